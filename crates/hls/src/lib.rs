@@ -1,0 +1,1 @@
+//! Frames to MPEG-TS segments and playlists: cut rules, windows, sequence numbers.

@@ -1,0 +1,1 @@
+//! Registry, streams, logs, groups and cursors: every publisher writes one log, every reader is a cursor.

@@ -1,0 +1,15 @@
+//! The vocabulary of a live stream, shared by every other crate.
+//!
+//! A publisher produces [`Frame`]s on the timeline of one stream, which is named by a [`StreamKey`]. A frame
+//! says *when* ([`Timestamp`]), *what* ([`Content`]) and *which track* ([`Track`]); its bytes are shared,
+//! never copied per reader. Nothing here knows a wire format or does IO.
+
+mod codec;
+mod frame;
+mod key;
+mod time;
+
+pub use codec::{AudioCodec, FourCc, VideoCodec};
+pub use frame::{Content, Frame, Init, InitSlot, Track};
+pub use key::{DEFAULT_VHOST, InvalidKey, KEY_BYTES_MAX, StreamKey};
+pub use time::Timestamp;

@@ -1,0 +1,1 @@
+//! Sans-IO RTMP: handshakes, chunks, messages, server and client sessions.

@@ -1,0 +1,1 @@
+//! Test harness: processes, scripted and misbehaving peers, real encoders and players, packet comparison.
