@@ -1,0 +1,66 @@
+//! The writing end of a stream.
+
+use std::time::Instant;
+
+use weir_media::{Frame, StreamKey};
+
+use crate::{Tracks, registry::Shelf, stream::Stream, sync::Arc};
+
+/// The stream is not this publisher's any more: another one took over, or the registry was shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("another publisher took over")]
+pub struct Ended;
+
+/// The one writer of a stream. Dropping it starts the stream's linger.
+pub struct Publisher {
+    stream: Arc<Stream>,
+    shelf: Arc<Shelf>,
+    id: u64,
+}
+
+impl Publisher {
+    pub(crate) fn new(stream: Arc<Stream>, shelf: Arc<Shelf>, id: u64) -> Self {
+        Self { stream, shelf, id }
+    }
+
+    /// Appends `frame`, whose `dts` holds the publisher's own 32-bit time; readers see it on the stream's timeline.
+    ///
+    /// # Errors
+    /// [`Ended`] when another publisher has taken the stream over.
+    pub fn push(&mut self, frame: Frame, now: Instant) -> Result<(), Ended> {
+        self.stream.push(self.id, frame, now)
+    }
+
+    /// Says which tracks the metadata promises, so that readers need not wait to find out.
+    pub fn expect(&mut self, tracks: Tracks) {
+        self.stream.expect(self.id, tracks);
+    }
+
+    /// The stream's name.
+    pub fn key(&self) -> &StreamKey {
+        &self.stream.key
+    }
+
+    /// Readers that count as demand.
+    pub fn demand(&self) -> usize {
+        self.stream.stats().readers
+    }
+
+    /// Leaves the stream at `now`; the linger counts from here.
+    pub fn leave(self, now: Instant) {
+        self.leave_at(now);
+    }
+
+    fn leave_at(&self, now: Instant) {
+        if self.stream.leave(self.id, now) {
+            self.shelf.linger_began();
+        }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        // After `leave` the stream is not this publisher's any more, and this does nothing.
+        self.leave_at(Instant::now());
+    }
+}

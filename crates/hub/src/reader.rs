@@ -1,0 +1,109 @@
+//! The reading end of a stream: a cursor.
+
+use std::sync::Weak;
+
+use weir_media::{Frame, Init, StreamKey};
+
+use crate::{
+    Tracks,
+    registry::Shelf,
+    stream::{Status, Stream},
+    sync::Arc,
+};
+
+/// How a reader learns that there is something to read, or that the stream's [`Status`] changed.
+///
+/// Called on the publisher's thread, for each flush and reader: an implementation sets a flag or wakes a task, and no more.
+pub trait Wake: Send + Sync + 'static {
+    /// There is something new.
+    fn wake(&self);
+}
+
+/// Where a new reader starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the newest group that is there: a picture at once.
+    NewestGroup,
+    /// At the next group that comes: the least delay.
+    NextGroup,
+}
+
+/// A frame as a reader gets it.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// The frame.
+    pub frame: Frame,
+    /// Set when a group starts here: what somebody who starts here must know first. A reader's first item, and its first
+    /// after a skip, always start a group.
+    pub group: Option<Arc<Init>>,
+}
+
+/// What one [`Reader::read`] brought. Kept by the caller and used again, so that reading allocates nothing in the long run.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// New frames, oldest first.
+    pub items: Vec<Item>,
+    /// Frames that the reader missed before `items`, because it was too slow.
+    pub skipped: u64,
+}
+
+/// A reader's place in a stream. Dropping it ends its demand.
+pub struct Reader {
+    stream: Arc<Stream>,
+    shelf: Weak<Shelf>,
+    id: u64,
+    cursor: Cursor,
+}
+
+/// Where a reader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cursor {
+    /// Has not started: the stream may not be there yet.
+    Fresh(Start),
+    /// Starts at the first group at or after this entry.
+    Seeking(u64),
+    /// Has read everything before this entry.
+    At(u64),
+}
+
+impl Reader {
+    pub(crate) fn new(stream: Arc<Stream>, shelf: Weak<Shelf>, id: u64, start: Start) -> Self {
+        Self { stream, shelf, id, cursor: Cursor::Fresh(start) }
+    }
+
+    /// Replaces the contents of `batch` with what is new. After [`Status::Ended`] nothing more comes.
+    pub fn read(&mut self, batch: &mut Batch) -> Status {
+        batch.items.clear();
+        batch.skipped = 0;
+        self.stream.read(&mut self.cursor, batch)
+    }
+
+    /// What the stream is doing.
+    pub fn status(&self) -> Status {
+        self.stream.status()
+    }
+
+    /// Whether this reader has a place to start at, so that [`Reader::read`] would bring (or has brought) something.
+    pub fn is_started(&mut self) -> bool {
+        self.stream.start(&mut self.cursor)
+    }
+
+    /// The kinds of track that the present publisher has shown.
+    pub fn tracks(&self) -> Tracks {
+        self.stream.tracks()
+    }
+
+    /// The stream's name.
+    pub fn key(&self) -> &StreamKey {
+        &self.stream.key
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let last_demand = self.stream.remove_reader(self.id);
+        if let Some(shelf) = self.shelf.upgrade() {
+            shelf.reader_left(&self.stream, last_demand);
+        }
+    }
+}

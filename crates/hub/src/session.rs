@@ -1,0 +1,110 @@
+//! What is known of one publisher's stream: its tracks, what late readers need, where groups start.
+
+use std::time::{Duration, Instant};
+
+use weir_media::{Content, Frame, Init, Timestamp, Track};
+
+use crate::sync::Arc;
+
+/// How long a new stream is watched for its second kind of track before viewers start, when its metadata does not say.
+/// Encoders send both configurations within the first frames; SRS guesses from the first packet and loses audio.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// Distance of the places at which a reader can start in a stream without pictures, where every packet would do.
+const SOUND_GROUP: Duration = Duration::from_secs(1);
+
+/// A stream whose last picture is older than this is treated as sound only, so that it stays joinable and bounded.
+const PICTURE_GONE: Duration = Duration::from_secs(10);
+
+/// Which kinds of track a stream has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tracks {
+    /// There is sound.
+    pub audio: bool,
+    /// There are pictures.
+    pub video: bool,
+}
+
+/// What is known of the present publisher's stream.
+#[derive(Default)]
+pub(crate) struct Session {
+    init: Arc<Init>,
+    pub(crate) seen: Tracks,
+    pub(crate) expected: Option<Tracks>,
+    first_media: Option<Instant>,
+    /// Readers may start: it is known which tracks there are.
+    pub(crate) ready: bool,
+    /// The video track whose key frames start groups: the first one seen.
+    lead: Option<Track>,
+    key_seen: bool,
+    last_picture: Option<Timestamp>,
+    last_group: Option<Timestamp>,
+}
+
+impl Session {
+    /// Takes note of `frame`; returns whether readers get it. Pictures before the first key frame cannot be decoded.
+    pub(crate) fn admit(&mut self, frame: &Frame, now: Instant) -> bool {
+        match frame.content {
+            Content::Video { .. } | Content::VideoConfig(_) => self.seen.video = true,
+            Content::Audio(_) | Content::AudioConfig(_) => self.seen.audio = true,
+            _ => {}
+        }
+        if matches!(frame.content, Content::Video { .. } | Content::Audio(_)) {
+            self.first_media.get_or_insert(now);
+        }
+        if frame.is_picture() {
+            self.lead.get_or_insert(frame.track);
+            self.key_seen |= frame.is_key();
+            self.last_picture = Some(frame.dts);
+        }
+        self.ready |= self.is_presentable(now);
+        self.remember(frame);
+        !frame.is_picture() || self.key_seen
+    }
+
+    fn remember(&mut self, frame: &Frame) {
+        let Some(slot) = frame.init_slot() else { return };
+        // Groups share the present state; it is copied only when it really changes.
+        if self.init.get(slot).is_none_or(|known| known.body != frame.body) {
+            Arc::make_mut(&mut self.init).update(frame);
+        }
+    }
+
+    fn is_presentable(&self, now: Instant) -> bool {
+        let Tracks { audio, video } = self.seen;
+        let as_expected = self
+            .expected
+            .is_some_and(|expected| (audio || !expected.audio) && (video || !expected.video));
+        let probed =
+            self.first_media.is_some_and(|first| now.saturating_duration_since(first) >= PROBE);
+        (audio || video)
+            && self.first_media.is_some()
+            && ((audio && video) || as_expected || probed)
+    }
+
+    /// Whether a group starts at `frame`, and what is known before it.
+    pub(crate) fn group(&mut self, frame: &Frame) -> Option<Arc<Init>> {
+        let starts = match frame.content {
+            Content::Video { key, .. } => key && self.lead == Some(frame.track),
+            Content::Audio(_) => self.is_sound_only(frame.dts) && self.is_group_over(frame.dts),
+            _ => false,
+        };
+        starts.then(|| {
+            self.last_group = Some(frame.dts);
+            Arc::clone(&self.init)
+        })
+    }
+
+    fn is_sound_only(&self, now: Timestamp) -> bool {
+        match self.last_picture {
+            Some(picture) => now.saturating_since(picture) > PICTURE_GONE,
+            None if self.seen.video => false,
+            // Pictures that the metadata promises are waited for as long as readers are held back.
+            None => self.ready || self.expected.is_none_or(|expected| !expected.video),
+        }
+    }
+
+    fn is_group_over(&self, now: Timestamp) -> bool {
+        self.last_group.is_none_or(|group| now.saturating_since(group) >= SOUND_GROUP)
+    }
+}

@@ -1,0 +1,310 @@
+//! Timestamp repair: whatever clock a publisher has, readers see one timeline that does not run backwards.
+
+use std::time::{Duration, Instant};
+
+use weir_media::{Timestamp, Track};
+
+/// Largest forward step beyond the time that passed since the track's last frame. Slide shows and cut network paths make gaps of
+/// seconds that are real; encoders that restart their clock jump by minutes or years.
+const FORWARD_MAX: i64 = 10_000;
+
+/// Largest backward step that is taken for bad interleaving or rounding, and levelled; beyond it the clock was restarted.
+const BACKWARD_MAX: i64 = 1_000;
+
+/// A first frame below this keeps its own time (nearly all encoders start at 0); a larger one is moved to [`START`].
+const NATURAL_START_MAX: i64 = 10_000;
+
+/// Where a publisher with a large first timestamp begins: not 0, since other tracks may begin a little earlier.
+const START: i64 = 1_000;
+
+/// Turns a publisher's 32-bit milliseconds into the stream's timeline.
+///
+/// - Wraps are unwrapped, small backward steps within a track are levelled to its last time.
+/// - A jump (beyond what the wall clock explains) continues right after the newest frame, for all tracks with the same shift so
+///   that sound and picture stay together, and counts as a new *epoch*.
+/// - A new publisher on the same stream ([`Timeline::restart`]) continues where the wall clock says, in a new epoch.
+#[derive(Debug, Default)]
+pub struct Timeline {
+    tracks: Vec<(Track, Clock)>,
+    /// From the current publisher's unwrapped time to the timeline; unknown before its first coded frame.
+    shift: Option<i64>,
+    epoch: u32,
+    newest: Option<(i64, Instant)>,
+    /// Nothing is placed before this: the newest time of the publisher before.
+    floor: i64,
+    repairs: u64,
+}
+
+/// Where one track is. Times in milliseconds: `wire` as received, `unwrapped` without the 32-bit wrap, `dts` as handed out.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    wire: u32,
+    unwrapped: i64,
+    shift: i64,
+    dts: i64,
+    at: Instant,
+}
+
+impl Timeline {
+    /// The place of a coded frame (a picture or sound) of `track` that says `wire` and arrives at `now`; and the epoch.
+    pub fn place(&mut self, track: Track, wire: u32, now: Instant) -> (Timestamp, u32) {
+        let clock = match self.tracks.iter().position(|(known, _)| *known == track) {
+            Some(at) => {
+                let clock = self.step(self.tracks[at].1, wire, now);
+                self.tracks[at].1 = clock;
+                clock
+            }
+            None => {
+                let clock = self.enter(wire, now);
+                self.tracks.push((track, clock));
+                clock
+            }
+        };
+        if self.newest.is_none_or(|(newest, _)| clock.dts >= newest) {
+            self.newest = Some((clock.dts, now));
+        }
+        (Timestamp::from_millis(clock.dts), self.epoch)
+    }
+
+    /// The place of a frame that has no time of its own (metadata, configuration): that of the newest coded frame.
+    pub fn place_untimed(&self) -> (Timestamp, u32) {
+        (Timestamp::from_millis(self.newest.map_or(0, |(newest, _)| newest)), self.epoch)
+    }
+
+    /// Another publisher takes over: its clock has nothing to do with the last one's.
+    pub fn restart(&mut self) {
+        self.tracks.clear();
+        self.shift = None;
+        if let Some((newest, _)) = self.newest {
+            self.epoch += 1;
+            self.floor = newest;
+        }
+    }
+
+    /// How often a frame had to be moved: steps back that were levelled, and jumps.
+    pub fn repairs(&self) -> u64 {
+        self.repairs
+    }
+
+    /// A track's first frame.
+    fn enter(&mut self, wire: u32, now: Instant) -> Clock {
+        let unwrapped = match self.tracks.first() {
+            Some((_, other)) => other.unwrapped + distance(other.wire, wire),
+            None => i64::from(wire),
+        };
+        let shift = match self.shift {
+            Some(shift) if self.is_near(unwrapped + shift, now) => shift,
+            // A track with a clock of its own: it is aligned alone, the others are fine.
+            Some(_) => self.continuation(now) - unwrapped,
+            None => {
+                let shift = match self.newest {
+                    Some(_) => self.continuation(now) - unwrapped,
+                    None if unwrapped <= NATURAL_START_MAX => 0,
+                    None => START - unwrapped,
+                };
+                self.shift = Some(shift);
+                shift
+            }
+        };
+        Clock { wire, unwrapped, shift, dts: (unwrapped + shift).max(self.floor), at: now }
+    }
+
+    /// A track's next frame.
+    fn step(&mut self, last: Clock, wire: u32, now: Instant) -> Clock {
+        let delta = distance(last.wire, wire);
+        let unwrapped = last.unwrapped + delta;
+        let elapsed = millis(now.saturating_duration_since(last.at));
+        if (-BACKWARD_MAX..=FORWARD_MAX.saturating_add(elapsed)).contains(&delta) {
+            let dts = unwrapped + last.shift;
+            self.repairs += u64::from(dts < last.dts);
+            return Clock { wire, unwrapped, shift: last.shift, dts: dts.max(last.dts), at: now };
+        }
+        self.repairs += 1;
+        let shift = match self.shift {
+            // Another track has made the same jump already.
+            Some(shift) if shift != last.shift && self.is_near(unwrapped + shift, now) => shift,
+            _ => {
+                let shift = self.continuation(now) - unwrapped;
+                self.shift = Some(shift);
+                self.epoch += 1;
+                shift
+            }
+        };
+        Clock { wire, unwrapped, shift, dts: (unwrapped + shift).max(last.dts), at: now }
+    }
+
+    /// Where a frame without a usable time belongs: after the newest one, as far as the wall clock went on since.
+    fn continuation(&self, now: Instant) -> i64 {
+        self.newest
+            .map_or(0, |(newest, at)| newest + millis(now.saturating_duration_since(at)).max(1))
+    }
+
+    fn is_near(&self, dts: i64, now: Instant) -> bool {
+        let Some((newest, at)) = self.newest else { return true };
+        let elapsed = millis(now.saturating_duration_since(at));
+        (newest - FORWARD_MAX..=newest + FORWARD_MAX + elapsed).contains(&dts)
+    }
+}
+
+/// From one 32-bit time to another, the short way round.
+fn distance(from: u32, to: u32) -> i64 {
+    i64::from(to.wrapping_sub(from).cast_signed())
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const VIDEO: Track = Track::Video(0);
+    const AUDIO: Track = Track::Audio(0);
+
+    struct Rig {
+        timeline: Timeline,
+        now: Instant,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            Self { timeline: Timeline::default(), now: Instant::now() }
+        }
+
+        /// Places a frame `after` milliseconds later.
+        fn place(&mut self, track: Track, wire: u32, after: u64) -> (i64, u32) {
+            self.now += Duration::from_millis(after);
+            let (dts, epoch) = self.timeline.place(track, wire, self.now);
+            (dts.as_millis(), epoch)
+        }
+    }
+
+    #[test]
+    fn an_ordinary_publisher_keeps_its_times() {
+        let mut rig = Rig::new();
+        for (track, wire) in [
+            (VIDEO, 0),
+            (AUDIO, 0),
+            (AUDIO, 23),
+            (VIDEO, 40),
+            (AUDIO, 46),
+            (VIDEO, 80),
+            (AUDIO, 69),
+        ] {
+            assert_eq!(rig.place(track, wire, 5), (i64::from(wire), 0));
+        }
+        assert_eq!(rig.timeline.repairs(), 0);
+    }
+
+    #[test]
+    fn a_late_start_moves_to_the_beginning_with_its_tracks_together() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.place(VIDEO, 3_600_000, 0), (START, 0));
+        assert_eq!(rig.place(AUDIO, 3_599_990, 0), (START - 10, 0));
+    }
+
+    #[test]
+    fn the_32_bit_wrap_is_not_seen() {
+        let mut rig = Rig::new();
+        let first = u32::MAX - 39;
+        assert_eq!(rig.place(VIDEO, first, 0), (START, 0));
+        assert_eq!(rig.place(VIDEO, first.wrapping_add(40), 40), (START + 40, 0));
+        assert_eq!(
+            rig.place(AUDIO, first.wrapping_add(20), 0),
+            (START + 20, 0),
+            "the other track wraps later"
+        );
+        assert_eq!(rig.place(AUDIO, first.wrapping_add(60), 40), (START + 60, 0));
+        assert_eq!(rig.timeline.repairs(), 0);
+    }
+
+    #[test]
+    fn a_forward_jump_that_the_wall_clock_explains_is_kept() {
+        let mut rig = Rig::new();
+        rig.place(VIDEO, 0, 0);
+        assert_eq!(rig.place(VIDEO, 60_000, 58_000), (60_000, 0));
+    }
+
+    #[test]
+    fn jumps_continue_after_the_newest_frame_with_sound_and_picture_together() {
+        for jump in [90_000_000u32, 0u32.wrapping_sub(900_000)] {
+            let mut rig = Rig::new();
+            rig.place(VIDEO, 1_000_000, 0);
+            rig.place(AUDIO, 1_000_010, 0);
+            let base = 1_000_000u32.wrapping_add(jump);
+            assert_eq!(
+                rig.place(VIDEO, base.wrapping_add(40), 40),
+                (START + 10 + 40, 1),
+                "after the newest, by the wall clock"
+            );
+            assert_eq!(
+                rig.place(AUDIO, 1_000_033, 0),
+                (START + 33, 1),
+                "sound from before the jump comes out as it was"
+            );
+            assert_eq!(
+                rig.place(AUDIO, base.wrapping_add(56), 10),
+                (START + 10 + 56, 1),
+                "and then follows the picture's shift"
+            );
+            assert_eq!(rig.place(VIDEO, base.wrapping_add(80), 30), (START + 10 + 80, 1));
+        }
+    }
+
+    #[test]
+    fn small_backward_steps_are_levelled_and_counted() {
+        let mut rig = Rig::new();
+        rig.place(VIDEO, 1000, 0);
+        assert_eq!(rig.place(VIDEO, 960, 40), (1000, 0));
+        assert_eq!(rig.place(VIDEO, 1040, 40), (1040, 0));
+        assert_eq!(rig.timeline.repairs(), 1);
+    }
+
+    #[test]
+    fn a_republish_continues_where_the_wall_clock_is() {
+        let mut rig = Rig::new();
+        rig.place(VIDEO, 5_000, 0);
+        rig.timeline.restart();
+        assert_eq!(rig.place(VIDEO, 0, 3_000), (8_000, 1));
+        assert_eq!(rig.place(AUDIO, 10, 0), (8_010, 1));
+    }
+
+    #[test]
+    fn a_track_with_a_clock_of_its_own_is_aligned_alone() {
+        let mut rig = Rig::new();
+        rig.place(VIDEO, 0, 0);
+        assert_eq!(rig.place(AUDIO, 77_000_000, 20), (20, 0));
+        assert_eq!(rig.place(VIDEO, 40, 20), (40, 0));
+        assert_eq!(rig.place(AUDIO, 77_000_023, 0), (43, 0));
+    }
+
+    #[test]
+    fn frames_without_a_time_take_the_newest() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.timeline.place_untimed().0, Timestamp::ZERO);
+        rig.place(VIDEO, 120, 0);
+        assert_eq!(rig.timeline.place_untimed().0.as_millis(), 120);
+    }
+
+    proptest! {
+        #[test]
+        fn no_track_ever_runs_backwards(
+            frames in proptest::collection::vec((any::<bool>(), any::<u32>(), 0u64..20_000, 0u8..20), 1..300),
+        ) {
+            let mut rig = Rig::new();
+            let mut last = [0i64; 2];
+            for (is_video, wire, after, restart) in frames {
+                if restart == 0 {
+                    rig.timeline.restart();
+                }
+                let (dts, _) = rig.place(if is_video { VIDEO } else { AUDIO }, wire, after);
+                prop_assert!(dts >= 0);
+                let last = &mut last[usize::from(is_video)];
+                prop_assert!(dts >= *last, "{dts} after {last}");
+                *last = dts;
+            }
+        }
+    }
+}
