@@ -1,1 +1,40 @@
 //! Frames to MPEG-TS segments and playlists: cut rules, windows, sequence numbers.
+//!
+//! A [`Segmenter`] takes the frames of one stream and hands out a [`Cut`] whenever a segment is complete; a [`Playlist`]
+//! gives it a sequence number and a name, lists it for a while, and says when its file may go. Files, HTTP and the clock
+//! are the caller's:
+//!
+//! ```
+//! # fn main() -> Result<(), weir_hls::Unsupported> {
+//! # let frames: Vec<weir_media::Frame> = Vec::new();
+//! # let wall = std::time::Duration::ZERO;
+//! let config = weir_hls::Config::new("livestream");
+//! let mut segmenter = weir_hls::Segmenter::new(&config);
+//! let mut playlist = weir_hls::Playlist::new(&config);
+//! for frame in &frames {
+//!     if let Some(cut) = segmenter.push(frame, wall)? {
+//!         // Write `cut.data` to the file `playlist.next_uri()` first: the playlist may only name what exists.
+//!         let may_go = playlist.push(&cut);
+//!         // Replace the playlist's file by `playlist.render()`, then remove the files of `may_go`.
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The container is behind a trait of the crate (`container.rs`): the cut rules do not know MPEG-TS.
+
+mod aac;
+mod config;
+mod container;
+mod error;
+mod nal;
+mod playlist;
+mod segmenter;
+mod tracks;
+mod ts;
+
+pub use config::Config;
+pub use error::{BadPlaylist, Damage, Unsupported};
+pub use playlist::Playlist;
+pub use segmenter::{Cut, Dropped, SEGMENT_BYTES_MAX, SEGMENT_DURATION_MAX, Segmenter};

@@ -22,6 +22,8 @@ mod registry;
 mod session;
 mod stream;
 mod sync;
+#[cfg(test)]
+mod testing;
 mod timeline;
 
 pub use budget::Budget;

@@ -6,7 +6,7 @@ use weir_media::{Frame, StreamKey};
 
 use crate::{Tracks, registry::Shelf, stream::Stream, sync::Arc};
 
-/// The stream is not this publisher's any more: another one took over, or the registry was shut down.
+/// The stream is not this publisher's any more: another one took over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("another publisher took over")]
 pub struct Ended;
@@ -31,7 +31,7 @@ impl Publisher {
         self.stream.push(self.id, frame, now)
     }
 
-    /// Says which tracks the metadata promises, so that readers need not wait to find out.
+    /// Says which tracks the metadata promises, so that readers need not wait to find out. No track at all is no promise.
     pub fn expect(&mut self, tracks: Tracks) {
         self.stream.expect(self.id, tracks);
     }
@@ -43,7 +43,7 @@ impl Publisher {
 
     /// Readers that count as demand.
     pub fn demand(&self) -> usize {
-        self.stream.stats().readers
+        self.stream.demand()
     }
 
     /// Leaves the stream at `now`; the linger counts from here.

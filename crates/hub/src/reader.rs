@@ -1,6 +1,6 @@
 //! The reading end of a stream: a cursor.
 
-use std::sync::Weak;
+use std::{sync::Weak, time::Instant};
 
 use weir_media::{Frame, Init, StreamKey};
 
@@ -14,6 +14,8 @@ use crate::{
 /// How a reader learns that there is something to read, or that the stream's [`Status`] changed.
 ///
 /// Called on the publisher's thread, for each flush and reader: an implementation sets a flag or wakes a task, and no more.
+/// A call says "since you last read", so read once after subscribing and once after each call. One call may still come after
+/// the reader has been dropped.
 pub trait Wake: Send + Sync + 'static {
     /// There is something new.
     fn wake(&self);
@@ -24,7 +26,8 @@ pub trait Wake: Send + Sync + 'static {
 pub enum Start {
     /// At the newest group that is there: a picture at once.
     NewestGroup,
-    /// At the next group that comes: the least delay.
+    /// At the next group that comes: the least delay. On a stream that is still held back until its tracks are known, the
+    /// newest group of that moment.
     NextGroup,
 }
 
@@ -58,17 +61,15 @@ pub struct Reader {
 /// Where a reader is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cursor {
-    /// Has not started: the stream may not be there yet.
-    Fresh(Start),
-    /// Starts at the first group at or after this entry.
+    /// Has not started: wants the newest group, if that is at or after this entry.
     Seeking(u64),
     /// Has read everything before this entry.
     At(u64),
 }
 
 impl Reader {
-    pub(crate) fn new(stream: Arc<Stream>, shelf: Weak<Shelf>, id: u64, start: Start) -> Self {
-        Self { stream, shelf, id, cursor: Cursor::Fresh(start) }
+    pub(crate) fn new(stream: Arc<Stream>, shelf: Weak<Shelf>, id: u64, cursor: Cursor) -> Self {
+        Self { stream, shelf, id, cursor }
     }
 
     /// Replaces the contents of `batch` with what is new. After [`Status::Ended`] nothing more comes.
@@ -84,8 +85,13 @@ impl Reader {
     }
 
     /// Whether this reader has a place to start at, so that [`Reader::read`] would bring (or has brought) something.
-    pub fn is_started(&mut self) -> bool {
-        self.stream.start(&mut self.cursor)
+    pub fn is_started(&self) -> bool {
+        self.stream.is_started(self.cursor)
+    }
+
+    /// Since when frames wait unannounced for a flush.
+    pub fn pending_since(&self) -> Option<Instant> {
+        self.stream.pending_since()
     }
 
     /// The kinds of track that the present publisher has shown.

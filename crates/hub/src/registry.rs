@@ -9,7 +9,7 @@ use weir_media::StreamKey;
 
 use crate::{
     Budget, Flush, Limits, Publisher, Reader, Start, StreamStats, Wake,
-    stream::{Interest, Occupancy, Stream},
+    stream::{Calls, Expiry, Interest, Stream},
     sync::{Arc, Mutex, lock},
 };
 
@@ -73,6 +73,8 @@ pub enum Refused {
 }
 
 /// The registry's inside, which handles keep a reference to.
+///
+/// Lock order: the map, then a stream. No callback is made, and no waker dropped, with either held.
 pub(crate) struct Shelf {
     streams: Mutex<HashMap<StreamKey, Arc<Stream>>>,
     budget: Budget,
@@ -103,19 +105,9 @@ impl Registry {
         settings: PublishSettings,
         now: Instant,
     ) -> Result<Publisher, Refused> {
-        let mut streams = lock(&self.shelf.streams);
-        let stream = self.shelf.stream(&mut streams, key);
-        if let Occupancy::Taken(heard) = stream.occupancy() {
-            match settings.conflict {
-                Conflict::Takeover => {}
-                Conflict::TakeoverIfIdle(idle) if heard + idle <= now => {}
-                Conflict::TakeoverIfIdle(idle) => {
-                    return Err(Refused::MaybeDead { idle_at: heard + idle });
-                }
-                Conflict::Reject => return Err(Refused::Taken),
-            }
-        }
-        Ok(stream.occupy(&self.shelf, settings, now))
+        let (publisher, calls) = self.shelf.occupy(key, settings, now)?;
+        calls.make();
+        Ok(publisher)
     }
 
     /// A reader of `key`, whether or not it is published; it counts as demand.
@@ -134,20 +126,25 @@ impl Registry {
 
     /// Ends the lingers that are over; returns when the next one will be.
     pub fn expire(&self, now: Instant) -> Option<Instant> {
-        let mut next = None;
+        let (mut next, mut ended) = (None, Vec::new());
         lock(&self.shelf.streams).retain(|_, stream| match stream.expire(now) {
-            Ok(ended) => !ended,
-            Err(until) => {
+            Expiry::None => true,
+            Expiry::Until(until) => {
                 next = Some(next.map_or(until, |next: Instant| next.min(until)));
                 true
             }
+            Expiry::Ended(calls) => {
+                ended.push(calls);
+                false
+            }
         });
+        ended.into_iter().for_each(Calls::make);
         next
     }
 
     /// Readers of `key` that count as demand.
     pub fn demand(&self, key: &StreamKey) -> usize {
-        lock(&self.shelf.streams).get(key).map_or(0, |stream| stream.stats().readers)
+        lock(&self.shelf.streams).get(key).map_or(0, |stream| stream.demand())
     }
 
     /// Figures of all streams, in no order.
@@ -162,19 +159,45 @@ impl Registry {
     }
 }
 
+impl Conflict {
+    /// Whether a publisher that was last heard at `heard` has to give way at `now`.
+    fn decide(self, heard: Instant, now: Instant) -> Result<(), Refused> {
+        match self {
+            Self::Takeover => Ok(()),
+            Self::Reject => Err(Refused::Taken),
+            Self::TakeoverIfIdle(idle) => match heard.checked_add(idle) {
+                Some(idle_at) if idle_at <= now => Ok(()),
+                Some(idle_at) => Err(Refused::MaybeDead { idle_at }),
+                None => Err(Refused::Taken),
+            },
+        }
+    }
+}
+
 impl Shelf {
+    fn occupy(
+        self: &Arc<Self>,
+        key: &StreamKey,
+        settings: PublishSettings,
+        now: Instant,
+    ) -> Result<(Publisher, Calls), Refused> {
+        let mut streams = lock(&self.streams);
+        let stream = self.stream(&mut streams, key);
+        if let Some(heard) = stream.heard() {
+            settings.conflict.decide(heard, now)?;
+        }
+        let (id, calls) = stream.occupy(settings, now);
+        Ok((Publisher::new(stream, Arc::clone(self), id), calls))
+    }
+
+    /// The stream named `key`, which has not ended: streams end, and leave the map, with the map locked.
     fn stream(
         &self,
         streams: &mut HashMap<StreamKey, Arc<Stream>>,
         key: &StreamKey,
     ) -> Arc<Stream> {
         let fresh = || Arc::new(Stream::new(key.clone(), LIMITS, self.budget.clone()));
-        let stream = streams.entry(key.clone()).or_insert_with(fresh);
-        // An ended stream leaves the map under the map's lock, in `expire`; this is for one that ends on its own later.
-        if matches!(stream.occupancy(), Occupancy::Gone) {
-            *stream = fresh();
-        }
-        Arc::clone(stream)
+        Arc::clone(streams.entry(key.clone()).or_insert_with(fresh))
     }
 
     fn add_reader(
@@ -186,7 +209,9 @@ impl Shelf {
     ) -> (Reader, bool) {
         // The map stays locked until the reader is in, so that `reader_left` cannot remove the stream in between.
         let mut streams = lock(&self.streams);
-        self.stream(&mut streams, key).add_reader(self, interest, start, wake)
+        let stream = self.stream(&mut streams, key);
+        let (id, cursor, first) = stream.add_reader(interest, start, wake);
+        (Reader::new(stream, Arc::downgrade(self), id, cursor), first)
     }
 
     pub(crate) fn reader_left(&self, stream: &Arc<Stream>, last_demand: bool) {
@@ -206,3 +231,6 @@ impl Shelf {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,8 @@ const PROBE: Duration = Duration::from_secs(1);
 /// Distance of the places at which a reader can start in a stream without pictures, where every packet would do.
 const SOUND_GROUP: Duration = Duration::from_secs(1);
 
-/// A stream whose last picture is older than this is treated as sound only, so that it stays joinable and bounded.
+/// A stream whose last picture is older than this is treated as sound only, so that it stays joinable and bounded; and a video
+/// track that has been gone for as long no longer says where groups start.
 const PICTURE_GONE: Duration = Duration::from_secs(10);
 
 /// Which kinds of track a stream has.
@@ -30,18 +31,23 @@ pub struct Tracks {
 pub(crate) struct Session {
     init: Arc<Init>,
     pub(crate) seen: Tracks,
-    pub(crate) expected: Option<Tracks>,
+    expected: Option<Tracks>,
     first_media: Option<Instant>,
     /// Readers may start: it is known which tracks there are.
     pub(crate) ready: bool,
-    /// The video track whose key frames start groups: the first one seen.
+    /// The video track whose key frames start groups: the first that had one.
     lead: Option<Track>,
-    key_seen: bool,
+    /// The newest picture of `lead`; until there is one, the first coded frame since pictures were announced.
     last_picture: Option<Timestamp>,
     last_group: Option<Timestamp>,
 }
 
 impl Session {
+    /// Takes the metadata's word for which kinds of track will come. Metadata that names none says nothing.
+    pub(crate) fn expect(&mut self, tracks: Tracks) {
+        self.expected = (tracks != Tracks::default()).then_some(tracks);
+    }
+
     /// Takes note of `frame`; returns whether readers get it. Pictures before the first key frame cannot be decoded.
     pub(crate) fn admit(&mut self, frame: &Frame, now: Instant) -> bool {
         match frame.content {
@@ -51,15 +57,22 @@ impl Session {
         }
         if matches!(frame.content, Content::Video { .. } | Content::Audio(_)) {
             self.first_media.get_or_insert(now);
-        }
-        if frame.is_picture() {
-            self.lead.get_or_insert(frame.track);
-            self.key_seen |= frame.is_key();
-            self.last_picture = Some(frame.dts);
+            self.follow_lead(frame);
         }
         self.ready |= self.is_presentable(now);
         self.remember(frame);
-        !frame.is_picture() || self.key_seen
+        !frame.is_picture() || self.lead.is_some()
+    }
+
+    fn follow_lead(&mut self, frame: &Frame) {
+        if frame.is_key() && (self.lead.is_none() || self.are_pictures_gone(frame.dts)) {
+            self.lead = Some(frame.track);
+        }
+        if self.lead == Some(frame.track) {
+            self.last_picture = Some(frame.dts);
+        } else if self.seen.video {
+            self.last_picture.get_or_insert(frame.dts);
+        }
     }
 
     fn remember(&mut self, frame: &Frame) {
@@ -95,16 +108,29 @@ impl Session {
         })
     }
 
+    /// What keeping `frame` costs, in bytes. A frame that [`Init`] remembers may cost a copy of all its slots, once groups
+    /// hold the state before it.
+    pub(crate) fn weight(&self, frame: &Frame) -> usize {
+        let copied = frame.init_slot().map_or(0, |_| self.init.frames().count());
+        frame.body.len() + (1 + copied) * size_of::<Frame>()
+    }
+
     fn is_sound_only(&self, now: Timestamp) -> bool {
         match self.last_picture {
-            Some(picture) => now.saturating_since(picture) > PICTURE_GONE,
-            None if self.seen.video => false,
+            Some(_) => self.are_pictures_gone(now),
             // Pictures that the metadata promises are waited for as long as readers are held back.
             None => self.ready || self.expected.is_none_or(|expected| !expected.video),
         }
+    }
+
+    fn are_pictures_gone(&self, now: Timestamp) -> bool {
+        self.last_picture.is_some_and(|picture| now.saturating_since(picture) > PICTURE_GONE)
     }
 
     fn is_group_over(&self, now: Timestamp) -> bool {
         self.last_group.is_none_or(|group| now.saturating_since(group) >= SOUND_GROUP)
     }
 }
+
+#[cfg(test)]
+mod tests;

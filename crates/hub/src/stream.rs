@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 use weir_media::{Content, Frame, Init, StreamKey};
 
 use crate::{
-    Batch, Budget, Ended, Flush, Item, Limits, Log, Publisher, Reader, Start, Timeline, Tracks,
-    Wake,
+    Batch, Budget, Ended, Flush, Item, Limits, Log, Start, Timeline, Tracks, Wake,
     reader::Cursor,
-    registry::{PublishSettings, Shelf},
+    registry::PublishSettings,
     session::Session,
     sync::{Arc, Mutex, lock},
 };
@@ -61,10 +60,10 @@ struct Shared {
     flush: Flush,
     /// Arrival of the oldest frame that readers have not been woken for.
     pending: Option<Instant>,
-    readers: Vec<(u64, Interest, Arc<dyn Wake>)>,
+    readers: Vec<Member>,
     next_id: u64,
-    /// The wakers of `readers`, shared with a publisher that wakes them after it let go of the lock.
-    wakers: Arc<[Arc<dyn Wake>]>,
+    /// The wakers of `readers`, made when they are next needed after a change: many readers that come at once cost one list.
+    wakers: Option<Arc<[Arc<dyn Wake>]>>,
     frames: u64,
     bytes: u64,
 }
@@ -79,9 +78,17 @@ enum State {
         replaced: Arc<dyn Wake>,
     },
     Lingering {
-        until: Instant,
+        /// None is for ever: a linger beyond what the clock can say.
+        until: Option<Instant>,
     },
     Ended,
+}
+
+/// A reader as the stream knows it.
+struct Member {
+    id: u64,
+    interest: Interest,
+    wake: Arc<dyn Wake>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,13 +97,29 @@ pub(crate) enum Interest {
     Passive,
 }
 
-/// Whether a publisher may have the stream.
-pub(crate) enum Occupancy {
-    Free,
-    /// A publisher that was last heard at this moment.
-    Taken(Instant),
-    /// The stream has ended and is no longer in the registry.
-    Gone,
+/// Who is to be woken after every lock has been released: what they do may use, or drop, a handle of this very stream.
+#[must_use = "somebody waits for these"]
+pub(crate) struct Calls {
+    replaced: Option<Arc<dyn Wake>>,
+    readers: Arc<[Arc<dyn Wake>]>,
+}
+
+impl Calls {
+    pub(crate) fn make(self) {
+        for wake in self.replaced.iter().chain(&*self.readers) {
+            wake.wake();
+        }
+    }
+}
+
+/// What became of a stream's linger.
+pub(crate) enum Expiry {
+    /// It does not linger, or does so for ever.
+    None,
+    /// It will be over at this moment.
+    Until(Instant),
+    /// It was over, so the stream has ended.
+    Ended(Calls),
 }
 
 impl Stream {
@@ -110,32 +133,27 @@ impl Stream {
             pending: None,
             readers: Vec::new(),
             next_id: 0,
-            wakers: Arc::new([]),
+            wakers: None,
             frames: 0,
             bytes: 0,
         };
         Self { key, shared: Mutex::new(shared) }
     }
 
-    pub(crate) fn occupancy(&self) -> Occupancy {
+    /// When the present publisher was last heard, if there is one.
+    pub(crate) fn heard(&self) -> Option<Instant> {
         match lock(&self.shared).state {
-            State::Waiting | State::Lingering { .. } => Occupancy::Free,
-            State::Live { heard, .. } => Occupancy::Taken(heard),
-            State::Ended => Occupancy::Gone,
+            State::Live { heard, .. } => Some(heard),
+            State::Waiting | State::Lingering { .. } | State::Ended => None,
         }
     }
 
-    /// Makes a new publisher the stream's own; one that is there is told.
-    pub(crate) fn occupy(
-        self: &Arc<Self>,
-        shelf: &Arc<Shelf>,
-        settings: PublishSettings,
-        now: Instant,
-    ) -> Publisher {
+    /// Makes a new publisher the stream's own and returns its id.
+    pub(crate) fn occupy(&self, settings: PublishSettings, now: Instant) -> (u64, Calls) {
         let mut shared = lock(&self.shared);
-        let publisher = shared.next_id;
-        shared.next_id += 1;
+        let publisher = shared.take_id();
         shared.flush = settings.flush;
+        shared.pending = None;
         shared.log.set_limits(settings.limits);
         shared.log.close_groups();
         shared.timeline.restart();
@@ -147,30 +165,30 @@ impl Stream {
             linger: settings.linger,
             replaced: settings.replaced,
         };
-        let before = std::mem::replace(&mut shared.state, state);
-        let wakers = Arc::clone(&shared.wakers);
-        drop(shared);
-        if let State::Live { replaced, .. } = before {
-            replaced.wake();
-        }
-        wake_all(&wakers);
-        Publisher::new(Arc::clone(self), Arc::clone(shelf), publisher)
+        let replaced = match std::mem::replace(&mut shared.state, state) {
+            State::Live { replaced, .. } => Some(replaced),
+            State::Waiting | State::Lingering { .. } | State::Ended => None,
+        };
+        (publisher, Calls { replaced, readers: shared.wakers() })
     }
 
+    /// Takes a reader in: its id and place, and whether it is the first that counts as demand.
     pub(crate) fn add_reader(
-        self: &Arc<Self>,
-        shelf: &Arc<Shelf>,
+        &self,
         interest: Interest,
         start: Start,
         wake: Arc<dyn Wake>,
-    ) -> (Reader, bool) {
+    ) -> (u64, Cursor, bool) {
         let mut shared = lock(&self.shared);
         let first = interest == Interest::Demand && shared.demand() == 0;
-        let id = shared.next_id;
-        shared.next_id += 1;
-        shared.readers.push((id, interest, wake));
-        shared.renew_wakers();
-        (Reader::new(Arc::clone(self), Arc::downgrade(shelf), id, start), first)
+        let id = shared.take_id();
+        shared.readers.push(Member { id, interest, wake });
+        shared.wakers = None;
+        let from = match start {
+            Start::NewestGroup => 0,
+            Start::NextGroup => shared.log.end(),
+        };
+        (id, Cursor::Seeking(from), first)
     }
 
     /// Whether nobody would miss the stream.
@@ -179,20 +197,17 @@ impl Stream {
         shared.readers.is_empty() && matches!(shared.state, State::Waiting | State::Ended)
     }
 
-    /// Ends the linger if it is over. `Err` has the moment at which it will be.
-    pub(crate) fn expire(&self, now: Instant) -> Result<bool, Instant> {
+    /// Ends the stream if its linger is over.
+    pub(crate) fn expire(&self, now: Instant) -> Expiry {
         let mut shared = lock(&self.shared);
         match shared.state {
-            State::Lingering { until } if until <= now => {}
-            State::Lingering { until } => return Err(until),
-            State::Ended => return Ok(true),
-            State::Waiting | State::Live { .. } => return Ok(false),
+            State::Lingering { until: Some(until) } if until <= now => {
+                shared.state = State::Ended;
+                Expiry::Ended(Calls { replaced: None, readers: shared.wakers() })
+            }
+            State::Lingering { until: Some(until) } => Expiry::Until(until),
+            _ => Expiry::None,
         }
-        shared.state = State::Ended;
-        let wakers = Arc::clone(&shared.wakers);
-        drop(shared);
-        wake_all(&wakers);
-        Ok(true)
     }
 
     pub(crate) fn stats(&self) -> StreamStats {
@@ -212,15 +227,20 @@ impl Stream {
         }
     }
 
+    pub(crate) fn demand(&self) -> usize {
+        lock(&self.shared).demand()
+    }
+
     pub(crate) fn push(&self, publisher: u64, frame: Frame, now: Instant) -> Result<(), Ended> {
         let mut shared = lock(&self.shared);
         match &mut shared.state {
             State::Live { publisher: current, heard, .. } if *current == publisher => *heard = now,
             _ => return Err(Ended),
         }
-        if let Some(wakers) = shared.append(frame, now) {
-            drop(shared);
-            wake_all(&wakers);
+        let calls = shared.append(frame, now);
+        drop(shared);
+        if let Some(calls) = calls {
+            calls.make();
         }
         Ok(())
     }
@@ -228,7 +248,7 @@ impl Stream {
     pub(crate) fn expect(&self, publisher: u64, tracks: Tracks) {
         let mut shared = lock(&self.shared);
         if matches!(shared.state, State::Live { publisher: current, .. } if current == publisher) {
-            shared.session.expected = Some(tracks);
+            shared.session.expect(tracks);
         }
     }
 
@@ -238,8 +258,11 @@ impl Stream {
         shared.status()
     }
 
-    pub(crate) fn start(&self, cursor: &mut Cursor) -> bool {
-        lock(&self.shared).start(cursor, &mut 0)
+    pub(crate) fn is_started(&self, cursor: Cursor) -> bool {
+        match cursor {
+            Cursor::At(_) => true,
+            Cursor::Seeking(from) => lock(&self.shared).start(from).is_some(),
+        }
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -250,6 +273,11 @@ impl Stream {
         lock(&self.shared).session.seen
     }
 
+    /// Arrival of the oldest frame that readers have not been woken for.
+    pub(crate) fn pending_since(&self) -> Option<Instant> {
+        lock(&self.shared).pending
+    }
+
     /// The publisher has gone. Returns whether it was still the stream's own.
     pub(crate) fn leave(&self, publisher: u64, now: Instant) -> bool {
         let mut shared = lock(&self.shared);
@@ -257,29 +285,30 @@ impl Stream {
             State::Live { publisher: current, linger, .. } if current == publisher => linger,
             _ => return false,
         };
-        shared.state = State::Lingering { until: now + linger };
+        let lingering = State::Lingering { until: now.checked_add(linger) };
+        let before = std::mem::replace(&mut shared.state, lingering);
         shared.pending = None;
-        let wakers = Arc::clone(&shared.wakers);
+        let calls = Calls { replaced: None, readers: shared.wakers() };
         drop(shared);
-        wake_all(&wakers);
+        // Outside the lock too: its waker may own a handle.
+        drop(before);
+        calls.make();
         true
     }
 
     /// Returns whether this was the last reader that counts as demand.
     pub(crate) fn remove_reader(&self, id: u64) -> bool {
         let mut shared = lock(&self.shared);
-        let Some(at) = shared.readers.iter().position(|(reader, ..)| *reader == id) else {
+        let Some(at) = shared.readers.iter().position(|member| member.id == id) else {
             return false;
         };
-        let (_, interest, _) = shared.readers.swap_remove(at);
-        shared.renew_wakers();
-        interest == Interest::Demand && shared.demand() == 0
-    }
-}
-
-fn wake_all(wakers: &[Arc<dyn Wake>]) {
-    for waker in wakers {
-        waker.wake();
+        let gone = shared.readers.swap_remove(at);
+        let wakers = shared.wakers.take();
+        let was_last = gone.interest == Interest::Demand && shared.demand() == 0;
+        drop(shared);
+        // Outside the lock: a waker may own a handle of this stream.
+        drop((gone, wakers));
+        was_last
     }
 }
 
@@ -294,69 +323,67 @@ impl Shared {
     }
 
     fn demand(&self) -> usize {
-        self.readers.iter().filter(|(_, interest, _)| *interest == Interest::Demand).count()
+        self.readers.iter().filter(|member| member.interest == Interest::Demand).count()
     }
 
-    fn renew_wakers(&mut self) {
-        self.wakers = self.readers.iter().map(|(_, _, wake)| Arc::clone(wake)).collect();
+    fn take_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn wakers(&mut self) -> Arc<[Arc<dyn Wake>]> {
+        let readers = &self.readers;
+        let list = || readers.iter().map(|member| Arc::clone(&member.wake)).collect();
+        Arc::clone(self.wakers.get_or_insert_with(list))
     }
 
     /// Repairs, classifies and stores a frame. Returns who must be woken when a flush is due.
-    fn append(&mut self, mut frame: Frame, now: Instant) -> Option<Arc<[Arc<dyn Wake>]>> {
+    fn append(&mut self, mut frame: Frame, now: Instant) -> Option<Calls> {
         (frame.dts, frame.epoch) = match frame.content {
             Content::Video { .. } | Content::Audio(_) => {
                 self.timeline.place(frame.track, frame.dts.to_wire(), now)
             }
-            _ => self.timeline.place_untimed(),
+            _ => self.timeline.place_untimed(frame.track),
         };
         self.frames += 1;
         self.bytes += frame.body.len() as u64;
         let (was_ready, had_video) = (self.session.ready, self.session.seen.video);
-        if !self.session.admit(&frame, now) {
-            return None;
-        }
+        let is_admitted = self.session.admit(&frame, now);
         if self.session.seen.video && !had_video {
             // What was sound only until now starts anew with its first picture.
             self.log.close_groups();
         }
+        if !is_admitted {
+            return None;
+        }
         let group = self.session.group(&frame);
         let pending = *self.pending.get_or_insert(now);
         let due = self.flush.is_due(&frame, pending, now) || self.session.ready != was_ready;
-        let bytes = frame.body.len() + size_of::<Frame>();
-        self.log.push(frame, bytes, group, now);
+        let weight = self.session.weight(&frame);
+        self.log.push(frame, weight, group, now);
         due.then(|| {
             self.pending = None;
-            Arc::clone(&self.wakers)
+            Calls { replaced: None, readers: self.wakers() }
         })
     }
 
-    /// Moves `cursor` to where it can read, counting in `skipped` what it missed. False while there is no such place.
-    fn start(&self, cursor: &mut Cursor, skipped: &mut u64) -> bool {
-        let held_back =
-            !self.session.ready && matches!(self.state, State::Waiting | State::Live { .. });
-        let newest = || self.log.newest_group().map_or(self.log.end(), |group| group.seq);
-        *cursor = match *cursor {
-            Cursor::Fresh(_) if held_back => return false,
-            Cursor::Fresh(Start::NewestGroup) => Cursor::Seeking(newest()),
-            Cursor::Fresh(Start::NextGroup) => Cursor::Seeking(self.log.end()),
-            Cursor::At(seq) if seq < self.log.first() => {
-                *skipped += newest() - seq;
-                Cursor::Seeking(newest())
-            }
-            placed => placed,
-        };
-        if let Cursor::Seeking(seq) = *cursor
-            && let Some(group) = self.log.next_group(seq)
-        {
-            *cursor = Cursor::At(group.seq);
-        }
-        matches!(cursor, Cursor::At(_))
+    /// Where a reader starts that wants nothing before `from`: at the newest group, once all tracks are known.
+    fn start(&self, from: u64) -> Option<u64> {
+        let is_held_back = !self.session.ready && matches!(self.state, State::Live { .. });
+        let newest = self.log.newest_group()?.seq;
+        (newest >= from && !is_held_back).then_some(newest)
     }
 
     fn read(&self, cursor: &mut Cursor, batch: &mut Batch) {
-        self.start(cursor, &mut batch.skipped);
-        let Cursor::At(from) = *cursor else { return };
+        let from = match *cursor {
+            Cursor::At(seq) if seq >= self.log.first() => Some(seq),
+            Cursor::At(seq) | Cursor::Seeking(seq) => self.start(seq),
+        };
+        let Some(from) = from else { return };
         let Ok(frames) = self.log.read_from(from) else { return };
+        if let Cursor::At(seq) = *cursor {
+            batch.skipped = from - seq;
+        }
         batch.items.extend((from..).zip(frames).map(|(seq, frame)| Item {
             frame: frame.clone(),
             group: self.log.group_at(seq).map(|group| Arc::clone(&group.start)),
@@ -364,3 +391,6 @@ impl Shared {
         *cursor = Cursor::At(self.log.end());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,9 +66,12 @@ impl Timeline {
         (Timestamp::from_millis(clock.dts), self.epoch)
     }
 
-    /// The place of a frame that has no time of its own (metadata, configuration): that of the newest coded frame.
-    pub fn place_untimed(&self) -> (Timestamp, u32) {
-        (Timestamp::from_millis(self.newest.map_or(0, |(newest, _)| newest)), self.epoch)
+    /// The place of a frame that has no time of its own (metadata, configuration): that of the track's newest coded frame, or
+    /// of the stream's as long as the track has none.
+    pub fn place_untimed(&self, track: Track) -> (Timestamp, u32) {
+        let own = self.tracks.iter().find(|(known, _)| *known == track).map(|(_, clock)| clock.dts);
+        let newest = self.newest.map_or(0, |(newest, _)| newest);
+        (Timestamp::from_millis(own.unwrap_or(newest)), self.epoch)
     }
 
     /// Another publisher takes over: its clock has nothing to do with the last one's.
@@ -76,7 +79,7 @@ impl Timeline {
         self.tracks.clear();
         self.shift = None;
         if let Some((newest, _)) = self.newest {
-            self.epoch += 1;
+            self.epoch = self.epoch.wrapping_add(1);
             self.floor = newest;
         }
     }
@@ -126,7 +129,7 @@ impl Timeline {
             _ => {
                 let shift = self.continuation(now) - unwrapped;
                 self.shift = Some(shift);
-                self.epoch += 1;
+                self.epoch = self.epoch.wrapping_add(1);
                 shift
             }
         };
@@ -281,11 +284,17 @@ mod tests {
     }
 
     #[test]
-    fn frames_without_a_time_take_the_newest() {
+    fn frames_without_a_time_take_their_tracks_newest() {
         let mut rig = Rig::new();
-        assert_eq!(rig.timeline.place_untimed().0, Timestamp::ZERO);
+        let untimed = |rig: &Rig, track| rig.timeline.place_untimed(track).0.as_millis();
+        assert_eq!(untimed(&rig, Track::Data), 0);
         rig.place(VIDEO, 120, 0);
-        assert_eq!(rig.timeline.place_untimed().0.as_millis(), 120);
+        assert_eq!(
+            (untimed(&rig, VIDEO), untimed(&rig, AUDIO), untimed(&rig, Track::Data)),
+            (120, 120, 120)
+        );
+        rig.place(AUDIO, 80, 0);
+        assert_eq!(untimed(&rig, AUDIO), 80, "what belongs to a track does not run ahead of it");
     }
 
     proptest! {

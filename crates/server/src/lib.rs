@@ -1,1 +1,24 @@
-//! The Weir process.
+//! The Weir process: configuration, listeners, publishing, playing, HLS, HTTP.
+//!
+//! In reading order: [`app`] puts everything together; [`listen`] accepts; [`rtmp`] and [`http`] find out what a connection wants;
+//! `ingest` takes streams in; [`play`] sends them out; `hls` writes segments. [`node`] is what they share.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod log;
+
+mod api;
+mod client;
+mod demo;
+mod end;
+mod hls;
+mod http;
+mod ingest;
+mod listen;
+mod node;
+mod play;
+mod publish;
+mod route;
+mod rtmp;
+mod wake;

@@ -1,2 +1,7 @@
 //! The `weir` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    weir_server::app::run(weir_server::cli::Cli::parse())
+}

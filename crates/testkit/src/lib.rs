@@ -1,1 +1,35 @@
-//! Test harness: processes, scripted and misbehaving peers, real encoders and players, packet comparison.
+//! What Weir's end-to-end tests are made of: the server as a process, scripted peers, real encoders, players and
+//! browsers, and the comparison of what went in with what came out.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`server`] | the `weir` binary in a folder and on ports of its own, with its log |
+//! | [`peer`] | scripted RTMP publishers and viewers, HTTP-FLV viewers, streams of numbered frames |
+//! | [`raw`] | connections that send whatever bytes a test likes |
+//! | [`http`] | HTTP requests as bytes, and their responses |
+//! | [`ffmpeg`], [`fixture`] | both FFmpegs, and the files that they publish |
+//! | [`packets`] | the packets of a file or stream, and whether they are the continuation of others |
+//! | [`browser`] | headless Chromium |
+//! | [`process`] | any other program, ended when the test is over |
+//!
+//! All of this is test code: what a test cannot go on without panics, with a message that says what to look at.
+
+pub mod browser;
+pub mod ffmpeg;
+pub mod fixture;
+pub mod http;
+pub mod packets;
+pub mod peer;
+pub mod process;
+pub mod raw;
+pub mod server;
+
+pub use server::Weir;
+
+use std::path::PathBuf;
+
+/// Where tools and fixtures are kept between test runs: `target/` at the top of the repository, whichever build folder
+/// cargo uses.
+fn kept() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target"))
+}

@@ -1,0 +1,106 @@
+//! What can be wrong: with a stream's codecs, with one frame, with a playlist found on disk.
+//!
+//! Three types and not one, because they come from different calls and ask for different answers: no HLS for this stream,
+//! one frame less, a fresh playlist.
+
+use weir_media::{AudioCodec, VideoCodec};
+
+/// A stream that MPEG-TS cannot carry to HLS players.
+///
+/// [`Segmenter::push`](crate::Segmenter::push) returns it for every frame until the track's codec is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unsupported {
+    /// The video codec has no place in MPEG-TS, or no HLS player takes it from there.
+    #[error("MPEG-TS segments cannot carry {0}")]
+    Video(VideoCodec),
+    /// The audio codec has no place in MPEG-TS, or no HLS player takes it from there.
+    #[error("MPEG-TS segments cannot carry {0}")]
+    Audio(AudioCodec),
+    /// ADTS, the framing of AAC in MPEG-TS, has two bits for the object type: 1 to 4 only.
+    #[error("MPEG-TS segments cannot carry AAC of object type {0}")]
+    AacObjectType(u8),
+    /// ADTS has three bits for the channel configuration; 0 means a program config element, which players do not read.
+    #[error("MPEG-TS segments cannot carry AAC with channel configuration {0}")]
+    AacChannels(u8),
+    /// ADTS names thirteen sample rates, and this (in Hz) is not near one of them.
+    #[error("MPEG-TS segments cannot carry AAC at {0} Hz")]
+    AacSampleRate(u32),
+}
+
+/// Why one frame was left out; the stream goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Damage {
+    /// A decoder configuration record that cannot be read, or is longer than any encoder's.
+    #[error("the {codec} configuration record of {len} bytes is damaged")]
+    VideoConfig {
+        /// What it was for.
+        codec: VideoCodec,
+        /// Bytes of the record.
+        len: usize,
+    },
+    /// An AudioSpecificConfig that cannot be read.
+    #[error("the {codec} configuration of {len} bytes is damaged")]
+    AudioConfig {
+        /// What it was for.
+        codec: AudioCodec,
+        /// Bytes of the record.
+        len: usize,
+    },
+    /// A picture before any configuration of its codec.
+    #[error("a picture in {0} without a configuration record")]
+    NoVideoConfig(VideoCodec),
+    /// An audio packet before any configuration of its codec.
+    #[error("audio in {0} without a configuration record")]
+    NoAudioConfig(AudioCodec),
+    /// A NAL unit that goes past the end of its access unit.
+    #[error("a NAL unit at byte {at} claims {claimed} bytes, {left} are left")]
+    NalLength {
+        /// Where in the access unit its length field is.
+        at: usize,
+        /// What the length field says.
+        claimed: usize,
+        /// Bytes after the length field.
+        left: usize,
+    },
+    /// An access unit without data.
+    #[error("an empty access unit")]
+    Empty,
+    /// An audio packet that its framing has no length for.
+    #[error("an audio packet of {len} bytes, more than {max}")]
+    AudioTooLong {
+        /// Its bytes.
+        len: usize,
+        /// What can be framed.
+        max: usize,
+    },
+}
+
+/// Why a playlist cannot be continued.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadPlaylist {
+    /// It is not a playlist at all.
+    #[error("it does not begin with #EXTM3U")]
+    Header,
+    /// It is longer than any playlist of ours.
+    #[error("it has {len} bytes, more than {max}")]
+    TooLong {
+        /// Its bytes.
+        len: usize,
+        /// The most that is read.
+        max: usize,
+    },
+    /// A line that says something else than a playlist of ours would.
+    #[error("line {line} is wrong: {text:?}")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// Its beginning.
+        text: String,
+    },
+    /// A tag that must be there is missing.
+    #[error("it has no {0}")]
+    Missing(&'static str),
+}

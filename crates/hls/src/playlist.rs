@@ -1,0 +1,226 @@
+//! The sliding window of segments, as a media playlist (RFC 8216).
+
+mod date;
+mod resume;
+
+use std::{collections::VecDeque, fmt::Write as _, time::Duration};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::{Config, Cut};
+
+/// A playlist must last three target durations (RFC 8216, 6.2.2), and the target duration never shrinks; one very long
+/// segment could so grow the list without end. It is listed up to this many times as long as asked for.
+const WINDOW_RATIO_MAX: usize = 4;
+
+/// Files that wait for their deletion, as a multiple of the window. A segment waits for about one window; more wait only
+/// when a publisher makes many tiny segments (by a new configuration with each frame).
+const RETIRED_RATIO_MAX: usize = 8;
+
+/// Characters of a name that stand for themselves in a URI (RFC 3986, "unreserved"). Others are percent-encoded: a colon
+/// before the first slash would make a scheme, a number sign at the line's start a comment.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What a player is told: the newest segments of a stream, and when the files of older ones may go.
+///
+/// Names of segments are file names here; [`Playlist::render`] writes them percent-encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Playlist {
+    config: Config,
+    /// The longest segment ever, in whole seconds rounded up, and at least the target length.
+    target_duration: u64,
+    discontinuity_sequence: u64,
+    /// Listed, oldest first.
+    segments: VecDeque<Segment>,
+    /// Not listed any more, but players may still load them; oldest first.
+    retired: VecDeque<Retired>,
+    next: u64,
+    /// Whether the next segment does not continue the last one, whatever the segmenter says.
+    interrupted: bool,
+    ended: bool,
+    /// Media time since this playlist was made: the clock for deletions, as time passes at the rate of live media.
+    elapsed: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Segment {
+    sequence: u64,
+    duration: Duration,
+    discontinuity: bool,
+    /// RFC 3339.
+    program_date_time: Option<String>,
+    /// How long the longest playlist was that listed it.
+    longest_playlist: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Retired {
+    sequence: u64,
+    /// In terms of [`Playlist::elapsed`].
+    until: Duration,
+}
+
+impl Playlist {
+    /// An empty playlist that numbers its segments from 0.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            config: config.clone(),
+            target_duration: whole_seconds(config.target).max(1),
+            discontinuity_sequence: 0,
+            segments: VecDeque::new(),
+            retired: VecDeque::new(),
+            next: 0,
+            interrupted: false,
+            ended: false,
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    /// An empty playlist that numbers its segments from `sequence`, for when the playlist of an earlier run is lost but
+    /// the highest number it used is known (see [`Config::sequence_of`]). Its first segment has a discontinuity.
+    pub fn starting_at(config: &Config, sequence: u64) -> Self {
+        Self { next: sequence, interrupted: true, ..Self::new(config) }
+    }
+
+    /// The name of the segment that is pushed next.
+    pub fn next_uri(&self) -> String {
+        self.config.segment_name(self.next)
+    }
+
+    /// The sequence number of the segment that is pushed next.
+    pub fn next_sequence(&self) -> u64 {
+        self.next
+    }
+
+    /// The sequence number of the first segment listed: EXT-X-MEDIA-SEQUENCE. Segments below it that
+    /// [`Playlist::push`] never named were left behind by an earlier run.
+    pub fn media_sequence(&self) -> u64 {
+        self.segments.front().map_or(self.next, |segment| segment.sequence)
+    }
+
+    /// How many segments are listed.
+    pub fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Whether no segment is listed.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// The names of all segments whose files should exist, oldest first: those that are listed, and before them those that
+    /// wait for their deletion.
+    pub fn files(&self) -> impl Iterator<Item = String> {
+        let retired = self.retired.iter().map(|retired| retired.sequence);
+        let listed = self.segments.iter().map(|segment| segment.sequence);
+        retired.chain(listed).map(|sequence| self.config.segment_name(sequence))
+    }
+
+    /// Appends a segment; returns the names of those whose files may be deleted now. A segment that has left the playlist
+    /// stays for its own duration and that of the longest playlist that listed it (RFC 8216, 6.2.2).
+    pub fn push(&mut self, cut: &Cut) -> Vec<String> {
+        self.segments.push_back(Segment {
+            sequence: self.next,
+            duration: cut.duration,
+            discontinuity: std::mem::take(&mut self.interrupted) || cut.discontinuity,
+            program_date_time: Some(date::rfc3339(cut.program_date_time)),
+            longest_playlist: Duration::ZERO,
+        });
+        self.next = self.next.saturating_add(1);
+        self.ended = false;
+        self.elapsed = self.elapsed.saturating_add(cut.duration);
+        self.target_duration = self.target_duration.max(whole_seconds(cut.duration));
+        self.slide();
+        self.expire()
+    }
+
+    /// The stream has ended for good: players need not ask again. A later push takes that back.
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// The playlist as text.
+    pub fn render(&self) -> String {
+        let mut out = String::with_capacity(200 + self.segments.len() * 120);
+        // Writing to a String cannot fail.
+        let _ = self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "#EXTM3U")?;
+        writeln!(out, "#EXT-X-VERSION:3")?;
+        writeln!(out, "#EXT-X-TARGETDURATION:{}", self.target_duration)?;
+        writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}", self.media_sequence())?;
+        writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", self.discontinuity_sequence)?;
+        for segment in &self.segments {
+            segment.write(&self.config, out)?;
+        }
+        if self.ended {
+            writeln!(out, "#EXT-X-ENDLIST")?;
+        }
+        Ok(())
+    }
+
+    /// Removes what has slid out of the window from the list.
+    fn slide(&mut self) {
+        let mut lasts: Duration = self.segments.iter().map(|segment| segment.duration).sum();
+        while let Some(first) = self.segments.front() {
+            let left = lasts.saturating_sub(first.duration);
+            if !self.may_drop_first(left) {
+                break;
+            }
+            self.discontinuity_sequence =
+                self.discontinuity_sequence.saturating_add(u64::from(first.discontinuity));
+            let wait = first.duration.saturating_add(first.longest_playlist);
+            let until = self.elapsed.saturating_add(wait);
+            self.retired.push_back(Retired { sequence: first.sequence, until });
+            self.segments.pop_front();
+            lasts = left;
+        }
+        for segment in &mut self.segments {
+            segment.longest_playlist = segment.longest_playlist.max(lasts);
+        }
+    }
+
+    /// Whether the first segment may leave, given how long the list would last without it.
+    fn may_drop_first(&self, left: Duration) -> bool {
+        let window = self.config.window.max(1);
+        let count = self.segments.len();
+        let long_enough = left >= Duration::from_secs(self.target_duration.saturating_mul(3));
+        count > window && (long_enough || count > window.saturating_mul(WINDOW_RATIO_MAX))
+    }
+
+    fn expire(&mut self) -> Vec<String> {
+        let most = self.config.window.max(1).saturating_mul(RETIRED_RATIO_MAX);
+        let excess = self.retired.len().saturating_sub(most);
+        let over = self.retired.iter().take_while(|retired| retired.until <= self.elapsed).count();
+        self.retired
+            .drain(..over.max(excess))
+            .map(|retired| self.config.segment_name(retired.sequence))
+            .collect()
+    }
+}
+
+impl Segment {
+    fn write(&self, config: &Config, out: &mut String) -> std::fmt::Result {
+        if self.discontinuity {
+            writeln!(out, "#EXT-X-DISCONTINUITY")?;
+        }
+        if let Some(time) = &self.program_date_time {
+            writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{time}")?;
+        }
+        let (seconds, millis) = (self.duration.as_secs(), self.duration.subsec_millis());
+        writeln!(out, "#EXTINF:{seconds}.{millis:03},")?;
+        let name = config.segment_name(self.sequence);
+        writeln!(out, "{}", utf8_percent_encode(&name, ENCODED))
+    }
+}
+
+/// Rounded up.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests;

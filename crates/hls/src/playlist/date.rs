@@ -1,0 +1,48 @@
+//! Calendar dates for EXT-X-PROGRAM-DATE-TIME.
+
+use std::time::Duration;
+
+/// `since_epoch` as an RFC 3339 time in UTC with milliseconds.
+pub(super) fn rfc3339(since_epoch: Duration) -> String {
+    let seconds = since_epoch.as_secs();
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let millis = since_epoch.subsec_millis();
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// Year, month and day of the day `days` after 1970-01-01.
+///
+/// Counts in years that begin in March, so that the leap day is the last one, from 0000-03-01, 719,468 days before the epoch
+/// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_around_leap_days_and_centuries() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00.250Z"),
+            (951_782_399, "2000-02-28T23:59:59.250Z"),
+            (951_782_400, "2000-02-29T00:00:00.250Z"),
+            (951_868_800, "2000-03-01T00:00:00.250Z"),
+            (1_709_164_800, "2024-02-29T00:00:00.250Z"),
+            (1_795_398_540, "2026-11-23T01:49:00.250Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.250Z"),
+        ] {
+            assert_eq!(rfc3339(Duration::from_millis(seconds * 1000 + 250)), expected);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::BadPlaylist;
+
+fn cut(millis: u64) -> Cut {
+    Cut {
+        data: Bytes::new(),
+        duration: Duration::from_millis(millis),
+        discontinuity: false,
+        program_date_time: Duration::from_secs(1_795_398_540),
+    }
+}
+
+fn broken(millis: u64) -> Cut {
+    Cut { discontinuity: true, ..cut(millis) }
+}
+
+fn filled(count: usize) -> Playlist {
+    let mut playlist = Playlist::new(&Config::new("live"));
+    for _ in 0..count {
+        playlist.push(&cut(2000));
+    }
+    playlist
+}
+
+/// The value of a tag that must be there once.
+fn value(text: &str, tag: &str) -> u64 {
+    let values: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(tag)).collect();
+    assert_eq!(values.len(), 1, "{tag} in\n{text}");
+    values[0].parse().unwrap()
+}
+
+fn uris(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| !line.starts_with('#')).collect()
+}
+
+#[test]
+fn renders_what_rfc_8216_asks_for() {
+    let mut playlist = Playlist::new(&Config::new("live"));
+    playlist.push(&cut(2002));
+    playlist.push(&broken(1960));
+    let expected = "#EXTM3U\n\
+        #EXT-X-VERSION:3\n\
+        #EXT-X-TARGETDURATION:3\n\
+        #EXT-X-MEDIA-SEQUENCE:0\n\
+        #EXT-X-DISCONTINUITY-SEQUENCE:0\n\
+        #EXT-X-PROGRAM-DATE-TIME:2026-11-23T01:49:00.000Z\n\
+        #EXTINF:2.002,\n\
+        live-0.ts\n\
+        #EXT-X-DISCONTINUITY\n\
+        #EXT-X-PROGRAM-DATE-TIME:2026-11-23T01:49:00.000Z\n\
+        #EXTINF:1.960,\n\
+        live-1.ts\n";
+    assert_eq!(playlist.render(), expected);
+    playlist.end();
+    assert_eq!(playlist.render(), format!("{expected}#EXT-X-ENDLIST\n"));
+    playlist.push(&cut(2000));
+    assert!(!playlist.render().contains("ENDLIST"), "the stream came back");
+}
+
+#[test]
+fn the_window_slides_and_counts_discontinuities() {
+    let mut playlist = filled(1);
+    playlist.push(&broken(2000));
+    for _ in 0..6 {
+        playlist.push(&cut(2000));
+    }
+    let text = playlist.render();
+    assert_eq!(uris(&text), (2..8).map(|n| format!("live-{n}.ts")).collect::<Vec<_>>());
+    assert_eq!(value(&text, "#EXT-X-MEDIA-SEQUENCE:"), 2);
+    assert_eq!(value(&text, "#EXT-X-DISCONTINUITY-SEQUENCE:"), 1);
+    assert_eq!((playlist.next_sequence(), playlist.next_uri()), (8, "live-8.ts".into()));
+}
+
+#[test]
+fn files_outlive_their_listing_by_their_own_and_the_playlists_length() {
+    let mut playlist = filled(6);
+    // Segment 0 leaves at 14 s; it was in playlists of 12 s and lasts 2 s, so it may go at 28 s.
+    let gone: Vec<_> = (7..=14).map(|_| playlist.push(&cut(2000))).collect();
+    assert!(gone[..7].iter().all(Vec::is_empty), "{gone:?}");
+    assert_eq!(gone[7], ["live-0.ts"]);
+    assert_eq!(playlist.push(&cut(2000)), ["live-1.ts"]);
+    let files: Vec<_> = playlist.files().collect();
+    assert_eq!(files, (2..15).map(|n| format!("live-{n}.ts")).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_target_duration_never_shrinks() {
+    let mut playlist = filled(1);
+    playlist.push(&cut(9100));
+    for _ in 0..40 {
+        playlist.push(&cut(2000));
+    }
+    let text = playlist.render();
+    assert!(!text.contains("9.100"), "it has left the window");
+    assert_eq!(value(&text, "#EXT-X-TARGETDURATION:"), 10);
+}
+
+#[test]
+fn a_playlist_lasts_three_target_durations() {
+    let mut playlist = filled(1);
+    playlist.push(&cut(10_000));
+    for _ in 0..40 {
+        playlist.push(&cut(2000));
+    }
+    assert_eq!(playlist.len(), 15, "30 s in segments of 2 s");
+    playlist.push(&cut(60_000));
+    for _ in 0..200 {
+        playlist.push(&cut(2000));
+    }
+    assert_eq!(playlist.len(), 24, "but not more than four windows");
+}
+
+#[test]
+fn a_name_is_encoded_in_the_playlist_only() {
+    let mut playlist = Playlist::new(&Config::new("rtsp:k\u{e4}se #1"));
+    assert_eq!(playlist.next_uri(), "rtsp:k\u{e4}se #1-0.ts");
+    playlist.push(&cut(2000));
+    let text = playlist.render();
+    assert_eq!(uris(&text), ["rtsp%3Ak%C3%A4se%20%231-0.ts"]);
+    let resumed = Playlist::resume(&Config::new("rtsp:k\u{e4}se #1"), &text).unwrap();
+    assert_eq!(resumed.next_sequence(), 1);
+}
+
+#[test]
+fn resumes_where_it_stopped() {
+    let mut before = filled(3);
+    before.push(&broken(4500));
+    for _ in 0..6 {
+        before.push(&cut(2000));
+    }
+    before.end();
+    let mut after = Playlist::resume(&Config::new("live"), &before.render()).unwrap();
+    let open = before.render().replace("#EXT-X-ENDLIST\n", "");
+    assert_eq!(after.render(), open);
+    let (mut gone, last) = (Vec::new(), after.next_sequence());
+    gone.extend(after.push(&cut(2000)));
+    let text = after.render();
+    assert_eq!(value(&text, "#EXT-X-TARGETDURATION:"), 5);
+    let tail: Vec<_> = text.lines().rev().take(4).collect();
+    assert_eq!(tail[0], format!("live-{last}.ts"));
+    assert_eq!(tail[3], "#EXT-X-DISCONTINUITY");
+    for _ in 0..14 {
+        gone.extend(after.push(&cut(2000)));
+    }
+    assert_eq!(gone[0], "live-4.ts", "files of the run before are deleted in their turn");
+}
+
+#[test]
+fn an_empty_playlist_resumes_with_its_numbers() {
+    let empty = Playlist::starting_at(&Config::new("live"), 40);
+    let resumed = Playlist::resume(&Config::new("live"), &empty.render()).unwrap();
+    assert_eq!((resumed.next_sequence(), resumed.is_empty()), (40, true));
+    assert_eq!(resumed.media_sequence(), 40);
+}
+
+#[test]
+fn a_fresh_start_after_a_lost_playlist_has_a_discontinuity() {
+    let mut playlist = Playlist::starting_at(&Config::new("live"), 40);
+    playlist.push(&cut(2000));
+    playlist.push(&cut(2000));
+    let text = playlist.render();
+    assert_eq!(uris(&text), ["live-40.ts", "live-41.ts"]);
+    assert_eq!(text.matches("#EXT-X-DISCONTINUITY\n").count(), 1);
+}
+
+#[test]
+fn a_damaged_playlist_is_refused_with_the_line() {
+    let text = filled(3).render();
+    let resume = |text: &str| Playlist::resume(&Config::new("live"), text).unwrap_err();
+    let line = |line, text: &str| BadPlaylist::Line { line, text: text.into() };
+    assert_eq!(resume(""), BadPlaylist::Header);
+    assert_eq!(resume("#EXTM3U\n"), BadPlaylist::Missing("EXT-X-MEDIA-SEQUENCE"));
+    assert_eq!(
+        resume("#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:1\n"),
+        BadPlaylist::Missing("EXT-X-TARGETDURATION")
+    );
+    assert_eq!(resume(&text.replace("live-1", "other-1")), line(11, "other-1.ts"));
+    assert_eq!(resume(&text.replace("live-1", "live-7")), line(11, "live-7.ts"));
+    assert_eq!(resume(&text.replacen("2.000", "2.-10", 1)), line(7, "#EXTINF:2.-10,"));
+    let uri = format!("live-{}.ts", u64::MAX);
+    let at_the_end = format!("#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:{}\n#EXTINF:2,\n{uri}\n", u64::MAX);
+    assert_eq!(resume(&at_the_end), line(4, &uri));
+    assert_eq!(
+        resume(&"x".repeat(2 << 20)),
+        BadPlaylist::TooLong { len: 2 << 20, max: 1 << 20 }
+    );
+}
+
+#[test]
+fn a_playlist_cut_short_by_a_full_disk_is_refused_or_shorter() {
+    let text = filled(3).render();
+    for len in 0..text.len() {
+        if let Ok(resumed) = Playlist::resume(&Config::new("live"), &text[..len]) {
+            assert!(resumed.next_sequence() <= 3, "cut at {len}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_playlist_is_read_or_refused(text in "(#EXTM3U\n)?(#EXT-X-MEDIA-SEQUENCE:[0-9]{1,20}\n)?((#[A-Z-]{1,12}|#EXTINF|live-[0-9]{1,3}.ts)[:0-9.,a-z]{0,9}\n){0,12}") {
+        if let Ok(mut playlist) = Playlist::resume(&Config::new("live"), &text) {
+            playlist.push(&cut(2000));
+            playlist.render();
+        }
+    }
+
+    #[test]
+    fn numbers_only_grow_and_no_listed_file_is_deleted(
+        cuts in proptest::collection::vec((0_u64..70_000, any::<bool>()), 1..120),
+        window in 0_usize..9,
+    ) {
+        let config = Config { window, ..Config::new("live") };
+        let mut playlist = Playlist::new(&config);
+        let (mut media, mut discontinuities, mut gone) = (0, 0, 0);
+        for (number, (millis, discontinuity)) in (0..).zip(cuts) {
+            prop_assert_eq!(playlist.next_sequence(), number);
+            let deleted = playlist.push(&Cut { discontinuity, ..cut(millis) });
+            gone += deleted.len();
+            let text = playlist.render();
+            let first = value(&text, "#EXT-X-MEDIA-SEQUENCE:");
+            let count = value(&text, "#EXT-X-DISCONTINUITY-SEQUENCE:");
+            prop_assert!(first >= media && count >= discontinuities);
+            (media, discontinuities) = (first, count);
+            let listed: Vec<_> = uris(&text).into_iter().map(|uri| config.sequence_of(uri)).collect();
+            prop_assert_eq!(listed, (first..=number).map(Some).collect::<Vec<_>>());
+            prop_assert!(deleted.iter().all(|name| config.sequence_of(name).unwrap() < first));
+            prop_assert_eq!(gone + playlist.files().count(), usize::try_from(number).unwrap() + 1);
+            prop_assert!(text.lines().filter(|line| line.starts_with("#EXTINF")).count() <= window.max(1) * 4 + 1);
+            let resumed = Playlist::resume(&config, &text).unwrap();
+            prop_assert_eq!(resumed.render(), text);
+        }
+    }
+}

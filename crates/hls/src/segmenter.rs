@@ -1,0 +1,374 @@
+//! Where one segment ends and the next begins.
+
+use std::{mem, time::Duration};
+
+use bytes::Bytes;
+use weir_media::{AudioCodec, Content, Frame, Timestamp, Track, VideoCodec};
+
+use crate::{
+    Config,
+    container::Container,
+    error::{Damage, Unsupported},
+    tracks::{AudioFormat, BadAudio, Tracks, VideoFormat, check_audio, check_video},
+    ts,
+};
+
+/// Bytes after which a segment is cut wherever it is: it is built in memory, and a publisher that never sends a second key
+/// frame must not grow it. 32 MiB hold 10 s of 25 Mb/s.
+pub const SEGMENT_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Length at which a segment is cut wherever it is. The longest GOP that encoders make by default is 250 frames, 25 s at ten
+/// frames a second; one longer than a minute is never meant for HLS, and each viewer would wait for it.
+pub const SEGMENT_DURATION_MAX: Duration = Duration::from_secs(60);
+
+/// Pictures that have not come for this many target lengths do not hold the audio back any longer: a camera was switched
+/// off. (The same idea as SRS's `hls_aof_ratio`, 2.1.)
+const PICTURELESS_RATIO: u32 = 2;
+
+/// Two frames further apart than this, forward or back, are not of one timeline. Ingest repairs smaller jumps.
+const HOLE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a frame is taken to last before two of them have been seen: a picture at 25 frames a second.
+const FRAME_DURATION: Duration = Duration::from_millis(40);
+
+/// A finished segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The whole segment. It begins with the tables that a player needs, then (see [`Segmenter`]) a key frame.
+    pub data: Bytes,
+    /// From its first decoding time to that of the next segment; at an interruption, to the end of its last frame.
+    pub duration: Duration,
+    /// Whether it does not continue the segment before it: another codec configuration, another timeline, or lost frames.
+    pub discontinuity: bool,
+    /// When its first frame arrived, since the Unix epoch.
+    pub program_date_time: Duration,
+}
+
+/// Frames that were left out because they are damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// How many.
+    pub frames: u64,
+    /// What was wrong with the newest one.
+    pub last: Damage,
+}
+
+/// Turns the frames of one stream into segments.
+///
+/// Where it cuts:
+/// - A stream with video is cut at the first key frame that is at least the target length after the segment's start, and a
+///   GOP that is longer makes a longer segment. Whether there is video is known from a configuration record of it or a
+///   picture. If pictures stop coming for two target lengths, audio is cut on its own.
+/// - A stream without video is cut at the first audio packet past the target length.
+/// - [`SEGMENT_BYTES_MAX`] and [`SEGMENT_DURATION_MAX`] cut anywhere. The next segment then continues in the middle of the GOP,
+///   without a discontinuity: players that come from the one before go on, one that starts there waits for a key frame.
+///
+/// What begins: the first segment starts at the first key frame, audio before it is dropped. Audio that was first alone does
+/// not get in the way of the video that follows it: its unfinished segment is dropped if it was to be the stream's first. Audio
+/// that turns up during the first segment of a run joins it; later, or with another configuration, it starts with the next
+/// key frame.
+///
+/// What interrupts: another video configuration, lost frames ([`Segmenter::skipped`]) and a hole in the timeline end the segment
+/// at once, and everything up to the next key frame is dropped. Another audio configuration and a new
+/// [`epoch`](Frame::epoch) end it at the next key frame. The segment after each of them has
+/// [`discontinuity`](Cut::discontinuity) set.
+///
+/// Only track 0 of each kind is carried.
+pub struct Segmenter {
+    target: Duration,
+    container: Box<dyn Container>,
+    /// What the open segment carries; when there is none, the one before it.
+    tracks: Tracks,
+    /// What the next one will carry.
+    next_tracks: Tracks,
+    unsupported_video: Option<Unsupported>,
+    unsupported_audio: Option<Unsupported>,
+    open: Option<Open>,
+    /// Ended, not handed out yet.
+    ended: Option<Cut>,
+    /// Whether the next segment does not continue the one before it.
+    interrupted: bool,
+    /// Whether a segment was handed out or is about to be.
+    started: bool,
+    /// Of the newest frame.
+    epoch: Option<u32>,
+    /// Decoding time of the newest frame.
+    last: Option<Timestamp>,
+    /// Decoding time of the newest picture; before the first one since an interruption, of the first audio that waits for it.
+    last_picture: Option<Timestamp>,
+    /// Distance of the newest two frames of the track that sets the pace: what the last one of a stream will last.
+    spacing: Duration,
+    dropped: Option<Dropped>,
+}
+
+/// The segment being filled.
+struct Open {
+    start: Timestamp,
+    wall: Duration,
+    discontinuity: bool,
+    /// Whether it is the first since an interruption or the beginning.
+    leads: bool,
+    /// Decoding time of the newest frame of the track that sets the pace: pictures, or sound without them.
+    last: Timestamp,
+}
+
+impl Segmenter {
+    /// A segmenter that has seen nothing.
+    pub fn new(config: &Config) -> Self {
+        Self::with_container(config, Box::new(ts::Muxer::new()))
+    }
+
+    fn with_container(config: &Config, container: Box<dyn Container>) -> Self {
+        Self {
+            target: config.target,
+            container,
+            tracks: Tracks::default(),
+            next_tracks: Tracks::default(),
+            unsupported_video: None,
+            unsupported_audio: None,
+            open: None,
+            ended: None,
+            interrupted: false,
+            started: false,
+            epoch: None,
+            last: None,
+            last_picture: None,
+            spacing: FRAME_DURATION,
+            dropped: None,
+        }
+    }
+
+    /// Takes the stream's next frame; returns a segment when one has ended before it. `wall` is the time since the Unix epoch
+    /// at which the frame arrived.
+    ///
+    /// A damaged frame is left out and counted in [`Segmenter::dropped`].
+    ///
+    /// # Errors
+    /// A codec that cannot be carried, on either track. The same error comes for each frame until the track's codec is
+    /// another one. [`Segmenter::finish`] still gives what was complete before.
+    pub fn push(&mut self, frame: &Frame, wall: Duration) -> Result<Option<Cut>, Unsupported> {
+        if matches!(frame.track, Track::Video(0) | Track::Audio(0)) {
+            if let Err(damage) = self.take(frame, wall) {
+                let frames = self.dropped.map_or(0, |dropped| dropped.frames);
+                self.dropped = Some(Dropped { frames: frames.saturating_add(1), last: damage });
+            }
+        }
+        match self.unsupported() {
+            Some(unsupported) => {
+                self.interrupt();
+                Err(unsupported)
+            }
+            None => Ok(self.ended.take()),
+        }
+    }
+
+    /// The stream ended: its last segment, which may be shorter than the others.
+    pub fn finish(&mut self) -> Option<Cut> {
+        self.interrupt();
+        self.ended.take()
+    }
+
+    /// The reader lost frames: the segment ends here, and the next begins at a key frame, with a discontinuity.
+    pub fn skipped(&mut self) {
+        self.interrupt();
+    }
+
+    /// Frames that were left out because they are damaged, if there were any.
+    pub fn dropped(&self) -> Option<Dropped> {
+        self.dropped
+    }
+
+    fn unsupported(&self) -> Option<Unsupported> {
+        self.unsupported_video.or(self.unsupported_audio)
+    }
+
+    /// Notices breaks in the timeline, before `frame` becomes a part of it. Configuration records do not count: those that a
+    /// late reader is given first are as old as the stream.
+    fn note_time(&mut self, frame: &Frame) {
+        let apart = |last: Timestamp| {
+            frame.dts.saturating_since(last).max(last.saturating_since(frame.dts))
+        };
+        if self.last.is_some_and(|last| apart(last) > HOLE_MAX) {
+            self.interrupt();
+        }
+        if self.epoch.is_some_and(|epoch| epoch != frame.epoch) {
+            self.interrupted = true;
+            self.last_picture = None;
+        }
+        self.last = Some(frame.dts);
+        self.epoch = Some(frame.epoch);
+    }
+
+    fn take(&mut self, frame: &Frame, wall: Duration) -> Result<(), Damage> {
+        match frame.content {
+            Content::VideoConfig(codec) => self.configure_video(codec, frame),
+            Content::AudioConfig(codec) => self.configure_audio(codec, &frame.payload),
+            Content::Video { codec, key, .. } => self.picture(codec, key, frame, wall),
+            Content::Audio(codec) => self.sound(codec, frame, wall),
+            _ => Ok(()),
+        }
+    }
+
+    fn configure_video(&mut self, codec: VideoCodec, frame: &Frame) -> Result<(), Damage> {
+        self.unsupported_video = check_video(codec).err();
+        let known = |video: &VideoFormat| video.is(codec, &frame.payload);
+        if self.unsupported_video.is_some() || self.next_tracks.video.as_ref().is_some_and(known) {
+            return Ok(());
+        }
+        let format = VideoFormat::parse(codec, &frame.payload)?;
+        if self.next_tracks.video.replace(format).is_none() && !self.started {
+            self.open = None;
+        }
+        self.interrupt();
+        Ok(())
+    }
+
+    fn configure_audio(&mut self, codec: AudioCodec, record: &Bytes) -> Result<(), Damage> {
+        self.unsupported_audio = check_audio(codec).err();
+        if self.unsupported_audio.is_some() || codec != AudioCodec::Aac {
+            return Ok(());
+        }
+        match AudioFormat::parse_aac(record) {
+            Ok(format) => self.next_tracks.audio = Some(format),
+            Err(BadAudio::Unsupported(unsupported)) => self.unsupported_audio = Some(unsupported),
+            Err(BadAudio::Damaged(damage)) => return Err(damage),
+        }
+        Ok(())
+    }
+
+    fn picture(
+        &mut self,
+        codec: VideoCodec,
+        key: bool,
+        frame: &Frame,
+        wall: Duration,
+    ) -> Result<(), Damage> {
+        self.note_time(frame);
+        self.unsupported_video = check_video(codec).err();
+        if self.unsupported_video.is_some() {
+            return Ok(());
+        }
+        let Some(format) = self.next_tracks.video.as_ref().filter(|video| video.codec == codec)
+        else {
+            return Err(Damage::NoVideoConfig(codec));
+        };
+        let bytes = self.container.stage_video(format, frame)?;
+        self.last_picture = Some(frame.dts);
+        if self.place(frame, bytes, key, wall) {
+            self.container.write(frame);
+        }
+        Ok(())
+    }
+
+    fn sound(&mut self, codec: AudioCodec, frame: &Frame, wall: Duration) -> Result<(), Damage> {
+        self.note_time(frame);
+        if codec != AudioCodec::Aac {
+            // An AAC track stays as its configuration left it.
+            self.unsupported_audio = check_audio(codec).err();
+        }
+        if self.unsupported_audio.is_some() {
+            return Ok(());
+        }
+        if self.next_tracks.audio.as_ref().is_none_or(|audio| audio.codec() != codec) {
+            let format = AudioFormat::from_packet(codec, &frame.payload)
+                .ok_or(Damage::NoAudioConfig(codec))?;
+            self.next_tracks.audio = Some(format);
+        }
+        let Some(format) = &self.next_tracks.audio else { return Ok(()) };
+        let bytes = self.container.stage_audio(format, frame)?;
+        let may_begin = self.audio_leads(frame.dts);
+        if self.place(frame, bytes, may_begin, wall) && self.audio_fits() {
+            self.container.write(frame);
+        }
+        Ok(())
+    }
+
+    /// Whether audio may begin a segment: there is no video, or none has come for long.
+    fn audio_leads(&mut self, now: Timestamp) -> bool {
+        let waited = now.saturating_since(*self.last_picture.get_or_insert(now));
+        let pictureless = waited >= self.target.saturating_mul(PICTURELESS_RATIO);
+        self.next_tracks.video.is_none() || pictureless
+    }
+
+    /// Whether the open segment has the audio track in its present configuration, after letting it join if it may.
+    fn audio_fits(&mut self) -> bool {
+        if self.tracks.audio.is_none() && self.open.as_ref().is_some_and(|open| open.leads) {
+            self.tracks.audio.clone_from(&self.next_tracks.audio);
+        }
+        self.tracks.audio == self.next_tracks.audio
+    }
+
+    /// Ends and begins segments so that `frame` can be written; false when it has no place. `may_begin`: whether decoding
+    /// may start at it.
+    fn place(&mut self, frame: &Frame, bytes: usize, may_begin: bool, wall: Duration) -> bool {
+        if self.unsupported().is_some() {
+            return false;
+        }
+        let cut = match &self.open {
+            None => may_begin,
+            Some(open) => {
+                let length = frame.dts.saturating_since(open.start);
+                may_begin && (length >= self.target || self.breaks(open))
+                    || length >= SEGMENT_DURATION_MAX
+                    || self.container.len().saturating_add(bytes) > SEGMENT_BYTES_MAX
+            }
+        };
+        if cut {
+            self.end(Some(frame.dts));
+            self.begin(frame, wall);
+        }
+        let Some(open) = &mut self.open else { return false };
+        if (frame.is_picture() || may_begin) && frame.dts > open.last {
+            self.spacing = frame.dts.saturating_since(open.last);
+            open.last = frame.dts;
+        }
+        true
+    }
+
+    /// Whether the next segment will not continue `open`.
+    fn breaks(&self, open: &Open) -> bool {
+        let joins = open.leads && self.tracks.audio.is_none();
+        self.interrupted || self.tracks.audio != self.next_tracks.audio && !joins
+    }
+
+    fn begin(&mut self, frame: &Frame, wall: Duration) {
+        let changed = self.tracks != self.next_tracks;
+        let interrupted = mem::take(&mut self.interrupted) || changed;
+        self.tracks.clone_from(&self.next_tracks);
+        let discontinuity = interrupted && self.started;
+        self.container.begin(&self.tracks, discontinuity);
+        self.open = Some(Open {
+            start: frame.dts,
+            wall,
+            discontinuity,
+            leads: interrupted || !self.started,
+            last: frame.dts,
+        });
+    }
+
+    /// Ends the open segment here, and lets the next one begin with a discontinuity.
+    fn interrupt(&mut self) {
+        self.end(None);
+        self.interrupted = true;
+        self.last_picture = None;
+    }
+
+    /// Ends the open segment. `next` is where the following one starts, if that continues it; otherwise the last frame is
+    /// taken to last as long as the one before it.
+    fn end(&mut self, next: Option<Timestamp>) {
+        let Some(open) = self.open.take() else { return };
+        let next = next
+            .filter(|next| !self.interrupted && *next > open.start)
+            .unwrap_or(open.last + self.spacing);
+        self.ended = Some(Cut {
+            data: self.container.take(&self.tracks),
+            duration: next.saturating_since(open.start),
+            discontinuity: open.discontinuity,
+            program_date_time: open.wall,
+        });
+        self.started = true;
+    }
+}
+
+#[cfg(test)]
+mod tests;

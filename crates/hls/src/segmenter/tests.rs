@@ -1,0 +1,356 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const AVCC: &[u8] = &[1, 0x64, 0, 31, 0xFF, 0xE1, 0, 2, 0x67, 1, 1, 0, 2, 0x68, 1];
+const AVCC_2: &[u8] = &[1, 0x64, 0, 31, 0xFF, 0xE1, 0, 2, 0x67, 2, 1, 0, 2, 0x68, 1];
+const ASC: &[u8] = &[0x12, 0x10];
+const ASC_2: &[u8] = &[0x11, 0x90];
+
+fn frame(track: Track, millis: i64, content: Content, payload: &[u8]) -> Frame {
+    let payload = Bytes::copy_from_slice(payload);
+    let dts = Timestamp::from_millis(millis);
+    Frame { track, dts, epoch: 0, content, body: payload.clone(), payload }
+}
+
+fn avcc(record: &[u8]) -> Frame {
+    frame(Track::Video(0), 0, Content::VideoConfig(VideoCodec::Avc), record)
+}
+
+fn asc(record: &[u8]) -> Frame {
+    frame(Track::Audio(0), 0, Content::AudioConfig(AudioCodec::Aac), record)
+}
+
+fn picture_of(millis: i64, key: bool, payload: &[u8]) -> Frame {
+    let content = Content::Video { codec: VideoCodec::Avc, key, composition: 0 };
+    frame(Track::Video(0), millis, content, payload)
+}
+
+fn key(millis: i64) -> Frame {
+    picture_of(millis, true, &[0, 0, 0, 2, 0x65, 0x88])
+}
+
+fn picture(millis: i64) -> Frame {
+    picture_of(millis, false, &[0, 0, 0, 2, 0x41, 0x9A])
+}
+
+fn sound(millis: i64) -> Frame {
+    frame(Track::Audio(0), millis, Content::Audio(AudioCodec::Aac), b"raw data block")
+}
+
+fn mp3(millis: i64) -> Frame {
+    frame(Track::Audio(0), millis, Content::Audio(AudioCodec::Mp3), &[0xFF, 0xFB, 0x90, 0])
+}
+
+/// Pictures from `from` to `to`, one each 100 ms, every `gop`th a key frame, each followed by sound.
+fn av(from: i64, to: i64, gop: i64) -> Vec<Frame> {
+    let pictures = (from..to).step_by(100).map(|at| match (at - from) / 100 % gop {
+        0 => key(at),
+        _ => picture(at),
+    });
+    pictures.flat_map(|picture| [sound(picture.dts.as_millis() + 5), picture].into_iter().rev()).collect()
+}
+
+struct Bench {
+    segmenter: Segmenter,
+    cuts: Vec<Cut>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { segmenter: Segmenter::new(&Config::new("test")), cuts: Vec::new() }
+    }
+
+    /// With both configurations in.
+    fn with_av() -> Self {
+        Self::new().feed([avcc(AVCC), asc(ASC)])
+    }
+
+    fn feed(mut self, frames: impl IntoIterator<Item = Frame>) -> Self {
+        for frame in frames {
+            // The wall clock runs along with the stream.
+            let wall = Duration::from_millis(frame.dts.as_millis().unsigned_abs());
+            self.cuts.extend(self.segmenter.push(&frame, wall).unwrap());
+        }
+        self
+    }
+
+    fn skipped(mut self) -> Self {
+        self.segmenter.skipped();
+        self
+    }
+
+    /// Start and length in milliseconds, and `true` for a discontinuity.
+    fn finish(mut self) -> Vec<(u128, u128, bool)> {
+        self.cuts.extend(self.segmenter.finish());
+        let seen = |cut: &Cut| {
+            (cut.program_date_time.as_millis(), cut.duration.as_millis(), cut.discontinuity)
+        };
+        self.cuts.iter().map(seen).collect()
+    }
+}
+
+#[test]
+fn cuts_at_the_first_key_frame_past_the_target() {
+    let cuts = Bench::with_av().feed(av(0, 6000, 15)).finish();
+    assert_eq!(cuts, [(0, 3000, false), (3000, 3000, false)]);
+}
+
+#[test]
+fn a_gop_of_ten_seconds_makes_segments_of_ten_seconds() {
+    let cuts = Bench::with_av().feed(av(0, 25_000, 100)).finish();
+    assert_eq!(cuts, [(0, 10_000, false), (10_000, 10_000, false), (20_000, 5000, false)]);
+}
+
+#[test]
+fn a_gop_without_end_is_cut_by_time() {
+    let cuts = Bench::with_av().feed(av(0, 100_000, 10_000)).finish();
+    assert_eq!(cuts, [(0, 60_000, false), (60_000, 40_000, false)]);
+}
+
+#[test]
+fn a_gop_without_end_is_cut_by_size() {
+    let mut payload = vec![0x41; 1 << 20];
+    payload[..4].copy_from_slice(&((1 << 20) - 4_u32).to_be_bytes());
+    let pictures = (1..40).map(|at| picture_of(at * 100, false, &payload));
+    let mut bench = Bench::with_av().feed([key(0)]).feed(pictures);
+    bench.cuts.extend(bench.segmenter.finish());
+    assert_eq!(bench.cuts.len(), 2);
+    assert!(bench.cuts.iter().all(|cut| cut.data.len() < SEGMENT_BYTES_MAX + (1 << 20)));
+    assert!(bench.cuts.iter().all(|cut| !cut.discontinuity));
+}
+
+#[test]
+fn starts_at_the_first_key_frame() {
+    let before = [sound(0), picture(10), sound(20), picture(110)];
+    let cuts = Bench::with_av().feed(before).feed(av(200, 2200, 10)).finish();
+    assert_eq!(cuts, [(200, 2000, false)]);
+}
+
+#[test]
+fn audio_alone_is_cut_at_the_first_packet_past_the_target() {
+    let cuts = Bench::new().feed([asc(ASC)]).feed((0..200).map(|at| sound(at * 23))).finish();
+    assert_eq!(cuts, [(0, 2001, false), (2001, 2001, false), (4002, 598, false)]);
+}
+
+#[test]
+fn audio_that_waits_for_its_video_makes_no_segment() {
+    let cuts = Bench::new()
+        .feed([asc(ASC), sound(0), sound(23), avcc(AVCC), sound(46)])
+        .feed(av(100, 2100, 10))
+        .finish();
+    assert_eq!(cuts, [(100, 2000, false)]);
+}
+
+#[test]
+fn video_that_comes_to_a_running_audio_stream_is_a_discontinuity() {
+    let cuts = Bench::new()
+        .feed([asc(ASC)])
+        .feed((0..30).map(|at| sound(at * 100)))
+        .feed([avcc(AVCC)])
+        .feed(av(3000, 5000, 10))
+        .finish();
+    assert_eq!(cuts, [(0, 2000, false), (2000, 1000, false), (3000, 2000, true)]);
+}
+
+#[test]
+fn audio_goes_on_alone_when_pictures_stop() {
+    let cuts = Bench::with_av()
+        .feed(av(0, 1000, 10))
+        .feed((10..80).map(|at| sound(at * 100)))
+        .feed(av(8000, 9000, 10))
+        .finish();
+    // The last picture was at 900 ms; sound begins a segment 4 s later, and the next picture joins that.
+    assert_eq!(cuts, [(0, 4900, false), (4900, 2000, false), (6900, 2100, false)]);
+}
+
+#[test]
+fn repeated_configurations_change_nothing() {
+    let mut frames = av(0, 4000, 10);
+    frames.insert(15, avcc(AVCC));
+    frames.insert(16, asc(ASC));
+    let cuts = Bench::with_av().feed(frames).finish();
+    assert_eq!(cuts, [(0, 2000, false), (2000, 2000, false)]);
+}
+
+#[test]
+fn another_video_configuration_cuts_at_once_and_waits_for_a_key_frame() {
+    let cuts = Bench::with_av()
+        .feed(av(0, 1000, 10))
+        .feed([avcc(AVCC_2), picture(1000), sound(1005), picture(1100)])
+        .feed(av(1200, 4200, 10))
+        .finish();
+    assert_eq!(cuts, [(0, 1000, false), (1200, 2000, true), (3200, 1000, false)]);
+}
+
+#[test]
+fn another_audio_configuration_cuts_at_the_next_key_frame() {
+    let cuts = Bench::with_av()
+        .feed(av(0, 500, 10))
+        .feed([asc(ASC_2)])
+        .feed((5..10).flat_map(|at| [picture(at * 100), sound(at * 100)]))
+        .feed(av(1000, 3000, 10))
+        .finish();
+    assert_eq!(cuts, [(0, 1000, false), (1000, 2000, true)]);
+}
+
+#[test]
+fn audio_joins_the_first_segment_but_no_later_one() {
+    let mp3s = |from: i64, to: i64| (from..to).map(|at| mp3(at * 100 + 5));
+    let first = Bench::new()
+        .feed([avcc(AVCC), key(0), picture(100)])
+        .feed(mp3s(2, 10))
+        .feed([key(2000)])
+        .finish();
+    assert_eq!(first, [(0, 2000, false), (2000, 100, false)]);
+    let later = Bench::new()
+        .feed([avcc(AVCC), key(0), picture(1900), key(2000), picture(2100)])
+        .feed(mp3s(22, 29))
+        .feed([key(3000), mp3(3005), picture(3100)])
+        .finish();
+    assert_eq!(later, [(0, 2000, false), (2000, 1000, false), (3000, 200, true)]);
+}
+
+#[test]
+fn a_new_epoch_cuts_at_the_next_key_frame() {
+    let mut frames = av(0, 1000, 10);
+    frames.extend(av(1000, 4000, 10).into_iter().map(|frame| Frame { epoch: 1, ..frame }));
+    let cuts = Bench::with_av().feed(frames).finish();
+    assert_eq!(cuts, [(0, 1000, false), (1000, 2000, true), (3000, 1000, false)]);
+}
+
+#[test]
+fn after_lost_frames_the_next_key_frame_begins() {
+    let cuts = Bench::with_av()
+        .feed(av(0, 500, 10))
+        .skipped()
+        .feed([sound(3905), picture(3900)])
+        .feed(av(4000, 5000, 10))
+        .finish();
+    assert_eq!(cuts, [(0, 500, false), (4000, 1000, true)]);
+    let nothing_lost = Bench::with_av().skipped().feed(av(0, 500, 10)).finish();
+    assert_eq!(nothing_lost, [(0, 500, false)], "nothing was there to be continued");
+}
+
+#[test]
+fn a_hole_in_the_timeline_is_no_part_of_a_segment() {
+    let cuts = Bench::with_av()
+        .feed(av(0, 500, 10))
+        .feed([picture(3_600_000)])
+        .feed(av(3_600_100, 3_601_100, 10))
+        .finish();
+    assert_eq!(cuts, [(0, 500, false), (3_600_100, 1000, true)]);
+}
+
+#[test]
+fn other_tracks_are_passed_over() {
+    let second = |frame: Frame| Frame { track: Track::Video(1), ..frame };
+    let cuts = Bench::with_av()
+        .feed([second(avcc(AVCC_2)), second(key(0))])
+        .feed(av(100, 2100, 10))
+        .finish();
+    assert_eq!(cuts, [(100, 2000, false)]);
+}
+
+#[test]
+fn a_damaged_key_frame_begins_no_segment() {
+    let mut bench = Bench::with_av().feed([
+        picture_of(0, true, &[0, 0, 0, 9, 0x65]),
+        picture(100),
+        key(1000),
+        picture_of(1100, false, &[]),
+        picture(1200),
+    ]);
+    assert_eq!(bench.segmenter.dropped(), Some(Dropped { frames: 2, last: Damage::Empty }));
+    bench.cuts.extend(bench.segmenter.finish());
+    assert_eq!((bench.cuts.len(), bench.cuts[0].program_date_time.as_secs()), (1, 1));
+}
+
+#[test]
+fn what_comes_before_its_configuration_is_dropped() {
+    let mut segmenter = Segmenter::new(&Config::new("test"));
+    assert_eq!(segmenter.push(&sound(0), Duration::ZERO), Ok(None));
+    assert_eq!(segmenter.dropped().unwrap().last, Damage::NoAudioConfig(AudioCodec::Aac));
+    assert_eq!(segmenter.push(&key(0), Duration::ZERO), Ok(None));
+    assert_eq!(segmenter.dropped().unwrap().last, Damage::NoVideoConfig(VideoCodec::Avc));
+    assert_eq!(segmenter.finish(), None);
+}
+
+#[test]
+fn a_codec_without_a_place_in_ts_is_refused_until_it_changes() {
+    let opus = frame(Track::Audio(0), 500, Content::Audio(AudioCodec::Opus), b"opus");
+    let mut bench = Bench::with_av().feed(av(0, 500, 10));
+    let refused = Err(Unsupported::Audio(AudioCodec::Opus));
+    assert_eq!(bench.segmenter.push(&opus, Duration::ZERO), refused);
+    assert_eq!(bench.segmenter.push(&key(500), Duration::ZERO), refused, "video is refused too");
+    let cuts = bench.feed([asc(ASC)]).feed(av(1000, 2000, 10)).finish();
+    assert_eq!(cuts, [(0, 500, false), (1000, 1000, true)]);
+}
+
+#[test]
+fn the_refusal_names_the_codec() {
+    let refusal = |content| {
+        let frame = frame(Track::Video(0), 0, content, b"?");
+        let mut segmenter = Segmenter::new(&Config::new("test"));
+        segmenter.push(&frame, Duration::ZERO).unwrap_err().to_string()
+    };
+    let av1 = Content::Video { codec: VideoCodec::Av1, key: true, composition: 0 };
+    assert_eq!(refusal(av1), "MPEG-TS segments cannot carry AV1");
+    assert_eq!(
+        refusal(Content::AudioConfig(AudioCodec::Flac)),
+        "MPEG-TS segments cannot carry FLAC"
+    );
+    assert_eq!(
+        Segmenter::new(&Config::new("test")).push(&asc(&[0x12, 0x00]), Duration::ZERO),
+        Err(Unsupported::AacChannels(0))
+    );
+}
+
+fn any_frame() -> impl Strategy<Value = Frame> {
+    let payload = prop_oneof![
+        Just(AVCC.to_vec()),
+        Just(AVCC_2.to_vec()),
+        Just(ASC.to_vec()),
+        Just(vec![0, 0, 0, 2, 0x65, 0x88]),
+        proptest::collection::vec(any::<u8>(), 0..300),
+    ];
+    let video = prop_oneof![9 => Just(VideoCodec::Avc), 3 => Just(VideoCodec::Hevc), 1 => Just(VideoCodec::Av1)];
+    let audio = prop_oneof![9 => Just(AudioCodec::Aac), 3 => Just(AudioCodec::Mp3), 1 => Just(AudioCodec::Opus)];
+    let content = prop_oneof![
+        1 => video.clone().prop_map(Content::VideoConfig),
+        6 => (video, any::<bool>(), -5000..5000).prop_map(|(codec, key, composition)| Content::Video {
+            codec,
+            key,
+            composition
+        }),
+        1 => audio.clone().prop_map(Content::AudioConfig),
+        6 => audio.prop_map(Content::Audio),
+    ];
+    let dts = prop_oneof![9 => 0_i64..20_000, 1 => -(1_i64 << 45)..1_i64 << 45];
+    (content, payload, dts, 0_u32..3).prop_map(|(content, payload, dts, epoch)| {
+        let track = match content {
+            Content::VideoConfig(_) | Content::Video { .. } => Track::Video(0),
+            _ => Track::Audio(0),
+        };
+        Frame { epoch, ..frame(track, dts, content, &payload) }
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_frames_make_whole_packets_and_no_panic(frames in proptest::collection::vec(any_frame(), 0..80)) {
+        let mut segmenter = Segmenter::new(&Config::new("test"));
+        let mut cuts = Vec::new();
+        for frame in &frames {
+            if let Ok(cut) = segmenter.push(frame, Duration::ZERO) {
+                cuts.extend(cut);
+            }
+        }
+        cuts.extend(segmenter.finish());
+        for cut in cuts {
+            prop_assert!(cut.data.len() % 188 == 0 && cut.data.len() > 2 * 188);
+            prop_assert!(cut.duration > Duration::ZERO);
+            prop_assert!(cut.duration <= SEGMENT_DURATION_MAX + HOLE_MAX);
+        }
+    }
+}

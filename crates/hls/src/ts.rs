@@ -1,0 +1,392 @@
+//! MPEG-TS segments (ISO/IEC 13818-1): one program, one video and one audio stream.
+//!
+//! Tables and packet fields are `libmpegts`'s. Its `Multiplexer` is not used: it leaves the length of audio PES packets open,
+//! which the standard allows for video only, spends a packet on each PCR, and starts its counters anew when a track comes.
+
+use std::mem;
+
+use bytes::Bytes;
+use libmpegts::{
+    pes::{PesHeader, PtsDts, STREAM_ID_AUDIO, STREAM_ID_PRIVATE_1, STREAM_ID_VIDEO, Timestamp},
+    psi::{
+        PAT_PID, PatBuilder, PatConfig, PatProgram, PmtBuilder, PmtConfig, PmtStream, PsiPacketizer,
+    },
+    ts::{PACKET_SIZE, TsPacketMut, build_pcr_packet},
+};
+use weir_media::{Frame, VideoCodec};
+
+use crate::{
+    container::Container,
+    error::Damage,
+    tracks::{AudioFormat, Tracks, VideoFormat},
+};
+
+const PROGRAM: u16 = 1;
+const PMT_PID: u16 = 0x1000;
+const VIDEO_PID: u16 = 0x100;
+const AUDIO_PID: u16 = 0x101;
+
+/// Where the stream's time zero is on the 90 kHz clock: 1.4 s, as ffmpeg has it. PCR and the times of odd encoders, whose
+/// pictures are due before they are decoded, stay positive.
+const ORIGIN: i64 = 1400 * 90;
+
+/// How far the program clock is behind decoding times: what a player may buffer before decoding. 0.7 s, as in ffmpeg.
+const PCR_DELAY: i64 = 700 * 90;
+
+/// Longest distance between two PCRs: 80 ms, which leaves room below the standard's 100 ms (2.7.2).
+const PCR_INTERVAL: i64 = 80 * 90;
+
+/// A hole in the stream up to this long is filled with PCRs: 30 s, 375 packets. A longer one is a discontinuity already.
+const PCR_FILL_MAX: i64 = 30_000 * 90;
+
+/// The tables come first in a segment, one packet each; they are written when it ends.
+const TABLES_BYTES: usize = 2 * PACKET_SIZE;
+
+/// Room for the longest PES header we write: 9 bytes, PTS and DTS.
+const PES_HEADER_MAX: usize = 19;
+
+/// Most that an audio PES packet holds: its length field has 16 bits and counts header bytes after itself.
+const AUDIO_PES_MAX: usize = 0xFFFF - (PES_HEADER_MAX - 6);
+
+/// Builds TS segments. Continuity counters run on from one segment to the next.
+pub(crate) struct Muxer {
+    /// The segment so far.
+    segment: Vec<u8>,
+    /// Bytes of the segment before: what the next one will need.
+    expected: usize,
+    /// Space for a PES header, then the staged access unit.
+    staged: Vec<u8>,
+    tables: Tables,
+    video: Stream,
+    audio: Stream,
+    clock: Clock,
+}
+
+struct Stream {
+    pid: u16,
+    /// PES stream id.
+    id: u8,
+    /// Continuity counter of the next packet with payload.
+    counter: u8,
+}
+
+/// The program clock.
+struct Clock {
+    pid: u16,
+    /// The last PCR, in ticks of 90 kHz, not reduced to 33 bits.
+    last: Option<i64>,
+    /// Whether the open segment has none yet.
+    due: bool,
+    /// Whether the next one must say that the clock jumped.
+    jumped: bool,
+}
+
+/// What the first packet of an access unit says in its adaptation field.
+#[derive(Clone, Copy)]
+struct Mark {
+    pcr: Option<i64>,
+    jumped: bool,
+    random_access: bool,
+}
+
+impl Mark {
+    const NONE: Self = Self { pcr: None, jumped: false, random_access: false };
+
+    fn bytes(self) -> usize {
+        match self {
+            Self { pcr: Some(_), .. } => 8,
+            Self { random_access: true, .. } => 2,
+            _ => 0,
+        }
+    }
+}
+
+impl Muxer {
+    pub fn new() -> Self {
+        let stream = |pid, id| Stream { pid, id, counter: 0 };
+        Self {
+            segment: Vec::new(),
+            expected: 0,
+            staged: Vec::new(),
+            tables: Tables::new(),
+            video: stream(VIDEO_PID, STREAM_ID_VIDEO),
+            audio: stream(AUDIO_PID, STREAM_ID_AUDIO),
+            clock: Clock { pid: VIDEO_PID, last: None, due: true, jumped: false },
+        }
+    }
+
+    fn unstage(&mut self) {
+        self.staged.clear();
+        self.staged.resize(PES_HEADER_MAX, 0);
+    }
+
+    /// Appends PCR-only packets until the clock is near enough to `now`.
+    fn fill_clock(&mut self, now: i64) {
+        let Some(last) = self.clock.last.filter(|last| now.saturating_sub(*last) <= PCR_FILL_MAX)
+        else {
+            return;
+        };
+        let mut next = last.saturating_add(PCR_INTERVAL);
+        while next < now {
+            self.push_clock(next);
+            next = next.saturating_add(PCR_INTERVAL);
+        }
+    }
+
+    /// Appends a packet that has only a PCR.
+    fn push_clock(&mut self, at: i64) {
+        let stream = if self.clock.pid == VIDEO_PID { &self.video } else { &self.audio };
+        let counter = stream.counter.wrapping_sub(1) & 0x0F;
+        let mut packet = [0; PACKET_SIZE];
+        let jumped = mem::take(&mut self.clock.jumped);
+        build_pcr_packet(&mut packet, self.clock.pid, counter, pcr(at), jumped);
+        self.segment.extend_from_slice(&packet);
+        self.clock.last = Some(at);
+        self.clock.due = false;
+    }
+
+    /// The PCR that the next access unit carries itself, if it may carry one: the clock never goes back.
+    fn tick(&mut self, pid: u16, now: i64) -> (Option<i64>, bool) {
+        if pid != self.clock.pid {
+            if self.clock.due {
+                self.push_clock(self.clock.last.map_or(now, |last| last.max(now)));
+            }
+            return (None, false);
+        }
+        if self.clock.last.is_some_and(|last| now <= last) {
+            return (None, false);
+        }
+        self.clock.last = Some(now);
+        self.clock.due = false;
+        (Some(now), mem::take(&mut self.clock.jumped))
+    }
+}
+
+impl Container for Muxer {
+    fn stage_video(&mut self, format: &VideoFormat, frame: &Frame) -> Result<usize, Damage> {
+        self.unstage();
+        format.parameters.convert(&frame.payload, frame.is_key(), &mut self.staged)?;
+        Ok(self.staged.len())
+    }
+
+    fn stage_audio(&mut self, format: &AudioFormat, frame: &Frame) -> Result<usize, Damage> {
+        self.unstage();
+        match format {
+            AudioFormat::Aac { adts, .. } => adts.frame(&frame.payload, &mut self.staged)?,
+            _ if frame.payload.is_empty() => return Err(Damage::Empty),
+            _ if frame.payload.len() > AUDIO_PES_MAX => {
+                return Err(Damage::AudioTooLong { len: frame.payload.len(), max: AUDIO_PES_MAX });
+            }
+            _ => self.staged.extend_from_slice(&frame.payload),
+        }
+        self.audio.id = pes_stream_id(format);
+        Ok(self.staged.len())
+    }
+
+    fn begin(&mut self, tracks: &Tracks, discontinuity: bool) {
+        self.segment.clear();
+        self.segment.reserve(self.expected);
+        self.segment.resize(TABLES_BYTES, 0);
+        self.clock.pid = if tracks.video.is_some() { VIDEO_PID } else { AUDIO_PID };
+        self.clock.due = true;
+        if discontinuity {
+            self.clock.last = None;
+            self.clock.jumped = true;
+        }
+    }
+
+    fn write(&mut self, frame: &Frame) {
+        let times = Times::of(frame);
+        let pid = if frame.is_picture() { VIDEO_PID } else { AUDIO_PID };
+        let now = times.dts.saturating_sub(PCR_DELAY);
+        self.fill_clock(now);
+        let (pcr, jumped) = self.tick(pid, now);
+        // Without video each audio packet is a place to start at.
+        let random_access = frame.is_key() || self.clock.pid == AUDIO_PID;
+        let mark = Mark { pcr, jumped, random_access };
+        let stream = if pid == VIDEO_PID { &mut self.video } else { &mut self.audio };
+        let start = write_pes_header(stream.id, times, &mut self.staged);
+        stream.packetize(&self.staged[start..], mark, &mut self.segment);
+    }
+
+    fn len(&self) -> usize {
+        self.segment.len()
+    }
+
+    fn take(&mut self, tracks: &Tracks) -> Bytes {
+        let mut segment = mem::take(&mut self.segment);
+        self.expected = segment.len();
+        self.tables.write(tracks, self.clock.pid, &mut segment);
+        segment.shrink_to_fit();
+        segment.into()
+    }
+}
+
+impl Stream {
+    /// Appends one PES packet, cut into TS packets.
+    fn packetize(&mut self, mut pes: &[u8], mark: Mark, segment: &mut Vec<u8>) {
+        let mut packet = [0; PACKET_SIZE];
+        let mut first = true;
+        while !pes.is_empty() {
+            let mark = if first { mark } else { Mark::NONE };
+            let room = PACKET_SIZE - 4 - mark.bytes();
+            let (now, later) = pes.split_at(pes.len().min(room));
+            self.head(&mut packet, first, mark, room - now.len());
+            packet[PACKET_SIZE - now.len()..].copy_from_slice(now);
+            segment.extend_from_slice(&packet);
+            (pes, first) = (later, false);
+        }
+    }
+
+    /// Writes a packet's header and adaptation field, which has `stuffing` bytes more than its contents need.
+    fn head(&mut self, packet: &mut [u8; PACKET_SIZE], first: bool, mark: Mark, stuffing: usize) {
+        let mut packet = TsPacketMut::from(packet);
+        packet.init(self.pid, self.counter);
+        self.counter = (self.counter + 1) & 0x0F;
+        packet.set_payload();
+        packet.set_adaptation_field(mark.bytes() + stuffing);
+        if first {
+            packet.set_pusi();
+        }
+        if let Some(at) = mark.pcr {
+            packet.set_pcr(pcr(at));
+        }
+        if mark.jumped {
+            packet.set_discontinuity();
+        }
+        if mark.random_access {
+            packet.set_rai();
+        }
+    }
+}
+
+/// Presentation and decoding time on the 90 kHz clock, not reduced to 33 bits.
+#[derive(Clone, Copy)]
+struct Times {
+    pts: i64,
+    dts: i64,
+}
+
+impl Times {
+    /// A picture that is due before it is decoded keeps its presentation time and is decoded earlier: the standard has no
+    /// PTS before DTS.
+    fn of(frame: &Frame) -> Self {
+        let ticks = |millis: i64| millis.saturating_mul(90).saturating_add(ORIGIN);
+        let pts = ticks(frame.pts().as_millis());
+        Self { pts, dts: ticks(frame.dts.as_millis()).min(pts) }
+    }
+}
+
+/// A time reduced to the 33 bits of the wire.
+fn wire(ticks: i64) -> Timestamp {
+    Timestamp::new(ticks.cast_unsigned())
+}
+
+/// A PCR in units of 27 MHz.
+fn pcr(ticks: i64) -> u64 {
+    wire(ticks).value() * 300
+}
+
+/// AC-3 travels as private stream 1 (ETSI TS 101 154), the others as MPEG audio.
+fn pes_stream_id(format: &AudioFormat) -> u8 {
+    match format {
+        AudioFormat::Aac { .. } | AudioFormat::Mp3 { .. } => STREAM_ID_AUDIO,
+        AudioFormat::Ac3 | AudioFormat::Eac3 => STREAM_ID_PRIVATE_1,
+    }
+}
+
+/// Writes the header into the space before the staged data and returns where it begins.
+fn write_pes_header(stream_id: u8, times: Times, staged: &mut [u8]) -> usize {
+    let mut stamps = PtsDts::new(wire(times.pts));
+    if times.dts != times.pts {
+        stamps = stamps.with_dts(wire(times.dts));
+    }
+    let mut header = [0; 32];
+    let len =
+        PesHeader::new(stream_id).with_pts_dts(stamps).with_data_alignment(true).write(&mut header);
+    let start = PES_HEADER_MAX - len;
+    if stream_id != STREAM_ID_VIDEO {
+        // `stage_audio` keeps it within 16 bits; zero, "unbounded", would be for video only.
+        let length = u16::try_from(staged.len() - start - 6).unwrap_or(0);
+        header[4..6].copy_from_slice(&length.to_be_bytes());
+    }
+    staged[start..PES_HEADER_MAX].copy_from_slice(&header[..len]);
+    start
+}
+
+/// PAT and PMT.
+struct Tables {
+    pat: PsiPacketizer,
+    pmt: PsiPacketizer,
+    /// What the PMT said last: PCR PID, then stream types.
+    said: Option<(u16, Vec<u8>)>,
+    /// Five bits, counted up when the PMT says something new.
+    version: u8,
+}
+
+impl Tables {
+    fn new() -> Self {
+        let mut pat = PsiPacketizer::new(PAT_PID);
+        pat.set_sections(PatBuilder::build(PatConfig {
+            transport_stream_id: 1,
+            version: 0,
+            programs: vec![PatProgram { program_number: PROGRAM, pid: PMT_PID }],
+        }));
+        Self { pat, pmt: PsiPacketizer::new(PMT_PID), said: None, version: 0 }
+    }
+
+    /// Writes both tables at the start of `segment`.
+    fn write(&mut self, tracks: &Tracks, pcr_pid: u16, segment: &mut [u8]) {
+        self.describe(tracks, pcr_pid);
+        let (packets, _) = segment.as_chunks_mut::<PACKET_SIZE>();
+        for (packetizer, packet) in [&mut self.pat, &mut self.pmt].into_iter().zip(packets) {
+            packetizer.reset();
+            packetizer.next(packet);
+        }
+    }
+
+    fn describe(&mut self, tracks: &Tracks, pcr_pid: u16) {
+        let streams: Vec<PmtStream> =
+            [tracks.video.as_ref().map(video_entry), tracks.audio.as_ref().map(audio_entry)]
+                .into_iter()
+                .flatten()
+                .collect();
+        let says = (pcr_pid, streams.iter().map(|stream| stream.stream_type).collect());
+        if self.said.as_ref() == Some(&says) {
+            return;
+        }
+        if self.said.replace(says).is_some() {
+            self.version = (self.version + 1) & 0x1F;
+        }
+        self.pmt.set_sections(PmtBuilder::build(PmtConfig {
+            program_number: PROGRAM,
+            pcr_pid,
+            version: self.version,
+            program_descriptors: Vec::new(),
+            streams,
+        }));
+    }
+}
+
+/// Stream types: 13818-1, table 2-34.
+fn video_entry(format: &VideoFormat) -> PmtStream {
+    let stream_type = if format.codec == VideoCodec::Hevc { 0x24 } else { 0x1B };
+    PmtStream { stream_type, elementary_pid: VIDEO_PID, stream_descriptors: Vec::new() }
+}
+
+/// Those of AC-3 are ATSC's (A/52, annex A), which is what HLS players expect.
+fn audio_entry(format: &AudioFormat) -> PmtStream {
+    let (stream_type, registration) = match format {
+        AudioFormat::Aac { .. } => (0x0F, None),
+        AudioFormat::Mp3 { low_rate: false } => (0x03, None),
+        AudioFormat::Mp3 { low_rate: true } => (0x04, None),
+        AudioFormat::Ac3 => (0x81, Some(b"AC-3")),
+        AudioFormat::Eac3 => (0x87, Some(b"EAC3")),
+    };
+    let descriptor = |format: &[u8; 4]| [&[0x05, 4][..], format].concat();
+    PmtStream {
+        stream_type,
+        elementary_pid: AUDIO_PID,
+        stream_descriptors: registration.map(descriptor).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,369 @@
+//! The client's end of a connection: a publisher or a player.
+
+mod calls;
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use weir_flv::{Tag, TagKind, amf0};
+
+use crate::{
+    Error, handshake,
+    link::{Incoming, Link},
+    media,
+    message::{Command, Control},
+    url::RtmpUrl,
+};
+
+/// What a client session is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to publish to or play from.
+    pub url: RtmpUrl,
+    /// Name and version for the server's logs. Servers match on `FMLE/` and `LNX `, so keep the beginning.
+    pub flash_ver: String,
+    /// More fields for the command object of `connect`.
+    pub connect_extra: amf0::Object,
+    /// The size of our chunks.
+    pub chunk_size: u32,
+    /// Which handshake to begin with.
+    pub handshake: handshake::Kind,
+    /// Whether to announce Enhanced RTMP capabilities: every codec, multitrack, ModEx.
+    pub enhanced: bool,
+    /// From the start of the session until the server accepted or refused.
+    pub timeout: Duration,
+    /// The buffer length that a player announces. Some servers send so much at once.
+    pub buffer: Duration,
+}
+
+impl Config {
+    /// The usual settings for `url`.
+    pub fn new(url: RtmpUrl) -> Self {
+        Self {
+            url,
+            flash_ver: "FMLE/3.0 (compatible; Weir)".to_owned(),
+            connect_extra: amf0::Object::new(),
+            chunk_size: 60_000,
+            handshake: handshake::Kind::Simple,
+            enhanced: true,
+            timeout: Duration::from_secs(10),
+            buffer: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What the server did.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The publish or play was accepted: media may be sent, or will come.
+    Accepted,
+    /// The connection, the publish or the play was refused. Nothing more will happen.
+    Refused {
+        /// The status code, such as `NetStream.Publish.BadName`.
+        code: String,
+        /// The server's words.
+        description: String,
+    },
+    /// A message of the stream that is played, metadata included.
+    Media(Tag),
+    /// The server ended the stream after it had accepted it. Nothing more will happen.
+    Ended {
+        /// The status code, such as `NetStream.Play.UnpublishNotify`.
+        code: String,
+    },
+}
+
+/// The client's end of one RTMP connection, without the socket. It handles the handshake, `connect`, `createStream` and
+/// `publish` or `play` by itself; the caller moves bytes and waits for [`Event::Accepted`].
+///
+/// The calling rules are those of [`server::Session`](crate::server::Session).
+#[derive(Debug)]
+pub struct Session {
+    purpose: Purpose,
+    config: Config,
+    phase: Phase,
+    link: Link,
+    events: VecDeque<Event>,
+    deadline: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Publish,
+    Play,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Handshake(Box<handshake::Client>),
+    /// Waiting for the result of `connect`.
+    Connecting,
+    /// Waiting for the result of `createStream`.
+    CreatingStream,
+    /// Waiting for the status of `publish` or `play`.
+    Asking {
+        stream_id: u32,
+    },
+    Active {
+        stream_id: u32,
+    },
+    /// Refused, ended or stopped; what still comes in is ignored.
+    Over,
+    Failed,
+}
+
+impl Session {
+    /// A session that publishes. `random` goes into the handshake.
+    pub fn new_publish(config: Config, random: handshake::Random, now: Instant) -> Self {
+        Self::new(Purpose::Publish, config, random, now)
+    }
+
+    /// A session that plays. `random` goes into the handshake.
+    pub fn new_play(config: Config, random: handshake::Random, now: Instant) -> Self {
+        Self::new(Purpose::Play, config, random, now)
+    }
+
+    fn new(purpose: Purpose, config: Config, random: handshake::Random, now: Instant) -> Self {
+        let mut link = Link::new();
+        let handshake = handshake::Client::new(config.handshake, random, &mut link.out);
+        Self {
+            purpose,
+            deadline: now.checked_add(config.timeout),
+            config,
+            phase: Phase::Handshake(Box::new(handshake)),
+            link,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Takes bytes from the server, in pieces of any size.
+    ///
+    /// # Errors
+    /// If the server broke the protocol or a limit; the session is dead then.
+    pub fn handle_input(&mut self, input: &[u8], _now: Instant) -> Result<(), Error> {
+        let result = self.take_input(input);
+        self.fail_on_error(result)
+    }
+
+    /// What happened since the last call.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Bytes to write to the server: everything there is, in one piece.
+    pub fn poll_output(&mut self) -> Option<Bytes> {
+        self.link.poll_output()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Lets time pass. Calling it early is harmless.
+    ///
+    /// # Errors
+    /// If the server took too long; the session is dead then.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        if self.deadline.is_none_or(|deadline| deadline > now) {
+            return Ok(());
+        }
+        let waiting_for = match (&self.phase, self.purpose) {
+            (Phase::Handshake(_), _) => "the handshake",
+            (Phase::Connecting, _) => "connect",
+            (Phase::CreatingStream, _) => "createStream",
+            (_, Purpose::Publish) => "publish",
+            (_, Purpose::Play) => "play",
+        };
+        self.fail_on_error(Err(Error::AnswerTimeout { waiting_for, limit: self.config.timeout }))
+    }
+
+    /// Sends one message of the stream. Does nothing unless this session publishes and was accepted.
+    ///
+    /// # Panics
+    /// If `body` is longer than [`MESSAGE_BYTES_MAX`](crate::chunk::MESSAGE_BYTES_MAX).
+    pub fn send_media(&mut self, kind: TagKind, timestamp: u32, body: &[u8]) {
+        if let (Phase::Active { stream_id }, Purpose::Publish) = (&self.phase, self.purpose) {
+            self.link.send_media(*stream_id, kind, timestamp, body);
+        }
+    }
+
+    /// Tells the server that this client is done. Write the output, then close the connection.
+    pub fn stop(&mut self) {
+        if let Phase::Asking { stream_id } | Phase::Active { stream_id } = self.phase {
+            self.delete_stream(stream_id);
+        }
+        self.end();
+    }
+
+    /// The message stream that the server assigned, from [`Event::Accepted`] to the end.
+    pub fn stream_id(&self) -> Option<u32> {
+        match self.phase {
+            Phase::Active { stream_id } => Some(stream_id),
+            _ => None,
+        }
+    }
+
+    /// The size of the chunks that this session sends.
+    pub fn out_chunk_size(&self) -> u32 {
+        self.link.out_chunk_size()
+    }
+
+    fn take_input(&mut self, mut input: &[u8]) -> Result<(), Error> {
+        match &mut self.phase {
+            Phase::Failed => return Err(Error::Ended),
+            Phase::Handshake(handshake) => {
+                if !handshake.read(&mut input, &mut self.link.out)? {
+                    return Ok(());
+                }
+                self.connect();
+            }
+            _ => {}
+        }
+        while let Some(incoming) = self.link.read(&mut input)? {
+            match incoming {
+                Incoming::Command(_, command) => self.command(&command)?,
+                Incoming::Media(message) => self.media(message)?,
+                // Section 5.4.5 asks for this answer; FMS stops sending without it.
+                Incoming::PeerBandwidth(size) => {
+                    self.link.send_control(Control::WindowAckSize(size));
+                }
+                Incoming::BufferLength { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn media(&mut self, message: crate::chunk::Message) -> Result<(), Error> {
+        let plays = self.purpose == Purpose::Play && matches!(self.phase, Phase::Active { .. });
+        if !plays {
+            return Ok(());
+        }
+        media::tags(message, |tag| {
+            if !is_play_status(&tag) {
+                self.events.push_back(Event::Media(tag));
+            }
+        })
+    }
+
+    fn command(&mut self, command: &Command) -> Result<(), Error> {
+        match command.name.as_str() {
+            "_result" => self.result(command),
+            "_error" => {
+                self.error(command);
+                Ok(())
+            }
+            "onStatus" => {
+                self.status(command);
+                Ok(())
+            }
+            "close" => {
+                self.close("NetConnection.Connect.Closed", "the server closed the connection");
+                Ok(())
+            }
+            // `onBWDone`, `onFCPublish` and the like need no answer.
+            _ => Ok(()),
+        }
+    }
+
+    fn result(&mut self, command: &Command) -> Result<(), Error> {
+        match self.phase {
+            Phase::Connecting if command.transaction == calls::CONNECT => {
+                self.create_stream();
+                self.phase = Phase::CreatingStream;
+            }
+            Phase::CreatingStream if command.transaction == calls::CREATE_STREAM => {
+                let id = command.number(0).filter(|id| *id >= 1.0);
+                let id = id.ok_or_else(|| Error::command("createStream", "the stream id"))?;
+                let stream_id = id as u32;
+                self.ask(stream_id);
+                self.phase = Phase::Asking { stream_id };
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Errors of `releaseStream` and `FCPublish` are no refusal: many servers do not know them.
+    fn error(&mut self, command: &Command) {
+        let decisive = match self.phase {
+            Phase::Connecting => command.transaction == calls::CONNECT,
+            Phase::CreatingStream => command.transaction == calls::CREATE_STREAM,
+            Phase::Asking { .. } => command.transaction == calls::ASK,
+            _ => false,
+        };
+        if decisive {
+            let code = command.info("code").unwrap_or("NetConnection.Call.Failed");
+            self.close(code, command.info("description").unwrap_or_default());
+        }
+    }
+
+    fn status(&mut self, command: &Command) {
+        let code = command.info("code").unwrap_or_default();
+        let description = command.info("description").unwrap_or_default();
+        let accepted = match self.purpose {
+            Purpose::Publish => "NetStream.Publish.Start",
+            Purpose::Play => "NetStream.Play.Start",
+        };
+        match self.phase {
+            Phase::Asking { stream_id } if code == accepted => {
+                self.phase = Phase::Active { stream_id };
+                self.deadline = None;
+                self.events.push_back(Event::Accepted);
+            }
+            _ if command.info("level") == Some("error") || ends_stream(code) => {
+                self.close(code, description);
+            }
+            _ => {}
+        }
+    }
+
+    /// The server refuses, or ends what it had accepted.
+    fn close(&mut self, code: &str, description: &str) {
+        let (code, description) = (code.to_owned(), description.to_owned());
+        match self.phase {
+            Phase::Over | Phase::Failed => return,
+            Phase::Active { .. } => self.events.push_back(Event::Ended { code }),
+            _ => self.events.push_back(Event::Refused { code, description }),
+        }
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.phase = Phase::Over;
+        self.deadline = None;
+    }
+
+    fn fail_on_error(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+        if result.is_err() {
+            self.phase = Phase::Failed;
+            self.deadline = None;
+        }
+        result
+    }
+}
+
+/// The status codes, not of level `error`, that end a stream.
+fn ends_stream(code: &str) -> bool {
+    matches!(
+        code,
+        "NetStream.Play.UnpublishNotify"
+            | "NetStream.Play.Stop"
+            | "NetStream.Play.Complete"
+            | "NetStream.Unpublish.Success"
+            | "NetConnection.Connect.Closed"
+    )
+}
+
+/// Whether a tag is what a server says about the play (`|RtmpSampleAccess`, `onStatus`), not what the publisher sent.
+fn is_play_status(tag: &Tag) -> bool {
+    const NAMES: [&[u8]; 2] = [b"\x02\x00\x11|RtmpSampleAccess", b"\x02\x00\x08onStatus"];
+    tag.kind == TagKind::Script && NAMES.iter().any(|name| tag.body.starts_with(name))
+}
+
+#[cfg(test)]
+mod tests;

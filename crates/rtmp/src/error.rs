@@ -1,0 +1,155 @@
+//! What can be wrong with a peer, or with what it asks for.
+
+use std::time::Duration;
+
+use crate::{chunk, message, server, url};
+
+/// Why a session cannot go on. "More bytes are needed" is never an error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The first byte of the connection is not RTMP's version 3 (6, 8 and 9 are the encrypted variants).
+    #[error("handshake version {0} is not supported, only 3 is")]
+    HandshakeVersion(u8),
+    /// The handshake was not complete in time.
+    #[error("the handshake took longer than {0:?}")]
+    HandshakeTimeout(Duration),
+    /// The peer neither published nor played for too long.
+    #[error("neither publish nor play within {0:?}")]
+    IdleTimeout(Duration),
+    /// The server did not answer in time (client sessions).
+    #[error("no answer to {waiting_for} within {limit:?}")]
+    AnswerTimeout {
+        /// What the client waited for.
+        waiting_for: &'static str,
+        /// How long it waited.
+        limit: Duration,
+    },
+    /// A chunk stream begins with a header that refers to an earlier one.
+    #[error("chunk stream {csid} begins with a chunk of type {fmt}, which needs an earlier header")]
+    ChunkWithoutHeader {
+        /// The chunk stream.
+        csid: u32,
+        /// The type of its first chunk.
+        fmt: u8,
+    },
+    /// A new message begins on a chunk stream before its last one is complete.
+    #[error("a chunk of type {fmt} cuts off an unfinished message on chunk stream {csid}")]
+    ChunkInsideMessage {
+        /// The chunk stream.
+        csid: u32,
+        /// The type of the chunk.
+        fmt: u8,
+    },
+    /// The peer opened too many chunk streams.
+    #[error("more than {} chunk streams", chunk::CHUNK_STREAMS_MAX)]
+    ChunkStreams,
+    /// A chunk size outside 1 to 2^31 - 1.
+    #[error("chunk size {0} is not between 1 and 2147483647")]
+    ChunkSize(u32),
+    /// A message is longer than is acceptable at this point.
+    #[error("message of {length} bytes (type {type_id}), at most {max} are accepted here")]
+    MessageTooLong {
+        /// The message's type.
+        type_id: u8,
+        /// The announced length.
+        length: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Too many bytes of unfinished messages.
+    #[error("more than {} bytes of unfinished messages", chunk::PARTIAL_BYTES_MAX)]
+    PartialBytes,
+    /// A protocol control message is shorter than its fields.
+    #[error("{name} message of {length} bytes is too short")]
+    ShortMessage {
+        /// The message's name.
+        name: &'static str,
+        /// Its length.
+        length: usize,
+    },
+    /// A tag inside an aggregate message is longer than the message.
+    #[error("a tag of {length} bytes in an aggregate message that has {left} left")]
+    Aggregate {
+        /// The tag's length.
+        length: usize,
+        /// What is left of the message.
+        left: usize,
+    },
+    /// A command or data message is not AMF0.
+    #[error("message of type {type_id}: {source}")]
+    Amf {
+        /// The message's type.
+        type_id: u8,
+        /// What is wrong with it.
+        source: weir_flv::Error,
+    },
+    /// A command has no name, or not the arguments it needs.
+    #[error("command {command:?}: {missing} is missing or of a wrong type")]
+    Command {
+        /// The command's name, cut to [`message::NAME_BYTES_SHOWN`] bytes.
+        command: String,
+        /// What is missing.
+        missing: &'static str,
+    },
+    /// A command before `connect`.
+    #[error("command {0:?} before connect")]
+    NotConnected(String),
+    /// A second `connect`.
+    #[error("a second connect on one connection")]
+    AlreadyConnected,
+    /// `publish` or `play` on a message stream that was never created.
+    #[error("{command} on message stream {stream_id}, which was not created")]
+    UnknownStream {
+        /// The command.
+        command: &'static str,
+        /// The message stream.
+        stream_id: u32,
+    },
+    /// `publish` on a message stream that is already in use.
+    #[error("{command} on message stream {stream_id}, which is in use")]
+    StreamInUse {
+        /// The command.
+        command: &'static str,
+        /// The message stream.
+        stream_id: u32,
+    },
+    /// More message streams than one connection may have.
+    #[error("more than {} message streams", server::MESSAGE_STREAMS_MAX)]
+    MessageStreams,
+    /// Audio or video on a message stream that does not publish.
+    #[error("media on message stream {stream_id} before its publish was accepted")]
+    MediaBeforePublish {
+        /// The message stream.
+        stream_id: u32,
+    },
+    /// A URL or stream name that names no stream.
+    #[error("URL {url:?}: {reason}")]
+    Url {
+        /// The URL, cut to [`url::BYTES_SHOWN`] bytes.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The server refused or closed the connection itself (client sessions).
+    #[error("the server refused the connection: {0}")]
+    Rejected(String),
+    /// The session failed before; it takes no more input.
+    #[error("the session has ended")]
+    Ended,
+}
+
+impl Error {
+    pub(crate) fn url(url: &str, reason: &'static str) -> Self {
+        Self::Url { url: cut(url, url::BYTES_SHOWN), reason }
+    }
+
+    pub(crate) fn command(command: &str, missing: &'static str) -> Self {
+        Self::Command { command: cut(command, message::NAME_BYTES_SHOWN), missing }
+    }
+}
+
+/// The beginning of text from a peer, short enough for a log line.
+pub(crate) fn cut(text: &str, bytes_max: usize) -> String {
+    text[..text.floor_char_boundary(bytes_max)].to_owned()
+}

@@ -1,0 +1,67 @@
+//! Messages to tags.
+
+use weir_flv::{Tag, TagKind};
+
+use crate::{
+    Error,
+    chunk::Message,
+    message::{amf0_body, type_id},
+};
+
+/// The tag header inside an aggregate message: type 1, length 3, timestamp 3 + 1, stream id 3.
+const TAG_HEADER_BYTES: usize = 11;
+
+/// The length field behind each tag.
+const BACK_POINTER_BYTES: usize = 4;
+
+/// Hands the tags of an audio, video, data or aggregate message to `take`. Empty ones are left out: encoders send them to keep a
+/// connection alive, and they say nothing.
+///
+/// # Errors
+/// If a tag of an aggregate is longer than the message.
+pub(crate) fn tags(message: Message, mut take: impl FnMut(Tag)) -> Result<(), Error> {
+    if message.type_id == type_id::AGGREGATE {
+        return split_aggregate(&message, take);
+    }
+    let kind = match message.type_id {
+        type_id::AUDIO => TagKind::Audio,
+        type_id::VIDEO => TagKind::Video,
+        _ => TagKind::Script,
+    };
+    let body = amf0_body(message.type_id, message.payload);
+    if !body.is_empty() {
+        take(Tag { kind, timestamp: message.timestamp, body });
+    }
+    Ok(())
+}
+
+/// Splits an aggregate message (specification, section 7.1.6). Its own timestamp is that of its first tag on the stream's timeline.
+fn split_aggregate(message: &Message, mut take: impl FnMut(Tag)) -> Result<(), Error> {
+    let mut rest = message.payload.clone();
+    let mut offset = None;
+    while let Some(header) = rest.first_chunk::<TAG_HEADER_BYTES>() {
+        let [type_id, l0, l1, l2, t0, t1, t2, t3, ..] = *header;
+        let length = u32::from_be_bytes([0, l0, l1, l2]) as usize;
+        let timestamp = u32::from_be_bytes([t3, t0, t1, t2]);
+        let offset = *offset.get_or_insert(message.timestamp.wrapping_sub(timestamp));
+        let left = rest.len() - TAG_HEADER_BYTES;
+        if length > left {
+            return Err(Error::Aggregate { length, left });
+        }
+        let body = rest.slice(TAG_HEADER_BYTES..TAG_HEADER_BYTES + length);
+        // The last back pointer is left out by some senders.
+        let end = (TAG_HEADER_BYTES + length + BACK_POINTER_BYTES).min(rest.len());
+        rest = rest.slice(end..);
+        if let Some(kind) = TagKind::from_type_id(type_id)
+            && !body.is_empty()
+        {
+            take(Tag { kind, timestamp: timestamp.wrapping_add(offset), body });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a message is audio or video, alone or in an aggregate.
+pub(crate) fn is_audio_or_video(message: &Message) -> bool {
+    matches!(message.type_id, type_id::AUDIO | type_id::VIDEO | type_id::AGGREGATE)
+}

@@ -1,0 +1,302 @@
+//! The server's end of a connection.
+
+mod capabilities;
+mod command;
+mod event;
+mod reply;
+mod stream;
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use weir_flv::{TagKind, amf0};
+
+use crate::{
+    Error,
+    chunk::Message,
+    handshake,
+    link::{Incoming, Link},
+    media,
+    message::COMMAND_BYTES_MAX,
+};
+use stream::{Activity, Streams};
+
+pub use capabilities::Capabilities;
+pub use event::{ConnectInfo, Event, PlayRefusal, PublishRefusal};
+pub use stream::MESSAGE_STREAMS_MAX;
+
+/// What a session is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The size of our chunks. Clients read any size; the larger, the fewer headers in a key frame.
+    pub chunk_size: u32,
+    /// After how many bytes the client is to acknowledge.
+    pub window_ack_size: u32,
+    /// More fields for the `data` object in the reply to `connect`: SRS has `srs_server`, `srs_version`, `srs_id`, ... there.
+    pub connect_reply: amf0::Object,
+    /// From the start of the session to the end of the handshake.
+    pub handshake_timeout: Duration,
+    /// How long a connection may neither publish nor play, nor wait for the answer to one: after the handshake, and again
+    /// when its last stream ends.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            chunk_size: 60_000,
+            window_ack_size: 2_500_000,
+            connect_reply: amf0::Object::new(),
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The server's end of one RTMP connection, without the socket.
+///
+/// # Use
+/// - Call [`handle_input`](Self::handle_input) with what was read from the socket, and [`handle_timeout`](Self::handle_timeout)
+///   when the moment of [`poll_timeout`](Self::poll_timeout) has come.
+/// - After either of them, and after every `accept_`, `reject_`, `send_` or `end_` call, take everything from
+///   [`poll_event`](Self::poll_event) and [`poll_output`](Self::poll_output); then ask `poll_timeout` again.
+/// - Time never runs backwards; pass a `now` read after the bytes arrived.
+/// - After an `Err` the session is dead: every further input is [`Error::Ended`]. Output that was queued before may tell the client why, so
+///   write it, then close.
+///
+/// # Requests
+/// [`Event::Publish`] and [`Event::Play`] wait for an answer, which may take as long as it needs: no timeout runs meanwhile.
+/// A client that gives up before the answer causes [`Event::EndPublish`] or [`Event::EndPlay`]; an answer after that is
+/// ignored. After a refusal the connection stays usable (the idle timeout runs again); a server that does not want that closes it.
+///
+/// # Memory
+/// Unread events and output are bounded by the input that caused them: some 60 bytes of events for a byte of media in the worst case, and
+/// one reply for a command. There is no limit across calls, so a caller that does not get its output written must stop
+/// reading; else a client that only sends pings fills the caller's memory. A session that plays and has nothing to send keeps less than 1 KiB on the heap.
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+    link: Link,
+    streams: Streams,
+    events: VecDeque<Event>,
+    /// When `phase` or the idle time ends.
+    deadline: Option<Instant>,
+    idle_timeout: Duration,
+    /// The latest time the caller named.
+    now: Instant,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Handshake(Box<(handshake::Server, Config)>),
+    /// Waiting for `connect`.
+    Hello(Box<Config>),
+    Connected {
+        tc_url: Box<str>,
+    },
+    Ended,
+}
+
+impl Session {
+    /// The session of a connection that was accepted at `now`. `random` goes into the handshake.
+    pub fn new(config: Config, random: handshake::Random, now: Instant) -> Self {
+        let mut link = Link::new();
+        // Only a publisher has larger messages to send; anybody else cannot make us hold more than this per chunk stream.
+        link.set_message_bytes_max(COMMAND_BYTES_MAX);
+        Self {
+            deadline: now.checked_add(config.handshake_timeout),
+            idle_timeout: config.idle_timeout,
+            phase: Phase::Handshake(Box::new((handshake::Server::new(random), config))),
+            link,
+            streams: Streams::default(),
+            events: VecDeque::new(),
+            now,
+        }
+    }
+
+    /// Takes bytes from the client, in pieces of any size.
+    ///
+    /// # Errors
+    /// If the client broke the protocol or a limit; the session is dead then.
+    pub fn handle_input(&mut self, input: &[u8], now: Instant) -> Result<(), Error> {
+        self.now = self.now.max(now);
+        let result = self.take_input(input);
+        self.end_on_error(result)
+    }
+
+    /// What happened since the last call.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front();
+        // An idle viewer keeps no queue; a publisher, which fills it many times a second, does.
+        if event.is_none() && !self.streams.any_publishing() {
+            self.events = VecDeque::new();
+        }
+        event
+    }
+
+    /// Bytes to write to the client: everything there is, in one piece.
+    pub fn poll_output(&mut self) -> Option<Bytes> {
+        self.link.poll_output()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Lets time pass. Calling it early is harmless.
+    ///
+    /// # Errors
+    /// If the client took too long; the session is dead then.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        self.now = self.now.max(now);
+        if self.deadline.is_none_or(|deadline| deadline > now) {
+            return Ok(());
+        }
+        let error = match &self.phase {
+            Phase::Handshake(start) => Error::HandshakeTimeout(start.1.handshake_timeout),
+            Phase::Hello(_) | Phase::Connected { .. } => Error::IdleTimeout(self.idle_timeout),
+            Phase::Ended => Error::Ended,
+        };
+        self.end_on_error(Err(error))
+    }
+
+    /// Lets a client publish that asked for it, and tells it so. Does nothing if it no longer asks.
+    pub fn accept_publish(&mut self, stream_id: u32) {
+        if self.streams.accept(stream_id, Activity::PublishAsked) {
+            self.link.set_message_bytes_max(crate::chunk::MESSAGE_BYTES_MAX);
+            reply::publish_start(&mut self.link, stream_id);
+        }
+    }
+
+    /// Refuses a `publish`. Does nothing if the client no longer asks.
+    pub fn reject_publish(&mut self, stream_id: u32, refusal: PublishRefusal, description: &str) {
+        if self.streams.end_if(stream_id, Activity::PublishAsked) {
+            self.link.send_status(stream_id, "error", refusal.code(), description);
+            self.watch_idle();
+        }
+    }
+
+    /// Lets a client play that asked for it, and tells it so. Does nothing if it no longer asks.
+    pub fn accept_play(&mut self, stream_id: u32) {
+        if self.streams.accept(stream_id, Activity::PlayAsked) {
+            reply::play_start(&mut self.link, stream_id);
+        }
+    }
+
+    /// Refuses a `play`. Does nothing if the client no longer asks.
+    pub fn reject_play(&mut self, stream_id: u32, refusal: PlayRefusal, description: &str) {
+        if self.streams.end_if(stream_id, Activity::PlayAsked) {
+            self.link.send_status(stream_id, "error", refusal.code(), description);
+            self.watch_idle();
+        }
+    }
+
+    /// Encodes one message for this viewer. Viewers on message stream 1 need not go through here: the bytes of
+    /// [`encode_message`](crate::chunk::encode_message) with [`out_chunk_size`](Self::out_chunk_size) are the same for all of
+    /// them. Does nothing unless the stream plays.
+    ///
+    /// # Panics
+    /// If `body` is longer than [`MESSAGE_BYTES_MAX`](crate::chunk::MESSAGE_BYTES_MAX).
+    pub fn send_media(&mut self, stream_id: u32, kind: TagKind, timestamp: u32, body: &[u8]) {
+        if self.streams.is(stream_id, Activity::Playing) {
+            self.link.send_media(stream_id, kind, timestamp, body);
+        }
+    }
+
+    /// Tells a player that the stream is over. Does nothing unless it plays.
+    pub fn end_play(&mut self, stream_id: u32) {
+        if self.streams.end_if(stream_id, Activity::Playing) {
+            reply::play_end(&mut self.link, stream_id);
+            self.watch_idle();
+        }
+    }
+
+    /// The size of the chunks that this session sends.
+    pub fn out_chunk_size(&self) -> u32 {
+        self.link.out_chunk_size()
+    }
+
+    /// Heap memory in use, in bytes, without what the strings of unread events hold.
+    pub fn heap_bytes(&self) -> usize {
+        let phase = match &self.phase {
+            Phase::Handshake(_) => {
+                size_of::<(handshake::Server, Config)>() + 2 * handshake::PACKET_BYTES
+            }
+            Phase::Hello(_) => size_of::<Config>(),
+            Phase::Connected { tc_url } => tc_url.len(),
+            Phase::Ended => 0,
+        };
+        let events = self.events.capacity() * size_of::<Event>();
+        phase + events + self.link.heap_bytes() + self.streams.heap_bytes()
+    }
+
+    fn take_input(&mut self, mut input: &[u8]) -> Result<(), Error> {
+        match &mut self.phase {
+            Phase::Ended => return Err(Error::Ended),
+            Phase::Handshake(start) => {
+                if !start.0.read(&mut input, &mut self.link.out)? {
+                    return Ok(());
+                }
+                let config = std::mem::take(&mut start.1);
+                self.phase = Phase::Hello(Box::new(config));
+                self.watch_idle();
+            }
+            Phase::Hello(_) | Phase::Connected { .. } => {}
+        }
+        while let Some(incoming) = self.link.read(&mut input)? {
+            self.incoming(incoming)?;
+        }
+        Ok(())
+    }
+
+    fn incoming(&mut self, incoming: Incoming) -> Result<(), Error> {
+        match incoming {
+            Incoming::Command(stream_id, command) => self.command(stream_id, &command),
+            Incoming::Media(message) => self.media(message),
+            Incoming::BufferLength { stream_id, millis } => {
+                if self.streams.contains(stream_id) {
+                    self.events.push_back(Event::BufferLength { stream_id, millis });
+                }
+                Ok(())
+            }
+            Incoming::PeerBandwidth(_) => Ok(()),
+        }
+    }
+
+    /// Reports what a publisher sends. What comes late, after the end of a publish or on a deleted stream, is dropped, and so is script data of players.
+    fn media(&mut self, message: Message) -> Result<(), Error> {
+        let stream_id = message.stream_id;
+        match self.streams.activity(stream_id) {
+            Some(Activity::Publishing) => {
+                media::tags(message, |tag| self.events.push_back(Event::Media { stream_id, tag }))
+            }
+            None | Some(Activity::Ended) => Ok(()),
+            Some(_) if !media::is_audio_or_video(&message) => Ok(()),
+            Some(_) => Err(Error::MediaBeforePublish { stream_id }),
+        }
+    }
+
+    /// Starts the idle time when nothing is published, played or asked for; stops it when something is.
+    fn watch_idle(&mut self) {
+        self.deadline = match self.streams.any_active() {
+            true => None,
+            false => self.now.checked_add(self.idle_timeout),
+        };
+    }
+
+    fn end_on_error(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+        if result.is_err() {
+            self.phase = Phase::Ended;
+            self.streams = Streams::default();
+            self.deadline = None;
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! What clients call.
+
+use weir_flv::amf0::{Object, Value};
+
+use super::{
+    Capabilities, ConnectInfo, Event, Phase, PlayRefusal, PublishRefusal, Session, reply,
+    stream::Activity,
+};
+use crate::{
+    Error,
+    error::cut,
+    message::{Command, NAME_BYTES_SHOWN},
+    url::{StreamUrl, discover},
+};
+
+impl Session {
+    pub(super) fn command(&mut self, stream_id: u32, command: &Command) -> Result<(), Error> {
+        match (&self.phase, command.name.as_str()) {
+            (Phase::Hello(_), "connect") => return self.connect(command),
+            (Phase::Connected { .. }, "connect") => return Err(Error::AlreadyConnected),
+            (Phase::Connected { .. }, _) => {}
+            (_, name) => return Err(Error::NotConnected(cut(name, NAME_BYTES_SHOWN))),
+        }
+        match command.name.as_str() {
+            "createStream" => self.create_stream(command)?,
+            "publish" => self.publish(stream_id, command)?,
+            "play" | "play2" => self.play(stream_id, command)?,
+            "deleteStream" => self.delete_stream(stream_id, command),
+            "closeStream" => self.close_stream(stream_id),
+            "FCUnpublish" => self.fc_unpublish(command),
+            "pause" | "pauseRaw" => self.pause(stream_id, command),
+            "seek" => self.seek(stream_id),
+            "receiveAudio" | "receiveVideo" => self.receive(stream_id, command),
+            "getStreamLength" => self.answer(command, Value::Number(0.0)),
+            // Answers, and notices that need none.
+            "_result" | "_error" | "onStatus" => {}
+            // `releaseStream`, `FCPublish`, `_checkbw` and what encoders make up: nothing to do, but some wait for the result.
+            _ => self.answer(command, Value::Undefined),
+        }
+        Ok(())
+    }
+
+    /// Answers a call, if an answer was asked for.
+    fn answer(&mut self, command: &Command, value: Value) {
+        reply::result(&mut self.link, command.transaction, value);
+    }
+
+    fn connect(&mut self, command: &Command) -> Result<(), Error> {
+        let empty = Object::new();
+        let object = command.object.as_object().unwrap_or(&empty);
+        let text = |name| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let info = ConnectInfo {
+            app: text("app"),
+            tc_url: text("tcUrl"),
+            page_url: text("pageUrl"),
+            swf_url: text("swfUrl"),
+            flash_ver: text("flashVer"),
+            enhanced: Capabilities::announced(object),
+        };
+        // Some hardware encoders send no tcUrl; the app names no host, and that means the default vhost.
+        let tc_url = match info.tc_url.as_str() {
+            "" => format!("rtmp:///{}", info.app).into(),
+            url => url.into(),
+        };
+        let before = std::mem::replace(&mut self.phase, Phase::Connected { tc_url });
+        if let Phase::Hello(config) = before {
+            let encoding = object.get("objectEncoding").and_then(Value::as_number).unwrap_or(0.0);
+            let (transaction, enhanced) = (command.transaction, info.enhanced.as_ref());
+            reply::connected(&mut self.link, *config, transaction, encoding, enhanced);
+        }
+        self.events.push_back(Event::Connected(Box::new(info)));
+        Ok(())
+    }
+
+    fn create_stream(&mut self, command: &Command) -> Result<(), Error> {
+        let id = self.streams.create()?;
+        self.answer(command, Value::from(id));
+        Ok(())
+    }
+
+    fn publish(&mut self, stream_id: u32, command: &Command) -> Result<(), Error> {
+        match self.streams.activity(stream_id) {
+            Some(Activity::Idle | Activity::Ended) => {}
+            Some(_) => return Err(Error::StreamInUse { command: "publish", stream_id }),
+            None => return Err(Error::UnknownStream { command: "publish", stream_id }),
+        }
+        let name = command.text(0).ok_or_else(|| Error::command("publish", "the stream name"))?;
+        let url = self.discover(stream_id, name, PublishRefusal::BadName.code())?;
+        let kind = command.text(1).unwrap_or("live").to_owned();
+        self.streams.ask(stream_id, Activity::PublishAsked, name);
+        self.events.push_back(Event::Publish { stream_id, url, kind });
+        self.watch_idle();
+        Ok(())
+    }
+
+    /// `play` on a stream that plays already is how Flash Player switches to another one.
+    fn play(&mut self, stream_id: u32, command: &Command) -> Result<(), Error> {
+        match self.streams.activity(stream_id) {
+            Some(Activity::Idle | Activity::Ended) => {}
+            Some(Activity::PlayAsked | Activity::Playing) => self.close_stream(stream_id),
+            Some(_) => return Err(Error::StreamInUse { command: "play", stream_id }),
+            None => return Err(Error::UnknownStream { command: "play", stream_id }),
+        }
+        let name = played_name(command).ok_or_else(|| Error::command("play", "the stream name"))?;
+        let url = self.discover(stream_id, name, PlayRefusal::StreamNotFound.code())?;
+        self.streams.ask(stream_id, Activity::PlayAsked, "");
+        self.events.push_back(Event::Play {
+            stream_id,
+            url,
+            start: command.number(1).unwrap_or(-2.0),
+            duration: command.number(2).unwrap_or(-1.0),
+            reset: command.flag(3).unwrap_or(true),
+        });
+        self.watch_idle();
+        Ok(())
+    }
+
+    /// The stream that the client means. If it cannot be one, the client is told before the connection ends.
+    fn discover(&mut self, stream_id: u32, name: &str, code: &str) -> Result<StreamUrl, Error> {
+        let Phase::Connected { tc_url } = &self.phase else { return Err(Error::Ended) };
+        discover(tc_url, name).inspect_err(|error| {
+            self.link.send_status(stream_id, "error", code, &error.to_string());
+        })
+    }
+
+    /// The stream to delete is an argument; clients that leave it out mean the one they send it on.
+    fn delete_stream(&mut self, stream_id: u32, command: &Command) {
+        let id = command.number(0).map_or(stream_id, |id| id as u32);
+        let activity = self.streams.delete(id);
+        self.report_end(id, activity);
+    }
+
+    fn close_stream(&mut self, stream_id: u32) {
+        let activity = self.streams.end(stream_id);
+        self.report_end(stream_id, activity);
+    }
+
+    fn fc_unpublish(&mut self, command: &Command) {
+        let publisher = command.text(0).and_then(|name| self.streams.publisher_of(name));
+        if let Some(stream_id) = publisher {
+            let activity = self.streams.end(stream_id);
+            reply::publish_end(&mut self.link, stream_id);
+            self.report_end(stream_id, activity);
+        }
+        self.answer(command, Value::Undefined);
+    }
+
+    fn report_end(&mut self, stream_id: u32, activity: Option<Activity>) {
+        match activity {
+            Some(Activity::PublishAsked | Activity::Publishing) => {
+                self.events.push_back(Event::EndPublish { stream_id });
+            }
+            Some(Activity::PlayAsked | Activity::Playing) => {
+                self.events.push_back(Event::EndPlay { stream_id });
+            }
+            Some(Activity::Idle | Activity::Ended) | None => return,
+        }
+        self.watch_idle();
+    }
+
+    fn pause(&mut self, stream_id: u32, command: &Command) {
+        if !self.streams.is(stream_id, Activity::Playing) {
+            return;
+        }
+        let paused = command.flag(0).unwrap_or(true);
+        let at_millis = command.number(1).unwrap_or(0.0);
+        reply::paused(&mut self.link, stream_id, paused);
+        self.events.push_back(Event::Pause { stream_id, paused, at_millis });
+    }
+
+    fn seek(&mut self, stream_id: u32) {
+        if self.streams.is(stream_id, Activity::Playing) {
+            reply::seek(&mut self.link, stream_id);
+        }
+    }
+
+    fn receive(&mut self, stream_id: u32, command: &Command) {
+        if !self.streams.is(stream_id, Activity::Playing) {
+            return;
+        }
+        let enabled = command.flag(0).unwrap_or(true);
+        self.events.push_back(match command.name.as_str() {
+            "receiveAudio" => Event::ReceiveAudio { stream_id, enabled },
+            _ => Event::ReceiveVideo { stream_id, enabled },
+        });
+    }
+}
+
+/// The stream name of `play`, or of `play2`, which has it in an object.
+fn played_name(command: &Command) -> Option<&str> {
+    match command.arguments.first()? {
+        Value::String(name) => Some(name),
+        options => options.as_object()?.get("streamName")?.as_str(),
+    }
+}

@@ -1,0 +1,145 @@
+//! What a server session reports.
+
+use weir_flv::Tag;
+
+use super::Capabilities;
+use crate::url::StreamUrl;
+
+/// Something that the client asked for or sent.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The client connected and was told so. For logs and hooks; nothing has to be answered.
+    Connected(Box<ConnectInfo>),
+    /// The client wants to publish: answer with `accept_publish` or `reject_publish`.
+    Publish {
+        /// The message stream to answer on.
+        stream_id: u32,
+        /// What it wants to publish.
+        url: StreamUrl,
+        /// `live`, `record` or `append`; `live` if the client did not say.
+        kind: String,
+    },
+    /// The client wants to play: answer with `accept_play` or `reject_play`.
+    Play {
+        /// The message stream to answer on.
+        stream_id: u32,
+        /// What it wants to play.
+        url: StreamUrl,
+        /// Where to begin, in seconds; negative values ask for a live stream (-1), or for a live or else a recorded one (-2). FFmpeg
+        /// and librtmp send milliseconds: -1000, -2000.
+        start: f64,
+        /// How much to play, in the unit of `start`; negative for all.
+        duration: f64,
+        /// Whether to forget an earlier playlist.
+        reset: bool,
+    },
+    /// A message of the stream that is published on `stream_id`. Aggregate messages are split into their tags; script data is as it was
+    /// sent, with `@setDataFrame` in front if the client had it.
+    Media {
+        /// The message stream.
+        stream_id: u32,
+        /// The message.
+        tag: Tag,
+    },
+    /// The client ended its publish, or no longer waits for an answer.
+    EndPublish {
+        /// The message stream.
+        stream_id: u32,
+    },
+    /// The client ended its play, or no longer waits for an answer.
+    EndPlay {
+        /// The message stream.
+        stream_id: u32,
+    },
+    /// The player paused or resumed. It was told that it did.
+    Pause {
+        /// The message stream.
+        stream_id: u32,
+        /// Whether it paused.
+        paused: bool,
+        /// The player's position on the stream's timeline, in milliseconds.
+        at_millis: f64,
+    },
+    /// The player wants audio, or wants none.
+    ReceiveAudio {
+        /// The message stream.
+        stream_id: u32,
+        /// Whether it wants it.
+        enabled: bool,
+    },
+    /// The player wants video, or wants none.
+    ReceiveVideo {
+        /// The message stream.
+        stream_id: u32,
+        /// Whether it wants it.
+        enabled: bool,
+    },
+    /// The player told how much it buffers.
+    BufferLength {
+        /// The message stream.
+        stream_id: u32,
+        /// The length in milliseconds.
+        millis: u32,
+    },
+}
+
+/// What a client says about itself in `connect`. Nothing of it is verified.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConnectInfo {
+    /// The app as the client split it off; [`StreamUrl`] counts.
+    pub app: String,
+    /// The URL it connects to, without the stream.
+    pub tc_url: String,
+    /// The page it is embedded in; empty if none.
+    pub page_url: String,
+    /// The Flash file it runs in; empty if none.
+    pub swf_url: String,
+    /// Its name and version: `FMLE/3.0 (compatible; FMSc/1.0)`, `LNX 9,0,124,2`, ...
+    pub flash_ver: String,
+    /// Enhanced RTMP capabilities, if it announced any.
+    pub enhanced: Option<Capabilities>,
+}
+
+/// Why a publish is refused; the code that the client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishRefusal {
+    /// `NetStream.Publish.BadName`: somebody else publishes under this name, or it is no valid name.
+    BadName,
+    /// `NetStream.Publish.Denied`: the client may not publish.
+    Denied,
+    /// `NetStream.Publish.Failed`: the server cannot take the stream now.
+    Failed,
+}
+
+impl PublishRefusal {
+    /// The status code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::BadName => "NetStream.Publish.BadName",
+            Self::Denied => "NetStream.Publish.Denied",
+            Self::Failed => "NetStream.Publish.Failed",
+        }
+    }
+}
+
+/// Why a play is refused; the code that the client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlayRefusal {
+    /// `NetStream.Play.StreamNotFound`: nobody publishes it.
+    StreamNotFound,
+    /// `NetStream.Play.Failed`: the client may not play, or the server cannot serve it now.
+    Failed,
+}
+
+impl PlayRefusal {
+    /// The status code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::StreamNotFound => "NetStream.Play.StreamNotFound",
+            Self::Failed => "NetStream.Play.Failed",
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `tcUrl` and stream name to vhost, app and stream.
+
+use weir_media::DEFAULT_VHOST;
+
+use super::{URL_BYTES_MAX, split_authority};
+use crate::Error;
+
+/// The app of a URL that has none, as in SRS.
+pub const DEFAULT_APP: &str = "__defaultApp__";
+
+/// What a client asks to publish or play.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamUrl {
+    /// The vhost that the query asks for, else the host of `tcUrl`, else [`DEFAULT_VHOST`]. Whether it is a configured one is the caller's to decide.
+    pub vhost: String,
+    /// The app, possibly of several levels.
+    pub app: String,
+    /// The stream's name.
+    pub stream: String,
+    /// The query: empty, or from its `?` on.
+    pub params: String,
+}
+
+/// The stream that `tcUrl` and the name in `publish` or `play` mean together.
+///
+/// - The last component of the path is the stream, the rest the app: `rtmp://h/live` + `eu/cam` is app `live/eu`, stream `cam`.
+/// - `?vhost=` or `?domain=`, in `tcUrl` or the name, asks for a vhost; `...vhost...` means `?vhost=`.
+/// - A query in `tcUrl`, as FMLE has it (`rtmp://h/app?k=v` or `#k=v`), belongs behind the stream.
+/// - `/_definst_`, FMS's default instance, is taken out.
+/// - With an empty name the stream is the last component of the app, or what follows a slash in `tcUrl`'s query.
+///
+/// Unlike in SRS a slash in the name's own query (a signature in base64) does not begin another path component, and with two
+/// or more components in front of an empty name only the last one is the stream.
+///
+/// # Errors
+/// If either part is longer than [`URL_BYTES_MAX`], or no stream is named.
+pub fn discover(tc_url: &str, stream: &str) -> Result<StreamUrl, Error> {
+    if tc_url.len() > URL_BYTES_MAX || stream.len() > URL_BYTES_MAX {
+        return Err(Error::url(&format!("{tc_url}/{stream}"), "it is too long"));
+    }
+    let (tc_url, stream) = (normalize(tc_url), normalize(stream));
+    let (base, mut tc_query) = split_query(&tc_url);
+    let (name, name_query) = split_query(&stream);
+    let (authority, app) = split_base(base);
+
+    let path = format!("/{app}/{name}").replace("/_definst_", "");
+    let path = path.trim_matches('/');
+    let (app, name) = match path.rsplit_once('/') {
+        Some((app, name)) => (app.trim_end_matches('/'), name),
+        None if !name.trim_matches('/').is_empty() => ("", path),
+        // The only component is the app; the stream may hide in the query.
+        None => match tc_query.split_once('/') {
+            Some((query, hidden)) => {
+                tc_query = query;
+                (path, hidden.trim_matches('/'))
+            }
+            None => (path, ""),
+        },
+    };
+    if name.is_empty() {
+        return Err(Error::url(&format!("{tc_url}/{stream}"), "it has no stream name"));
+    }
+    let asked = asked_vhost(name_query).or_else(|| asked_vhost(tc_query));
+    let params = join_queries(name_query, tc_query);
+    let only_default_vhost = asked == Some(DEFAULT_VHOST) && !params.contains('&');
+    Ok(StreamUrl {
+        vhost: vhost(asked, authority).to_owned(),
+        app: if app.is_empty() { DEFAULT_APP } else { app }.to_owned(),
+        stream: name.to_owned(),
+        params: if only_default_vhost { String::new() } else { params },
+    })
+}
+
+/// Takes white space out, which people copy along with URLs, and writes `...vhost...` as a query.
+fn normalize(text: &str) -> String {
+    let text: String = text.chars().filter(|c| !matches!(c, ' ' | '\t' | '\r' | '\n')).collect();
+    text.replace("...vhost...", "?vhost=")
+}
+
+/// Splits at the first `?` or `#`; the second part is without it.
+fn split_query(text: &str) -> (&str, &str) {
+    text.split_once(['?', '#']).map_or((text, ""), |(path, query)| (path, query))
+}
+
+/// Authority and path of `tcUrl` without its query.
+fn split_base(base: &str) -> (&str, &str) {
+    let rest = base.split_once("://").map_or(base, |(_, rest)| rest);
+    rest.split_once('/').unwrap_or((rest, ""))
+}
+
+fn join_queries(first: &str, second: &str) -> String {
+    match (first, second) {
+        ("", "") => String::new(),
+        (query, "") | ("", query) => format!("?{query}"),
+        (first, second) => format!("?{first}&{second}"),
+    }
+}
+
+/// The vhost that a query asks for.
+fn asked_vhost(query: &str) -> Option<&str> {
+    query_value(query, "vhost").or_else(|| query_value(query, "domain"))
+}
+
+/// The value of a parameter that is not empty. As in SRS, `,` and `;` separate parameters like `&`.
+fn query_value<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    let mut pairs = query.split(['&', ',', ';', '#']).filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, value)| *key == name && !value.is_empty()).map(|(_, value)| value)
+}
+
+fn vhost<'a>(asked: Option<&'a str>, authority: &'a str) -> &'a str {
+    let host = split_authority(authority).map_or(authority, |(host, _)| host);
+    match asked {
+        Some(vhost) if vhost != DEFAULT_VHOST => vhost.trim_matches('/'),
+        _ if host.is_empty() => DEFAULT_VHOST,
+        _ => host,
+    }
+}

@@ -1,0 +1,82 @@
+//! The API port: health and the first of SRS's calls.
+
+use std::sync::Arc;
+
+use axum::{Json, Router, extract::State, routing::get};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tracing::error;
+use weir_hub::Status;
+
+use crate::{listen::Places, node::Node};
+
+#[derive(Clone)]
+struct Api {
+    node: Arc<Node>,
+    places: Places,
+}
+
+/// Serves the API for ever.
+pub async fn serve(listener: TcpListener, node: Arc<Node>, places: Places) {
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(|| async { "ok\n" }))
+        .route("/api/v1/versions", get(versions))
+        .route("/api/v1/summaries", get(summaries))
+        .route("/api/v1/streams", get(streams))
+        .with_state(Api { node, places });
+    if let Err(error) = axum::serve(listener, router).await {
+        error!(%error, "the API has stopped");
+    }
+}
+
+async fn versions() -> Json<Value> {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
+    let (major, minor, revision) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
+    Json(json!({
+        "code": 0, "server": "weir",
+        "data": { "major": major, "minor": minor, "revision": revision, "version": version },
+    }))
+}
+
+async fn summaries(State(api): State<Api>) -> Json<Value> {
+    let streams = api.node.registry.stats();
+    let publishing = streams.iter().filter(|stream| stream.status == Status::Live).count();
+    Json(json!({
+        "code": 0, "server": "weir",
+        "data": {
+            "ok": true,
+            "self": { "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION") },
+            "clients": api.places.taken(),
+            "streams": publishing,
+            "viewers_per_shard": api.node.shards.viewers(),
+            "log_bytes": api.node.registry.budget().used(),
+        },
+    }))
+}
+
+async fn streams(State(api): State<Api>) -> Json<Value> {
+    let streams: Vec<Value> = api
+        .node
+        .registry
+        .stats()
+        .iter()
+        .map(|stream| {
+            json!({
+                "vhost": stream.key.vhost(), "app": stream.key.app(), "name": stream.key.stream(),
+                "url": stream.key.to_string(),
+                "publish": { "active": stream.status == Status::Live },
+                "status": format!("{:?}", stream.status).to_lowercase(),
+                "live_ms": stream.since.map_or(0, |since| since.elapsed().as_millis()),
+                "frames": stream.frames, "recv_bytes": stream.bytes,
+                "log_bytes": stream.held, "timestamp_repairs": stream.repairs,
+            })
+        })
+        .collect();
+    Json(json!({ "code": 0, "server": "weir", "streams": streams }))
+}

@@ -1,0 +1,184 @@
+//! Putting the process together: what is started in which order, and how it ends.
+
+use std::{
+    io::{self, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+use tracing::info;
+
+use crate::{
+    api,
+    cli::{self, Cli, Command},
+    config::{Config, ConfigError},
+    demo, http,
+    listen::{self, ListenError, Places},
+    log,
+    node::Node,
+    play::Returned,
+    publish, rtmp,
+};
+
+/// Why the process could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A port cannot be had.
+    #[error("error: {0}")]
+    Listen(#[from] ListenError),
+    /// Publishing failed.
+    #[error("error: {0}")]
+    Publish(#[from] publish::Error),
+    /// The system refuses something basic.
+    #[error("error: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Does what the command line asks.
+pub fn run(cli: Cli) -> ExitCode {
+    if let Err(error) = log::init(&cli.log) {
+        // Somebody else's subscriber is as good; nobody's log is lost.
+        eprintln!("warning: {error}");
+    }
+    let done = match cli.command {
+        Command::Check { config } => return cli::check(&config),
+        Command::Serve { config } => in_runtime(serve(config, false)),
+        Command::Demo { config } => in_runtime(serve(config, true)),
+        Command::Publish { file, url, repeat } => in_runtime(async move {
+            Ok(publish::run(&publish::Source::File(file), &url, repeat).await?)
+        }),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn in_runtime(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// The ports, bound but not served yet.
+struct Ports {
+    rtmp: Vec<TcpListener>,
+    http: Vec<TcpListener>,
+    api: Vec<TcpListener>,
+}
+
+async fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), Error> {
+    let config = match path {
+        Some(path) => Config::load(&path)?,
+        None => Config::default(),
+    };
+    let config = Arc::new(config);
+    // The ports come first: a process that cannot have them must not touch anything.
+    let ports = Ports::bind(&config)?;
+    let (node, returned) = Node::start(Arc::clone(&config))?;
+    node.hls.sweep_later(&config.hls);
+    let summary = ports.summary(is_demo)?;
+    let rtmp_address = ports.rtmp.first().map(TcpListener::local_addr).transpose()?;
+    ports.serve(&node, returned);
+    io::stdout().write_all(summary.as_bytes())?;
+    io::stdout().flush()?;
+    if let (true, Some(address)) = (is_demo, rtmp_address) {
+        tokio::spawn(demo::publish(reachable(address)));
+    }
+    until_asked_to_stop().await
+}
+
+impl Ports {
+    fn bind(config: &Config) -> Result<Self, ListenError> {
+        Ok(Self {
+            rtmp: listen::bind("rtmp", &config.rtmp.listen)?,
+            http: listen::bind("http", &config.http.listen)?,
+            api: listen::bind("api", &config.api.listen)?,
+        })
+    }
+
+    fn serve(self, node: &Arc<Node>, returned: mpsc::Receiver<Returned>) {
+        let places = Places::new(node.config.limits.connections);
+        for listener in self.rtmp {
+            let node = Arc::clone(node);
+            let serve = move |socket, client| rtmp::serve(Arc::clone(&node), socket, client);
+            tokio::spawn(listen::accept(listener, "rtmp", places.clone(), serve));
+        }
+        let router = http::router(Arc::clone(node));
+        for listener in self.http {
+            let (node, router) = (Arc::clone(node), router.clone());
+            let serve = move |socket, client| {
+                http::serve(Arc::clone(&node), router.clone(), socket, client)
+            };
+            tokio::spawn(listen::accept(listener, "http", places.clone(), serve));
+        }
+        for listener in self.api {
+            tokio::spawn(api::serve(listener, Arc::clone(node), places.clone()));
+        }
+        tokio::spawn(take_back(Arc::clone(node), returned));
+    }
+
+    /// What is printed at the start: where to publish and play, and the addresses that are listened on, a line each.
+    fn summary(&self, is_demo: bool) -> io::Result<String> {
+        let stream = if is_demo { demo::STREAM } else { "live/livestream" };
+        let mut text = format!("Weir {}\n\n", env!("CARGO_PKG_VERSION"));
+        if let Some(address) = self.rtmp.first() {
+            let rtmp = reachable(address.local_addr()?);
+            if !is_demo {
+                text += &format!("  publish   rtmp://{rtmp}/{stream}\n");
+            }
+            text += &format!("  play      rtmp://{rtmp}/{stream}\n");
+        }
+        if let Some(address) = self.http.first() {
+            let http = reachable(address.local_addr()?);
+            text += &format!("            http://{http}/{stream}.flv\n");
+            text += &format!("            http://{http}/{stream}.m3u8\n");
+            text += &format!("  watch     http://{http}/player?stream={stream}\n");
+        }
+        text.push('\n');
+        for (service, listeners) in [("rtmp", &self.rtmp), ("http", &self.http), ("api", &self.api)]
+        {
+            for listener in listeners {
+                text += &format!("listening {service} {}\n", listener.local_addr()?);
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// An address under which this machine can reach a listener.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    address
+}
+
+/// Goes on with RTMP viewers that leave their shard.
+async fn take_back(node: Arc<Node>, mut returned: mpsc::Receiver<Returned>) {
+    while let Some(returned) = returned.recv().await {
+        tokio::spawn(rtmp::resume(Arc::clone(&node), returned));
+    }
+}
+
+async fn until_asked_to_stop() -> Result<(), Error> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let asked = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    info!(signal = asked, "stopping");
+    Ok(())
+}

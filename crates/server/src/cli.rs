@@ -1,0 +1,226 @@
+//! The command line.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+use crate::{
+    config::{Config, Limits, Size},
+    log,
+};
+
+/// What the process was asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cli {
+    /// What to do.
+    pub command: Command,
+    /// How to log meanwhile.
+    pub log: log::Options,
+}
+
+/// What to do. `weir` alone is `weir serve`.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Subcommand)]
+pub enum Command {
+    /// Run the server (what `weir` does without a command).
+    Serve {
+        /// The configuration file; without one, an origin on ports 1935 (RTMP), 8080 (HTTP) and 1985 (API).
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Run the server with a stream that loops a clip, and say where to watch it.
+    Demo {
+        /// The configuration file; without one, an origin on ports 1935 (RTMP), 8080 (HTTP) and 1985 (API).
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Publish a file in real time.
+    Publish {
+        /// The FLV file.
+        #[arg(value_name = "FILE.flv")]
+        file: PathBuf,
+        /// Where to publish it: rtmp://HOST/APP/STREAM.
+        url: String,
+        /// Start again at the end of the file.
+        #[arg(long = "loop")]
+        repeat: bool,
+    },
+    /// Say what is wrong with a configuration file; exits with 1 if something is.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+/// The words as clap sees them.
+#[derive(Parser)]
+#[command(name = "weir", version, about = "A live-streaming server", long_about = None)]
+struct Words {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The configuration file of `weir serve`.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    log: log::Options,
+}
+
+impl Cli {
+    /// What the process's own arguments ask for. Ends the process after `--help`, `--version` and wrong arguments.
+    pub fn parse() -> Self {
+        Self::try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// What `args` ask for; the first is the name of the program.
+    ///
+    /// # Errors
+    /// The arguments are wrong, or ask for help or the version; [`clap::Error`] knows what to print.
+    pub fn try_parse_from<I, T>(args: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString> + Clone,
+    {
+        let Words { command, config, log } = Words::try_parse_from(args)?;
+        let command = match (command, config) {
+            (None, config) => Command::Serve { config },
+            (Some(command), None) => command,
+            (Some(_), Some(_)) => {
+                let message = "write --config after the command it is for";
+                return Err(Words::command().error(ErrorKind::ArgumentConflict, message));
+            }
+        };
+        Ok(Self { command, log })
+    }
+}
+
+/// `weir check`: says on stdout that the file at `path` is a configuration and what it means, or on stderr what is
+/// wrong with it.
+pub fn check(path: &Path) -> ExitCode {
+    match Config::load(path) {
+        Ok(config) => {
+            // A reader that has gone away has seen enough.
+            let _ = write!(io::stdout(), "{}: ok\n{}", path.display(), summary(&config));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a server with this configuration would do, in a few lines.
+fn summary(config: &Config) -> String {
+    let hls = &config.hls;
+    let Limits { memory, stream_memory, .. } = config.limits;
+    let vhosts: Vec<_> = config.vhosts.keys().map(String::as_str).collect();
+    let lines = [
+        ("rtmp", listeners(&config.rtmp.listen)),
+        ("http", listeners(&config.http.listen)),
+        ("api", listeners(&config.api.listen)),
+        ("hls", if hls.enabled { hls.dir.display().to_string() } else { "off".to_owned() }),
+        ("workers", config.workers.count().to_string()),
+        ("memory", format!("{}, {} a stream", Size(memory), Size(stream_memory))),
+        ("vhosts", if vhosts.is_empty() { "none".to_owned() } else { vhosts.join(", ") }),
+    ];
+    lines.iter().fold(String::new(), |all, (name, value)| format!("{all}  {name:<8} {value}\n"))
+}
+
+fn listeners(addresses: &[SocketAddr]) -> String {
+    if addresses.is_empty() {
+        return "off".to_owned();
+    }
+    let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+    addresses.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn parse(words: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(words.split(' '))
+    }
+
+    fn command(words: &str) -> Command {
+        parse(words).unwrap_or_else(|error| panic!("{words}: {error}")).command
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Words::command().debug_assert();
+    }
+
+    #[test]
+    fn serves_unless_told_otherwise() {
+        let file = || Some(PathBuf::from("a.yaml"));
+        assert_eq!(command("weir"), Command::Serve { config: None });
+        assert_eq!(command("weir --config a.yaml"), Command::Serve { config: file() });
+        assert_eq!(command("weir serve"), Command::Serve { config: None });
+        assert_eq!(command("weir serve --config a.yaml"), Command::Serve { config: file() });
+        assert_eq!(command("weir demo --config a.yaml"), Command::Demo { config: file() });
+    }
+
+    #[test]
+    fn reads_each_command() {
+        let url = "rtmp://127.0.0.1/live/a".to_owned();
+        let publish = |repeat| Command::Publish { file: "a.flv".into(), url: url.clone(), repeat };
+        assert_eq!(command(&format!("weir publish a.flv {url}")), publish(false));
+        assert_eq!(command(&format!("weir publish --loop a.flv {url}")), publish(true));
+        assert_eq!(command("weir check --config x"), Command::Check { config: "x".into() });
+    }
+
+    #[test]
+    fn log_options_stand_anywhere() {
+        for words in
+            ["weir --log debug --log-format json demo", "weir demo --log debug --log-format json"]
+        {
+            let log = parse(words).unwrap().log;
+            assert_eq!((log.filter.to_string().as_str(), log.format), ("debug", log::Format::Json));
+        }
+        assert_eq!(parse("weir").unwrap().log.format, log::Format::Auto);
+    }
+
+    #[test]
+    fn refuses_what_would_be_ignored() {
+        let kind = |words| parse(words).unwrap_err().kind();
+        assert_eq!(kind("weir --config a.yaml demo"), ErrorKind::ArgumentConflict);
+        assert_eq!(kind("weir check"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(kind("weir publish a.flv"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(kind("weir publish --config x a.flv rtmp://h/a/b"), ErrorKind::UnknownArgument);
+        assert_eq!(kind("weir --log verbose"), ErrorKind::ValueValidation);
+        assert_eq!(kind("weir --help"), ErrorKind::DisplayHelp);
+        assert_eq!(kind("weir --version"), ErrorKind::DisplayVersion);
+    }
+
+    #[test]
+    fn the_summary_says_what_would_listen() {
+        let text = "workers: 3\napi: { listen: [] }\nhttp: { listen: [127.0.0.1:80, \"[::1]:80\"] }\n\
+                    vhosts: { a.org: , b.org: }\n";
+        let expected = "  rtmp     0.0.0.0:1935\n  http     127.0.0.1:80, [::1]:80\n  api      off\n  \
+                        hls      ./data/hls\n  workers  3\n  memory   2GiB, 64MiB a stream\n  \
+                        vhosts   a.org, b.org\n";
+        assert_eq!(summary(&Config::parse(text, "a.yaml").unwrap()), expected);
+    }
+
+    #[test]
+    fn checks_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("weir.yaml");
+        // ExitCode cannot be compared, only shown.
+        let code = || format!("{:?}", check(&file));
+        assert_eq!(code(), format!("{:?}", ExitCode::FAILURE), "no file");
+        fs::write(&file, "role: origin\n").unwrap();
+        assert_eq!(code(), format!("{:?}", ExitCode::SUCCESS));
+        fs::write(&file, "rol: origin\n").unwrap();
+        assert_eq!(code(), format!("{:?}", ExitCode::FAILURE));
+    }
+}

@@ -1,0 +1,84 @@
+//! A connected client: who it is, what it holds while it is here, and its last words in the log.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
+
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::{debug, info, warn};
+use weir_media::StreamKey;
+
+use crate::end::{End, Side};
+
+/// A client's part in the process. It goes where its socket goes; dropping it frees its place under `limits.connections`.
+pub struct Client {
+    /// Its number, unique in this process, in every log line about it.
+    pub id: u64,
+    /// Its address.
+    pub peer: SocketAddr,
+    /// What it speaks, for the log.
+    pub protocol: &'static str,
+    /// What it does, for the log.
+    pub role: &'static str,
+    /// The stream it publishes or plays.
+    pub stream: Option<StreamKey>,
+    /// Media bytes sent to it.
+    pub sent: u64,
+    /// Bytes received from it.
+    pub received: u64,
+    /// How often it fell behind and was moved to the newest group.
+    pub skips: u32,
+    since: Instant,
+    _place: OwnedSemaphorePermit,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl Client {
+    /// A client that has just connected and holds `place`.
+    pub fn new(peer: SocketAddr, protocol: &'static str, place: OwnedSemaphorePermit) -> Self {
+        Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            peer,
+            protocol,
+            role: "control",
+            stream: None,
+            sent: 0,
+            received: 0,
+            skips: 0,
+            since: Instant::now(),
+            _place: place,
+        }
+    }
+
+    /// Says in the log that it is publishing or playing now.
+    pub fn began(&mut self, role: &'static str, stream: &StreamKey) {
+        self.role = role;
+        self.stream = Some(stream.clone());
+        info!(conn = self.id, peer = %self.peer, protocol = self.protocol, role, stream = %stream, "session began");
+    }
+
+    /// Says in the log that and why it is going.
+    pub fn end(self, end: &End) {
+        let stream = self.stream.as_ref().map(ToString::to_string).unwrap_or_default();
+        let seconds = self.since.elapsed().as_secs_f32();
+        // A load balancer's health check connects and goes: nobody wants to read of it.
+        let is_probe = self.stream.is_none() && self.received == 0 && end.side == Side::Peer;
+        macro_rules! say {
+            ($level:ident) => {
+                $level!(
+                    conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role, stream,
+                    side = end.side.label(), reason = %end.reason, seconds, sent = self.sent,
+                    received = self.received, skips = self.skips, "session ended"
+                )
+            };
+        }
+        match end.side {
+            _ if is_probe => say!(debug),
+            Side::Peer | Side::Policy => say!(info),
+            Side::Us => say!(warn),
+        }
+    }
+}

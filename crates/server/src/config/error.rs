@@ -1,0 +1,80 @@
+//! What is wrong with a configuration, said so that it can be mended.
+
+use std::{
+    fmt::{self, Write},
+    io,
+    path::PathBuf,
+};
+
+/// Why there is no configuration. Shown over several lines, for people: see [`Diagnostic`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("error: {}: cannot be read: {why}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        why: io::Error,
+    },
+    /// The text is no configuration.
+    #[error(transparent)]
+    Invalid(Box<Diagnostic>),
+}
+
+/// One error and its place. Shown as
+///
+/// ```text
+/// error: weir.yaml:7:10: play.flush: 5s is longer than 1s
+///   |
+/// 7 |   flush: 5s
+///   |          ^^
+///   = help: use 0ms, video, or a duration up to 1s
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Diagnostic {
+    /// The name of the file, as given.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// How many characters of the line are meant, at least 1.
+    pub width: usize,
+    /// The text of the line.
+    pub snippet: String,
+    /// The setting, such as `play.flush`; empty for an error of syntax.
+    pub path: String,
+    /// What is wrong.
+    pub what: String,
+    /// How to mend it; may be empty.
+    pub fix: String,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, width, snippet, path, what, fix } = self;
+        let colon = if path.is_empty() { "" } else { ": " };
+        writeln!(f, "error: {file}:{line}:{column}: {}{colon}{}", Visible(path), Visible(what))?;
+        let line = line.to_string();
+        let margin = " ".repeat(line.len());
+        let indent = " ".repeat(column.saturating_sub(1));
+        writeln!(f, "{margin} |\n{line} | {}", Visible(snippet))?;
+        write!(f, "{margin} | {indent}{}", "^".repeat(*width))?;
+        if !fix.is_empty() {
+            write!(f, "\n{margin} = help: {fix}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Text of the file with each control character as a space: a tab would part the caret from what it points at, and an
+/// escape sequence would reach the terminal.
+struct Visible<'t>(&'t str);
+
+impl fmt::Display for Visible<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| f.write_char(if c.is_control() { ' ' } else { c }))
+    }
+}

@@ -1,0 +1,603 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use proptest::prelude::*;
+use serde_saphyr::granit_parser::Marker;
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../../../weir.example.yaml");
+const GUIDE: &str = include_str!("../../../../docs/guide/configuration.md");
+
+fn good(text: &str) -> Config {
+    Config::parse(text, "weir.yaml").unwrap_or_else(|error| panic!("{text}\n{error}"))
+}
+
+fn bad(text: &str) -> Diagnostic {
+    match Config::parse(text, "weir.yaml") {
+        Err(ConfigError::Invalid(found)) => *found,
+        other => panic!("{text}\n{other:?}"),
+    }
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn nothing_is_the_default() {
+    for text in ["", "# nothing\n", "---\n", "play:\n", "play: {}\n", "vhosts:\n", "\u{feff}"] {
+        assert_eq!(good(text), Config::default(), "{text:?}");
+    }
+}
+
+#[test]
+fn the_default_is_an_origin_on_the_standard_ports() {
+    let Config { role, rtmp, http, api, .. } = Config::default();
+    assert_eq!(role, Role::Origin);
+    assert_eq!(rtmp.listen, [address("0.0.0.0:1935")]);
+    assert_eq!(http.listen, [address("0.0.0.0:8080")]);
+    assert_eq!(api.listen, [address("0.0.0.0:1985")]);
+    assert!(Workers::Auto.count() >= 1);
+}
+
+#[test]
+fn every_key_can_be_set() {
+    let config = good(
+        "role: origin
+rtmp: { listen: [127.0.0.1:0, '[::1]:1935'], chunk_size: 128 }
+http: { listen: 127.0.0.1:80 }
+api: { listen: [] }
+workers: 3
+publish: { linger: 0s, idle_timeout: 1m30s, conflict: reject }
+play: { flush: 350ms, wait: 1h, gop: off, stall_timeout: 1s, window: 1500ms }
+hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3 }
+limits: { connections: 0, memory: 1GiB, stream_memory: 1024KiB }
+",
+    );
+    let expected = Config {
+        role: Role::Origin,
+        rtmp: Rtmp { listen: vec![address("127.0.0.1:0"), address("[::1]:1935")], chunk_size: 128 },
+        http: Http { listen: vec![address("127.0.0.1:80")] },
+        api: Api { listen: vec![] },
+        workers: Workers::Count(NonZeroUsize::new(3).unwrap()),
+        publish: Publish {
+            linger: Duration::ZERO,
+            idle_timeout: Duration::from_secs(90),
+            conflict: Conflict::Reject,
+        },
+        play: Play {
+            flush: Flush::Every(Duration::from_millis(350)),
+            wait: Duration::from_secs(3600),
+            gop: false,
+            stall_timeout: Duration::from_secs(1),
+            window: Duration::from_millis(1500),
+        },
+        hls: Hls {
+            enabled: false,
+            dir: "/srv/hls".into(),
+            segment: Duration::from_millis(500),
+            window: 3,
+        },
+        limits: Limits { connections: 0, memory: 1 << 30, stream_memory: 1 << 20 },
+        vhosts: BTreeMap::new(),
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn flush_has_three_forms() {
+    let flush = |value: &str| good(&format!("play: {{ flush: {value} }}")).play.flush;
+    assert_eq!(flush("video"), Flush::Video);
+    assert_eq!(flush("0ms"), Flush::Each);
+    assert_eq!(flush("0s"), Flush::Each);
+    assert_eq!(flush("1s"), Flush::Every(Duration::from_secs(1)));
+    assert_eq!(flush("'33ms'"), Flush::Every(Duration::from_millis(33)));
+}
+
+#[test]
+fn a_vhost_overrides_single_keys() {
+    let config = good(
+        "play: { wait: 5s, gop: false }
+vhosts:
+  a.org:
+    play: { wait: 0s }
+    publish: { conflict: reject }
+  b.org:
+",
+    );
+    let a = config.vhost("a.org");
+    assert_eq!(a.name, "a.org");
+    assert_eq!(a.play, Play { wait: Duration::ZERO, ..config.play });
+    assert_eq!(a.publish, Publish { conflict: Conflict::Reject, ..Publish::default() });
+    assert_eq!(a.hls, Hls::default());
+    let b = config.vhost("b.org");
+    assert_eq!((b.name.as_str(), &b.play), ("b.org", &config.play));
+}
+
+#[test]
+fn an_unknown_vhost_is_the_default_one() {
+    let config = good("vhosts: { __defaultVhost__: { hls: { window: 9 } }, a.org: {} }");
+    let unknown = config.vhost("c.org");
+    assert_eq!((unknown.name.as_str(), unknown.hls.window), (DEFAULT_VHOST, 9));
+    assert_eq!(config.vhost(DEFAULT_VHOST), unknown);
+    assert_eq!(config.vhost("a.org").hls.window, 6);
+    assert_eq!(Config::default().vhost("").name, DEFAULT_VHOST);
+}
+
+#[test]
+fn an_error_shows_the_line_and_the_fix() {
+    let text = "role: origin\n\n# viewers\n\n\n\nplay:\n  wait: 1s\n  flush: 5s # long\n";
+    let shown = Config::parse(text, "conf/weir.yaml").unwrap_err().to_string();
+    let expected = "\
+error: conf/weir.yaml:9:10: play.flush: 5s is longer than 1s
+  |
+9 |   flush: 5s # long
+  |          ^^
+  = help: use 0ms, video, or a duration up to 1s";
+    assert_eq!(shown, expected);
+    let text = format!("{}api: {{\n", "\n".repeat(9));
+    let expected = "\
+error: weir.yaml:10:6: unclosed bracket '{'
+   |
+10 | api: {
+   |      ^";
+    assert_eq!(bad(&text).to_string(), expected);
+}
+
+/// A text; line, column and width of what is wrong in it; the message; the fix.
+type Bad = (&'static str, (usize, usize, usize), &'static str, &'static str);
+
+const BAD: &[Bad] = &[
+    (
+        "rol: origin\n",
+        (1, 1, 3),
+        "unknown key `rol`; did you mean `role`?",
+        "the keys here are role, rtmp, http, api, workers, publish, play, hls, limits, vhosts",
+    ),
+    ("role: edge\n", (1, 7, 4), "role: unknown value `edge`", "use origin"),
+    ("role:\n", (1, 5, 1), "role: has no value", "write a value, or take the key out"),
+    (
+        "role: [origin]\n",
+        (1, 7, 1),
+        "role: one value is expected here, not a list or keys",
+        "write the value alone, in quotes if it begins with `[` or `{`",
+    ),
+    (
+        "publish:\n  lingr: 3s\n",
+        (2, 3, 5),
+        "publish: unknown key `lingr`; did you mean `linger`?",
+        "the keys here are linger, idle_timeout, conflict",
+    ),
+    (
+        "play:\n  queue_length: 3s\n",
+        (2, 3, 12),
+        "play: unknown key `queue_length`",
+        "the keys here are flush, wait, gop, stall_timeout, window",
+    ),
+    (
+        "play:\nflush: video\n",
+        (2, 1, 5),
+        "unknown key `flush`",
+        "the keys here are role, rtmp, http, api, workers, publish, play, hls, limits, vhosts",
+    ),
+    (
+        "vhosts: { a.org: { play: { wiat: 0s } } }\n",
+        (1, 28, 4),
+        "vhosts.a.org.play: unknown key `wiat`; did you mean `wait`?",
+        "the keys here are flush, wait, gop, stall_timeout, window",
+    ),
+    (
+        "play: 3\n",
+        (1, 7, 1),
+        "play: keys and values are expected here",
+        "write `key: value`, one a line, indented below the section's name",
+    ),
+    (
+        "- play\n",
+        (1, 1, 1),
+        "keys and values are expected here",
+        "write `key: value`, one a line, indented below the section's name",
+    ),
+    (
+        "play:\n  - wait: 3s\n",
+        (2, 3, 1),
+        "play: keys and values are expected here",
+        "write `key: value`, one a line, indented below the section's name",
+    ),
+    (
+        "play: { wait: 1s }\nhls: {}\nplay: {}\n",
+        (3, 1, 4),
+        "play: is set twice, first in line 1",
+        "keep one of them",
+    ),
+    (
+        "vhosts: { a: {}, a: {} }\n",
+        (1, 18, 1),
+        "vhosts.a: is set twice, first in line 1",
+        "keep one of them",
+    ),
+    ("play:\n  gop:\n", (2, 6, 1), "play.gop: has no value", "write a value, or take the key out"),
+    (
+        "play:\n  gop: maybe\n",
+        (2, 8, 5),
+        "play.gop: `maybe` is neither true nor false",
+        "use true or false",
+    ),
+    (
+        "play: { wait: }\n",
+        (1, 13, 1),
+        "play.wait: has no value",
+        "write a value, or take the key out",
+    ),
+    (
+        "play:\n  wait:\n    seconds: 3\n",
+        (3, 5, 1),
+        "play.wait: one value is expected here, not a list or keys",
+        "write the value alone, in quotes if it begins with `[` or `{`",
+    ),
+    (
+        "play: { wait: [1s] }\n",
+        (1, 15, 1),
+        "play.wait: one value is expected here, not a list or keys",
+        "write the value alone, in quotes if it begins with `[` or `{`",
+    ),
+    (
+        "play: { flush: -1ms }\n",
+        (1, 16, 4),
+        "play.flush: `-1ms` is not a duration",
+        "use 0ms, video, or a duration up to 1s",
+    ),
+    (
+        "play: { flush: 0.5s }\n",
+        (1, 16, 4),
+        "play.flush: `0.5s` is not a duration",
+        "use 0ms, video, or a duration up to 1s",
+    ),
+    (
+        "play: { flush: picture }\n",
+        (1, 16, 7),
+        "play.flush: `picture` is not a duration",
+        "use 0ms, video, or a duration up to 1s",
+    ),
+    (
+        "play: { window: 1h }\n",
+        (1, 17, 2),
+        "play.window: 1h is longer than 10m",
+        "use a duration from 1s to 10m",
+    ),
+    (
+        "play: { stall_timeout: 0s }\n",
+        (1, 24, 2),
+        "play.stall_timeout: 0s is shorter than 1s",
+        "use a duration from 1s to 1h",
+    ),
+    (
+        "publish: { linger: 10 }\n",
+        (1, 20, 2),
+        "publish.linger: `10` has no unit",
+        "use a duration from 0s to 1h, such as 10s or 1m30s",
+    ),
+    (
+        "publish: { linger: 30s1m }\n",
+        (1, 20, 5),
+        "publish.linger: `30s1m` is not a duration",
+        "use a duration from 0s to 1h, such as 10s or 1m30s",
+    ),
+    (
+        "publish: { linger: 99999999999999999999s }\n",
+        (1, 20, 21),
+        "publish.linger: `99999999999999999999s` is not a duration",
+        "use a duration from 0s to 1h, such as 10s or 1m30s",
+    ),
+    (
+        "publish: { linger: '' }\n",
+        (1, 20, 2),
+        "publish.linger: `` is not a duration",
+        "use a duration from 0s to 1h, such as 10s or 1m30s",
+    ),
+    (
+        "publish: { conflict: rejct }\n",
+        (1, 22, 5),
+        "publish.conflict: unknown value `rejct`; did you mean `reject`?",
+        "use reject, takeover, takeover_if_idle",
+    ),
+    (
+        "publish: { conflict: { reject: 1 } }\n",
+        (1, 22, 1),
+        "publish.conflict: one value is expected here, not a list or keys",
+        "write the value alone, in quotes if it begins with `[` or `{`",
+    ),
+    (
+        "rtmp: { chunk_size: 127 }\n",
+        (1, 21, 3),
+        "rtmp.chunk_size: 127 is less than 128",
+        "use a number from 128 to 65536",
+    ),
+    (
+        "rtmp: { chunk_size: 65537 }\n",
+        (1, 21, 5),
+        "rtmp.chunk_size: 65537 is more than 65536",
+        "use a number from 128 to 65536",
+    ),
+    (
+        "rtmp: { listen: 1935 }\n",
+        (1, 17, 4),
+        "rtmp.listen: `1935` is not an IP address with a port",
+        "use 0.0.0.0:1935 or \"[::]:1935\"",
+    ),
+    (
+        "rtmp: { listen: [127.0.0.1:1935, localhost:1936] }\n",
+        (1, 34, 14),
+        "rtmp.listen[1]: `localhost:1936` is not an IP address with a port",
+        "use 0.0.0.0:1936 or \"[::]:1936\"",
+    ),
+    (
+        "rtmp: { listen: [[::]:1935] }\n",
+        (1, 18, 1),
+        "rtmp.listen[0]: one value is expected here, not a list or keys",
+        "write the value alone, in quotes if it begins with `[` or `{`",
+    ),
+    (
+        "rtmp:\n  listen:\n    port: 1935\n",
+        (3, 5, 1),
+        "rtmp.listen: an address or a list of addresses is expected here",
+        "",
+    ),
+    (
+        "rtmp: { listen: }\n",
+        (1, 15, 1),
+        "rtmp.listen: has no value",
+        "write an address; [] switches the listener off, or take the key out",
+    ),
+    (
+        "http: { listen: 0.0.0.0:1935 }\n",
+        (1, 17, 12),
+        "http.listen: 0.0.0.0:1935 is taken by rtmp.listen (0.0.0.0:1935)",
+        "give each listener its own port",
+    ),
+    (
+        "http: { listen: [0.0.0.0:80, 127.0.0.1:1985] }\n",
+        (1, 30, 14),
+        "http.listen[1]: 127.0.0.1:1985 is taken by api.listen (0.0.0.0:1985)",
+        "give each listener its own port",
+    ),
+    (
+        "rtmp: { listen: 127.0.0.1:8080 }\n",
+        (1, 17, 14),
+        "rtmp.listen: 127.0.0.1:8080 is taken by http.listen (0.0.0.0:8080)",
+        "give each listener its own port",
+    ),
+    (
+        "api: { listen: ['[::]:1', '[::1]:1'] }\n",
+        (1, 27, 9),
+        "api.listen[1]: [::1]:1 is taken by api.listen ([::]:1)",
+        "give each listener its own port",
+    ),
+    (
+        "workers: 0\n",
+        (1, 10, 1),
+        "workers: `0` is not a number of workers",
+        "use auto, or a number from 1 to 1024",
+    ),
+    (
+        "hls: { window: 2 }\n",
+        (1, 16, 1),
+        "hls.window: 2 is less than 3",
+        "use a number from 3 to 1000",
+    ),
+    (
+        "hls: { dir: '' }\n",
+        (1, 13, 2),
+        "hls.dir: the path is empty",
+        "write a directory, such as ./data/hls",
+    ),
+    ("hls: { dir: }\n", (1, 11, 1), "hls.dir: has no value", "write a value, or take the key out"),
+    (
+        "limits: { memory: 1MiB }\n",
+        (1, 19, 4),
+        "limits.memory: 1MiB is less than 16MiB",
+        "use 16MiB or more",
+    ),
+    (
+        "limits: { memory: 64MB }\n",
+        (1, 19, 4),
+        "limits.memory: `64MB` is not a size",
+        "use a size such as 512MiB or 2GiB",
+    ),
+    (
+        "limits: { memory: 64 }\n",
+        (1, 19, 2),
+        "limits.memory: `64` has no unit",
+        "use a size such as 512MiB or 2GiB",
+    ),
+    (
+        "limits: { memory: 99999999TiB }\n",
+        (1, 19, 11),
+        "limits.memory: `99999999TiB` is not a size",
+        "use a size such as 512MiB or 2GiB",
+    ),
+    (
+        "limits: { memory: 32MiB }\n",
+        (1, 19, 5),
+        "limits.memory: 32MiB is less than limits.stream_memory (64MiB)",
+        "use 64MiB or more, or lower limits.stream_memory",
+    ),
+    (
+        "limits: { stream_memory: 4GiB }\n",
+        (1, 26, 4),
+        "limits.stream_memory: 4GiB is more than limits.memory (2GiB)",
+        "use 2GiB or less",
+    ),
+    (
+        "limits: { memory: 1GiB, stream_memory: 4GiB }\n",
+        (1, 40, 4),
+        "limits.stream_memory: 4GiB is more than limits.memory (1GiB)",
+        "use 1GiB or less",
+    ),
+    (
+        "limits: { connections: -1 }\n",
+        (1, 24, 2),
+        "limits.connections: `-1` is not a whole number",
+        "use a number from 0 to 10000000",
+    ),
+    (
+        "vhosts: { a/b: {} }\n",
+        (1, 11, 3),
+        "vhosts.a/b: the vhost name has the forbidden character '/'",
+        "use a host name",
+    ),
+    (
+        "vhosts:\n  ..: {}\n",
+        (2, 3, 2),
+        "vhosts...: the vhost name has the forbidden component \"..\"",
+        "use a host name",
+    ),
+    ("play: {\n", (1, 7, 1), "unclosed bracket '{'", ""),
+    (
+        "play:\n\tflush: video\n",
+        (2, 2, 1),
+        "tabs disallowed within this context (block indentation)",
+        "indent with spaces, not with tabs",
+    ),
+    ("play: { flush: *x }\n", (1, 16, 1), "reference to unknown value", ""),
+    (
+        "play: {}\n---\nplay: {}\n",
+        (3, 1, 1),
+        "a second document begins",
+        "keep one; take the line `---` out",
+    ),
+    (
+        "é: &a {}\n",
+        (1, 1, 1),
+        "unknown key `é`",
+        "the keys here are role, rtmp, http, api, workers, publish, play, hls, limits, vhosts",
+    ),
+    (
+        "vhosts: { a: { play: &p { flush: 2s } }, b: { play: *p } }\n",
+        (1, 34, 2),
+        "vhosts.a.play.flush: 2s is longer than 1s",
+        "use 0ms, video, or a duration up to 1s",
+    ),
+    (
+        "vhosts: { a: { play: { wait: &p 2m } }, b: { play: { flush: *p } } }\n",
+        (1, 61, 2),
+        "vhosts.b.play.flush: 2m is longer than 1s",
+        "use 0ms, video, or a duration up to 1s",
+    ),
+    (
+        "play: { wait: !!int 3 }\n",
+        (1, 21, 1),
+        "play.wait: cannot deserialize tagged scalar into string",
+        "",
+    ),
+    (
+        "'play': { \"flush\": 9s }\n",
+        (1, 20, 2),
+        "play.flush: 9s is longer than 1s",
+        "use 0ms, video, or a duration up to 1s",
+    ),
+];
+
+#[test]
+fn every_error_has_its_place_and_its_fix() {
+    for (text, place, message, fix) in BAD {
+        let found = bad(text);
+        assert_eq!((found.line, found.column, found.width), *place, "{found}");
+        let shown = found.to_string();
+        let (line, column, _) = place;
+        let first = format!("error: weir.yaml:{line}:{column}: {message}");
+        assert_eq!(shown.lines().next(), Some(first.as_str()));
+        assert_eq!(found.fix, *fix, "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("weir.yaml");
+    let shown = |path: &Path| Config::load(path).unwrap_err().to_string();
+    let begin = format!("error: {}: cannot be read: ", path.display());
+    assert!(shown(&path).starts_with(&begin), "{}", shown(&path));
+    fs::write(&path, b"role: \xff\n").unwrap();
+    assert!(shown(&path).starts_with(&begin), "{}", shown(&path));
+    fs::write(&path, "role: edge\n").unwrap();
+    assert!(shown(&path).starts_with(&format!("error: {}:1:7: ", path.display())));
+    fs::write(&path, "role: origin\n").unwrap();
+    assert_eq!(Config::load(&path).unwrap(), Config::default());
+}
+
+#[test]
+fn a_control_character_does_not_reach_the_terminal() {
+    let texts = [
+        "play: { flush: 9s } # \u{9b}2J\n",
+        "play: { flush: \"\\e[2J\" }\n",
+        "play: { flush: \"9s\\nuse\" }\n",
+        "play: { \"\\e[2J\": 9s }\n",
+        "vhosts: { \"\\e[2J\": { play: 3 } }\n",
+        "role:\torigin\t[\n",
+    ];
+    for text in texts {
+        let shown = bad(text).to_string();
+        assert!(!shown.replace('\n', "").contains(char::is_control), "{shown:?}");
+    }
+}
+
+/// The keys below `section`, as the program itself names them when it sees one that it does not know; `section` alone when
+/// it has a value and no keys.
+fn keys_below(section: &str) -> Vec<String> {
+    let (text, prefix) = match section {
+        "" => ("nonesuch: 0\n".to_owned(), String::new()),
+        _ => (format!("{section}: {{ nonesuch: 0 }}\n"), format!("{section}.")),
+    };
+    match Config::parse(&text, "").map_err(|error| error.to_string()) {
+        Err(shown) if shown.contains("the keys here are ") => {
+            let (_, keys) = shown.split_once("the keys here are ").unwrap();
+            keys.split(", ").map(|key| format!("{prefix}{key}")).collect()
+        }
+        _ => vec![section.to_owned()],
+    }
+}
+
+/// The keys and defaults of the guide's tables: the first two cells of each line, both in backquotes.
+fn guide() -> BTreeMap<&'static str, &'static str> {
+    let cells = GUIDE.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | `"));
+    let cells = cells.map(|(key, rest)| (key, rest.split_once('`').unwrap().0));
+    cells.filter(|(key, _)| !key.starts_with("--")).collect()
+}
+
+/// The keys and values of the example file, as written.
+fn example(known: &[String]) -> BTreeMap<String, &'static str> {
+    let written = |at: Marker| {
+        let line = EXAMPLE.lines().nth(at.line() - 1).unwrap();
+        line[at.col()..].split(" #").next().unwrap().trim()
+    };
+    source::places(EXAMPLE)
+        .into_iter()
+        .filter(|place| known.contains(&place.path))
+        .map(|place| (place.path, written(place.value.start)))
+        .collect()
+}
+
+#[test]
+fn the_example_and_the_guide_have_every_key_with_its_default() {
+    assert_eq!(good(EXAMPLE), Config::default());
+    let mut known: Vec<_> = keys_below("").iter().flat_map(|section| keys_below(section)).collect();
+    known.sort();
+    assert!(known.len() > 20, "{known:?}");
+
+    let (example, guide) = (example(&known), guide());
+    assert!(example.keys().eq(&known), "weir.example.yaml has {example:?}, not {known:?}");
+    assert!(guide.keys().eq(&known), "configuration.md has {guide:?}, not {known:?}");
+    assert!(example.values().eq(guide.values()), "{example:?} is not {guide:?}");
+}
+
+proptest! {
+    #[test]
+    fn an_error_stands_inside_the_text(text in "([a-z]{0,4}[:,&*!#'\"\\[\\]{}?|>-]?[ \n\t]?|play|publish|hls|rtmp|listen|vhosts){0,12}") {
+        if let Err(error) = Config::parse(&text, "weir.yaml") {
+            let ConfigError::Invalid(found) = error else { panic!("{error}") };
+            prop_assert!(found.line <= text.lines().count() + 1, "{found}");
+            prop_assert!(found.column + found.width <= found.snippet.chars().count() + 2, "{found}");
+        }
+    }
+}

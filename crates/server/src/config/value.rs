@@ -1,0 +1,431 @@
+//! How single values are written: `10s`, `64MiB`, `0.0.0.0:1935`.
+//!
+//! What is wrong with a value travels through serde as text: the problem, a line feed, and how to mend it
+//! ([`Problem`]). serde-saphyr adds where it was.
+
+use std::{
+    collections::BTreeMap, fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration,
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
+use weir_media::StreamKey;
+
+use super::{Conflict, Flush, Role, VhostOverride, Workers, suggest};
+
+/// The longest a video frame may wait to be merged with others; SRS users go up to 1 s (`mw_latency`).
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+/// More shards than any machine has cores.
+const WORKERS_MAX: usize = 1024;
+
+/// What is wrong with a value, and how to mend it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) what: String,
+    pub(super) fix: String,
+}
+
+impl Problem {
+    pub(super) fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { what: what.into(), fix: fix.into() }
+    }
+
+    /// Reads what [`fmt::Display`] wrote; text of another origin has no fix.
+    pub(super) fn from_text(text: &str) -> Self {
+        let (what, fix) = text.split_once('\n').unwrap_or((text, ""));
+        Self::new(what, fix)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n{}", self.what, self.fix)
+    }
+}
+
+/// A section; one whose keys are all commented out is YAML's null, and means the defaults.
+pub(super) fn section<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// A value that, where its key is written, is written too: serde would take YAML's null for a missing key.
+pub(super) fn required<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(from).map(Some)
+}
+
+/// `true` or `false`; or `on` and `off`, as in an SRS configuration.
+pub(super) fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
+    scalar(from, |text| match text {
+        "true" | "on" | "yes" => Ok(Some(true)),
+        "false" | "off" | "no" => Ok(Some(false)),
+        _ => Err(Problem::new(format!("`{text}` is neither true nor false"), "use true or false")),
+    })
+}
+
+/// One of `words`.
+pub(super) fn word<'de, D, T>(from: D, words: &[(&str, T)]) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Copy,
+{
+    scalar(from, |text| match words.iter().find(|(word, _)| *word == text) {
+        Some((_, meaning)) => Ok(*meaning),
+        None => {
+            let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            let what = format!("unknown value `{text}`{}", suggest::did_you_mean(text, &words));
+            Err(Problem::new(what, format!("use {}", words.join(", "))))
+        }
+    })
+}
+
+/// A path that is not empty.
+pub(super) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    scalar(from, |text| match text {
+        "" => Err(Problem::new("the path is empty", "write a directory, such as ./data/hls")),
+        path => Ok(Some(path.into())),
+    })
+}
+
+/// A whole number from `MIN` to `MAX`.
+pub(super) fn whole<'de, D, N, T, const MIN: u64, const MAX: u64>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    N: TryFrom<u64>,
+    T: From<N>,
+{
+    scalar(from, |text| {
+        let fix = format!("use a number from {MIN} to {MAX}");
+        let not_one = || Problem::new(format!("`{text}` is not a whole number"), fix.clone());
+        let number: u64 = text.parse().map_err(|_| not_one())?;
+        if number < MIN {
+            Err(Problem::new(format!("{text} is less than {MIN}"), fix))
+        } else if number > MAX {
+            Err(Problem::new(format!("{text} is more than {MAX}"), fix))
+        } else {
+            N::try_from(number).map(T::from).map_err(|_| not_one())
+        }
+    })
+}
+
+/// A duration from `MIN` to `MAX` milliseconds.
+pub(super) fn duration<'de, D, const MIN: u64, const MAX: u64>(
+    from: D,
+) -> Result<Option<Duration>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let (min, max) = (Duration::from_millis(MIN), Duration::from_millis(MAX));
+    scalar(from, |text| {
+        let fix = || format!("use a duration from {} to {}", Human(min), Human(max));
+        let duration = parse_duration(text)
+            .map_err(|what| Problem::new(what, format!("{}, such as 10s or 1m30s", fix())))?;
+        if duration < min {
+            Err(Problem::new(format!("{text} is shorter than {}", Human(min)), fix()))
+        } else if duration > max {
+            Err(Problem::new(format!("{text} is longer than {}", Human(max)), fix()))
+        } else {
+            Ok(Some(duration))
+        }
+    })
+}
+
+/// A number of bytes, at least `MIN`.
+pub(super) fn size<'de, D, const MIN: u64>(from: D) -> Result<u64, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    scalar(from, |text| {
+        let bytes = parse_size(text)
+            .map_err(|what| Problem::new(what, "use a size such as 512MiB or 2GiB"))?;
+        if bytes < MIN {
+            let min = Size(MIN);
+            let what = format!("{text} is less than {min}");
+            return Err(Problem::new(what, format!("use {min} or more")));
+        }
+        Ok(bytes)
+    })
+}
+
+impl<'de> Deserialize<'de> for Role {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        word(from, &[("origin", Self::Origin)])
+    }
+}
+
+impl<'de> Deserialize<'de> for Conflict {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let words = [
+            ("reject", Self::Reject),
+            ("takeover", Self::Takeover),
+            ("takeover_if_idle", Self::TakeoverIfIdle),
+        ];
+        word(from, &words)
+    }
+}
+
+impl<'de> Deserialize<'de> for Flush {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        const FIX: &str = "use 0ms, video, or a duration up to 1s";
+        scalar(from, |text| {
+            if text == "video" {
+                return Ok(Self::Video);
+            }
+            match parse_duration(text) {
+                Ok(Duration::ZERO) => Ok(Self::Each),
+                Ok(duration) if duration <= FLUSH_MAX => Ok(Self::Every(duration)),
+                Ok(_) => {
+                    let max = Human(FLUSH_MAX);
+                    Err(Problem::new(format!("{text} is longer than {max}"), FIX))
+                }
+                Err(what) => Err(Problem::new(what, FIX)),
+            }
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Workers {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        scalar(from, |text| match text.parse::<NonZeroUsize>() {
+            _ if text == "auto" => Ok(Self::Auto),
+            Ok(count) if count.get() <= WORKERS_MAX => Ok(Self::Count(count)),
+            _ => Err(Problem::new(
+                format!("`{text}` is not a number of workers"),
+                format!("use auto, or a number from 1 to {WORKERS_MAX}"),
+            )),
+        })
+    }
+}
+
+/// One address or a list of them.
+pub(super) fn addresses<'de, D>(from: D) -> Result<Vec<SocketAddr>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    struct OneOrMany;
+
+    impl<'de> Visitor<'de> for OneOrMany {
+        type Value = Vec<SocketAddr>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an address or a list of addresses")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(vec![parse_address(text).map_err(E::custom)?])
+        }
+
+        /// A port alone, as in `listen 1935;` of an SRS configuration.
+        fn visit_u64<E: de::Error>(self, port: u64) -> Result<Self::Value, E> {
+            self.visit_str(&port.to_string())
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+            Err(E::custom(no_value("an address; [] switches the listener off")))
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut all = Vec::new();
+            while let Some(Address(address)) = list.next_element()? {
+                all.push(address);
+            }
+            Ok(all)
+        }
+    }
+
+    from.deserialize_any(OneOrMany)
+}
+
+struct Address(SocketAddr);
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        scalar(from, |text| parse_address(text).map(Self))
+    }
+}
+
+/// Vhosts by name, each name fit for a [`StreamKey`].
+pub(super) fn vhosts<'de, D>(from: D) -> Result<BTreeMap<String, VhostOverride>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    #[derive(PartialEq, Eq, PartialOrd, Ord)]
+    struct Name(String);
+
+    impl<'de> Deserialize<'de> for Name {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            scalar(from, |text| match StreamKey::new(text, "app", "stream") {
+                Ok(_) => Ok(Self(text.to_owned())),
+                Err(why) => Err(Problem::new(why.to_string(), "use a host name")),
+            })
+        }
+    }
+
+    let vhosts: BTreeMap<Name, Option<VhostOverride>> = section(from)?;
+    Ok(vhosts.into_iter().map(|(name, own)| (name.0, own.unwrap_or_default())).collect())
+}
+
+/// A scalar that `read` understands, whatever YAML would take it for.
+fn scalar<'de, D, T>(from: D, read: impl FnOnce(&str) -> Result<T, Problem>) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let text = String::deserialize(from)?;
+    // No value needs one, and a line feed would end the problem in a `Problem`.
+    if text.contains(char::is_control) {
+        return Err(de::Error::custom(Problem::new("has a control character", "take it out")));
+    }
+    read(&text).map_err(de::Error::custom)
+}
+
+pub(super) fn no_value(use_what: &str) -> Problem {
+    Problem::new("has no value", format!("write {use_what}, or take the key out"))
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, Problem> {
+    text.parse().map_err(|_| {
+        let port =
+            text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(1935);
+        let what = format!("`{text}` is not an IP address with a port");
+        Problem::new(what, format!("use 0.0.0.0:{port} or \"[::]:{port}\""))
+    })
+}
+
+/// Units of time from the longest, in milliseconds.
+const TIME_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+
+/// Units of size from the largest, in bytes.
+const SIZE_UNITS: [(&str, u64); 5] =
+    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+/// Whole numbers with units, the longest unit first: `10s`, `1m30s`. The error says what is wrong.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let not_one = || format!("`{text}` is not a duration");
+    let mut rest = text;
+    let mut units = TIME_UNITS.iter();
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() || text.is_empty() {
+        let (number, unit, after) = quantity(rest).ok_or_else(not_one)?;
+        if unit.is_empty() && after.is_empty() {
+            return Err(format!("`{text}` has no unit"));
+        }
+        let (_, millis) = units.find(|(name, _)| *name == unit).ok_or_else(not_one)?;
+        let millis = number.checked_mul(*millis).ok_or_else(not_one)?;
+        total += Duration::from_millis(millis);
+        rest = after;
+    }
+    Ok(total)
+}
+
+/// A whole number with a unit: `64MiB`. The error says what is wrong.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let not_one = || format!("`{text}` is not a size");
+    let (number, unit, rest) = quantity(text).ok_or_else(not_one)?;
+    if unit.is_empty() && rest.is_empty() {
+        return Err(format!("`{text}` has no unit"));
+    }
+    let known = SIZE_UNITS.iter().find(|(name, _)| *name == unit && rest.is_empty());
+    let (_, bytes) = known.ok_or_else(not_one)?;
+    number.checked_mul(*bytes).ok_or_else(not_one)
+}
+
+/// Splits `1m30s` into 1, `m` and `30s`.
+fn quantity(text: &str) -> Option<(u64, &str, &str)> {
+    let (digits, rest) =
+        text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let (unit, rest) =
+        rest.split_at(rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len()));
+    Some((digits.parse().ok()?, unit, rest))
+}
+
+/// Shows a duration as the configuration writes it: `1m30s`. Parts of a millisecond are left out.
+#[derive(Clone, Copy, Debug)]
+pub struct Human(pub Duration);
+
+impl fmt::Display for Human {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0.as_millis();
+        if rest == 0 {
+            return f.write_str("0s");
+        }
+        for (unit, millis) in TIME_UNITS {
+            let count = rest / u128::from(millis);
+            rest %= u128::from(millis);
+            if count > 0 {
+                write!(f, "{count}{unit}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Shows a number of bytes as the configuration writes it, in the largest unit that divides it: `64MiB`.
+#[derive(Clone, Copy, Debug)]
+pub struct Size(pub u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let divides = |(_, bytes): &&(&str, u64)| self.0 >= *bytes && self.0.is_multiple_of(*bytes);
+        let (unit, bytes) = SIZE_UNITS.iter().find(divides).unwrap_or(&("B", 1));
+        write!(f, "{}{unit}", self.0 / bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_durations() {
+        let millis = |text| parse_duration(text).map(|duration| duration.as_millis());
+        assert_eq!(millis("10s"), Ok(10_000));
+        assert_eq!(millis("1h2m3s4ms"), Ok(3_723_004));
+        assert_eq!(millis("1m500ms"), Ok(60_500));
+        assert_eq!(millis("0ms"), Ok(0));
+        assert_eq!(millis("90s"), Ok(90_000));
+        for text in ["", "s", "1 s", "1.5s", "-1s", "1S", "1d", "1s1m", "1s1s", "1s2", "٣s"] {
+            assert!(millis(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_sizes() {
+        assert_eq!(parse_size("64MiB"), Ok(64 << 20));
+        assert_eq!(parse_size("1B"), Ok(1));
+        assert_eq!(parse_size("16777215TiB"), Ok(((1 << 24) - 1) << 40));
+        for text in ["", "MiB", "1 MiB", "1MB", "1mib", "1.5GiB", "-1B", "1MiB1B", "16777216TiB"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn durations_read_back(millis in any::<u64>()) {
+            let duration = Duration::from_millis(millis);
+            prop_assert_eq!(parse_duration(&Human(duration).to_string()), Ok(duration));
+        }
+
+        #[test]
+        fn sizes_read_back(bytes in any::<u64>(), zeros in 0..64_u32) {
+            let bytes = bytes << zeros;
+            prop_assert_eq!(parse_size(&Size(bytes).to_string()), Ok(bytes));
+        }
+
+        #[test]
+        fn any_text_is_a_value_or_not(text in "\\PC{0,20}") {
+            let _ = (parse_duration(&text), parse_size(&text), parse_address(&text));
+        }
+    }
+}

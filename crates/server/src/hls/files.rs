@@ -1,0 +1,136 @@
+//! Where a stream's playlist and segments are, and how they get there whole.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use tokio::fs;
+use weir_media::{DEFAULT_VHOST, StreamKey};
+
+/// The files of one stream: `dir/app/stream.m3u8` and `dir/app/stream-<sequence>.ts`, as SRS names them; below `dir/@vhost` for
+/// another vhost than the default one.
+#[derive(Clone, Debug)]
+pub struct Files {
+    folder: PathBuf,
+    /// How the stream's segments are named.
+    names: weir_hls::Config,
+}
+
+impl Files {
+    /// The files of `key` below `dir`. A key is safe as a path, so all of them are below `dir`.
+    pub fn new(dir: &Path, key: &StreamKey) -> Self {
+        let mut folder = dir.to_owned();
+        if key.vhost() != DEFAULT_VHOST {
+            folder.push(format!("@{}", key.vhost()));
+        }
+        folder.push(key.app());
+        Self { folder, names: weir_hls::Config::new(key.stream()) }
+    }
+
+    /// The playlist.
+    pub fn playlist(&self) -> PathBuf {
+        self.folder.join(format!("{}.m3u8", self.names.name))
+    }
+
+    /// The segment with this sequence number.
+    pub fn numbered(&self, sequence: u64) -> PathBuf {
+        self.segment(&self.names.segment_name(sequence))
+    }
+
+    /// The file that a playlist calls `uri`.
+    pub fn segment(&self, uri: &str) -> PathBuf {
+        self.folder.join(uri)
+    }
+
+    /// Writes a file so that readers see all of it or none.
+    ///
+    /// # Errors
+    /// As the file system has it; a half-written temporary file may stay until the next write.
+    pub async fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
+        fs::create_dir_all(&self.folder).await?;
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        fs::write(&temporary, data).await?;
+        fs::rename(&temporary, path).await
+    }
+
+    /// The playlist as it is on disk; none if there is no such file.
+    ///
+    /// # Errors
+    /// When there is one that cannot be read.
+    pub async fn read_playlist(&self) -> io::Result<Option<String>> {
+        match fs::read_to_string(self.playlist()).await {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The sequence numbers of the segments that are on disk.
+    pub async fn sequences(&self) -> Vec<u64> {
+        let mut sequences = Vec::new();
+        let Ok(mut entries) = fs::read_dir(&self.folder).await else { return sequences };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            let name = entry.file_name();
+            sequences.extend(name.to_str().and_then(|name| self.names.sequence_of(name)));
+        }
+        sequences
+    }
+
+    /// Removes the playlist and every segment, then the folders if they are empty.
+    pub async fn remove_all(&self, dir: &Path) {
+        remove(&self.playlist()).await;
+        for sequence in self.sequences().await {
+            remove(&self.numbered(sequence)).await;
+        }
+        for folder in self.folder.ancestors().take_while(|folder| *folder != dir) {
+            // Fails when another stream uses the folder, as it should.
+            if fs::remove_dir(folder).await.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// Removes a file that may be gone already.
+pub async fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path).await
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "cannot remove an old HLS file");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(dir: &Path) -> Files {
+        Files::new(dir, &StreamKey::new(DEFAULT_VHOST, "live/eu", "a").expect("a good key"))
+    }
+
+    #[test]
+    fn other_vhosts_have_a_folder_of_their_own() {
+        let key = StreamKey::new("example.com", "live", "a").expect("a good key");
+        assert_eq!(
+            Files::new(Path::new("d"), &key).playlist(),
+            Path::new("d/@example.com/live/a.m3u8")
+        );
+    }
+
+    #[tokio::test]
+    async fn removing_a_stream_leaves_its_neighbours() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let files = files(dir.path());
+        let neighbour = dir.path().join("live/eu/b-1.ts");
+        for path in
+            [files.playlist(), files.segment("a-1.ts"), files.segment("a-2.ts"), neighbour.clone()]
+        {
+            files.write(&path, b"x").await.expect("written");
+        }
+        files.remove_all(dir.path()).await;
+        assert!(neighbour.exists());
+        assert_eq!(std::fs::read_dir(dir.path().join("live/eu")).expect("folder").count(), 1);
+    }
+}

@@ -1,0 +1,232 @@
+//! The task that segments one stream.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{sync::watch, time::timeout};
+use tracing::{error, info, warn};
+use weir_hls::{Config, Cut, Playlist, Segmenter, Unsupported};
+use weir_hub::{Batch, Reader, Registry, Start, Status};
+use weir_media::StreamKey;
+
+use super::{
+    DISPOSE, State,
+    files::{self, Files},
+};
+use crate::{config::Hls, wake::Alarm};
+
+/// Where sequence numbers of a stream that is new on this disk begin: seconds since the year 2020. An origin that has lost its
+/// disk thus never gives a number, which caches may hold for long, to a second segment.
+const FIRST_SEQUENCE_EPOCH: u64 = 1_577_836_800;
+
+/// Segments one stream, from publish to publish.
+pub struct Follower {
+    key: StreamKey,
+    config: Config,
+    dir: PathBuf,
+    files: Files,
+    registry: Registry,
+    alarm: Arc<Alarm>,
+    reader: Reader,
+    state: watch::Sender<State>,
+    /// None until the first run has looked for one on disk.
+    playlist: Option<Playlist>,
+}
+
+/// What is being made of the frames.
+enum Making {
+    Segments(Box<Segmenter>),
+    /// Nothing, until the timeline's next epoch: a new publish may have other codecs.
+    Nothing {
+        epoch: u32,
+    },
+}
+
+impl Follower {
+    /// A follower of `key` that says in `state` what there is.
+    pub fn new(
+        registry: &Registry,
+        key: &StreamKey,
+        settings: &Hls,
+        state: watch::Sender<State>,
+    ) -> Self {
+        let config = Config {
+            target: settings.segment,
+            window: settings.window,
+            ..Config::new(key.stream())
+        };
+        let alarm = Arc::new(Alarm::default());
+        Self {
+            reader: registry.follow(key, Start::NewestGroup, Arc::clone(&alarm) as _),
+            registry: registry.clone(),
+            files: Files::new(&settings.dir, key),
+            dir: settings.dir.clone(),
+            key: key.clone(),
+            playlist: None,
+            config,
+            alarm,
+            state,
+        }
+    }
+
+    /// Whether somebody publishes the stream.
+    pub fn is_live(&self) -> bool {
+        matches!(self.reader.status(), Status::Live | Status::Lingering)
+    }
+
+    /// Segments until the stream has not been published for [`DISPOSE`]; then its files are gone.
+    pub async fn run(&mut self) {
+        loop {
+            self.segment().await;
+            // The stream that ended is not the one that may come.
+            self.reader =
+                self.registry.follow(&self.key, Start::NewestGroup, Arc::clone(&self.alarm) as _);
+            if timeout(DISPOSE, self.until_live()).await.is_err() {
+                break;
+            }
+        }
+        self.files.remove_all(&self.dir).await;
+        self.playlist = None;
+    }
+
+    async fn until_live(&self) {
+        while !self.is_live() {
+            self.alarm.rang().await;
+        }
+    }
+
+    /// Segments one stream from its beginning to its end.
+    async fn segment(&mut self) {
+        let mut making = Making::Segments(Box::new(Segmenter::new(&self.config)));
+        let mut batch = Batch::default();
+        loop {
+            let status = self.reader.read(&mut batch);
+            if let (Making::Segments(segmenter), true) = (&mut making, batch.skipped > 0) {
+                warn!(stream = %self.key, frames = batch.skipped, "HLS fell behind: frames are missing (is the disk slow?)");
+                segmenter.skipped();
+            }
+            for item in batch.items.drain(..) {
+                if let Making::Nothing { epoch } = making
+                    && epoch != item.frame.epoch
+                {
+                    making = Making::Segments(Box::new(Segmenter::new(&self.config)));
+                }
+                let Making::Segments(segmenter) = &mut making else { continue };
+                match segmenter.push(&item.frame, since_unix_epoch()) {
+                    Ok(None) => {}
+                    Ok(Some(cut)) => {
+                        if !self.write(&cut).await {
+                            segmenter.skipped();
+                        }
+                    }
+                    Err(reason) => {
+                        self.give_up(&reason).await;
+                        making = Making::Nothing { epoch: item.frame.epoch };
+                    }
+                }
+            }
+            if status == Status::Ended {
+                return self.finish(making).await;
+            }
+            self.alarm.rang().await;
+        }
+    }
+
+    /// Writes a segment, then the playlist that names it. False if that failed.
+    async fn write(&mut self, cut: &Cut) -> bool {
+        let mut playlist = match self.playlist.take() {
+            Some(playlist) => playlist,
+            None => self.open_playlist().await,
+        };
+        let segment = self.files.segment(&playlist.next_uri());
+        let mut written = self.files.write(&segment, &cut.data).await;
+        if written.is_ok() {
+            let expired = playlist.push(cut);
+            written = self.files.write(&self.files.playlist(), playlist.render().as_bytes()).await;
+            for uri in expired {
+                files::remove(&self.files.segment(&uri)).await;
+            }
+        }
+        self.playlist = Some(playlist);
+        match &written {
+            Ok(()) => self.tell(State::Playable),
+            Err(error) => {
+                error!(stream = %self.key, path = %segment.display(), %error, "cannot write HLS: a segment is lost");
+            }
+        }
+        written.is_ok()
+    }
+
+    /// The playlist that is on disk, else a new one.
+    async fn open_playlist(&self) -> Playlist {
+        let on_disk = self.files.sequences().await;
+        let after_all = on_disk.iter().max().map_or(0, |newest| newest + 1);
+        let first =
+            since_unix_epoch().as_secs().saturating_sub(FIRST_SEQUENCE_EPOCH).max(after_all);
+        let resumed = match self.files.read_playlist().await {
+            Ok(None) => None,
+            Ok(Some(text)) => {
+                Some(Playlist::resume(&self.config, &text).map_err(|error| error.to_string()))
+            }
+            Err(error) => Some(Err(error.to_string())),
+        };
+        let playlist = match resumed {
+            Some(Ok(playlist)) => playlist,
+            Some(Err(error)) => {
+                warn!(stream = %self.key, error, "the HLS playlist on disk cannot be continued; starting a new one");
+                Playlist::starting_at(&self.config, first)
+            }
+            None => Playlist::starting_at(&self.config, first),
+        };
+        self.remove_strays(&playlist, &on_disk).await;
+        playlist
+    }
+
+    /// Removes segments that an earlier process wrote and the playlist does not know any more.
+    async fn remove_strays(&self, playlist: &Playlist, on_disk: &[u64]) {
+        let known: Vec<String> = playlist.files().collect();
+        for name in on_disk.iter().map(|sequence| self.config.segment_name(*sequence)) {
+            if !known.contains(&name) {
+                files::remove(&self.files.segment(&name)).await;
+            }
+        }
+    }
+
+    async fn give_up(&mut self, reason: &Unsupported) {
+        warn!(stream = %self.key, %reason, "no HLS for this stream; RTMP and HTTP-FLV carry it");
+        files::remove(&self.files.playlist()).await;
+        self.tell(State::Unsupported(reason.to_string()));
+    }
+
+    async fn finish(&mut self, making: Making) {
+        if let Making::Segments(mut segmenter) = making {
+            if let Some(dropped) = segmenter.dropped() {
+                info!(stream = %self.key, frames = dropped.frames, last = %dropped.last, "HLS left damaged frames out");
+            }
+            if let Some(cut) = segmenter.finish() {
+                self.write(&cut).await;
+            }
+        }
+        let Some(playlist) = &mut self.playlist else { return };
+        playlist.end();
+        let text = playlist.render();
+        if let Err(error) = self.files.write(&self.files.playlist(), text.as_bytes()).await {
+            error!(stream = %self.key, %error, "cannot write the end of an HLS playlist");
+        }
+    }
+
+    fn tell(&self, state: State) {
+        self.state.send_if_modified(|known| {
+            let changed = *known != state;
+            *known = state;
+            changed
+        });
+    }
+}
+
+fn since_unix_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

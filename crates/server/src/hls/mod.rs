@@ -1,0 +1,93 @@
+//! HLS output: each published stream is cut into segments that are written to `hls.dir`, for our own HTTP port or for nginx.
+//!
+//! One task per stream follows the hub's log, so that a slow disk never holds a publisher or a viewer up.
+
+mod files;
+mod follower;
+mod sweep;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+use weir_hub::Registry;
+use weir_media::StreamKey;
+
+use self::follower::Follower;
+use crate::config::Hls;
+
+pub use files::Files;
+
+/// How long the files of an ended stream stay, as SRS's `hls_dispose`: viewers play to the end, and a publisher that returns
+/// continues the playlist.
+pub const DISPOSE: Duration = Duration::from_secs(120);
+
+/// The segmenters of all streams.
+pub struct HlsOutput {
+    registry: Registry,
+    streams: Mutex<HashMap<StreamKey, watch::Receiver<State>>>,
+}
+
+/// What there is of a stream's HLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// No segment is complete yet.
+    Starting,
+    /// There is a playlist.
+    Playable,
+    /// A codec that MPEG-TS cannot carry; the sentence says which.
+    Unsupported(String),
+}
+
+impl HlsOutput {
+    /// Nothing is followed yet.
+    pub fn new(registry: Registry) -> Arc<Self> {
+        Arc::new(Self { registry, streams: Mutex::default() })
+    }
+
+    /// Segments `key` from now on, until it has ended for [`DISPOSE`].
+    pub fn follow(self: &Arc<Self>, key: &StreamKey, settings: &Hls) {
+        if !settings.enabled {
+            return;
+        }
+        let mut streams = self.lock();
+        if streams.contains_key(key) {
+            return;
+        }
+        let (state, watched) = watch::channel(State::Starting);
+        streams.insert(key.clone(), watched);
+        let follower = Follower::new(&self.registry, key, settings, state);
+        tokio::spawn(Arc::clone(self).run(follower, key.clone()));
+    }
+
+    async fn run(self: Arc<Self>, mut follower: Follower, key: StreamKey) {
+        loop {
+            follower.run().await;
+            let mut streams = self.lock();
+            // A publisher that came in this moment has found the stream followed.
+            if !follower.is_live() {
+                streams.remove(&key);
+                return;
+            }
+        }
+    }
+
+    /// What there is of `key`, now and from now on; none if it is not followed.
+    pub fn state(&self, key: &StreamKey) -> Option<watch::Receiver<State>> {
+        self.lock().get(key).cloned()
+    }
+
+    /// Removes what an earlier process left in `dir` and nobody continued, once it is [`DISPOSE`] old.
+    pub fn sweep_later(self: &Arc<Self>, settings: &Hls) {
+        if settings.enabled {
+            tokio::spawn(sweep::later(Arc::clone(self), settings.dir.clone()));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, watch::Receiver<State>>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

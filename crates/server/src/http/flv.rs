@@ -1,0 +1,197 @@
+//! HTTP-FLV: `GET /app/stream.flv`.
+
+use std::sync::Arc;
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use http::StatusCode;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use weir_hub::Status;
+use weir_media::StreamKey;
+
+use super::{ANY_ORIGIN, head::Head};
+use crate::{
+    client::Client,
+    config::Vhost,
+    end::End,
+    node::{Node, SERVER},
+    play::{Arrival, Channel, Format, Package, Protocol, View},
+    route::{self, Route},
+};
+
+/// A request for a stream as HTTP-FLV.
+pub struct Request {
+    route: Route,
+    is_head: bool,
+    format: Format,
+}
+
+impl Request {
+    /// The request in `head`, if it is one for HTTP-FLV.
+    pub fn of(head: &Head) -> Option<Self> {
+        let is_head = head.method == "HEAD";
+        if !is_head && head.method != "GET" {
+            return None;
+        }
+        let route =
+            Route::of(&head.target, &head.host).filter(|route| route.extension == route::FLV)?;
+        // HTTP/1.0 has no chunks: the body ends with the connection.
+        let format = if head.minor_version == 0 { Format::Flv } else { Format::FlvChunked };
+        Some(Self { route, is_head, format })
+    }
+}
+
+/// Answers a viewer; in the good case a shard takes it from here.
+pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, request: Request) {
+    let (key, vhost) = match request.route.resolve(&node) {
+        Ok(resolved) => resolved,
+        Err(error) => {
+            return refuse(socket, client, request.is_head, "400 Bad Request", &error.to_string())
+                .await;
+        }
+    };
+    let opened = tokio::select! {
+        opened = open(&node, &key, &vhost, request.format) => opened,
+        end = until_closed(&mut socket) => return client.end(&end),
+    };
+    let Some(channel) = opened else {
+        let reason = format!("nobody publishes {key}");
+        return refuse(socket, client, request.is_head, "404 Not Found", &reason).await;
+    };
+    let head = response_head(request.format);
+    if request.is_head {
+        let _ = socket.write_all(head.as_bytes()).await;
+        let _ = socket.shutdown().await;
+        return client.end(&End::us("answered"));
+    }
+    client.began("play", &key);
+    match socket.into_std() {
+        Ok(socket) => node.shards.deliver(Arrival {
+            socket,
+            channel,
+            play: vhost.play,
+            head: head.into(),
+            protocol: Protocol::Http { received: 0 },
+            client,
+        }),
+        Err(error) => client.end(&End::us(format!("cannot hand the socket over: {error}"))),
+    }
+}
+
+/// The same for a request that hyper read, on a connection that had served another one before. The body is hyper's to send, at a
+/// task and some 100 ns a frame more than on a shard.
+pub async fn serve_late(node: Arc<Node>, key: StreamKey, vhost: Vhost, is_head: bool) -> Response {
+    let Some(channel) = open(&node, &key, &vhost, Format::Flv).await else {
+        return super::pages::not_found(&format!("nobody publishes {key}"));
+    };
+    let body = if is_head { Body::empty() } else { Body::from_stream(LateViewer::stream(channel)) };
+    Response::builder()
+        .status(StatusCode::OK)
+        .header("content-type", "video/x-flv")
+        .header("cache-control", "no-store")
+        .header(ANY_ORIGIN.0, ANY_ORIGIN.1)
+        .body(body)
+        .unwrap_or_default()
+}
+
+async fn open(node: &Node, key: &StreamKey, vhost: &Vhost, format: Format) -> Option<Arc<Channel>> {
+    node.channels.open(key, format, node.play_limits(vhost), vhost.play.wait).await
+}
+
+fn response_head(format: Format) -> String {
+    let (version, framing) = match format {
+        Format::FlvChunked => ("1.1", "Transfer-Encoding: chunked\r\n"),
+        Format::Flv | Format::Rtmp { .. } => ("1.0", ""),
+    };
+    format!(
+        "HTTP/{version} 200 OK\r\nServer: {SERVER}\r\nContent-Type: video/x-flv\r\nCache-Control: no-store\r\n\
+         {}: {}\r\n{framing}Connection: close\r\n\r\n",
+        ANY_ORIGIN.0, ANY_ORIGIN.1
+    )
+}
+
+async fn refuse(mut socket: TcpStream, client: Client, is_head: bool, status: &str, reason: &str) {
+    let body = if is_head { "" } else { reason };
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nServer: {SERVER}\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
+         {}: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        ANY_ORIGIN.0,
+        ANY_ORIGIN.1,
+        reason.len()
+    );
+    // The peer may be gone already; the log has the reason.
+    let _ = socket.write_all(answer.as_bytes()).await;
+    let _ = socket.shutdown().await;
+    client.end(&End::policy(format!("play refused: {reason}")));
+}
+
+/// Ends when the client closes before it was answered.
+async fn until_closed(socket: &mut TcpStream) -> End {
+    let mut scratch = [0; 512];
+    loop {
+        match socket.read(&mut scratch).await {
+            Ok(0) => return End::closed(),
+            // A pipelined request has no answer on a connection that ends with this one.
+            Ok(_) => {}
+            Err(error) => return error.into(),
+        }
+    }
+}
+
+/// A viewer whose body hyper sends.
+struct LateViewer {
+    channel: Arc<Channel>,
+    view: View,
+    next: u64,
+    started: bool,
+}
+
+impl LateViewer {
+    fn stream(
+        channel: Arc<Channel>,
+    ) -> impl futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> {
+        let viewer = Self { channel, view: View::default(), next: 0, started: false };
+        futures_util::stream::unfold(viewer, |mut viewer| async move {
+            let bytes = viewer.next().await?;
+            Some((Ok(bytes), viewer))
+        })
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let channel = Arc::clone(&self.channel);
+            let changed = channel.next();
+            self.channel.refresh(&mut self.view, std::time::Instant::now());
+            if let Some(bytes) = self.take() {
+                return Some(bytes);
+            }
+            if self.view.status == Some(Status::Ended) {
+                return None;
+            }
+            changed.await;
+        }
+    }
+
+    fn take(&mut self) -> Option<Bytes> {
+        if self.started
+            && let Some(entry) = self.view.get(self.next)
+        {
+            self.next += 1;
+            return Some(entry.clone());
+        }
+        if self.started && self.next >= self.view.end() {
+            return None;
+        }
+        // At the start, or out of the window.
+        let group = self.view.newest.as_ref()?;
+        let entry = self.view.get(group.seq)?;
+        let tracks = (!self.started).then(|| self.channel.tracks());
+        let opening = Package::opening(Format::Flv, &group.start.init, group.start.dts, tracks);
+        self.next = group.seq + 1;
+        self.started = true;
+        Some([&opening[..], &entry[group.start.offset..]].concat().into())
+    }
+}

@@ -1,0 +1,127 @@
+//! The head of a connection's first request.
+
+use bytes::BytesMut;
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+
+use super::{HEAD_BYTES_MAX, HEAD_TIMEOUT};
+use crate::end::End;
+
+/// Header fields looked at; more in one request is an attack or a mistake.
+const FIELDS_MAX: usize = 100;
+
+/// A request's head, and every byte that was read with it.
+pub struct Head {
+    /// What was read: the head, and whatever follows.
+    pub bytes: BytesMut,
+    /// The method.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// The minor version of HTTP/1.
+    pub minor_version: u8,
+    /// The `Host` field, empty if there was none.
+    pub host: String,
+}
+
+/// A connection without a request.
+pub struct Failure {
+    /// What to log.
+    pub end: End,
+    /// What to tell the client.
+    pub answer: &'static [u8],
+}
+
+/// Reads the head of a request.
+///
+/// # Errors
+/// When it does not come, is too long, or is none.
+pub async fn read(socket: &mut TcpStream) -> Result<Head, Failure> {
+    let mut bytes = BytesMut::new();
+    let head = async {
+        loop {
+            if let Some(head) = parse(&mut bytes)? {
+                return Ok(head);
+            }
+            match socket.read_buf(&mut bytes).await {
+                Ok(0) => return Err(Failure { end: End::closed(), answer: b"" }),
+                Ok(_) => {}
+                Err(error) => return Err(Failure { end: error.into(), answer: b"" }),
+            }
+        }
+    };
+    match timeout(HEAD_TIMEOUT, head).await {
+        Ok(Ok(head)) => Ok(Head { bytes, ..head }),
+        Ok(Err(failure)) => Err(failure),
+        Err(_) => Err(Failure {
+            end: End::policy(format!("sent no whole request within {HEAD_TIMEOUT:?}")),
+            answer:
+                b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        }),
+    }
+}
+
+/// The head at the start of `bytes`, once it is all there. The caller adds the bytes.
+fn parse(bytes: &mut BytesMut) -> Result<Option<Head>, Failure> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut request = httparse::Request::new(&mut fields);
+    match request.parse(bytes) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES_MAX => return Ok(None),
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            return Err(Failure {
+                end: End::peer(format!(
+                    "sent a request head of more than {HEAD_BYTES_MAX} bytes or {FIELDS_MAX} fields"
+                )),
+                answer: b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            });
+        }
+        Err(error) => {
+            return Err(Failure {
+                end: End::peer(format!("sent no HTTP request: {error}")),
+                answer:
+                    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            });
+        }
+    }
+    let host = request.headers.iter().find(|field| field.name.eq_ignore_ascii_case("host"));
+    Ok(Some(Head {
+        bytes: BytesMut::new(),
+        method: request.method.unwrap_or_default().to_owned(),
+        target: request.path.unwrap_or_default().to_owned(),
+        minor_version: request.version.unwrap_or_default(),
+        host: host
+            .map(|field| String::from_utf8_lossy(field.value).into_owned())
+            .unwrap_or_default(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_str(text: &str) -> Result<Option<Head>, Failure> {
+        parse(&mut BytesMut::from(text))
+    }
+
+    #[test]
+    fn reads_what_routing_needs() {
+        let text = "GET /live/a.flv?x=1 HTTP/1.0\r\nhOST: example.com:8080\r\n\r\n";
+        let head = parse_str(text).ok().flatten().expect("a whole head");
+        assert_eq!((head.method.as_str(), head.target.as_str()), ("GET", "/live/a.flv?x=1"));
+        assert_eq!((head.minor_version, head.host.as_str()), (0, "example.com:8080"));
+    }
+
+    #[test]
+    fn a_part_of_a_head_is_no_error_until_it_is_too_long() {
+        assert!(matches!(parse_str("GET / HTTP/1.1\r\nA: b\r\n"), Ok(None)));
+        let long = format!("GET / HTTP/1.1\r\nA: {}", "b".repeat(HEAD_BYTES_MAX));
+        let failure = parse_str(&long).err().expect("refused");
+        assert!(failure.answer.starts_with(b"HTTP/1.1 431 "), "{:?}", failure.end);
+    }
+
+    #[test]
+    fn something_else_than_http_is_told_so() {
+        let failure = parse_str("\x03\x00\x00\r\n\r\n").err().expect("refused");
+        assert!(failure.answer.starts_with(b"HTTP/1.1 400 "), "{:?}", failure.end);
+    }
+}

@@ -1,0 +1,67 @@
+//! HLS files: `GET /app/stream.m3u8` and `GET /app/stream-<sequence>.ts`.
+
+use std::{io, path::Path, time::Duration};
+
+use axum::{body::Body, response::Response};
+use http::StatusCode;
+use tokio::{sync::watch, time::timeout};
+use weir_media::StreamKey;
+
+use super::{ANY_ORIGIN, pages::not_found};
+use crate::{
+    config::Vhost,
+    hls::{Files, State},
+    node::Node,
+};
+
+/// A cache may answer for us for a moment: half the shortest segment, so that it never costs a viewer a segment.
+const PLAYLIST_CACHE: &str = "public, max-age=1";
+
+/// A segment's name is never used twice.
+const SEGMENT_CACHE: &str = "public, max-age=86400, immutable";
+
+/// Answers with the playlist, waiting for one while the stream is about to have it.
+pub async fn playlist(node: &Node, key: &StreamKey, vhost: &Vhost) -> Response {
+    let files = Files::new(&vhost.hls.dir, key);
+    let state = match node.hls.state(key) {
+        Some(state) => settled(state, vhost.play.wait).await,
+        None => State::Starting,
+    };
+    if let State::Unsupported(reason) = state {
+        return not_found(&format!(
+            "{key} is not to be had as HLS: {reason}. RTMP and HTTP-FLV carry it."
+        ));
+    }
+    let nothing = if vhost.hls.enabled { "nobody publishes" } else { "HLS is switched off for" };
+    file(&files.playlist(), "application/vnd.apple.mpegurl", PLAYLIST_CACHE)
+        .await
+        .unwrap_or_else(|_| not_found(&format!("{nothing} {key}")))
+}
+
+/// Answers with a segment.
+pub async fn segment(key: &StreamKey, vhost: &Vhost, sequence: u64) -> Response {
+    let files = Files::new(&vhost.hls.dir, key);
+    file(&files.numbered(sequence), "video/mp2t", SEGMENT_CACHE)
+        .await
+        .unwrap_or_else(|_| not_found(&format!("{key} has no segment {sequence} (any more)")))
+}
+
+/// The state after `Starting`, if it comes within `wait`.
+async fn settled(mut state: watch::Receiver<State>, wait: Duration) -> State {
+    let settled = timeout(wait, state.wait_for(|state| *state != State::Starting)).await;
+    match settled {
+        Ok(Ok(state)) => state.clone(),
+        Ok(Err(_)) | Err(_) => State::Starting,
+    }
+}
+
+async fn file(path: &Path, content_type: &str, cache: &str) -> io::Result<Response> {
+    let data = tokio::fs::read(path).await?;
+    Ok(Response::builder()
+        .status(StatusCode::OK)
+        .header("content-type", content_type)
+        .header("cache-control", cache)
+        .header(ANY_ORIGIN.0, ANY_ORIGIN.1)
+        .body(Body::from(data))
+        .unwrap_or_default())
+}

@@ -1,0 +1,69 @@
+//! The HTTP port: HTTP-FLV, HLS, pages.
+//!
+//! The first request of a connection is read here, so that a viewer of HTTP-FLV can be handed to a delivery shard, socket and
+//! all. Every other connection goes to hyper with the bytes that were read.
+
+mod flv;
+mod head;
+mod hls;
+mod pages;
+mod prefixed;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, routing::get};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use self::{head::Head, prefixed::Prefixed};
+use crate::{client::Client, end::End, node::Node};
+
+/// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest request head. Browsers send 1-2 KB; cookies of other services on the same host can add some more.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Lets pages from anywhere play: what they get is public to whoever can reach the port.
+const ANY_ORIGIN: (&str, &str) = ("access-control-allow-origin", "*");
+
+/// What the HTTP port serves besides the fast path of HTTP-FLV.
+pub fn router(node: Arc<Node>) -> Router {
+    Router::new()
+        .route("/", get(pages::player))
+        .route("/player", get(pages::player))
+        .fallback(pages::media)
+        .with_state(node)
+}
+
+/// Serves a connection that has just been accepted.
+pub async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut client: Client) {
+    let head = match head::read(&mut socket).await {
+        Ok(head) => head,
+        Err(head::Failure { end, answer }) => {
+            // The peer may be gone already; the log has the reason.
+            let _ = socket.write_all(answer).await;
+            let _ = socket.shutdown().await;
+            return client.end(&end);
+        }
+    };
+    client.received += head.bytes.len() as u64;
+    match flv::Request::of(&head) {
+        Some(request) => flv::serve(node, socket, client, request).await,
+        None => serve_others(router, socket, client, head).await,
+    }
+}
+
+async fn serve_others(router: Router, socket: TcpStream, client: Client, head: Head) {
+    let io = TokioIo::new(Prefixed::new(head.bytes, socket));
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(io, TowerToHyperService::new(router))
+        .await;
+    client.end(&served.map_or_else(|error| End::peer(error.to_string()), |()| End::closed()));
+}

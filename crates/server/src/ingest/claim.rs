@@ -1,0 +1,81 @@
+//! Who may publish a stream.
+
+use std::{sync::Arc, time::Duration, time::Instant};
+
+use tracing::info;
+use weir_hub::{Conflict, Limits, PublishSettings, Publisher, Refused, Start};
+use weir_media::StreamKey;
+use weir_rtmp::server::{Event, PublishRefusal};
+
+use crate::{
+    config::{self, Vhost},
+    end::End,
+    rtmp::Connection,
+    wake::Alarm,
+};
+
+/// How long a publisher must be silent to lose its stream to the next one. Encoders send several frames a second, and reconnect
+/// within two or three after their network is back.
+const SILENT: Duration = Duration::from_secs(3);
+
+/// What the hub's own log keeps beyond the newest group: its readers are in this process and never far behind.
+const WINDOW: Duration = Duration::from_secs(2);
+
+/// Makes the connection the publisher of `key`. `None` when it was refused, or gave up while it was being decided.
+///
+/// # Errors
+/// The connection's end.
+pub async fn claim(
+    connection: &mut Connection,
+    stream_id: u32,
+    key: &StreamKey,
+    vhost: &Vhost,
+    replaced: &Arc<Alarm>,
+) -> Result<Option<Publisher>, End> {
+    let registry = connection.node.registry.clone();
+    let settings = || PublishSettings {
+        linger: vhost.publish.linger,
+        conflict: match vhost.publish.conflict {
+            config::Conflict::Reject => Conflict::Reject,
+            config::Conflict::Takeover => Conflict::Takeover,
+            config::Conflict::TakeoverIfIdle => Conflict::TakeoverIfIdle(SILENT),
+        },
+        flush: vhost.play.hub_flush(),
+        limits: Limits { bytes: connection.node.stream_bytes(), window: WINDOW },
+        replaced: Arc::clone(replaced) as _,
+    };
+    let idle_at = match registry.publish(key, settings(), Instant::now()) {
+        Ok(publisher) => return Ok(Some(publisher)),
+        Err(Refused::Taken) => return Ok(refuse(connection, stream_id, key)),
+        Err(Refused::MaybeDead { idle_at }) => idle_at,
+    };
+    // The next thing that is heard of the present publisher decides: any frame, or its silence until `idle_at`.
+    let settings = settings();
+    let alarm = Arc::new(Alarm::default());
+    let observer = registry.follow(key, Start::NextGroup, Arc::clone(&alarm) as _);
+    tokio::select! {
+        () = alarm.rang() => {}
+        () = tokio::time::sleep_until(idle_at.into()) => {}
+        left = given_up(connection, stream_id) => return left.map(|()| None),
+    }
+    drop(observer);
+    match registry.publish(key, settings, Instant::now()) {
+        Ok(publisher) => Ok(Some(publisher)),
+        Err(_) => Ok(refuse(connection, stream_id, key)),
+    }
+}
+
+fn refuse(connection: &mut Connection, stream_id: u32, key: &StreamKey) -> Option<Publisher> {
+    let reason = format!("{key} is being published already");
+    info!(conn = connection.client.id, stream = %key, "publish refused: {reason}");
+    connection.refuse_publish(stream_id, PublishRefusal::BadName, &reason);
+    None
+}
+
+async fn given_up(connection: &mut Connection, stream_id: u32) -> Result<(), End> {
+    loop {
+        if connection.event().await? == (Event::EndPublish { stream_id }) {
+            return Ok(());
+        }
+    }
+}

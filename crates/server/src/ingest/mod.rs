@@ -1,0 +1,142 @@
+//! Publishing: from an encoder's messages to the hub.
+
+mod claim;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tracing::{debug, warn};
+use weir_flv::{Tag, metadata, metadata::Metadata};
+use weir_hub::{Publisher, Tracks};
+use weir_media::{Content, Timestamp};
+use weir_rtmp::{
+    server::{Event, PlayRefusal, PublishRefusal},
+    url::StreamUrl,
+};
+
+use crate::{end::End, node::SERVER, rtmp::Connection, wake::Alarm};
+
+/// Messages with a broken header that a publisher may send. Some encoders start with one or two; a peer that keeps sending
+/// them sends something else than media.
+const BROKEN_MAX: u32 = 100;
+
+/// A stream while it is being published.
+struct Ingest {
+    publisher: Publisher,
+    broken: u32,
+    /// Last time a message of the stream came.
+    heard: Instant,
+}
+
+/// Answers a `publish` and takes the stream in until the client ends it.
+///
+/// # Errors
+/// The connection's end.
+pub async fn publish(
+    connection: &mut Connection,
+    stream_id: u32,
+    url: &StreamUrl,
+) -> Result<(), End> {
+    let node = Arc::clone(&connection.node);
+    let (key, vhost) = node.resolve(url).map_err(|error| {
+        connection.refuse_publish(stream_id, PublishRefusal::BadName, &error.to_string());
+        End::peer(format!("publish refused: {error}"))
+    })?;
+    let replaced = Arc::new(Alarm::default());
+    let Some(publisher) = claim::claim(connection, stream_id, &key, &vhost, &replaced).await?
+    else {
+        return Ok(());
+    };
+    node.hls.follow(&key, &vhost.hls);
+    connection.session.accept_publish(stream_id);
+    connection.client.began("publish", &key);
+    let mut ingest = Ingest { publisher, broken: 0, heard: Instant::now() };
+    let ended = ingest.run(connection, stream_id, vhost.publish.idle_timeout, &replaced).await;
+    if ended.is_ok() {
+        debug!(conn = connection.client.id, stream = %key, "publish ended");
+    }
+    ended
+}
+
+impl Ingest {
+    async fn run(
+        &mut self,
+        connection: &mut Connection,
+        stream_id: u32,
+        idle_timeout: Duration,
+        replaced: &Alarm,
+    ) -> Result<(), End> {
+        loop {
+            let now = Instant::now();
+            while let Some(event) = connection.session.poll_event() {
+                match event {
+                    Event::Media { tag, .. } => self.take(connection.client.id, &tag, now)?,
+                    Event::EndPublish { stream_id: ended } if ended == stream_id => return Ok(()),
+                    Event::Publish { stream_id, .. } => {
+                        connection.refuse_publish(
+                            stream_id,
+                            PublishRefusal::Failed,
+                            "one stream a connection",
+                        );
+                    }
+                    Event::Play { stream_id, .. } => {
+                        connection.refuse_play(
+                            stream_id,
+                            PlayRefusal::Failed,
+                            "this connection publishes",
+                        );
+                    }
+                    _ => {}
+                }
+            }
+            tokio::select! {
+                pumped = connection.pump() => pumped?,
+                () = replaced.rang() => return Err(taken_over()),
+                () = tokio::time::sleep_until((self.heard + idle_timeout).into()) => {
+                    return Err(End::policy(format!("sent nothing for {idle_timeout:?} (publish.idle_timeout)")));
+                }
+            }
+        }
+    }
+
+    /// One message of the stream.
+    fn take(&mut self, conn: u64, tag: &Tag, now: Instant) -> Result<(), End> {
+        self.heard = now;
+        let wire = Timestamp::from_millis(i64::from(tag.timestamp));
+        let mut frame = match weir_flv::to_frame(tag, wire, 0) {
+            Ok(frame) => frame,
+            Err(error) => return self.on_broken(conn, &error),
+        };
+        if frame.content == Content::Metadata {
+            self.read_metadata(&frame.body);
+            let ours = [("server", SERVER), ("server_version", env!("CARGO_PKG_VERSION"))];
+            frame.body = metadata::with_server(&frame.body, &ours);
+            frame.payload = frame.body.clone();
+        }
+        self.publisher.push(frame, now).map_err(|_| taken_over())
+    }
+
+    fn read_metadata(&mut self, body: &[u8]) {
+        let Ok(Some(metadata)) = Metadata::parse(body) else { return };
+        if let (Some(audio), Some(video)) = (metadata.has_audio(), metadata.has_video()) {
+            self.publisher.expect(Tracks { audio, video });
+        }
+    }
+
+    fn on_broken(&mut self, conn: u64, error: &weir_flv::Error) -> Result<(), End> {
+        self.broken += 1;
+        if self.broken == 1 {
+            warn!(conn, stream = %self.publisher.key(), %error, "a message is left out");
+        }
+        if self.broken > BROKEN_MAX {
+            return Err(End::peer(format!("{BROKEN_MAX} broken messages, the last one: {error}")));
+        }
+        Ok(())
+    }
+}
+
+fn taken_over() -> End {
+    End::policy("another publisher took the stream over (publish.conflict)")
+}

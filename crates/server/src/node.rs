@@ -1,0 +1,93 @@
+//! What all parts of the process share.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use weir_hub::{Budget, Limits, Registry};
+use weir_media::{InvalidKey, StreamKey};
+use weir_rtmp::url::StreamUrl;
+
+use crate::{
+    config::{Config, Vhost},
+    hls::HlsOutput,
+    play::{Channels, Format, Returned, Shards},
+    wake::Alarm,
+};
+
+/// The name and version that clients are told.
+pub const SERVER: &str = concat!("Weir/", env!("CARGO_PKG_VERSION"));
+
+/// RTMP viewers on their way back from their shards to be answered. Each of them holds a connection's place, so more than this
+/// at once means that thousands of viewers send commands in the same moment: the surplus is closed.
+const RETURNS: usize = 4096;
+
+/// The parts that every connection may need.
+pub struct Node {
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// All streams.
+    pub registry: Registry,
+    /// All streams in the formats that are being watched.
+    pub channels: Arc<Channels>,
+    /// The threads that send them.
+    pub shards: Shards,
+    /// The segments and playlists.
+    pub hls: Arc<HlsOutput>,
+}
+
+impl Node {
+    /// Starts the shards and the keeping of lingering streams. The receiver gets RTMP viewers that must be answered.
+    ///
+    /// # Errors
+    /// When the system gives no thread or poller.
+    pub fn start(config: Arc<Config>) -> std::io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
+        let alarm = Arc::new(Alarm::default());
+        let budget = Budget::new(usize::try_from(config.limits.memory).unwrap_or(usize::MAX));
+        let registry = Registry::new(budget, None, Some(Arc::clone(&alarm) as _));
+        tokio::spawn(end_lingers(registry.clone(), alarm));
+        let (returns, returned) = mpsc::channel(RETURNS);
+        let shards = Shards::start(config.workers.count(), &returns)?;
+        let channels = Channels::new(registry.clone());
+        let hls = HlsOutput::new(registry.clone());
+        Ok((Arc::new(Self { config, registry, channels, shards, hls }), returned))
+    }
+
+    /// The stream that `url` names, and the settings it falls under.
+    ///
+    /// # Errors
+    /// When it is no name that a stream can have.
+    pub fn resolve(&self, url: &StreamUrl) -> Result<(StreamKey, Vhost), InvalidKey> {
+        let vhost = self.config.vhost(&url.vhost);
+        Ok((StreamKey::new(&vhost.name, &url.app, &url.stream)?, vhost))
+    }
+
+    /// The format that ordinary RTMP viewers share.
+    pub fn rtmp_format(&self) -> Format {
+        Format::Rtmp { chunk_size: self.config.rtmp.chunk_size }
+    }
+
+    /// How much a viewers' log keeps.
+    pub fn play_limits(&self, vhost: &Vhost) -> Limits {
+        Limits { bytes: self.stream_bytes(), window: vhost.play.window }
+    }
+
+    /// Bytes that one log may hold.
+    pub fn stream_bytes(&self) -> usize {
+        usize::try_from(self.config.limits.stream_memory).unwrap_or(usize::MAX)
+    }
+}
+
+/// Ends streams whose linger is over, when it is.
+async fn end_lingers(registry: Registry, alarm: Arc<Alarm>) {
+    loop {
+        match registry.expire(std::time::Instant::now()) {
+            None => alarm.rang().await,
+            Some(next) => {
+                tokio::select! {
+                    () = alarm.rang() => {}
+                    () = tokio::time::sleep_until(next.into()) => {}
+                }
+            }
+        }
+    }
+}

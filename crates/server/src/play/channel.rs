@@ -1,0 +1,304 @@
+//! A channel: one stream in one format, encoded once however many viewers it has.
+//!
+//! Nothing runs on its own here. A channel is filled by whoever reads it first after a flush: under the channel's lock it takes
+//! the new frames from the hub and appends them, as one contiguous entry, to its own log; the other shards find them there.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use weir_hub::{Batch, Budget, Group, Limits, Log, Reader, Registry, Start, Status, Tracks, Wake};
+use weir_media::{Init, StreamKey, Timestamp};
+
+use super::package::{Format, Package};
+
+/// All channels of the process. A channel lives as long as somebody holds it.
+pub struct Channels {
+    registry: Registry,
+    map: Mutex<HashMap<(StreamKey, Format), Weak<Channel>>>,
+}
+
+/// One stream in one format.
+pub struct Channel {
+    key: StreamKey,
+    format: Format,
+    bell: Arc<Bell>,
+    filling: Mutex<Filling>,
+    home: Weak<Channels>,
+}
+
+struct Filling {
+    reader: Reader,
+    batch: Batch,
+    log: Log<Bytes, Opening>,
+    rate: Rate,
+}
+
+/// What a viewer must know that starts in an entry.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// Where in the entry the group starts.
+    pub offset: usize,
+    /// The time of its first frame.
+    pub dts: Timestamp,
+    /// What comes before.
+    pub init: Arc<Init>,
+}
+
+/// A shard's copy of a channel's log: reading it takes no lock.
+#[derive(Debug, Default)]
+pub struct View {
+    /// Sequence number of `entries[0]`.
+    pub first: u64,
+    /// The entries that viewers may still be at.
+    pub entries: VecDeque<Bytes>,
+    /// Where a new viewer, or one that fell out of the window, starts.
+    pub newest: Option<Group<Opening>>,
+    /// What the stream is doing.
+    pub status: Option<Status>,
+}
+
+impl View {
+    /// Sequence number of the next entry.
+    pub fn end(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    /// The entry with this sequence number, if it is here.
+    pub fn get(&self, seq: u64) -> Option<&Bytes> {
+        self.entries.get(usize::try_from(seq.checked_sub(self.first)?).ok()?)
+    }
+}
+
+/// Tells everybody who delivers a channel that there is something new.
+#[derive(Default)]
+struct Bell {
+    shards: RwLock<Vec<Arc<dyn Wake>>>,
+    tasks: Notify,
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        for shard in self.shards.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            shard.wake();
+        }
+        self.tasks.notify_waiters();
+    }
+}
+
+impl Channels {
+    /// No channels yet.
+    pub fn new(registry: Registry) -> Arc<Self> {
+        Arc::new(Self { registry, map: Mutex::new(HashMap::new()) })
+    }
+
+    /// The channel of `key` in `format`, waiting up to `wait` for the stream to begin. `None` when it did not.
+    pub async fn open(
+        self: &Arc<Self>,
+        key: &StreamKey,
+        format: Format,
+        limits: Limits,
+        wait: Duration,
+    ) -> Option<Arc<Channel>> {
+        let begun = async {
+            loop {
+                let channel = self.channel(key, format, limits);
+                if channel.begun().await {
+                    return channel;
+                }
+            }
+        };
+        // With no wait the first look still counts: `timeout` polls its future before its timer.
+        tokio::time::timeout(wait, begun).await.ok()
+    }
+
+    fn channel(self: &Arc<Self>, key: &StreamKey, format: Format, limits: Limits) -> Arc<Channel> {
+        let mut map = self.lock();
+        let known = map.get(&(key.clone(), format)).and_then(Weak::upgrade);
+        if let Some(channel) = &known
+            && channel.lock().reader.status() != Status::Ended
+        {
+            return Arc::clone(channel);
+        }
+        let channel = Channel::new(self, key, format, limits);
+        map.insert((key.clone(), format), Arc::downgrade(&channel));
+        // `known` may be the last handle, and its drop takes the map's lock.
+        drop(map);
+        drop(known);
+        channel
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(StreamKey, Format), Weak<Channel>>> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Channel {
+    fn new(home: &Arc<Channels>, key: &StreamKey, format: Format, limits: Limits) -> Arc<Self> {
+        let bell = Arc::new(Bell::default());
+        let reader = home.registry.subscribe(key, Start::NewestGroup, Arc::clone(&bell) as _);
+        let budget: Budget = home.registry.budget().clone();
+        let filling = Filling {
+            reader,
+            batch: Batch::default(),
+            log: Log::new(limits, budget),
+            rate: Rate::default(),
+        };
+        Arc::new(Self {
+            key: key.clone(),
+            format,
+            bell,
+            filling: Mutex::new(filling),
+            home: Arc::downgrade(home),
+        })
+    }
+
+    /// What the bytes are.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The tracks that the stream has.
+    pub fn tracks(&self) -> Tracks {
+        self.lock().reader.tracks()
+    }
+
+    /// Bits per second of late: what one more viewer will cost.
+    pub fn bit_rate(&self) -> u64 {
+        self.lock().rate.bits_per_second
+    }
+
+    /// From now on `shard` is woken at each flush.
+    pub fn attach(&self, shard: Arc<dyn Wake>) {
+        self.bell.shards.write().unwrap_or_else(PoisonError::into_inner).push(shard);
+    }
+
+    /// Undoes [`Channel::attach`].
+    pub fn detach(&self, shard: &Arc<dyn Wake>) {
+        let mut shards = self.bell.shards.write().unwrap_or_else(PoisonError::into_inner);
+        shards.retain(|known| !Arc::ptr_eq(known, shard));
+    }
+
+    /// Waits for the next flush or change of status after the call.
+    pub fn next(&self) -> impl Future<Output = ()> + '_ {
+        let mut notified = Box::pin(self.bell.tasks.notified());
+        notified.as_mut().enable();
+        notified
+    }
+
+    /// Since when frames wait for a flush that has not come.
+    pub fn pending_since(&self) -> Option<Instant> {
+        self.lock().reader.pending_since()
+    }
+
+    /// Waits until viewers can start (true), or the stream has ended (false).
+    async fn begun(&self) -> bool {
+        loop {
+            let next = self.next();
+            {
+                let filling = self.lock();
+                if filling.reader.is_started() {
+                    return true;
+                }
+                if filling.reader.status() == Status::Ended {
+                    return false;
+                }
+            }
+            next.await;
+        }
+    }
+
+    /// Brings `view` up to date, encoding what nobody has encoded yet.
+    pub fn refresh(&self, view: &mut View, now: Instant) {
+        let mut filling = self.lock();
+        view.status = Some(filling.fill(self.format, now));
+        let log = &filling.log;
+        if view.end() < log.first() || view.entries.is_empty() {
+            view.entries.clear();
+            view.first = log.first().max(view.end());
+        }
+        while view.first < log.first() && view.entries.pop_front().is_some() {
+            view.first += 1;
+        }
+        if let Ok(new) = log.read_from(view.end()) {
+            view.entries.extend(new.cloned());
+        }
+        view.newest = log.newest_group().cloned();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Filling> {
+        self.filling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Filling {
+    fn fill(&mut self, format: Format, now: Instant) -> Status {
+        let status = self.reader.read(&mut self.batch);
+        let items = &self.batch.items;
+        let bytes = items.iter().map(|item| item.frame.body.len()).sum();
+        self.rate.count(bytes, now);
+        let mut package = Package::new(format, bytes, items.len());
+        let mut opening = None;
+        for item in items {
+            if let Some(init) = &item.group {
+                // An entry has at most one start.
+                if opening.is_some() {
+                    let full = std::mem::replace(&mut package, Package::new(format, 0, 0));
+                    append(&mut self.log, full.finish(), opening.take(), now);
+                }
+                let (offset, dts) = (package.cut(), item.frame.dts);
+                opening = Some(Opening { offset, dts, init: Arc::clone(init) });
+            }
+            package.push(&item.frame);
+        }
+        if !package.is_empty() {
+            append(&mut self.log, package.finish(), opening, now);
+        }
+        // The frames' bytes must not live until the next flush.
+        self.batch.items.clear();
+        status
+    }
+}
+
+fn append(log: &mut Log<Bytes, Opening>, entry: Bytes, opening: Option<Opening>, now: Instant) {
+    let weight = entry.len();
+    log.push(entry, weight, opening, now);
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        let Some(home) = self.home.upgrade() else { return };
+        let mut map = home.lock();
+        let entry = (self.key.clone(), self.format);
+        if map.get(&entry).is_some_and(|channel| channel.strong_count() == 0) {
+            map.remove(&entry);
+        }
+    }
+}
+
+/// The bit rate over the last whole period.
+#[derive(Debug, Default)]
+struct Rate {
+    bits_per_second: u64,
+    bytes: usize,
+    since: Option<Instant>,
+}
+
+impl Rate {
+    const PERIOD: Duration = Duration::from_secs(2);
+
+    fn count(&mut self, bytes: usize, now: Instant) {
+        self.bytes += bytes;
+        let since = *self.since.get_or_insert(now);
+        let elapsed = now.saturating_duration_since(since);
+        if elapsed >= Self::PERIOD {
+            self.bits_per_second = (self.bytes as u64 * 8_000)
+                / u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+            (self.bytes, self.since) = (0, Some(now));
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Playing: from a stream to its viewers' sockets.
+//!
+//! ```text
+//! hub::Stream ─► Channel (one per format: encodes once) ─► Shard (one per core: one send per viewer)
+//!            └─► slow (a task per viewer, for the few that need bytes of their own)
+//! ```
+
+mod channel;
+mod package;
+pub mod rtmp;
+mod shard;
+mod slow;
+mod viewer;
+
+pub use channel::{Channel, Channels, View};
+pub use package::{Format, MESSAGE_STREAM_ID, Package, kind_of};
+pub use shard::{Arrival, Returned, Shards, Why};
+pub use viewer::Protocol;
+
+use weir_hub::{Flush, Start};
+
+use crate::config;
+
+impl config::Play {
+    /// Where new viewers start.
+    pub fn start(&self) -> Start {
+        if self.gop { Start::NewestGroup } else { Start::NextGroup }
+    }
+
+    /// When viewers are woken.
+    pub fn hub_flush(&self) -> Flush {
+        match self.flush {
+            config::Flush::Each => Flush::Each,
+            config::Flush::Video => Flush::Video,
+            config::Flush::Every(period) => Flush::Every(period),
+        }
+    }
+}

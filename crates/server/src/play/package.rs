@@ -1,0 +1,148 @@
+//! Frames to the bytes that viewers get: encoded once for all viewers of a format.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use weir_flv::{TagKind, file};
+use weir_hub::Tracks;
+use weir_media::{Content, Frame, Init, Timestamp, Track};
+use weir_rtmp::chunk;
+
+/// The RTMP message stream id that the shared encoding carries: the first that a server hands out.
+pub const MESSAGE_STREAM_ID: u32 = 1;
+
+/// HTTP chunk header with a size of fixed width, so that it can be filled in once the size is known.
+const CHUNK_HEADER: &[u8; 10] = b"00000000\r\n";
+const CRLF: &[u8; 2] = b"\r\n";
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// Room that a frame needs beside its body: an FLV tag's 15 bytes, or an RTMP message header with extended timestamp (16) and
+/// the headers of some continuation chunks.
+const FRAME_OVERHEAD: usize = 64;
+
+/// A byte format that many viewers share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// RTMP chunks of this size, on message stream 1.
+    Rtmp {
+        /// The outgoing chunk size of every session that gets this format.
+        chunk_size: u32,
+    },
+    /// FLV tags.
+    Flv,
+    /// FLV tags in HTTP/1.1 chunks.
+    FlvChunked,
+}
+
+/// Collects frames into one contiguous run of bytes.
+pub struct Package {
+    format: Format,
+    out: BytesMut,
+    /// Where the open HTTP chunk's header is.
+    open: Option<usize>,
+}
+
+impl Package {
+    /// An empty package with room for bodies of `bytes` in `frames` frames.
+    pub fn new(format: Format, bytes: usize, frames: usize) -> Self {
+        let capacity = bytes + frames * FRAME_OVERHEAD + CHUNK_HEADER.len() + CRLF.len();
+        Self { format, out: BytesMut::with_capacity(capacity), open: None }
+    }
+
+    /// What a viewer gets before its first group: the container's header (if `tracks` says what is in the stream), metadata and
+    /// configurations, all at the time of the group's start.
+    pub fn opening(format: Format, init: &Init, dts: Timestamp, tracks: Option<Tracks>) -> Bytes {
+        let bytes = init.frames().map(|frame| frame.body.len()).sum();
+        let mut package = Self::new(format, bytes, init.frames().count() + 1);
+        if let (Some(Tracks { audio, video }), Format::Flv | Format::FlvChunked) = (tracks, format)
+        {
+            package.open();
+            package.out.put_slice(&file::Header { has_audio: audio, has_video: video }.encode());
+        }
+        // After a skip the viewer has the metadata; players take a second one for a new stream.
+        let again = tracks.is_none();
+        for frame in init.frames().filter(|frame| !(again && frame.content == Content::Metadata)) {
+            package.push_at(frame, dts);
+        }
+        package.finish()
+    }
+
+    /// What ends the body.
+    pub fn ending(format: Format) -> Bytes {
+        match format {
+            Format::FlvChunked => Bytes::from_static(LAST_CHUNK),
+            Format::Flv | Format::Rtmp { .. } => Bytes::new(),
+        }
+    }
+
+    /// Adds a frame at its own time.
+    pub fn push(&mut self, frame: &Frame) {
+        self.push_at(frame, frame.dts);
+    }
+
+    /// A place at which a viewer can start: everything from the returned offset on can be read by itself.
+    pub fn cut(&mut self) -> usize {
+        self.close();
+        self.out.len()
+    }
+
+    /// Whether nothing has been added.
+    pub fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// The bytes.
+    pub fn finish(mut self) -> Bytes {
+        self.close();
+        self.out.freeze()
+    }
+
+    fn push_at(&mut self, frame: &Frame, at: Timestamp) {
+        self.open();
+        let kind = kind_of(frame.track);
+        match self.format {
+            Format::Rtmp { chunk_size } => chunk::encode_message(
+                &mut self.out,
+                csid_of(kind),
+                at.to_wire(),
+                kind.type_id(),
+                MESSAGE_STREAM_ID,
+                &frame.body,
+                chunk_size as usize,
+            ),
+            Format::Flv | Format::FlvChunked => {
+                file::write_tag(&mut self.out, kind, at.to_wire(), &frame.body);
+            }
+        }
+    }
+
+    fn open(&mut self) {
+        if self.format == Format::FlvChunked && self.open.is_none() {
+            self.open = Some(self.out.len());
+            self.out.put_slice(CHUNK_HEADER);
+        }
+    }
+
+    fn close(&mut self) {
+        let Some(header) = self.open.take() else { return };
+        let body = header + CHUNK_HEADER.len();
+        let size = format!("{:08x}", self.out.len() - body);
+        self.out[header..header + size.len()].copy_from_slice(size.as_bytes());
+        self.out.put_slice(CRLF);
+    }
+}
+
+/// The FLV tag and RTMP message type of a track's frames.
+pub fn kind_of(track: Track) -> TagKind {
+    match track {
+        Track::Video(_) => TagKind::Video,
+        Track::Audio(_) => TagKind::Audio,
+        Track::Data => TagKind::Script,
+    }
+}
+
+fn csid_of(kind: TagKind) -> u8 {
+    match kind {
+        TagKind::Audio => chunk::CSID_AUDIO,
+        TagKind::Video => chunk::CSID_VIDEO,
+        TagKind::Script => chunk::CSID_DATA,
+    }
+}

@@ -1,0 +1,98 @@
+//! RTMP viewers on the control side: from `play` to the shard, and what comes back from there.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::info;
+use weir_rtmp::{
+    server::{Event, PlayRefusal},
+    url::StreamUrl,
+};
+
+use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Why, slow};
+use crate::{
+    config::Vhost,
+    end::End,
+    rtmp::{Connection, Turn},
+};
+
+/// Answers a `play`: waits for the stream, then hands the viewer to a shard.
+pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamUrl) -> Turn {
+    let (key, vhost) = match connection.node.resolve(url) {
+        Ok(resolved) => resolved,
+        Err(error) => {
+            connection.refuse_play(stream_id, PlayRefusal::Failed, &error.to_string());
+            return Turn::Over(connection, End::peer(format!("play refused: {error}")));
+        }
+    };
+    let node = Arc::clone(&connection.node);
+    let limits = node.play_limits(&vhost);
+    let opened = tokio::select! {
+        opened = node.channels.open(&key, node.rtmp_format(), limits, vhost.play.wait) => opened,
+        left = given_up(&mut connection, stream_id) => return connection.after(left),
+    };
+    let Some(channel) = opened else {
+        let reason = format!("nobody publishes {key}");
+        connection.refuse_play(stream_id, PlayRefusal::StreamNotFound, &reason);
+        info!(conn = connection.client.id, stream = %key, "play refused: {reason}");
+        return Turn::Stay(connection);
+    };
+    connection.session.accept_play(stream_id);
+    if let Err(end) = connection.flush().await {
+        return Turn::Over(connection, end);
+    }
+    connection.client.began("play", &key);
+    // What the client has asked for in the same breath (receiveAudio, pause) makes it a viewer of its own kind.
+    match connection.session.poll_event() {
+        None if stream_id == MESSAGE_STREAM_ID => {
+            hand_over(*connection, channel, vhost);
+            Turn::Gone
+        }
+        first => slow::play(connection, stream_id, vhost, first).await,
+    }
+}
+
+/// Goes on with a viewer that has left its shard.
+pub async fn returned(mut connection: Box<Connection>, why: Why) -> Turn {
+    match (why, connection.client.stream.clone()) {
+        (Why::Commands(events), Some(key)) => {
+            let vhost = connection.node.config.vhost(key.vhost());
+            slow::play(connection, MESSAGE_STREAM_ID, vhost, events).await
+        }
+        (Why::StreamEnded | Why::Commands(_), _) => {
+            connection.session.end_play(MESSAGE_STREAM_ID);
+            Turn::Stay(connection)
+        }
+    }
+}
+
+fn hand_over(connection: Connection, channel: Arc<Channel>, vhost: Vhost) {
+    let Connection { node, session, client, socket, .. } = connection;
+    match socket.into_std() {
+        Ok(socket) => {
+            let protocol = Protocol::Rtmp(session);
+            node.shards.deliver(Arrival {
+                socket,
+                channel,
+                play: vhost.play,
+                head: Bytes::new(),
+                protocol,
+                client,
+            });
+        }
+        Err(error) => client.end(&End::us(format!("cannot hand the socket over: {error}"))),
+    }
+}
+
+/// Ends when the client does not want the stream any more, or is gone.
+async fn given_up(connection: &mut Connection, stream_id: u32) -> Result<(), End> {
+    loop {
+        match connection.event().await? {
+            Event::EndPlay { stream_id: ended } if ended == stream_id => return Ok(()),
+            Event::Play { stream_id, .. } => {
+                connection.refuse_play(stream_id, PlayRefusal::Failed, "one stream a connection");
+            }
+            _ => {}
+        }
+    }
+}

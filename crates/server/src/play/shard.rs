@@ -1,0 +1,551 @@
+//! A delivery shard: one thread that sends streams to its viewers.
+//!
+//! ```text
+//! publisher ── flush ──► Bell ── due ──► shard: one wake, one refresh, then one send per viewer at the tip
+//!                                          ▲
+//!        a socket that was full ── writable┘   (armed only after a short write)
+//! ```
+//!
+//! A viewer's socket comes here once it has asked for its stream, and leaves when it ends or when an RTMP viewer says something
+//! that the control side must answer. There is no timer, no lock, no allocation and no copy per viewer and frame.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use mio::{Events, Interest, Poll, Token, Waker};
+use slab::Slab;
+use tokio::sync::mpsc;
+use tracing::error;
+use weir_hub::{Start, Status, Tracks, Wake};
+use weir_rtmp::server;
+
+use super::{
+    channel::{Channel, View},
+    package::Package,
+    viewer::{Input, Progress, Protocol, Viewer},
+};
+use crate::{client::Client, config::Play, end::End};
+
+/// How often a shard that has viewers looks for frames that wait for a flush which does not come, because the publisher is silent.
+const TICK: Duration = Duration::from_millis(5);
+
+/// How often stalled viewers are looked for.
+const CARE: Duration = Duration::from_secs(1);
+
+/// Socket events taken per wake.
+const EVENTS: usize = 1024;
+
+const WAKE: Token = Token(usize::MAX);
+
+/// The least bit rate a viewer is counted with, so that viewers of streams that have just begun spread too.
+const BIT_RATE_MIN: u64 = 100_000;
+
+/// A viewer on its way to a shard.
+pub struct Arrival {
+    /// Its socket, non-blocking.
+    pub socket: std::net::TcpStream,
+    /// What it plays.
+    pub channel: Arc<Channel>,
+    /// The settings of its vhost.
+    pub play: Play,
+    /// What it gets first.
+    pub head: Bytes,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Who it is.
+    pub client: Client,
+}
+
+/// An RTMP viewer on its way back to the control side.
+pub struct Returned {
+    /// Its socket, non-blocking.
+    pub socket: std::net::TcpStream,
+    /// Its session.
+    pub session: Box<server::Session>,
+    /// Who it is.
+    pub client: Client,
+    /// What must be sent before anything else: the rest of a message that is begun.
+    pub unsent: Vec<Bytes>,
+    /// What it said.
+    pub why: Why,
+}
+
+/// Why an RTMP viewer leaves its shard alive.
+pub enum Why {
+    /// Its stream has ended.
+    StreamEnded,
+    /// It sent commands.
+    Commands(Vec<server::Event>),
+}
+
+/// All shards of the process.
+pub struct Shards {
+    posts: Vec<Arc<Post>>,
+}
+
+/// A shard's letter box, and what others may know of it.
+struct Post {
+    inbox: Mutex<Inbox>,
+    waker: Waker,
+    /// Bits per second that its viewers are expected to take.
+    load: AtomicU64,
+    viewers: AtomicUsize,
+}
+
+/// Bounded by what is in it: arrivals by `limits.connections`, due channels by one entry per channel.
+#[derive(Default)]
+struct Inbox {
+    arrivals: Vec<(Arrival, u64)>,
+    due: Vec<usize>,
+    closed: bool,
+}
+
+impl Shards {
+    /// Starts `count` shards. RTMP viewers that must go back to the control side are sent to `returns`.
+    ///
+    /// # Errors
+    /// When the system gives no poller or thread.
+    pub fn start(count: usize, returns: &mpsc::Sender<Returned>) -> io::Result<Self> {
+        let posts = (0..count)
+            .map(|number| Shard::start(number, returns.clone()))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { posts })
+    }
+
+    /// Gives a viewer to the shard with the least to send.
+    pub fn deliver(&self, arrival: Arrival) {
+        let Some(post) = self.posts.iter().min_by_key(|post| post.load.load(Ordering::Relaxed))
+        else {
+            return;
+        };
+        let weight = arrival.channel.bit_rate().max(BIT_RATE_MIN);
+        post.load.fetch_add(weight, Ordering::Relaxed);
+        post.viewers.fetch_add(1, Ordering::Relaxed);
+        post.put(|inbox| inbox.arrivals.push((arrival, weight)));
+    }
+
+    /// Viewers on each shard.
+    pub fn viewers(&self) -> Vec<usize> {
+        self.posts.iter().map(|post| post.viewers.load(Ordering::Relaxed)).collect()
+    }
+}
+
+impl Drop for Shards {
+    fn drop(&mut self) {
+        for post in &self.posts {
+            post.put(|inbox| inbox.closed = true);
+        }
+    }
+}
+
+impl Post {
+    fn put(&self, letter: impl FnOnce(&mut Inbox)) {
+        letter(&mut self.lock());
+        if let Err(error) = self.waker.wake() {
+            // Without its waker a shard delivers nothing any more.
+            die("cannot be woken", &error);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the process: viewers of a dead shard would hang, and nobody would know.
+fn die(what: &str, why: &dyn std::fmt::Display) -> ! {
+    error!("a delivery shard {what}: {why}; the process ends so that it can be restarted");
+    std::process::exit(70)
+}
+
+/// What a channel rings on a shard.
+struct Ring {
+    post: Arc<Post>,
+    number: usize,
+    /// Whether the shard knows already: one wake per flush, however many frames.
+    rung: AtomicBool,
+}
+
+impl Wake for Ring {
+    fn wake(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            self.post.put(|inbox| inbox.due.push(self.number));
+        }
+    }
+}
+
+/// A channel on a shard.
+struct Station {
+    channel: Arc<Channel>,
+    view: View,
+    /// Keys of its viewers.
+    seats: Vec<usize>,
+    ring: Arc<Ring>,
+    play: Play,
+    tracks: Tracks,
+}
+
+struct Shard {
+    poll: Poll,
+    post: Arc<Post>,
+    viewers: Slab<Viewer>,
+    stations: Slab<Station>,
+    returns: mpsc::Sender<Returned>,
+    /// Viewers whose turn was over before they were done.
+    unfinished: Vec<usize>,
+    next_tick: Instant,
+    next_care: Instant,
+    scratch: [u8; 2048],
+}
+
+/// Ends the process when a shard's thread unwinds.
+struct DeathWatch;
+
+impl Drop for DeathWatch {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            die("panicked", &"see the message above");
+        }
+    }
+}
+
+impl Shard {
+    fn start(number: usize, returns: mpsc::Sender<Returned>) -> io::Result<Arc<Post>> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        let post = Arc::new(Post {
+            inbox: Mutex::default(),
+            waker,
+            load: AtomicU64::new(0),
+            viewers: AtomicUsize::new(0),
+        });
+        let shard = Self {
+            poll,
+            post: Arc::clone(&post),
+            viewers: Slab::new(),
+            stations: Slab::new(),
+            returns,
+            unfinished: Vec::new(),
+            next_tick: Instant::now() + TICK,
+            next_care: Instant::now() + CARE,
+            scratch: [0; 2048],
+        };
+        thread::Builder::new().name(format!("weir-shard-{number}")).spawn(move || {
+            let _watch = DeathWatch;
+            shard.run();
+        })?;
+        Ok(post)
+    }
+
+    fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut due = Vec::new();
+        loop {
+            let timeout = match (self.unfinished.is_empty(), self.viewers.is_empty()) {
+                (false, _) => Some(Duration::ZERO),
+                (true, false) => Some(TICK),
+                (true, true) => None,
+            };
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => die("cannot poll", &error),
+            }
+            let now = Instant::now();
+            if !self.take_inbox(&mut due, now) {
+                return;
+            }
+            // Streams first: a flush must not wait for viewers that are behind.
+            for number in due.drain(..) {
+                self.flush(number, now);
+            }
+            for event in events.iter().filter(|event| event.token() != WAKE) {
+                self.on_socket(
+                    event.token().0,
+                    event.is_readable() || event.is_read_closed(),
+                    event.is_writable(),
+                    now,
+                );
+            }
+            self.finish_turns(now);
+            if now >= self.next_tick {
+                self.next_tick = now + TICK;
+                self.flush_held(now);
+            }
+            if now >= self.next_care {
+                self.next_care = now + CARE;
+                self.drop_stalled(now);
+            }
+        }
+    }
+
+    fn take_inbox(&mut self, due: &mut Vec<usize>, now: Instant) -> bool {
+        let arrivals = {
+            let mut inbox = self.post.lock();
+            if inbox.closed {
+                return false;
+            }
+            std::mem::swap(&mut inbox.due, due);
+            std::mem::take(&mut inbox.arrivals)
+        };
+        for (arrival, weight) in arrivals {
+            self.seat(arrival, weight, now);
+        }
+        true
+    }
+
+    /// Takes a viewer in and sends it its start.
+    fn seat(&mut self, arrival: Arrival, weight: u64, now: Instant) {
+        let Arrival { socket, channel, play, head, protocol, client } = arrival;
+        let number = self.station(&channel, play, now);
+        let station = &mut self.stations[number];
+        station.tracks = channel.tracks();
+        let is_over = station.view.status == Some(Status::Ended);
+        let from = match station.play.start() {
+            Start::NewestGroup => 0,
+            Start::NextGroup => station.view.end(),
+        };
+        let mut viewer =
+            Viewer::new(mio::net::TcpStream::from_std(socket), protocol, client, head, from, now);
+        (viewer.channel, viewer.seat, viewer.weight) = (number, station.seats.len(), weight);
+        let key = self.viewers.insert(viewer);
+        station.seats.push(key);
+        let registered = self.poll.registry().register(
+            &mut self.viewers[key].socket,
+            Token(key),
+            Interest::READABLE,
+        );
+        match registered {
+            Ok(()) if is_over => self.close_station(number, now),
+            Ok(()) => self.catch_up(key, now),
+            Err(error) => self.end(key, &End::us(format!("cannot watch the socket: {error}"))),
+        }
+    }
+
+    /// The station of `channel`, set up if it is the first viewer's.
+    fn station(&mut self, channel: &Arc<Channel>, play: Play, now: Instant) -> usize {
+        if let Some((number, _)) =
+            self.stations.iter().find(|(_, station)| Arc::ptr_eq(&station.channel, channel))
+        {
+            return number;
+        }
+        let entry = self.stations.vacant_entry();
+        let number = entry.key();
+        let ring =
+            Arc::new(Ring { post: Arc::clone(&self.post), number, rung: AtomicBool::new(false) });
+        channel.attach(Arc::clone(&ring) as _);
+        let mut view = View::default();
+        channel.refresh(&mut view, now);
+        entry.insert(Station {
+            view,
+            seats: Vec::new(),
+            ring,
+            play,
+            tracks: channel.tracks(),
+            channel: Arc::clone(channel),
+        });
+        number
+    }
+
+    /// Sends what is new on a channel to all its viewers that have had everything else.
+    fn flush(&mut self, number: usize, now: Instant) {
+        let Some(station) = self.stations.get_mut(number) else { return };
+        station.ring.rung.store(false, Ordering::Release);
+        let tip = station.view.end();
+        station.channel.refresh(&mut station.view, now);
+        let is_over = station.view.status == Some(Status::Ended);
+        let fresh = station.view.end() - tip;
+        let mut seat = 0;
+        // A viewer that goes is replaced by the last one in its seat.
+        while let Some(station) = self.stations.get(number)
+            && let Some(&key) = station.seats.get(seat)
+        {
+            let viewer = &mut self.viewers[key];
+            match station.view.get(tip) {
+                Some(entry) if fresh == 1 && viewer.is_at(tip) => {
+                    let progress = viewer.send(tip, entry, now);
+                    self.after_write(key, progress);
+                }
+                _ if fresh > 0 && (viewer.is_at(tip) || viewer.is_seeking()) => {
+                    self.catch_up(key, now);
+                }
+                _ => {}
+            }
+            let stayed = |station: &Station| station.seats.get(seat) == Some(&key);
+            seat += usize::from(self.stations.get(number).is_some_and(stayed));
+        }
+        if is_over {
+            self.close_station(number, now);
+        }
+    }
+
+    fn catch_up(&mut self, key: usize, now: Instant) {
+        let Some(viewer) = self.viewers.get_mut(key) else { return };
+        let station = &self.stations[viewer.channel];
+        let progress =
+            viewer.catch_up(&station.view, station.channel.format(), station.tracks, now);
+        self.after_write(key, progress);
+    }
+
+    fn after_write(&mut self, key: usize, progress: io::Result<Progress>) {
+        match progress {
+            Ok(Progress::AtTip) => self.arm(key, false),
+            Ok(Progress::Full) => self.arm(key, true),
+            Ok(Progress::More) => self.unfinished.push(key),
+            Ok(Progress::Done) => self.finish(key),
+            Err(error) => self.end(key, &error.into()),
+        }
+    }
+
+    /// Watches for writability exactly while there is something to write.
+    fn arm(&mut self, key: usize, full: bool) {
+        let viewer = &mut self.viewers[key];
+        if viewer.armed == full {
+            return;
+        }
+        viewer.armed = full;
+        let interest =
+            if full { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        if let Err(error) =
+            self.poll.registry().reregister(&mut viewer.socket, Token(key), interest)
+        {
+            self.end(key, &End::us(format!("cannot watch the socket: {error}")));
+        }
+    }
+
+    fn on_socket(&mut self, key: usize, readable: bool, writable: bool, now: Instant) {
+        if readable {
+            self.receive(key, now);
+        }
+        if writable && self.viewers.get(key).is_some_and(|viewer| viewer.armed) {
+            self.catch_up(key, now);
+        }
+    }
+
+    fn receive(&mut self, key: usize, now: Instant) {
+        let Some(viewer) = self.viewers.get_mut(key) else { return };
+        match viewer.receive(&mut self.scratch, now) {
+            Ok(Input::Commands(events)) => return self.give_back(key, Why::Commands(events)),
+            Ok(Input::More) => self.unfinished.push(key),
+            Ok(Input::Nothing) => {}
+            Err(end) => return self.end(key, &end),
+        }
+        if self.viewers[key].has_rest() && !self.viewers[key].armed {
+            self.catch_up(key, now);
+        }
+    }
+
+    /// Goes on with viewers whose turn was over: reads and writes are edge-triggered and would not be announced again.
+    fn finish_turns(&mut self, now: Instant) {
+        for key in std::mem::take(&mut self.unfinished) {
+            self.receive(key, now);
+            if self.viewers.get(key).is_some_and(|viewer| !viewer.armed) {
+                self.catch_up(key, now);
+            }
+        }
+    }
+
+    /// Flushes what has waited as long as it may while no later frame came to flush it.
+    fn flush_held(&mut self, now: Instant) {
+        let is_late = |station: &Station| {
+            let hold = station.play.hub_flush().hold_max().saturating_sub(TICK);
+            station
+                .channel
+                .pending_since()
+                .is_some_and(|since| now.saturating_duration_since(since) >= hold)
+        };
+        let late: Vec<usize> = self
+            .stations
+            .iter()
+            .filter(|(_, station)| is_late(station))
+            .map(|(number, _)| number)
+            .collect();
+        for number in late {
+            self.flush(number, now);
+        }
+    }
+
+    fn drop_stalled(&mut self, now: Instant) {
+        let stalled: Vec<_> = self
+            .viewers
+            .iter()
+            .filter_map(|(key, viewer)| {
+                let limit = self.stations[viewer.channel].play.stall_timeout;
+                let since = viewer.stalled_since()?;
+                (now.saturating_duration_since(since) >= limit).then_some((key, limit))
+            })
+            .collect();
+        for (key, limit) in stalled {
+            self.end(key, &End::policy(format!("took no data for {limit:?} (play.stall_timeout)")));
+        }
+    }
+
+    /// The stream is over: its viewers get what is left of it, and are told.
+    fn close_station(&mut self, number: usize, now: Instant) {
+        let Some(station) = self.stations.get(number) else { return };
+        let ending = Package::ending(station.channel.format());
+        let staying: Vec<usize> =
+            station.seats.iter().copied().filter(|&key| !self.viewers[key].is_ending()).collect();
+        for &key in &staying {
+            self.viewers[key].end(&station.view, ending.clone());
+        }
+        for key in staying {
+            self.catch_up(key, now);
+        }
+    }
+
+    /// A viewer has been sent everything there will be.
+    fn finish(&mut self, key: usize) {
+        match self.viewers[key].protocol {
+            Protocol::Http { .. } => self.end(key, &End::us("the stream ended")),
+            Protocol::Rtmp(_) => self.give_back(key, Why::StreamEnded),
+        }
+    }
+
+    fn end(&mut self, key: usize, end: &End) {
+        if let Some(viewer) = self.unseat(key) {
+            viewer.client.end(end);
+        }
+    }
+
+    fn give_back(&mut self, key: usize, why: Why) {
+        let Some(mut viewer) = self.unseat(key) else { return };
+        let unsent = viewer.take_rest().into();
+        let Protocol::Rtmp(session) = viewer.protocol else { return };
+        let returned =
+            Returned { socket: viewer.socket.into(), session, client: viewer.client, unsent, why };
+        if let Err(error) = self.returns.try_send(returned) {
+            let returned = error.into_inner();
+            returned.client.end(&End::us("too many clients want to be answered at once"));
+        }
+    }
+
+    /// Takes a viewer out; the channel goes with its last one.
+    fn unseat(&mut self, key: usize) -> Option<Viewer> {
+        let mut viewer = self.viewers.try_remove(key)?;
+        // A socket that cannot be deregistered is closed, which has the same effect.
+        let _ = self.poll.registry().deregister(&mut viewer.socket);
+        let number = viewer.channel;
+        let station = &mut self.stations[number];
+        station.seats.swap_remove(viewer.seat);
+        if let Some(&moved) = station.seats.get(viewer.seat) {
+            self.viewers[moved].seat = viewer.seat;
+        }
+        self.post.load.fetch_sub(viewer.weight, Ordering::Relaxed);
+        self.post.viewers.fetch_sub(1, Ordering::Relaxed);
+        if station.seats.is_empty() {
+            let station = self.stations.remove(number);
+            let ring: Arc<dyn Wake> = station.ring;
+            station.channel.detach(&ring);
+        }
+        Some(viewer)
+    }
+}

@@ -1,0 +1,282 @@
+//! `weir publish`: sends an FLV file to an RTMP server in real time.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, BufReader, Read},
+    path::PathBuf,
+    time::Duration,
+};
+
+use bytes::Buf;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, sleep_until, timeout},
+};
+use tracing::info;
+use weir_flv::{Tag, TagKind, file};
+use weir_rtmp::{
+    client::{Config, Event, Session},
+    url::RtmpUrl,
+};
+
+/// How long connecting and the server's yes may take.
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes read from the file or the socket at a time.
+const READ_BYTES: usize = 16 * 1024;
+
+/// What a repeated file is assumed to go on for after its last frame, if it has a single one.
+const FRAME: u32 = 40;
+
+/// Where the tags come from.
+pub enum Source {
+    /// An FLV file.
+    File(PathBuf),
+    /// An FLV file in memory.
+    Bytes(&'static [u8]),
+}
+
+/// Why publishing failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {error}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The file is no FLV.
+    #[error(
+        "{path} is no FLV file: {error}; `ffmpeg -i INPUT -c copy -f flv OUTPUT.flv` makes one of most files"
+    )]
+    Format {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        error: weir_flv::Error,
+    },
+    /// The file has no media.
+    #[error("{0} has no media in it")]
+    Empty(String),
+    /// The URL is no RTMP URL.
+    #[error("{0}")]
+    Url(#[source] weir_rtmp::Error),
+    /// The server cannot be reached, or has gone.
+    #[error("{server}: {error}")]
+    Network {
+        /// Its address.
+        server: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The server broke the protocol.
+    #[error("the server broke the protocol: {0}")]
+    Protocol(#[source] weir_rtmp::Error),
+    /// The server refused the stream, or ended it.
+    #[error("the server says {code}: {description}")]
+    Refused {
+        /// The status code.
+        code: String,
+        /// What it adds.
+        description: String,
+    },
+}
+
+/// Publishes `source` to `url`, again and again if `repeat`.
+///
+/// # Errors
+/// When the source cannot be read, or the server does not take it to the end.
+pub async fn run(source: &Source, url: &str, repeat: bool) -> Result<(), Error> {
+    let url = RtmpUrl::parse(url).map_err(Error::Url)?;
+    let mut tags = Tags::open(source, 0)?;
+    let mut link = Link::open(&url).await?;
+    info!(server = link.server, stream = url.stream_with_query, "publishing");
+    let start = Instant::now();
+    loop {
+        let mut any = false;
+        while let Some(tag) = tags.next()? {
+            any = true;
+            link.wait_until(start + Duration::from_millis(u64::from(tag.timestamp))).await?;
+            link.session.send_media(tag.kind, tag.timestamp, &tag.body);
+            link.flush().await?;
+        }
+        if !any {
+            return Err(Error::Empty(source.name()));
+        }
+        if !repeat {
+            link.session.stop();
+            return link.flush().await;
+        }
+        tags = Tags::open(source, tags.end())?;
+    }
+}
+
+impl Source {
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Bytes(_) => "the built-in clip".to_owned(),
+        }
+    }
+
+    fn open(&self) -> Result<Box<dyn Read + Send>, Error> {
+        match self {
+            Self::Bytes(bytes) => Ok(Box::new(*bytes)),
+            Self::File(path) => match File::open(path) {
+                Ok(file) => Ok(Box::new(BufReader::new(file))),
+                Err(error) => Err(Error::Read { path: self.name(), error }),
+            },
+        }
+    }
+}
+
+/// The tags of a file, with their timestamps moved by `offset`.
+struct Tags {
+    name: String,
+    input: Box<dyn Read + Send>,
+    reader: file::Reader,
+    offset: u32,
+    /// The last timestamp of each kind (audio, video, script), and the distance to the one before.
+    last: [Option<(u32, u32)>; 3],
+}
+
+impl Tags {
+    fn open(source: &Source, offset: u32) -> Result<Self, Error> {
+        let (name, input) = (source.name(), source.open()?);
+        Ok(Self { name, input, reader: file::Reader::new(), offset, last: [None; 3] })
+    }
+
+    fn next(&mut self) -> Result<Option<Tag>, Error> {
+        let mut buffer = [0; READ_BYTES];
+        loop {
+            let item = self.reader.poll();
+            match item.map_err(|error| Error::Format { path: self.name.clone(), error })? {
+                Some(file::Item::Tag(tag)) => return Ok(Some(self.place(tag))),
+                Some(file::Item::Header(_)) => {}
+                None => {
+                    let read = self.input.read(&mut buffer);
+                    match read.map_err(|error| Error::Read { path: self.name.clone(), error })? {
+                        // A file that is cut off in the middle of a tag has been read as far as it goes.
+                        0 => return Ok(None),
+                        n => self.reader.push(&buffer[..n]),
+                    }
+                }
+            }
+        }
+    }
+
+    fn place(&mut self, mut tag: Tag) -> Tag {
+        tag.timestamp = tag.timestamp.wrapping_add(self.offset);
+        let last = &mut self.last[match tag.kind {
+            TagKind::Audio => 0,
+            TagKind::Video => 1,
+            TagKind::Script => 2,
+        }];
+        *last = Some(match *last {
+            Some((before, step)) if before == tag.timestamp => (before, step),
+            Some((before, _)) => (tag.timestamp, tag.timestamp.wrapping_sub(before)),
+            None => (tag.timestamp, 0),
+        });
+        tag
+    }
+
+    /// Where the next round begins: after the last frame of the kind that ends last.
+    fn end(&self) -> u32 {
+        let ends = self.last[..2].iter().flatten().map(|(at, step)| at + (*step).clamp(1, 1000));
+        ends.max().unwrap_or(self.offset + FRAME)
+    }
+}
+
+/// The connection to the server.
+struct Link {
+    server: String,
+    socket: TcpStream,
+    session: Session,
+    events: VecDeque<Event>,
+}
+
+impl Link {
+    async fn open(url: &RtmpUrl) -> Result<Self, Error> {
+        let server = format!("{}:{}", url.host, url.port);
+        let network = |error| Error::Network { server: server.clone(), error };
+        let late = || network(io::Error::new(io::ErrorKind::TimedOut, "no answer"));
+        let connect = TcpStream::connect((url.host.as_str(), url.port));
+        let socket =
+            timeout(ACCEPT_TIMEOUT, connect).await.map_err(|_| late())?.map_err(network)?;
+        socket.set_nodelay(true).map_err(network)?;
+        let mut random = [0; 1536];
+        getrandom::fill(&mut random).map_err(|error| network(io::Error::other(error)))?;
+        let session =
+            Session::new_publish(Config::new(url.clone()), random, Instant::now().into_std());
+        let mut link = Self { server: server.clone(), socket, session, events: VecDeque::new() };
+        timeout(ACCEPT_TIMEOUT, link.until_accepted()).await.map_err(|_| late())??;
+        Ok(link)
+    }
+
+    async fn until_accepted(&mut self) -> Result<(), Error> {
+        loop {
+            self.flush().await?;
+            if let Some(Event::Accepted) = self.events.pop_front() {
+                return Ok(());
+            }
+            self.read().await?;
+        }
+    }
+
+    /// Reads what the server says until `deadline`.
+    async fn wait_until(&mut self, deadline: Instant) -> Result<(), Error> {
+        loop {
+            tokio::select! {
+                () = sleep_until(deadline) => return Ok(()),
+                read = self.read() => read?,
+            }
+            self.flush().await?;
+        }
+    }
+
+    /// Reads once. Nothing is lost when it is cancelled.
+    async fn read(&mut self) -> Result<(), Error> {
+        let mut buffer = [0; READ_BYTES];
+        let bytes = match self.socket.read(&mut buffer).await {
+            Ok(0) => {
+                return Err(self.network(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "it closed the connection",
+                )));
+            }
+            Ok(n) => &buffer[..n],
+            Err(error) => return Err(self.network(error)),
+        };
+        self.session.handle_input(bytes, Instant::now().into_std()).map_err(Error::Protocol)?;
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Refused { code, description } => {
+                    return Err(Error::Refused { code, description });
+                }
+                Event::Ended { code, .. } => {
+                    return Err(Error::Refused { code, description: "the end".to_owned() });
+                }
+                event => self.events.push_back(event),
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        while let Some(mut out) = self.session.poll_output() {
+            while out.has_remaining() {
+                let written = self.socket.write_buf(&mut out).await;
+                written.map_err(|error| self.network(error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn network(&self, error: io::Error) -> Error {
+        Error::Network { server: self.server.clone(), error }
+    }
+}

@@ -1,0 +1,100 @@
+//! From an HTTP request's path to a stream.
+
+use percent_encoding::percent_decode_str;
+use weir_media::{InvalidKey, StreamKey};
+use weir_rtmp::url::{StreamUrl, discover};
+
+use crate::{config::Vhost, node::Node};
+
+/// The extension of HTTP-FLV.
+pub const FLV: &str = "flv";
+
+/// What a media request asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Route {
+    url: StreamUrl,
+    /// `flv`, `m3u8`, `ts`.
+    pub extension: String,
+}
+
+impl Route {
+    /// The route of `target` (path and query) on `host`; none for a path that is not `/app/stream.extension`.
+    ///
+    /// Vhosts are found as in RTMP: `?vhost=`, `?domain=`, else the host.
+    pub fn of(target: &str, host: &str) -> Option<Self> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let path = percent_decode_str(path).decode_utf8().ok()?;
+        let (app, file) = path.strip_prefix('/')?.rsplit_once('/')?;
+        let (stream, extension) = file.rsplit_once('.')?;
+        let host = if host.is_empty() { "localhost" } else { host };
+        // The name is not run through RTMP's rules, which take a `?` or `#` in it for parameters: the path is what it says.
+        let vhost = discover(&format!("rtmp://{host}/x?{query}"), "x").ok()?.vhost;
+        let params = if query.is_empty() { String::new() } else { format!("?{query}") };
+        let url = StreamUrl { vhost, app: app.to_owned(), stream: stream.to_owned(), params };
+        Some(Self { url, extension: extension.to_owned() })
+    }
+
+    /// The stream, and the settings it falls under.
+    ///
+    /// # Errors
+    /// When it is no name that a stream can have.
+    pub fn resolve(&self, node: &Node) -> Result<(StreamKey, Vhost), InvalidKey> {
+        node.resolve(&self.url)
+    }
+
+    /// The same for a segment: its stream is what is before the last `-`, and the sequence number after it.
+    pub fn segment(&self) -> Option<(Self, u64)> {
+        let (stream, number) = self.url.stream.rsplit_once('-')?;
+        let url = StreamUrl { stream: stream.to_owned(), ..self.url.clone() };
+        Some((Self { url, extension: self.extension.clone() }, number.parse().ok()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(target: &str, host: &str) -> Option<(String, String, String, String)> {
+        let Route { url, extension } = Route::of(target, host)?;
+        Some((url.vhost, url.app, url.stream, extension))
+    }
+
+    fn owned(parts: (&str, &str, &str, &str)) -> Option<(String, String, String, String)> {
+        Some((parts.0.into(), parts.1.into(), parts.2.into(), parts.3.into()))
+    }
+
+    #[test]
+    fn paths_name_app_stream_and_extension() {
+        let host = "example.com:8080";
+        assert_eq!(parts("/live/a.flv", host), owned(("example.com", "live", "a", "flv")));
+        assert_eq!(
+            parts("/live/eu/a.b.m3u8?x=1", host),
+            owned(("example.com", "live/eu", "a.b", "m3u8"))
+        );
+        assert_eq!(parts("/live/a.flv?vhost=v.org", host), owned(("v.org", "live", "a", "flv")));
+        assert_eq!(parts("/live/%E5%A0%B0.flv", host), owned(("example.com", "live", "堰", "flv")));
+        for none in ["/", "/a.flv", "/live/a", "live/a.flv", "/live/%FF.flv"] {
+            assert_eq!(parts(none, host), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_leaves_its_directory_is_no_stream() {
+        for path in
+            ["/live/../../etc/passwd.flv", "/live/%2e%2e/a.flv", "/live/..%2fa.flv", "//etc/a.flv"]
+        {
+            let Some((vhost, app, stream, _)) = parts(path, "h") else { continue };
+            assert!(
+                StreamKey::new(&vhost, &app, &stream).is_err(),
+                "{path} became {app:?} {stream:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn segments_carry_their_stream_and_number() {
+        let route = Route::of("/live/my-stream-42.ts", "h").expect("a route");
+        let (playlist, number) = route.segment().expect("a segment");
+        assert_eq!((playlist.url.stream.as_str(), number), ("my-stream", 42));
+    }
+}

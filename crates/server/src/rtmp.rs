@@ -1,0 +1,223 @@
+//! An RTMP connection on the control side: from the handshake to `publish` or `play`, and after them.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Buf, Bytes};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use tracing::debug;
+use weir_flv::amf0::Object;
+use weir_rtmp::server::{Config, Event, PlayRefusal, PublishRefusal, Session};
+
+use crate::{
+    client::Client,
+    end::End,
+    ingest,
+    node::{Node, SERVER},
+    play::{self, Returned, Why},
+};
+
+/// Bytes read at a time. A publisher at 10 Mb/s fills it 40 times a second; every connection on the control side has one.
+const READ_BYTES: usize = 32 * 1024;
+
+/// How long a client may take to read an answer of ours. Answers are a few hundred bytes, so its socket has been full for as long.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One RTMP connection.
+pub struct Connection {
+    /// What all parts share.
+    pub node: Arc<Node>,
+    /// The protocol.
+    pub session: Box<Session>,
+    /// Who it is.
+    pub client: Client,
+    /// Its socket.
+    pub socket: TcpStream,
+    buffer: Box<[u8]>,
+    /// What is being written.
+    out: Bytes,
+}
+
+/// What became of a connection after a request.
+pub enum Turn {
+    /// It goes on here.
+    Stay(Box<Connection>),
+    /// It ends, once the client has been told what there is to tell.
+    Over(Box<Connection>, End),
+    /// A delivery shard has it.
+    Gone,
+}
+
+/// Serves a connection that has just been accepted.
+pub async fn serve(node: Arc<Node>, socket: TcpStream, client: Client) {
+    let mut random = [0; 1536];
+    if let Err(error) = getrandom::fill(&mut random) {
+        return client.end(&End::us(format!("no random bytes for the handshake: {error}")));
+    }
+    let config = Config {
+        chunk_size: node.config.rtmp.chunk_size,
+        connect_reply: identity(client.id),
+        ..Config::default()
+    };
+    let session = Box::new(Session::new(config, random, std::time::Instant::now()));
+    Connection::new(node, socket, session, client).run(None).await;
+}
+
+/// Goes on with a viewer that has left its shard.
+pub async fn resume(node: Arc<Node>, returned: Returned) {
+    let Returned { socket, session, client, unsent, why } = returned;
+    let socket = match TcpStream::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => return client.end(&End::us(format!("cannot watch the socket: {error}"))),
+    };
+    let mut connection = Connection::new(node, socket, session, client);
+    for piece in unsent {
+        connection.out = piece;
+        if let Err(end) = connection.flush().await {
+            return connection.client.end(&end);
+        }
+    }
+    connection.run(Some(why)).await;
+}
+
+/// What SRS says of itself in the reply to `connect`; tools look for these names.
+fn identity(id: u64) -> Object {
+    let mut object = Object::new();
+    object.insert("srs_server", SERVER);
+    object.insert("srs_version", env!("CARGO_PKG_VERSION"));
+    object.insert("srs_id", id.to_string().as_str());
+    object.insert("srs_pid", f64::from(std::process::id()));
+    object
+}
+
+impl Connection {
+    fn new(node: Arc<Node>, socket: TcpStream, session: Box<Session>, client: Client) -> Box<Self> {
+        let buffer = vec![0; READ_BYTES].into_boxed_slice();
+        Box::new(Self { node, session, client, socket, buffer, out: Bytes::new() })
+    }
+
+    async fn run(self: Box<Self>, why: Option<Why>) {
+        let mut turn = match why {
+            Some(why) => play::rtmp::returned(self, why).await,
+            None => Turn::Stay(self),
+        };
+        loop {
+            turn = match turn {
+                Turn::Stay(connection) => connection.turn().await,
+                Turn::Over(connection, end) => return connection.close(&end).await,
+                Turn::Gone => return,
+            };
+        }
+    }
+
+    /// Waits for a request and does what it asks.
+    async fn turn(mut self: Box<Self>) -> Turn {
+        match self.event().await {
+            Ok(Event::Publish { stream_id, url, .. }) => {
+                let published = ingest::publish(&mut self, stream_id, &url).await;
+                self.after(published)
+            }
+            Ok(Event::Play { stream_id, url, .. }) => play::rtmp::play(self, stream_id, &url).await,
+            Ok(Event::Connected(info)) => {
+                debug!(
+                    conn = self.client.id,
+                    tc_url = info.tc_url,
+                    flash_ver = info.flash_ver,
+                    "connected"
+                );
+                Turn::Stay(self)
+            }
+            Ok(_) => Turn::Stay(self),
+            Err(end) => Turn::Over(self, end),
+        }
+    }
+
+    /// The turn that follows from the outcome of a request.
+    pub fn after(self: Box<Self>, outcome: Result<(), End>) -> Turn {
+        match outcome {
+            Ok(()) => Turn::Stay(self),
+            Err(end) => Turn::Over(self, end),
+        }
+    }
+
+    /// The client's next request or message.
+    pub async fn event(&mut self) -> Result<Event, End> {
+        loop {
+            if let Some(event) = self.session.poll_event() {
+                return Ok(event);
+            }
+            self.pump().await?;
+        }
+    }
+
+    /// Writes what is to be written, then reads once or lets a timeout happen. Nothing is lost when it is cancelled.
+    pub async fn pump(&mut self) -> Result<(), End> {
+        self.flush().await?;
+        let deadline = self.session.poll_timeout();
+        let read = self.socket.read(&mut self.buffer);
+        let read = match deadline {
+            None => read.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), read).await {
+                Ok(read) => read,
+                Err(_) => {
+                    let now = Instant::now().into_std();
+                    return self
+                        .session
+                        .handle_timeout(now)
+                        .map_err(|error| End::policy(error.to_string()));
+                }
+            },
+        };
+        let bytes = match read? {
+            0 => return Err(End::closed()),
+            n => &self.buffer[..n],
+        };
+        self.client.received += bytes.len() as u64;
+        let now = Instant::now().into_std();
+        self.session.handle_input(bytes, now).map_err(|error| End::peer(error.to_string()))
+    }
+
+    /// Writes everything that the session wants written. Nothing is lost when it is cancelled.
+    pub async fn flush(&mut self) -> Result<(), End> {
+        self.flush_within(WRITE_TIMEOUT).await
+    }
+
+    /// The same, with another limit for a client that does not read.
+    pub async fn flush_within(&mut self, limit: Duration) -> Result<(), End> {
+        loop {
+            if self.out.is_empty() {
+                match self.session.poll_output() {
+                    Some(out) => self.out = out,
+                    None => return Ok(()),
+                }
+            }
+            let Ok(written) = timeout(limit, self.socket.write(&self.out)).await else {
+                return Err(End::policy(format!("took no data for {limit:?}")));
+            };
+            let written = written?;
+            self.out.advance(written);
+            self.client.sent += written as u64;
+        }
+    }
+
+    /// Refuses a publish and says why; the end that follows has the same reason.
+    pub fn refuse_publish(&mut self, stream_id: u32, refusal: PublishRefusal, reason: &str) {
+        self.session.reject_publish(stream_id, refusal, reason);
+    }
+
+    /// Refuses a play and says why.
+    pub fn refuse_play(&mut self, stream_id: u32, refusal: PlayRefusal, reason: &str) {
+        self.session.reject_play(stream_id, refusal, reason);
+    }
+
+    /// Tells the client what there still is to tell, and lets it go.
+    async fn close(mut self: Box<Self>, end: &End) {
+        // The client may be the reason why this fails; `end` is the one that counts.
+        let _ = self.flush().await;
+        let _ = self.socket.shutdown().await;
+        self.client.end(end);
+    }
+}

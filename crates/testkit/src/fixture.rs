@@ -1,0 +1,144 @@
+//! The files that tests publish: eight seconds of moving test picture and a tone, made once with FFmpeg.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use crate::{ffmpeg::Ffmpeg, kept, process::Process};
+
+/// Length of every fixture.
+pub const DURATION: Duration = Duration::from_secs(8);
+
+/// Distance of the key frames.
+pub const KEY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Part of the file names: change it together with [`Fixture::options`], so that no old file is taken.
+const VERSION: u32 = 1;
+
+/// Until a file is made; it takes about one second on an idle core.
+const MAKE_TIMEOUT: Duration = Duration::from_secs(60);
+
+const PICTURE: &[&str] = &["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25"];
+const TONE: &[&str] = &["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100"];
+const AVC: &[&str] =
+    &["-c:v", "libx264", "-preset", "veryfast", "-keyint_min", "25", "-sc_threshold", "0", "-bf"];
+const HEVC: &[&str] = &[
+    "-c:v",
+    "libx265",
+    "-preset",
+    "ultrafast",
+    "-x265-params",
+    "keyint=25:min-keyint=25:scenecut=0:bframes=2:log-level=error",
+];
+const AV1: &[&str] = &["-c:v", "libsvtav1", "-preset", "11"];
+const VP9: &[&str] = &["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"];
+
+/// A file to publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fixture {
+    /// H.264 without B-frames, AAC.
+    AvcAac,
+    /// H.264 with B-frames, AAC.
+    AvcBFramesAac,
+    /// AAC alone.
+    AudioOnly,
+    /// H.264 with B-frames, alone.
+    VideoOnly,
+    /// H.264, MP3.
+    AvcMp3,
+    /// HEVC with B-frames, AAC.
+    HevcAac,
+    /// AV1, AAC.
+    Av1Aac,
+    /// VP9, Opus.
+    Vp9Opus,
+}
+
+impl Fixture {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::AvcAac,
+        Self::AvcBFramesAac,
+        Self::AudioOnly,
+        Self::VideoOnly,
+        Self::AvcMp3,
+        Self::HevcAac,
+        Self::Av1Aac,
+        Self::Vp9Opus,
+    ];
+
+    /// An FFmpeg that can make, publish and play it.
+    pub fn ffmpeg(self) -> Ffmpeg {
+        match self {
+            Self::HevcAac | Self::Av1Aac | Self::Vp9Opus => Ffmpeg::Nine,
+            _ => Ffmpeg::System,
+        }
+    }
+
+    /// Whether it has pictures.
+    pub fn has_video(self) -> bool {
+        self != Self::AudioOnly
+    }
+
+    /// Whether it has sound.
+    pub fn has_audio(self) -> bool {
+        self != Self::VideoOnly
+    }
+
+    /// Its FLV file, made now if it was not yet. Tests that run at the same time wait for each other.
+    ///
+    /// # Panics
+    /// If FFmpeg cannot make it.
+    #[track_caller]
+    pub fn file(self) -> PathBuf {
+        let dir = kept().join("testmedia");
+        let file = dir.join(format!("{self:?}-{VERSION}.flv").to_lowercase());
+        fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        let lock = File::create(dir.join("lock")).and_then(|lock| lock.lock().map(|()| lock));
+        let _lock = lock.unwrap_or_else(|error| panic!("cannot lock {}: {error}", dir.display()));
+        if !file.exists() {
+            self.make(&file);
+        }
+        file
+    }
+
+    fn make(self, file: &Path) {
+        // A test run that is cut leaves no half file under the final name.
+        let unfinished = file.with_extension("part");
+        let mut command = self.ffmpeg().command();
+        command.arg("-y");
+        self.options(&mut command);
+        command.args(["-threads", "1", "-fflags", "+bitexact", "-f", "flv"]).arg(&unfinished);
+        Process::start(&format!("FFmpeg for {self:?}"), &mut command).wait_success(MAKE_TIMEOUT);
+        fs::rename(&unfinished, file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
+
+    fn options(self, command: &mut Command) {
+        let (video, audio): (&[&[&str]], &[&str]) = match self {
+            Self::AvcAac => (&[AVC, &["0"]], &["-c:a", "aac"]),
+            Self::AvcBFramesAac => (&[AVC, &["2"]], &["-c:a", "aac"]),
+            Self::AudioOnly => (&[], &["-c:a", "aac"]),
+            Self::VideoOnly => (&[AVC, &["2"]], &[]),
+            Self::AvcMp3 => (&[AVC, &["0"]], &["-c:a", "libmp3lame"]),
+            Self::HevcAac => (&[HEVC], &["-c:a", "aac"]),
+            Self::Av1Aac => (&[AV1], &["-c:a", "aac"]),
+            Self::Vp9Opus => (&[VP9], &["-c:a", "libopus", "-ar", "48000"]),
+        };
+        if self.has_video() {
+            command.args(PICTURE);
+        }
+        if self.has_audio() {
+            command.args(TONE);
+        }
+        command.args(["-t", &DURATION.as_secs().to_string()]);
+        if self.has_video() {
+            command.args(video.concat()).args(["-g", "25", "-b:v", "200k", "-pix_fmt", "yuv420p"]);
+        }
+        if self.has_audio() {
+            command.args(audio).args(["-b:a", "64k"]);
+        }
+    }
+}

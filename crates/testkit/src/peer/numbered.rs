@@ -1,0 +1,284 @@
+//! Streams whose every message carries its number.
+
+use bytes::{Bytes, BytesMut};
+use weir_flv::{
+    Tag, TagKind,
+    amf0::{Object, Value, encode},
+    audio,
+    video::{self, FrameType},
+};
+use weir_media::{AudioCodec, Content, Timestamp, VideoCodec};
+
+/// Distance of the pictures, and of the packets of sound.
+pub const PICTURE_MILLIS: u32 = 40;
+
+/// An avcC that x264 wrote: High profile, 320x180. Only its form is used; the pictures are no pictures.
+const AVCC: &[u8] = &[
+    0x01, 0x64, 0x00, 0x0c, 0xff, 0xe1, 0x00, 0x1a, 0x67, 0x64, 0x00, 0x0c, 0xac, 0xd9, 0x41, 0x41,
+    0x9f, 0x9f, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00, 0x03, 0x03, 0x20, 0xf1, 0x42,
+    0x99, 0x60, 0x01, 0x00, 0x04, 0x68, 0xef, 0xbc, 0xb0, 0xfd, 0xf8, 0xf8, 0x00,
+];
+
+/// AudioSpecificConfig: AAC-LC, 44.1 kHz, one channel.
+const ASC: &[u8] = &[0x12, 0x08];
+
+/// The first byte of a NAL unit: an IDR slice, or another slice that is referred to.
+const NAL_IDR: u8 = 0x65;
+const NAL_SLICE: u8 = 0x41;
+
+/// Numbers are written as so many hexadecimal digits: letters and digits look like nothing else in any framing.
+const DIGITS: usize = 16;
+
+/// The source of a numbered stream: H.264 and AAC, a picture and a packet of sound each 40 ms.
+#[derive(Clone, Debug)]
+pub struct Numbered {
+    next: u64,
+    key_every: u64,
+    start: u32,
+    picture_bytes: usize,
+    avcc: Bytes,
+}
+
+impl Default for Numbered {
+    /// A key frame each 25 pictures, which is one second, and small pictures.
+    fn default() -> Self {
+        Self::new(25)
+    }
+}
+
+impl Numbered {
+    /// A stream with a key frame every so many pictures.
+    pub fn new(key_every: u64) -> Self {
+        let avcc = Bytes::from_static(AVCC);
+        Self { next: 0, key_every, start: 0, picture_bytes: 0, avcc }
+    }
+
+    /// Timestamps begin at `millis`.
+    #[must_use]
+    pub fn starting_at(mut self, millis: u32) -> Self {
+        self.start = millis;
+        self
+    }
+
+    /// Pictures are so many bytes long, if their number fits.
+    #[must_use]
+    pub fn with_picture_bytes(mut self, bytes: usize) -> Self {
+        self.picture_bytes = bytes;
+        self
+    }
+
+    /// Another decoder configuration record for the pictures.
+    #[must_use]
+    pub fn with_avcc(mut self, avcc: impl Into<Bytes>) -> Self {
+        self.avcc = avcc.into();
+        self
+    }
+
+    /// The number of the next picture, and of the next packet of sound.
+    pub fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    /// What is sent first: metadata and both configuration records.
+    pub fn init(&self) -> [Tag; 3] {
+        let avcc =
+            video::encode(FrameType::Key, video::Packet::Config(VideoCodec::Avc), &self.avcc);
+        let asc = audio::encode(audio::Packet::Config(AudioCodec::Aac), ASC);
+        [(TagKind::Script, metadata()), (TagKind::Video, avcc), (TagKind::Audio, asc)]
+            .map(|(kind, body)| Tag { kind, timestamp: self.timestamp(), body })
+    }
+
+    /// The next picture and the next packet of sound.
+    pub fn next_pair(&mut self) -> [Tag; 2] {
+        let timestamp = self.timestamp();
+        let key = self.next.is_multiple_of(self.key_every);
+        let number = format!("{:0DIGITS$x}", self.next);
+        self.next += 1;
+        let picture = Tag { kind: TagKind::Video, timestamp, body: self.picture(key, &number) };
+        let sound = audio::encode(audio::Packet::Coded(AudioCodec::Aac), number.as_bytes());
+        [picture, Tag { kind: TagKind::Audio, timestamp, body: sound }]
+    }
+
+    fn timestamp(&self) -> u32 {
+        let pictures = u32::try_from(self.next).expect("tests send fewer pictures");
+        self.start.wrapping_add(pictures.wrapping_mul(PICTURE_MILLIS))
+    }
+
+    fn picture(&self, key: bool, number: &str) -> Bytes {
+        let (frame_type, nal) =
+            if key { (FrameType::Key, NAL_IDR) } else { (FrameType::Inter, NAL_SLICE) };
+        let mut unit = vec![nal];
+        unit.extend_from_slice(number.as_bytes());
+        unit.resize(unit.len().max(self.picture_bytes), b'x');
+        let length = u32::try_from(unit.len()).expect("pictures are shorter than 4 GiB");
+        let data = [&length.to_be_bytes()[..], &unit].concat();
+        video::encode(
+            frame_type,
+            video::Packet::Coded { codec: VideoCodec::Avc, composition: 0 },
+            &data,
+        )
+    }
+}
+
+fn metadata() -> Bytes {
+    let mut properties = Object::new();
+    for (name, value) in
+        [("width", 320.0), ("height", 180.0), ("videocodecid", 7.0), ("audiocodecid", 10.0)]
+    {
+        properties.insert(name, Value::Number(value));
+    }
+    let mut body = BytesMut::new();
+    encode(&Value::from("onMetaData"), &mut body);
+    encode(&Value::EcmaArray(properties), &mut body);
+    body.freeze()
+}
+
+/// What a viewer has seen of a numbered stream, and whether it was right.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// The first and the newest picture.
+    pub pictures: Option<(u64, u64)>,
+    /// The first and the newest packet of sound.
+    pub sounds: Option<(u64, u64)>,
+    /// Configuration records and metadata seen.
+    pub init: usize,
+    configured: bool,
+    timestamp: Option<u32>,
+}
+
+impl Numbers {
+    /// Takes the next message.
+    ///
+    /// # Errors
+    /// If a number is missing or comes twice, the first picture is no key frame or comes before its configuration record, or
+    /// time runs backwards.
+    pub fn take(&mut self, tag: &Tag) -> Result<(), String> {
+        let frame = weir_flv::to_frame(tag, Timestamp::ZERO, 0);
+        let frame = frame.map_err(|error| format!("a damaged message, {error}: {:?}", tag.body))?;
+        self.take_time(tag.timestamp)?;
+        match frame.content {
+            Content::Video { key, .. } => {
+                if self.pictures.is_none() && !(key && self.configured) {
+                    return Err(format!(
+                        "the first picture is key {key}, configured {}",
+                        self.configured
+                    ));
+                }
+                let digits = frame.payload.get(5..5 + DIGITS).unwrap_or_default();
+                follow("picture", &mut self.pictures, number(digits)?)
+            }
+            Content::Audio(_) => {
+                follow("packet of sound", &mut self.sounds, number(&frame.payload)?)
+            }
+            content => {
+                self.init += usize::from(frame.init_slot().is_some());
+                self.configured |= matches!(content, Content::VideoConfig(_));
+                Ok(())
+            }
+        }
+    }
+
+    /// The newest picture.
+    pub fn newest_picture(&self) -> Option<u64> {
+        self.pictures.map(|(_, newest)| newest)
+    }
+
+    fn take_time(&mut self, timestamp: u32) -> Result<(), String> {
+        let before = self.timestamp.replace(timestamp);
+        match before {
+            // As serial numbers: a difference in the upper half of the circle is a step back.
+            Some(before) if timestamp.wrapping_sub(before) > u32::MAX / 2 => {
+                Err(format!("time runs backwards, from {before} to {timestamp} ms"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn number(digits: &[u8]) -> Result<u64, String> {
+    let number =
+        std::str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    number.ok_or_else(|| format!("no number in {digits:?}"))
+}
+
+fn follow(what: &str, seen: &mut Option<(u64, u64)>, number: u64) -> Result<(), String> {
+    let first = match *seen {
+        Some((_, newest)) if number != newest + 1 => {
+            return Err(format!("after {what} {newest} comes {number}"));
+        }
+        Some((first, _)) => first,
+        None => number,
+    };
+    *seen = Some((first, number));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The messages of `pictures` pictures, the first ones included.
+    fn tags(mut source: Numbered, pictures: usize) -> Vec<Tag> {
+        let init = source.init();
+        init.into_iter().chain((0..pictures).flat_map(|_| source.next_pair())).collect()
+    }
+
+    fn check<'a>(tags: impl IntoIterator<Item = &'a Tag>) -> Result<Numbers, String> {
+        let mut numbers = Numbers::default();
+        tags.into_iter().try_for_each(|tag| numbers.take(tag))?;
+        Ok(numbers)
+    }
+
+    #[test]
+    fn a_whole_stream_is_right() {
+        let numbers = check(&tags(Numbered::new(5), 12)).unwrap();
+        assert_eq!(
+            (numbers.pictures, numbers.sounds, numbers.init),
+            (Some((0, 11)), Some((0, 11)), 3)
+        );
+    }
+
+    #[test]
+    fn a_late_viewer_starts_with_the_first_messages_and_a_key_frame() {
+        let all = tags(Numbered::new(5), 12);
+        let numbers = check(all[..3].iter().chain(&all[3 + 2 * 5..])).unwrap();
+        assert_eq!(numbers.pictures, Some((5, 11)));
+        assert!(check(all[..3].iter().chain(&all[3 + 2 * 4..])).unwrap_err().contains("key false"));
+        assert!(check(&all[3..]).unwrap_err().contains("configured false"));
+    }
+
+    #[test]
+    fn what_is_lost_doubled_or_swapped_is_named() {
+        let all = tags(Numbered::new(5), 12);
+        let without = |lost: usize| check(all[..lost].iter().chain(&all[lost + 1..]));
+        assert_eq!(without(5).unwrap_err(), "after picture 0 comes 2");
+        assert_eq!(without(6).unwrap_err(), "after packet of sound 0 comes 2");
+        let doubled = check(all[..6].iter().chain(&all[5..]));
+        assert_eq!(doubled.unwrap_err(), "after picture 1 comes 1");
+    }
+
+    #[test]
+    fn time_wraps_but_does_not_run_backwards() {
+        let all = tags(Numbered::new(5).starting_at(u32::MAX - 100), 12);
+        assert!(all.last().unwrap().timestamp < 1000);
+        assert!(check(&all).is_ok());
+        let mut back = all.clone();
+        back[9].timestamp = back[7].timestamp - 1;
+        assert!(check(&back).unwrap_err().contains("backwards"));
+    }
+
+    #[test]
+    fn pictures_are_as_long_as_asked_for() {
+        let mut source = Numbered::new(5).with_picture_bytes(10_000);
+        let [picture, sound] = source.next_pair();
+        assert!(picture.body.len() >= 10_000 && sound.body.len() < 100);
+        assert!(Numbers { configured: true, ..Numbers::default() }.take(&picture).is_ok());
+    }
+
+    #[test]
+    fn other_streams_are_not_numbered() {
+        let other =
+            Tag { kind: TagKind::Audio, timestamp: 0, body: Bytes::from_static(b"\xaf\x01sound") };
+        assert!(check([&other]).unwrap_err().contains("no number"));
+    }
+}

@@ -1,0 +1,87 @@
+//! A publisher.
+
+use weir_flv::Tag;
+use weir_rtmp::client::{Event, Session};
+
+use super::{Numbered, Refused, connection::Connection};
+
+/// Publishes a [`Numbered`] stream over RTMP, as fast as the test asks for it. Dropping it closes the connection without a
+/// word, as an encoder does that crashes.
+#[derive(Debug)]
+pub struct Publisher {
+    connection: Connection,
+    source: Numbered,
+}
+
+impl Publisher {
+    /// Publishes to `url` and sends metadata and configuration records.
+    ///
+    /// # Panics
+    /// If the server does not let it.
+    pub async fn start(url: &str, source: Numbered) -> Self {
+        let publisher = Self::try_start(url, source).await;
+        publisher.unwrap_or_else(|refused| panic!("{url}: the publisher is refused: {refused:?}"))
+    }
+
+    /// As [`start`](Self::start), for publishers that may be refused.
+    ///
+    /// # Errors
+    /// The server's no.
+    pub async fn try_start(url: &str, source: Numbered) -> Result<Self, Refused> {
+        let connection = Connection::open(url, Session::new_publish).await?;
+        let mut publisher = Self { connection, source };
+        for tag in publisher.source.init() {
+            publisher.send(&tag).await;
+        }
+        Ok(publisher)
+    }
+
+    /// Sends the next `count` pictures, each with a packet of sound; the number of the last one.
+    ///
+    /// # Panics
+    /// If the server has closed the connection.
+    pub async fn pictures(&mut self, count: u64) -> u64 {
+        for _ in 0..count {
+            for tag in self.source.next_pair() {
+                self.send(&tag).await;
+            }
+        }
+        self.source.next_number().saturating_sub(1)
+    }
+
+    /// Sends any message.
+    ///
+    /// # Panics
+    /// If the server has closed the connection.
+    pub async fn send(&mut self, tag: &Tag) {
+        self.connection.session.send_media(tag.kind, tag.timestamp, &tag.body);
+        let sent = self.connection.exchange().await;
+        sent.unwrap_or_else(|error| {
+            panic!("{}: the publisher is cut off: {error}", self.connection.url())
+        });
+    }
+
+    /// The stream to go on with after this publisher, in another one.
+    pub fn source(&self) -> Numbered {
+        self.source.clone()
+    }
+
+    /// Waits until the server ends the publish; its status code, or `None` if it only closes the connection.
+    ///
+    /// # Panics
+    /// If it does not for 20 seconds.
+    pub async fn wait_end(mut self) -> Option<String> {
+        loop {
+            match self.connection.event().await {
+                Some(Event::Ended { code }) => return Some(code),
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    }
+
+    /// Ends the publish in good order.
+    pub async fn stop(self) {
+        self.connection.stop().await;
+    }
+}

@@ -1,0 +1,309 @@
+//! The server under test: the `weir` binary in a folder and on ports of its own.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::{Lines, Process};
+
+/// Until every listener is bound. The budget of the server is 100 ms; a loaded test machine may take longer.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A running server. Dropping it kills it, and shows its log if the test is failing.
+#[derive(Debug)]
+pub struct Weir {
+    process: Process,
+    rtmp: SocketAddr,
+    http: SocketAddr,
+    api: SocketAddr,
+    dir: TempDir,
+}
+
+/// How a server is to be started.
+#[derive(Debug)]
+pub struct Builder {
+    binary: PathBuf,
+    config: String,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Weir {
+    /// A server from `binary`, which a test knows as `env!("CARGO_BIN_EXE_weir")`.
+    pub fn builder(binary: impl Into<PathBuf>) -> Builder {
+        Builder { binary: binary.into(), config: String::new(), environment: Vec::new() }
+    }
+
+    /// Where it takes RTMP.
+    pub fn rtmp(&self) -> SocketAddr {
+        self.rtmp
+    }
+
+    /// Where it serves HTTP-FLV, HLS and pages.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where it serves its API and metrics.
+    pub fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// The RTMP URL of `stream`, such as `live/a`.
+    pub fn rtmp_url(&self, stream: &str) -> String {
+        format!("rtmp://{}/{stream}", self.rtmp)
+    }
+
+    /// The HTTP URL of `path`, such as `live/a.flv`.
+    pub fn http_url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.http)
+    }
+
+    /// The URL of `path` of the API.
+    pub fn api_url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.api)
+    }
+
+    /// The folder it runs in, which is empty at the start but for its configuration, and goes with it.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its log so far: a JSON object a line.
+    pub fn log(&self) -> &Lines {
+        self.process.stderr()
+    }
+
+    /// The first line of the log, earlier ones included, for which `matches` holds. Blocks the thread.
+    ///
+    /// # Panics
+    /// If there is none before `timeout`.
+    #[track_caller]
+    pub fn wait_log(&self, matches: impl Fn(&Value) -> bool, timeout: Duration) -> Value {
+        let find = |line: &str| parse(line).filter(|line| matches(line));
+        self.log().find(timeout, find).unwrap_or_else(|| {
+            panic!("the server logged no such line within {timeout:?}, only:\n{}", self.log())
+        })
+    }
+
+    /// How the first session ended for which `matches` holds: the line `session ended` of its log, with the fields
+    /// `conn`, `peer`, `stream`, `side` and `reason`, which [`field`] reads. Blocks the thread.
+    ///
+    /// # Panics
+    /// If none has before `timeout`.
+    #[track_caller]
+    pub fn wait_session_end(&self, matches: impl Fn(&Value) -> bool, timeout: Duration) -> Value {
+        self.wait_log(|line| field(line, "message") == "session ended" && matches(line), timeout)
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Memory that it holds: its resident set.
+    ///
+    /// # Panics
+    /// If it has ended, or the system has no `/proc`.
+    #[track_caller]
+    pub fn rss_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        resident_bytes(&status).unwrap_or_else(|| panic!("{path} has no VmRSS:\n{status}"))
+    }
+
+    /// Files and sockets that it has open.
+    ///
+    /// # Panics
+    /// If it has ended, or the system has no `/proc`.
+    #[track_caller]
+    pub fn open_files(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.pid());
+        fs::read_dir(&path).unwrap_or_else(|error| panic!("{path}: {error}")).count()
+    }
+
+    /// Asks it to stop, as Kubernetes does, with SIGTERM.
+    #[track_caller]
+    pub fn terminate(&self) {
+        self.process.signal("TERM");
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// If it still runs after `timeout`.
+    #[track_caller]
+    pub fn wait_exit(&mut self, timeout: Duration) -> ExitStatus {
+        self.process.wait(timeout)
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+}
+
+impl Builder {
+    /// Its configuration file, YAML. Listeners that it does not mention get free ports on the loopback interface.
+    #[must_use]
+    pub fn config(mut self, yaml: &str) -> Self {
+        self.config = yaml.to_owned();
+        self
+    }
+
+    /// An environment variable for it.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.as_ref().into(), value.as_ref().into()));
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn start(self) -> Weir {
+        let dir = tempfile::Builder::new()
+            .prefix("weir-")
+            .tempdir()
+            .expect("a temporary folder can be made");
+        let config = with_listeners(&self.config);
+        fs::write(dir.path().join("weir.yaml"), config)
+            .expect("a temporary folder can be written to");
+        let mut command = Command::new(&self.binary);
+        command
+            .args(["serve", "--config", "weir.yaml"])
+            .current_dir(dir.path())
+            .envs(self.environment);
+        let process = Process::start("weir", &mut command);
+        let [rtmp, http, api] = ["rtmp", "http", "api"].map(|name| {
+            let find = |line: &str| listening(line, name);
+            process.stdout().find(START_TIMEOUT, find).unwrap_or_else(|| {
+                let (stdout, stderr) = (process.stdout(), process.stderr());
+                panic!("weir printed no `listening {name} ADDRESS`, only:\n{stdout}and logged:\n{stderr}")
+            })
+        });
+        Weir { process, rtmp, http, api, dir }
+    }
+}
+
+/// A field of a line of the log, wherever the log format puts it; `Null` if it is not there.
+pub fn field<'a>(line: &'a Value, name: &str) -> &'a Value {
+    match &line[name] {
+        Value::Null => &line["fields"][name],
+        value => value,
+    }
+}
+
+fn parse(line: &str) -> Option<Value> {
+    serde_json::from_str(line).ok()
+}
+
+/// The address of the line `listening NAME ADDRESS`.
+fn listening(line: &str, name: &str) -> Option<SocketAddr> {
+    line.strip_prefix("listening ")?.strip_prefix(name)?.trim().parse().ok()
+}
+
+/// `yaml` with a free port for each listener that it leaves to the default, which another test may be using.
+fn with_listeners(yaml: &str) -> String {
+    ["rtmp", "http", "api"].into_iter().fold(yaml.to_owned(), |mut config, name| {
+        if !config
+            .lines()
+            .any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')))
+        {
+            let line_end = if config.is_empty() || config.ends_with('\n') { "" } else { "\n" };
+            config.push_str(&format!("{line_end}{name}: {{ listen: [\"127.0.0.1:0\"] }}\n"));
+        }
+        config
+    })
+}
+
+/// `VmRSS` of a `/proc/PID/status` file.
+fn resident_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_from_the_listening_lines_alone() {
+        let address = Some("127.0.0.1:4000".parse().unwrap());
+        assert_eq!(listening("listening rtmp 127.0.0.1:4000", "rtmp"), address);
+        assert_eq!(listening("listening rtmp 127.0.0.1:4000", "http"), None);
+        assert_eq!(listening("publish to rtmp://127.0.0.1:4000/live/a", "rtmp"), None);
+    }
+
+    #[test]
+    fn listeners_that_are_configured_are_left_alone() {
+        let config = with_listeners("http:\n  listen: [\"127.0.0.1:80\"]\nhls: { rtmp: 1 }");
+        let lines: Vec<_> = config.lines().collect();
+        let free = ["rtmp", "api"].map(|name| format!("{name}: {{ listen: [\"127.0.0.1:0\"] }}"));
+        assert_eq!(lines[2..], ["hls: { rtmp: 1 }", &free[0], &free[1]]);
+        assert_eq!(with_listeners("").lines().count(), 3);
+    }
+
+    #[test]
+    fn fields_are_found_flat_and_nested() {
+        let flat = parse(r#"{"message":"session ended","side":"peer"}"#).unwrap();
+        let nested = parse(r#"{"level":"INFO","fields":{"message":"session ended"}}"#).unwrap();
+        assert_eq!(field(&flat, "side"), "peer");
+        assert_eq!(field(&nested, "message"), "session ended");
+        assert_eq!(field(&nested, "side"), &Value::Null);
+        assert_eq!(parse("a panic message"), None);
+    }
+
+    #[test]
+    fn resident_memory_is_read_in_bytes() {
+        assert_eq!(resident_bytes("Name:\tweir\nVmRSS:\t   512 kB\n"), Some(512 * 1024));
+        assert_eq!(resident_bytes("Name:\tweir\n"), None);
+    }
+
+    /// A stand-in for the server, as a script. Another program writes it: a file that this process has open for writing
+    /// while one of its threads starts a program cannot be run.
+    fn script(text: &str) -> (TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("weir");
+        let write = r#"printf '#!/bin/sh\n%s\n' "$1" >"$2" && chmod +x "$2""#;
+        let status = Command::new("sh").args(["-c", write, "sh", text]).arg(&path).status();
+        assert!(status.unwrap().success());
+        (dir, path)
+    }
+
+    #[test]
+    fn a_server_is_known_by_its_ports_and_its_log() {
+        let (_dir, binary) = script(
+            "echo welcome; for l in 'api 127.0.0.1:3' 'rtmp 127.0.0.1:1' 'http 127.0.0.1:2'; do echo listening $l; done\n\
+             echo \"{\\\"message\\\":\\\"session ended\\\",\\\"stream\\\":\\\"$STREAM\\\"}\" >&2; exec sleep 100",
+        );
+        let mut weir = Weir::builder(binary).env("STREAM", "live/a").config("role: origin").start();
+        assert_eq!([weir.rtmp(), weir.http(), weir.api()].map(|address| address.port()), [1, 2, 3]);
+        assert_eq!(weir.rtmp_url("live/a"), "rtmp://127.0.0.1:1/live/a");
+        assert!(
+            fs::read_to_string(weir.dir().join("weir.yaml")).unwrap().starts_with("role: origin\n")
+        );
+        let line = weir.wait_session_end(|_| true, START_TIMEOUT);
+        assert_eq!(field(&line, "stream"), "live/a");
+        assert!(weir.rss_bytes() > 0 && weir.open_files() > 0);
+        weir.terminate();
+        assert!(!weir.wait_exit(START_TIMEOUT).success());
+    }
+
+    #[test]
+    #[should_panic(expected = "port in use")]
+    fn a_server_that_does_not_start_shows_its_log() {
+        let (_dir, binary) = script("echo port in use >&2; exit 1");
+        Weir::builder(binary).start();
+    }
+}

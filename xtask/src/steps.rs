@@ -1,0 +1,167 @@
+//! The steps of `cargo xtask test`: what must hold before a change is good.
+
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Result,
+    command::{cargo, output, root, run, target_dir},
+    fuzz, release, tools,
+};
+
+/// One named part of the whole check.
+pub struct Step {
+    name: &'static str,
+    about: &'static str,
+    run: fn() -> Result,
+}
+
+/// Every step, in the order in which a developer wants to learn of a failure: what is quick and simple first.
+pub const STEPS: &[Step] = &[
+    Step { name: "tools", about: "install what the tests need", run: tools::install },
+    Step { name: "fmt", about: "formatting", run: fmt },
+    Step { name: "clippy", about: "lints, all targets", run: clippy },
+    Step { name: "doc", about: "documentation builds without a warning", run: doc },
+    Step { name: "unit", about: "unit, tidiness and end-to-end tests", run: tests },
+    Step { name: "doctest", about: "examples in the documentation", run: doctests },
+    Step { name: "loom", about: "the hub under every thread interleaving", run: loom },
+    Step { name: "fuzz", about: "every fuzz target from its corpus", run: fuzz::all },
+    Step { name: "release", about: "size, start-up and memory of the binary", run: release::check },
+];
+
+/// What became of a step.
+struct Outcome {
+    name: &'static str,
+    took: Duration,
+    result: Result,
+}
+
+/// Runs the named steps, or all of them, and says at the end what became of each.
+pub fn test(names: &[&str]) -> Result {
+    let outcomes: Vec<Outcome> = select(names)?.into_iter().map(perform).collect();
+    let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
+    println!("\n{}", table(&outcomes));
+    println!("{} passed, {failed} failed", outcomes.len() - failed);
+    if failed == 0 { Ok(()) } else { Err("not every step passed; see above".into()) }
+}
+
+/// The rules between crates and the tidiness of the sources.
+pub fn arrows() -> Result {
+    run(&mut cargo("test --quiet --package xtask --test rules"))
+}
+
+/// The list of steps, a line each.
+pub fn describe() -> String {
+    STEPS.iter().fold(String::new(), |mut text, step| {
+        let _ = writeln!(text, "  {:<10} {}", step.name, step.about);
+        text
+    })
+}
+
+fn select(names: &[&str]) -> Result<Vec<&'static Step>> {
+    if names.is_empty() {
+        return Ok(STEPS.iter().collect());
+    }
+    let find = |name: &&str| {
+        let step = STEPS.iter().find(|step| step.name == *name);
+        step.ok_or_else(|| format!("no step {name:?}; the steps are:\n{}", describe()))
+    };
+    names.iter().map(find).collect()
+}
+
+fn perform(step: &'static Step) -> Outcome {
+    println!("\n=== {}: {}", step.name, step.about);
+    let start = Instant::now();
+    let result = (step.run)();
+    let took = start.elapsed();
+    match &result {
+        Ok(()) => println!("=== {} passed in {:.1} s", step.name, took.as_secs_f64()),
+        Err(error) => println!("=== {} FAILED: {error}", step.name),
+    }
+    Outcome { name: step.name, took, result }
+}
+
+fn table(outcomes: &[Outcome]) -> String {
+    outcomes.iter().fold(String::from("step         seconds  result\n"), |mut text, outcome| {
+        let result = match &outcome.result {
+            Ok(()) => "passed",
+            Err(error) => error.lines().next().unwrap_or("failed"),
+        };
+        let _ =
+            writeln!(text, "{:<10} {:>9.1}  {result}", outcome.name, outcome.took.as_secs_f64());
+        text
+    })
+}
+
+fn fmt() -> Result {
+    run(&mut cargo("fmt --all --check"))?;
+    run(&mut cargo("fmt --manifest-path fuzz/Cargo.toml --check"))
+}
+
+fn clippy() -> Result {
+    run(&mut cargo("clippy --workspace --all-targets -- -D warnings"))
+}
+
+fn doc() -> Result {
+    run(cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// With nextest where it is installed: it ends tests that hang and bounds how many end-to-end tests run at once
+/// (`.config/nextest.toml`).
+fn tests() -> Result {
+    if output(&mut cargo("nextest --version")).is_some() {
+        run(&mut cargo("nextest run --workspace"))
+    } else {
+        run(&mut cargo("test --workspace --lib --bins --tests --no-fail-fast"))
+    }
+}
+
+fn doctests() -> Result {
+    run(&mut cargo("test --workspace --doc --quiet"))
+}
+
+/// In a folder of its own, because `--cfg loom` rebuilds every dependency.
+fn loom() -> Result {
+    let test = root().join("crates/hub/tests/loom.rs");
+    if !test.is_file() {
+        return Err(format!("{} is missing", test.display()));
+    }
+    run(cargo("test --package weir-hub --release --test loom")
+        .env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", target_dir().join("loom")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_means_every_step() {
+        assert_eq!(select(&[]).unwrap().len(), STEPS.len());
+    }
+
+    #[test]
+    fn steps_run_in_the_order_asked_for() {
+        let names: Vec<_> = select(&["loom", "fmt"]).unwrap().iter().map(|s| s.name).collect();
+        assert_eq!(names, ["loom", "fmt"]);
+    }
+
+    #[test]
+    fn an_unknown_step_is_named_and_the_known_ones_are_listed() {
+        let Err(error) = select(&["fmt", "lint"]) else { panic!("`lint` is no step") };
+        assert!(error.contains("\"lint\"") && error.contains("clippy"), "{error}");
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_step_with_the_first_line_of_its_error() {
+        let took = Duration::from_millis(1500);
+        let text = table(&[
+            Outcome { name: "fmt", took, result: Ok(()) },
+            Outcome { name: "doc", took, result: Err("a\nb".into()) },
+        ]);
+        let lines: Vec<_> = text.lines().skip(1).collect();
+        assert_eq!(lines, ["fmt              1.5  passed", "doc              1.5  a"]);
+    }
+}

@@ -1,0 +1,125 @@
+//! The programs that the tests drive: encoders, players, browsers, other servers.
+
+use std::{path::PathBuf, process::Command};
+
+use crate::{
+    Result,
+    command::{create_dir, output, root, run, which},
+};
+
+/// A program that some test starts, or a file of it, and the Debian package that has it.
+struct Tool {
+    file: &'static str,
+    package: &'static str,
+}
+
+const TOOLS: &[Tool] = &[
+    Tool { file: "ffmpeg", package: "ffmpeg" },
+    Tool { file: "ffprobe", package: "ffmpeg" },
+    Tool { file: "nginx", package: "nginx" },
+    Tool { file: "/usr/lib/nginx/modules/ngx_rtmp_module.so", package: "libnginx-mod-rtmp" },
+    Tool { file: "chromium", package: "chromium" },
+    Tool { file: "chromedriver", package: "chromium-driver" },
+    Tool { file: "ip", package: "iproute2" },
+    Tool { file: "curl", package: "curl" },
+    Tool { file: "python3", package: "python3" },
+    // libFuzzer is C++.
+    Tool { file: "c++", package: "g++" },
+];
+
+/// Enhanced RTMP needs a newer FFmpeg than Debian's; this package carries a static build of FFmpeg 9.
+const FFMPEG9: &str = "imageio-ffmpeg==0.8.1";
+
+/// Installs what is missing, or says exactly what to install.
+pub fn install() -> Result {
+    install_packages(&missing_packages())?;
+    install_ffmpeg9()
+}
+
+fn missing_packages() -> Vec<&'static str> {
+    let missing = TOOLS.iter().filter(|tool| which(tool.file).is_none());
+    let mut packages: Vec<_> = missing.map(|tool| tool.package).collect();
+    if ffmpeg9().is_none() && !has_pip() {
+        packages.push("python3-pip");
+    }
+    packages.dedup();
+    packages
+}
+
+fn install_packages(packages: &[&str]) -> Result {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!(
+        "the tests need programs that are not installed; on Debian, as root:\n  apt-get install {}",
+        packages.join(" ")
+    );
+    let root_user = output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0");
+    if !root_user || which("apt-get").is_none() {
+        return Err(by_hand);
+    }
+    run(Command::new("apt-get").arg("update"))
+        .and_then(|()| run(&mut apt_install(packages)))
+        .map_err(|error| format!("{error}\n{by_hand}"))
+}
+
+fn apt_install(packages: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command
+        .args(["install", "--yes", "--no-install-recommends"])
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        // Single-user mode to Debian's service scripts: nginx is installed and not started.
+        .env("RUNLEVEL", "1");
+    command
+}
+
+fn install_ffmpeg9() -> Result {
+    if ffmpeg9().is_some() {
+        return Ok(());
+    }
+    let dir = root().join("target/tools/ffmpeg9");
+    create_dir(&dir)?;
+    run(Command::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--target"])
+        .arg(&dir)
+        .arg(FFMPEG9))?;
+    match ffmpeg9() {
+        Some(_) => Ok(()),
+        None => Err(format!("{FFMPEG9} brought no program into {}", dir.display())),
+    }
+}
+
+fn has_pip() -> bool {
+    output(Command::new("python3").args(["-m", "pip", "--version"])).is_some()
+}
+
+/// The FFmpeg 9 program, from `WEIR_FFMPEG9` or from where [`install`] puts it.
+fn ffmpeg9() -> Option<PathBuf> {
+    if let Some(file) = std::env::var_os("WEIR_FFMPEG9") {
+        return Some(file.into());
+    }
+    let dir = root().join("target/tools/ffmpeg9/imageio_ffmpeg/binaries").read_dir().ok()?;
+    let mut files = dir.filter_map(|entry| Some(entry.ok()?.path()));
+    files.find(|file| {
+        file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ffmpeg-"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_run_when_nothing_is_missing() {
+        assert_eq!(install_packages(&[]), Ok(()));
+    }
+
+    #[test]
+    fn packages_are_installed_without_questions_and_without_starting_services() {
+        let command = apt_install(&["nginx"]);
+        assert!(command.get_args().any(|arg| arg == "--yes"));
+        assert!(command.get_args().any(|arg| arg == "nginx"));
+        assert!(command.get_envs().any(|(name, _)| name == "RUNLEVEL"));
+    }
+}

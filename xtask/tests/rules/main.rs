@@ -1,0 +1,5 @@
+//! The rules of the repository that no compiler checks.
+
+mod arrows;
+mod source;
+mod tidy;
