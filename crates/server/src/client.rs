@@ -77,7 +77,7 @@ impl Client {
         }
         match end.side {
             _ if is_probe => say!(debug),
-            Side::Peer | Side::Policy => say!(info),
+            Side::Peer | Side::Upstream | Side::Policy => say!(info),
             Side::Us => say!(warn),
         }
     }

@@ -7,7 +7,9 @@ use std::{borrow::Cow, fmt, io};
 pub enum Side {
     /// The client at the other end: it left, or broke the protocol.
     Peer,
-    /// This process: shutting down, or a fault of ours.
+    /// Where the stream came from: its publisher left for good.
+    Upstream,
+    /// This process: a fault of ours.
     Us,
     /// A rule of the configuration: a limit, a timeout, another publisher.
     Policy,
@@ -18,6 +20,7 @@ impl Side {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Peer => "peer",
+            Self::Upstream => "upstream",
             Self::Us => "us",
             Self::Policy => "policy",
         }
@@ -37,6 +40,11 @@ impl End {
     /// The client caused it.
     pub fn peer(reason: impl Into<Cow<'static, str>>) -> Self {
         Self { side: Side::Peer, reason: reason.into() }
+    }
+
+    /// The stream's source caused it.
+    pub fn upstream(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { side: Side::Upstream, reason: reason.into() }
     }
 
     /// A rule caused it.

@@ -10,7 +10,7 @@ use tokio::{sync::watch, time::timeout};
 use tracing::{error, info, warn};
 use weir_hls::{Config, Cut, Playlist, Segmenter, Unsupported};
 use weir_hub::{Batch, Reader, Registry, Start, Status};
-use weir_media::StreamKey;
+use weir_media::{Frame, StreamKey};
 
 use super::{
     DISPOSE, State,
@@ -102,36 +102,50 @@ impl Follower {
     async fn segment(&mut self) {
         let mut making = Making::Segments(Box::new(Segmenter::new(&self.config)));
         let mut batch = Batch::default();
+        let mut is_start = true;
         loop {
             let status = self.reader.read(&mut batch);
             if let (Making::Segments(segmenter), true) = (&mut making, batch.skipped > 0) {
                 warn!(stream = %self.key, frames = batch.skipped, "HLS fell behind: frames are missing (is the disk slow?)");
                 segmenter.skipped();
+                is_start = true;
             }
             for item in batch.items.drain(..) {
-                if let Making::Nothing { epoch } = making
-                    && epoch != item.frame.epoch
-                {
-                    making = Making::Segments(Box::new(Segmenter::new(&self.config)));
-                }
-                let Making::Segments(segmenter) = &mut making else { continue };
-                match segmenter.push(&item.frame, since_unix_epoch()) {
-                    Ok(None) => {}
-                    Ok(Some(cut)) => {
-                        if !self.write(&cut).await {
-                            segmenter.skipped();
-                        }
-                    }
-                    Err(reason) => {
-                        self.give_up(&reason).await;
-                        making = Making::Nothing { epoch: item.frame.epoch };
+                // At the start, and after a skip, what comes before the group is not among the items.
+                if let (Some(init), true) = (&item.group, is_start) {
+                    for known in init.frames() {
+                        self.take(&mut making, known).await;
                     }
                 }
+                is_start = false;
+                self.take(&mut making, &item.frame).await;
             }
             if status == Status::Ended {
                 return self.finish(making).await;
             }
             self.alarm.rang().await;
+        }
+    }
+
+    /// Takes one frame in, and writes the segment that it finishes.
+    async fn take(&mut self, making: &mut Making, frame: &Frame) {
+        if let Making::Nothing { epoch } = *making
+            && epoch != frame.epoch
+        {
+            *making = Making::Segments(Box::new(Segmenter::new(&self.config)));
+        }
+        let Making::Segments(segmenter) = making else { return };
+        match segmenter.push(frame, since_unix_epoch()) {
+            Ok(None) => {}
+            Ok(Some(cut)) => {
+                if !self.write(&cut).await {
+                    segmenter.skipped();
+                }
+            }
+            Err(reason) => {
+                self.give_up(&reason).await;
+                *making = Making::Nothing { epoch: frame.epoch };
+            }
         }
     }
 

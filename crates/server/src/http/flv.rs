@@ -65,7 +65,7 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
     if request.is_head {
         let _ = socket.write_all(head.as_bytes()).await;
         let _ = socket.shutdown().await;
-        return client.end(&End::us("answered"));
+        return client.end(&End::peer("asked for the head only"));
     }
     client.began("play", &key);
     match socket.into_std() {

@@ -13,7 +13,7 @@ mod slow;
 mod viewer;
 
 pub use channel::{Channel, Channels, View};
-pub use package::{Format, MESSAGE_STREAM_ID, Package, kind_of};
+pub use package::{Format, MESSAGE_STREAM_ID, Package};
 pub use shard::{Arrival, Returned, Shards, Why};
 pub use viewer::Protocol;
 

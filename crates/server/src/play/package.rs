@@ -98,18 +98,19 @@ impl Package {
     fn push_at(&mut self, frame: &Frame, at: Timestamp) {
         self.open();
         let kind = kind_of(frame.track);
+        let at = wire_time(frame, at);
         match self.format {
             Format::Rtmp { chunk_size } => chunk::encode_message(
                 &mut self.out,
                 csid_of(kind),
-                at.to_wire(),
+                at,
                 kind.type_id(),
                 MESSAGE_STREAM_ID,
                 &frame.body,
                 chunk_size as usize,
             ),
             Format::Flv | Format::FlvChunked => {
-                file::write_tag(&mut self.out, kind, at.to_wire(), &frame.body);
+                file::write_tag(&mut self.out, kind, at, &frame.body);
             }
         }
     }
@@ -137,6 +138,12 @@ pub fn kind_of(track: Track) -> TagKind {
         Track::Audio(_) => TagKind::Audio,
         Track::Data => TagKind::Script,
     }
+}
+
+/// The time that `frame` carries on the wire when it is sent at `at`. Metadata has none: FFmpeg takes metadata at any other
+/// time than 0 for a subtitle stream of its own.
+pub fn wire_time(frame: &Frame, at: Timestamp) -> u32 {
+    if frame.content == Content::Metadata { 0 } else { at.to_wire() }
 }
 
 fn csid_of(kind: TagKind) -> u8 {

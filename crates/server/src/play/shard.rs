@@ -505,7 +505,7 @@ impl Shard {
     /// A viewer has been sent everything there will be.
     fn finish(&mut self, key: usize) {
         match self.viewers[key].protocol {
-            Protocol::Http { .. } => self.end(key, &End::us("the stream ended")),
+            Protocol::Http { .. } => self.end(key, &End::upstream("the stream ended")),
             Protocol::Rtmp(_) => self.give_back(key, Why::StreamEnded),
         }
     }

@@ -8,7 +8,7 @@ use weir_hub::{Batch, Item, Reader, Status};
 use weir_media::{Content, StreamKey, Track};
 use weir_rtmp::server::{Event, PlayRefusal, PublishRefusal};
 
-use super::kind_of;
+use super::package::{kind_of, wire_time};
 use crate::{
     config::Vhost,
     end::End,
@@ -139,10 +139,11 @@ impl SlowViewer {
         if let Some(init) = item.group.as_ref().filter(|_| self.needs_init) {
             self.needs_init = false;
             for known in init.frames() {
+                let at = wire_time(known, frame.dts);
                 connection.session.send_media(
                     self.stream_id,
                     kind_of(known.track),
-                    frame.dts.to_wire(),
+                    at,
                     &known.body,
                 );
             }
@@ -157,12 +158,8 @@ impl SlowViewer {
             Track::Data => true,
         };
         if wanted {
-            connection.session.send_media(
-                self.stream_id,
-                kind_of(frame.track),
-                frame.dts.to_wire(),
-                &frame.body,
-            );
+            let at = wire_time(frame, frame.dts);
+            connection.session.send_media(self.stream_id, kind_of(frame.track), at, &frame.body);
         }
     }
 }
