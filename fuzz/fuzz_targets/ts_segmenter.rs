@@ -1,4 +1,5 @@
-//! Frames of any kind, order and content: segments are whole MPEG-TS packets of bounded length, and playlists name them.
+//! Frames of any kind, order and content: segments are whole MPEG-TS packets of bounded length, and playlists name
+//! them.
 #![no_main]
 
 use std::time::Duration;
@@ -28,7 +29,7 @@ enum Step<'a> {
     RawPicture { codec: Video, key: bool, composition: i32, payload: &'a [u8] },
     Sound { codec: Audio, payload: &'a [u8] },
     Advance { millis: u16 },
-    Jump { millis: i64 },
+    Jump { millis: i32 },
     NewEpoch,
     Skipped,
 }
@@ -140,7 +141,7 @@ impl Clock {
                 return None;
             }
             Step::Jump { millis } => {
-                self.dts = self.dts.saturating_add(*millis);
+                self.dts = self.dts.saturating_add(i64::from(*millis));
                 return None;
             }
             Step::NewEpoch => {

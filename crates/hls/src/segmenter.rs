@@ -115,13 +115,9 @@ struct Open {
 impl Segmenter {
     /// A segmenter that has seen nothing.
     pub fn new(config: &Config) -> Self {
-        Self::with_container(config, Box::new(ts::Muxer::new()))
-    }
-
-    fn with_container(config: &Config, container: Box<dyn Container>) -> Self {
         Self {
             target: config.target,
-            container,
+            container: Box::new(ts::Muxer::new()),
             tracks: Tracks::default(),
             next_tracks: Tracks::default(),
             unsupported_video: None,
@@ -147,11 +143,10 @@ impl Segmenter {
     /// A codec that cannot be carried, on either track. The same error comes for each frame until the track's codec is
     /// another one. [`Segmenter::finish`] still gives what was complete before.
     pub fn push(&mut self, frame: &Frame, wall: Duration) -> Result<Option<Cut>, Unsupported> {
-        if matches!(frame.track, Track::Video(0) | Track::Audio(0)) {
-            if let Err(damage) = self.take(frame, wall) {
-                let frames = self.dropped.map_or(0, |dropped| dropped.frames);
-                self.dropped = Some(Dropped { frames: frames.saturating_add(1), last: damage });
-            }
+        let carried = matches!(frame.track, Track::Video(0) | Track::Audio(0));
+        if carried && let Err(damage) = self.take(frame, wall) {
+            let frames = self.dropped.map_or(0, |dropped| dropped.frames);
+            self.dropped = Some(Dropped { frames: frames.saturating_add(1), last: damage });
         }
         match self.unsupported() {
             Some(unsupported) => {

@@ -36,8 +36,9 @@ const PCR_DELAY: i64 = 700 * 90;
 /// Longest distance between two PCRs: 80 ms, which leaves room below the standard's 100 ms (2.7.2).
 const PCR_INTERVAL: i64 = 80 * 90;
 
-/// A hole in the stream up to this long is filled with PCRs: 30 s, 375 packets. A longer one is a discontinuity already.
-const PCR_FILL_MAX: i64 = 30_000 * 90;
+/// Pictures up to this far apart get PCRs between them: 2 s, 24 packets. What is slower is hardly video, and a publisher may
+/// claim any distance at no cost to itself.
+const PCR_FILL_MAX: i64 = 2000 * 90;
 
 /// The tables come first in a segment, one packet each; they are written when it ends.
 const TABLES_BYTES: usize = 2 * PACKET_SIZE;

@@ -267,7 +267,9 @@ impl Session {
         }
     }
 
-    /// Reports what a publisher sends. What comes late, after the end of a publish or on a deleted stream, is dropped, and so is script data of players.
+    /// Reports what a publisher sends. What comes late, after the end of a publish or on a deleted stream, is dropped, and so
+    /// is script data of players. What comes early is an error: to drop a publisher's first messages, which hold the
+    /// configuration of its codecs, would leave a stream that nobody can decode. Encoders wait for the answer.
     fn media(&mut self, message: Message) -> Result<(), Error> {
         let stream_id = message.stream_id;
         match self.streams.activity(stream_id) {
@@ -275,7 +277,11 @@ impl Session {
                 media::tags(message, |tag| self.events.push_back(Event::Media { stream_id, tag }))
             }
             None | Some(Activity::Ended) => Ok(()),
-            Some(_) if !media::is_audio_or_video(&message) => Ok(()),
+            Some(Activity::Idle | Activity::PlayAsked | Activity::Playing)
+                if !media::is_audio_or_video(&message) =>
+            {
+                Ok(())
+            }
             Some(_) => Err(Error::MediaBeforePublish { stream_id }),
         }
     }

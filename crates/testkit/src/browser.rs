@@ -16,7 +16,8 @@ const DRIVER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between two looks at a page.
 const POLL: Duration = Duration::from_millis(100);
 
-/// No display, no sandbox (tests may run as root), no traffic of the browser's own, and videos that start by themselves.
+/// No display, no sandbox (tests may run as root), no traffic of the browser's own, and videos that start by
+/// themselves.
 const FLAGS: &[&str] = &[
     "--headless",
     "--no-sandbox",
@@ -102,7 +103,8 @@ impl Page {
         Video { seconds, colours, error }
     }
 
-    /// Waits until the first `<video>` of the page has gone on for `seconds` and shows a picture with more than one colour.
+    /// Waits until the first `<video>` of the page has gone on for `seconds` and shows a picture with more than one
+    /// colour.
     ///
     /// # Panics
     /// If it does not before `timeout`.
@@ -192,7 +194,8 @@ fn descendants(pid: u32) -> Vec<u32> {
     found.split_off(1)
 }
 
-/// The parent of a `/proc/PID/stat` line: the second field behind the name, which is in parentheses and may contain any character.
+/// The parent of a `/proc/PID/stat` line: the second field behind the name, which is in parentheses and may contain any
+/// character.
 fn parent(stat: &str) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

@@ -55,7 +55,8 @@ pub fn get(address: SocketAddr, path: &str) -> impl Future<Output = Response> {
     async move { request(address, head.as_bytes()).await }
 }
 
-/// Sends `bytes`, a whole request, and reads the head of the response. The body of the response to a HEAD request is not to be asked for.
+/// Sends `bytes`, a whole request, and reads the head of the response. The body of the response to a HEAD request is
+/// not to be asked for.
 ///
 /// # Panics
 /// If the server does not answer with HTTP.
@@ -254,7 +255,8 @@ mod tests {
 
     #[tokio::test]
     async fn chunked_bodies_are_put_together() {
-        let bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=1\r\n0123456789\r\n0\r\n\r\n";
+        let bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+            3\r\nabc\r\nA;x=1\r\n0123456789\r\n0\r\n\r\n";
         for size in [1, 7, 1000] {
             let (response, body) = exchange(bytes, size).await;
             assert_eq!((response.status, body.as_ref()), (200, b"abc0123456789".as_ref()));

@@ -162,8 +162,8 @@ impl Lines {
         self.state().lines.len()
     }
 
-    /// What `find` makes of the first line, the earlier ones included, for which it is not `None`; `None` if there is no
-    /// such line before `timeout`, or before the program closes its end. Blocks the thread.
+    /// What `find` makes of the first line, the earlier ones included, for which it is not `None`; `None` if there is
+    /// no such line before `timeout`, or before the program closes its end. Blocks the thread.
     pub fn find<T>(&self, timeout: Duration, mut find: impl FnMut(&str) -> Option<T>) -> Option<T> {
         let deadline = Instant::now() + timeout;
         let mut seen = 0;

@@ -55,7 +55,7 @@ impl Raw {
         self.stream.write_all(&answer[1..HELLO_BYTES]).await
     }
 
-    /// Sends `bytes`; whether the server took all of them. Give it time with [`expect_close`](Self::expect_close) if it does not.
+    /// Sends `bytes`; whether the connection took all of them.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.is_ok()
     }

@@ -284,8 +284,10 @@ mod tests {
     #[test]
     fn a_server_is_known_by_its_ports_and_its_log() {
         let (_dir, binary) = script(
-            "echo welcome; for l in 'api 127.0.0.1:3' 'rtmp 127.0.0.1:1' 'http 127.0.0.1:2'; do echo listening $l; done\n\
-             echo \"{\\\"message\\\":\\\"session ended\\\",\\\"stream\\\":\\\"$STREAM\\\"}\" >&2; exec sleep 100",
+            "echo welcome\n\
+             for l in 'api 127.0.0.1:3' 'rtmp 127.0.0.1:1' 'http 127.0.0.1:2'; do echo listening $l; done\n\
+             echo \"{\\\"message\\\":\\\"session ended\\\",\\\"stream\\\":\\\"$STREAM\\\"}\" >&2\n\
+             exec sleep 100",
         );
         let mut weir = Weir::builder(binary).env("STREAM", "live/a").config("role: origin").start();
         assert_eq!([weir.rtmp(), weir.http(), weir.api()].map(|address| address.port()), [1, 2, 3]);

@@ -1,5 +1,6 @@
-//! The fixtures are what they are said to be, and packets survive what they are expected to survive: tried on files alone,
-//! so that a failure of an end-to-end test is the server's.
+//! The fixtures are what they are said to be, and packets survive what they are expected to survive.
+//!
+//! All of it is tried on files alone, so that a failure of an end-to-end test is the server's.
 
 use std::{path::Path, process::Command, time::Duration};
 

@@ -5,6 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The files of modules that only tests have.
+const TEST_FILES: &[&str] = &["tests.rs", "testing.rs"];
+
 /// A Rust source file of the repository.
 pub struct Source {
     /// Relative to the top of the repository, for messages.
@@ -47,10 +50,10 @@ impl Source {
         (1..).zip(self.text.lines()).collect()
     }
 
-    /// Whether all of it is test code: it lies in a `tests` folder, or is the file of a `mod tests;`.
+    /// Whether all of it is test code: it lies in a `tests` folder, or is the file of a `mod tests;` or `mod testing;`.
     fn is_test(&self) -> bool {
         self.path.components().any(|part| part.as_os_str() == "tests")
-            || self.path.ends_with("tests.rs")
+            || TEST_FILES.iter().any(|name| self.path.ends_with(name))
     }
 
     /// The lines that are not test code, numbered from 1.
@@ -61,8 +64,8 @@ impl Source {
 
 /// The lines of `text` without the items marked `#[cfg(test)]`, numbered from 1.
 ///
-/// It leans on rustfmt, which a check before this one requires: an item ends at the first line that is indented like
-/// its beginning and ends with `}` or `;`.
+/// It leans on rustfmt, which a check before this one requires: an item is one line that ends with `;`, or ends at the
+/// first `}` that is indented like its beginning.
 fn production(text: &str) -> Vec<(usize, &str)> {
     let mut kept = Vec::new();
     let mut lines = (1..).zip(text.lines());
@@ -71,8 +74,10 @@ fn production(text: &str) -> Vec<(usize, &str)> {
             kept.push((number, line));
             continue;
         }
-        let indent = indentation(line);
-        lines.find(|(_, line)| indentation(line) == indent && line.ends_with(['}', ';']));
+        let is_one_line = lines.next().is_some_and(|(_, first)| first.ends_with(';'));
+        if !is_one_line {
+            lines.find(|(_, next)| indentation(next) == indentation(line) && next.trim() == "}");
+        }
     }
     kept
 }
@@ -94,10 +99,12 @@ fn f() {
 }
 #[cfg(test)]
 mod more {
-    fn i() {}
+    const TEXT: &str = \"
+some;
+\";
 }
 fn j() {}
 ";
     let kept: Vec<_> = production(text).into_iter().map(|(number, _)| number).collect();
-    assert_eq!(kept, [1, 4, 7, 8, 13]);
+    assert_eq!(kept, [1, 4, 7, 8, 15]);
 }

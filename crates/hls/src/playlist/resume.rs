@@ -23,6 +23,9 @@ impl Playlist {
     /// Continues the playlist that an earlier run left behind: its segments stay listed, the numbers go on, and the next
     /// segment has a discontinuity. Only playlists that [`Playlist::render`] wrote for the same stream are understood.
     ///
+    /// Where the directory has a segment of a higher number than the playlist knows (the run ended before it was listed),
+    /// that number was never seen by a player and may be used again.
+    ///
     /// # Errors
     /// Says what is wrong with `previous`. The caller then makes a fresh one; [`Playlist::starting_at`] avoids numbers that
     /// players may have seen.
@@ -39,6 +42,9 @@ impl Playlist {
             let wrong =
                 || BadPlaylist::Line { line, text: text.chars().take(ERROR_TEXT_MAX).collect() };
             parser.line(text).ok_or_else(wrong)?;
+        }
+        if !previous.ends_with('\n') || parser.is_within_segment() {
+            return Err(BadPlaylist::Missing("end"));
         }
         parser.finish()
     }
@@ -103,6 +109,11 @@ impl<'a> Parser<'a> {
             longest_playlist: Duration::ZERO,
         });
         Some(())
+    }
+
+    /// Whether tags were read that belong to a URI that did not come.
+    fn is_within_segment(&self) -> bool {
+        self.discontinuity || self.program_date_time.is_some() || self.duration.is_some()
     }
 
     /// The sequence number after the last segment's.

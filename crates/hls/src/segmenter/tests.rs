@@ -48,7 +48,9 @@ fn av(from: i64, to: i64, gop: i64) -> Vec<Frame> {
         0 => key(at),
         _ => picture(at),
     });
-    pictures.flat_map(|picture| [sound(picture.dts.as_millis() + 5), picture].into_iter().rev()).collect()
+    pictures
+        .flat_map(|picture| [sound(picture.dts.as_millis() + 5), picture].into_iter().rev())
+        .collect()
 }
 
 struct Bench {

@@ -10,7 +10,7 @@ use crate::{
     Error,
     error::cut,
     message::{Command, NAME_BYTES_SHOWN},
-    url::{StreamUrl, discover},
+    url::{StreamUrl, URL_BYTES_MAX, discover},
 };
 
 impl Session {
@@ -57,6 +57,9 @@ impl Session {
             flash_ver: text("flashVer"),
             enhanced: Capabilities::announced(object),
         };
+        if info.tc_url.len() > URL_BYTES_MAX {
+            return Err(Error::url(&info.tc_url, "it is too long"));
+        }
         // Some hardware encoders send no tcUrl; the app names no host, and that means the default vhost.
         let tc_url = match info.tc_url.as_str() {
             "" => format!("rtmp:///{}", info.app).into(),

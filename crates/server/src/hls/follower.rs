@@ -9,8 +9,8 @@ use std::{
 use tokio::{sync::watch, time::timeout};
 use tracing::{error, info, warn};
 use weir_hls::{Config, Cut, Playlist, Segmenter, Unsupported};
-use weir_hub::{Batch, Reader, Registry, Start, Status};
-use weir_media::{Frame, StreamKey};
+use weir_hub::{Batch, Item, Reader, Registry, Start, Status};
+use weir_media::{Frame, Init, StreamKey};
 
 use super::{
     DISPOSE, State,
@@ -36,13 +36,13 @@ pub struct Follower {
     playlist: Option<Playlist>,
 }
 
-/// What is being made of the frames.
-enum Making {
-    Segments(Box<Segmenter>),
-    /// Nothing, until the timeline's next epoch: a new publish may have other codecs.
-    Nothing {
-        epoch: u32,
-    },
+/// The segmenting of one epoch of the stream's timeline.
+struct Making {
+    epoch: u32,
+    /// None when a codec cannot be carried: a later publish may have others.
+    segmenter: Option<Segmenter>,
+    /// The next segment does not continue the one before.
+    interrupted: bool,
 }
 
 impl Follower {
@@ -100,25 +100,26 @@ impl Follower {
 
     /// Segments one stream from its beginning to its end.
     async fn segment(&mut self) {
-        let mut making = Making::Segments(Box::new(Segmenter::new(&self.config)));
+        let mut making: Option<Making> = None;
         let mut batch = Batch::default();
-        let mut is_start = true;
         loop {
             let status = self.reader.read(&mut batch);
-            if let (Making::Segments(segmenter), true) = (&mut making, batch.skipped > 0) {
+            let mut fell_behind = batch.skipped > 0;
+            if fell_behind {
                 warn!(stream = %self.key, frames = batch.skipped, "HLS fell behind: frames are missing (is the disk slow?)");
-                segmenter.skipped();
-                is_start = true;
             }
-            for item in batch.items.drain(..) {
-                // At the start, and after a skip, what comes before the group is not among the items.
-                if let (Some(init), true) = (&item.group, is_start) {
-                    for known in init.frames() {
-                        self.take(&mut making, known).await;
-                    }
+            for Item { frame, group } in batch.items.drain(..) {
+                // Another publish, or a repaired timeline, is taken up at its first group, with its own set of tracks.
+                let is_new = making.as_ref().is_none_or(|making| making.epoch != frame.epoch);
+                match (&group, is_new || fell_behind) {
+                    (Some(init), true) => making = Some(self.begin(making, frame.epoch, init).await),
+                    (None, _) if is_new => continue,
+                    _ => {}
                 }
-                is_start = false;
-                self.take(&mut making, &item.frame).await;
+                fell_behind = false;
+                if let Some(making) = &mut making {
+                    self.take(making, &frame).await;
+                }
             }
             if status == Status::Ended {
                 return self.finish(making).await;
@@ -127,26 +128,51 @@ impl Follower {
         }
     }
 
+    /// Starts on frames that do not continue those before them; `init` is what comes before the first.
+    async fn begin(&mut self, before: Option<Making>, epoch: u32, init: &Init) -> Making {
+        let is_first = before.is_none();
+        if let Some(making) = before {
+            self.complete(making).await;
+        }
+        let mut making = Making { epoch, segmenter: Some(Segmenter::new(&self.config)), interrupted: !is_first };
+        for known in init.frames() {
+            self.take(&mut making, known).await;
+        }
+        making
+    }
+
     /// Takes one frame in, and writes the segment that it finishes.
     async fn take(&mut self, making: &mut Making, frame: &Frame) {
-        if let Making::Nothing { epoch } = *making
-            && epoch != frame.epoch
-        {
-            *making = Making::Segments(Box::new(Segmenter::new(&self.config)));
-        }
-        let Making::Segments(segmenter) = making else { return };
+        let Some(segmenter) = &mut making.segmenter else { return };
         match segmenter.push(frame, since_unix_epoch()) {
             Ok(None) => {}
             Ok(Some(cut)) => {
-                if !self.write(&cut).await {
+                let written = self.write_next(&mut making.interrupted, cut).await;
+                if !written {
                     segmenter.skipped();
                 }
             }
             Err(reason) => {
+                making.segmenter = None;
                 self.give_up(&reason).await;
-                *making = Making::Nothing { epoch: frame.epoch };
             }
         }
+    }
+
+    /// Writes what the segmenter still holds.
+    async fn complete(&mut self, making: Making) {
+        let Making { segmenter: Some(mut segmenter), mut interrupted, .. } = making else { return };
+        if let Some(dropped) = segmenter.dropped() {
+            info!(stream = %self.key, frames = dropped.frames, last = %dropped.last, "HLS left damaged frames out");
+        }
+        if let Some(cut) = segmenter.finish() {
+            self.write_next(&mut interrupted, cut).await;
+        }
+    }
+
+    async fn write_next(&mut self, interrupted: &mut bool, mut cut: Cut) -> bool {
+        cut.discontinuity |= std::mem::take(interrupted);
+        self.write(&cut).await
     }
 
     /// Writes a segment, then the playlist that names it. False if that failed.
@@ -215,14 +241,9 @@ impl Follower {
         self.tell(State::Unsupported(reason.to_string()));
     }
 
-    async fn finish(&mut self, making: Making) {
-        if let Making::Segments(mut segmenter) = making {
-            if let Some(dropped) = segmenter.dropped() {
-                info!(stream = %self.key, frames = dropped.frames, last = %dropped.last, "HLS left damaged frames out");
-            }
-            if let Some(cut) = segmenter.finish() {
-                self.write(&cut).await;
-            }
+    async fn finish(&mut self, making: Option<Making>) {
+        if let Some(making) = making {
+            self.complete(making).await;
         }
         let Some(playlist) = &mut self.playlist else { return };
         playlist.end();

@@ -30,9 +30,9 @@ pub fn assert_continuation(source: &Media, played: &Media) {
     }
 }
 
-/// Whether `played` is a contiguous run of `source`: the same streams with the same configuration records, and in each the
-/// packets of the source one after the other, with the same bytes and at the same distances in time, the distances between
-/// the streams included; the pictures begin with a key frame.
+/// Whether `played` is a contiguous run of `source`: the same streams with the same configuration records, and in each
+/// the packets of the source one after the other, with the same bytes and at the same distances in time, the distances
+/// between the streams included; the pictures begin with a key frame.
 ///
 /// `tolerance` is how much a time may differ, because a container has coarser times than another.
 ///
@@ -57,7 +57,7 @@ pub fn continuation(
         let first_shift = *shift.get_or_insert(stream_shift);
         if !comparison.near(first_shift, stream_shift) {
             return Err(format!(
-                "sound and pictures moved apart: the pictures are shifted by {first_shift} us, the sound by {stream_shift} us"
+                "sound and pictures moved apart: the pictures by {first_shift} us, the sound by {stream_shift} us"
             ));
         }
     }
@@ -254,7 +254,7 @@ mod tests {
                 packet.pts_us += 40;
             }
         });
-        assert!(message.contains("by 0 us, the sound by 40 us"), "{message}");
+        assert!(message.contains("the pictures by 0 us, the sound by 40 us"), "{message}");
     }
 
     #[test]

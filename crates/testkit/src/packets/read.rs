@@ -19,8 +19,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub enum Form {
     /// As they are carried: right between containers of one family, such as FLV and RTMP.
     Carried,
-    /// What is the same of this fixture in FLV and in MPEG-TS: H.264 and HEVC as a byte stream without parameter sets and
-    /// access unit delimiters, AAC without ADTS headers, and no configuration records.
+    /// What is the same of this fixture in FLV and in MPEG-TS: H.264 and HEVC as a byte stream without parameter sets
+    /// and access unit delimiters, AAC without ADTS headers, and no configuration records.
     Elementary(Fixture),
 }
 

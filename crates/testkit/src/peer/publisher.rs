@@ -5,8 +5,8 @@ use weir_rtmp::client::{Event, Session};
 
 use super::{Numbered, Refused, connection::Connection};
 
-/// Publishes a [`Numbered`] stream over RTMP, as fast as the test asks for it. Dropping it closes the connection without a
-/// word, as an encoder does that crashes.
+/// Publishes a [`Numbered`] stream over RTMP, as fast as the test asks for it. Dropping it closes the connection
+/// without a word, as an encoder does that crashes.
 #[derive(Debug)]
 pub struct Publisher {
     connection: Connection,

@@ -21,7 +21,7 @@ pub struct Viewer {
 
 #[derive(Debug)]
 enum Input {
-    Rtmp(Connection),
+    Rtmp(Box<Connection>),
     Flv(Flv),
 }
 
@@ -49,7 +49,8 @@ impl Viewer {
     /// # Errors
     /// The server's no.
     pub async fn try_rtmp(url: &str) -> Result<Self, Refused> {
-        Ok(Self::new(Input::Rtmp(Connection::open(url, Session::new_play).await?)))
+        let connection = Connection::open(url, Session::new_play).await?;
+        Ok(Self::new(Input::Rtmp(Box::new(connection))))
     }
 
     /// Plays `path`, such as `live/a.flv`, over HTTP.

@@ -21,7 +21,8 @@ fn tags() -> Vec<Tag> {
     init.into_iter().chain((0..12).flat_map(|_| source.next_pair())).collect()
 }
 
-/// Serves one RTMP connection: streams called `no` are refused; players get `tags` and then the end. What was published.
+/// Serves one RTMP connection: streams called `no` are refused; players get `tags` and then the end. What was
+/// published.
 async fn serve(tags: Vec<Tag>) -> (String, JoinHandle<Vec<Tag>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("rtmp://{}/live", listener.local_addr().unwrap());

@@ -32,7 +32,9 @@ pub struct Demuxer {
     /// Stream types and PIDs, and the PCR's PID, of the newest PMT.
     pub streams: Vec<(u8, u16)>,
     pub pcr_pid: u16,
-    pub discontinuities: usize,
+    pub pmt_version: u8,
+    /// Packets that say the clock jumped.
+    pub jumps: usize,
 }
 
 impl Demuxer {
@@ -59,7 +61,7 @@ impl Demuxer {
         if flags & 0x10 != 0 {
             self.clock(pid, &field[2..8]);
         }
-        self.discontinuities += usize::from(flags & 0x80 != 0);
+        self.jumps += usize::from(flags & 0x80 != 0);
         let payload = if has_payload { &packet[4 + field.len()..] } else { &[] };
         let starts = packet[1] & 0x40 != 0;
         match pid {
@@ -77,11 +79,8 @@ impl Demuxer {
     fn count(&mut self, pid: u16, counter: u8, has_payload: bool) {
         let last = self.counters.insert(pid, counter);
         let expected = last.map(|last| (last + u8::from(has_payload)) & 0x0F);
-        // A PCR before the first payload of its PID counts as one before it.
-        assert!(
-            expected.is_none_or(|expected| expected == counter),
-            "PID {pid:#x}: {last:?} -> {counter}"
-        );
+        let good = expected.is_none_or(|expected| expected == counter);
+        assert!(good, "continuity counter on PID {pid:#x}: {last:?}, then {counter}");
     }
 
     fn clock(&mut self, pid: u16, field: &[u8]) {
@@ -97,6 +96,7 @@ impl Demuxer {
     fn pmt(&mut self, section: &[u8]) {
         let u13 = |at: usize| u16::from_be_bytes([section[at] & 0x1F, section[at + 1]]);
         self.pcr_pid = u13(8);
+        self.pmt_version = section[5] >> 1 & 0x1F;
         let end = usize::from(u16::from_be_bytes([section[1] & 0x0F, section[2]])) + 3 - 4;
         let mut at = 12 + usize::from(u13(10) & 0xFFF);
         self.streams.clear();
@@ -106,11 +106,13 @@ impl Demuxer {
         }
     }
 
-    /// The longest distance between two PCRs, in milliseconds; they must grow.
+    /// The longest distance between two PCRs, in milliseconds; they must grow, except where they wrap.
     pub fn longest_clock_gap(&self) -> u64 {
+        const WRAP: u64 = (1 << 33) * 300;
         let gap = |pair: &[u64]| {
-            assert!(pair[1] > pair[0], "PCR {} after {}", pair[1], pair[0]);
-            (pair[1] - pair[0]) / 27_000
+            let gap = (pair[1] + WRAP - pair[0]) % WRAP;
+            assert!((1..WRAP / 2).contains(&gap), "PCR {} after {}", pair[1], pair[0]);
+            gap / 27_000
         };
         self.clocks.windows(2).map(gap).max().unwrap_or(0)
     }

@@ -3,11 +3,9 @@
 //! The files in `testdata` are 4 to 6 s of ffmpeg's test picture and a sine: `h264_bframes_aac` (25 fps, GOP 1 s, two
 //! B-frames), `h264_mp3` (GOP 2 s), `h264_5fps_only` (GOP 2 s, no audio), `hevc_aac` (enhanced FLV, GOP 1 s) and `aac_only`.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Demuxer, ORIGIN, Pes, length_prefixed, nal_units, read_flv};
+use crate::reader::{Demuxer, ORIGIN, Pes, length_prefixed, nal_units, read_flv};
 use weir_hls::{Config, Cut, Segmenter};
 use weir_media::{Content, Frame};
 
@@ -29,7 +27,7 @@ fn run(file: &[u8]) -> Run {
     let mut segmenter = Segmenter::new(&Config::new("test"));
     let mut cuts = Vec::new();
     for frame in &frames {
-        cuts.extend(segmenter.push(frame, Duration::ZERO).unwrap());
+        cuts.extend(segmenter.push(frame, Duration::ZERO).expect("codecs that TS carries"));
     }
     cuts.extend(segmenter.finish());
     assert_eq!(segmenter.dropped(), None);
@@ -101,7 +99,7 @@ impl Run {
 
 #[test]
 fn h264_with_b_frames_and_aac() {
-    let run = run(include_bytes!("../testdata/h264_bframes_aac.flv"));
+    let run = run(include_bytes!("../../testdata/h264_bframes_aac.flv"));
     run.check_segments(&[2000, 2000]);
     run.check_times();
     run.check_pictures(&[9, 0xF0], 2);
@@ -114,7 +112,7 @@ fn h264_with_b_frames_and_aac() {
 
 #[test]
 fn hevc_and_aac() {
-    let run = run(include_bytes!("../testdata/hevc_aac.flv"));
+    let run = run(include_bytes!("../../testdata/hevc_aac.flv"));
     run.check_segments(&[2000, 2000]);
     run.check_times();
     run.check_pictures(&[0x46, 1, 0x50], 3);
@@ -125,7 +123,7 @@ fn hevc_and_aac() {
 
 #[test]
 fn h264_and_mp3() {
-    let run = run(include_bytes!("../testdata/h264_mp3.flv"));
+    let run = run(include_bytes!("../../testdata/h264_mp3.flv"));
     run.check_segments(&[2000, 2000]);
     run.check_times();
     run.check_pictures(&[9, 0xF0], 2);
@@ -136,7 +134,7 @@ fn h264_and_mp3() {
 
 #[test]
 fn five_pictures_a_second_and_no_audio() {
-    let run = run(include_bytes!("../testdata/h264_5fps_only.flv"));
+    let run = run(include_bytes!("../../testdata/h264_5fps_only.flv"));
     run.check_segments(&[2000, 2000, 2000]);
     run.check_times();
     run.check_pictures(&[9, 0xF0], 2);
@@ -146,7 +144,7 @@ fn five_pictures_a_second_and_no_audio() {
 
 #[test]
 fn aac_alone() {
-    let run = run(include_bytes!("../testdata/aac_only.flv"));
+    let run = run(include_bytes!("../../testdata/aac_only.flv"));
     run.check_segments(&[2020, 2020]);
     run.check_times();
     run.check_sound(7);
@@ -156,7 +154,7 @@ fn aac_alone() {
 
 #[test]
 fn a_late_reader_gets_the_old_configuration_first_and_starts_at_a_key_frame() {
-    let frames = read_flv(include_bytes!("../testdata/h264_bframes_aac.flv"));
+    let frames = read_flv(include_bytes!("../../testdata/h264_bframes_aac.flv"));
     let (init, coded): (Vec<_>, Vec<_>) =
         frames.into_iter().partition(|frame| frame.init_slot().is_some());
     let mut segmenter = Segmenter::new(&Config::new("test"));
@@ -164,7 +162,7 @@ fn a_late_reader_gets_the_old_configuration_first_and_starts_at_a_key_frame() {
     let late = coded.into_iter().skip(30).map(|frame| Frame { dts: frame.dts + hour, ..frame });
     let mut cuts = Vec::new();
     for frame in init.into_iter().chain(late) {
-        cuts.extend(segmenter.push(&frame, Duration::ZERO).unwrap());
+        cuts.extend(segmenter.push(&frame, Duration::ZERO).expect("codecs that TS carries"));
     }
     cuts.extend(segmenter.finish());
     let first = &Demuxer::default().segment(&cuts[0].data)[0];

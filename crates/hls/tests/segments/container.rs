@@ -1,0 +1,195 @@
+//! What the standard asks of a transport stream, with frames that no file at hand has.
+
+use std::time::Duration;
+
+use crate::reader::{Demuxer, ORIGIN, Pes, nal_units};
+use bytes::Bytes;
+use proptest::prelude::*;
+use weir_hls::{Config, Cut, Damage, Segmenter};
+use weir_media::{AudioCodec, Content, Frame, Timestamp, Track, VideoCodec};
+
+const AVCC: &[u8] = &[1, 0x64, 0, 31, 0xFF, 0xE1, 0, 2, 0x67, 1, 1, 0, 2, 0x68, 1];
+const VIDEO: u16 = 0x100;
+const AUDIO: u16 = 0x101;
+
+fn frame(track: Track, millis: i64, content: Content, payload: &[u8]) -> Frame {
+    let payload = Bytes::copy_from_slice(payload);
+    let dts = Timestamp::from_millis(millis);
+    Frame { track, dts, epoch: 0, content, body: payload.clone(), payload }
+}
+
+fn avcc() -> Frame {
+    frame(Track::Video(0), 0, Content::VideoConfig(VideoCodec::Avc), AVCC)
+}
+
+fn key(millis: i64, composition: i32) -> Frame {
+    let content = Content::Video { codec: VideoCodec::Avc, key: true, composition };
+    frame(Track::Video(0), millis, content, &[0, 0, 0, 2, 0x65, 0x88])
+}
+
+fn sound(millis: i64, codec: AudioCodec, len: usize) -> Frame {
+    let mut packet = vec![0xFF; len];
+    packet[1] = 0xFB;
+    frame(Track::Audio(0), millis, Content::Audio(codec), &packet)
+}
+
+fn segment(frames: impl IntoIterator<Item = Frame>) -> Vec<Cut> {
+    let mut segmenter = Segmenter::new(&Config::new("test"));
+    let mut cuts = Vec::new();
+    for frame in frames {
+        cuts.extend(segmenter.push(&frame, Duration::ZERO).expect("codecs that TS carries"));
+    }
+    cuts.extend(segmenter.finish());
+    cuts
+}
+
+fn read(cuts: &[Cut]) -> (Demuxer, Vec<Pes>) {
+    let mut demuxer = Demuxer::default();
+    let pes = cuts.iter().flat_map(|cut| demuxer.segment(&cut.data)).collect();
+    (demuxer, pes)
+}
+
+#[test]
+fn times_wrap_at_33_bits() {
+    // 26.5 hours: the wrap comes in the middle.
+    let start = (1 << 33) / 90 - 1400 - 2000;
+    let frames = (0..40).map(|at| key(start + at * 100, 40));
+    let (demuxer, pes) = read(&segment([avcc()].into_iter().chain(frames)));
+    for (at, pes) in (0..).zip(&pes) {
+        let dts = (start + at * 100) * 90 + ORIGIN;
+        let wrapped = (dts % (1 << 33), (dts + 40 * 90) % (1 << 33));
+        assert_eq!((pes.dts, pes.pts), wrapped, "picture {at}");
+    }
+    assert!(pes.first().unwrap().dts > pes.last().unwrap().dts, "it did wrap");
+    assert!(demuxer.longest_clock_gap() <= 100);
+}
+
+#[test]
+fn the_clock_is_behind_decoding_and_never_rests() {
+    let slides = (0..4).map(|at| key(at * 1000, 0));
+    let (demuxer, pes) = read(&segment([avcc()].into_iter().chain(slides)));
+    assert_eq!(pes.len(), 4, "a picture a second, no sound");
+    assert_eq!(
+        demuxer.clocks[0] / 300,
+        700 * 90,
+        "0.7 s before the first picture, which is at 1.4 s"
+    );
+    assert!(demuxer.longest_clock_gap() <= 100);
+}
+
+#[test]
+fn sound_between_distant_pictures_does_not_hold_the_clock() {
+    let sounds = (0..50).map(|at| sound(at * 24 + 1, AudioCodec::Mp3, 300));
+    let frames = [avcc(), key(0, 0)].into_iter().chain(sounds).chain([key(1200, 0), key(2400, 0)]);
+    let (demuxer, _) = read(&segment(frames));
+    assert_eq!(demuxer.pcr_pid, VIDEO);
+    assert!(demuxer.longest_clock_gap() <= 100);
+}
+
+#[test]
+fn a_picture_due_before_its_decoding_is_decoded_earlier() {
+    let (_, pes) = read(&segment([avcc(), key(0, -30), key(100, -30)]));
+    let stamps: Vec<_> = pes.iter().map(|pes| (pes.pts - ORIGIN, pes.dts - ORIGIN)).collect();
+    assert_eq!(stamps, [(-2700, -2700), (6300, 6300)]);
+}
+
+#[test]
+fn counters_go_on_and_the_tables_tell_when_tracks_change() {
+    let alone = (0..25).map(|at| sound(at * 100, AudioCodec::Mp3, 300));
+    let both = (25..60).flat_map(|at| [key(at * 100, 0), sound(at * 100, AudioCodec::Mp3, 300)]);
+    let cuts = segment(alone.chain([avcc()]).chain(both));
+    let mut demuxer = Demuxer::default();
+    let mut seen = Vec::new();
+    for cut in &cuts {
+        demuxer.segment(&cut.data);
+        seen.push((cut.discontinuity, demuxer.pmt_version, demuxer.pcr_pid, demuxer.jumps));
+    }
+    let (alone, both) = ((false, 0, AUDIO, 0), (false, 1, VIDEO, 1));
+    assert_eq!(seen, [alone, alone, (true, 1, VIDEO, 1), both]);
+}
+
+#[test]
+fn dolby_is_named_as_atsc_and_apple_do() {
+    for (codec, stream_type) in [(AudioCodec::Ac3, 0x81), (AudioCodec::Eac3, 0x87)] {
+        let cuts = segment((0..10).map(|at| sound(at * 32, codec, 400)));
+        let (demuxer, pes) = read(&cuts);
+        assert_eq!(demuxer.streams, [(stream_type, AUDIO)]);
+        assert_eq!(pes.len(), 10);
+        let packet = &cuts[0].data[188..376];
+        let name: &[u8] = if codec == AudioCodec::Ac3 { b"AC-3" } else { b"EAC3" };
+        assert!(packet.windows(4).any(|window| window == name), "a registration descriptor");
+    }
+}
+
+#[test]
+fn low_sampling_frequencies_of_mp3_have_their_own_type() {
+    let mpeg2 = frame(Track::Audio(0), 0, Content::Audio(AudioCodec::Mp3), &[0xFF, 0xF3, 0x90, 0]);
+    let (demuxer, _) = read(&segment([mpeg2]));
+    assert_eq!(demuxer.streams, [(0x04, AUDIO)]);
+}
+
+#[test]
+fn packets_of_every_size_are_whole() {
+    // Around the ends of one and two TS packets, where stuffing is most easily wrong.
+    let cuts =
+        segment((1..400).map(|len| sound(i64::try_from(len).unwrap(), AudioCodec::Mp3, len + 1)));
+    let (_, pes) = read(&cuts);
+    let lengths: Vec<_> = pes.iter().map(|pes| pes.data.len()).collect();
+    assert_eq!(lengths, (2..401).collect::<Vec<_>>());
+}
+
+#[test]
+fn sound_longer_than_a_pes_packet_is_dropped() {
+    let mut segmenter = Segmenter::new(&Config::new("test"));
+    for len in [65_522, 65_523] {
+        segmenter.push(&sound(0, AudioCodec::Mp3, len), Duration::ZERO).unwrap();
+    }
+    let damage = Damage::AudioTooLong { len: 65_523, max: 65_522 };
+    assert_eq!(
+        segmenter.dropped().map(|dropped| (dropped.frames, dropped.last)),
+        Some((1, damage))
+    );
+    let (_, pes) = read(&[segmenter.finish().unwrap()]);
+    assert_eq!(pes[0].data.len(), 65_522);
+}
+
+proptest! {
+    #[test]
+    fn everything_after_the_first_key_frame_comes_out_in_order(
+        sizes in proptest::collection::vec((1_usize..2000, 1_i64..300, any::<bool>(), any::<bool>()), 1..120),
+    ) {
+        let mut now = 0;
+        let frames: Vec<_> = sizes
+            .iter()
+            .map(|&(len, step, is_picture, is_key)| {
+                now += step;
+                if !is_picture {
+                    return sound(now, AudioCodec::Mp3, len + 1);
+                }
+                let payload = [&u32::try_from(len).unwrap().to_be_bytes()[..], &vec![0x41; len]].concat();
+                let content = Content::Video { codec: VideoCodec::Avc, key: is_key, composition: 0 };
+                frame(Track::Video(0), now, content, &payload)
+            })
+            .collect();
+        // Two target lengths without a picture let the sound go first, which is another test's matter.
+        let first = frames.iter().position(Frame::is_key);
+        prop_assume!(first.is_some_and(|at| frames[at].dts.as_millis() < 4000));
+        let expected: Vec<_> = frames.iter().skip(first.unwrap()).map(|f| (f.is_picture(), data(f))).collect();
+        let (_, pes) = read(&segment([avcc()].into_iter().chain(frames)));
+        let out: Vec<_> = pes.iter().map(|pes| (pes.pid == VIDEO, units(pes))).collect();
+        prop_assert_eq!(out, expected);
+    }
+}
+
+/// A frame's bytes without the lengths in them.
+fn data(frame: &Frame) -> Vec<u8> {
+    if frame.is_picture() { frame.payload[4..].to_vec() } else { frame.payload.to_vec() }
+}
+
+/// The same of what came out: without start codes and what was put before the first NAL unit.
+fn units(pes: &Pes) -> Vec<u8> {
+    match nal_units(&pes.data).last() {
+        Some(unit) if pes.pid == VIDEO => unit.to_vec(),
+        _ => pes.data.clone(),
+    }
+}

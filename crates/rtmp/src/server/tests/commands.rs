@@ -1,0 +1,332 @@
+//! What is answered, in which order, and what is reported.
+
+use super::*;
+use crate::url::StreamUrl;
+
+fn url(app: &str, stream: &str, params: &str) -> StreamUrl {
+    StreamUrl {
+        vhost: "host".to_owned(),
+        app: app.to_owned(),
+        stream: stream.to_owned(),
+        params: params.to_owned(),
+    }
+}
+
+#[test]
+fn connect_is_answered_with_window_bandwidth_chunk_size_and_result() {
+    let mut harness = Harness::greeted();
+    let mut command = connect(&[
+        ("app", "live"),
+        ("tcUrl", "rtmp://host/live"),
+        ("pageUrl", "http://page"),
+        ("flashVer", "FMLE/3.0"),
+    ]);
+    if let Value::Object(object) = &mut command.object {
+        object.push("objectEncoding", 3.0);
+    }
+    harness.command(0, command).unwrap();
+    let messages = harness.messages();
+    let words: Vec<_> = messages.iter().map(describe).collect();
+    assert_eq!(
+        words,
+        [
+            "WindowAckSize(2500000)",
+            "SetPeerBandwidth { size: 2500000, limit: Dynamic }",
+            "_result#1 NetConnection.Connect.Success on 0"
+        ]
+    );
+    assert_eq!(harness.reader.chunk_size(), 60_000, "Set Chunk Size came before the result");
+
+    let result = Command::decode(&messages[2].payload).unwrap();
+    let properties = result.object.as_object().unwrap();
+    assert_eq!(properties.get("fmsVer").unwrap().as_str(), Some("FMS/3,5,3,888"));
+    let info = result.arguments[0].as_object().unwrap();
+    assert_eq!(info.get("objectEncoding").unwrap().as_number(), Some(3.0));
+    let data = info.get("data").unwrap().as_object().unwrap();
+    assert_eq!(data.get("srs_server").unwrap().as_str(), Some("weir"));
+    assert!(info.get("capsEx").is_none(), "the client announced nothing of Enhanced RTMP");
+
+    let Some(Event::Connected(info)) = harness.session.poll_event() else { panic!("no event") };
+    assert_eq!((info.app.as_str(), info.page_url.as_str()), ("live", "http://page"));
+    assert_eq!((info.flash_ver.as_str(), &info.enhanced), ("FMLE/3.0", &None));
+}
+
+#[test]
+fn enhanced_capabilities_are_answered_in_kind() {
+    let mut harness = Harness::greeted();
+    let mut map = Object::new();
+    map.push("hvc1", 7.0);
+    let mut command = connect(&[("tcUrl", "rtmp://host/live")]);
+    let Value::Object(object) = &mut command.object else { panic!("connect has an object") };
+    object.push("fourCcList", vec![Value::from("av01"), Value::from("hvc1")]);
+    object.push("videoFourCcInfoMap", map);
+    object.push("capsEx", 255.0);
+    harness.command(0, command).unwrap();
+
+    let Some(Event::Connected(info)) = harness.session.poll_event() else { panic!("no event") };
+    let enhanced = info.enhanced.unwrap();
+    assert_eq!(enhanced.four_cc_list, ["av01", "hvc1"]);
+    assert_eq!(enhanced.video_four_cc_info_map, [("hvc1".to_owned(), 7)]);
+    assert!(enhanced.reconnects());
+
+    let result = Command::decode(&harness.messages()[2].payload).unwrap();
+    for object in [&result.object, &result.arguments[0]] {
+        let object = object.as_object().unwrap();
+        assert_eq!(object.get("fourCcList"), Some(&vec![Value::from("*")].into()));
+        let map = object.get("videoFourCcInfoMap").unwrap().as_object().unwrap();
+        assert_eq!(map.get("*").unwrap().as_number(), Some(4.0));
+        assert_eq!(object.get("audioFourCcInfoMap"), None, "it announced none");
+        assert_eq!(object.get("capsEx").unwrap().as_number(), Some(15.0), "what we know of it");
+    }
+}
+
+#[test]
+fn an_encoder_publishes() {
+    let mut harness = Harness::connected();
+    for (name, transaction) in [("releaseStream", 2.0), ("FCPublish", 3.0), ("createStream", 4.0)] {
+        harness.command(0, Command::new(name, transaction, vec!["cam".into()])).unwrap();
+    }
+    assert_eq!(harness.answers(), ["_result#2  on 0", "_result#3  on 0", "_result#4 1 on 0"]);
+    harness.command(1, publish("cam?token=x")).unwrap();
+    let expected = Event::Publish {
+        stream_id: 1,
+        url: url("live", "cam", "?token=x"),
+        kind: "live".to_owned(),
+    };
+    assert_eq!(harness.events(), [expected]);
+    assert!(harness.answers().is_empty(), "the answer waits for the decision");
+    harness.session.accept_publish(1);
+    assert_eq!(
+        harness.answers(),
+        ["onFCPublish#0 NetStream.Publish.Start on 1", "onStatus#0 NetStream.Publish.Start on 1"]
+    );
+
+    harness.command(0, Command::new("FCUnpublish", 6.0, vec!["other".into()])).unwrap();
+    assert!(harness.events().is_empty(), "another name than that of the publish");
+    harness.answers();
+    harness.command(0, Command::new("FCUnpublish", 6.0, vec!["cam?token=x".into()])).unwrap();
+    assert_eq!(harness.events(), [Event::EndPublish { stream_id: 1 }]);
+    assert_eq!(
+        harness.answers(),
+        [
+            "onFCUnpublish#0 NetStream.Unpublish.Success on 1",
+            "onStatus#0 NetStream.Unpublish.Success on 1",
+            "_result#6  on 0"
+        ]
+    );
+    harness.command(0, Command::new("deleteStream", 7.0, vec![1.0.into()])).unwrap();
+    assert!(harness.events().is_empty(), "its end was reported already");
+}
+
+#[test]
+fn a_player_plays() {
+    let mut harness = Harness::with_stream();
+    harness.command(1, play("cam")).unwrap();
+    let expected = Event::Play {
+        stream_id: 1,
+        url: url("live", "cam", ""),
+        start: -2.0,
+        duration: -1.0,
+        reset: true,
+    };
+    assert_eq!(harness.events(), [expected]);
+    harness.session.accept_play(1);
+    assert_eq!(
+        harness.answers(),
+        [
+            "User(StreamBegin(1))",
+            "onStatus#0 NetStream.Play.Reset on 1",
+            "onStatus#0 NetStream.Play.Start on 1",
+            "data |RtmpSampleAccess on 1"
+        ]
+    );
+    harness.session.send_media(1, TagKind::Video, 40, b"picture");
+    assert_eq!(harness.answers(), ["type 9 at 40 on 1"]);
+    harness.session.end_play(1);
+    assert_eq!(
+        harness.answers(),
+        [
+            "onStatus#0 NetStream.Play.UnpublishNotify on 1",
+            "User(StreamEof(1))",
+            "onStatus#0 NetStream.Play.Stop on 1"
+        ]
+    );
+    harness.session.send_media(1, TagKind::Video, 80, b"late");
+    harness.session.end_play(1);
+    assert!(harness.answers().is_empty());
+}
+
+#[test]
+fn refusals_name_their_reason_and_leave_the_connection() {
+    let mut harness = Harness::with_stream();
+    for (refusal, code) in [
+        (PublishRefusal::BadName, "BadName"),
+        (PublishRefusal::Denied, "Denied"),
+        (PublishRefusal::Failed, "Failed"),
+    ] {
+        harness.command(1, publish("cam")).unwrap();
+        harness.session.reject_publish(1, refusal, "because");
+        assert_eq!(harness.answers(), [format!("onStatus#0 NetStream.Publish.{code} on 1")]);
+    }
+    for (refusal, code) in
+        [(PlayRefusal::StreamNotFound, "StreamNotFound"), (PlayRefusal::Failed, "Failed")]
+    {
+        harness.command(1, play("cam")).unwrap();
+        harness.session.reject_play(1, refusal, "because");
+        assert_eq!(harness.answers(), [format!("onStatus#0 NetStream.Play.{code} on 1")]);
+    }
+    assert!(harness.session.poll_timeout().is_some(), "the idle time runs again");
+}
+
+#[test]
+fn an_answer_after_the_client_gave_up_is_ignored() {
+    let mut harness = Harness::with_stream();
+    harness.command(1, publish("cam")).unwrap();
+    harness.command(1, Command::new("closeStream", 0.0, vec![])).unwrap();
+    assert_eq!(harness.events()[1..], [Event::EndPublish { stream_id: 1 }]);
+    harness.session.accept_publish(1);
+    harness.session.reject_publish(1, PublishRefusal::Failed, "late");
+    harness.command(1, play("cam")).unwrap();
+    harness.command(0, Command::new("deleteStream", 0.0, vec![1.0.into()])).unwrap();
+    assert_eq!(harness.events()[1..], [Event::EndPlay { stream_id: 1 }]);
+    harness.session.accept_play(1);
+    harness.session.reject_play(1, PlayRefusal::Failed, "late");
+    assert!(harness.answers().is_empty());
+}
+
+#[test]
+fn play_on_a_playing_stream_switches() {
+    let mut harness = Harness::playing();
+    let mut options = Object::new();
+    options.push("streamName", "other");
+    harness.command(1, Command::new("play2", 0.0, vec![options.into()])).unwrap();
+    let events = harness.events();
+    assert_eq!(events[0], Event::EndPlay { stream_id: 1 });
+    assert!(matches!(&events[1], Event::Play { url, .. } if url.stream == "other"), "{events:?}");
+}
+
+#[test]
+fn the_controls_of_a_player() {
+    let mut harness = Harness::playing();
+    harness.command(1, Command::new("pause", 0.0, vec![true.into(), 1500.0.into()])).unwrap();
+    assert_eq!(harness.answers(), ["User(StreamEof(1))", "onStatus#0 NetStream.Pause.Notify on 1"]);
+    harness.command(1, Command::new("pauseRaw", 0.0, vec![false.into(), 1500.0.into()])).unwrap();
+    assert_eq!(
+        harness.answers(),
+        ["User(StreamBegin(1))", "onStatus#0 NetStream.Unpause.Notify on 1"]
+    );
+    harness.command(1, Command::new("receiveAudio", 0.0, vec![false.into()])).unwrap();
+    harness.command(1, Command::new("receiveVideo", 0.0, vec![true.into()])).unwrap();
+    harness
+        .control(Control::User(UserControl::SetBufferLength { stream_id: 1, millis: 3000 }))
+        .unwrap();
+    assert!(harness.answers().is_empty());
+    harness.command(1, Command::new("seek", 0.0, vec![5000.0.into()])).unwrap();
+    assert_eq!(harness.answers(), ["onStatus#0 NetStream.Seek.Notify on 1"]);
+    assert_eq!(
+        harness.events(),
+        [
+            Event::Pause { stream_id: 1, paused: true, at_millis: 1500.0 },
+            Event::Pause { stream_id: 1, paused: false, at_millis: 1500.0 },
+            Event::ReceiveAudio { stream_id: 1, enabled: false },
+            Event::ReceiveVideo { stream_id: 1, enabled: true },
+            Event::BufferLength { stream_id: 1, millis: 3000 },
+        ]
+    );
+}
+
+#[test]
+fn controls_without_a_play_do_nothing() {
+    let mut harness = Harness::with_stream();
+    for name in ["pause", "seek", "receiveAudio", "receiveVideo", "closeStream"] {
+        harness.command(1, Command::new(name, 0.0, vec![true.into()])).unwrap();
+        harness.command(7, Command::new(name, 0.0, vec![true.into()])).unwrap();
+    }
+    harness
+        .control(Control::User(UserControl::SetBufferLength { stream_id: 9, millis: 1 }))
+        .unwrap();
+    assert!(harness.events().is_empty() && harness.answers().is_empty());
+}
+
+#[test]
+fn calls_that_only_want_an_answer() {
+    let mut harness = Harness::connected();
+    for (name, expected) in [
+        ("_checkbw", vec!["_result#9  on 0"]),
+        ("getStreamLength", vec!["_result#9 0 on 0"]),
+        ("whatEncodersMakeUp", vec!["_result#9  on 0"]),
+        ("_result", vec![]),
+        ("_error", vec![]),
+        ("onStatus", vec![]),
+    ] {
+        harness.command(0, Command::new(name, 9.0, vec!["cam".into()])).unwrap();
+        assert_eq!(harness.answers(), expected, "{name}");
+    }
+    harness.command(0, Command::new("noAnswerWanted", 0.0, vec![])).unwrap();
+    assert!(harness.answers().is_empty());
+}
+
+#[test]
+fn commands_in_the_amf3_wrapping() {
+    let mut harness = Harness::connected();
+    let body = [&[0][..], &Command::new("createStream", 4.0, vec![]).encode()].concat();
+    harness.message(type_id::COMMAND_AMF3, 0, 0, &body).unwrap();
+    assert_eq!(harness.answers(), ["_result#4 1 on 0"]);
+}
+
+#[test]
+fn pings_are_answered() {
+    let mut harness = Harness::connected();
+    harness.control(Control::User(UserControl::PingRequest(77))).unwrap();
+    assert_eq!(harness.answers(), ["User(PingResponse(77))"]);
+}
+
+#[test]
+fn bytes_are_acknowledged_at_half_the_window() {
+    let mut harness = Harness::publishing();
+    harness.control(Control::WindowAckSize(2000)).unwrap();
+    harness.answers();
+    harness.message(type_id::VIDEO, 1, 0, &[0; 500]).unwrap();
+    assert!(harness.answers().is_empty());
+    harness.message(type_id::VIDEO, 1, 0, &[0; 500]).unwrap();
+    let answers = harness.answers();
+    assert!(answers.len() == 1 && answers[0].starts_with("Acknowledgement("), "{answers:?}");
+}
+
+#[test]
+fn no_tc_url_means_the_default_vhost() {
+    let mut harness = Harness::greeted();
+    harness.command(0, connect(&[("app", "live")])).unwrap();
+    harness.command(0, Command::new("createStream", 2.0, vec![])).unwrap();
+    harness.command(1, play("cam")).unwrap();
+    let events = harness.events();
+    assert!(
+        matches!(&events[1], Event::Play { url, .. } if url.vhost == "__defaultVhost__" && url.app == "live"),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn message_streams_count_up_and_come_back() {
+    let mut harness = Harness::with_stream();
+    for id in 2..=20 {
+        harness.command(0, Command::new("createStream", 2.0, vec![])).unwrap();
+        assert_eq!(harness.answers(), [format!("_result#2 {id} on 0")]);
+        harness.command(0, Command::new("deleteStream", 0.0, vec![id.into()])).unwrap();
+    }
+}
+
+#[test]
+fn two_streams_on_one_connection() {
+    let mut harness = Harness::publishing();
+    harness.command(0, Command::new("createStream", 6.0, vec![])).unwrap();
+    harness.command(2, play("other")).unwrap();
+    harness.session.accept_play(2);
+    harness.message(type_id::AUDIO, 1, 0, b"a").unwrap();
+    harness.command(0, Command::new("deleteStream", 0.0, vec![1.0.into()])).unwrap();
+    let events = harness.events();
+    assert!(matches!(events[0], Event::Play { stream_id: 2, .. }), "{events:?}");
+    assert!(matches!(events[1], Event::Media { stream_id: 1, .. }), "{events:?}");
+    assert_eq!(events[2], Event::EndPublish { stream_id: 1 });
+    assert_eq!(harness.session.poll_timeout(), None, "it still plays");
+}
