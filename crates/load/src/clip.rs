@@ -72,7 +72,8 @@ impl Clip {
     pub fn configuration() -> [Frame; 2] {
         // A baseline-profile SPS of 320x240 and its PPS; AAC-LC, 44.1 kHz, stereo.
         const AVCC: &[u8] = b"\x17\0\0\0\0\x01\x42\xc0\x0d\xff\xe1\0\x0a\x67\x42\xc0\x0d\xda\x05\x07\xe8\x40\0\x01\0\x04\x68\xce\x3c\x80";
-        let frame = |kind, body| Frame { due: Duration::ZERO, kind, body: Bytes::from_static(body) };
+        let frame =
+            |kind, body| Frame { due: Duration::ZERO, kind, body: Bytes::from_static(body) };
         [frame(TagKind::Video, AVCC), frame(TagKind::Audio, b"\xaf\x00\x12\x10")]
     }
 
@@ -98,7 +99,8 @@ impl Clip {
         let due = self.picture_due();
         let is_key = self.picture.is_multiple_of(GOP);
         self.picture += 1;
-        let unit = self.picture_bytes * if is_key { usize::try_from(KEY_RATIO).unwrap_or(1) } else { 1 };
+        let unit =
+            self.picture_bytes * if is_key { usize::try_from(KEY_RATIO).unwrap_or(1) } else { 1 };
         let unit = unit.max(1 + MAGIC.len() + 8);
         let mut body = BytesMut::with_capacity(9 + unit);
         body.put_slice(&[if is_key { 0x17 } else { 0x27 }, 1, 0, 0, 0]);
@@ -149,7 +151,10 @@ mod tests {
                 bytes += clip.next_frame().body.len() as u64;
             }
             let actual = bytes * 8 / 20;
-            assert!(actual.abs_diff(bit_rate) < bit_rate / 20, "{actual} bits a second instead of {bit_rate}");
+            assert!(
+                actual.abs_diff(bit_rate) < bit_rate / 20,
+                "{actual} bits a second instead of {bit_rate}"
+            );
         }
     }
 
@@ -158,7 +163,8 @@ mod tests {
         let mut clip = Clip::new(1_000_000);
         let frames: Vec<_> = (0..400).map(|_| clip.next_frame()).collect();
         assert!(frames.is_sorted_by_key(|frame| frame.due));
-        let keys: Vec<_> = frames.iter().filter(|frame| is_key(&frame.body)).map(Frame::timestamp).collect();
+        let keys: Vec<_> =
+            frames.iter().filter(|frame| is_key(&frame.body)).map(Frame::timestamp).collect();
         assert_eq!(keys, [0, 2000, 4000]);
     }
 

@@ -68,7 +68,9 @@ fn accept(listener: &TcpListener, newcomers: &mut Vec<TcpStream>) -> io::Result<
 
 /// Answers the viewers that have asked.
 fn welcome(newcomers: &mut Vec<TcpStream>, viewers: &mut Vec<TcpStream>) {
-    let mut head = BytesMut::from(&b"HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nConnection: close\r\n\r\n"[..]);
+    let mut head = BytesMut::from(
+        &b"HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nConnection: close\r\n\r\n"[..],
+    );
     head.extend_from_slice(&file::Header { has_audio: true, has_video: true }.encode());
     for frame in Clip::configuration() {
         file::write_tag(&mut head, frame.kind, 0, &frame.body);
@@ -76,7 +78,9 @@ fn welcome(newcomers: &mut Vec<TcpStream>, viewers: &mut Vec<TcpStream>) {
     for mut socket in std::mem::take(newcomers) {
         let mut request = [0; 1024];
         match socket.read(&mut request) {
-            Ok(1..) if socket.write(&head).is_ok_and(|sent| sent == head.len()) => viewers.push(socket),
+            Ok(1..) if socket.write(&head).is_ok_and(|sent| sent == head.len()) => {
+                viewers.push(socket);
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => newcomers.push(socket),
             Ok(_) | Err(_) => {}
         }

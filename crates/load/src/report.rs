@@ -14,7 +14,10 @@ pub struct Times(Histogram<u32>);
 impl Default for Times {
     fn default() -> Self {
         // Auto-resizing with two significant figures: a few KB whatever is recorded.
-        Self(Histogram::new(2).unwrap_or_else(|_| unreachable!("2 is a valid number of significant figures")))
+        Self(
+            Histogram::new(2)
+                .unwrap_or_else(|_| unreachable!("2 is a valid number of significant figures")),
+        )
     }
 }
 
@@ -50,7 +53,11 @@ pub struct Spread {
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "p50 {:.1}  p99 {:.1}  max {:.1} ms  ({} values)", self.p50, self.p99, self.max, self.count)
+        write!(
+            f,
+            "p50 {:.1}  p99 {:.1}  max {:.1} ms  ({} values)",
+            self.p50, self.p99, self.max, self.count
+        )
     }
 }
 
@@ -96,7 +103,8 @@ pub struct Report {
 impl Report {
     /// Adds what the processes used between two readings.
     pub fn add_cpu(&mut self, before: Reading, after: Reading) {
-        let seconds = |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from)).as_secs_f64();
+        let seconds =
+            |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from)).as_secs_f64();
         self.cpu = seconds(before.process_nanos, after.process_nanos);
         self.softirq = seconds(before.softirq_nanos, after.softirq_nanos);
         if self.bytes > 0 {
@@ -111,16 +119,32 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         let megabits = self.bytes as f64 * 8e-6 / self.seconds.max(1e-9);
-        writeln!(f, "viewers       {} of {} ({} failed, {} cut)", self.playing, self.viewers, self.failed, self.cut)?;
-        writeln!(f, "received      {megabits:.1} Mb/s; least {:.0} % of the mean", self.least * 100.0)?;
+        writeln!(
+            f,
+            "viewers       {} of {} ({} failed, {} cut)",
+            self.playing, self.viewers, self.failed, self.cut
+        )?;
+        writeln!(
+            f,
+            "received      {megabits:.1} Mb/s; least {:.0} % of the mean",
+            self.least * 100.0
+        )?;
         writeln!(f, "latency       {}", self.latency)?;
         writeln!(f, "join          {}", self.join)?;
         if self.storm_join.count > 0 {
             writeln!(f, "storm join    {}", self.storm_join)?;
         }
-        writeln!(f, "stalled       {} viewers; longest gap {:.0} ms", self.stalled, self.longest_gap)?;
+        writeln!(
+            f,
+            "stalled       {} viewers; longest gap {:.0} ms",
+            self.stalled, self.longest_gap
+        )?;
         if let Some(cpu) = self.cpu_per_gb {
-            writeln!(f, "cpu           {cpu:.2} s/GB ({:.2} s, and {:.2} s softirq)", self.cpu, self.softirq)?;
+            writeln!(
+                f,
+                "cpu           {cpu:.2} s/GB ({:.2} s, and {:.2} s softirq)",
+                self.cpu, self.softirq
+            )?;
             writeln!(f, "memory        {} KiB, {} KiB before", self.rss, self.rss_before)?;
         }
         Ok(())

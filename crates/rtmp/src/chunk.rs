@@ -54,10 +54,12 @@ pub struct Message {
 /// Appends one message to `out`: a chunk of type 0, and chunks of type 3 with the rest. The extended timestamp is on each of
 /// them, as the specification asks and FFmpeg, librtmp and SRS expect.
 ///
-/// No field depends on an earlier message, so the bytes of one message may be sent to many viewers, whatever each of them was sent before.
+/// No field depends on an earlier message, so the bytes of one message may be sent to many viewers, whatever each of
+/// them was sent before.
 ///
 /// # Panics
-/// If `csid` is below 2 (those values mark longer headers), `chunk_size` is 0, or the payload is longer than [`MESSAGE_BYTES_MAX`].
+/// If `csid` is below 2 (those values mark longer headers), `chunk_size` is 0, or the payload is longer than
+/// [`MESSAGE_BYTES_MAX`].
 pub fn encode_message(
     out: &mut BytesMut,
     csid: u8,

@@ -1,8 +1,8 @@
 //! The handshake, simple (specification, section 5.2) and with digests.
 //!
-//! Flash Player 9 and later put an HMAC-SHA256 digest into C1 and expect one in S1 and S2; FFmpeg and FMLE do so too. The server
-//! recognises it and answers in kind, else it answers with the simple handshake. Adobe published the simple one only; the
-//! digests are as in SRS, nginx-rtmp and FFmpeg, which agree.
+//! Flash Player 9 and later put an HMAC-SHA256 digest into C1 and expect one in S1 and S2; FFmpeg and FMLE do so too.
+//! The server recognises it and answers in kind, else it answers with the simple handshake. Adobe published the
+//! simple one only; the digests are as in SRS, nginx-rtmp and FFmpeg, which agree.
 
 mod digest;
 
@@ -46,7 +46,8 @@ impl Server {
         Self { state: ServerState::Hello { random: Box::new(random), received: Vec::new() } }
     }
 
-    /// Takes the handshake's bytes off `input`, appends the answer to `out` when it is due, and returns whether the handshake is complete.
+    /// Takes the handshake's bytes off `input`, appends the answer to `out` when it is due, and returns whether the
+    /// handshake is complete.
     ///
     /// # Errors
     /// If the client speaks another version than 3.
@@ -99,7 +100,8 @@ impl Client {
         Self { state: ClientState::Hello { c1: Box::new(c1), received: Vec::new() } }
     }
 
-    /// Takes the handshake's bytes off `input`, appends C2 to `out` when it is due, and returns whether the handshake is complete.
+    /// Takes the handshake's bytes off `input`, appends C2 to `out` when it is due, and returns whether the handshake
+    /// is complete.
     ///
     /// # Errors
     /// If the server speaks another version than 3.

@@ -14,8 +14,8 @@ const TAG_HEADER_BYTES: usize = 11;
 /// The length field behind each tag.
 const BACK_POINTER_BYTES: usize = 4;
 
-/// Hands the tags of an audio, video, data or aggregate message to `take`. Empty ones are left out: encoders send them to keep a
-/// connection alive, and they say nothing.
+/// Hands the tags of an audio, video, data or aggregate message to `take`. Empty ones are left out: encoders send
+/// them to keep a connection alive, and they say nothing.
 ///
 /// # Errors
 /// If a tag of an aggregate is longer than the message.
@@ -35,7 +35,8 @@ pub(crate) fn tags(message: Message, mut take: impl FnMut(Tag)) -> Result<(), Er
     Ok(())
 }
 
-/// Splits an aggregate message (specification, section 7.1.6). Its own timestamp is that of its first tag on the stream's timeline.
+/// Splits an aggregate message (specification, section 7.1.6). Its own timestamp is that of its first tag on the
+/// stream's timeline.
 fn split_aggregate(message: &Message, mut take: impl FnMut(Tag)) -> Result<(), Error> {
     let mut rest = message.payload.clone();
     let mut offset = None;

@@ -38,11 +38,12 @@ pub mod type_id {
     pub const AGGREGATE: u8 = 22;
 }
 
-/// The longest command. A `connect` with long URLs and every Enhanced RTMP property has 2 KB; the URL of a signed stream has at most a few more.
+/// The longest command. A `connect` with long URLs and every Enhanced RTMP property has 2 KB; the URL of a signed
+/// stream has at most a few more.
 pub const COMMAND_BYTES_MAX: usize = 64 * 1024;
 
-/// Takes the byte off that precedes AMF0 in messages of the AMF3 types. FMLE and Flash Player send those once a connection uses
-/// object encoding 3, with AMF0 inside as long as nothing needs AMF3.
+/// Takes the byte off that precedes AMF0 in messages of the AMF3 types. FMLE and Flash Player send those once a
+/// connection uses object encoding 3, with AMF0 inside as long as nothing needs AMF3.
 pub(crate) fn amf0_body(type_id: u8, mut payload: Bytes) -> Bytes {
     let wrapped = matches!(type_id, type_id::DATA_AMF3 | type_id::COMMAND_AMF3);
     if wrapped && payload.first() == Some(&0) {

@@ -35,7 +35,8 @@ pub struct Config {
     pub chunk_size: u32,
     /// After how many bytes the client is to acknowledge.
     pub window_ack_size: u32,
-    /// More fields for the `data` object in the reply to `connect`: SRS has `srs_server`, `srs_version`, `srs_id`, ... there.
+    /// More fields for the `data` object in the reply to `connect`: SRS has `srs_server`, `srs_version`, `srs_id`,
+    /// ... there.
     pub connect_reply: amf0::Object,
     /// From the start of the session to the end of the handshake.
     pub handshake_timeout: Duration,
@@ -59,23 +60,25 @@ impl Default for Config {
 /// The server's end of one RTMP connection, without the socket.
 ///
 /// # Use
-/// - Call [`handle_input`](Self::handle_input) with what was read from the socket, and [`handle_timeout`](Self::handle_timeout)
-///   when the moment of [`poll_timeout`](Self::poll_timeout) has come.
+/// - Call [`handle_input`](Self::handle_input) with what was read from the socket, and
+///   [`handle_timeout`](Self::handle_timeout) when the moment of [`poll_timeout`](Self::poll_timeout) has come.
 /// - After either of them, and after every `accept_`, `reject_`, `send_` or `end_` call, take everything from
 ///   [`poll_event`](Self::poll_event) and [`poll_output`](Self::poll_output); then ask `poll_timeout` again.
 /// - Time never runs backwards; pass a `now` read after the bytes arrived.
-/// - After an `Err` the session is dead: every further input is [`Error::Ended`]. Output that was queued before may tell the client why, so
-///   write it, then close.
+/// - After an `Err` the session is dead: every further input is [`Error::Ended`]. Output that was queued before may
+///   tell the client why, so write it, then close.
 ///
 /// # Requests
-/// [`Event::Publish`] and [`Event::Play`] wait for an answer, which may take as long as it needs: no timeout runs meanwhile.
-/// A client that gives up before the answer causes [`Event::EndPublish`] or [`Event::EndPlay`]; an answer after that is
-/// ignored. After a refusal the connection stays usable (the idle timeout runs again); a server that does not want that closes it.
+/// [`Event::Publish`] and [`Event::Play`] wait for an answer, which may take as long as it needs: no timeout runs
+/// meanwhile. A client that gives up before the answer causes [`Event::EndPublish`] or [`Event::EndPlay`]; an answer
+/// after that is ignored. After a refusal the connection stays usable (the idle timeout runs again); a server that
+/// does not want that closes it.
 ///
 /// # Memory
-/// Unread events and output are bounded by the input that caused them: some 60 bytes of events for a byte of media in the worst case, and
-/// one reply for a command. There is no limit across calls, so a caller that does not get its output written must stop
-/// reading; else a client that only sends pings fills the caller's memory. A session that plays and has nothing to send keeps less than 1 KiB on the heap.
+/// Unread events and output are bounded by the input that caused them: some 100 bytes of events for a byte of media
+/// in the worst case, and one reply for a command. There is no limit across calls, so a caller that does not get its
+/// output written must stop reading; else a client that only sends pings fills the caller's memory. A session that
+/// plays and has nothing to send keeps less than 1 KiB on the heap.
 #[derive(Debug)]
 pub struct Session {
     phase: Phase,
@@ -196,8 +199,8 @@ impl Session {
     }
 
     /// Encodes one message for this viewer. Viewers on message stream 1 need not go through here: the bytes of
-    /// [`encode_message`](crate::chunk::encode_message) with [`out_chunk_size`](Self::out_chunk_size) are the same for all of
-    /// them. Does nothing unless the stream plays.
+    /// [`encode_message`](crate::chunk::encode_message) with [`out_chunk_size`](Self::out_chunk_size) are the same
+    /// for all of them. Does nothing unless the stream plays.
     ///
     /// # Panics
     /// If `body` is longer than [`MESSAGE_BYTES_MAX`](crate::chunk::MESSAGE_BYTES_MAX).
@@ -267,9 +270,10 @@ impl Session {
         }
     }
 
-    /// Reports what a publisher sends. What comes late, after the end of a publish or on a deleted stream, is dropped, and so
-    /// is script data of players. What comes early is an error: to drop a publisher's first messages, which hold the
-    /// configuration of its codecs, would leave a stream that nobody can decode. Encoders wait for the answer.
+    /// Reports what a publisher sends. What comes late, after the end of a publish or on a deleted stream, is
+    /// dropped, and so is script data of players. What comes early is an error: to drop a publisher's first messages,
+    /// which hold the configuration of its codecs, would leave a stream that nobody can decode. Encoders wait for the
+    /// answer.
     fn media(&mut self, message: Message) -> Result<(), Error> {
         let stream_id = message.stream_id;
         match self.streams.activity(stream_id) {

@@ -1,7 +1,8 @@
 //! Which stream a URL names.
 //!
-//! Encoders and players split one URL into `tcUrl` and stream name in many ways, and put the vhost into queries. [`discover`]
-//! follows the rules of SRS (`srs_net_url_parse_tcurl`), so that what worked with SRS names the same stream here.
+//! Encoders and players split one URL into `tcUrl` and stream name in many ways, and put the vhost into queries.
+//! [`discover`] follows the rules of SRS (`srs_net_url_parse_tcurl`), so that what worked with SRS names the same
+//! stream here.
 
 mod discover;
 

@@ -1,5 +1,7 @@
 //! What real clients sent, byte for byte; `testdata/README.md` says how the captures were made.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
+
 use std::time::Instant;
 
 use weir_flv::{Tag, TagKind};
@@ -26,11 +28,14 @@ fn replay(capture: &[u8], piece: usize) -> Vec<Event> {
 }
 
 fn tags(events: &[Event]) -> Vec<&Tag> {
-    let tag = |event| match event {
-        &Event::Media { ref tag, .. } => Some(tag),
+    events.iter().filter_map(media).collect()
+}
+
+fn media(event: &Event) -> Option<&Tag> {
+    match event {
+        Event::Media { tag, .. } => Some(tag),
         _ => None,
-    };
-    events.iter().filter_map(tag).collect()
+    }
 }
 
 fn count(tags: &[&Tag], kind: TagKind) -> usize {
@@ -52,7 +57,8 @@ fn ffmpeg_5_1_publishes() {
     let events = replay(capture, 50);
     assert_published(&events);
     let tags = tags(&events);
-    // FFmpeg printed 20 pictures and 88 packets of sound, and each has a configuration record; the last script tag is an end mark.
+    // FFmpeg printed 20 pictures and 88 packets of sound, and each has a configuration record; the last script tag is
+    // an end mark.
     assert_eq!(count(&tags, TagKind::Video), 20 + 2, "pictures, avcC, end of sequence");
     assert_eq!(count(&tags, TagKind::Audio), 88 + 1);
     assert_eq!(tags[0].kind, TagKind::Script);

@@ -1,4 +1,7 @@
-//! A client session against a server session, over a byte stream that splits, coalesces and stalls, on a clock that the test steps.
+//! A client session against a server session, over a byte stream that splits, coalesces and stalls, on a clock that
+//! the test steps.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests fail like tests")]
 
 use std::time::{Duration, Instant};
 

@@ -7,6 +7,7 @@
 //! | [`peer`] | scripted RTMP publishers and viewers, HTTP-FLV viewers, streams of numbered frames |
 //! | [`raw`] | connections that send whatever bytes a test likes |
 //! | [`http`] | HTTP requests as bytes, and their responses |
+//! | [`hls`] | playlists |
 //! | [`ffmpeg`], [`fixture`] | both FFmpegs, and the files that they publish |
 //! | [`packets`] | the packets of a file or stream, and whether they are the continuation of others |
 //! | [`browser`] | headless Chromium |
@@ -17,6 +18,7 @@
 pub mod browser;
 pub mod ffmpeg;
 pub mod fixture;
+pub mod hls;
 pub mod http;
 pub mod packets;
 pub mod peer;
@@ -26,7 +28,31 @@ pub mod server;
 
 pub use server::Weir;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+/// Between two looks at something that says nothing by itself.
+const POLL: Duration = Duration::from_millis(20);
+
+/// What `look` returns once it is not `None`: for what can only be asked again and again.
+///
+/// # Panics
+/// If that has not happened after `timeout`; `what` says what was waited for.
+pub async fn eventually<T>(
+    what: &str,
+    timeout: Duration,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + timeout;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {timeout:?}");
+        sleep(POLL).await;
+    }
+}
 
 /// Where tools and fixtures are kept between test runs: `target/` at the top of the repository, whichever build folder
 /// cargo uses.

@@ -1,13 +1,15 @@
-//! The packets of a file or of a stream, as FFmpeg reads them, and their comparison: what was published must come out
-//! once, in order, with the same bytes and at the same distances in time.
+//! The packets of a file or of a stream, as FFmpeg reads them or as tags carry them, and their comparison: what was
+//! published must come out once, in order, with the same bytes and at the same distances in time.
 
 mod compare;
 mod read;
+mod tags;
 
 use std::time::Duration;
 
 pub use compare::{Extent, assert_continuation, continuation};
 pub use read::{Form, Recording, read};
+pub use tags::{frame_of, tags_of};
 
 /// What a stream carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

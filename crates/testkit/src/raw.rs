@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, time::Duration};
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{Instant, MissedTickBehavior, interval, timeout, timeout_at},
 };
 
@@ -20,6 +20,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Raw {
     stream: TcpStream,
     address: SocketAddr,
+    local: SocketAddr,
 }
 
 impl Raw {
@@ -28,9 +29,31 @@ impl Raw {
     /// # Panics
     /// If nothing listens at `address`.
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream =
-            TcpStream::connect(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
-        Self { stream, address }
+        let socket = TcpSocket::new_v4();
+        Self::through(socket.unwrap_or_else(|error| panic!("no socket: {error}")), address).await
+    }
+
+    /// Connects with a receive buffer as small as the system allows, so that a peer that does not read is full soon.
+    ///
+    /// # Panics
+    /// If nothing listens at `address`.
+    pub async fn narrow(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4();
+        let socket = socket.and_then(|socket| socket.set_recv_buffer_size(1).map(|()| socket));
+        Self::through(socket.unwrap_or_else(|error| panic!("no socket: {error}")), address).await
+    }
+
+    async fn through(socket: TcpSocket, address: SocketAddr) -> Self {
+        let stream = socket.connect(address).await;
+        let stream = stream.unwrap_or_else(|error| panic!("{address}: {error}"));
+        let local = stream.local_addr();
+        let local = local.unwrap_or_else(|error| panic!("{address}: {error}"));
+        Self { stream, address, local }
+    }
+
+    /// Our end of the connection, by which the server's log calls it.
+    pub fn local(&self) -> SocketAddr {
+        self.local
     }
 
     /// Connects and does the simple RTMP handshake; what follows are chunks.
@@ -38,11 +61,19 @@ impl Raw {
     /// # Panics
     /// If the server does not answer with a handshake.
     pub async fn rtmp(address: SocketAddr) -> Self {
-        let mut raw = Self::connect(address).await;
-        let answer = timeout(HANDSHAKE_TIMEOUT, raw.shake_hands()).await;
+        Self::connect(address).await.greet().await
+    }
+
+    /// Does the simple RTMP handshake; what follows are chunks.
+    ///
+    /// # Panics
+    /// If the server does not answer with a handshake.
+    pub async fn greet(mut self) -> Self {
+        let address = self.address;
+        let answer = timeout(HANDSHAKE_TIMEOUT, self.shake_hands()).await;
         let answer = answer.unwrap_or_else(|_| panic!("{address} does not finish the handshake"));
         answer.unwrap_or_else(|error| panic!("{address} ends in the handshake: {error}"));
-        raw
+        self
     }
 
     async fn shake_hands(&mut self) -> io::Result<()> {

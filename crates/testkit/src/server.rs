@@ -31,6 +31,7 @@ pub struct Weir {
 #[derive(Debug)]
 pub struct Builder {
     binary: PathBuf,
+    command: &'static str,
     config: String,
     environment: Vec<(OsString, OsString)>,
 }
@@ -38,7 +39,12 @@ pub struct Builder {
 impl Weir {
     /// A server from `binary`, which a test knows as `env!("CARGO_BIN_EXE_weir")`.
     pub fn builder(binary: impl Into<PathBuf>) -> Builder {
-        Builder { binary: binary.into(), config: String::new(), environment: Vec::new() }
+        Builder {
+            binary: binary.into(),
+            command: "serve",
+            config: String::new(),
+            environment: Vec::new(),
+        }
     }
 
     /// Where it takes RTMP.
@@ -151,6 +157,13 @@ impl Weir {
 }
 
 impl Builder {
+    /// `weir demo`: the server with a stream of its own.
+    #[must_use]
+    pub fn demo(mut self) -> Self {
+        self.command = "demo";
+        self
+    }
+
     /// Its configuration file, YAML. Listeners that it does not mention get free ports on the loopback interface.
     #[must_use]
     pub fn config(mut self, yaml: &str) -> Self {
@@ -180,7 +193,7 @@ impl Builder {
             .expect("a temporary folder can be written to");
         let mut command = Command::new(&self.binary);
         command
-            .args(["serve", "--config", "weir.yaml"])
+            .args([self.command, "--config", "weir.yaml"])
             .current_dir(dir.path())
             .envs(self.environment);
         let process = Process::start("weir", &mut command);

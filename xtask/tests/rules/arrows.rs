@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hub", &["media"]),
     ("server", &["flv", "hls", "hub", "media", "rtmp"]),
     ("testkit", &["flv", "media", "rtmp"]),
+    ("load", &["flv", "media", "rtmp"]),
     ("xtask", &[]),
 ];
 

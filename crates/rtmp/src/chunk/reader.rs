@@ -16,11 +16,11 @@ const MESSAGE_HEADER_BYTES: [usize; 4] = [11, 7, 3, 0];
 
 /// Assembles messages from chunks.
 ///
-/// Feed it what arrives, in pieces of any size; it keeps at most a partial header and the partial messages. Set Chunk Size and
-/// Abort are the chunk layer's own messages: they are obeyed here and not returned.
+/// Feed it what arrives, in pieces of any size; it keeps at most a partial header and the partial messages. Set Chunk
+/// Size and Abort are the chunk layer's own messages: they are obeyed here and not returned.
 ///
-/// A message's buffer grows with the bytes that have arrived, not with the length that was announced, and is exactly as large
-/// as the message when it is complete.
+/// A message's buffer grows with the bytes that have arrived, not with the length that was announced, and is exactly
+/// as large as the message when it is complete.
 #[derive(Debug)]
 pub struct Reader {
     state: State,
@@ -139,21 +139,10 @@ impl Reader {
             return Ok(None);
         }
         let mut header = message_header(fmt, &self.carry[basic..end], last);
-        let mut consumed = end;
-        if header.extended {
-            if !self.carry_up_to(end + 4, input) {
-                return Ok(None);
-            }
-            let [.., a, b, c, d] = self.carry[..end + 4] else { return Ok(None) };
-            let value = u32::from_be_bytes([a, b, c, d]);
-            if fmt < 3 {
-                header.field = value;
-            }
-            if fmt < 3 || value == header.field || value == header.timestamp {
-                consumed += 4;
-            }
-        }
-        self.uncarry(consumed);
+        let Some(extended) = self.extended_timestamp(fmt, end, &mut header, input) else {
+            return Ok(None);
+        };
+        self.uncarry(end + extended);
         let begins = found.is_none_or(|slot| self.streams[slot].partial.is_none());
         if begins {
             header.advance(fmt);
@@ -164,6 +153,31 @@ impl Reader {
         stream.last = header;
         let received = stream.partial.get_or_insert_default().len();
         Ok(Some((slot, (header.length as usize - received).min(self.chunk_size as usize))))
+    }
+
+    /// Reads the extended timestamp behind the message header, which ends at `end`; returns its length, 0 or 4.
+    ///
+    /// Some encoders leave it out of chunks of type 3. It is there if the bytes are the value it must have: that of the last
+    /// header, or the message's absolute time, which others repeat instead of a delta. SRS tells it the same way.
+    fn extended_timestamp(
+        &mut self,
+        fmt: u8,
+        end: usize,
+        header: &mut Header,
+        input: &mut &[u8],
+    ) -> Option<usize> {
+        if !header.extended {
+            return Some(0);
+        }
+        if !self.carry_up_to(end + 4, input) {
+            return None;
+        }
+        let value = u32::from_be_bytes(*self.carry[end..].first_chunk()?);
+        if fmt < 3 {
+            header.field = value;
+        }
+        let there = value == header.field || value == header.timestamp;
+        Some(if there { 4 } else { 0 })
     }
 
     /// The chunk type, the chunk stream id and the length of the basic header (section 5.3.1.1).
@@ -190,8 +204,9 @@ impl Reader {
 
     /// Whether a chunk of type `fmt` may come now, and the header it refers to.
     ///
-    /// Only type 3 may continue a message. A type 0, 1 or 2 inside one could mean that the peer gave the message up or that it
-    /// repeats the header; guessing wrong turns the rest of the stream into garbage, so it is an error, as it is for type 0 in SRS.
+    /// Only type 3 may continue a message. A type 0, 1 or 2 inside one could mean that the peer gave the message up
+    /// or that it repeats the header; guessing wrong turns the rest of the stream into garbage, so it is an error, as
+    /// it is for type 0 in SRS.
     fn check_order(&self, fmt: u8, csid: u32, found: Option<usize>) -> Result<Header, Error> {
         match found {
             Some(slot) if fmt < 3 && self.streams[slot].partial.is_some() => {
@@ -308,8 +323,9 @@ impl Header {
     fn advance(&mut self, fmt: u8) {
         match fmt {
             0 => self.timestamp = self.field,
-            // Section 5.3.1.2.4 repeats the field of a type 0 as a delta, and FFmpeg sends that for a second message at 2 x the
-            // first timestamp. Past 4.6 hours that cannot be meant; SRS takes an extended timestamp as absolute here.
+            // Section 5.3.1.2.4 repeats the field of a type 0 as a delta, and FFmpeg sends that for a second message
+            // at 2 x the first timestamp. Past 4.6 hours that cannot be meant; SRS takes an extended timestamp as
+            // absolute here.
             3 if self.extended && self.absolute => {}
             _ => self.timestamp = self.timestamp.wrapping_add(self.field),
         }
@@ -336,7 +352,8 @@ fn message_header(fmt: u8, bytes: &[u8], last: Header) -> Header {
     header
 }
 
-/// Makes room for `more` bytes of a message of `length` bytes: doubling, so that the copies stay linear, and never beyond `length`.
+/// Makes room for `more` bytes of a message of `length` bytes: doubling, so that the copies stay linear, and never
+/// beyond `length`.
 fn reserve(partial: &mut Vec<u8>, more: usize, length: usize) {
     if partial.capacity() - partial.len() < more {
         let room = more.max(partial.len()).min(length - partial.len());

@@ -21,8 +21,8 @@ const DIGEST_BYTES: usize = 32;
 /// A HMAC-SHA256 value.
 pub(super) type Digest = [u8; DIGEST_BYTES];
 
-/// Where the digest of C1 or S1 is. Behind time and version, the packet has two blocks of 764 bytes, one for a key (of an encrypted
-/// variant; here random) and one for the digest.
+/// Where the digest of C1 or S1 is. Behind time and version, the packet has two blocks of 764 bytes, one for a key
+/// (of an encrypted variant; here random) and one for the digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
     /// The digest's block is the second one ("schema 0" in SRS).

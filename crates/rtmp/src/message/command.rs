@@ -36,8 +36,8 @@ impl Command {
         Self::new("onStatus", 0.0, vec![info.into()])
     }
 
-    /// Parses the AMF0 body of a command message. A missing transaction id counts as 0, a missing command object as null: both
-    /// are left out by some clients in commands that need no answer.
+    /// Parses the AMF0 body of a command message. A missing transaction id counts as 0, a missing command object as
+    /// null: both are left out by some clients in commands that need no answer.
     ///
     /// # Errors
     /// If the body is longer than [`COMMAND_BYTES_MAX`], no AMF0, or has no name.

@@ -3,7 +3,8 @@
 use super::type_id;
 use crate::Error;
 
-/// A protocol control message (section 5.4). All are on message stream 0, and Set Chunk Size and Abort never leave the chunk reader.
+/// A protocol control message (section 5.4). All are on message stream 0, and Set Chunk Size and Abort never leave
+/// the chunk reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
     /// The sender's next chunks have up to this many bytes of data.

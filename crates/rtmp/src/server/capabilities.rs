@@ -2,8 +2,8 @@
 
 use weir_flv::amf0::{Object, Value};
 
-/// `capsEx` bits of what we support: reconnect requests (1), multitrack (2), ModEx (4), nanosecond timestamp offsets (8). All but
-/// the first are properties of messages that we pass on unread.
+/// `capsEx` bits of what we support: reconnect requests (1), multitrack (2), ModEx (4), nanosecond timestamp offsets
+/// (8). All but the first are properties of messages that we pass on unread.
 const CAPS_EX: u32 = 0x0f;
 
 /// `CanForward`: we pass every codec on and decode none.

@@ -34,7 +34,8 @@ impl Session {
             "getStreamLength" => self.answer(command, Value::Number(0.0)),
             // Answers, and notices that need none.
             "_result" | "_error" | "onStatus" => {}
-            // `releaseStream`, `FCPublish`, `_checkbw` and what encoders make up: nothing to do, but some wait for the result.
+            // `releaseStream`, `FCPublish`, `_checkbw` and what encoders make up: nothing to do, but some wait for
+            // the result.
             _ => self.answer(command, Value::Undefined),
         }
         Ok(())

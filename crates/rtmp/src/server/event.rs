@@ -26,16 +26,16 @@ pub enum Event {
         stream_id: u32,
         /// What it wants to play.
         url: StreamUrl,
-        /// Where to begin, in seconds; negative values ask for a live stream (-1), or for a live or else a recorded one (-2). FFmpeg
-        /// and librtmp send milliseconds: -1000, -2000.
+        /// Where to begin, in seconds; negative values ask for a live stream (-1), or for a live or else a recorded
+        /// one (-2). FFmpeg and librtmp send milliseconds: -1000, -2000.
         start: f64,
         /// How much to play, in the unit of `start`; negative for all.
         duration: f64,
         /// Whether to forget an earlier playlist.
         reset: bool,
     },
-    /// A message of the stream that is published on `stream_id`. Aggregate messages are split into their tags; script data is as it was
-    /// sent, with `@setDataFrame` in front if the client had it.
+    /// A message of the stream that is published on `stream_id`. Aggregate messages are split into their tags; script
+    /// data is as it was sent, with `@setDataFrame` in front if the client had it.
     Media {
         /// The message stream.
         stream_id: u32,

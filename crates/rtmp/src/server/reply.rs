@@ -13,7 +13,8 @@ use crate::{
     message::{BandwidthLimit, Command, Control, UserControl},
 };
 
-/// The server that clients believe to talk to; some refuse to play H.264 from older ones. The same as SRS's and nginx-rtmp's.
+/// The server that clients believe to talk to; some refuse to play H.264 from older ones. The same as SRS's and
+/// nginx-rtmp's.
 const FMS_VERSION: &str = "FMS/3,5,3,888";
 
 /// Answers `connect`: window, bandwidth, our chunk size, and the result.

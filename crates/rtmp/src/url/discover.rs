@@ -11,7 +11,8 @@ pub const DEFAULT_APP: &str = "__defaultApp__";
 /// What a client asks to publish or play.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamUrl {
-    /// The vhost that the query asks for, else the host of `tcUrl`, else [`DEFAULT_VHOST`]. Whether it is a configured one is the caller's to decide.
+    /// The vhost that the query asks for, else the host of `tcUrl`, else [`DEFAULT_VHOST`]. Whether it is a
+    /// configured one is the caller's to decide.
     pub vhost: String,
     /// The app, possibly of several levels.
     pub app: String,
@@ -23,11 +24,12 @@ pub struct StreamUrl {
 
 /// The stream that `tcUrl` and the name in `publish` or `play` mean together.
 ///
-/// - The last component of the path is the stream, the rest the app: `rtmp://h/live` + `eu/cam` is app `live/eu`, stream `cam`.
+/// - The last component of the path is the stream, the rest the app: `rtmp://h/live` + `eu/cam` is app `live/eu`,
+///   stream `cam`.
 /// - `?vhost=` or `?domain=`, in `tcUrl` or the name, asks for a vhost; `...vhost...` means `?vhost=`.
 /// - A query in `tcUrl`, as FMLE has it (`rtmp://h/app?k=v` or `#k=v`), belongs behind the stream.
 /// - `/_definst_`, FMS's default instance, is taken out.
-/// - With an empty name the stream is the last component of the app, or what follows a slash in `tcUrl`'s query.
+/// - With an empty name the stream is the last component of the app, or what follows the last slash in `tcUrl`'s query.
 ///
 /// Unlike in SRS a slash in the name's own query (a signature in base64) does not begin another path component, and with two
 /// or more components in front of an empty name only the last one is the stream.
@@ -39,24 +41,11 @@ pub fn discover(tc_url: &str, stream: &str) -> Result<StreamUrl, Error> {
         return Err(Error::url(&format!("{tc_url}/{stream}"), "it is too long"));
     }
     let (tc_url, stream) = (normalize(tc_url), normalize(stream));
-    let (base, mut tc_query) = split_query(&tc_url);
+    let (base, tc_query) = split_query(&tc_url);
     let (name, name_query) = split_query(&stream);
     let (authority, app) = split_base(base);
-
     let path = format!("/{app}/{name}").replace("/_definst_", "");
-    let path = path.trim_matches('/');
-    let (app, name) = match path.rsplit_once('/') {
-        Some((app, name)) => (app.trim_end_matches('/'), name),
-        None if !name.trim_matches('/').is_empty() => ("", path),
-        // The only component is the app; the stream may hide in the query.
-        None => match tc_query.split_once('/') {
-            Some((query, hidden)) => {
-                tc_query = query;
-                (path, hidden.trim_matches('/'))
-            }
-            None => (path, ""),
-        },
-    };
+    let (app, name, tc_query) = split_path(&path, name, tc_query);
     if name.is_empty() {
         return Err(Error::url(&format!("{tc_url}/{stream}"), "it has no stream name"));
     }
@@ -69,6 +58,22 @@ pub fn discover(tc_url: &str, stream: &str) -> Result<StreamUrl, Error> {
         stream: name.to_owned(),
         params: if only_default_vhost { String::new() } else { params },
     })
+}
+
+/// App and stream of the whole path, and what is left of `tcUrl`'s query.
+fn split_path<'a>(path: &'a str, name: &str, query: &'a str) -> (&'a str, &'a str, &'a str) {
+    let path = path.trim_matches('/');
+    if let Some((app, name)) = path.rsplit_once('/') {
+        return (app.trim_end_matches('/'), name, query);
+    }
+    if !name.trim_matches('/').is_empty() {
+        return ("", path, query);
+    }
+    // The only component is the app; the stream may hide in the query.
+    match query.trim_end_matches('/').rsplit_once('/') {
+        Some((query, hidden)) => (path, hidden, query),
+        None => (path, "", query),
+    }
 }
 
 /// Takes white space out, which people copy along with URLs, and writes `...vhost...` as a query.
@@ -103,14 +108,16 @@ fn asked_vhost(query: &str) -> Option<&str> {
 
 /// The value of a parameter that is not empty. As in SRS, `,` and `;` separate parameters like `&`.
 fn query_value<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    let mut pairs = query.split(['&', ',', ';', '#']).filter_map(|pair| pair.split_once('='));
-    pairs.find(|(key, value)| *key == name && !value.is_empty()).map(|(_, value)| value)
+    let pairs = query.split(['&', ',', ';', '#']).filter_map(|pair| pair.split_once('='));
+    let mut values =
+        pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('/'));
+    values.find(|value| !value.is_empty())
 }
 
 fn vhost<'a>(asked: Option<&'a str>, authority: &'a str) -> &'a str {
     let host = split_authority(authority).map_or(authority, |(host, _)| host);
     match asked {
-        Some(vhost) if vhost != DEFAULT_VHOST => vhost.trim_matches('/'),
+        Some(vhost) if vhost != DEFAULT_VHOST => vhost,
         _ if host.is_empty() => DEFAULT_VHOST,
         _ => host,
     }

@@ -44,6 +44,7 @@ const TABLE: &[Row] = &[
     ("rtmp://h/live/cam?k=v", "", ["h", "live", "cam", "?k=v"]),
     ("rtmp://h/live/eu/cam", "", ["h", "live/eu", "cam", ""]),
     ("rtmp://h/live?k=v/cam", "", ["h", "live", "cam", "?k=v"]),
+    ("rtmp://h/live?sign=a/b/cam/", "", ["h", "live", "cam", "?sign=a/b"]),
     ("rtmp://h/live/cam", "?k=v", ["h", "live", "cam", "?k=v"]),
     // No app.
     ("rtmp://h", "cam", ["h", "__defaultApp__", "cam", ""]),

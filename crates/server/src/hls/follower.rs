@@ -112,7 +112,9 @@ impl Follower {
                 // Another publish, or a repaired timeline, is taken up at its first group, with its own set of tracks.
                 let is_new = making.as_ref().is_none_or(|making| making.epoch != frame.epoch);
                 match (&group, is_new || fell_behind) {
-                    (Some(init), true) => making = Some(self.begin(making, frame.epoch, init).await),
+                    (Some(init), true) => {
+                        making = Some(self.begin(making, frame.epoch, init).await);
+                    }
                     (None, _) if is_new => continue,
                     _ => {}
                 }
@@ -134,7 +136,8 @@ impl Follower {
         if let Some(making) = before {
             self.complete(making).await;
         }
-        let mut making = Making { epoch, segmenter: Some(Segmenter::new(&self.config)), interrupted: !is_first };
+        let mut making =
+            Making { epoch, segmenter: Some(Segmenter::new(&self.config)), interrupted: !is_first };
         for known in init.frames() {
             self.take(&mut making, known).await;
         }

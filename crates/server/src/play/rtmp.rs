@@ -1,6 +1,6 @@
 //! RTMP viewers on the control side: from `play` to the shard, and what comes back from there.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use tracing::info;
@@ -55,11 +55,15 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
 /// Goes on with a viewer that has left its shard.
 pub async fn returned(mut connection: Box<Connection>, why: Why) -> Turn {
     match (why, connection.client.stream.clone()) {
-        (Why::Commands(events), Some(key)) => {
+        (Why::Command(event), Some(key)) => {
             let vhost = connection.node.config.vhost(key.vhost());
-            slow::play(connection, MESSAGE_STREAM_ID, vhost, events).await
+            slow::play(connection, MESSAGE_STREAM_ID, vhost, Some(event)).await
         }
-        (Why::StreamEnded | Why::Commands(_), _) => {
+        (Why::StreamEnded | Why::Command(_), _) => {
+            // The idle time begins now, not when the viewer last said something.
+            if let Err(error) = connection.session.handle_timeout(Instant::now()) {
+                return Turn::Over(connection, End::policy(error.to_string()));
+            }
             connection.session.end_play(MESSAGE_STREAM_ID);
             Turn::Stay(connection)
         }

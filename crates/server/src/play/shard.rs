@@ -29,7 +29,6 @@ use weir_rtmp::server;
 
 use super::{
     channel::{Channel, View},
-    package::Package,
     viewer::{Input, Progress, Protocol, Viewer},
 };
 use crate::{client::Client, config::Play, end::End};
@@ -82,8 +81,8 @@ pub struct Returned {
 pub enum Why {
     /// Its stream has ended.
     StreamEnded,
-    /// It sent commands.
-    Commands(Vec<server::Event>),
+    /// It sent a command; the session may hold more.
+    Command(server::Event),
 }
 
 /// All shards of the process.
@@ -433,7 +432,7 @@ impl Shard {
     fn receive(&mut self, key: usize, now: Instant) {
         let Some(viewer) = self.viewers.get_mut(key) else { return };
         match viewer.receive(&mut self.scratch, now) {
-            Ok(Input::Commands(events)) => return self.give_back(key, Why::Commands(events)),
+            Ok(Input::Command(event)) => return self.give_back(key, Why::Command(event)),
             Ok(Input::More) => self.unfinished.push(key),
             Ok(Input::Nothing) => {}
             Err(end) => return self.end(key, &end),
@@ -491,11 +490,11 @@ impl Shard {
     /// The stream is over: its viewers get what is left of it, and are told.
     fn close_station(&mut self, number: usize, now: Instant) {
         let Some(station) = self.stations.get(number) else { return };
-        let ending = Package::ending(station.channel.format());
+        let (format, tracks) = (station.channel.format(), station.tracks);
         let staying: Vec<usize> =
             station.seats.iter().copied().filter(|&key| !self.viewers[key].is_ending()).collect();
         for &key in &staying {
-            self.viewers[key].end(&station.view, ending.clone());
+            self.viewers[key].end(&station.view, format, tracks);
         }
         for key in staying {
             self.catch_up(key, now);

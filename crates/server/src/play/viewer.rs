@@ -23,9 +23,8 @@ const GATHER_MAX: usize = 32;
 /// Bytes offered to the kernel at a time while a viewer catches up, so that one large group does not hold the shard up.
 const QUANTUM: usize = 512 * 1024;
 
-/// Pieces that wait beside the log for one viewer: the rest of an entry, a start, some protocol answers. More come only from a
-/// peer that keeps asking and never reads.
-const REST_MAX: usize = 16;
+/// Protocol answers that wait for one viewer to read. More are asked for only by a peer that never reads.
+const ANSWERS_MAX: usize = 16;
 
 /// What a viewer of HTTP-FLV may send after its request. It has nothing to say; some clients send a stray line end.
 const HTTP_INPUT_MAX: usize = 1024;
@@ -60,6 +59,8 @@ pub struct Viewer {
     place: Place,
     /// Bytes to send before the entry at `place`: whole pieces, except that the first may be begun.
     rest: VecDeque<Bytes>,
+    /// Protocol answers that went into `rest` since it was last empty.
+    answers: usize,
     /// Last time the socket took bytes while the viewer was behind.
     progress: Instant,
 }
@@ -94,8 +95,8 @@ pub enum Input {
     Nothing,
     /// There may be more to read: its turn is over.
     More,
-    /// RTMP commands that the control side must answer.
-    Commands(Vec<server::Event>),
+    /// An RTMP command that the control side must answer. What follows it waits in the session.
+    Command(server::Event),
 }
 
 impl Viewer {
@@ -119,6 +120,7 @@ impl Viewer {
             armed: false,
             place: Place::Seeking { from, first: true },
             rest,
+            answers: 0,
             progress: now,
         }
     }
@@ -196,12 +198,13 @@ impl Viewer {
     }
 
     /// After everything written so far comes the ending, and no more.
-    pub(super) fn end(&mut self, view: &View, ending: Bytes) {
-        // What is still in the window is delivered first.
+    pub(super) fn end(&mut self, view: &View, format: Format, tracks: Tracks) {
+        // What is still in the window is delivered first, from a clean start for a viewer that fell out of it.
+        self.find_place(view, format, tracks);
         if let Place::At(seq) = self.place {
-            self.rest
-                .extend((seq.max(view.first)..view.end()).filter_map(|seq| view.get(seq).cloned()));
+            self.rest.extend((seq..view.end()).filter_map(|seq| view.get(seq).cloned()));
         }
+        let ending = Package::ending(format);
         if !ending.is_empty() {
             self.rest.push_back(ending);
         }
@@ -234,17 +237,17 @@ impl Viewer {
                     let handled = session.handle_input(bytes, now);
                     while let Some(answer) = session.poll_output() {
                         self.rest.push_back(answer);
+                        self.answers += 1;
                     }
                     handled.map_err(|error| End::peer(error.to_string()))?;
-                    let commands: Vec<_> = std::iter::from_fn(|| session.poll_event())
-                        .filter(|event| !matches!(event, server::Event::BufferLength { .. }))
-                        .collect();
-                    if !commands.is_empty() {
-                        return Ok(Input::Commands(commands));
+                    while let Some(event) = session.poll_event() {
+                        if !matches!(event, server::Event::BufferLength { .. }) {
+                            return Ok(Input::Command(event));
+                        }
                     }
                 }
             }
-            if self.rest.len() > REST_MAX {
+            if self.answers > ANSWERS_MAX {
                 return Err(End::peer("asks without reading the answers"));
             }
         }
@@ -334,6 +337,7 @@ impl Viewer {
             sent -= piece.len();
             self.rest.pop_front();
         }
+        self.answers = 0;
         while sent > 0
             && let Place::At(seq) = self.place
             && let Some(entry) = view.get(seq)

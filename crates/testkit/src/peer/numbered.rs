@@ -37,6 +37,8 @@ pub struct Numbered {
     start: u32,
     picture_bytes: usize,
     avcc: Bytes,
+    asc: Bytes,
+    sound: bool,
 }
 
 impl Default for Numbered {
@@ -49,8 +51,8 @@ impl Default for Numbered {
 impl Numbered {
     /// A stream with a key frame every so many pictures.
     pub fn new(key_every: u64) -> Self {
-        let avcc = Bytes::from_static(AVCC);
-        Self { next: 0, key_every, start: 0, picture_bytes: 0, avcc }
+        let (avcc, asc) = (Bytes::from_static(AVCC), Bytes::from_static(ASC));
+        Self { next: 0, key_every, start: 0, picture_bytes: 0, avcc, asc, sound: true }
     }
 
     /// Timestamps begin at `millis`.
@@ -74,18 +76,41 @@ impl Numbered {
         self
     }
 
+    /// Another decoder configuration record for the sound.
+    #[must_use]
+    pub fn with_asc(mut self, asc: impl Into<Bytes>) -> Self {
+        self.asc = asc.into();
+        self
+    }
+
+    /// Pictures alone.
+    #[must_use]
+    pub fn without_sound(mut self) -> Self {
+        self.sound = false;
+        self
+    }
+
     /// The number of the next picture, and of the next packet of sound.
     pub fn next_number(&self) -> u64 {
         self.next
     }
 
-    /// What is sent first: metadata and both configuration records.
-    pub fn init(&self) -> [Tag; 3] {
+    /// What is sent first: metadata and the configuration records.
+    pub fn init(&self) -> Vec<Tag> {
         let avcc =
             video::encode(FrameType::Key, video::Packet::Config(VideoCodec::Avc), &self.avcc);
-        let asc = audio::encode(audio::Packet::Config(AudioCodec::Aac), ASC);
-        [(TagKind::Script, metadata()), (TagKind::Video, avcc), (TagKind::Audio, asc)]
-            .map(|(kind, body)| Tag { kind, timestamp: self.timestamp(), body })
+        let asc = audio::encode(audio::Packet::Config(AudioCodec::Aac), &self.asc);
+        let metadata = metadata(self.sound);
+        let first = [(TagKind::Script, metadata), (TagKind::Video, avcc), (TagKind::Audio, asc)];
+        let count = if self.sound { 3 } else { 2 };
+        let tags = first.into_iter().take(count);
+        tags.map(|(kind, body)| Tag { kind, timestamp: self.timestamp(), body }).collect()
+    }
+
+    /// The next picture and, unless there is no sound, its packet of sound.
+    pub fn next_tags(&mut self) -> impl Iterator<Item = Tag> + use<> {
+        let count = if self.sound { 2 } else { 1 };
+        self.next_pair().into_iter().take(count)
     }
 
     /// The next picture and the next packet of sound.
@@ -120,17 +145,62 @@ impl Numbered {
     }
 }
 
-fn metadata() -> Bytes {
+fn metadata(sound: bool) -> Bytes {
     let mut properties = Object::new();
-    for (name, value) in
-        [("width", 320.0), ("height", 180.0), ("videocodecid", 7.0), ("audiocodecid", 10.0)]
-    {
+    for (name, value) in [("width", 320.0), ("height", 180.0), ("videocodecid", 7.0)] {
         properties.insert(name, Value::Number(value));
+    }
+    if sound {
+        properties.insert("audiocodecid", Value::Number(10.0));
     }
     let mut body = BytesMut::new();
     encode(&Value::from("onMetaData"), &mut body);
     encode(&Value::EcmaArray(properties), &mut body);
     body.freeze()
+}
+
+/// What a message of a numbered stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// A picture.
+    Picture {
+        /// Its number.
+        number: u64,
+        /// Whether decoding may start here.
+        key: bool,
+    },
+    /// A packet of sound.
+    Sound {
+        /// Its number.
+        number: u64,
+    },
+    /// The configuration record of the pictures.
+    VideoConfig,
+    /// Another configuration record, or metadata.
+    OtherInit,
+    /// Something else that needs no number.
+    Other,
+}
+
+impl Piece {
+    /// What `tag` is.
+    ///
+    /// # Errors
+    /// If it is damaged, or has no number where there must be one.
+    pub fn of(tag: &Tag) -> Result<Self, String> {
+        let frame = weir_flv::to_frame(tag, Timestamp::ZERO, 0);
+        let frame = frame.map_err(|error| format!("a damaged message, {error}: {:?}", tag.body))?;
+        Ok(match frame.content {
+            Content::Video { key, .. } => {
+                let digits = frame.payload.get(5..5 + DIGITS).unwrap_or_default();
+                Self::Picture { number: number(digits)?, key }
+            }
+            Content::Audio(_) => Self::Sound { number: number(&frame.payload)? },
+            Content::VideoConfig(_) => Self::VideoConfig,
+            _ if frame.init_slot().is_some() => Self::OtherInit,
+            _ => Self::Other,
+        })
+    }
 }
 
 /// What a viewer has seen of a numbered stream, and whether it was right.
@@ -142,6 +212,9 @@ pub struct Numbers {
     pub sounds: Option<(u64, u64)>,
     /// Configuration records and metadata seen.
     pub init: usize,
+    /// Gaps, where they are [allowed](Self::allowing_skips).
+    pub skips: u64,
+    may_skip: bool,
     configured: bool,
     timestamp: Option<u32>,
 }
@@ -151,30 +224,56 @@ impl Numbers {
     ///
     /// # Errors
     /// If a number is missing or comes twice, the first picture is no key frame or comes before its configuration
-    /// record, or time runs backwards.
+    /// record, or time runs backwards. Where [skips are allowed](Self::allowing_skips), a gap that ends with a key frame is
+    /// none of these.
     pub fn take(&mut self, tag: &Tag) -> Result<(), String> {
-        let frame = weir_flv::to_frame(tag, Timestamp::ZERO, 0);
-        let frame = frame.map_err(|error| format!("a damaged message, {error}: {:?}", tag.body))?;
+        let piece = Piece::of(tag)?;
         self.take_time(tag.timestamp)?;
-        match frame.content {
-            Content::Video { key, .. } => {
-                if self.pictures.is_none() && !(key && self.configured) {
-                    return Err(format!(
-                        "the first picture is key {key}, configured {}",
-                        self.configured
-                    ));
-                }
-                let digits = frame.payload.get(5..5 + DIGITS).unwrap_or_default();
-                follow("picture", &mut self.pictures, number(digits)?)
+        match piece {
+            Piece::Picture { number, key } => {
+                self.take_start(number, key)?;
+                follow("picture", &mut self.pictures, number)
             }
-            Content::Audio(_) => {
-                follow("packet of sound", &mut self.sounds, number(&frame.payload)?)
+            Piece::Sound { number } => {
+                self.take_late_sound(number);
+                follow("packet of sound", &mut self.sounds, number)
             }
-            content => {
-                self.init += usize::from(frame.init_slot().is_some());
-                self.configured |= matches!(content, Content::VideoConfig(_));
+            Piece::VideoConfig | Piece::OtherInit => {
+                self.init += 1;
+                self.configured |= piece == Piece::VideoConfig;
                 Ok(())
             }
+            Piece::Other => Ok(()),
+        }
+    }
+
+    /// From now on a viewer may miss pictures and their sound, up to a key frame.
+    #[must_use]
+    pub fn allowing_skips(mut self) -> Self {
+        self.may_skip = true;
+        self
+    }
+
+    /// Requires a key frame and its configuration at the start, and behind a gap if there may be one.
+    fn take_start(&mut self, number: u64, key: bool) -> Result<(), String> {
+        let newest = self.newest_picture();
+        let is_gap = self.may_skip && newest.is_some_and(|newest| number > newest + 1);
+        if (newest.is_none() || is_gap) && !(key && self.configured) {
+            let configured = self.configured;
+            return Err(format!("starts at picture {number}: key {key}, configured {configured}"));
+        }
+        if is_gap {
+            self.skips += 1;
+            // `follow` counts on from here.
+            self.pictures = self.pictures.map(|(first, _)| (first, number - 1));
+        }
+        Ok(())
+    }
+
+    /// Sound may be missing as far as pictures are.
+    fn take_late_sound(&mut self, number: u64) {
+        if self.may_skip && self.skips > 0 && self.newest_picture() == Some(number) {
+            self.sounds = self.sounds.map(|(first, newest)| (first, newest.max(number - 1)));
         }
     }
 

@@ -23,6 +23,17 @@ impl Publisher {
         publisher.unwrap_or_else(|refused| panic!("{url}: the publisher is refused: {refused:?}"))
     }
 
+    /// Publishes to `url` and sends nothing; the test has messages of its own.
+    ///
+    /// # Panics
+    /// If the server does not let it.
+    pub async fn silent(url: &str) -> Self {
+        let connection = Connection::open(url, Session::new_publish).await;
+        let connection = connection
+            .unwrap_or_else(|refused| panic!("{url}: the publisher is refused: {refused:?}"));
+        Self { connection, source: Numbered::default() }
+    }
+
     /// As [`start`](Self::start), for publishers that may be refused.
     ///
     /// # Errors
@@ -42,7 +53,7 @@ impl Publisher {
     /// If the server has closed the connection.
     pub async fn pictures(&mut self, count: u64) -> u64 {
         for _ in 0..count {
-            for tag in self.source.next_pair() {
+            for tag in self.source.next_tags() {
                 self.send(&tag).await;
             }
         }

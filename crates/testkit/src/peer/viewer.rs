@@ -1,37 +1,16 @@
 //! Viewers.
 
-use std::{collections::VecDeque, net::SocketAddr};
+use std::net::SocketAddr;
 
-use weir_flv::{
-    Tag,
-    file::{Header, Item, Reader},
-};
-use weir_rtmp::client::{Event, Session};
+use weir_flv::{Tag, file::Header};
 
-use super::{Numbers, Refused, connection::Connection};
-use crate::http::{self, Response};
+use super::{End, Numbers, Player, Refused};
 
 /// Plays a numbered stream and requires of each message that it is the next one.
 #[derive(Debug)]
 pub struct Viewer {
-    input: Input,
+    player: Player,
     numbers: Numbers,
-    end: Option<End>,
-}
-
-#[derive(Debug)]
-enum Input {
-    Rtmp(Box<Connection>),
-    Flv(Flv),
-}
-
-/// How a viewer's stream ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// With a status code of RTMP, such as `NetStream.Play.UnpublishNotify`.
-    Status(String),
-    /// With the end of the connection, or of the HTTP response.
-    Closed,
 }
 
 impl Viewer {
@@ -40,8 +19,7 @@ impl Viewer {
     /// # Panics
     /// If the server does not let it.
     pub async fn rtmp(url: &str) -> Self {
-        let viewer = Self::try_rtmp(url).await;
-        viewer.unwrap_or_else(|refused| panic!("{url}: the viewer is refused: {refused:?}"))
+        Self::new(Player::rtmp(url).await)
     }
 
     /// As [`rtmp`](Self::rtmp), for viewers that may be refused.
@@ -49,8 +27,7 @@ impl Viewer {
     /// # Errors
     /// The server's no.
     pub async fn try_rtmp(url: &str) -> Result<Self, Refused> {
-        let connection = Connection::open(url, Session::new_play).await?;
-        Ok(Self::new(Input::Rtmp(Box::new(connection))))
+        Player::try_rtmp(url).await.map(Self::new)
     }
 
     /// Plays `path`, such as `live/a.flv`, over HTTP.
@@ -58,21 +35,11 @@ impl Viewer {
     /// # Panics
     /// If the answer is not 200 and FLV.
     pub async fn http_flv(address: SocketAddr, path: &str) -> Self {
-        let mut response = http::get(address, path).await;
-        if response.status != 200 {
-            let text = response.text().await;
-            panic!("{path}: {} {text}", response.status);
-        }
-        Self::new(Input::Flv(Flv {
-            response,
-            reader: Reader::new(),
-            header: None,
-            tags: VecDeque::new(),
-        }))
+        Self::new(Player::http_flv(address, path).await)
     }
 
-    fn new(input: Input) -> Self {
-        Self { input, numbers: Numbers::default(), end: None }
+    fn new(player: Player) -> Self {
+        Self { player, numbers: Numbers::default() }
     }
 
     /// The next message; `None` when the stream has ended.
@@ -80,21 +47,10 @@ impl Viewer {
     /// # Panics
     /// If it is not the one that must follow, or nothing comes for 20 seconds.
     pub async fn next(&mut self) -> Option<Tag> {
-        let next = match &mut self.input {
-            Input::Rtmp(connection) => next_of_rtmp(connection).await,
-            Input::Flv(flv) => flv.next().await.ok_or(End::Closed),
-        };
-        match next {
-            Ok(tag) => {
-                let right = self.numbers.take(&tag);
-                right.unwrap_or_else(|error| panic!("{error}; seen so far: {:?}", self.numbers));
-                Some(tag)
-            }
-            Err(end) => {
-                self.end.get_or_insert(end);
-                None
-            }
-        }
+        let tag = self.player.next().await?;
+        let right = self.numbers.take(&tag);
+        right.unwrap_or_else(|error| panic!("{error}; seen so far: {:?}", self.numbers));
+        Some(tag)
     }
 
     /// Plays until picture `number` has come.
@@ -107,7 +63,7 @@ impl Viewer {
             assert!(
                 next.is_some(),
                 "{:?} before picture {number}; seen: {:?}",
-                self.end,
+                self.player.end(),
                 self.numbers
             );
         }
@@ -119,7 +75,7 @@ impl Viewer {
     /// As [`next`](Self::next).
     pub async fn until_end(&mut self) -> End {
         while self.next().await.is_some() {}
-        self.end.clone().unwrap_or(End::Closed)
+        self.player.end().cloned().unwrap_or(End::Closed)
     }
 
     /// What has been seen.
@@ -129,49 +85,7 @@ impl Viewer {
 
     /// The header of the FLV file, once it has come.
     pub fn flv_header(&self) -> Option<Header> {
-        match &self.input {
-            Input::Flv(flv) => flv.header,
-            Input::Rtmp(_) => None,
-        }
-    }
-}
-
-async fn next_of_rtmp(connection: &mut Connection) -> Result<Tag, End> {
-    loop {
-        match connection.event().await {
-            Some(Event::Media(tag)) => return Ok(tag),
-            Some(Event::Ended { code }) => return Err(End::Status(code)),
-            Some(_) => {}
-            None => return Err(End::Closed),
-        }
-    }
-}
-
-/// An FLV file over HTTP.
-#[derive(Debug)]
-struct Flv {
-    response: Response,
-    reader: Reader,
-    header: Option<Header>,
-    tags: VecDeque<Tag>,
-}
-
-impl Flv {
-    async fn next(&mut self) -> Option<Tag> {
-        loop {
-            if let Some(tag) = self.tags.pop_front() {
-                return Some(tag);
-            }
-            self.reader.push(&self.response.chunk().await?);
-            while let Some(item) =
-                self.reader.poll().unwrap_or_else(|error| panic!("no FLV file: {error}"))
-            {
-                match item {
-                    Item::Header(header) => self.header = Some(header),
-                    Item::Tag(tag) => self.tags.push_back(tag),
-                }
-            }
-        }
+        self.player.flv_header()
     }
 }
 
