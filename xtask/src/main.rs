@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask test` is the whole check, in the steps of [`steps::STEPS`]; each of them can be run alone.
 
+mod bench;
 mod command;
 mod fuzz;
 mod release;
@@ -15,6 +16,8 @@ Usage: cargo xtask <TASK>
 
   test [STEP...]               every step, or only the named ones
   fuzz [TARGET] [--seconds N]  one fuzz target, or all of them, for N seconds each
+  bench [SUITE...] [--runs N] [--seconds N]
+                               Weir beside the bare loop and nginx-rtmp; results go to bench/
   arrows                       the rules between crates and the tidiness of the sources";
 
 /// What a task ends with; the error is a sentence for the person who ran it.
@@ -27,6 +30,9 @@ fn main() -> ExitCode {
         ["test", names @ ..] => steps::test(names),
         ["fuzz", rest @ ..] => {
             fuzz_arguments(rest).and_then(|(targets, time)| fuzz::run(&targets, time))
+        }
+        ["bench", rest @ ..] => {
+            bench::Options::parse(rest).and_then(|options| bench::run(&options))
         }
         ["arrows"] => steps::arrows(),
         ["help" | "--help" | "-h"] => {

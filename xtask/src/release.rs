@@ -51,7 +51,17 @@ pub fn check() -> Result {
     hold("binary, bytes", bytes, BINARY_BYTES_MAX);
     hold("start to listening, us", micros(start.took), micros(START_MAX));
     hold("idle memory, bytes", start.rss_bytes, IDLE_RSS_BYTES_MAX);
+    if let Err(error) = streams_come_and_go(&binary) {
+        failures.push(error);
+    }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
+}
+
+/// What a thousand streams leave behind in memory: `crates/server/tests/small.rs`.
+fn streams_come_and_go(binary: &Path) -> Result {
+    let binary = std::path::absolute(binary).map_err(|error| format!("no such path: {error}"))?;
+    run(cargo("test --package weir-server --test small -- --ignored --nocapture")
+        .env("WEIR_RELEASE_BIN", binary))
 }
 
 /// One start of the server.

