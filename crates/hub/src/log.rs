@@ -135,7 +135,8 @@ impl<T, G> Log<T, G> {
         while let Some(start) = self.spare_until(now) {
             self.drop_until(start);
         }
-        // What is left is one group, or the headless rest of one: a publisher that never sends a key frame ends up here.
+        // Entry by entry: a group that begins must not take away what readers near the tip have not read yet. A publisher that
+        // never sends a key frame ends up here too.
         while self.is_oversized() && self.slots.len() > 1 {
             self.drop_until(self.first + 1);
         }
@@ -145,11 +146,11 @@ impl<T, G> Log<T, G> {
         self.bytes > self.limits.bytes || (self.bytes > SPENT_BYTES_MAX && self.budget.is_spent())
     }
 
-    /// The second group's start, when no limit protects what is before it.
+    /// The second group's start, when what is before it is too old or the process needs its memory.
     fn spare_until(&self, now: Instant) -> Option<u64> {
         let (next, since) = self.groups.iter().find(|(group, _)| group.seq > self.first)?;
         let aged = now.saturating_duration_since(*since) > self.limits.window;
-        (aged || self.bytes > self.limits.bytes || self.budget.is_spent()).then_some(next.seq)
+        (aged || self.budget.is_spent()).then_some(next.seq)
     }
 
     fn drop_until(&mut self, seq: u64) {
@@ -229,6 +230,17 @@ mod tests {
         assert_eq!(read(&log, 990), (990..1000).collect::<Vec<_>>(), "readers inside go on");
         log.push(1000, 10, Some(()), now);
         assert_eq!(log.newest_group().unwrap().seq, 1000);
+    }
+
+    #[test]
+    fn a_group_that_begins_in_a_full_log_takes_nothing_from_readers_near_the_tip() {
+        let (mut log, now) = (log(100), Instant::now());
+        for n in 0..20 {
+            log.push(n, 10, (n == 0).then_some(()), now);
+        }
+        log.push(20, 10, Some(()), now);
+        assert_eq!(read(&log, 15), (15..=20).collect::<Vec<_>>());
+        assert_eq!((log.bytes(), log.newest_group().unwrap().seq), (100, 20));
     }
 
     #[test]

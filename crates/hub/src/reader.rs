@@ -29,6 +29,8 @@ pub enum Start {
     /// At the next group that comes: the least delay. On a stream that is still held back until its tracks are known, the
     /// newest group of that moment.
     NextGroup,
+    /// At the oldest group that is there: for readers that want all there is, and not to be at the live edge.
+    OldestGroup,
 }
 
 /// A frame as a reader gets it.
@@ -63,6 +65,8 @@ pub struct Reader {
 pub(crate) enum Cursor {
     /// Has not started: wants the newest group, if that is at or after this entry.
     Seeking(u64),
+    /// Has not started: wants the oldest group.
+    SeekingOldest,
     /// Has read everything before this entry.
     At(u64),
 }

@@ -184,11 +184,12 @@ impl Stream {
         let id = shared.take_id();
         shared.readers.push(Member { id, interest, wake });
         shared.wakers = None;
-        let from = match start {
-            Start::NewestGroup => 0,
-            Start::NextGroup => shared.log.end(),
+        let cursor = match start {
+            Start::NewestGroup => Cursor::Seeking(0),
+            Start::NextGroup => Cursor::Seeking(shared.log.end()),
+            Start::OldestGroup => Cursor::SeekingOldest,
         };
-        (id, Cursor::Seeking(from), first)
+        (id, cursor, first)
     }
 
     /// Whether nobody would miss the stream.
@@ -261,7 +262,9 @@ impl Stream {
     pub(crate) fn is_started(&self, cursor: Cursor) -> bool {
         match cursor {
             Cursor::At(_) => true,
-            Cursor::Seeking(from) => lock(&self.shared).start(from).is_some(),
+            Cursor::Seeking(_) | Cursor::SeekingOldest => {
+                lock(&self.shared).start(cursor).is_some()
+            }
         }
     }
 
@@ -367,17 +370,20 @@ impl Shared {
         })
     }
 
-    /// Where a reader starts that wants nothing before `from`: at the newest group, once all tracks are known.
-    fn start(&self, from: u64) -> Option<u64> {
+    /// Where a reader starts that has no place in the log (any more), once all tracks are known.
+    fn start(&self, cursor: Cursor) -> Option<u64> {
         let is_held_back = !self.session.ready && matches!(self.state, State::Live { .. });
-        let newest = self.log.newest_group()?.seq;
-        (newest >= from && !is_held_back).then_some(newest)
+        let (group, from) = match cursor {
+            Cursor::Seeking(from) | Cursor::At(from) => (self.log.newest_group()?, from),
+            Cursor::SeekingOldest => (self.log.next_group(self.log.first())?, 0),
+        };
+        (group.seq >= from && !is_held_back).then_some(group.seq)
     }
 
     fn read(&self, cursor: &mut Cursor, batch: &mut Batch) {
         let from = match *cursor {
             Cursor::At(seq) if seq >= self.log.first() => Some(seq),
-            Cursor::At(seq) | Cursor::Seeking(seq) => self.start(seq),
+            Cursor::At(_) | Cursor::Seeking(_) | Cursor::SeekingOldest => self.start(*cursor),
         };
         let Some(from) = from else { return };
         let Ok(frames) = self.log.read_from(from) else { return };

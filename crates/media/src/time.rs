@@ -35,12 +35,12 @@ impl Timestamp {
 
     /// In ticks of the 90 kHz clock of MPEG-TS, not yet reduced to its 33 bits.
     pub const fn to_90khz(self) -> i64 {
-        self.0 * 90
+        self.0.saturating_mul(90)
     }
 
     /// The time from `earlier` to `self`; zero when `earlier` is the later one.
     pub fn saturating_since(self, earlier: Self) -> Duration {
-        Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
 

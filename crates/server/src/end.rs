@@ -81,3 +81,27 @@ impl fmt::Display for End {
         write!(f, "{}: {}", self.side.label(), self.reason)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_side_comes_first() {
+        assert_eq!(End::us("out of memory").to_string(), "us: out of memory");
+        let sides = [Side::Peer, Side::Upstream, Side::Us, Side::Policy].map(Side::label);
+        assert_eq!(sides, ["peer", "upstream", "us", "policy"]);
+    }
+
+    #[test]
+    fn socket_errors_are_the_peers_doing_in_words_for_people() {
+        for (kind, reason) in [
+            (io::ErrorKind::ConnectionReset, "reset the connection"),
+            (io::ErrorKind::BrokenPipe, "reset the connection"),
+            (io::ErrorKind::UnexpectedEof, "closed the connection"),
+            (io::ErrorKind::TimedOut, "connection failed: timed out"),
+        ] {
+            assert_eq!(End::from(io::Error::from(kind)), End::peer(reason));
+        }
+    }
+}

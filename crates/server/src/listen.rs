@@ -129,3 +129,87 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
     SockRef::from(socket).set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn any_port() -> (TcpListener, SocketAddr) {
+        let address = "127.0.0.1:0".parse().expect("an address");
+        let listener = bind("rtmp", &[address]).expect("a free port").remove(0);
+        let address = listener.local_addr().expect("an address");
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_with_its_key_and_a_way_out() {
+        let (_listener, address) = any_port();
+        let error = bind("http", &[address]).expect_err("the port is taken").to_string();
+        assert!(error.starts_with(&format!("cannot listen on {address} (http.listen): ")));
+        assert!(error.ends_with("stop that, or choose another port"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn all_addresses_of_a_service_are_listened_on() {
+        let any = "127.0.0.1:0".parse().expect("an address");
+        assert_eq!(bind("rtmp", &[any, any]).expect("free ports").len(), 2);
+        assert!(bind("rtmp", &[]).expect("nothing to do").is_empty(), "the service is off");
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_place_is_turned_away_until_somebody_leaves() {
+        let (listener, address) = any_port();
+        let places = Places::new(1);
+        let (seats, mut seated) = tokio::sync::mpsc::channel(4);
+        let serve = move |socket, client| {
+            let seats = seats.clone();
+            async move { seats.send((socket, client)).await.expect("a test that listens") }
+        };
+        tokio::spawn(accept(listener, "rtmp", places.clone(), serve));
+
+        let _first = TcpStream::connect(address).await.expect("a listener");
+        let held = seated.recv().await.expect("the first client");
+        assert_eq!(places.taken(), 1);
+        let mut second = TcpStream::connect(address).await.expect("a listener");
+        let read = tokio::time::timeout(SOON, second.read(&mut [0])).await;
+        assert_eq!(read.expect("an answer").ok(), Some(0), "closed without a word");
+
+        drop(held);
+        assert_eq!(places.taken(), 0, "a client that is gone leaves its place");
+        let _third = TcpStream::connect(address).await.expect("a listener");
+        assert!(seated.recv().await.is_some());
+    }
+
+    #[tokio::test]
+    async fn clients_have_numbers_of_their_own_and_send_without_delay() {
+        let (listener, address) = any_port();
+        let (seen, ids) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
+        let (list, done) = (Arc::clone(&seen), Arc::clone(&ids));
+        let serve = move |socket: TcpStream, client: Client| {
+            list.lock().expect("no panic").push((client.id, socket.nodelay().ok()));
+            done.add_permits(1);
+            std::future::ready(())
+        };
+        tokio::spawn(accept(listener, "rtmp", Places::new(0), serve));
+        for _ in 0..2 {
+            TcpStream::connect(address).await.expect("a listener");
+        }
+        let both = tokio::time::timeout(SOON, ids.acquire_many(2)).await;
+        drop(both.expect("two clients").expect("permits"));
+        let seen = seen.lock().expect("no panic");
+        assert_ne!(seen[0].0, seen[1].0);
+        assert!(seen.iter().all(|(_, nodelay)| *nodelay == Some(true)));
+    }
+
+    #[test]
+    fn no_limit_is_as_many_as_there_can_be() {
+        assert_eq!(Places::new(0).semaphore.available_permits(), Semaphore::MAX_PERMITS);
+        assert_eq!(Places::new(0).taken(), 0);
+    }
+}

@@ -15,7 +15,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tracing::info;
-use weir_flv::{Tag, TagKind, file};
+use weir_flv::{Tag, file};
+use weir_media::{Content, Timestamp};
 use weir_rtmp::{
     client::{Config, Event, Session},
     url::RtmpUrl,
@@ -27,8 +28,11 @@ const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes read from the file or the socket at a time.
 const READ_BYTES: usize = 16 * 1024;
 
-/// What a repeated file is assumed to go on for after its last frame, if it has a single one.
+/// How long the last frame of a repeated file is taken to last if it is the only one, in milliseconds.
 const FRAME: u32 = 40;
+
+/// The longest pause between two rounds of a repeated file, in milliseconds: a hole in front of its last frame is not made twice.
+const STEP_MAX: u32 = 1000;
 
 /// Where the tags come from.
 pub enum Source {
@@ -140,14 +144,23 @@ struct Tags {
     input: Box<dyn Read + Send>,
     reader: file::Reader,
     offset: u32,
-    /// The last timestamp of each kind (audio, video, script), and the distance to the one before.
-    last: [Option<(u32, u32)>; 3],
+    audio: Option<Span>,
+    video: Option<Span>,
+}
+
+/// The timestamps of the sound or of the pictures.
+#[derive(Clone, Copy)]
+struct Span {
+    first: u32,
+    last: u32,
+    /// The distance of the last two that differ.
+    step: u32,
 }
 
 impl Tags {
     fn open(source: &Source, offset: u32) -> Result<Self, Error> {
         let (name, input) = (source.name(), source.open()?);
-        Ok(Self { name, input, reader: file::Reader::new(), offset, last: [None; 3] })
+        Ok(Self { name, input, reader: file::Reader::new(), offset, audio: None, video: None })
     }
 
     fn next(&mut self) -> Result<Option<Tag>, Error> {
@@ -171,23 +184,34 @@ impl Tags {
 
     fn place(&mut self, mut tag: Tag) -> Tag {
         tag.timestamp = tag.timestamp.wrapping_add(self.offset);
-        let last = &mut self.last[match tag.kind {
-            TagKind::Audio => 0,
-            TagKind::Video => 1,
-            TagKind::Script => 2,
-        }];
-        *last = Some(match *last {
-            Some((before, step)) if before == tag.timestamp => (before, step),
-            Some((before, _)) => (tag.timestamp, tag.timestamp.wrapping_sub(before)),
-            None => (tag.timestamp, 0),
-        });
+        // The times of configuration records, of metadata and of broken tags say nothing.
+        match weir_flv::to_frame(&tag, Timestamp::ZERO, 0).map(|frame| frame.content) {
+            Ok(Content::Audio(_)) => Span::extend(&mut self.audio, tag.timestamp),
+            Ok(Content::Video { .. }) => Span::extend(&mut self.video, tag.timestamp),
+            _ => {}
+        }
         tag
     }
 
-    /// Where the next round begins: after the last frame of the kind that ends last.
+    /// Where the next round begins: so late that neither sound nor pictures overlap with this one.
     fn end(&self) -> u32 {
-        let ends = self.last[..2].iter().flatten().map(|(at, step)| at + (*step).clamp(1, 1000));
-        ends.max().unwrap_or(self.offset + FRAME)
+        let lengths = [self.audio, self.video].into_iter().flatten().map(Span::length);
+        self.offset.wrapping_add(lengths.max().unwrap_or(FRAME))
+    }
+}
+
+impl Span {
+    fn extend(span: &mut Option<Self>, at: u32) {
+        let known = span.get_or_insert(Self { first: at, last: at, step: FRAME });
+        let step = at.wrapping_sub(known.last);
+        if step != 0 {
+            (known.last, known.step) = (at, step.min(STEP_MAX));
+        }
+    }
+
+    /// With the last frame's own duration.
+    fn length(self) -> u32 {
+        self.last.wrapping_sub(self.first).wrapping_add(self.step)
     }
 }
 

@@ -73,10 +73,15 @@ pub async fn resume(node: Arc<Node>, returned: Returned) {
         Ok(socket) => socket,
         Err(error) => return client.end(&End::us(format!("cannot watch the socket: {error}"))),
     };
+    // What is unsent may be a large entry of the stream: the viewer's limit for media holds.
+    let limit = client
+        .stream
+        .as_ref()
+        .map_or(WRITE_TIMEOUT, |key| node.config.vhost(key.vhost()).play.stall_timeout);
     let mut connection = Connection::new(node, socket, session, client);
     for piece in unsent {
         connection.out = piece;
-        if let Err(end) = connection.flush().await {
+        if let Err(end) = connection.flush_within(limit).await {
             return connection.client.end(&end);
         }
     }

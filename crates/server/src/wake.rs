@@ -19,3 +19,22 @@ impl Wake for Alarm {
         self.0.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn wakes_before_the_wait_are_one_and_not_lost() {
+        let alarm = Alarm::default();
+        alarm.wake();
+        alarm.wake();
+        alarm.rang().await;
+        let mut second = std::pin::pin!(alarm.rang());
+        let waker = std::task::Waker::noop();
+        let mut context = std::task::Context::from_waker(waker);
+        assert!(second.as_mut().poll(&mut context).is_pending(), "several wakes are one");
+        alarm.wake();
+        second.await;
+    }
+}

@@ -9,6 +9,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::raw::Raw;
+
 /// For the head of a response, and for each piece of its body.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -48,11 +50,24 @@ enum Body {
 /// If the server does not answer with HTTP.
 #[track_caller]
 pub fn get(address: SocketAddr, path: &str) -> impl Future<Output = Response> {
-    let head = format!(
+    let head = head(address, path);
+    async move { request(address, head.as_bytes()).await }
+}
+
+/// The same on a connection.
+///
+/// # Panics
+/// If the server does not answer with HTTP.
+pub async fn get_on(raw: Raw, path: &str) -> Response {
+    let head = head(raw.address(), path);
+    request_on(raw, head.as_bytes()).await
+}
+
+fn head(address: SocketAddr, path: &str) -> String {
+    format!(
         "GET /{} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n",
         path.trim_start_matches('/')
-    );
-    async move { request(address, head.as_bytes()).await }
+    )
 }
 
 /// Sends `bytes`, a whole request, and reads the head of the response. The body of the response to a HEAD request is
@@ -61,8 +76,12 @@ pub fn get(address: SocketAddr, path: &str) -> impl Future<Output = Response> {
 /// # Panics
 /// If the server does not answer with HTTP.
 pub async fn request(address: SocketAddr, bytes: &[u8]) -> Response {
-    let mut connection =
-        TcpStream::connect(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
+    request_on(Raw::connect(address).await, bytes).await
+}
+
+async fn request_on(raw: Raw, bytes: &[u8]) -> Response {
+    let address = raw.address();
+    let mut connection = raw.into_inner();
     connection
         .write_all(bytes)
         .await
@@ -97,6 +116,14 @@ impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
         let header = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
         header.map(|(_, value)| value.as_str())
+    }
+
+    /// Our end of the connection, by which the server's log calls it.
+    ///
+    /// # Panics
+    /// If the system does not know it any more.
+    pub fn local(&self) -> SocketAddr {
+        self.connection.local_addr().expect("a connected socket has an address")
     }
 
     /// The next piece of the body, of any size; `None` at its end.

@@ -51,6 +51,16 @@ impl Raw {
         Self { stream, address, local }
     }
 
+    /// Goes on with a connection that spoke a protocol until now.
+    pub(crate) fn on(stream: TcpStream, address: SocketAddr, local: SocketAddr) -> Self {
+        Self { stream, address, local }
+    }
+
+    /// The server's end of the connection.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Our end of the connection, by which the server's log calls it.
     pub fn local(&self) -> SocketAddr {
         self.local

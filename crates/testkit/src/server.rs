@@ -17,6 +17,9 @@ use crate::process::{Lines, Process};
 /// Until every listener is bound. The budget of the server is 100 ms; a loaded test machine may take longer.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// For the log of a server that did not start.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// A running server. Dropping it kills it, and shows its log if the test is failing.
 #[derive(Debug)]
 pub struct Weir {
@@ -87,6 +90,11 @@ impl Weir {
         self.process.stderr()
     }
 
+    /// What it has printed: where to publish, play and watch, and what it listens on.
+    pub fn said(&self) -> &Lines {
+        self.process.stdout()
+    }
+
     /// The first line of the log, earlier ones included, for which `matches` holds. Blocks the thread.
     ///
     /// # Panics
@@ -107,6 +115,28 @@ impl Weir {
     #[track_caller]
     pub fn wait_session_end(&self, matches: impl Fn(&Value) -> bool, timeout: Duration) -> Value {
         self.wait_log(|line| field(line, "message") == "session ended" && matches(line), timeout)
+    }
+
+    /// How the session of the client at `peer` ended: `side` and `reason` of its line `session ended`. Does not block
+    /// the thread.
+    ///
+    /// # Panics
+    /// If it has not before `timeout`.
+    pub async fn session_end(&self, peer: SocketAddr, timeout: Duration) -> (String, String) {
+        let (log, peer) = (self.log().clone(), peer.to_string());
+        let find = move || {
+            log.find(timeout, |line| {
+                let line = parse(line).filter(|line| field(line, "message") == "session ended")?;
+                let text = |name| field(&line, name).as_str().unwrap_or_default().to_owned();
+                (text("peer") == peer).then(|| (text("side"), text("reason")))
+            })
+            .ok_or((log, peer))
+        };
+        let found =
+            tokio::task::spawn_blocking(find).await.expect("looking at lines does not panic");
+        found.unwrap_or_else(|(log, peer)| {
+            panic!("no session of {peer} ended within {timeout:?}; the log:\n{log}")
+        })
     }
 
     /// The process id.
@@ -201,6 +231,8 @@ impl Builder {
             let find = |line: &str| listening(line, name);
             process.stdout().find(START_TIMEOUT, find).unwrap_or_else(|| {
                 let (stdout, stderr) = (process.stdout(), process.stderr());
+                // It may have said why a moment after it closed its output.
+                stderr.find(LAST_WORDS, |_| None::<()>);
                 panic!("weir printed no `listening {name} ADDRESS`, only:\n{stdout}and logged:\n{stderr}")
             })
         });

@@ -339,6 +339,10 @@ enum Step {
     Wait(u64),
 }
 
+fn start() -> impl Strategy<Value = Start> {
+    prop_oneof![Just(Start::NewestGroup), Just(Start::NextGroup), Just(Start::OldestGroup)]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let index = any::<prop::sample::Index>;
     prop_oneof![
@@ -347,7 +351,7 @@ fn step() -> impl Strategy<Value = Step> {
         20 => (any::<bool>(), any::<bool>(), 0u32..5_000)
             .prop_map(|(video, key, wire)| Step::Push { video, key, wire }),
         2 => any::<bool>().prop_map(Step::Config),
-        2 => prop_oneof![Just(Start::NewestGroup), Just(Start::NextGroup)].prop_map(Step::Subscribe),
+        2 => start().prop_map(Step::Subscribe),
         1 => Just(Step::Follow),
         6 => index().prop_map(Step::Read),
         2 => index().prop_map(Step::DropReader),

@@ -49,6 +49,20 @@ fn a_reader_may_wait_for_the_next_group() {
 }
 
 #[test]
+fn a_reader_may_want_all_there_is() {
+    let mut rig = Rig::new();
+    let mut publisher = rig.publish();
+    let (mut reader, _) = rig.subscribe(Start::OldestGroup);
+    rig.push(&mut publisher, opening());
+    rig.push(&mut publisher, [key(80), sound(90), key(120)]);
+    let (mut late, _) = rig.subscribe(Start::OldestGroup);
+    let all = bodies(&mut reader);
+    assert_eq!(all.first().map(String::as_str), Some("[meta,avcC,asc]key0"), "{all:?}");
+    assert_eq!(all.last().map(String::as_str), Some("[meta,avcC,asc]key120"), "{all:?}");
+    assert_eq!(bodies(&mut late), all);
+}
+
+#[test]
 fn readers_are_held_back_until_the_tracks_are_known() {
     let mut rig = Rig::new();
     let mut publisher = rig.publish();

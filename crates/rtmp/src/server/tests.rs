@@ -41,7 +41,7 @@ impl Harness {
     /// Connected as `rtmp://host/live`.
     fn connected() -> Self {
         let mut harness = Self::greeted();
-        harness.command(0, connect(&[("app", "live"), ("tcUrl", "rtmp://host/live")])).unwrap();
+        harness.command(0, &connect(&[("app", "live"), ("tcUrl", "rtmp://host/live")])).unwrap();
         assert!(matches!(harness.session.poll_event(), Some(Event::Connected(_))));
         harness.answers();
         harness
@@ -50,7 +50,7 @@ impl Harness {
     /// With message stream 1.
     fn with_stream() -> Self {
         let mut harness = Self::connected();
-        harness.command(0, Command::new("createStream", 4.0, vec![])).unwrap();
+        harness.command(0, &Command::new("createStream", 4.0, vec![])).unwrap();
         harness.answers();
         harness
     }
@@ -58,7 +58,7 @@ impl Harness {
     /// Publishing `cam` on message stream 1.
     fn publishing() -> Self {
         let mut harness = Self::with_stream();
-        harness.command(1, publish("cam")).unwrap();
+        harness.command(1, &publish("cam")).unwrap();
         assert!(matches!(harness.session.poll_event(), Some(Event::Publish { .. })));
         harness.session.accept_publish(1);
         harness.answers();
@@ -68,7 +68,7 @@ impl Harness {
     /// Playing `cam` on message stream 1.
     fn playing() -> Self {
         let mut harness = Self::with_stream();
-        harness.command(1, play("cam")).unwrap();
+        harness.command(1, &play("cam")).unwrap();
         assert!(matches!(harness.session.poll_event(), Some(Event::Play { .. })));
         harness.session.accept_play(1);
         harness.answers();
@@ -91,7 +91,7 @@ impl Harness {
         self.input(&out)
     }
 
-    fn command(&mut self, stream_id: u32, command: Command) -> Result<(), Error> {
+    fn command(&mut self, stream_id: u32, command: &Command) -> Result<(), Error> {
         self.message(type_id::COMMAND, stream_id, 0, &command.encode())
     }
 

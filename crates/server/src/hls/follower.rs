@@ -60,7 +60,7 @@ impl Follower {
         };
         let alarm = Arc::new(Alarm::default());
         Self {
-            reader: registry.follow(key, Start::NewestGroup, Arc::clone(&alarm) as _),
+            reader: registry.follow(key, Start::OldestGroup, Arc::clone(&alarm) as _),
             registry: registry.clone(),
             files: Files::new(&settings.dir, key),
             dir: settings.dir.clone(),
@@ -83,7 +83,7 @@ impl Follower {
             self.segment().await;
             // The stream that ended is not the one that may come.
             self.reader =
-                self.registry.follow(&self.key, Start::NewestGroup, Arc::clone(&self.alarm) as _);
+                self.registry.follow(&self.key, Start::OldestGroup, Arc::clone(&self.alarm) as _);
             if timeout(DISPOSE, self.until_live()).await.is_err() {
                 break;
             }
@@ -132,12 +132,13 @@ impl Follower {
 
     /// Starts on frames that do not continue those before them; `init` is what comes before the first.
     async fn begin(&mut self, before: Option<Making>, epoch: u32, init: &Init) -> Making {
-        let is_first = before.is_none();
         if let Some(making) = before {
             self.complete(making).await;
         }
+        // A playlist has segments of what was before, be it of this stream or of one that has ended.
+        let interrupted = self.playlist.is_some();
         let mut making =
-            Making { epoch, segmenter: Some(Segmenter::new(&self.config)), interrupted: !is_first };
+            Making { epoch, segmenter: Some(Segmenter::new(&self.config)), interrupted };
         for known in init.frames() {
             self.take(&mut making, known).await;
         }

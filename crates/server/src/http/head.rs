@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use super::{HEAD_BYTES_MAX, HEAD_TIMEOUT};
-use crate::end::End;
+use crate::{client::Client, end::End};
 
 /// Header fields looked at; more in one request is an attack or a mistake.
 const FIELDS_MAX: usize = 100;
@@ -31,11 +31,11 @@ pub struct Failure {
     pub answer: &'static [u8],
 }
 
-/// Reads the head of a request.
+/// Reads the head of a request from `client`.
 ///
 /// # Errors
 /// When it does not come, is too long, or is none.
-pub async fn read(socket: &mut TcpStream) -> Result<Head, Failure> {
+pub async fn read(socket: &mut TcpStream, client: &mut Client) -> Result<Head, Failure> {
     let mut bytes = BytesMut::new();
     let head = async {
         loop {
@@ -44,7 +44,7 @@ pub async fn read(socket: &mut TcpStream) -> Result<Head, Failure> {
             }
             match socket.read_buf(&mut bytes).await {
                 Ok(0) => return Err(Failure { end: End::closed(), answer: b"" }),
-                Ok(_) => {}
+                Ok(count) => client.received += count as u64,
                 Err(error) => return Err(Failure { end: error.into(), answer: b"" }),
             }
         }
@@ -53,11 +53,16 @@ pub async fn read(socket: &mut TcpStream) -> Result<Head, Failure> {
         Ok(Ok(head)) => Ok(Head { bytes, ..head }),
         Ok(Err(failure)) => Err(failure),
         Err(_) => Err(Failure {
-            end: End::policy(format!("sent no whole request within {HEAD_TIMEOUT:?}")),
+            end: too_late(),
             answer:
                 b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
         }),
     }
+}
+
+/// The end of a client whose request did not come in time.
+pub fn too_late() -> End {
+    End::policy(format!("sent no whole request within {HEAD_TIMEOUT:?}"))
 }
 
 /// The head at the start of `bytes`, once it is all there. The caller adds the bytes.

@@ -16,7 +16,11 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 use self::{head::Head, prefixed::Prefixed};
 use crate::{client::Client, end::End, node::Node};
@@ -26,6 +30,10 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest request head. Browsers send 1-2 KB; cookies of other services on the same host can add some more.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// How long, and for how many bytes, a client that was refused may go on sending before it is cut.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+const DRAIN_BYTES_MAX: usize = 2 << 20;
 
 /// Lets pages from anywhere play: what they get is public to whoever can reach the port.
 const ANY_ORIGIN: (&str, &str) = ("access-control-allow-origin", "*");
@@ -41,16 +49,16 @@ pub fn router(node: Arc<Node>) -> Router {
 
 /// Serves a connection that has just been accepted.
 pub async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut client: Client) {
-    let head = match head::read(&mut socket).await {
+    let head = match head::read(&mut socket, &mut client).await {
         Ok(head) => head,
         Err(head::Failure { end, answer }) => {
             // The peer may be gone already; the log has the reason.
             let _ = socket.write_all(answer).await;
             let _ = socket.shutdown().await;
+            drain(&mut socket).await;
             return client.end(&end);
         }
     };
-    client.received += head.bytes.len() as u64;
     match flv::Request::of(&head) {
         Some(request) => flv::serve(node, socket, client, request).await,
         None => serve_others(router, socket, client, head).await,
@@ -65,5 +73,25 @@ async fn serve_others(router: Router, socket: TcpStream, client: Client, head: H
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(io, TowerToHyperService::new(router))
         .await;
-    client.end(&served.map_or_else(|error| End::peer(error.to_string()), |()| End::closed()));
+    client.end(&match served {
+        Ok(()) => End::closed(),
+        Err(error) if error.is_timeout() => head::too_late(),
+        Err(error) => End::peer(error.to_string()),
+    });
+}
+
+/// Reads on until the client closes. A socket that is closed with unread data resets the connection, and a client that is still
+/// sending its request would lose the answer to it (RFC 9112 section 9.6).
+async fn drain(socket: &mut TcpStream) {
+    let mut scratch = [0; 4096];
+    let mut drained = 0;
+    let closed = async {
+        while drained < DRAIN_BYTES_MAX
+            && let Ok(count @ 1..) = socket.read(&mut scratch).await
+        {
+            drained += count;
+        }
+    };
+    // Who has not closed by then gets the reset.
+    let _ = timeout(DRAIN_TIMEOUT, closed).await;
 }

@@ -302,3 +302,6 @@ impl Rate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

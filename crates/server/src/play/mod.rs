@@ -10,6 +10,8 @@ mod package;
 pub mod rtmp;
 mod shard;
 mod slow;
+#[cfg(test)]
+mod testing;
 mod viewer;
 
 pub use channel::{Channel, Channels, View};

@@ -153,3 +153,6 @@ fn csid_of(kind: TagKind) -> u8 {
         TagKind::Script => chunk::CSID_DATA,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use tracing::info;
+use weir_hub::Start;
 use weir_rtmp::{
     server::{Event, PlayRefusal},
     url::StreamUrl,
@@ -48,7 +49,10 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
             hand_over(*connection, channel, vhost);
             Turn::Gone
         }
-        first => slow::play(connection, stream_id, vhost, first).await,
+        first => {
+            let start = vhost.play.start();
+            slow::play(connection, stream_id, vhost, start, first).await
+        }
     }
 }
 
@@ -57,7 +61,8 @@ pub async fn returned(mut connection: Box<Connection>, why: Why) -> Turn {
     match (why, connection.client.stream.clone()) {
         (Why::Command(event), Some(key)) => {
             let vhost = connection.node.config.vhost(key.vhost());
-            slow::play(connection, MESSAGE_STREAM_ID, vhost, Some(event)).await
+            // It has had a part of the present group: the next one is where it can go on without seeing that again.
+            slow::play(connection, MESSAGE_STREAM_ID, vhost, Start::NextGroup, Some(event)).await
         }
         (Why::StreamEnded | Why::Command(_), _) => {
             // The idle time begins now, not when the viewer last said something.

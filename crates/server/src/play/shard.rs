@@ -309,7 +309,7 @@ impl Shard {
         station.tracks = channel.tracks();
         let is_over = station.view.status == Some(Status::Ended);
         let from = match station.play.start() {
-            Start::NewestGroup => 0,
+            Start::NewestGroup | Start::OldestGroup => 0,
             Start::NextGroup => station.view.end(),
         };
         let mut viewer =
@@ -548,3 +548,6 @@ impl Shard {
         Some(viewer)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use weir_hub::{Batch, Item, Reader, Status};
+use weir_hub::{Batch, Item, Reader, Start, Status};
 use weir_media::{Content, StreamKey, Track};
 use weir_rtmp::server::{Event, PlayRefusal, PublishRefusal};
 
@@ -22,8 +22,7 @@ struct SlowViewer {
     stream_id: u32,
     vhost: Vhost,
     alarm: Arc<Alarm>,
-    /// None while the viewer has paused.
-    reader: Option<Reader>,
+    delivery: Delivery,
     wants_audio: bool,
     wants_video: bool,
     /// The next group brings its configuration along: at the start, after a pause, after a skip.
@@ -32,15 +31,24 @@ struct SlowViewer {
     needs_key: bool,
 }
 
-/// Plays to a viewer whose `play` has been accepted, beginning with what it has asked for already.
+/// Whether the viewer gets anything.
+enum Delivery {
+    /// What the reader brings.
+    On(Reader),
+    /// Nothing: it has paused. The reader waits for the first group after that; it is no demand for the stream.
+    Paused(Reader),
+}
+
+/// Plays to a viewer whose `play` has been accepted, from `start` on and beginning with what it has asked for already.
 pub async fn play(
     mut connection: Box<Connection>,
     stream_id: u32,
     vhost: Vhost,
+    start: Start,
     events: impl IntoIterator<Item = Event>,
 ) -> Turn {
     let Some(key) = connection.client.stream.clone() else { return Turn::Stay(connection) };
-    let mut viewer = SlowViewer::new(&connection, key, stream_id, vhost);
+    let mut viewer = SlowViewer::new(&connection, key, stream_id, vhost, start);
     for event in events {
         if viewer.on_event(&mut connection, &event) {
             return Turn::Stay(connection);
@@ -51,29 +59,43 @@ pub async fn play(
 }
 
 impl SlowViewer {
-    fn new(connection: &Connection, key: StreamKey, stream_id: u32, vhost: Vhost) -> Self {
-        let mut viewer = Self {
+    fn new(
+        connection: &Connection,
+        key: StreamKey,
+        stream_id: u32,
+        vhost: Vhost,
+        start: Start,
+    ) -> Self {
+        let alarm = Arc::<Alarm>::default();
+        let reader = connection.node.registry.subscribe(&key, start, Arc::clone(&alarm) as _);
+        Self {
             key,
             stream_id,
             vhost,
-            alarm: Arc::default(),
-            reader: None,
+            alarm,
+            delivery: Delivery::On(reader),
             wants_audio: true,
             wants_video: true,
             needs_init: true,
             needs_key: false,
-        };
-        viewer.begin(connection);
-        viewer
+        }
     }
 
-    fn begin(&mut self, connection: &Connection) {
-        let start = self.vhost.play.start();
-        self.reader = Some(connection.node.registry.subscribe(
-            &self.key,
-            start,
-            Arc::clone(&self.alarm) as _,
-        ));
+    fn pause(&mut self, connection: &Connection) {
+        if let Delivery::On(_) = self.delivery {
+            let alarm = Arc::clone(&self.alarm) as _;
+            let next = connection.node.registry.follow(&self.key, Start::NextGroup, alarm);
+            self.delivery = Delivery::Paused(next);
+        }
+    }
+
+    /// Goes on with a group that has begun since the pause: of the one before it the viewer has had a part, and time must not
+    /// run backwards.
+    fn unpause(&mut self, connection: &Connection) {
+        let Delivery::Paused(next) = &self.delivery else { return };
+        let start = if next.is_started() { self.vhost.play.start() } else { Start::NextGroup };
+        let alarm = Arc::clone(&self.alarm) as _;
+        self.delivery = Delivery::On(connection.node.registry.subscribe(&self.key, start, alarm));
         self.needs_init = true;
     }
 
@@ -86,20 +108,17 @@ impl SlowViewer {
                     return Ok(());
                 }
             }
-            if let Some(reader) = &mut self.reader {
-                let status = reader.read(&mut batch);
-                if batch.skipped > 0 {
-                    connection.client.skips += 1;
-                    self.needs_init = true;
+            let status = match &mut self.delivery {
+                Delivery::Paused(next) => next.status(),
+                Delivery::On(reader) => {
+                    let status = reader.read(&mut batch);
+                    self.deliver(connection, &mut batch).await?;
+                    status
                 }
-                for item in batch.items.drain(..) {
-                    self.send(connection, &item);
-                }
-                connection.flush_within(self.vhost.play.stall_timeout).await?;
-                if status == Status::Ended {
-                    connection.session.end_play(self.stream_id);
-                    return Ok(());
-                }
+            };
+            if status == Status::Ended {
+                connection.session.end_play(self.stream_id);
+                return Ok(());
             }
             tokio::select! {
                 () = self.alarm.rang() => {}
@@ -108,12 +127,23 @@ impl SlowViewer {
         }
     }
 
+    async fn deliver(&mut self, connection: &mut Connection, batch: &mut Batch) -> Result<(), End> {
+        if batch.skipped > 0 {
+            connection.client.skips += 1;
+            self.needs_init = true;
+        }
+        for item in batch.items.drain(..) {
+            self.send(connection, &item);
+        }
+        connection.flush_within(self.vhost.play.stall_timeout).await
+    }
+
     /// Returns whether the play is over.
     fn on_event(&mut self, connection: &mut Connection, event: &Event) -> bool {
         match *event {
             Event::EndPlay { stream_id } => return stream_id == self.stream_id,
-            Event::Pause { paused: true, .. } => self.reader = None,
-            Event::Pause { paused: false, .. } if self.reader.is_none() => self.begin(connection),
+            Event::Pause { paused: true, .. } => self.pause(connection),
+            Event::Pause { paused: false, .. } => self.unpause(connection),
             Event::ReceiveAudio { enabled, .. } => self.wants_audio = enabled,
             Event::ReceiveVideo { enabled, .. } => {
                 self.needs_key |= enabled && !self.wants_video;

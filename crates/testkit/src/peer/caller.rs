@@ -30,6 +30,7 @@ const CHUNK_BYTES: usize = 128;
 #[derive(Debug)]
 pub struct Caller {
     socket: TcpStream,
+    address: SocketAddr,
     local: SocketAddr,
     reader: Reader,
     input: BytesMut,
@@ -58,9 +59,9 @@ impl Caller {
 
     /// Goes on behind the handshake of `raw`.
     pub fn on(raw: Raw) -> Self {
-        let local = raw.local();
+        let (address, local) = (raw.address(), raw.local());
         let (reader, input) = (Reader::new(), BytesMut::new());
-        Self { socket: raw.into_inner(), local, reader, input, transaction: 0 }
+        Self { socket: raw.into_inner(), address, local, reader, input, transaction: 0 }
     }
 
     /// Shakes hands and connects to `app`.
@@ -69,10 +70,18 @@ impl Caller {
     /// If the server does not answer.
     pub async fn connect(address: SocketAddr, app: &str) -> Self {
         let mut caller = Self::greet(address).await;
-        let tc_url = format!("rtmp://{address}/{app}");
-        caller.call(0, "connect", properties(&[("app", app), ("tcUrl", &tc_url)]), vec![]).await;
-        caller.result().await;
+        caller.connect_to(app).await;
         caller
+    }
+
+    /// Connects to `app`.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    pub async fn connect_to(&mut self, app: &str) {
+        let tc_url = format!("rtmp://127.0.0.1/{app}");
+        self.call(0, "connect", properties(&[("app", app), ("tcUrl", &tc_url)]), vec![]).await;
+        self.result().await;
     }
 
     /// Our end of the connection, by which the server's log calls it.
@@ -147,6 +156,11 @@ impl Caller {
         }
     }
 
+    /// The connection without the protocol.
+    pub fn into_raw(self) -> Raw {
+        Raw::on(self.socket, self.address, self.local)
+    }
+
     /// The result of the latest call; what comes before is lost.
     ///
     /// # Panics
@@ -173,8 +187,6 @@ impl Caller {
     pub async fn media(&mut self) -> (u32, Tag) {
         loop {
             match self.next().await {
-                // What servers say about a play comes as script data too.
-                Some(Said::Media(_, tag)) if tag.kind == TagKind::Script && is_access(&tag) => {}
                 Some(Said::Media(stream, tag)) => return (stream, tag),
                 Some(_) => {}
                 None => panic!("the server closed the connection before a message of the stream"),
@@ -182,14 +194,16 @@ impl Caller {
         }
     }
 
-    /// What the server says next; `None` when it has closed the connection.
+    /// What the server says next, but for `|RtmpSampleAccess`; `None` when it has closed the connection.
     ///
     /// # Panics
     /// If nothing comes for 20 seconds, or the server breaks the protocol.
     pub async fn next(&mut self) -> Option<Said> {
         loop {
-            if let Some(said) = self.buffered() {
-                return Some(said);
+            while let Some(said) = self.buffered() {
+                if !is_access(&said) {
+                    return Some(said);
+                }
             }
             let count = timeout(READ_TIMEOUT, self.socket.read_buf(&mut self.input)).await;
             let count = count.unwrap_or_else(|_| panic!("the server says nothing"));
@@ -228,8 +242,10 @@ fn said(message: Message) -> Said {
     Said::Media(stream_id, Tag { kind, timestamp, body: payload })
 }
 
-fn is_access(tag: &Tag) -> bool {
-    tag.body.starts_with(b"\x02\x00\x11|RtmpSampleAccess")
+/// What servers say about a play comes as script data too.
+fn is_access(said: &Said) -> bool {
+    const NAME: &[u8] = b"\x02\x00\x11|RtmpSampleAccess";
+    matches!(said, Said::Media(_, tag) if tag.kind == TagKind::Script && tag.body.starts_with(NAME))
 }
 
 /// An object of strings.

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -49,6 +50,16 @@ impl Connection {
         let parsed = RtmpUrl::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
         let socket = TcpStream::connect((parsed.host.as_str(), parsed.port)).await;
         let socket = socket.unwrap_or_else(|error| panic!("{url}: {error}"));
+        Self::open_on(socket, url, begin).await
+    }
+
+    /// As [`open`](Self::open), on a connection to the server.
+    pub(super) async fn open_on(
+        socket: TcpStream,
+        url: &str,
+        begin: Begin,
+    ) -> Result<Self, Refused> {
+        let parsed = RtmpUrl::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
         // Each message leaves at once: tests count on what they sent being on its way.
         socket.set_nodelay(true).unwrap_or_else(|error| panic!("{url}: {error}"));
         let session = begin(Config::new(parsed), [0x5a; PACKET_BYTES], Instant::now());
@@ -117,6 +128,10 @@ impl Connection {
         // A server that has gone already needs no goodbye.
         let _ = self.flush().await;
         let _ = self.socket.shutdown().await;
+    }
+
+    pub(super) fn local(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap_or_else(|error| panic!("{}: {error}", self.url))
     }
 
     pub(super) fn url(&self) -> &str {

@@ -228,7 +228,10 @@ impl Numbers {
     /// none of these.
     pub fn take(&mut self, tag: &Tag) -> Result<(), String> {
         let piece = Piece::of(tag)?;
-        self.take_time(tag.timestamp)?;
+        // Script data has no time of its own; servers send it at 0.
+        if tag.kind != TagKind::Script {
+            self.take_time(tag.timestamp)?;
+        }
         match piece {
             Piece::Picture { number, key } => {
                 self.take_start(number, key)?;

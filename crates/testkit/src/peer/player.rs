@@ -9,7 +9,10 @@ use weir_flv::{
 use weir_rtmp::client::{Event, Session};
 
 use super::{Refused, connection::Connection};
-use crate::http::{self, Response};
+use crate::{
+    http::{self, Response},
+    raw::Raw,
+};
 
 /// Plays a stream message by message, whatever it carries.
 #[derive(Debug)]
@@ -52,12 +55,31 @@ impl Player {
         Ok(Self { input: Input::Rtmp(Box::new(connection)), end: None })
     }
 
+    /// Plays `url` over RTMP on a connection of the test's own.
+    ///
+    /// # Panics
+    /// If the server does not let it.
+    pub async fn rtmp_on(raw: Raw, url: &str) -> Self {
+        let connection = Connection::open_on(raw.into_inner(), url, Session::new_play).await;
+        let connection = connection
+            .unwrap_or_else(|refused| panic!("{url}: the viewer is refused: {refused:?}"));
+        Self { input: Input::Rtmp(Box::new(connection)), end: None }
+    }
+
     /// Plays `path`, such as `live/a.flv`, over HTTP.
     ///
     /// # Panics
     /// If the answer is not 200 and FLV.
     pub async fn http_flv(address: SocketAddr, path: &str) -> Self {
-        let mut response = http::get(address, path).await;
+        Self::http_flv_on(Raw::connect(address).await, path).await
+    }
+
+    /// As [`http_flv`](Self::http_flv), on a connection of the test's own.
+    ///
+    /// # Panics
+    /// If the answer is not 200 and FLV.
+    pub async fn http_flv_on(raw: Raw, path: &str) -> Self {
+        let mut response = http::get_on(raw, path).await;
         if response.status != 200 {
             let text = response.text().await;
             panic!("{path}: {} {text}", response.status);
@@ -93,6 +115,14 @@ impl Player {
     /// How the stream ended, if it has.
     pub fn end(&self) -> Option<&End> {
         self.end.as_ref()
+    }
+
+    /// Our end of the connection, by which the server's log calls it.
+    pub fn local(&self) -> SocketAddr {
+        match &self.input {
+            Input::Rtmp(connection) => connection.local(),
+            Input::Flv(flv) => flv.response.local(),
+        }
     }
 
     /// The header of the FLV file, once it has come.

@@ -1,5 +1,7 @@
 //! A publisher.
 
+use std::net::SocketAddr;
+
 use weir_flv::Tag;
 use weir_rtmp::client::{Event, Session};
 
@@ -70,6 +72,11 @@ impl Publisher {
         sent.unwrap_or_else(|error| {
             panic!("{}: the publisher is cut off: {error}", self.connection.url())
         });
+    }
+
+    /// Our end of the connection, by which the server's log calls it.
+    pub fn local(&self) -> SocketAddr {
+        self.connection.local()
     }
 
     /// The stream to go on with after this publisher, in another one.

@@ -38,8 +38,21 @@ impl Viewer {
         Self::new(Player::http_flv(address, path).await)
     }
 
-    fn new(player: Player) -> Self {
+    /// Goes on with what `player` plays.
+    pub fn new(player: Player) -> Self {
         Self { player, numbers: Numbers::default() }
+    }
+
+    /// From now on pictures and their sound may be missing up to a key frame.
+    #[must_use]
+    pub fn allowing_skips(mut self) -> Self {
+        self.numbers = self.numbers.allowing_skips();
+        self
+    }
+
+    /// Our end of the connection, by which the server's log calls it.
+    pub fn local(&self) -> SocketAddr {
+        self.player.local()
     }
 
     /// The next message; `None` when the stream has ended.

@@ -24,7 +24,7 @@ fn connect_is_answered_with_window_bandwidth_chunk_size_and_result() {
     if let Value::Object(object) = &mut command.object {
         object.push("objectEncoding", 3.0);
     }
-    harness.command(0, command).unwrap();
+    harness.command(0, &command).unwrap();
     let messages = harness.messages();
     let words: Vec<_> = messages.iter().map(describe).collect();
     assert_eq!(
@@ -61,7 +61,7 @@ fn enhanced_capabilities_are_answered_in_kind() {
     object.push("fourCcList", vec![Value::from("av01"), Value::from("hvc1")]);
     object.push("videoFourCcInfoMap", map);
     object.push("capsEx", 255.0);
-    harness.command(0, command).unwrap();
+    harness.command(0, &command).unwrap();
 
     let Some(Event::Connected(info)) = harness.session.poll_event() else { panic!("no event") };
     let enhanced = info.enhanced.unwrap();
@@ -84,10 +84,10 @@ fn enhanced_capabilities_are_answered_in_kind() {
 fn an_encoder_publishes() {
     let mut harness = Harness::connected();
     for (name, transaction) in [("releaseStream", 2.0), ("FCPublish", 3.0), ("createStream", 4.0)] {
-        harness.command(0, Command::new(name, transaction, vec!["cam".into()])).unwrap();
+        harness.command(0, &Command::new(name, transaction, vec!["cam".into()])).unwrap();
     }
     assert_eq!(harness.answers(), ["_result#2  on 0", "_result#3  on 0", "_result#4 1 on 0"]);
-    harness.command(1, publish("cam?token=x")).unwrap();
+    harness.command(1, &publish("cam?token=x")).unwrap();
     let expected = Event::Publish {
         stream_id: 1,
         url: url("live", "cam", "?token=x"),
@@ -101,10 +101,10 @@ fn an_encoder_publishes() {
         ["onFCPublish#0 NetStream.Publish.Start on 1", "onStatus#0 NetStream.Publish.Start on 1"]
     );
 
-    harness.command(0, Command::new("FCUnpublish", 6.0, vec!["other".into()])).unwrap();
+    harness.command(0, &Command::new("FCUnpublish", 6.0, vec!["other".into()])).unwrap();
     assert!(harness.events().is_empty(), "another name than that of the publish");
     harness.answers();
-    harness.command(0, Command::new("FCUnpublish", 6.0, vec!["cam?token=x".into()])).unwrap();
+    harness.command(0, &Command::new("FCUnpublish", 6.0, vec!["cam?token=x".into()])).unwrap();
     assert_eq!(harness.events(), [Event::EndPublish { stream_id: 1 }]);
     assert_eq!(
         harness.answers(),
@@ -114,14 +114,14 @@ fn an_encoder_publishes() {
             "_result#6  on 0"
         ]
     );
-    harness.command(0, Command::new("deleteStream", 7.0, vec![1.0.into()])).unwrap();
+    harness.command(0, &Command::new("deleteStream", 7.0, vec![1.0.into()])).unwrap();
     assert!(harness.events().is_empty(), "its end was reported already");
 }
 
 #[test]
 fn a_player_plays() {
     let mut harness = Harness::with_stream();
-    harness.command(1, play("cam")).unwrap();
+    harness.command(1, &play("cam")).unwrap();
     let expected = Event::Play {
         stream_id: 1,
         url: url("live", "cam", ""),
@@ -164,14 +164,14 @@ fn refusals_name_their_reason_and_leave_the_connection() {
         (PublishRefusal::Denied, "Denied"),
         (PublishRefusal::Failed, "Failed"),
     ] {
-        harness.command(1, publish("cam")).unwrap();
+        harness.command(1, &publish("cam")).unwrap();
         harness.session.reject_publish(1, refusal, "because");
         assert_eq!(harness.answers(), [format!("onStatus#0 NetStream.Publish.{code} on 1")]);
     }
     for (refusal, code) in
         [(PlayRefusal::StreamNotFound, "StreamNotFound"), (PlayRefusal::Failed, "Failed")]
     {
-        harness.command(1, play("cam")).unwrap();
+        harness.command(1, &play("cam")).unwrap();
         harness.session.reject_play(1, refusal, "because");
         assert_eq!(harness.answers(), [format!("onStatus#0 NetStream.Play.{code} on 1")]);
     }
@@ -181,13 +181,13 @@ fn refusals_name_their_reason_and_leave_the_connection() {
 #[test]
 fn an_answer_after_the_client_gave_up_is_ignored() {
     let mut harness = Harness::with_stream();
-    harness.command(1, publish("cam")).unwrap();
-    harness.command(1, Command::new("closeStream", 0.0, vec![])).unwrap();
+    harness.command(1, &publish("cam")).unwrap();
+    harness.command(1, &Command::new("closeStream", 0.0, vec![])).unwrap();
     assert_eq!(harness.events()[1..], [Event::EndPublish { stream_id: 1 }]);
     harness.session.accept_publish(1);
     harness.session.reject_publish(1, PublishRefusal::Failed, "late");
-    harness.command(1, play("cam")).unwrap();
-    harness.command(0, Command::new("deleteStream", 0.0, vec![1.0.into()])).unwrap();
+    harness.command(1, &play("cam")).unwrap();
+    harness.command(0, &Command::new("deleteStream", 0.0, vec![1.0.into()])).unwrap();
     assert_eq!(harness.events()[1..], [Event::EndPlay { stream_id: 1 }]);
     harness.session.accept_play(1);
     harness.session.reject_play(1, PlayRefusal::Failed, "late");
@@ -199,7 +199,7 @@ fn play_on_a_playing_stream_switches() {
     let mut harness = Harness::playing();
     let mut options = Object::new();
     options.push("streamName", "other");
-    harness.command(1, Command::new("play2", 0.0, vec![options.into()])).unwrap();
+    harness.command(1, &Command::new("play2", 0.0, vec![options.into()])).unwrap();
     let events = harness.events();
     assert_eq!(events[0], Event::EndPlay { stream_id: 1 });
     assert!(matches!(&events[1], Event::Play { url, .. } if url.stream == "other"), "{events:?}");
@@ -208,20 +208,20 @@ fn play_on_a_playing_stream_switches() {
 #[test]
 fn the_controls_of_a_player() {
     let mut harness = Harness::playing();
-    harness.command(1, Command::new("pause", 0.0, vec![true.into(), 1500.0.into()])).unwrap();
+    harness.command(1, &Command::new("pause", 0.0, vec![true.into(), 1500.0.into()])).unwrap();
     assert_eq!(harness.answers(), ["User(StreamEof(1))", "onStatus#0 NetStream.Pause.Notify on 1"]);
-    harness.command(1, Command::new("pauseRaw", 0.0, vec![false.into(), 1500.0.into()])).unwrap();
+    harness.command(1, &Command::new("pauseRaw", 0.0, vec![false.into(), 1500.0.into()])).unwrap();
     assert_eq!(
         harness.answers(),
         ["User(StreamBegin(1))", "onStatus#0 NetStream.Unpause.Notify on 1"]
     );
-    harness.command(1, Command::new("receiveAudio", 0.0, vec![false.into()])).unwrap();
-    harness.command(1, Command::new("receiveVideo", 0.0, vec![true.into()])).unwrap();
+    harness.command(1, &Command::new("receiveAudio", 0.0, vec![false.into()])).unwrap();
+    harness.command(1, &Command::new("receiveVideo", 0.0, vec![true.into()])).unwrap();
     harness
         .control(Control::User(UserControl::SetBufferLength { stream_id: 1, millis: 3000 }))
         .unwrap();
     assert!(harness.answers().is_empty());
-    harness.command(1, Command::new("seek", 0.0, vec![5000.0.into()])).unwrap();
+    harness.command(1, &Command::new("seek", 0.0, vec![5000.0.into()])).unwrap();
     assert_eq!(harness.answers(), ["onStatus#0 NetStream.Seek.Notify on 1"]);
     assert_eq!(
         harness.events(),
@@ -239,8 +239,8 @@ fn the_controls_of_a_player() {
 fn controls_without_a_play_do_nothing() {
     let mut harness = Harness::with_stream();
     for name in ["pause", "seek", "receiveAudio", "receiveVideo", "closeStream"] {
-        harness.command(1, Command::new(name, 0.0, vec![true.into()])).unwrap();
-        harness.command(7, Command::new(name, 0.0, vec![true.into()])).unwrap();
+        harness.command(1, &Command::new(name, 0.0, vec![true.into()])).unwrap();
+        harness.command(7, &Command::new(name, 0.0, vec![true.into()])).unwrap();
     }
     harness
         .control(Control::User(UserControl::SetBufferLength { stream_id: 9, millis: 1 }))
@@ -259,10 +259,10 @@ fn calls_that_only_want_an_answer() {
         ("_error", vec![]),
         ("onStatus", vec![]),
     ] {
-        harness.command(0, Command::new(name, 9.0, vec!["cam".into()])).unwrap();
+        harness.command(0, &Command::new(name, 9.0, vec!["cam".into()])).unwrap();
         assert_eq!(harness.answers(), expected, "{name}");
     }
-    harness.command(0, Command::new("noAnswerWanted", 0.0, vec![])).unwrap();
+    harness.command(0, &Command::new("noAnswerWanted", 0.0, vec![])).unwrap();
     assert!(harness.answers().is_empty());
 }
 
@@ -296,9 +296,9 @@ fn bytes_are_acknowledged_at_half_the_window() {
 #[test]
 fn no_tc_url_means_the_default_vhost() {
     let mut harness = Harness::greeted();
-    harness.command(0, connect(&[("app", "live")])).unwrap();
-    harness.command(0, Command::new("createStream", 2.0, vec![])).unwrap();
-    harness.command(1, play("cam")).unwrap();
+    harness.command(0, &connect(&[("app", "live")])).unwrap();
+    harness.command(0, &Command::new("createStream", 2.0, vec![])).unwrap();
+    harness.command(1, &play("cam")).unwrap();
     let events = harness.events();
     assert!(
         matches!(&events[1], Event::Play { url, .. } if url.vhost == "__defaultVhost__" && url.app == "live"),
@@ -310,20 +310,20 @@ fn no_tc_url_means_the_default_vhost() {
 fn message_streams_count_up_and_come_back() {
     let mut harness = Harness::with_stream();
     for id in 2..=20 {
-        harness.command(0, Command::new("createStream", 2.0, vec![])).unwrap();
+        harness.command(0, &Command::new("createStream", 2.0, vec![])).unwrap();
         assert_eq!(harness.answers(), [format!("_result#2 {id} on 0")]);
-        harness.command(0, Command::new("deleteStream", 0.0, vec![id.into()])).unwrap();
+        harness.command(0, &Command::new("deleteStream", 0.0, vec![id.into()])).unwrap();
     }
 }
 
 #[test]
 fn two_streams_on_one_connection() {
     let mut harness = Harness::publishing();
-    harness.command(0, Command::new("createStream", 6.0, vec![])).unwrap();
-    harness.command(2, play("other")).unwrap();
+    harness.command(0, &Command::new("createStream", 6.0, vec![])).unwrap();
+    harness.command(2, &play("other")).unwrap();
     harness.session.accept_play(2);
     harness.message(type_id::AUDIO, 1, 0, b"a").unwrap();
-    harness.command(0, Command::new("deleteStream", 0.0, vec![1.0.into()])).unwrap();
+    harness.command(0, &Command::new("deleteStream", 0.0, vec![1.0.into()])).unwrap();
     let events = harness.events();
     assert!(matches!(events[0], Event::Play { stream_id: 2, .. }), "{events:?}");
     assert!(matches!(events[1], Event::Media { stream_id: 1, .. }), "{events:?}");

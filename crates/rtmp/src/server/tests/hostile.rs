@@ -46,7 +46,7 @@ fn who_only_connects_is_let_go() {
 #[test]
 fn no_timeout_runs_while_something_goes_on() {
     let mut asked = Harness::with_stream();
-    asked.command(1, publish("cam")).unwrap();
+    asked.command(1, &publish("cam")).unwrap();
     for mut harness in [asked, Harness::publishing(), Harness::playing()] {
         assert_eq!(harness.session.poll_timeout(), None);
         let now = harness.after(20);
@@ -70,7 +70,7 @@ fn commands_before_connect() {
     for command in [publish("cam"), play("cam"), Command::new("createStream", 1.0, vec![])] {
         let name = command.name.clone();
         let mut harness = Harness::greeted();
-        assert_eq!(harness.command(1, command), Err(Error::NotConnected(name)));
+        assert_eq!(harness.command(1, &command), Err(Error::NotConnected(name)));
         assert_dead(&mut harness);
     }
 }
@@ -79,28 +79,28 @@ fn commands_before_connect() {
 fn a_second_connect() {
     let mut harness = Harness::connected();
     let again = connect(&[("tcUrl", "rtmp://host/other")]);
-    assert_eq!(harness.command(0, again), Err(Error::AlreadyConnected));
+    assert_eq!(harness.command(0, &again), Err(Error::AlreadyConnected));
 }
 
 #[test]
 fn publish_and_play_need_a_free_stream() {
     let mut harness = Harness::connected();
-    let error = harness.command(1, publish("cam"));
+    let error = harness.command(1, &publish("cam"));
     assert_eq!(error, Err(Error::UnknownStream { command: "publish", stream_id: 1 }));
-    let error = Harness::connected().command(0, play("cam"));
+    let error = Harness::connected().command(0, &play("cam"));
     assert_eq!(error, Err(Error::UnknownStream { command: "play", stream_id: 0 }));
     for state in [Harness::publishing, Harness::playing] {
-        let error = state().command(1, publish("cam"));
+        let error = state().command(1, &publish("cam"));
         assert_eq!(error, Err(Error::StreamInUse { command: "publish", stream_id: 1 }));
     }
-    let error = Harness::publishing().command(1, play("cam"));
+    let error = Harness::publishing().command(1, &play("cam"));
     assert_eq!(error, Err(Error::StreamInUse { command: "play", stream_id: 1 }));
 }
 
 #[test]
 fn publish_and_play_need_a_name() {
     for name in ["publish", "play", "play2"] {
-        let error = Harness::with_stream().command(1, Command::new(name, 1.0, vec![]));
+        let error = Harness::with_stream().command(1, &Command::new(name, 1.0, vec![]));
         assert!(
             matches!(error, Err(Error::Command { missing: "the stream name", .. })),
             "{error:?}"
@@ -116,7 +116,7 @@ fn a_name_that_is_no_name_is_told_before_the_end() {
         (play(""), "NetStream.Play.StreamNotFound"),
     ] {
         let mut harness = Harness::with_stream();
-        assert!(matches!(harness.command(1, command), Err(Error::Url { .. })));
+        assert!(matches!(harness.command(1, &command), Err(Error::Url { .. })));
         assert_eq!(harness.answers(), [format!("onStatus#0 {code} on 1")]);
         assert_dead(&mut harness);
     }
@@ -127,7 +127,7 @@ fn a_name_that_is_no_name_is_told_before_the_end() {
 fn a_name_that_would_leave_the_directory_is_reported_as_it_is() {
     for name in ["..", "a\0b"] {
         let mut harness = Harness::with_stream();
-        harness.command(1, publish(name)).unwrap();
+        harness.command(1, &publish(name)).unwrap();
         let events = harness.events();
         assert!(
             matches!(&events[0], Event::Publish { url, .. } if url.stream == name),
@@ -139,7 +139,7 @@ fn a_name_that_would_leave_the_directory_is_reported_as_it_is() {
 #[test]
 fn a_long_tc_url() {
     let url = format!("rtmp://host/{}", "x".repeat(10 * 1024));
-    let error = Harness::greeted().command(0, connect(&[("tcUrl", &url)])).unwrap_err();
+    let error = Harness::greeted().command(0, &connect(&[("tcUrl", &url)])).unwrap_err();
     assert!(error.to_string().contains("too long") && error.to_string().len() < 300, "{error}");
 }
 
@@ -147,9 +147,9 @@ fn a_long_tc_url() {
 fn message_streams_are_limited() {
     let mut harness = Harness::connected();
     for _ in 0..MESSAGE_STREAMS_MAX {
-        harness.command(0, Command::new("createStream", 2.0, vec![])).unwrap();
+        harness.command(0, &Command::new("createStream", 2.0, vec![])).unwrap();
     }
-    let error = harness.command(0, Command::new("createStream", 2.0, vec![]));
+    let error = harness.command(0, &Command::new("createStream", 2.0, vec![]));
     assert_eq!(error, Err(Error::MessageStreams));
 }
 

@@ -85,10 +85,10 @@ fn an_aggregate_cannot_reach_beyond_its_end() {
 #[test]
 fn what_comes_after_the_end_is_dropped() {
     let mut harness = Harness::publishing();
-    harness.command(1, Command::new("closeStream", 0.0, vec![])).unwrap();
+    harness.command(1, &Command::new("closeStream", 0.0, vec![])).unwrap();
     harness.events();
     harness.message(type_id::VIDEO, 1, 0, b"late").unwrap();
-    harness.command(0, Command::new("deleteStream", 0.0, vec![1.0.into()])).unwrap();
+    harness.command(0, &Command::new("deleteStream", 0.0, vec![1.0.into()])).unwrap();
     harness.message(type_id::VIDEO, 1, 0, b"later").unwrap();
     harness.message(type_id::VIDEO, 99, 0, b"unknown stream").unwrap();
     assert!(harness.events().is_empty());
@@ -98,7 +98,7 @@ fn what_comes_after_the_end_is_dropped() {
 fn media_needs_an_accepted_publish() {
     let asked = || {
         let mut harness = Harness::with_stream();
-        harness.command(1, publish("cam")).unwrap();
+        harness.command(1, &publish("cam")).unwrap();
         harness
     };
     let states: [fn() -> Harness; 3] = [Harness::with_stream, Harness::playing, asked];

@@ -1,0 +1,467 @@
+//! HLS: the packets that go in come out of the segments, and the playlist is one that players can live on.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::mpsc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use weir_flv::{Tag, TagKind, video};
+use weir_media::{Track, VideoCodec};
+use weir_testkit::{
+    Weir, eventually,
+    ffmpeg::Ffmpeg,
+    fixture::{self, Fixture},
+    hls::Playlist,
+    http::{self, Response},
+    packets::{Extent, Form, Kind, Media, continuation, frame_of, read, tags_of},
+    peer::{Numbered, PICTURE_MILLIS, Player, Publisher},
+    server::field,
+};
+
+/// For the slowest machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Times are milliseconds in FLV; sound in MPEG-TS has those of its sampling rate when FFmpeg reads it.
+const TOLERANCE: Duration = Duration::from_millis(1);
+
+/// Pictures of a GOP of the numbered streams: one second.
+const GOP: u64 = 25;
+
+fn start(config: &str) -> Weir {
+    Weir::builder(env!("CARGO_BIN_EXE_weir")).config(config).start()
+}
+
+/// A server whose HLS folder is `dir`, with segments of one second and the shortest window.
+fn start_in(dir: &Path) -> Weir {
+    start(&format!("hls: {{ dir: \"{}\", segment: 1s, window: 3 }}\n", dir.display()))
+}
+
+async fn get(weir: &Weir, path: &str) -> Response {
+    http::get(weir.http(), path).await
+}
+
+/// The playlist of `live/a`.
+///
+/// # Panics
+/// If there is none.
+async fn playlist(weir: &Weir) -> Playlist {
+    let mut response = get(weir, "live/a.m3u8").await;
+    let text = response.text().await;
+    assert_eq!(response.status, 200, "live/a.m3u8: {text}");
+    Playlist::parse(&text)
+}
+
+/// The playlist of `live/a` once `is_good`.
+async fn playlist_when(weir: &Weir, what: &str, is_good: impl Fn(&Playlist) -> bool) -> Playlist {
+    let what = format!("a playlist of live/a that {what}");
+    eventually(&what, TIMEOUT, async || Some(playlist(weir).await).filter(&is_good)).await
+}
+
+/// Sends whole GOPs, and the key frame behind them, which ends the last one's segment. The next publisher goes on with
+/// the source that is returned.
+async fn publish_gops(url: &str, source: Numbered, gops: u64) -> Numbered {
+    let mut publisher = Publisher::start(url, source).await;
+    publisher.pictures(gops * GOP + 1).await;
+    let source = publisher.source();
+    publisher.stop().await;
+    source
+}
+
+async fn publish_tags(url: &str, tags: &[Tag]) {
+    let mut publisher = Publisher::silent(url).await;
+    for tag in tags {
+        publisher.send(tag).await;
+    }
+    publisher.stop().await;
+}
+
+#[tokio::test]
+async fn what_ts_carries_comes_out() {
+    let weir = start("publish: { linger: 0s }\nhls: { segment: 2s, window: 20 }\n");
+    let fixtures = [
+        Fixture::AvcAac,
+        Fixture::AvcBFramesAac,
+        Fixture::AudioOnly,
+        Fixture::VideoOnly,
+        Fixture::AvcMp3,
+        Fixture::HevcAac,
+    ];
+    for fixture in fixtures {
+        let stream = format!("live/{fixture:?}");
+        let tags = tags_of(&fixture.file());
+        publish_tags(&weir.rtmp_url(&stream), &tags).await;
+        let playlist = eventually(&format!("the end of {stream}"), TIMEOUT, async || {
+            let mut response = get(&weir, &format!("{stream}.m3u8")).await;
+            let text = response.text().await;
+            assert_eq!(response.status, 200, "{stream}.m3u8: {text}");
+            Some(Playlist::parse(&text)).filter(|playlist| playlist.ended)
+        })
+        .await;
+        check_durations(fixture, &tags, &playlist);
+        check_packets(&weir, fixture, &stream, &tags);
+        check_segments(&weir, fixture, &stream, &playlist).await;
+    }
+}
+
+/// Requires that the segments last as long as the stream and are cut at its key frames.
+#[track_caller]
+fn check_durations(fixture: Fixture, tags: &[Tag], playlist: &Playlist) {
+    let media = Media::of_tags(tags);
+    let pace = &media.streams[0];
+    let times: Vec<_> = pace.packets.iter().map(|packet| packet.dts_us).collect();
+    let step = times[times.len() - 1] - times[times.len() - 2];
+    let length = pace.duration() + Duration::from_micros(step.unsigned_abs());
+    assert_eq!(playlist.duration(), length, "{fixture:?}: the sum of EXTINF in {playlist:#?}");
+    assert_eq!(playlist.segments.len(), 4, "{fixture:?}: 8 s in segments of 2 s: {playlist:#?}");
+    let keys =
+        pace.packets.iter().filter(|packet| packet.key).map(|packet| packet.dts_us - times[0]);
+    let keys: Vec<_> = keys.collect();
+    let mut at = Duration::ZERO;
+    for segment in &playlist.segments {
+        let start = i64::try_from(at.as_micros()).expect("a short stream");
+        assert!(
+            keys.contains(&start),
+            "{fixture:?}: no key frame at {at:?}, where {segment:?} starts"
+        );
+        assert_eq!(
+            segment.discontinuity,
+            at.is_zero(),
+            "{fixture:?}: nothing interrupts {segment:?}"
+        );
+        assert!(segment.duration.as_secs_f64().ceil() as u64 <= playlist.target_duration);
+        at += segment.duration;
+    }
+}
+
+/// Requires that a player of the whole playlist gets every packet from the first key frame on.
+#[track_caller]
+fn check_packets(weir: &Weir, fixture: Fixture, stream: &str, tags: &[Tag]) {
+    let (ffmpeg, form) = (fixture.ffmpeg(), Form::Elementary(fixture));
+    let url = weir.http_url(&format!("{stream}.m3u8"));
+    let played = read(ffmpeg, &url, form, TIMEOUT);
+    let source = read(ffmpeg, &fixture.file().display().to_string(), form, TIMEOUT);
+    let result = continuation(&source, &played, Extent::ToEnd, TOLERANCE);
+    result.unwrap_or_else(|difference| panic!("{fixture:?} over HLS: {difference}"));
+    let start = tags.iter().position(|tag| frame_of(tag).is_key()).unwrap_or(0);
+    let published = Media::of_tags(&tags[start..]);
+    for kind in [Kind::Video, Kind::Audio] {
+        let counts = [&published, &played].map(|media| media.packets(kind).len());
+        assert_eq!(counts[0], counts[1], "{fixture:?}: {kind:?} packets published and played");
+    }
+}
+
+/// Requires that each segment can be played by itself and begins with a key frame.
+async fn check_segments(weir: &Weir, fixture: Fixture, stream: &str, playlist: &Playlist) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let app = stream.rsplit_once('/').expect("an app and a name").0;
+    for segment in &playlist.segments {
+        let data = get(weir, &format!("{app}/{}", segment.uri)).await.bytes().await;
+        assert!(data.len().is_multiple_of(188), "{} is cut off: {} bytes", segment.uri, data.len());
+        let file = folder.path().join(&segment.uri);
+        fs::write(&file, &data).expect("a temporary folder can be written to");
+        if fixture == Fixture::AvcBFramesAac || fixture == Fixture::HevcAac {
+            let media = read(fixture.ffmpeg(), &file.display().to_string(), Form::Carried, TIMEOUT);
+            let first = media.packets(Kind::Video).first();
+            assert!(
+                first.is_some_and(|packet| packet.key),
+                "{}: starts with {first:?}",
+                segment.uri
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dates_are_those_of_a_live_encoder_and_its_length() {
+    let weir = start("publish: { linger: 0s }\nhls: { segment: 1s, window: 20 }\n");
+    let fixture = Fixture::AvcBFramesAac;
+    let before = now();
+    let mut encoder = Ffmpeg::System.publish(&fixture.file(), &weir.rtmp_url("live/a"));
+    // A player that comes as early as this is answered when the first segment is whole. It comes too early as long as
+    // the encoder has not connected.
+    let first = eventually("the first segment", TIMEOUT, async || {
+        let mut response = get(&weir, "live/a.m3u8").await;
+        let text = response.text().await;
+        (response.status == 200).then(|| Playlist::parse(&text))
+    })
+    .await;
+    assert_eq!((first.segments.len(), first.ended), (1, false), "{first:#?}");
+    tokio::task::spawn_blocking(move || encoder.wait_success(TIMEOUT)).await.expect("the encoder");
+    let playlist = playlist_when(&weir, "has ended", |playlist| playlist.ended).await;
+    let dates: Vec<_> = playlist.segments.iter().map(|segment| segment.date).collect();
+    let dates: Vec<_> = dates.into_iter().map(|date| date.expect("a date")).collect();
+    assert!(dates[0] > before && dates[dates.len() - 1] < now(), "{before:?} {playlist:#?}");
+    let mut expected = dates[0];
+    for (date, segment) in dates.iter().zip(&playlist.segments) {
+        let off = date.abs_diff(expected);
+        // FFmpeg sends in real time; how exactly is the machine's affair.
+        assert!(off < Duration::from_secs(1), "{segment:?} is dated {off:?} from where it lies");
+        expected += segment.duration;
+    }
+    assert!(playlist.duration() + Duration::from_millis(1) > fixture::DURATION, "{playlist:#?}");
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970")
+}
+
+/// The files of `dir`.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = dir.read_dir().unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    entries.map(|entry| entry.expect("a readable folder").path()).collect()
+}
+
+/// Requires that every segment that the playlist on disk lists is there as a whole.
+fn check_disk(folder: &Path) {
+    let list = || match fs::read_to_string(folder.join("a.m3u8")) {
+        Ok(text) => Playlist::parse(&text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Playlist::default(),
+        Err(error) => panic!("a.m3u8: {error}"),
+    };
+    for segment in list().segments {
+        match fs::read(folder.join(&segment.uri)) {
+            Ok(data) => {
+                let is_whole = !data.is_empty() && data.len().is_multiple_of(188);
+                assert!(is_whole, "{} is listed with {} bytes", segment.uri, data.len());
+            }
+            // It may have left the playlist, and later its folder, since the playlist was read.
+            Err(error) => {
+                assert!(!list().segments.contains(&segment), "{segment:?} is listed: {error}");
+            }
+        }
+    }
+}
+
+/// Looks at the disk again and again, as nginx does for its clients, until the other end is dropped.
+fn watch_disk(folder: &Path, stop: &mpsc::Receiver<()>) -> usize {
+    let mut looks = 0;
+    while stop.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
+        check_disk(folder);
+        looks += 1;
+    }
+    looks
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_window_slides_and_old_files_go() {
+    const SEGMENTS: u64 = 30;
+    let dir = tempfile::tempdir().expect("a temporary folder can be made");
+    let (weir, folder) = (start_in(dir.path()), dir.path().join("live"));
+    fs::create_dir(&folder).expect("a temporary folder can be written to");
+    let (stop, stopped) = mpsc::channel();
+    let watched = folder.clone();
+    let watcher = tokio::task::spawn_blocking(move || watch_disk(&watched, &stopped));
+    let mut publisher = Publisher::start(&weir.rtmp_url("live/a"), Numbered::new(GOP)).await;
+    publisher.pictures(GOP + 1).await;
+    let first = playlist_when(&weir, "has a segment", |_| true).await;
+    for number in 2..=SEGMENTS {
+        publisher.pictures(GOP).await;
+        let next = first.media_sequence + number;
+        let what = format!("goes on to segment {}", next - 1);
+        let playlist =
+            playlist_when(&weir, &what, |playlist| playlist.next_sequence() == next).await;
+        let listed = usize::try_from(number.min(3)).expect("three at most");
+        assert_eq!(
+            playlist.segments.len(),
+            listed,
+            "window: 3, after {number} segments: {playlist:#?}"
+        );
+        assert_eq!(playlist.target_duration, 1, "{playlist:#?}");
+        let slid_out = u64::from(number > 3);
+        assert_eq!(playlist.discontinuity_sequence, slid_out, "{playlist:#?}");
+        for segment in &playlist.segments {
+            assert_eq!(segment.duration, Duration::from_secs(1), "{playlist:#?}");
+        }
+    }
+    drop(stop);
+    let looks = watcher.await.expect("a disk on which every listed segment is whole");
+    assert!(looks as u64 > SEGMENTS, "only {looks} looks at the disk: it proves nothing");
+
+    let names = files(&folder);
+    let segments =
+        names.iter().filter(|file| file.extension().is_some_and(|end| end == "ts")).count();
+    // Three are listed; four may still be loaded by players of an older playlist (RFC 8216, 6.2.2).
+    assert!((3..=8).contains(&segments), "{segments} segments of {SEGMENTS} are kept: {names:?}");
+    assert_eq!(names.len(), segments + 1, "only segments and the playlist: {names:?}");
+    let gone = format!("live/{}", first.segments[0].uri);
+    let mut response = get(&weir, &gone).await;
+    let text = response.text().await;
+    assert_eq!(response.status, 404, "{gone} slid out of the window long ago: {text}");
+    assert!(text.contains("no segment"), "{text:?}");
+    let unfinished = get(&weir, "live/a.m3u8.tmp").await;
+    assert_eq!(unfinished.status, 404, "temporary files are not served");
+}
+
+#[tokio::test]
+async fn numbers_go_on_after_a_kill() {
+    let dir = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut weir = start_in(dir.path());
+    let source = publish_gops(&weir.rtmp_url("live/a"), Numbered::new(GOP), 3).await;
+    let before = playlist_when(&weir, "has 3 segments", |list| list.segments.len() == 3).await;
+    weir.kill();
+    let stray = dir.path().join("live/a-1.ts");
+    fs::write(&stray, b"a segment that no playlist knows any more").expect("a writable folder");
+
+    let weir = start_in(dir.path());
+    let left = playlist(&weir).await;
+    assert_eq!(left, before, "what the killed process left is there until it is continued");
+    let mut publisher = Publisher::start(&weir.rtmp_url("live/a"), source).await;
+    // The first picture is no key frame: the GOP was begun before.
+    publisher.pictures(2 * GOP).await;
+    let next = before.next_sequence();
+    let after = playlist_when(&weir, "goes on", |list| list.next_sequence() == next + 1).await;
+    assert_eq!(after.media_sequence, before.media_sequence + 1, "{after:#?}");
+    assert_eq!(after.segments[..2], before.segments[1..], "what players know stays as it is");
+    let new = &after.segments[2];
+    assert_eq!(new.uri, format!("a-{next}.ts"), "the next number: {after:#?}");
+    assert!(new.discontinuity, "the timeline starts anew: {after:#?}");
+    assert!(!stray.exists(), "{} is cleaned up", stray.display());
+}
+
+/// The decoder configuration record of an encoder that has changed its settings.
+fn other_avcc() -> Vec<u8> {
+    let init = Numbered::default().init();
+    let config = init.iter().map(frame_of).find(|frame| frame.track == Track::Video(0));
+    let mut avcc = config.expect("a configuration record").payload.to_vec();
+    avcc[3] += 1;
+    avcc
+}
+
+/// Which of the listed segments have a discontinuity, by their place. The first one of a stream always has: players and
+/// caches may know the stream from a server that has lost its disk.
+fn discontinuities(playlist: &Playlist) -> Vec<usize> {
+    let segments = playlist.segments.iter().enumerate();
+    segments.filter(|(_, segment)| segment.discontinuity).map(|(at, _)| at).collect()
+}
+
+#[tokio::test]
+async fn interruptions_are_discontinuities() {
+    let weir = start("hls: { segment: 1s, window: 20 }\n");
+    let url = weir.rtmp_url("live/a");
+
+    let mut publisher = Publisher::start(&url, Numbered::new(GOP)).await;
+    publisher.pictures(2 * GOP).await;
+    let timestamp = u32::try_from(2 * GOP).expect("a short stream") * PICTURE_MILLIS;
+    let packet = video::Packet::Config(VideoCodec::Avc);
+    let body = video::encode(video::FrameType::Key, packet, &other_avcc());
+    publisher.send(&Tag { kind: TagKind::Video, timestamp, body }).await;
+    publisher.pictures(2 * GOP + 1).await;
+    let list = playlist_when(&weir, "has 4 segments", |list| list.segments.len() == 4).await;
+    assert_eq!(discontinuities(&list), [0, 2], "a new configuration after 2 s: {list:#?}");
+
+    // The same encoder comes back within publish.linger, and then one with other settings.
+    publisher.stop().await;
+    let source = Numbered::new(GOP).with_avcc(other_avcc());
+    publish_gops(&url, source, 2).await;
+    let list = playlist_when(&weir, "has 7 segments", |list| list.segments.len() >= 7).await;
+    assert_eq!(discontinuities(&list), [0, 2, 5], "a re-publish after the fifth: {list:#?}");
+    assert!(!list.ended, "a stream that lingers has not ended: {list:#?}");
+}
+
+#[tokio::test]
+async fn a_stream_that_ended_can_come_back() {
+    let weir = start("publish: { linger: 0s }\nhls: { segment: 1s, window: 20 }\n");
+    let url = weir.rtmp_url("live/a");
+    publish_gops(&url, Numbered::new(GOP), 2).await;
+    let first = playlist_when(&weir, "has ended", |list| list.ended).await;
+    // The single picture after the last whole GOP makes a segment of its own at the end.
+    assert_eq!((first.segments.len(), discontinuities(&first)), (3, vec![0]), "{first:#?}");
+    publish_gops(&url, Numbered::new(GOP), 2).await;
+    let next = first.next_sequence();
+    let second =
+        playlist_when(&weir, "has ended again", |list| list.ended && list.next_sequence() > next)
+            .await;
+    assert_eq!(second.media_sequence, first.media_sequence, "{second:#?}");
+    assert_eq!(second.segments[..3], first.segments[..], "{second:#?}");
+    assert_eq!((second.segments.len(), discontinuities(&second)), (6, vec![0, 3]), "{second:#?}");
+}
+
+#[tokio::test]
+async fn a_codec_that_ts_cannot_carry_is_named_and_disturbs_nobody() {
+    let weir = start("publish: { linger: 5s }\nhls: { segment: 1s }\n");
+    for (fixture, name) in [(Fixture::Av1Aac, "AV1"), (Fixture::Vp9Opus, "VP9")] {
+        let (stream, tags) = (format!("live/{name}"), tags_of(&fixture.file()));
+        let (start, rest) = tags
+            .split_at(tags.iter().position(|tag| frame_of(tag).is_key()).expect("a key frame") + 1);
+        let mut publisher = Publisher::silent(&weir.rtmp_url(&stream)).await;
+        for tag in start {
+            publisher.send(tag).await;
+        }
+        let mut players = [
+            Player::rtmp(&weir.rtmp_url(&stream)).await,
+            Player::http_flv(weir.http(), &format!("{stream}.flv")).await,
+        ];
+        let mut response = get(&weir, &format!("{stream}.m3u8")).await;
+        let text = response.text().await;
+        assert_eq!(
+            (response.status, response.header("cache-control")),
+            (404, Some("no-store")),
+            "{text}"
+        );
+        assert!(text.contains(name) && text.contains("RTMP and HTTP-FLV"), "{text:?}");
+        let key = format!("/{stream}");
+        let is_said = |line: &serde_json::Value| {
+            let reason = field(line, "reason").as_str().unwrap_or_default();
+            field(line, "stream") == key.as_str() && reason.contains(name)
+        };
+        assert_eq!(weir.wait_log(is_said, TIMEOUT)["level"], "WARN");
+
+        for tag in rest {
+            publisher.send(tag).await;
+        }
+        let source = Media::of_tags(&tags);
+        for player in &mut players {
+            let mut played = Vec::new();
+            while Media::of_tags(&played).packets(Kind::Video).len()
+                < source.packets(Kind::Video).len()
+            {
+                played.push(player.next().await.expect("the stream goes on"));
+            }
+            let result =
+                continuation(&source, &Media::of_tags(&played), Extent::Run, Duration::ZERO);
+            result
+                .unwrap_or_else(|difference| panic!("{name}, while HLS refuses it: {difference}"));
+        }
+        publisher.stop().await;
+    }
+    // Another publisher of the same stream may well be carried.
+    publish_gops(&weir.rtmp_url("live/AV1"), Numbered::new(GOP), 2).await;
+    eventually("HLS of the H.264 that follows AV1", TIMEOUT, async || {
+        (get(&weir, "live/AV1.m3u8").await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answers_say_how_long_they_may_be_kept() {
+    let weir = start("hls: { segment: 1s }\n");
+    publish_gops(&weir.rtmp_url("live/a"), Numbered::new(GOP), 2).await;
+    let uri = playlist_when(&weir, "has a segment", |_| true).await.segments.remove(0).uri;
+    let expected = [
+        ("live/a.m3u8".to_owned(), "application/vnd.apple.mpegurl", "public, max-age=1"),
+        (format!("live/{uri}"), "video/mp2t", "public, max-age=86400, immutable"),
+    ];
+    for (path, content_type, cache) in expected {
+        for method in ["GET", "HEAD"] {
+            let head =
+                format!("{method} /{path} HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n");
+            let response = http::request(weir.http(), head.as_bytes()).await;
+            let header = |name| response.header(name).unwrap_or_default();
+            assert_eq!(response.status, 200, "{method} {path}");
+            assert_eq!(header("content-type"), content_type, "{method} {path}");
+            assert_eq!(header("cache-control"), cache, "{method} {path}");
+            assert_eq!(header("access-control-allow-origin"), "*", "{method} {path}");
+            assert!(header("content-length").parse::<u64>().is_ok_and(|length| length > 100));
+        }
+    }
+    let mut nothing = get(&weir, "live/b.m3u8").await;
+    let text = nothing.text().await;
+    assert_eq!(
+        (nothing.status, nothing.header("cache-control")),
+        (404, Some("no-store")),
+        "{text}"
+    );
+    assert!(text.contains("nobody publishes"), "{text:?}");
+}

@@ -1,0 +1,85 @@
+//! What the server holds when it has nothing to do any more. `cargo xtask test release` runs this on the release binary
+//! and names it in `WEIR_RELEASE_BIN`; size, start-up and idle memory are measured there.
+
+use std::{ops::Range, time::Duration};
+
+use weir_testkit::{
+    Weir,
+    peer::{Numbered, Publisher, Viewer},
+};
+
+/// Streams published and ended.
+const STREAMS: usize = 1000;
+
+/// So many at a time. Few, because the allocator keeps what the largest number of streams needed at once, and this is
+/// to measure what streams leave behind.
+const BATCH: usize = 4;
+
+/// What may be left of all of them.
+const GROWTH_BYTES_MAX: u64 = 10_000_000;
+
+/// A stream has three groups of one second.
+const PICTURES: u64 = 75;
+const PICTURE_BYTES: usize = 4000;
+
+/// HLS keeps the files of an ended stream, and a task with its playlist, for two minutes on purpose.
+const CONFIG: &str = "publish: { linger: 0s }\nhls: { enabled: false }\n";
+
+const SOON: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+#[ignore = "measures the release binary: cargo xtask test release"]
+async fn a_thousand_streams_leave_no_memory_behind() {
+    let binary = std::env::var_os("WEIR_RELEASE_BIN");
+    let binary = binary.expect("WEIR_RELEASE_BIN names the binary; cargo xtask test release does");
+    let weir = Weir::builder(binary).config(CONFIG).env("WEIR_LOG", "info").start();
+    let before = weir.rss_bytes();
+    let mut most = before;
+    for first in (0..STREAMS).step_by(BATCH) {
+        most = most.max(batch(&weir, first..first + BATCH).await);
+    }
+    wait_sessions_ended(&weir, 2 * STREAMS);
+    let after = weir.rss_bytes();
+    println!("memory at the start, bytes  {before:>12}");
+    println!("memory at the most, bytes   {most:>12}");
+    println!("after {STREAMS} streams, bytes   {after:>12}   budget {}", before + GROWTH_BYTES_MAX);
+    let growth = after.saturating_sub(before);
+    assert!(growth <= GROWTH_BYTES_MAX, "{growth} bytes are left of {STREAMS} streams");
+}
+
+/// Publishes and plays some streams to their ends; the memory held before they ended.
+async fn batch(weir: &Weir, numbers: Range<usize>) -> u64 {
+    let mut streams = Vec::new();
+    for number in numbers {
+        let source = Numbered::default().with_picture_bytes(PICTURE_BYTES);
+        let name = format!("live/{number}");
+        let mut publisher = Publisher::start(&weir.rtmp_url(&name), source).await;
+        publisher.pictures(1).await;
+        let viewer = if number % 2 == 0 {
+            Viewer::rtmp(&weir.rtmp_url(&name)).await
+        } else {
+            Viewer::http_flv(weir.http(), &format!("{name}.flv")).await
+        };
+        streams.push((publisher, viewer));
+    }
+    for (publisher, viewer) in &mut streams {
+        let last = publisher.pictures(PICTURES).await;
+        viewer.until_picture(last).await;
+    }
+    let held = weir.rss_bytes();
+    for (publisher, mut viewer) in streams {
+        publisher.stop().await;
+        viewer.until_end().await;
+    }
+    held
+}
+
+/// Each stream had a publisher and a viewer, which have closed their connections.
+fn wait_sessions_ended(weir: &Weir, count: usize) {
+    let mut ended = 0;
+    let all = weir.log().find(SOON, |line| {
+        ended += usize::from(line.contains("session ended"));
+        (ended == count).then_some(())
+    });
+    assert!(all.is_some(), "{ended} of {count} sessions have ended");
+}
