@@ -135,8 +135,8 @@ impl<T, G> Log<T, G> {
         while let Some(start) = self.spare_until(now) {
             self.drop_until(start);
         }
-        // Entry by entry: a group that begins must not take away what readers near the tip have not read yet. A publisher that
-        // never sends a key frame ends up here too.
+        // Entry by entry: a group that begins must not take away what readers near the tip have not read yet. A
+        // publisher that never sends a key frame ends up here too.
         while self.is_oversized() && self.slots.len() > 1 {
             self.drop_until(self.first + 1);
         }

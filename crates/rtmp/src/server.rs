@@ -140,6 +140,11 @@ impl Session {
         event
     }
 
+    /// Whether [`poll_event`](Self::poll_event) has something.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// Bytes to write to the client: everything there is, in one piece.
     pub fn poll_output(&mut self) -> Option<Bytes> {
         self.link.poll_output()
@@ -221,6 +226,11 @@ impl Session {
     /// The size of the chunks that this session sends.
     pub fn out_chunk_size(&self) -> u32 {
         self.link.out_chunk_size()
+    }
+
+    /// Whether the last input ended inside a message, so that more is about to come.
+    pub fn is_mid_message(&self) -> bool {
+        self.link.is_mid_message()
     }
 
     /// Heap memory in use, in bytes, without what the strings of unread events hold.

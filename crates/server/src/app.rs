@@ -27,6 +27,9 @@ use crate::{
     publish, rtmp,
 };
 
+/// Connections to the API, on places of their own: whoever looks after a full server must be able to reach it.
+const API_CONNECTIONS: usize = 256;
+
 /// Why the process could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -124,7 +127,9 @@ impl Ports {
             tokio::spawn(listen::accept(listener, "http", places.clone(), serve));
         }
         for listener in self.api {
-            tokio::spawn(api::serve(listener, Arc::clone(node), places.clone()));
+            let router = api::router(Arc::clone(node), places.clone());
+            let serve = move |socket, client| http::serve_plain(router.clone(), socket, client);
+            tokio::spawn(listen::accept(listener, "api", Places::new(API_CONNECTIONS), serve));
         }
         tokio::spawn(take_back(Arc::clone(node), returned));
     }

@@ -1,6 +1,9 @@
 //! What all parts of the process share.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc;
 use weir_hub::{Budget, Limits, Registry};
@@ -77,17 +80,34 @@ impl Node {
     }
 }
 
-/// Ends streams whose linger is over, when it is.
+/// How long after a stream's end its memory is given back: by then its viewers have been told too, and the streams that end
+/// together, as after a network failure, are dealt with at once.
+const GIVE_BACK_AFTER: Duration = Duration::from_secs(2);
+
+/// Ends streams whose linger is over, when it is; then gives their memory back.
 async fn end_lingers(registry: Registry, alarm: Arc<Alarm>) {
+    let mut give_back: Option<Instant> = None;
     loop {
-        match registry.expire(std::time::Instant::now()) {
-            None => alarm.rang().await,
-            Some(next) => {
-                tokio::select! {
-                    () = alarm.rang() => {}
-                    () = tokio::time::sleep_until(next.into()) => {}
-                }
-            }
+        let now = Instant::now();
+        let next = registry.expire(now);
+        if next.is_some() {
+            // Another stream is about to end.
+            give_back = Some(now + GIVE_BACK_AFTER);
+        } else if give_back.is_some_and(|due| due <= now) {
+            give_back = None;
+            // It takes milliseconds and locks. A runtime that cannot run it is ending.
+            let _ = tokio::task::spawn_blocking(weir_sys::release_free_memory).await;
         }
+        tokio::select! {
+            () = alarm.rang() => {}
+            () = until(next.or(give_back)) => {}
+        }
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -1,8 +1,13 @@
 //! An RTMP connection on the control side: from the handshake to `publish` or `play`, and after them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::{ErrorKind, Read as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::{Buf, Bytes};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -176,13 +181,39 @@ impl Connection {
                 }
             },
         };
-        let bytes = match read? {
-            0 => return Err(End::closed()),
-            n => &self.buffer[..n],
-        };
-        self.client.received += bytes.len() as u64;
+        let count = read?;
+        self.take_in(count)
+    }
+
+    /// Reads once. Nothing is lost when it is cancelled.
+    pub async fn read(&mut self) -> Result<(), End> {
+        let count = self.socket.read(&mut self.buffer).await?;
+        self.take_in(count)
+    }
+
+    /// Reads what is there, even if the socket does not count as readable yet.
+    pub fn read_what_is_there(&mut self) -> Result<(), End> {
+        // Not tokio's `try_read`, which asks its own books and not the socket.
+        let socket = SockRef::from(&self.socket);
+        match (&*socket).read(&mut self.buffer) {
+            Ok(count) => self.take_in(count),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn take_in(&mut self, count: usize) -> Result<(), End> {
+        if count == 0 {
+            return Err(End::closed());
+        }
+        self.client.received += count as u64;
         let now = Instant::now().into_std();
-        self.session.handle_input(bytes, now).map_err(|error| End::peer(error.to_string()))
+        let handled = self.session.handle_input(&self.buffer[..count], now);
+        handled.map_err(|error| End::peer(error.to_string()))
     }
 
     /// Writes everything that the session wants written. Nothing is lost when it is cancelled.

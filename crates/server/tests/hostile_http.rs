@@ -1,5 +1,5 @@
-//! HTTP clients that break the rules or do nothing. Each gets an answer if there is one, and loses its own connection with a
-//! reason in the log, while a stream beside it plays on without a lost packet.
+//! HTTP clients that break the rules or do nothing. Each gets an answer if there is one, and loses its own connection
+//! with a reason in the log, while a stream beside it plays on without a lost packet.
 
 use std::{fs, net::SocketAddr, time::Duration};
 
@@ -100,7 +100,13 @@ async fn requests_that_never_end() {
             assert_status(&raw.expect_close(REQUEST + SOON).await, 200);
             assert_ended(weir, raw.local(), "policy", REASON, SOON).await;
         };
-        tokio::join!(silent, cut, trickling, second);
+        // The API has a port of its own, and no sessions in the log.
+        let api = async {
+            let mut raw = Raw::connect(weir.api()).await;
+            assert!(raw.send(b"GET /healthz HTTP/1.1\r\nHost: h\r\n").await);
+            raw.expect_close(REQUEST + SOON).await;
+        };
+        tokio::join!(silent, cut, trickling, second, api);
     })
     .await;
 }
@@ -181,10 +187,14 @@ async fn what_is_not_http() {
 #[tokio::test]
 async fn other_methods() {
     beside_a_stream("", async |weir| {
-        for (method, status) in [("POST", 405), ("PUT", 405), ("DELETE", 405), ("BREW", 405), ("OPTIONS", 204)] {
+        for (method, status) in
+            [("POST", 405), ("PUT", 405), ("DELETE", 405), ("BREW", 405), ("OPTIONS", 204)]
+        {
             for path in ["/live/witness.flv", "/live/witness.m3u8"] {
                 let mut raw = Raw::connect(weir.http()).await;
-                let head = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\n");
+                let head = format!(
+                    "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: 4\r\n\r\n"
+                );
                 assert!(raw.send(head.as_bytes()).await && raw.send(b"body").await);
                 assert_status(&raw.expect_close(SOON).await, status);
                 weir.session_end(raw.local(), SOON).await;

@@ -1,5 +1,5 @@
-//! RTMP peers that break the rules or do nothing. Each loses its own connection, with a reason in the log, while a stream
-//! beside it plays on without a lost packet.
+//! RTMP peers that break the rules or do nothing. Each loses its own connection, with a reason in the log, while a
+//! stream beside it plays on without a lost packet.
 
 use std::time::Duration;
 
@@ -430,8 +430,8 @@ async fn published_timestamps_across_the_24_and_the_32_bit_limit() {
     .await;
 }
 
-/// The server moves every stream to the beginning of its timeline, so what viewers get crosses the limits only after hours.
-/// Here the pictures are nine seconds apart, which is not taken for a jump.
+/// The server moves every stream to the beginning of its timeline, so what viewers get crosses the limit only after
+/// hours. Here the pictures are nine seconds apart, which is not taken for a jump.
 #[tokio::test]
 async fn played_timestamps_across_the_24_bit_limit() {
     const STEP: u32 = 9_000;

@@ -1,9 +1,9 @@
 //! Scripted peers: publishers and viewers that do what the test says, when it says so.
 //!
 //! [`Publisher`] and [`Viewer`] know [`Numbered`] streams: each picture and each packet of sound carries its number, so
-//! a viewer knows at once what was lost, doubled or out of order. A [`Player`] takes any stream, a [`Caller`] says whatever
-//! the test says, and a [`Witness`] sees that the others are not disturbed. Only the witness is paced by the clock; a test
-//! that wants time to pass waits for something to happen.
+//! a viewer knows at once what was lost, doubled or out of order. A [`Player`] takes any stream, a [`Caller`] says
+//! whatever the test says, and a [`Witness`] sees that the others are not disturbed. Only the witness is paced by the
+//! clock; a test that wants time to pass waits for something to happen.
 
 mod caller;
 mod connection;

@@ -16,7 +16,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rtmp", &["flv", "media"]),
     ("hls", &["media"]),
     ("hub", &["media"]),
-    ("server", &["flv", "hls", "hub", "media", "rtmp"]),
+    // The leaf with the unsafe system calls.
+    ("sys", &[]),
+    ("server", &["flv", "hls", "hub", "media", "rtmp", "sys"]),
     ("testkit", &["flv", "media", "rtmp"]),
     ("load", &["flv", "media", "rtmp"]),
     ("xtask", &[]),

@@ -310,7 +310,9 @@ impl Viewer {
         if self.state == State::Joining && clip::is_key(&tag.body) {
             self.state = State::Playing;
             self.join = Some(self.began.elapsed());
-        } else if let (Some(latency), Some(age)) = (latency, clip::age(&tag.body)) {
+        } else if self.habit == Habit::Sampled
+            && let (Some(latency), Some(age)) = (latency, clip::age(&tag.body))
+        {
             latency.record(age);
         }
     }

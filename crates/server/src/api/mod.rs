@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use axum::{Json, Router, extract::State, routing::get};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tracing::error;
 use weir_hub::Status;
 
 use crate::{listen::Places, node::Node};
@@ -16,18 +14,15 @@ struct Api {
     places: Places,
 }
 
-/// Serves the API for ever.
-pub async fn serve(listener: TcpListener, node: Arc<Node>, places: Places) {
-    let router = Router::new()
+/// What the API port serves.
+pub fn router(node: Arc<Node>, places: Places) -> Router {
+    Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(|| async { "ok\n" }))
         .route("/api/v1/versions", get(versions))
         .route("/api/v1/summaries", get(summaries))
         .route("/api/v1/streams", get(streams))
-        .with_state(Api { node, places });
-    if let Err(error) = axum::serve(listener, router).await {
-        error!(%error, "the API has stopped");
-    }
+        .with_state(Api { node, places })
 }
 
 async fn versions() -> Json<Value> {

@@ -80,7 +80,8 @@ impl Follower {
     /// Segments until the stream has not been published for [`DISPOSE`]; then its files are gone.
     pub async fn run(&mut self) {
         loop {
-            self.segment().await;
+            // Boxed, so that a stream that has ended does not hold the room for segmenting until it is disposed of.
+            Box::pin(self.segment()).await;
             // The stream that ended is not the one that may come.
             self.reader =
                 self.registry.follow(&self.key, Start::OldestGroup, Arc::clone(&self.alarm) as _);

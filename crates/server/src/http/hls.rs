@@ -5,6 +5,7 @@ use std::{io, path::Path, time::Duration};
 use axum::{body::Body, response::Response};
 use http::StatusCode;
 use tokio::{sync::watch, time::timeout};
+use tokio_util::io::ReaderStream;
 use weir_media::StreamKey;
 
 use super::{ANY_ORIGIN, pages::not_found};
@@ -55,13 +56,18 @@ async fn settled(mut state: watch::Receiver<State>, wait: Duration) -> State {
     }
 }
 
+/// Bytes of a file in memory for each client that fetches it.
+const READ_BYTES: usize = 64 * 1024;
+
 async fn file(path: &Path, content_type: &str, cache: &str) -> io::Result<Response> {
-    let data = tokio::fs::read(path).await?;
+    let file = tokio::fs::File::open(path).await?;
+    let length = file.metadata().await?.len();
     Ok(Response::builder()
         .status(StatusCode::OK)
         .header("content-type", content_type)
+        .header("content-length", length)
         .header("cache-control", cache)
         .header(ANY_ORIGIN.0, ANY_ORIGIN.1)
-        .body(Body::from(data))
+        .body(Body::from_stream(ReaderStream::with_capacity(file, READ_BYTES)))
         .unwrap_or_default())
 }

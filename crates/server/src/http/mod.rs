@@ -12,6 +12,7 @@ mod prefixed;
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, routing::get};
+use bytes::BytesMut;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -22,7 +23,7 @@ use tokio::{
     time::timeout,
 };
 
-use self::{head::Head, prefixed::Prefixed};
+use self::prefixed::Prefixed;
 use crate::{client::Client, end::End, node::Node};
 
 /// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.
@@ -61,17 +62,22 @@ pub async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut c
     };
     match flv::Request::of(&head) {
         Some(request) => flv::serve(node, socket, client, request).await,
-        None => serve_others(router, socket, client, head).await,
+        None => serve_with(router, Prefixed::new(head.bytes, socket), client).await,
     }
 }
 
-async fn serve_others(router: Router, socket: TcpStream, client: Client, head: Head) {
-    let io = TokioIo::new(Prefixed::new(head.bytes, socket));
+/// Serves a connection that nothing but `router` is for.
+pub async fn serve_plain(router: Router, socket: TcpStream, client: Client) {
+    serve_with(router, Prefixed::new(BytesMut::new(), socket), client).await;
+}
+
+/// Serves one request after the other, as long as each of them comes in time.
+async fn serve_with(router: Router, socket: Prefixed<TcpStream>, client: Client) {
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(io, TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
         .await;
     client.end(&match served {
         Ok(()) => End::closed(),
@@ -80,8 +86,8 @@ async fn serve_others(router: Router, socket: TcpStream, client: Client, head: H
     });
 }
 
-/// Reads on until the client closes. A socket that is closed with unread data resets the connection, and a client that is still
-/// sending its request would lose the answer to it (RFC 9112 section 9.6).
+/// Reads on until the client closes. A socket that is closed with unread data resets the connection, and a client that
+/// is still sending its request would lose the answer to it (RFC 9112 section 9.6).
 async fn drain(socket: &mut TcpStream) {
     let mut scratch = [0; 4096];
     let mut drained = 0;

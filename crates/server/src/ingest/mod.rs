@@ -1,8 +1,10 @@
 //! Publishing: from an encoder's messages to the hub.
 
 mod claim;
+mod pace;
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,6 +18,7 @@ use weir_rtmp::{
     url::StreamUrl,
 };
 
+use self::pace::Pace;
 use crate::{end::End, node::SERVER, rtmp::Connection, wake::Alarm};
 
 /// Messages with a broken header that a publisher may send. Some encoders start with one or two; a peer that keeps sending
@@ -28,6 +31,7 @@ struct Ingest {
     broken: u32,
     /// Last time a message of the stream came.
     heard: Instant,
+    pace: Pace,
 }
 
 /// Answers a `publish` and takes the stream in until the client ends it.
@@ -52,7 +56,8 @@ pub async fn publish(
     node.hls.follow(&key, &vhost.hls);
     connection.session.accept_publish(stream_id);
     connection.client.began("publish", &key);
-    let mut ingest = Ingest { publisher, broken: 0, heard: Instant::now() };
+    let pace = Pace::new(vhost.play.hub_flush());
+    let mut ingest = Ingest { publisher, broken: 0, heard: Instant::now(), pace };
     let ended = ingest.run(connection, stream_id, vhost.publish.idle_timeout, &replaced).await;
     if ended.is_ok() {
         debug!(conn = connection.client.id, stream = %key, "publish ended");
@@ -68,42 +73,65 @@ impl Ingest {
         idle_timeout: Duration,
         replaced: &Alarm,
     ) -> Result<(), End> {
+        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
         loop {
             let now = Instant::now();
-            while let Some(event) = connection.session.poll_event() {
-                match event {
-                    Event::Media { tag, .. } => self.take(connection.client.id, &tag, now)?,
-                    Event::EndPublish { stream_id: ended } if ended == stream_id => return Ok(()),
-                    Event::Publish { stream_id, .. } => {
-                        connection.refuse_publish(
-                            stream_id,
-                            PublishRefusal::Failed,
-                            "one stream a connection",
-                        );
-                    }
-                    Event::Play { stream_id, .. } => {
-                        connection.refuse_play(
-                            stream_id,
-                            PlayRefusal::Failed,
-                            "this connection publishes",
-                        );
-                    }
-                    _ => {}
-                }
+            if self.take_all(connection, stream_id, now)? {
+                return Ok(());
             }
+            connection.flush().await?;
+            self.pace.apply(&connection.socket);
+            let look = self.pace.look_again(now, connection.session.is_mid_message());
+            let idle_at = self.heard + idle_timeout;
+            timer.as_mut().reset(look.map_or(idle_at, |look| look.min(idle_at)).into());
             tokio::select! {
-                pumped = connection.pump() => pumped?,
+                read = connection.read() => read?,
                 () = replaced.rang() => return Err(taken_over()),
-                () = tokio::time::sleep_until((self.heard + idle_timeout).into()) => {
-                    return Err(End::policy(format!("sent nothing for {idle_timeout:?} (publish.idle_timeout)")));
-                }
+                () = &mut timer => connection.read_what_is_there()?,
+            }
+            if self.heard.elapsed() >= idle_timeout && !connection.session.has_events() {
+                return Err(End::policy(format!(
+                    "sent nothing for {idle_timeout:?} (publish.idle_timeout)"
+                )));
             }
         }
+    }
+
+    /// Takes everything in that has been read. Returns whether the publish is over.
+    fn take_all(
+        &mut self,
+        connection: &mut Connection,
+        stream_id: u32,
+        now: Instant,
+    ) -> Result<bool, End> {
+        while let Some(event) = connection.session.poll_event() {
+            match event {
+                Event::Media { tag, .. } => self.take(connection.client.id, &tag, now)?,
+                Event::EndPublish { stream_id: ended } if ended == stream_id => return Ok(true),
+                Event::Publish { stream_id, .. } => {
+                    connection.refuse_publish(
+                        stream_id,
+                        PublishRefusal::Failed,
+                        "one stream a connection",
+                    );
+                }
+                Event::Play { stream_id, .. } => {
+                    connection.refuse_play(
+                        stream_id,
+                        PlayRefusal::Failed,
+                        "this connection publishes",
+                    );
+                }
+                _ => {}
+            }
+        }
+        Ok(false)
     }
 
     /// One message of the stream.
     fn take(&mut self, conn: u64, tag: &Tag, now: Instant) -> Result<(), End> {
         self.heard = now;
+        self.pace.count(tag.kind, tag.body.len());
         let wire = Timestamp::from_millis(i64::from(tag.timestamp));
         let mut frame = match weir_flv::to_frame(tag, wire, 0) {
             Ok(frame) => frame,

@@ -89,8 +89,8 @@ impl SlowViewer {
         }
     }
 
-    /// Goes on with a group that has begun since the pause: of the one before it the viewer has had a part, and time must not
-    /// run backwards.
+    /// Goes on with a group that has begun since the pause: of the one before it the viewer has had a part, and time
+    /// must not run backwards.
     fn unpause(&mut self, connection: &Connection) {
         let Delivery::Paused(next) = &self.delivery else { return };
         let start = if next.is_started() { self.vhost.play.start() } else { Start::NextGroup };

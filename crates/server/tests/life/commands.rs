@@ -162,8 +162,8 @@ fn pictures(seen: &[Seen]) -> Vec<u64> {
     seen.iter().filter_map(number).collect()
 }
 
-/// What `viewer` sees while the publisher goes on beyond its next key frame, picture 20: only then more is published, since who
-/// waits for the next group takes the newest one when several begin at once.
+/// What `viewer` sees while the publisher goes on beyond its next key frame, picture 20. Only then more is published:
+/// who waits for the next group takes the newest one when several begin at once.
 async fn after_next_key(viewer: &mut Viewer, publisher: &mut Publisher) -> Vec<Seen> {
     let newest = publisher.pictures(6).await;
     viewer.until_picture(newest).await
@@ -205,6 +205,18 @@ async fn a_short_pause_repeats_nothing() {
     }
     let seen = after_next_key(&mut viewer, &mut publisher).await;
     assert_eq!(first_picture(&seen), Some(Piece::Picture { number: 20, key: true }), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_viewer_that_has_paused_is_told_of_the_end() {
+    let weir = server("publish: { linger: 0s }");
+    let publisher = publisher(&weir).await;
+    let mut viewer = Viewer::start(&weir).await;
+    viewer.until_picture(14).await;
+    viewer.call("pause", vec![true.into(), 0.0.into()]).await;
+    assert_eq!(viewer.status().await, "NetStream.Pause.Notify");
+    publisher.stop().await;
+    assert_eq!(viewer.status().await, "NetStream.Play.UnpublishNotify");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! The life of a stream: viewers that come before it, publishers that leave, return and compete, viewers that fall behind or
-//! say what they want.
+//! The life of a stream: viewers that come before it, publishers that leave, return and compete, viewers that fall
+//! behind or say what they want.
 
 mod arrival;
 mod commands;

@@ -224,8 +224,8 @@ impl Numbers {
     ///
     /// # Errors
     /// If a number is missing or comes twice, the first picture is no key frame or comes before its configuration
-    /// record, or time runs backwards. Where [skips are allowed](Self::allowing_skips), a gap that ends with a key frame is
-    /// none of these.
+    /// record, or time runs backwards. Where [skips are allowed](Self::allowing_skips), a gap that ends with a key frame
+    /// is none of these.
     pub fn take(&mut self, tag: &Tag) -> Result<(), String> {
         let piece = Piece::of(tag)?;
         // Script data has no time of its own; servers send it at 0.
@@ -357,6 +357,33 @@ mod tests {
         assert_eq!(without(6).unwrap_err(), "after packet of sound 0 comes 2");
         let doubled = check(all[..6].iter().chain(&all[5..]));
         assert_eq!(doubled.unwrap_err(), "after picture 1 comes 1");
+    }
+
+    #[test]
+    fn a_skip_ends_at_a_key_frame_behind_its_configuration() {
+        let all = tags(Numbered::new(5), 17);
+        let (key, other) = (3 + 2 * 10, 3 + 2 * 11);
+        let skipping = |from: usize| {
+            let mut numbers = Numbers::default().allowing_skips();
+            all[..8].iter().chain(&all[from..]).try_for_each(|tag| numbers.take(tag))?;
+            Ok::<_, String>(numbers)
+        };
+        let numbers = skipping(key).unwrap();
+        assert_eq!((numbers.pictures, numbers.sounds), (Some((0, 16)), Some((0, 16))));
+        assert_eq!(numbers.skips, 1);
+        assert!(skipping(other).unwrap_err().contains("starts at picture 11: key false"));
+        assert!(
+            skipping(key + 1).unwrap_err().contains("packet of sound"),
+            "no picture explains it"
+        );
+        assert!(check(all[..8].iter().chain(&all[key..])).is_err(), "not unless it is allowed");
+    }
+
+    #[test]
+    fn streams_without_sound_have_no_trace_of_it() {
+        let mut source = Numbered::new(5).without_sound();
+        let tags: Vec<_> = source.init().into_iter().chain(source.next_tags()).collect();
+        assert!(tags.iter().all(|tag| tag.kind != TagKind::Audio) && tags.len() == 3, "{tags:?}");
     }
 
     #[test]
