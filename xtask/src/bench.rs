@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: Weir beside the bare loop and nginx-rtmp, interleaved in one run.
 //!
-//! The server under test has CPU 0, the load has CPU 1. The figures of one case are the medians of its runs; ratios are what
-//! counts, since the machine is shared. CPU time includes the kernel's softirq threads.
+//! The server under test has CPU 0, the load has CPU 1. The figures of one case are the medians of its runs; ratios are
+//! what counts, since the machine is shared. CPU time includes the kernel's softirq threads.
 
 mod case;
 mod report;

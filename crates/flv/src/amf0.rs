@@ -1,7 +1,7 @@
 //! AMF0: the encoding of RTMP commands and FLV script data (Action Message Format AMF0 specification, 2007).
 //!
-//! Decoding is safe on hostile input: nesting is limited to [`DEPTH_MAX`], a message to [`VALUES_MAX`] values, and memory grows
-//! with the bytes that are there, never with the counts that they announce.
+//! Decoding is safe on hostile input: nesting is limited to [`DEPTH_MAX`], a message to [`VALUES_MAX`] values, and
+//! memory grows with the bytes that are there, never with the counts that they announce.
 
 mod decode;
 mod encode;
@@ -13,8 +13,8 @@ pub use encode::encode;
 pub(crate) use encode::encode_property;
 pub use value::{Object, Value};
 
-/// The type markers of section 2.1 that this crate reads and writes. Reserved are 0x04 (movie clip) and 0x0E (record set);
-/// 0x11 switches to AMF3, which RTMP peers only announce and do not use inside AMF0 commands.
+/// The type markers of section 2.1 that this crate reads and writes. Reserved are 0x04 (movie clip) and 0x0E (record
+/// set); 0x11 switches to AMF3, which RTMP peers only announce and do not use inside AMF0 commands.
 pub(crate) mod marker {
     pub(crate) const NUMBER: u8 = 0x00;
     pub(crate) const BOOLEAN: u8 = 0x01;

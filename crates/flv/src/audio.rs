@@ -55,7 +55,8 @@ mod sound_format {
     pub(super) const MP3_8_KHZ: u8 = 14;
 }
 
-/// The lower bits of a legacy header as they must be for AAC, 44 kHz, 16 bits, stereo; decoders read the real values from the data.
+/// The lower bits of a legacy header as they must be for AAC, 44 kHz, 16 bits, stereo; decoders read the real values
+/// from the data.
 const SOUND_44K_16BIT_STEREO: u8 = 0x0f;
 
 /// `AACPacketType` of legacy headers.
@@ -165,8 +166,8 @@ pub fn four_cc_of(codec: AudioCodec) -> Option<FourCc> {
     })
 }
 
-/// Writes the body of a message with one track: the header in the form that the most players read (legacy for AAC, MP3 and the
-/// codecs that have no FourCC, else Enhanced RTMP), then `data`.
+/// Writes the body of a message with one track: the header in the form that the most players read (legacy for AAC, MP3
+/// and the codecs that have no FourCC, else Enhanced RTMP), then `data`.
 pub fn encode(packet: Packet, data: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(HEADER_BYTES_WRITTEN_MAX + data.len());
     match packet {

@@ -4,8 +4,8 @@ use weir_media::FourCc;
 
 use crate::{Error, cursor::Cursor};
 
-/// `ModEx` prefixes of one message. One kind is defined (nanoseconds of the timestamp); a header with more prefixes than this is
-/// made to cost time.
+/// `ModEx` prefixes of one message. One kind is defined (nanoseconds of the timestamp); a header with more prefixes
+/// than this is made to cost time.
 pub const MOD_EX_MAX: usize = 16;
 
 /// Packet type `ModEx`, of audio and video alike.
@@ -21,7 +21,8 @@ const MANY_TRACKS: u8 = 1;
 /// `AvMultitrackType`: several tracks, each with its codec and size.
 const MANY_TRACKS_MANY_CODECS: u8 = 2;
 
-/// Reads the `ModEx` prefixes that `packet_type` announces; returns the packet type behind them and the timestamp's nanoseconds.
+/// Reads the `ModEx` prefixes that `packet_type` announces; returns the packet type behind them and the timestamp's
+/// nanoseconds.
 pub(crate) fn skip_mod_ex(cursor: &mut Cursor<'_>, packet_type: u8) -> Result<(u8, u32), Error> {
     let (mut packet_type, mut nanos) = (packet_type, 0);
     for _ in 0..MOD_EX_MAX {

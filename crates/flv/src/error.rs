@@ -1,7 +1,7 @@
 //! What can be wrong with the bytes of a peer.
 
-/// Why bytes are not what they should be. "More bytes are needed" is never an error of the [`Reader`](crate::file::Reader),
-/// but it is one inside a message, whose length is known.
+/// Why bytes are not what they should be. "More bytes are needed" is never an error of the
+/// [`Reader`](crate::file::Reader), but it is one inside a message, whose length is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

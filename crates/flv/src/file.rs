@@ -52,7 +52,8 @@ pub fn write_tag(out: &mut BytesMut, kind: TagKind, timestamp: u32, body: &[u8])
     out.put_slice(&previous_tag_size(body.len()));
 }
 
-/// The 11 bytes before a body of `len` bytes, for those who do not want to copy the body; `None` above [`BODY_BYTES_MAX`].
+/// The 11 bytes before a body of `len` bytes, for those who do not want to copy the body; `None` above
+/// [`BODY_BYTES_MAX`].
 pub fn tag_header(kind: TagKind, timestamp: u32, len: usize) -> Option<[u8; TAG_HEADER_BYTES]> {
     let len = u32::try_from(len).ok().filter(|_| len <= BODY_BYTES_MAX)?;
     let [_, l0, l1, l2] = len.to_be_bytes();
@@ -76,9 +77,9 @@ pub enum Item {
 
 /// Reads a file from pieces of any size.
 ///
-/// [`push`](Self::push) bytes as they come, then [`poll`](Self::poll) until it returns `None`. The reader then holds less than one tag:
-/// its memory follows the bytes received, whatever length a tag announces, and ends at 16 MiB. The bodies
-/// of tags share the reader's buffer and are not copied. After an error the reader is of no further use.
+/// [`push`](Self::push) bytes as they come, then [`poll`](Self::poll) until it returns `None`. The reader then holds
+/// less than one tag: its memory follows the bytes received, whatever length a tag announces, and ends at 16 MiB. The
+/// bodies of tags share the reader's buffer and are not copied. After an error the reader is of no further use.
 #[derive(Debug, Default)]
 pub struct Reader {
     buffer: BytesMut,
@@ -90,7 +91,8 @@ enum State {
     /// At the file's header.
     #[default]
     Header,
-    /// At the size of the tag before. Its value is not checked: there are writers that get it wrong, and readers only go forward.
+    /// At the size of the tag before. Its value is not checked: there are writers that get it wrong, and readers only
+    /// go forward.
     Tag,
 }
 
@@ -108,7 +110,8 @@ impl Reader {
     /// The next item, or `None` when it is not complete yet.
     ///
     /// # Errors
-    /// If this is no FLV file of version 1, or a tag is of an unknown type or encrypted, which mostly means that the framing is lost.
+    /// If this is no FLV file of version 1, or a tag is of an unknown type or encrypted, which mostly means that the
+    /// framing is lost.
     pub fn poll(&mut self) -> Result<Option<Item>, Error> {
         match self.state {
             State::Header => Ok(self.header()?.map(Item::Header)),

@@ -2,8 +2,8 @@
 //!
 //! An RTMP audio, video or data message has the same body as an FLV tag, so a [`Tag`] is what both protocols carry.
 //! [`to_frame`] reads the few header bytes that a server must understand (codec, key frame, configuration record,
-//! composition time, track) and leaves the body as the publisher framed it. [`file`](mod@file) is the container: a sans-IO reader
-//! and the writer of HTTP-FLV and recordings. [`amf0`] is the encoding of commands and of [`metadata`].
+//! composition time, track) and leaves the body as the publisher framed it. [`file`](mod@file) is the container: a
+//! sans-IO reader and the writer of HTTP-FLV and recordings. [`amf0`] is the encoding of commands and of [`metadata`].
 //!
 //! Sources: Adobe Flash Video File Format Specification 10.1 (annex E), AMF0 Specification (2007), Enhanced RTMP v2.
 

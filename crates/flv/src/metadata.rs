@@ -13,8 +13,8 @@ use crate::{
 
 const ON_META_DATA: &str = "onMetaData";
 
-/// The first value of script data that a publisher wants kept and sent to viewers, as an AMF0 string. It is an instruction to the
-/// server and no part of what viewers get.
+/// The first value of script data that a publisher wants kept and sent to viewers, as an AMF0 string. It is an
+/// instruction to the server and no part of what viewers get.
 const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 
 /// The properties of an `onMetaData` message.
@@ -22,8 +22,8 @@ const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 pub struct Metadata(Object);
 
 impl Metadata {
-    /// Reads script data, with or without `@setDataFrame`; `None` if it is something other than metadata, or metadata without
-    /// an object.
+    /// Reads script data, with or without `@setDataFrame`; `None` if it is something other than metadata, or metadata
+    /// without an object.
     ///
     /// # Errors
     /// If it is not AMF0 within the limits of [`amf0::decode`](crate::amf0::decode).
@@ -90,7 +90,8 @@ fn strip(body: &[u8]) -> &[u8] {
     body.strip_prefix(SET_DATA_FRAME).unwrap_or(body)
 }
 
-/// Sets string properties (`server`, `server_version`) of an `onMetaData` message; its other properties keep their bytes.
+/// Sets string properties (`server`, `server_version`) of an `onMetaData` message; its other properties keep their
+/// bytes.
 ///
 /// A body that is not such a message, or cannot be read, comes back unchanged.
 pub fn with_server(body: &Bytes, properties: &[(&str, &str)]) -> Bytes {
@@ -173,8 +174,8 @@ pub(crate) struct Script {
     pub(crate) payload: Range<usize>,
 }
 
-/// Reads the name of script data without `@setDataFrame`. What follows is not read: a metadata object that is broken is still
-/// the publisher's metadata, and players read it as well as they can.
+/// Reads the name of script data without `@setDataFrame`. What follows is not read: a metadata object that is broken is
+/// still the publisher's metadata, and players read it as well as they can.
 pub(crate) fn parse_name(body: &[u8]) -> Result<Script, Error> {
     let mut decoder = Decoder::new(body);
     if body.is_empty() {

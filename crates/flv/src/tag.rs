@@ -53,10 +53,11 @@ pub struct Tag {
     pub body: Bytes,
 }
 
-/// Classifies a tag by its header bytes. `dts` and `epoch` go into the frame as they are; the tag's own timestamp is not read.
+/// Classifies a tag by its header bytes. `dts` and `epoch` go into the frame as they are; the tag's own timestamp is
+/// not read.
 ///
-/// The frame's payload is a slice of its body, and its body is the tag's, except that `@setDataFrame`, an instruction to the
-/// server, is taken off script data ([`metadata::normalize`]). Of a multitrack message the first track counts.
+/// The frame's payload is a slice of its body, and its body is the tag's, except that `@setDataFrame`, an instruction
+/// to the server, is taken off script data ([`metadata::normalize`]). Of a multitrack message the first track counts.
 ///
 /// What has nothing to decode in it is [`Content::Opaque`]: empty messages (encoders send them), command frames,
 /// end-of-sequence marks, packet types of later specifications. It is carried through and never an error.
@@ -82,8 +83,8 @@ pub fn to_frame(tag: &Tag, dts: Timestamp, epoch: u32) -> Result<Frame, Error> {
     Ok(Frame { track, dts, epoch, content, payload: body.slice(payload), body })
 }
 
-/// An empty configuration record would replace a good one for late viewers, and an empty picture cannot start a group: both
-/// are as opaque as an empty message.
+/// An empty configuration record would replace a good one for late viewers, and an empty picture cannot start a group:
+/// both are as opaque as an empty message.
 fn video_content(header: &video::Header) -> Content {
     match header.packet {
         _ if header.payload.is_empty() => Content::Opaque,
@@ -91,7 +92,8 @@ fn video_content(header: &video::Header) -> Content {
         Video::Coded { codec, composition } => {
             Content::Video { codec, key: header.frame_type == FrameType::Key, composition }
         }
-        // An AV1 descriptor for MPEG-2 TS is configuration too, but no av1C: readers of `VideoConfig` could not parse it.
+        // An AV1 descriptor for MPEG-2 TS is configuration too, but no av1C: readers of `VideoConfig` could not parse
+        // it.
         Video::Metadata(codec) | Video::Mpeg2TsConfig(codec) => Content::VideoInfo(codec),
         Video::End(_) | Video::Command | Video::Unknown(_) | Video::Empty => Content::Opaque,
     }

@@ -81,7 +81,8 @@ const EX_HEADER: u8 = 0x80;
 /// Codec ids of legacy headers.
 mod codec_id {
     pub(super) const AVC: u8 = 7;
-    /// Not Adobe's: what Chinese encoders, CDNs and players agreed on years before Enhanced RTMP. The layout is that of AVC.
+    /// Not Adobe's: what Chinese encoders, CDNs and players agreed on years before Enhanced RTMP. The layout is that of
+    /// AVC.
     pub(super) const HEVC: u8 = 12;
 }
 
@@ -253,8 +254,8 @@ impl FrameType {
     }
 }
 
-/// Writes the body of a message with one track: the header in the form that the most players read (legacy for H.264 and the
-/// codecs that have no FourCC, else Enhanced RTMP), then `data`.
+/// Writes the body of a message with one track: the header in the form that the most players read (legacy for H.264 and
+/// the codecs that have no FourCC, else Enhanced RTMP), then `data`.
 ///
 /// What a codec's layout has no field for is not written: the composition time of AV1, VP8, VP9 and legacy codecs.
 pub fn encode(frame_type: FrameType, packet: Packet, data: &[u8]) -> Bytes {

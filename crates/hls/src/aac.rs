@@ -17,8 +17,8 @@ const UNIT_BYTES_MAX: usize = (1 << 13) - 1 - ADTS_HEADER_BYTES;
 const SAMPLE_RATES: [u32; 13] =
     [96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350];
 
-/// A sample rate that is written out counts as the one of the table that it differs from by at most one part in this many.
-/// Encoders round (44,056 Hz for NTSC pull-down); 1 % of wrong pitch is the most that goes unheard.
+/// A sample rate that is written out counts as the one of the table that it differs from by at most one part in this
+/// many. Encoders round (44,056 Hz for NTSC pull-down); 1 % of wrong pitch is the most that goes unheard.
 const SAMPLE_RATE_TOLERANCE: u32 = 100;
 
 /// AAC with spectral band replication, signalled explicitly; the core's object type follows.
@@ -38,8 +38,8 @@ pub(crate) struct Adts {
 }
 
 impl Adts {
-    /// Reads an AudioSpecificConfig as far as ADTS needs it: what follows (GASpecificConfig, sync extensions) is left alone,
-    /// because decoders find SBR and PS in the data itself.
+    /// Reads an AudioSpecificConfig as far as ADTS needs it: what follows (GASpecificConfig, sync extensions) is left
+    /// alone, because decoders find SBR and PS in the data itself.
     pub fn parse(config: &[u8]) -> Result<Self, BadAudio> {
         let fields = Fields::read(config).ok_or(BadAudio::Damaged(Damage::AudioConfig {
             codec: AudioCodec::Aac,

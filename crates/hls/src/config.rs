@@ -26,8 +26,8 @@ impl Config {
 
     /// The sequence number in a segment's file name; nothing when the file is not a segment of this stream.
     ///
-    /// With it a caller can look through a directory after a restart: for files that no playlist lists any more, and for
-    /// the highest number ever used.
+    /// With it a caller can look through a directory after a restart: for files that no playlist lists any more, and
+    /// for the highest number ever used.
     pub fn sequence_of(&self, file_name: &str) -> Option<u64> {
         let digits = file_name.strip_prefix(&*self.name)?.strip_prefix('-')?.strip_suffix(".ts")?;
         let canonical = digits.bytes().all(|b| b.is_ascii_digit())

@@ -10,8 +10,8 @@ use crate::{
 
 /// Builds one segment at a time.
 ///
-/// A frame is staged first, which finds damage before anything depends on it: a damaged key frame must not begin a segment.
-/// Then the segment it belongs to is begun if need be, and the staged data is written.
+/// A frame is staged first, which finds damage before anything depends on it: a damaged key frame must not begin a
+/// segment. Then the segment it belongs to is begun if need be, and the staged data is written.
 pub(crate) trait Container: Send {
     /// Converts the access unit of a picture and holds it, in place of what was held. Returns its bytes.
     fn stage_video(&mut self, format: &VideoFormat, frame: &Frame) -> Result<usize, Damage>;

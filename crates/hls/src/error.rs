@@ -1,7 +1,7 @@
 //! What can be wrong: with a stream's codecs, with one frame, with a playlist found on disk.
 //!
-//! Three types and not one, because they come from different calls and ask for different answers: no HLS for this stream,
-//! one frame less, a fresh playlist.
+//! Three types and not one, because they come from different calls and ask for different answers: no HLS for this
+//! stream, one frame less, a fresh playlist.
 
 use weir_media::{AudioCodec, VideoCodec};
 

@@ -1,8 +1,8 @@
 //! Frames to MPEG-TS segments and playlists: cut rules, windows, sequence numbers.
 //!
-//! A [`Segmenter`] takes the frames of one stream and hands out a [`Cut`] whenever a segment is complete; a [`Playlist`]
-//! gives it a sequence number and a name, lists it for a while, and says when its file may go. Files, HTTP and the clock
-//! are the caller's:
+//! A [`Segmenter`] takes the frames of one stream and hands out a [`Cut`] whenever a segment is complete; a
+//! [`Playlist`] gives it a sequence number and a name, lists it for a while, and says when its file may go. Files, HTTP
+//! and the clock are the caller's:
 //!
 //! ```
 //! # fn main() -> Result<(), weir_hls::Unsupported> {

@@ -1,4 +1,5 @@
-//! H.264 and HEVC: from length-prefixed NAL units (ISO/IEC 14496-15) to the byte stream format (Annex B of both standards).
+//! H.264 and HEVC: from length-prefixed NAL units (ISO/IEC 14496-15) to the byte stream format (Annex B of both
+//! standards).
 
 use weir_media::VideoCodec;
 
@@ -6,7 +7,8 @@ use crate::error::Damage;
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
-/// Access unit delimiters with start code, for any kind of picture. Apple's HLS authoring rules ask for one at each access unit.
+/// Access unit delimiters with start code, for any kind of picture. Apple's HLS authoring rules ask for one at each
+/// access unit.
 const AVC_DELIMITER: [u8; 6] = [0, 0, 0, 1, 0x09, 0xF0];
 const HEVC_DELIMITER: [u8; 7] = [0, 0, 0, 1, 0x46, 0x01, 0x50];
 
@@ -66,8 +68,8 @@ impl ParameterSets {
         (head[0] == 1).then_some(Self { codec: VideoCodec::Avc, length_bytes, annex_b })
     }
 
-    /// HEVCDecoderConfigurationRecord, 14496-15, 8.3.3.1. All arrays are kept: besides the parameter sets encoders put SEI
-    /// messages there that hold for the whole stream (HDR mastering data).
+    /// HEVCDecoderConfigurationRecord, 14496-15, 8.3.3.1. All arrays are kept: besides the parameter sets encoders put
+    /// SEI messages there that hold for the whole stream (HDR mastering data).
     pub fn parse_hvcc(record: &[u8]) -> Option<Self> {
         let mut reader = Reader(record);
         let head = reader.take(23)?;
@@ -81,8 +83,8 @@ impl ParameterSets {
         Some(Self { codec: VideoCodec::Hevc, length_bytes, annex_b })
     }
 
-    /// Appends the access unit to `out` in byte stream format: an access unit delimiter first; then, for a key frame that
-    /// does not bring its own, the parameter sets; then its NAL units as they are.
+    /// Appends the access unit to `out` in byte stream format: an access unit delimiter first; then, for a key frame
+    /// that does not bring its own, the parameter sets; then its NAL units as they are.
     ///
     /// # Errors
     /// A NAL unit that is cut short, or no NAL unit at all; `out` then has a part of the unit in it.

@@ -13,12 +13,12 @@ use crate::{Config, Cut};
 /// segment could so grow the list without end. It is listed up to this many times as long as asked for.
 const WINDOW_RATIO_MAX: usize = 4;
 
-/// Files that wait for their deletion, as a multiple of the window. A segment waits for about one window; more wait only
-/// when a publisher makes many tiny segments (by a new configuration with each frame).
+/// Files that wait for their deletion, as a multiple of the window. A segment waits for about one window; more wait
+/// only when a publisher makes many tiny segments (by a new configuration with each frame).
 const RETIRED_RATIO_MAX: usize = 8;
 
-/// Characters of a name that stand for themselves in a URI (RFC 3986, "unreserved"). Others are percent-encoded: a colon
-/// before the first slash would make a scheme, a number sign at the line's start a comment.
+/// Characters of a name that stand for themselves in a URI (RFC 3986, "unreserved"). Others are percent-encoded: a
+/// colon before the first slash would make a scheme, a number sign at the line's start a comment.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What a player is told: the newest segments of a stream, and when the files of older ones may go.
@@ -108,16 +108,16 @@ impl Playlist {
         self.segments.is_empty()
     }
 
-    /// The names of all segments whose files should exist, oldest first: those that are listed, and before them those that
-    /// wait for their deletion.
+    /// The names of all segments whose files should exist, oldest first: those that are listed, and before them those
+    /// that wait for their deletion.
     pub fn files(&self) -> impl Iterator<Item = String> {
         let retired = self.retired.iter().map(|retired| retired.sequence);
         let listed = self.segments.iter().map(|segment| segment.sequence);
         retired.chain(listed).map(|sequence| self.config.segment_name(sequence))
     }
 
-    /// Appends a segment; returns the names of those whose files may be deleted now. A segment that has left the playlist
-    /// stays for its own duration and that of the longest playlist that listed it (RFC 8216, 6.2.2).
+    /// Appends a segment; returns the names of those whose files may be deleted now. A segment that has left the
+    /// playlist stays for its own duration and that of the longest playlist that listed it (RFC 8216, 6.2.2).
     pub fn push(&mut self, cut: &Cut) -> Vec<String> {
         self.segments.push_back(Segment {
             sequence: self.next,

@@ -13,16 +13,16 @@ use crate::{
     ts,
 };
 
-/// Bytes after which a segment is cut wherever it is: it is built in memory, and a publisher that never sends a second key
-/// frame must not grow it. 32 MiB hold 10 s of 25 Mb/s.
+/// Bytes after which a segment is cut wherever it is: it is built in memory, and a publisher that never sends a second
+/// key frame must not grow it. 32 MiB hold 10 s of 25 Mb/s.
 pub const SEGMENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Length at which a segment is cut wherever it is. The longest GOP that encoders make by default is 250 frames, 25 s at ten
-/// frames a second; one longer than a minute is never meant for HLS, and each viewer would wait for it.
+/// Length at which a segment is cut wherever it is. The longest GOP that encoders make by default is 250 frames, 25 s
+/// at ten frames a second; one longer than a minute is never meant for HLS, and each viewer would wait for it.
 pub const SEGMENT_DURATION_MAX: Duration = Duration::from_secs(60);
 
-/// Pictures that have not come for this many target lengths do not hold the audio back any longer: a camera was switched
-/// off. (The same idea as SRS's `hls_aof_ratio`, 2.1.)
+/// Pictures that have not come for this many target lengths do not hold the audio back any longer: a camera was
+/// switched off. (The same idea as SRS's `hls_aof_ratio`, 2.1.)
 const PICTURELESS_RATIO: u32 = 2;
 
 /// Two frames further apart than this, forward or back, are not of one timeline. Ingest repairs smaller jumps.
@@ -38,7 +38,8 @@ pub struct Cut {
     pub data: Bytes,
     /// From its first decoding time to that of the next segment; at an interruption, to the end of its last frame.
     pub duration: Duration,
-    /// Whether it does not continue the segment before it: another codec configuration, another timeline, or lost frames.
+    /// Whether it does not continue the segment before it: another codec configuration, another timeline, or lost
+    /// frames.
     pub discontinuity: bool,
     /// When its first frame arrived, since the Unix epoch.
     pub program_date_time: Duration,
@@ -56,20 +57,21 @@ pub struct Dropped {
 /// Turns the frames of one stream into segments.
 ///
 /// Where it cuts:
-/// - A stream with video is cut at the first key frame that is at least the target length after the segment's start, and a
-///   GOP that is longer makes a longer segment. Whether there is video is known from a configuration record of it or a
-///   picture. If pictures stop coming for two target lengths, audio is cut on its own.
+/// - A stream with video is cut at the first key frame that is at least the target length after the segment's start,
+///   and a GOP that is longer makes a longer segment. Whether there is video is known from a configuration record of it
+///   or a picture. If pictures stop coming for two target lengths, audio is cut on its own.
 /// - A stream without video is cut at the first audio packet past the target length.
-/// - [`SEGMENT_BYTES_MAX`] and [`SEGMENT_DURATION_MAX`] cut anywhere. The next segment then continues in the middle of the GOP,
-///   without a discontinuity: players that come from the one before go on, one that starts there waits for a key frame.
+/// - [`SEGMENT_BYTES_MAX`] and [`SEGMENT_DURATION_MAX`] cut anywhere. The next segment then continues in the middle of
+///   the GOP, without a discontinuity: players that come from the one before go on, one that starts there waits for a
+///   key frame.
 ///
-/// What begins: the first segment starts at the first key frame, audio before it is dropped. Audio that was first alone does
-/// not get in the way of the video that follows it: its unfinished segment is dropped if it was to be the stream's first. Audio
-/// that turns up during the first segment of a run joins it; later, or with another configuration, it starts with the next
-/// key frame.
+/// What begins: the first segment starts at the first key frame, audio before it is dropped. Audio that was first alone
+/// does not get in the way of the video that follows it: its unfinished segment is dropped if it was to be the stream's
+/// first. Audio that turns up during the first segment of a run joins it; later, or with another configuration, it
+/// starts with the next key frame.
 ///
-/// What interrupts: another video configuration, lost frames ([`Segmenter::skipped`]) and a hole in the timeline end the segment
-/// at once, and everything up to the next key frame is dropped. Another audio configuration and a new
+/// What interrupts: another video configuration, lost frames ([`Segmenter::skipped`]) and a hole in the timeline end
+/// the segment at once, and everything up to the next key frame is dropped. Another audio configuration and a new
 /// [`epoch`](Frame::epoch) end it at the next key frame. The segment after each of them has
 /// [`discontinuity`](Cut::discontinuity) set.
 ///
@@ -94,7 +96,8 @@ pub struct Segmenter {
     epoch: Option<u32>,
     /// Decoding time of the newest frame.
     last: Option<Timestamp>,
-    /// Decoding time of the newest picture; before the first one since an interruption, of the first audio that waits for it.
+    /// Decoding time of the newest picture; before the first one since an interruption, of the first audio that waits
+    /// for it.
     last_picture: Option<Timestamp>,
     /// Distance of the newest two frames of the track that sets the pace: what the last one of a stream will last.
     spacing: Duration,
@@ -134,8 +137,8 @@ impl Segmenter {
         }
     }
 
-    /// Takes the stream's next frame; returns a segment when one has ended before it. `wall` is the time since the Unix epoch
-    /// at which the frame arrived.
+    /// Takes the stream's next frame; returns a segment when one has ended before it. `wall` is the time since the Unix
+    /// epoch at which the frame arrived.
     ///
     /// A damaged frame is left out and counted in [`Segmenter::dropped`].
     ///
@@ -177,8 +180,8 @@ impl Segmenter {
         self.unsupported_video.or(self.unsupported_audio)
     }
 
-    /// Notices breaks in the timeline, before `frame` becomes a part of it. Configuration records do not count: those that a
-    /// late reader is given first are as old as the stream.
+    /// Notices breaks in the timeline, before `frame` becomes a part of it. Configuration records do not count: those
+    /// that a late reader is given first are as old as the stream.
     fn note_time(&mut self, frame: &Frame) {
         let apart = |last: Timestamp| {
             frame.dts.saturating_since(last).max(last.saturating_since(frame.dts))
@@ -293,8 +296,8 @@ impl Segmenter {
         self.tracks.audio == self.next_tracks.audio
     }
 
-    /// Ends and begins segments so that `frame` can be written; false when it has no place. `may_begin`: whether decoding
-    /// may start at it.
+    /// Ends and begins segments so that `frame` can be written; false when it has no place. `may_begin`: whether
+    /// decoding may start at it.
     fn place(&mut self, frame: &Frame, bytes: usize, may_begin: bool, wall: Duration) -> bool {
         if self.unsupported().is_some() {
             return false;
@@ -348,8 +351,8 @@ impl Segmenter {
         self.last_picture = None;
     }
 
-    /// Ends the open segment. `next` is where the following one starts, if that continues it; otherwise the last frame is
-    /// taken to last as long as the one before it.
+    /// Ends the open segment. `next` is where the following one starts, if that continues it; otherwise the last frame
+    /// is taken to last as long as the one before it.
     fn end(&mut self, next: Option<Timestamp>) {
         let Some(open) = self.open.take() else { return };
         let next = next

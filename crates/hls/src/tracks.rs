@@ -74,7 +74,8 @@ impl AudioFormat {
         Ok(Self::Aac { adts, record: Bytes::copy_from_slice(record) })
     }
 
-    /// For a codec whose packets describe themselves: what `packet` says. Nothing for AAC, which needs its configuration.
+    /// For a codec whose packets describe themselves: what `packet` says. Nothing for AAC, which needs its
+    /// configuration.
     pub fn from_packet(codec: AudioCodec, packet: &[u8]) -> Option<Self> {
         match codec {
             // ISO/IEC 11172-3, 2.4.1.3: the version bits after the sync word; binary 11 is MPEG-1.

@@ -1,7 +1,8 @@
 //! MPEG-TS segments (ISO/IEC 13818-1): one program, one video and one audio stream.
 //!
-//! Tables and packet fields are `libmpegts`'s. Its `Multiplexer` is not used: it leaves the length of audio PES packets open,
-//! which the standard allows for video only, spends a packet on each PCR, and starts its counters anew when a track comes.
+//! Tables and packet fields are `libmpegts`'s. Its `Multiplexer` is not used: it leaves the length of audio PES packets
+//! open, which the standard allows for video only, spends a packet on each PCR, and starts its counters anew when a
+//! track comes.
 
 use std::mem;
 
@@ -26,8 +27,8 @@ const PMT_PID: u16 = 0x1000;
 const VIDEO_PID: u16 = 0x100;
 const AUDIO_PID: u16 = 0x101;
 
-/// Where the stream's time zero is on the 90 kHz clock: 1.4 s, as ffmpeg has it. PCR and the times of odd encoders, whose
-/// pictures are due before they are decoded, stay positive.
+/// Where the stream's time zero is on the 90 kHz clock: 1.4 s, as ffmpeg has it. PCR and the times of odd encoders,
+/// whose pictures are due before they are decoded, stay positive.
 const ORIGIN: i64 = 1400 * 90;
 
 /// How far the program clock is behind decoding times: what a player may buffer before decoding. 0.7 s, as in ffmpeg.
@@ -36,8 +37,8 @@ const PCR_DELAY: i64 = 700 * 90;
 /// Longest distance between two PCRs: 80 ms, which leaves room below the standard's 100 ms (2.7.2).
 const PCR_INTERVAL: i64 = 80 * 90;
 
-/// Pictures up to this far apart get PCRs between them: 2 s, 24 packets. What is slower is hardly video, and a publisher may
-/// claim any distance at no cost to itself.
+/// Pictures up to this far apart get PCRs between them: 2 s, 24 packets. What is slower is hardly video, and a
+/// publisher may claim any distance at no cost to itself.
 const PCR_FILL_MAX: i64 = 2000 * 90;
 
 /// The tables come first in a segment, one packet each; they are written when it ends.
@@ -269,8 +270,8 @@ struct Times {
 }
 
 impl Times {
-    /// A picture that is due before it is decoded keeps its presentation time and is decoded earlier: the standard has no
-    /// PTS before DTS.
+    /// A picture that is due before it is decoded keeps its presentation time and is decoded earlier: the standard has
+    /// no PTS before DTS.
     fn of(frame: &Frame) -> Self {
         let ticks = |millis: i64| millis.saturating_mul(90).saturating_add(ORIGIN);
         let pts = ticks(frame.pts().as_millis());

@@ -19,8 +19,8 @@ pub enum Flush {
 }
 
 impl Flush {
-    /// Longest time a frame may wait unannounced while others follow it. When the publisher falls silent nothing announces the
-    /// last ones: a reader that must not wait looks at [`crate::Reader::pending_since`].
+    /// Longest time a frame may wait unannounced while others follow it. When the publisher falls silent nothing
+    /// announces the last ones: a reader that must not wait looks at [`crate::Reader::pending_since`].
     pub fn hold_max(self) -> Duration {
         match self {
             Self::Each => Duration::ZERO,

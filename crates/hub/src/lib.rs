@@ -7,11 +7,11 @@
 //!  then the end         at each flush                1 -> 0
 //! ```
 //!
-//! - Appending never waits for a reader. A reader that falls out of the log's window continues at the newest group and is
-//!   told how much it skipped.
+//! - Appending never waits for a reader. A reader that falls out of the log's window continues at the newest group and
+//!   is told how much it skipped.
 //! - Handles are the life cycle: dropping the [`Publisher`] starts the linger, dropping a [`Reader`] ends its demand.
-//! - There is no runtime in here. A reader is told that there is something to read through [`Wake`]; time comes in as an
-//!   argument; [`Registry::expire`] does what is due.
+//! - There is no runtime in here. A reader is told that there is something to read through [`Wake`]; time comes in as
+//!   an argument; [`Registry::expire`] does what is due.
 
 mod budget;
 mod flush;

@@ -16,8 +16,8 @@ pub struct Limits {
     pub window: Duration,
 }
 
-/// What a log may hold while the process's budget is spent: a group of some seconds at a common bit rate, so that streams of
-/// ordinary size stay joinable when a few large ones have used the budget up.
+/// What a log may hold while the process's budget is spent: a group of some seconds at a common bit rate, so that
+/// streams of ordinary size stay joinable when a few large ones have used the budget up.
 const SPENT_BYTES_MAX: usize = 1 << 20;
 
 /// Where a reader can start: the sequence number of an entry, and what it must know before.
@@ -35,8 +35,8 @@ pub struct Lost;
 
 /// An append-only, bounded sequence of entries `T`, cut into groups that carry a `G`.
 ///
-/// Every entry has a sequence number that is never used again. Appending is O(1) amortised and waits for nobody. A plain data
-/// structure: whoever shares it puts it behind a lock.
+/// Every entry has a sequence number that is never used again. Appending is O(1) amortised and waits for nobody. A
+/// plain data structure: whoever shares it puts it behind a lock.
 #[derive(Debug)]
 pub struct Log<T, G> {
     slots: VecDeque<Slot<T>>,

@@ -31,7 +31,8 @@ impl Publisher {
         self.stream.push(self.id, frame, now)
     }
 
-    /// Says which tracks the metadata promises, so that readers need not wait to find out. No track at all is no promise.
+    /// Says which tracks the metadata promises, so that readers need not wait to find out. No track at all is no
+    /// promise.
     pub fn expect(&mut self, tracks: Tracks) {
         self.stream.expect(self.id, tracks);
     }

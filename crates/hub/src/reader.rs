@@ -13,9 +13,9 @@ use crate::{
 
 /// How a reader learns that there is something to read, or that the stream's [`Status`] changed.
 ///
-/// Called on the publisher's thread, for each flush and reader: an implementation sets a flag or wakes a task, and no more.
-/// A call says "since you last read", so read once after subscribing and once after each call. One call may still come after
-/// the reader has been dropped.
+/// Called on the publisher's thread, for each flush and reader: an implementation sets a flag or wakes a task, and no
+/// more. A call says "since you last read", so read once after subscribing and once after each call. One call may still
+/// come after the reader has been dropped.
 pub trait Wake: Send + Sync + 'static {
     /// There is something new.
     fn wake(&self);
@@ -26,8 +26,8 @@ pub trait Wake: Send + Sync + 'static {
 pub enum Start {
     /// At the newest group that is there: a picture at once.
     NewestGroup,
-    /// At the next group that comes: the least delay. On a stream that is still held back until its tracks are known, the
-    /// newest group of that moment.
+    /// At the next group that comes: the least delay. On a stream that is still held back until its tracks are known,
+    /// the newest group of that moment.
     NextGroup,
     /// At the oldest group that is there: for readers that want all there is, and not to be at the live edge.
     OldestGroup,
@@ -38,12 +38,13 @@ pub enum Start {
 pub struct Item {
     /// The frame.
     pub frame: Frame,
-    /// Set when a group starts here: what somebody who starts here must know first. A reader's first item, and its first
-    /// after a skip, always start a group.
+    /// Set when a group starts here: what somebody who starts here must know first. A reader's first item, and its
+    /// first after a skip, always start a group.
     pub group: Option<Arc<Init>>,
 }
 
-/// What one [`Reader::read`] brought. Kept by the caller and used again, so that reading allocates nothing in the long run.
+/// What one [`Reader::read`] brought. Kept by the caller and used again, so that reading allocates nothing in the long
+/// run.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// New frames, oldest first.

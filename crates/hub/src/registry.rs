@@ -24,8 +24,8 @@ pub struct Registry {
 
 /// Hears of streams that are wanted, so that an edge can pull them.
 ///
-/// Called without a lock held, so calls of two threads may come in either order: an implementation takes them as a hint to look
-/// at [`Registry::demand`].
+/// Called without a lock held, so calls of two threads may come in either order: an implementation takes them as a hint
+/// to look at [`Registry::demand`].
 pub trait Demand: Send + Sync + 'static {
     /// The first reader came.
     fn wanted(&self, key: &StreamKey);

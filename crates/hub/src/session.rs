@@ -13,8 +13,8 @@ const PROBE: Duration = Duration::from_secs(1);
 /// Distance of the places at which a reader can start in a stream without pictures, where every packet would do.
 const SOUND_GROUP: Duration = Duration::from_secs(1);
 
-/// A stream whose last picture is older than this is treated as sound only, so that it stays joinable and bounded; and a video
-/// track that has been gone for as long no longer says where groups start.
+/// A stream whose last picture is older than this is treated as sound only, so that it stays joinable and bounded; and
+/// a video track that has been gone for as long no longer says where groups start.
 const PICTURE_GONE: Duration = Duration::from_secs(10);
 
 /// Which kinds of track a stream has.
@@ -108,8 +108,8 @@ impl Session {
         })
     }
 
-    /// What keeping `frame` costs, in bytes. A frame that [`Init`] remembers may cost a copy of all its slots, once groups
-    /// hold the state before it.
+    /// What keeping `frame` costs, in bytes. A frame that [`Init`] remembers may cost a copy of all its slots, once
+    /// groups hold the state before it.
     pub(crate) fn weight(&self, frame: &Frame) -> usize {
         let copied = frame.init_slot().map_or(0, |_| self.init.frames().count());
         frame.body.len() + (1 + copied) * size_of::<Frame>()

@@ -62,7 +62,8 @@ struct Shared {
     pending: Option<Instant>,
     readers: Vec<Member>,
     next_id: u64,
-    /// The wakers of `readers`, made when they are next needed after a change: many readers that come at once cost one list.
+    /// The wakers of `readers`, made when they are next needed after a change: many readers that come at once cost one
+    /// list.
     wakers: Option<Arc<[Arc<dyn Wake>]>>,
     frames: u64,
     bytes: u64,

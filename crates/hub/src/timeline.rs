@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use weir_media::{Timestamp, Track};
 
-/// Largest forward step beyond the time that passed since the track's last frame. Slide shows and cut network paths make gaps of
-/// seconds that are real; encoders that restart their clock jump by minutes or years.
+/// Largest forward step beyond the time that passed since the track's last frame. Slide shows and cut network paths
+/// make gaps of seconds that are real; encoders that restart their clock jump by minutes or years.
 const FORWARD_MAX: i64 = 10_000;
 
-/// Largest backward step that is taken for bad interleaving or rounding, and levelled; beyond it the clock was restarted.
+/// Largest backward step that is taken for bad interleaving or rounding, and levelled; beyond it the clock was
+/// restarted.
 const BACKWARD_MAX: i64 = 1_000;
 
 /// A first frame below this keeps its own time (nearly all encoders start at 0); a larger one is moved to [`START`].
@@ -20,8 +21,8 @@ const START: i64 = 1_000;
 /// Turns a publisher's 32-bit milliseconds into the stream's timeline.
 ///
 /// - Wraps are unwrapped, small backward steps within a track are levelled to its last time.
-/// - A jump (beyond what the wall clock explains) continues right after the newest frame, for all tracks with the same shift so
-///   that sound and picture stay together, and counts as a new *epoch*.
+/// - A jump (beyond what the wall clock explains) continues right after the newest frame, for all tracks with the same
+///   shift so that sound and picture stay together, and counts as a new *epoch*.
 /// - A new publisher on the same stream ([`Timeline::restart`]) continues where the wall clock says, in a new epoch.
 #[derive(Debug, Default)]
 pub struct Timeline {
@@ -35,7 +36,8 @@ pub struct Timeline {
     repairs: u64,
 }
 
-/// Where one track is. Times in milliseconds: `wire` as received, `unwrapped` without the 32-bit wrap, `dts` as handed out.
+/// Where one track is. Times in milliseconds: `wire` as received, `unwrapped` without the 32-bit wrap, `dts` as handed
+/// out.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
     wire: u32,
@@ -66,8 +68,8 @@ impl Timeline {
         (Timestamp::from_millis(clock.dts), self.epoch)
     }
 
-    /// The place of a frame that has no time of its own (metadata, configuration): that of the track's newest coded frame, or
-    /// of the stream's as long as the track has none.
+    /// The place of a frame that has no time of its own (metadata, configuration): that of the track's newest coded
+    /// frame, or of the stream's as long as the track has none.
     pub fn place_untimed(&self, track: Track) -> (Timestamp, u32) {
         let own = self.tracks.iter().find(|(known, _)| *known == track).map(|(_, clock)| clock.dts);
         let newest = self.newest.map_or(0, |(newest, _)| newest);

@@ -41,8 +41,8 @@ pub struct Publish {
     /// Print `publishing` when all have been accepted.
     #[arg(long)]
     pub announce: bool,
-    /// Measure the CPU time and memory of this process (may be given more than once): from one second after all have been
-    /// accepted to the end.
+    /// Measure the CPU time and memory of this process (may be given more than once): from one second after all have
+    /// been accepted to the end.
     #[arg(long = "watch", requires = "seconds")]
     pub watch: Vec<u32>,
 }

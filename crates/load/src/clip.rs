@@ -71,7 +71,8 @@ impl Clip {
     /// What a publisher sends first: both decoder configurations.
     pub fn configuration() -> [Frame; 2] {
         // A baseline-profile SPS of 320x240 and its PPS; AAC-LC, 44.1 kHz, stereo.
-        const AVCC: &[u8] = b"\x17\0\0\0\0\x01\x42\xc0\x0d\xff\xe1\0\x0a\x67\x42\xc0\x0d\xda\x05\x07\xe8\x40\0\x01\0\x04\x68\xce\x3c\x80";
+        const AVCC: &[u8] = b"\x17\0\0\0\0\x01\x42\xc0\x0d\xff\
+            \xe1\0\x0a\x67\x42\xc0\x0d\xda\x05\x07\xe8\x40\0\x01\0\x04\x68\xce\x3c\x80";
         let frame =
             |kind, body| Frame { due: Duration::ZERO, kind, body: Bytes::from_static(body) };
         [frame(TagKind::Video, AVCC), frame(TagKind::Audio, b"\xaf\x00\x12\x10")]

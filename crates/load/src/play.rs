@@ -1,7 +1,7 @@
 //! Viewers: one thread for all of them, light enough not to be what is measured.
 //!
-//! Each viewer reads until its first key frame. Then only the sampled ones go on reading; what the others get is thrown away in
-//! the kernel (`MSG_TRUNC`), and counted.
+//! Each viewer reads until its first key frame. Then only the sampled ones go on reading; what the others get is thrown
+//! away in the kernel (`MSG_TRUNC`), and counted.
 
 mod viewer;
 

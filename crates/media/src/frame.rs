@@ -121,7 +121,8 @@ impl Init {
     /// known sends more than 12; the bound keeps a hostile publisher from holding memory outside the log's budget.
     pub const SLOTS_MAX: usize = 64;
 
-    /// Bytes of one kept frame; a larger "configuration" is not kept. Real ones are below 1 KB, `onMetaData` below 16 KB.
+    /// Bytes of one kept frame; a larger "configuration" is not kept. Real ones are below 1 KB, `onMetaData` below 16
+    /// KB.
     pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 
     /// Takes `frame` in if late readers need it; returns whether that changed anything.

@@ -5,15 +5,15 @@ use std::{fmt, sync::Arc};
 /// The vhost of every stream that names none, or one that is not configured; as in SRS.
 pub const DEFAULT_VHOST: &str = "__defaultVhost__";
 
-/// Longest accepted vhost, app or stream name. SRS users sign names with tokens of some hundred bytes in the *query*, which
-/// is not part of the name; file systems end at 255 bytes for a path component.
+/// Longest accepted vhost, app or stream name. SRS users sign names with tokens of some hundred bytes in the *query*,
+/// which is not part of the name; file systems end at 255 bytes for a path component.
 pub const KEY_BYTES_MAX: usize = 255;
 
 /// Names one stream: vhost, app and stream name.
 ///
-/// Every part is safe as a relative file path and in a URL path: no empty, `.` or `..` component, no NUL or other control
-/// character, no backslash. The app may have several levels (`live/europe`), the stream name only one.
-/// Cloning is cheap.
+/// Every part is safe as a relative file path and in a URL path: no empty, `.` or `..` component, no NUL or other
+/// control character, no backslash. The app may have several levels (`live/europe`), the stream name only one. Cloning
+/// is cheap.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamKey(Arc<Parts>);
 

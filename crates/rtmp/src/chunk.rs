@@ -16,8 +16,8 @@ pub const MESSAGE_BYTES_MAX: usize = 0xff_ffff;
 /// clients open one for each track. Each costs some 50 bytes for the life of the connection.
 pub const CHUNK_STREAMS_MAX: usize = 64;
 
-/// Bytes of unfinished messages on all chunk streams together: one message of the largest size, and audio, data and control
-/// messages that are interleaved with it.
+/// Bytes of unfinished messages on all chunk streams together: one message of the largest size, and audio, data and
+/// control messages that are interleaved with it.
 pub const PARTIAL_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 4 * 1024 * 1024;
 
 /// The chunk stream of protocol control and user control messages, which the specification fixes (section 5.4).
@@ -51,8 +51,8 @@ pub struct Message {
     pub payload: Bytes,
 }
 
-/// Appends one message to `out`: a chunk of type 0, and chunks of type 3 with the rest. The extended timestamp is on each of
-/// them, as the specification asks and FFmpeg, librtmp and SRS expect.
+/// Appends one message to `out`: a chunk of type 0, and chunks of type 3 with the rest. The extended timestamp is on
+/// each of them, as the specification asks and FFmpeg, librtmp and SRS expect.
 ///
 /// No field depends on an earlier message, so the bytes of one message may be sent to many viewers, whatever each of
 /// them was sent before.

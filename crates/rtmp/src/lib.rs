@@ -12,8 +12,8 @@
 //! `poll_timeout`). Nothing here opens a socket, reads a clock or draws a random number: the caller hands all of them
 //! in.
 //!
-//! Sources: Adobe's Real Time Messaging Protocol (RTMP) specification 1.0 ("the specification" below), Enhanced RTMP v2, and
-//! what real peers send where the two are silent.
+//! Sources: Adobe's Real Time Messaging Protocol (RTMP) specification 1.0 ("the specification" below), Enhanced RTMP
+//! v2, and what real peers send where the two are silent.
 
 pub mod chunk;
 pub mod client;

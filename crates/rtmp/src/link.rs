@@ -93,7 +93,8 @@ impl Link {
             Control::User(UserControl::SetBufferLength { stream_id, millis }) => {
                 return Some(Incoming::BufferLength { stream_id, millis });
             }
-            // The chunk reader obeys the first two. We do not limit what is unacknowledged: TCP and the caller's budgets do.
+            // The chunk reader obeys the first two. We do not limit what is unacknowledged: TCP and the caller's
+            // budgets do.
             Control::SetChunkSize(_)
             | Control::Abort(_)
             | Control::Acknowledgement(_)

@@ -50,7 +50,8 @@ fn split_aggregate(message: &Message, mut take: impl FnMut(Tag)) -> Result<(), E
         if length > left {
             return Err(Error::Aggregate { length, left });
         }
-        // A copy: a slice would keep the whole message, which may be mostly padding, for as long as a log keeps the tag.
+        // A copy: a slice would keep the whole message, which may be mostly padding, for as long as a log keeps the
+        // tag.
         let body = Bytes::copy_from_slice(&rest[TAG_HEADER_BYTES..TAG_HEADER_BYTES + length]);
         // The last back pointer is left out by some senders.
         let end = (TAG_HEADER_BYTES + length + BACK_POINTER_BYTES).min(rest.len());

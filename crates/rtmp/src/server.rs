@@ -40,8 +40,8 @@ pub struct Config {
     pub connect_reply: amf0::Object,
     /// From the start of the session to the end of the handshake.
     pub handshake_timeout: Duration,
-    /// How long a connection may neither publish nor play, nor wait for the answer to one: after the handshake, and again
-    /// when its last stream ends.
+    /// How long a connection may neither publish nor play, nor wait for the answer to one: after the handshake, and
+    /// again when its last stream ends.
     pub idle_timeout: Duration,
 }
 
@@ -107,7 +107,8 @@ impl Session {
     /// The session of a connection that was accepted at `now`. `random` goes into the handshake.
     pub fn new(config: Config, random: handshake::Random, now: Instant) -> Self {
         let mut link = Link::new();
-        // Only a publisher has larger messages to send; anybody else cannot make us hold more than this per chunk stream.
+        // Only a publisher has larger messages to send; anybody else cannot make us hold more than this per chunk
+        // stream.
         link.set_message_bytes_max(COMMAND_BYTES_MAX);
         Self {
             deadline: now.checked_add(config.handshake_timeout),

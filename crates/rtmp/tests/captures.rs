@@ -7,8 +7,8 @@ use std::time::Instant;
 use weir_flv::{Tag, TagKind};
 use weir_rtmp::server::{Config, Event, Session};
 
-/// Plays a capture to a session that accepts everything, in pieces of `piece` bytes. They must be shorter than the metadata
-/// that follows `publish`, because the client waited for the answer before it sent that.
+/// Plays a capture to a session that accepts everything, in pieces of `piece` bytes. They must be shorter than the
+/// metadata that follows `publish`, because the client waited for the answer before it sent that.
 fn replay(capture: &[u8], piece: usize) -> Vec<Event> {
     let now = Instant::now();
     let mut session = Session::new(Config::default(), [7; 1536], now);

@@ -12,7 +12,8 @@ use weir_media::StreamKey;
 
 use crate::end::{End, Side};
 
-/// A client's part in the process. It goes where its socket goes; dropping it frees its place under `limits.connections`.
+/// A client's part in the process. It goes where its socket goes; dropping it frees its place under
+/// `limits.connections`.
 pub struct Client {
     /// Its number, unique in this process, in every log line about it.
     pub id: u64,

@@ -19,9 +19,10 @@ use crate::client::Client;
 /// Connections that may wait to be accepted: some thousand viewers come in the same second when a stream begins.
 const BACKLOG: u32 = 4096;
 
-/// Bytes that the kernel takes from us before they are sent. With the default a viewer that has stopped reading is noticed only
-/// after megabytes; what is in flight does not count, so long paths are not slowed down. Less than one flush of a merged write
-/// (350 ms of 3 Mb/s) would cut each of them in two: 16 KiB cost half as much CPU again at 350 ms.
+/// Bytes that the kernel takes from us before they are sent. With the default a viewer that has stopped reading is
+/// noticed only after megabytes; what is in flight does not count, so long paths are not slowed down. Less than one
+/// flush of a merged write (350 ms of 3 Mb/s) would cut each of them in two: 16 KiB cost half as much CPU again at 350
+/// ms.
 const NOTSENT_LOWAT: u32 = 128 * 1024;
 
 /// How long accepting rests after it failed for lack of descriptors or memory, which only others can free.

@@ -44,7 +44,8 @@ pub enum Format {
     Json,
 }
 
-/// A level, or directives of [`EnvFilter`]; checked. Empty text, as of a variable that is set to nothing, is the default.
+/// A level, or directives of [`EnvFilter`]; checked. Empty text, as of a variable that is set to nothing, is the
+/// default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter(String);
 

@@ -20,8 +20,8 @@ use crate::{
 /// The name and version that clients are told.
 pub const SERVER: &str = concat!("Weir/", env!("CARGO_PKG_VERSION"));
 
-/// RTMP viewers on their way back from their shards to be answered. Each of them holds a connection's place, so more than this
-/// at once means that thousands of viewers send commands in the same moment: the surplus is closed.
+/// RTMP viewers on their way back from their shards to be answered. Each of them holds a connection's place, so more
+/// than this at once means that thousands of viewers send commands in the same moment: the surplus is closed.
 const RETURNS: usize = 4096;
 
 /// The parts that every connection may need.
@@ -80,8 +80,8 @@ impl Node {
     }
 }
 
-/// How long after a stream's end its memory is given back: by then its viewers have been told too, and the streams that end
-/// together, as after a network failure, are dealt with at once.
+/// How long after a stream's end its memory is given back: by then its viewers have been told too, and the streams that
+/// end together, as after a network failure, are dealt with at once.
 const GIVE_BACK_AFTER: Duration = Duration::from_secs(2);
 
 /// Ends streams whose linger is over, when it is; then gives their memory back.

@@ -31,7 +31,8 @@ const READ_BYTES: usize = 16 * 1024;
 /// How long the last frame of a repeated file is taken to last if it is the only one, in milliseconds.
 const FRAME: u32 = 40;
 
-/// The longest pause between two rounds of a repeated file, in milliseconds: a hole in front of its last frame is not made twice.
+/// The longest pause between two rounds of a repeated file, in milliseconds: a hole in front of its last frame is not
+/// made twice.
 const STEP_MAX: u32 = 1000;
 
 /// Where the tags come from.

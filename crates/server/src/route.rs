@@ -27,7 +27,8 @@ impl Route {
         let (app, file) = path.strip_prefix('/')?.rsplit_once('/')?;
         let (stream, extension) = file.rsplit_once('.')?;
         let host = if host.is_empty() { "localhost" } else { host };
-        // The name is not run through RTMP's rules, which take a `?` or `#` in it for parameters: the path is what it says.
+        // The name is not run through RTMP's rules, which take a `?` or `#` in it for parameters: the path is what it
+        // says.
         let vhost = discover(&format!("rtmp://{host}/x?{query}"), "x").ok()?.vhost;
         let params = if query.is_empty() { String::new() } else { format!("?{query}") };
         let url = StreamUrl { vhost, app: app.to_owned(), stream: stream.to_owned(), params };

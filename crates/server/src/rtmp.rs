@@ -25,10 +25,12 @@ use crate::{
     play::{self, Returned, Why},
 };
 
-/// Bytes read at a time. A publisher at 10 Mb/s fills it 40 times a second; every connection on the control side has one.
+/// Bytes read at a time. A publisher at 10 Mb/s fills it 40 times a second; every connection on the control side has
+/// one.
 const READ_BYTES: usize = 32 * 1024;
 
-/// How long a client may take to read an answer of ours. Answers are a few hundred bytes, so its socket has been full for as long.
+/// How long a client may take to read an answer of ours. Answers are a few hundred bytes, so its socket has been full
+/// for as long.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One RTMP connection.

@@ -1,7 +1,7 @@
 //! The two system calls that no safe crate offers, behind safe functions: the only `unsafe` of the project.
 //!
-//! Both are here because a measurement demanded them (`docs/adr/0005-reading-publishers.md`, `docs/adr/0006-giving-memory-back.md`).
-//! Where a system has no such call, the functions do nothing.
+//! Both are here because a measurement demanded them (`docs/adr/0005-reading-publishers.md`,
+//! `docs/adr/0006-giving-memory-back.md`). Where a system has no such call, the functions do nothing.
 
 use std::{io, os::fd::AsFd};
 
@@ -14,8 +14,8 @@ pub fn set_recv_lowat(socket: impl AsFd, bytes: u32) -> io::Result<()> {
     use std::os::fd::AsRawFd as _;
 
     let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel reads exactly `size_of::<c_int>()`
-    // bytes from `value`, which outlives the call.
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and the kernel reads exactly
+    // `size_of::<c_int>()` bytes from `value`, which outlives the call.
     let result = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
@@ -37,7 +37,8 @@ pub fn set_recv_lowat(_socket: impl AsFd, _bytes: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives memory that the allocator keeps for later back to the system. Takes some milliseconds and the allocator's locks.
+/// Gives memory that the allocator keeps for later back to the system. Takes some milliseconds and the allocator's
+/// locks.
 pub fn release_free_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: `malloc_trim` may be called at any time from any thread; it touches only free memory.

@@ -56,7 +56,8 @@ pub fn table(outcomes: &[Outcome]) -> String {
         return ingest_table(outcomes);
     }
     let mut text = String::from(
-        "| case | CPU-s/GB (min-max) | of base | latency p50 / p99 / max, ms | playing / failed / cut | least, % | gap max, ms | KiB a viewer |\n\
+        "| case | CPU-s/GB (min-max) | of base | latency p50 / p99 / max, ms | playing / failed / cut \
+         | least, % | gap max, ms | KiB a viewer |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
     for outcome in outcomes {

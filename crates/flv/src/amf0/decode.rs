@@ -3,13 +3,13 @@
 use super::{Object, Value, marker};
 use crate::{Error, cursor::Cursor};
 
-/// How deep objects and arrays may be nested. Commands nest one level, `onMetaData` three (the track maps of Enhanced RTMP); the
-/// decoder recurses, so this also bounds its stack.
+/// How deep objects and arrays may be nested. Commands nest one level, `onMetaData` three (the track maps of Enhanced
+/// RTMP); the decoder recurses, so this also bounds its stack.
 pub const DEPTH_MAX: usize = 32;
 
-/// Values in one message. The largest honest message is the `onMetaData` of a recording with a key frame index, two numbers a key
-/// frame: this is room for 18 hours of 2-second GOPs. At the limit a message takes at most some 20 MB while it is decoded, if
-/// it is made of objects with one property each.
+/// Values in one message. The largest honest message is the `onMetaData` of a recording with a key frame index, two
+/// numbers a key frame: this is room for 18 hours of 2-second GOPs. At the limit a message takes at most some 20 MB
+/// while it is decoded, if it is made of objects with one property each.
 pub const VALUES_MAX: usize = 65_536;
 
 /// The end of an object: an empty name and the object-end marker.
@@ -18,8 +18,8 @@ pub(super) const OBJECT_END: [u8; 3] = [0, 0, marker::OBJECT_END];
 /// Decodes one value and moves `input` behind it.
 ///
 /// # Errors
-/// If the input ends inside the value, nests too deep, holds too many values, has a string that is not UTF-8 or a type of AMF3.
-/// `input` is not moved then.
+/// If the input ends inside the value, nests too deep, holds too many values, has a string that is not UTF-8 or a type
+/// of AMF3. `input` is not moved then.
 pub fn decode(input: &mut &[u8]) -> Result<Value, Error> {
     let mut decoder = Decoder::new(input);
     let value = decoder.value()?;
@@ -93,8 +93,8 @@ impl<'a> Decoder<'a> {
         self.cursor.u32("AMF0 ECMA array count")
     }
 
-    /// The name of the next property, or `None` behind the end of the object. An empty name is an ordinary one unless the
-    /// object-end marker follows.
+    /// The name of the next property, or `None` behind the end of the object. An empty name is an ordinary one unless
+    /// the object-end marker follows.
     pub(crate) fn property_name(&mut self) -> Result<Option<&'a str>, Error> {
         if self.rest().starts_with(&OBJECT_END) {
             self.cursor.take("AMF0 object end", OBJECT_END.len())?;

@@ -13,8 +13,8 @@ pub(super) fn rfc3339(since_epoch: Duration) -> String {
 
 /// Year, month and day of the day `days` after 1970-01-01.
 ///
-/// Counts in years that begin in March, so that the leap day is the last one, from 0000-03-01, 719,468 days before the epoch
-/// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+/// Counts in years that begin in March, so that the leap day is the last one, from 0000-03-01, 719,468 days before the
+/// epoch (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

@@ -20,15 +20,16 @@ const SECONDS_MAX: u64 = 3600;
 const ERROR_TEXT_MAX: usize = 80;
 
 impl Playlist {
-    /// Continues the playlist that an earlier run left behind: its segments stay listed, the numbers go on, and the next
-    /// segment has a discontinuity. Only playlists that [`Playlist::render`] wrote for the same stream are understood.
+    /// Continues the playlist that an earlier run left behind: its segments stay listed, the numbers go on, and the
+    /// next segment has a discontinuity. Only playlists that [`Playlist::render`] wrote for the same stream are
+    /// understood.
     ///
-    /// Where the directory has a segment of a higher number than the playlist knows (the run ended before it was listed),
-    /// that number was never seen by a player and may be used again.
+    /// Where the directory has a segment of a higher number than the playlist knows (the run ended before it was
+    /// listed), that number was never seen by a player and may be used again.
     ///
     /// # Errors
-    /// Says what is wrong with `previous`. The caller then makes a fresh one; [`Playlist::starting_at`] avoids numbers that
-    /// players may have seen.
+    /// Says what is wrong with `previous`. The caller then makes a fresh one; [`Playlist::starting_at`] avoids numbers
+    /// that players may have seen.
     pub fn resume(config: &Config, previous: &str) -> Result<Self, BadPlaylist> {
         if previous.len() > BYTES_MAX {
             return Err(BadPlaylist::TooLong { len: previous.len(), max: BYTES_MAX });

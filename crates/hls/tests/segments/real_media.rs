@@ -1,7 +1,9 @@
-//! What ffmpeg's encoders made, through the segmenter, read back: nothing lost, nothing moved, every rule of the container kept.
+//! What ffmpeg's encoders made, through the segmenter, read back: nothing lost, nothing moved, every rule of the
+//! container kept.
 //!
 //! The files in `testdata` are 4 to 6 s of ffmpeg's test picture and a sine: `h264_bframes_aac` (25 fps, GOP 1 s, two
-//! B-frames), `h264_mp3` (GOP 2 s), `h264_5fps_only` (GOP 2 s, no audio), `hevc_aac` (enhanced FLV, GOP 1 s) and `aac_only`.
+//! B-frames), `h264_mp3` (GOP 2 s), `h264_5fps_only` (GOP 2 s, no audio), `hevc_aac` (enhanced FLV, GOP 1 s) and
+//! `aac_only`.
 
 use std::time::Duration;
 

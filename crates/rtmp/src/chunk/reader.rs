@@ -86,7 +86,8 @@ impl Reader {
         }
     }
 
-    /// Takes bytes off `input` up to the end of the next message and returns that; `None` when the input is used up first.
+    /// Takes bytes off `input` up to the end of the next message and returns that; `None` when the input is used up
+    /// first.
     ///
     /// # Errors
     /// If the bytes are no chunks or exceed a limit. The reader has lost its place then and must not be used again.
@@ -164,8 +165,8 @@ impl Reader {
 
     /// Reads the extended timestamp behind the message header, which ends at `end`; returns its length, 0 or 4.
     ///
-    /// Some encoders leave it out of chunks of type 3. It is there if the bytes are the value it must have: that of the last
-    /// header, or the message's absolute time, which others repeat instead of a delta. SRS tells it the same way.
+    /// Some encoders leave it out of chunks of type 3. It is there if the bytes are the value it must have: that of the
+    /// last header, or the message's absolute time, which others repeat instead of a delta. SRS tells it the same way.
     fn extended_timestamp(
         &mut self,
         fmt: u8,

@@ -119,8 +119,8 @@ fn without_extended_continuation(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Some encoders leave the extended timestamp out of continuation chunks. The last chunk may then be shorter than the four
-/// bytes that the reader compares, and what it looked at beyond belongs to the next header.
+/// Some encoders leave the extended timestamp out of continuation chunks. The last chunk may then be shorter than the
+/// four bytes that the reader compares, and what it looked at beyond belongs to the next header.
 #[test]
 fn continuation_chunks_without_an_extended_timestamp() {
     for tail in [1, 2, 3, 4, 5, 128, 130] {

@@ -2,8 +2,8 @@
 
 use crate::Error;
 
-/// Message streams that a connection may have at a time. Encoders and players use one; a Flash application may hold one for
-/// each camera and each thing it watches.
+/// Message streams that a connection may have at a time. Encoders and players use one; a Flash application may hold one
+/// for each camera and each thing it watches.
 pub const MESSAGE_STREAMS_MAX: usize = 16;
 
 /// What a message stream is used for.

@@ -31,8 +31,8 @@ pub struct StreamUrl {
 /// - `/_definst_`, FMS's default instance, is taken out.
 /// - With an empty name the stream is the last component of the app, or what follows the last slash in `tcUrl`'s query.
 ///
-/// Unlike in SRS a slash in the name's own query (a signature in base64) does not begin another path component, and with two
-/// or more components in front of an empty name only the last one is the stream.
+/// Unlike in SRS a slash in the name's own query (a signature in base64) does not begin another path component, and
+/// with two or more components in front of an empty name only the last one is the stream.
 ///
 /// # Errors
 /// If either part is longer than [`URL_BYTES_MAX`], or no stream is named.

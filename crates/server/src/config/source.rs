@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn finds_every_value() {
-        let text = "# about\nplay:\n  flush: video\n  wait:\nhttp: { listen: [a, \"b\"] }\nvhosts:\n  a.b:\n    hls: *x\n";
+        let text = "# about\nplay:\n  flush: video\n  wait:\n\
+            http: { listen: [a, \"b\"] }\nvhosts:\n  a.b:\n    hls: *x\n";
         let text = text.replace("flush: video", "flush: &x video");
         let found: Vec<_> = places(&text)
             .into_iter()

@@ -542,8 +542,8 @@ fn a_control_character_does_not_reach_the_terminal() {
     }
 }
 
-/// The keys below `section`, as the program itself names them when it sees one that it does not know; `section` alone when
-/// it has a value and no keys.
+/// The keys below `section`, as the program itself names them when it sees one that it does not know; `section` alone
+/// when it has a value and no keys.
 fn keys_below(section: &str) -> Vec<String> {
     let (text, prefix) = match section {
         "" => ("nonesuch: 0\n".to_owned(), String::new()),
@@ -591,9 +591,13 @@ fn the_example_and_the_guide_have_every_key_with_its_default() {
     assert!(example.values().eq(guide.values()), "{example:?} is not {guide:?}");
 }
 
+/// Text that looks more or less like a configuration.
+const YAML_LIKE: &str = "([a-z]{0,4}[:,&*!#'\"\\[\\]{}?|>-]?[ \n\t]?\
+    |play|publish|hls|rtmp|listen|vhosts){0,12}";
+
 proptest! {
     #[test]
-    fn an_error_stands_inside_the_text(text in "([a-z]{0,4}[:,&*!#'\"\\[\\]{}?|>-]?[ \n\t]?|play|publish|hls|rtmp|listen|vhosts){0,12}") {
+    fn an_error_stands_inside_the_text(text in YAML_LIKE) {
         if let Err(error) = Config::parse(&text, "weir.yaml") {
             let ConfigError::Invalid(found) = error else { panic!("{error}") };
             prop_assert!(found.line <= text.lines().count() + 1, "{found}");

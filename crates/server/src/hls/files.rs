@@ -8,8 +8,8 @@ use std::{
 use tokio::fs;
 use weir_media::{DEFAULT_VHOST, StreamKey};
 
-/// The files of one stream: `dir/app/stream.m3u8` and `dir/app/stream-<sequence>.ts`, as SRS names them; below `dir/@vhost` for
-/// another vhost than the default one.
+/// The files of one stream: `dir/app/stream.m3u8` and `dir/app/stream-<sequence>.ts`, as SRS names them; below
+/// `dir/@vhost` for another vhost than the default one.
 #[derive(Clone, Debug)]
 pub struct Files {
     folder: PathBuf,

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{config::Hls, wake::Alarm};
 
-/// Where sequence numbers of a stream that is new on this disk begin: seconds since the year 2020. An origin that has lost its
-/// disk thus never gives a number, which caches may hold for long, to a second segment.
+/// Where sequence numbers of a stream that is new on this disk begin: seconds since the year 2020. An origin that has
+/// lost its disk thus never gives a number, which caches may hold for long, to a second segment.
 const FIRST_SEQUENCE_EPOCH: u64 = 1_577_836_800;
 
 /// Segments one stream, from publish to publish.
@@ -107,7 +107,8 @@ impl Follower {
             let status = self.reader.read(&mut batch);
             let mut fell_behind = batch.skipped > 0;
             if fell_behind {
-                warn!(stream = %self.key, frames = batch.skipped, "HLS fell behind: frames are missing (is the disk slow?)");
+                let frames = batch.skipped;
+                warn!(stream = %self.key, frames, "HLS fell behind: frames are missing (is the disk slow?)");
             }
             for Item { frame, group } in batch.items.drain(..) {
                 // Another publish, or a repaired timeline, is taken up at its first group, with its own set of tracks.

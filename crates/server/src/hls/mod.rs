@@ -1,4 +1,5 @@
-//! HLS output: each published stream is cut into segments that are written to `hls.dir`, for our own HTTP port or for nginx.
+//! HLS output: each published stream is cut into segments that are written to `hls.dir`, for our own HTTP port or for
+//! nginx.
 //!
 //! One task per stream follows the hub's log, so that a slow disk never holds a publisher or a viewer up.
 
@@ -21,8 +22,8 @@ use crate::config::Hls;
 
 pub use files::Files;
 
-/// How long the files of an ended stream stay, as SRS's `hls_dispose`: viewers play to the end, and a publisher that returns
-/// continues the playlist.
+/// How long the files of an ended stream stay, as SRS's `hls_dispose`: viewers play to the end, and a publisher that
+/// returns continues the playlist.
 pub const DISPOSE: Duration = Duration::from_secs(120);
 
 /// The segmenters of all streams.

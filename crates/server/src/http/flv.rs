@@ -81,8 +81,8 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
     }
 }
 
-/// The same for a request that hyper read, on a connection that had served another one before. The body is hyper's to send, at a
-/// task and some 100 ns a frame more than on a shard.
+/// The same for a request that hyper read, on a connection that had served another one before. The body is hyper's to
+/// send, at a task and some 100 ns a frame more than on a shard.
 pub async fn serve_late(node: Arc<Node>, key: StreamKey, vhost: Vhost, is_head: bool) -> Response {
     let Some(channel) = open(&node, &key, &vhost, Format::Flv).await else {
         return super::pages::not_found(&format!("nobody publishes {key}"));
@@ -116,7 +116,8 @@ fn response_head(format: Format) -> String {
 async fn refuse(mut socket: TcpStream, client: Client, is_head: bool, status: &str, reason: &str) {
     let body = if is_head { "" } else { reason };
     let answer = format!(
-        "HTTP/1.1 {status}\r\nServer: {SERVER}\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
+        "HTTP/1.1 {status}\r\nServer: {SERVER}\r\n\
+         Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
          {}: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         ANY_ORIGIN.0,
         ANY_ORIGIN.1,

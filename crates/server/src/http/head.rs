@@ -9,6 +9,15 @@ use crate::{client::Client, end::End};
 /// Header fields looked at; more in one request is an attack or a mistake.
 const FIELDS_MAX: usize = 100;
 
+const TOO_LATE: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+const TOO_LARGE: &[u8] =
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+const NO_HTTP: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
 /// A request's head, and every byte that was read with it.
 pub struct Head {
     /// What was read: the head, and whatever follows.
@@ -52,11 +61,7 @@ pub async fn read(socket: &mut TcpStream, client: &mut Client) -> Result<Head, F
     match timeout(HEAD_TIMEOUT, head).await {
         Ok(Ok(head)) => Ok(Head { bytes, ..head }),
         Ok(Err(failure)) => Err(failure),
-        Err(_) => Err(Failure {
-            end: too_late(),
-            answer:
-                b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-        }),
+        Err(_) => Err(Failure { end: too_late(), answer: TOO_LATE }),
     }
 }
 
@@ -77,14 +82,13 @@ fn parse(bytes: &mut BytesMut) -> Result<Option<Head>, Failure> {
                 end: End::peer(format!(
                     "sent a request head of more than {HEAD_BYTES_MAX} bytes or {FIELDS_MAX} fields"
                 )),
-                answer: b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+                answer: TOO_LARGE,
             });
         }
         Err(error) => {
             return Err(Failure {
                 end: End::peer(format!("sent no HTTP request: {error}")),
-                answer:
-                    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+                answer: NO_HTTP,
             });
         }
     }

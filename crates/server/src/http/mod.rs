@@ -1,7 +1,7 @@
 //! The HTTP port: HTTP-FLV, HLS, pages.
 //!
-//! The first request of a connection is read here, so that a viewer of HTTP-FLV can be handed to a delivery shard, socket and
-//! all. Every other connection goes to hyper with the bytes that were read.
+//! The first request of a connection is read here, so that a viewer of HTTP-FLV can be handed to a delivery shard,
+//! socket and all. Every other connection goes to hyper with the bytes that were read.
 
 mod flv;
 mod head;

@@ -14,8 +14,8 @@ use crate::{
     wake::Alarm,
 };
 
-/// How long a publisher must be silent to lose its stream to the next one. Encoders send several frames a second, and reconnect
-/// within two or three after their network is back.
+/// How long a publisher must be silent to lose its stream to the next one. Encoders send several frames a second, and
+/// reconnect within two or three after their network is back.
 const SILENT: Duration = Duration::from_secs(3);
 
 /// What the hub's own log keeps beyond the newest group: its readers are in this process and never far behind.

@@ -21,8 +21,8 @@ use weir_rtmp::{
 use self::pace::Pace;
 use crate::{end::End, node::SERVER, rtmp::Connection, wake::Alarm};
 
-/// Messages with a broken header that a publisher may send. Some encoders start with one or two; a peer that keeps sending
-/// them sends something else than media.
+/// Messages with a broken header that a publisher may send. Some encoders start with one or two; a peer that keeps
+/// sending them sends something else than media.
 const BROKEN_MAX: u32 = 100;
 
 /// A stream while it is being published.

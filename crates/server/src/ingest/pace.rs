@@ -1,8 +1,9 @@
 //! How often a publisher's socket is read.
 //!
-//! A stream has some 43 packets of sound a second beside its pictures. Under `flush: video` sound rides with the next picture
-//! anyway, so it need not be read alone: the socket's low-water mark is set between the size of a packet of sound and that of the
-//! smallest picture, and the kernel wakes us for pictures only. A timer looks after what stays below the mark.
+//! A stream has some 43 packets of sound a second beside its pictures. Under `flush: video` sound rides with the next
+//! picture anyway, so it need not be read alone: the socket's low-water mark is set between the size of a packet of
+//! sound and that of the smallest picture, and the kernel wakes us for pictures only. A timer looks after what stays
+//! below the mark.
 
 use std::time::{Duration, Instant};
 
@@ -90,7 +91,8 @@ impl Pace {
         }
     }
 
-    /// When to look whether something is there that the kernel does not tell of; `is_part` if a message has come in part.
+    /// When to look whether something is there that the kernel does not tell of; `is_part` if a message has come in
+    /// part.
     pub fn look_again(&self, now: Instant, is_part: bool) -> Option<Instant> {
         if self.applied <= 1 {
             return None;

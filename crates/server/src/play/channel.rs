@@ -242,7 +242,7 @@ impl Filling {
         let bytes = items.iter().map(|item| item.frame.body.len()).sum();
         self.rate.count(bytes, now);
         let mut package = Package::new(format, bytes, items.len());
-        let mut opening = None;
+        let (mut opening, mut has_skipped) = (None, self.batch.skipped > 0);
         for item in items {
             if let Some(init) = &item.group {
                 // An entry has at most one start.
@@ -250,7 +250,12 @@ impl Filling {
                     let full = std::mem::replace(&mut package, Package::new(format, 0, 0));
                     append(&mut self.log, full.finish(), opening.take(), now);
                 }
-                let (offset, dts) = (package.cut(), item.frame.dts);
+                let dts = item.frame.dts;
+                if std::mem::take(&mut has_skipped) {
+                    // The configuration may have changed in what the viewers inside will not see.
+                    package.push_again(init, dts);
+                }
+                let offset = package.cut();
                 opening = Some(Opening { offset, dts, init: Arc::clone(init) });
             }
             package.push(&item.frame);

@@ -57,12 +57,17 @@ impl Package {
             package.open();
             package.out.put_slice(&file::Header { has_audio: audio, has_video: video }.encode());
         }
-        // After a skip the viewer has the metadata; players take a second one for a new stream.
-        let again = tracks.is_none();
-        for frame in init.frames().filter(|frame| !(again && frame.content == Content::Metadata)) {
-            package.push_at(frame, dts);
+        match tracks {
+            Some(_) => init.frames().for_each(|frame| package.push_at(frame, dts)),
+            None => package.push_again(init, dts),
         }
         package.finish()
+    }
+
+    /// Adds what a viewer needs anew after a skip. It has the metadata; players take a second one for a new stream.
+    pub fn push_again(&mut self, init: &Init, dts: Timestamp) {
+        let configurations = init.frames().filter(|frame| frame.content != Content::Metadata);
+        configurations.for_each(|frame| self.push_at(frame, dts));
     }
 
     /// What ends the body.

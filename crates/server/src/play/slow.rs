@@ -116,7 +116,8 @@ impl SlowViewer {
                     status
                 }
             };
-            if status == Status::Ended {
+            // A stream that has never had a publisher is not the one that was asked for: that has ended in the meantime.
+            if matches!(status, Status::Ended | Status::Waiting) {
                 connection.session.end_play(self.stream_id);
                 return Ok(());
             }

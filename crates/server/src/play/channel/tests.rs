@@ -146,6 +146,28 @@ async fn a_view_loses_what_the_log_lost_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_channel_that_is_filled_too_late_repeats_the_configuration() {
+    let mut rig = Rig::new(Flush::Each);
+    let channel = rig.open().await;
+    let mut view = View::default();
+    rig.refresh(&channel, &mut view);
+    for at in 1..=100 {
+        rig.now += Duration::from_millis(40);
+        rig.push([picture(at % 25 == 0, at * 40, 0)]);
+    }
+    rig.push([picture(false, 4040, 0)]);
+    rig.refresh(&channel, &mut view);
+    assert_eq!(entry(&view, 1), ["avcC", "asc", "key4000;", "delta4040;"]);
+    let start = view.newest.clone().expect("a group").start;
+    let from_group = &view.get(1).expect("its entry")[start.offset..];
+    assert_eq!(
+        names(&tags(RTMP, from_group)),
+        ["key4000;", "delta4040;"],
+        "who starts has its own"
+    );
+}
+
+#[tokio::test]
 async fn a_viewer_may_come_before_the_publisher() {
     let (registry, now) = (registry(), Instant::now());
     let channels = Channels::new(registry.clone());
