@@ -49,8 +49,7 @@ impl Files {
     /// As the file system has it; a half-written temporary file may stay until the next write.
     pub async fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
         fs::create_dir_all(&self.folder).await?;
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".tmp");
+        let temporary = temporary(path);
         fs::write(&temporary, data).await?;
         fs::rename(&temporary, path).await
     }
@@ -73,7 +72,9 @@ impl Files {
         let Ok(mut entries) = fs::read_dir(&self.folder).await else { return sequences };
         while let Ok(Some(entry)) = entries.next_entry().await {
             let name = entry.file_name();
-            sequences.extend(name.to_str().and_then(|name| self.names.sequence_of(name)));
+            // One that a killed process did not finish has a number too.
+            let name = name.to_str().map(|name| name.strip_suffix(".tmp").unwrap_or(name));
+            sequences.extend(name.and_then(|name| self.names.sequence_of(name)));
         }
         sequences
     }
@@ -81,8 +82,10 @@ impl Files {
     /// Removes the playlist and every segment, then the folders if they are empty.
     pub async fn remove_all(&self, dir: &Path) {
         remove(&self.playlist()).await;
+        remove(&temporary(&self.playlist())).await;
         for sequence in self.sequences().await {
             remove(&self.numbered(sequence)).await;
+            remove(&temporary(&self.numbered(sequence))).await;
         }
         for folder in self.folder.ancestors().take_while(|folder| *folder != dir) {
             // Fails when another stream uses the folder, as it should.
@@ -91,6 +94,13 @@ impl Files {
             }
         }
     }
+}
+
+/// Where a file is before it is whole.
+fn temporary(path: &Path) -> PathBuf {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    temporary.into()
 }
 
 /// Removes a file that may be gone already.

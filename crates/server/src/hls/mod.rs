@@ -9,11 +9,12 @@ mod sweep;
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use weir_hub::Registry;
 use weir_media::StreamKey;
 
@@ -30,6 +31,8 @@ pub const DISPOSE: Duration = Duration::from_secs(120);
 pub struct HlsOutput {
     registry: Registry,
     streams: Mutex<HashMap<StreamKey, watch::Receiver<State>>>,
+    /// Told whenever another stream is followed.
+    more: Notify,
 }
 
 /// What there is of a stream's HLS.
@@ -46,7 +49,7 @@ pub enum State {
 impl HlsOutput {
     /// Nothing is followed yet.
     pub fn new(registry: Registry) -> Arc<Self> {
-        Arc::new(Self { registry, streams: Mutex::default() })
+        Arc::new(Self { registry, streams: Mutex::default(), more: Notify::new() })
     }
 
     /// Segments `key` from now on, until it has ended for [`DISPOSE`].
@@ -62,6 +65,8 @@ impl HlsOutput {
         streams.insert(key.clone(), watched);
         let follower = Follower::new(&self.registry, key, settings, state);
         tokio::spawn(Arc::clone(self).run(follower, key.clone()));
+        drop(streams);
+        self.more.notify_waiters();
     }
 
     async fn run(self: Arc<Self>, mut follower: Follower, key: StreamKey) {
@@ -79,6 +84,18 @@ impl HlsOutput {
     /// What there is of `key`, now and from now on; none if it is not followed.
     pub fn state(&self, key: &StreamKey) -> Option<watch::Receiver<State>> {
         self.lock().get(key).cloned()
+    }
+
+    /// The same, once `key` is followed.
+    pub async fn state_soon(&self, key: &StreamKey) -> watch::Receiver<State> {
+        loop {
+            let mut more = pin!(self.more.notified());
+            more.as_mut().enable();
+            if let Some(state) = self.state(key) {
+                return state;
+            }
+            more.await;
+        }
     }
 
     /// Removes what an earlier process left in `dir` and nobody continued, once it is [`DISPOSE`] old.

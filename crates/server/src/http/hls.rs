@@ -4,7 +4,7 @@ use std::{io, path::Path, time::Duration};
 
 use axum::{body::Body, response::Response};
 use http::StatusCode;
-use tokio::{sync::watch, time::timeout};
+use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 use weir_media::StreamKey;
 
@@ -21,22 +21,24 @@ const PLAYLIST_CACHE: &str = "public, max-age=1";
 /// A segment's name is never used twice.
 const SEGMENT_CACHE: &str = "public, max-age=86400, immutable";
 
-/// Answers with the playlist, waiting for one while the stream is about to have it.
+/// Answers with the playlist. A viewer that comes before the publisher, or before the first segment, waits for it.
 pub async fn playlist(node: &Node, key: &StreamKey, vhost: &Vhost) -> Response {
-    let files = Files::new(&vhost.hls.dir, key);
-    let state = match node.hls.state(key) {
-        Some(state) => settled(state, vhost.play.wait).await,
-        None => State::Starting,
-    };
+    if !vhost.hls.enabled {
+        return not_found(&format!("HLS is switched off for {key}"));
+    }
+    let path = Files::new(&vhost.hls.dir, key).playlist();
+    let is_left_over =
+        node.hls.state(key).is_none() && tokio::fs::try_exists(&path).await.unwrap_or(false);
+    let state =
+        if is_left_over { State::Playable } else { settled(node, key, vhost.play.wait).await };
     if let State::Unsupported(reason) = state {
         return not_found(&format!(
             "{key} is not to be had as HLS: {reason}. RTMP and HTTP-FLV carry it."
         ));
     }
-    let nothing = if vhost.hls.enabled { "nobody publishes" } else { "HLS is switched off for" };
-    file(&files.playlist(), "application/vnd.apple.mpegurl", PLAYLIST_CACHE)
+    file(&path, "application/vnd.apple.mpegurl", PLAYLIST_CACHE)
         .await
-        .unwrap_or_else(|_| not_found(&format!("{nothing} {key}")))
+        .unwrap_or_else(|_| not_found(&format!("nobody publishes {key}")))
 }
 
 /// Answers with a segment.
@@ -48,12 +50,16 @@ pub async fn segment(key: &StreamKey, vhost: &Vhost, sequence: u64) -> Response 
 }
 
 /// The state after `Starting`, if it comes within `wait`.
-async fn settled(mut state: watch::Receiver<State>, wait: Duration) -> State {
-    let settled = timeout(wait, state.wait_for(|state| *state != State::Starting)).await;
-    match settled {
-        Ok(Ok(state)) => state.clone(),
-        Ok(Err(_)) | Err(_) => State::Starting,
-    }
+async fn settled(node: &Node, key: &StreamKey, wait: Duration) -> State {
+    let settled = async {
+        let mut state = node.hls.state_soon(key).await;
+        // A follower that ends without a word has made no playlist.
+        state
+            .wait_for(|state| *state != State::Starting)
+            .await
+            .map_or(State::Starting, |state| state.clone())
+    };
+    timeout(wait, settled).await.unwrap_or(State::Starting)
 }
 
 /// Bytes of a file in memory for each client that fetches it.

@@ -1,6 +1,6 @@
 //! Pages, and the routing of everything that is named after a stream.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     body::Body,
@@ -8,6 +8,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use http::{Method, StatusCode};
+use weir_rtmp::url::PORT as DEFAULT_PORT;
 
 use super::{ANY_ORIGIN, flv, hls};
 use crate::{
@@ -16,8 +17,12 @@ use crate::{
 };
 
 /// The page that plays a stream: `/player?stream=live/demo`.
-pub async fn player() -> Html<&'static str> {
-    Html(include_str!("../../assets/player.html"))
+pub async fn player(State(node): State<Arc<Node>>) -> Html<String> {
+    let port = match node.config.rtmp.listen.first().map(SocketAddr::port) {
+        None | Some(0 | DEFAULT_PORT) => String::new(),
+        Some(port) => format!(":{port}"),
+    };
+    Html(include_str!("../../assets/player.html").replace("%RTMP_PORT%", &port))
 }
 
 /// `/app/stream.m3u8`, `/app/stream-<sequence>.ts`, `/app/stream.flv`.
