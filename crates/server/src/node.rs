@@ -13,6 +13,7 @@ use weir_rtmp::url::StreamUrl;
 use crate::{
     config::{Config, Vhost},
     hls::HlsOutput,
+    ingest::Audiences,
     play::{Channels, Format, Returned, Shards},
     wake::Alarm,
 };
@@ -30,6 +31,8 @@ pub struct Node {
     pub config: Arc<Config>,
     /// All streams.
     pub registry: Registry,
+    /// Who is told when a stream's first viewer comes.
+    pub audiences: Arc<Audiences>,
     /// All streams in the formats that are being watched.
     pub channels: Arc<Channels>,
     /// The threads that send them.
@@ -46,13 +49,15 @@ impl Node {
     pub fn start(config: Arc<Config>) -> std::io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
         let alarm = Arc::new(Alarm::default());
         let budget = Budget::new(usize::try_from(config.limits.memory).unwrap_or(usize::MAX));
-        let registry = Registry::new(budget, None, Some(Arc::clone(&alarm) as _));
+        let audiences = Arc::new(Audiences::default());
+        let demand = Some(Arc::clone(&audiences) as _);
+        let registry = Registry::new(budget, demand, Some(Arc::clone(&alarm) as _));
         tokio::spawn(end_lingers(registry.clone(), alarm));
         let (returns, returned) = mpsc::channel(RETURNS);
         let shards = Shards::start(config.workers.count(), &returns)?;
         let channels = Channels::new(registry.clone());
         let hls = HlsOutput::new(registry.clone());
-        Ok((Arc::new(Self { config, registry, channels, shards, hls }), returned))
+        Ok((Arc::new(Self { config, registry, audiences, channels, shards, hls }), returned))
     }
 
     /// The stream that `url` names, and the settings it falls under.

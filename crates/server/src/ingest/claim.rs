@@ -18,8 +18,12 @@ use crate::{
 /// reconnect within two or three after their network is back.
 const SILENT: Duration = Duration::from_secs(3);
 
+/// How long frames of a publisher that has gone may still be read, so that they do not speak for it: an encoder or an
+/// edge that reconnects at once is here before its old connection has been read to the end.
+const LEFTOVERS: Duration = Duration::from_millis(500);
+
 /// What the hub's own log keeps beyond the newest group: its readers are in this process and never far behind.
-const WINDOW: Duration = Duration::from_secs(2);
+const WINDOW: Duration = Duration::from_millis(500);
 
 /// Makes the connection the publisher of `key`. `None` when it was refused, or gave up while it was being decided.
 ///
@@ -32,7 +36,7 @@ pub async fn claim(
     vhost: &Vhost,
     replaced: &Arc<Alarm>,
 ) -> Result<Option<Publisher>, End> {
-    let registry = connection.node.registry.clone();
+    let node = Arc::clone(&connection.node);
     let settings = || PublishSettings {
         linger: vhost.publish.linger,
         conflict: match vhost.publish.conflict {
@@ -41,27 +45,31 @@ pub async fn claim(
             config::Conflict::TakeoverIfIdle => Conflict::TakeoverIfIdle(SILENT),
         },
         flush: vhost.play.hub_flush(),
-        limits: Limits { bytes: connection.node.stream_bytes(), window: WINDOW },
+        limits: Limits { bytes: node.stream_bytes(), window: WINDOW },
         replaced: Arc::clone(replaced) as _,
     };
-    let idle_at = match registry.publish(key, settings(), Instant::now()) {
+    let mut idle_at = match node.registry.publish(key, settings(), Instant::now()) {
         Ok(publisher) => return Ok(Some(publisher)),
         Err(Refused::Taken) => return Ok(refuse(connection, stream_id, key)),
         Err(Refused::MaybeDead { idle_at }) => idle_at,
     };
-    // The next thing that is heard of the present publisher decides: any frame, or its silence until `idle_at`.
-    let settings = settings();
+    // What is heard of the present publisher from now on decides: its end, any frame behind the leftovers, or its
+    // silence until `idle_at`.
     let alarm = Arc::new(Alarm::default());
-    let observer = registry.follow(key, Start::NextGroup, Arc::clone(&alarm) as _);
-    tokio::select! {
-        () = alarm.rang() => {}
-        () = tokio::time::sleep_until(idle_at.into()) => {}
-        left = given_up(connection, stream_id) => return left.map(|()| None),
-    }
-    drop(observer);
-    match registry.publish(key, settings, Instant::now()) {
-        Ok(publisher) => Ok(Some(publisher)),
-        Err(_) => Ok(refuse(connection, stream_id, key)),
+    let _observer = node.registry.follow(key, Start::NextGroup, Arc::clone(&alarm) as _);
+    let judged_at = Instant::now() + LEFTOVERS;
+    loop {
+        tokio::select! {
+            () = alarm.rang() => {}
+            () = tokio::time::sleep_until(idle_at.into()) => {}
+            left = given_up(connection, stream_id) => return left.map(|()| None),
+        }
+        let now = Instant::now();
+        match node.registry.publish(key, settings(), now) {
+            Ok(publisher) => return Ok(Some(publisher)),
+            Err(Refused::MaybeDead { idle_at: later }) if now < judged_at => idle_at = later,
+            Err(_) => return Ok(refuse(connection, stream_id, key)),
+        }
     }
 }
 

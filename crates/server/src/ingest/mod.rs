@@ -1,7 +1,10 @@
 //! Publishing: from an encoder's messages to the hub.
 
+mod audience;
 mod claim;
 mod pace;
+
+pub use audience::Audiences;
 
 use std::{
     pin::pin,
@@ -58,7 +61,10 @@ pub async fn publish(
     connection.client.began("publish", &key);
     let pace = Pace::new(vhost.play.hub_flush());
     let mut ingest = Ingest { publisher, broken: 0, heard: Instant::now(), pace };
-    let ended = ingest.run(connection, stream_id, vhost.publish.idle_timeout, &replaced).await;
+    let audience = node.audiences.of(&key);
+    let idle_timeout = vhost.publish.idle_timeout;
+    let ended = ingest.run(connection, stream_id, idle_timeout, &replaced, &audience).await;
+    ingest.pace.end(&connection.socket);
     if ended.is_ok() {
         debug!(conn = connection.client.id, stream = %key, "publish ended");
     }
@@ -72,6 +78,7 @@ impl Ingest {
         stream_id: u32,
         idle_timeout: Duration,
         replaced: &Alarm,
+        audience: &Alarm,
     ) -> Result<(), End> {
         let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
         loop {
@@ -80,6 +87,7 @@ impl Ingest {
                 return Ok(());
             }
             connection.flush().await?;
+            self.pace.watched(self.publisher.demand() > 0);
             self.pace.apply(&connection.socket);
             let look = self.pace.look_again(now, connection.session.is_mid_message());
             let idle_at = self.heard + idle_timeout;
@@ -87,6 +95,8 @@ impl Ingest {
             tokio::select! {
                 read = connection.read() => read?,
                 () = replaced.rang() => return Err(taken_over()),
+                // What is unread is what the first viewer wants to see.
+                () = audience.rang() => connection.read_what_is_there()?,
                 () = &mut timer => connection.read_what_is_there()?,
             }
             if self.heard.elapsed() >= idle_timeout && !connection.session.has_events() {

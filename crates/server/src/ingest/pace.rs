@@ -1,9 +1,11 @@
 //! How often a publisher's socket is read.
 //!
-//! A stream has some 43 packets of sound a second beside its pictures. Under `flush: video` sound rides with the next
-//! picture anyway, so it need not be read alone: the socket's low-water mark is set between the size of a packet of
-//! sound and that of the smallest picture, and the kernel wakes us for pictures only. A timer looks after what stays
-//! below the mark.
+//! Each read costs the same whatever it brings, so what counts is how few there are. The socket's low-water mark
+//! (`SO_RCVLOWAT`) has the kernel wake us only once enough is there, and a timer looks after what stays below the mark:
+//! - Somebody watches, under `flush: video`: sound rides with the next picture anyway, so it need not be read alone. The
+//!   mark is set between the size of a packet of sound and that of the smallest picture.
+//! - Nobody watches: then only segmenters and recorders read the stream, and nothing is lost by reading it a few times a
+//!   second. The first viewer ends that at once.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +17,8 @@ use weir_hub::Flush;
 /// Messages of pictures after which the mark is set anew: two seconds at 30 a second.
 const PICTURES: u32 = 60;
 
-/// Largest mark. The kernel lets a mark be at most half of the receive buffer; pictures above this are all alike to us.
-const MARK_MAX: usize = 4096;
+/// Largest mark for pictures: above this they are all alike to us.
+const PICTURE_MARK_MAX: usize = 4096;
 
 /// RTMP's chunk headers around a message, at most: they are bytes too.
 const HEADER_BYTES: usize = 16;
@@ -24,10 +26,18 @@ const HEADER_BYTES: usize = 16;
 /// How soon the rest of a message is looked for that has come in part: it is on its way.
 const REST: Duration = Duration::from_millis(2);
 
+/// The mark of a stream that nobody watches: half of what is read at a time.
+const UNWATCHED_MARK: usize = 32 * 1024;
+
+/// How long a stream that nobody watches stays unread.
+const UNWATCHED_HOLD: Duration = Duration::from_millis(200);
+
 /// The low-water mark of one publisher's socket.
 pub struct Pace {
-    /// How long sound may stay unread; zero when every message counts.
+    is_watched: bool,
+    /// How long sound may stay unread while somebody watches; zero when every message counts.
     hold: Duration,
+    /// The mark while somebody watches.
     mark: usize,
     applied: usize,
     pictures: u32,
@@ -39,6 +49,7 @@ impl Pace {
     /// A pace for a stream that is passed on as `flush` says.
     pub fn new(flush: Flush) -> Self {
         Self {
+            is_watched: true,
             hold: flush.hold_max().min(weir_hub::FLUSH_HOLD_MAX),
             mark: 1,
             applied: 1,
@@ -46,6 +57,11 @@ impl Pace {
             smallest_picture: usize::MAX,
             largest_sound: 0,
         }
+    }
+
+    /// Whether somebody watches the stream.
+    pub fn watched(&mut self, is_watched: bool) {
+        self.is_watched = is_watched;
     }
 
     /// A message with this many bytes has come.
@@ -67,7 +83,7 @@ impl Pace {
 
     /// A mark that pictures reach, with room for smaller ones to come, and single packets of sound do not.
     fn best_mark(&self) -> usize {
-        let mark = (self.smallest_picture / 2).min(MARK_MAX);
+        let mark = (self.smallest_picture / 2).min(PICTURE_MARK_MAX);
         if self.hold.is_zero() || mark <= self.largest_sound { 1 } else { mark }
     }
 
@@ -78,26 +94,32 @@ impl Pace {
 
     /// Tells the kernel, if the mark has changed.
     pub fn apply(&mut self, socket: &TcpStream) {
-        if self.applied == self.mark {
+        self.set(socket, if self.is_watched { self.mark } else { UNWATCHED_MARK });
+    }
+
+    /// From now on every byte counts again.
+    pub fn end(&mut self, socket: &TcpStream) {
+        self.set(socket, 1);
+    }
+
+    fn set(&mut self, socket: &TcpStream, mark: usize) {
+        if self.applied == mark {
             return;
         }
-        self.applied = self.mark;
-        if let Err(error) = weir_sys::set_recv_lowat(socket, u32::try_from(self.mark).unwrap_or(1))
-        {
+        match weir_sys::set_recv_lowat(socket, u32::try_from(mark).unwrap_or(1)) {
+            Ok(()) => self.applied = mark,
             // Then every packet wakes us, as it would without a mark.
-            debug!(%error, "cannot set a low-water mark");
-            self.hold = Duration::ZERO;
-            self.restart(1);
+            Err(error) => debug!(%error, "cannot set a low-water mark"),
         }
     }
 
-    /// When to look whether something is there that the kernel does not tell of; `is_part` if a message has come in
-    /// part.
+    /// When to look whether something is there that the kernel does not tell of; `is_part` if a message has come in part.
     pub fn look_again(&self, now: Instant, is_part: bool) -> Option<Instant> {
-        if self.applied <= 1 {
-            return None;
+        match (self.applied, self.is_watched) {
+            (..=1, _) => None,
+            (_, false) => Some(now + UNWATCHED_HOLD),
+            (_, true) => Some(now + if is_part { REST } else { self.hold }),
         }
-        Some(now + if is_part { REST } else { self.hold })
     }
 }
 
@@ -145,5 +167,14 @@ mod tests {
         pace.applied = pace.mark;
         assert_eq!(pace.look_again(now, false), Some(now + weir_hub::FLUSH_HOLD_MAX));
         assert_eq!(pace.look_again(now, true), Some(now + REST));
+    }
+
+    #[test]
+    fn what_nobody_watches_is_read_a_few_times_a_second() {
+        let mut pace = pace_after(Flush::Each, 4000, 200);
+        pace.watched(false);
+        pace.applied = UNWATCHED_MARK;
+        let now = Instant::now();
+        assert_eq!(pace.look_again(now, true), Some(now + UNWATCHED_HOLD));
     }
 }

@@ -116,7 +116,7 @@ impl SlowViewer {
                     status
                 }
             };
-            // A stream that has never had a publisher is not the one that was asked for: that has ended in the meantime.
+            // A stream that has never had a publisher is not the one that was asked for: that has ended meanwhile.
             if matches!(status, Status::Ended | Status::Waiting) {
                 connection.session.end_play(self.stream_id);
                 return Ok(());

@@ -4,7 +4,7 @@ use weir_flv::{Tag, TagKind, amf0::Value};
 use weir_rtmp::message::Command;
 use weir_testkit::{
     Weir,
-    peer::{Caller, Numbered, Piece, Publisher, Said},
+    peer::{self, Caller, Numbered, Piece, Publisher, Said},
 };
 
 use crate::{assert_ended, server};
@@ -146,11 +146,29 @@ impl Viewer {
     }
 }
 
-/// A stream of groups of ten pictures; one group and a half are out.
-async fn publisher(weir: &Weir) -> Publisher {
-    let mut publisher = Publisher::start(&weir.rtmp_url("live/a"), Numbered::new(GROUP)).await;
-    publisher.pictures(15).await;
-    publisher
+/// A stream of groups of ten pictures.
+struct Source {
+    publisher: Publisher,
+    observer: peer::Viewer,
+}
+
+impl Source {
+    /// Publishes one group and a half.
+    async fn start(weir: &Weir) -> Self {
+        let url = weir.rtmp_url("live/a");
+        let mut publisher = Publisher::start(&url, Numbered::new(GROUP)).await;
+        publisher.pictures(1).await;
+        let mut source = Self { publisher, observer: peer::Viewer::rtmp(&url).await };
+        source.pictures(14).await;
+        source
+    }
+
+    /// Publishes so many pictures more, and waits until they are there to be played; the number of the last one.
+    async fn pictures(&mut self, count: u64) -> u64 {
+        let newest = self.publisher.pictures(count).await;
+        self.observer.until_picture(newest).await;
+        newest
+    }
 }
 
 /// The numbers of the pictures in `seen`, which all must be there.
@@ -164,8 +182,8 @@ fn pictures(seen: &[Seen]) -> Vec<u64> {
 
 /// What `viewer` sees while the publisher goes on beyond its next key frame, picture 20. Only then more is published:
 /// who waits for the next group takes the newest one when several begin at once.
-async fn after_next_key(viewer: &mut Viewer, publisher: &mut Publisher) -> Vec<Seen> {
-    let newest = publisher.pictures(6).await;
+async fn after_next_key(viewer: &mut Viewer, source: &mut Source) -> Vec<Seen> {
+    let newest = source.pictures(6).await;
     viewer.until_picture(newest).await
 }
 
@@ -176,16 +194,17 @@ fn first_picture(seen: &[Seen]) -> Option<Piece> {
 #[tokio::test]
 async fn pause_stops_the_media_and_unpause_goes_on_with_a_key_frame() {
     let weir = server("");
-    let mut publisher = publisher(&weir).await;
+    let mut source = Source::start(&weir).await;
     let mut viewer = Viewer::start(&weir).await;
     viewer.until_picture(14).await;
     viewer.call("pause", vec![true.into(), 0.0.into()]).await;
     assert_eq!(viewer.status().await, "NetStream.Pause.Notify");
-    publisher.pictures(20).await;
+    viewer.settle().await;
+    source.pictures(20).await;
     viewer.assert_silence().await;
     viewer.call("pause", vec![false.into(), 0.0.into()]).await;
     assert_eq!(viewer.status().await, "NetStream.Unpause.Notify");
-    let newest = publisher.pictures(10).await;
+    let newest = source.pictures(10).await;
     let seen = viewer.until_picture(newest).await;
     assert_eq!(first_picture(&seen), Some(Piece::Picture { number: 30, key: true }), "{seen:?}");
     assert_eq!(seen[0].kind, TagKind::Script, "metadata and configuration come first: {seen:?}");
@@ -196,46 +215,46 @@ async fn pause_stops_the_media_and_unpause_goes_on_with_a_key_frame() {
 #[tokio::test]
 async fn a_short_pause_repeats_nothing() {
     let weir = server("");
-    let mut publisher = publisher(&weir).await;
+    let mut source = Source::start(&weir).await;
     let mut viewer = Viewer::start(&weir).await;
     viewer.until_picture(14).await;
     for paused in [true, false] {
         viewer.call("pause", vec![paused.into(), 0.0.into()]).await;
         viewer.status().await;
     }
-    let seen = after_next_key(&mut viewer, &mut publisher).await;
+    let seen = after_next_key(&mut viewer, &mut source).await;
     assert_eq!(first_picture(&seen), Some(Piece::Picture { number: 20, key: true }), "{seen:?}");
 }
 
 #[tokio::test]
 async fn a_viewer_that_has_paused_is_told_of_the_end() {
     let weir = server("publish: { linger: 0s }");
-    let publisher = publisher(&weir).await;
+    let source = Source::start(&weir).await;
     let mut viewer = Viewer::start(&weir).await;
     viewer.until_picture(14).await;
     viewer.call("pause", vec![true.into(), 0.0.into()]).await;
     assert_eq!(viewer.status().await, "NetStream.Pause.Notify");
-    publisher.stop().await;
+    source.publisher.stop().await;
     assert_eq!(viewer.status().await, "NetStream.Play.UnpublishNotify");
 }
 
 #[tokio::test]
 async fn receive_audio_switches_the_sound_off_and_on() {
     let weir = server("");
-    let mut publisher = publisher(&weir).await;
+    let mut source = Source::start(&weir).await;
     let mut viewer = Viewer::start(&weir).await;
     viewer.until_picture(14).await;
     viewer.call("receiveAudio", vec![false.into()]).await;
     viewer.settle().await;
-    let mut seen = after_next_key(&mut viewer, &mut publisher).await;
-    let newest = publisher.pictures(25).await;
+    let mut seen = after_next_key(&mut viewer, &mut source).await;
+    let newest = source.pictures(25).await;
     seen.extend(viewer.until_picture(newest).await);
     assert!(!seen.iter().any(|seen| seen.is_sound()), "{seen:?}");
     assert_eq!(pictures(&seen), (20..=newest).collect::<Vec<_>>());
     viewer.call("receiveAudio", vec![true.into()]).await;
     viewer.settle().await;
-    let newest = publisher.pictures(5).await;
-    publisher.pictures(1).await;
+    let newest = source.pictures(5).await;
+    source.pictures(1).await;
     let seen = viewer.until_sound(newest).await;
     assert_eq!(seen.iter().filter(|seen| seen.is_sound()).count(), 5, "{seen:?}");
 }
@@ -243,19 +262,19 @@ async fn receive_audio_switches_the_sound_off_and_on() {
 #[tokio::test]
 async fn receive_video_switches_the_pictures_off_and_on_at_a_key_frame() {
     let weir = server("");
-    let mut publisher = publisher(&weir).await;
+    let mut source = Source::start(&weir).await;
     let mut viewer = Viewer::start(&weir).await;
     viewer.until_picture(14).await;
     viewer.call("receiveVideo", vec![false.into()]).await;
     viewer.settle().await;
-    let newest = publisher.pictures(20).await;
-    publisher.pictures(1).await;
+    let newest = source.pictures(20).await;
+    source.pictures(1).await;
     let seen = viewer.until_sound(newest).await;
     assert!(!seen.iter().any(|seen| seen.is_picture()), "{seen:?}");
     // Picture 35 is out: the group that began at 30 is not joined in its middle.
     viewer.call("receiveVideo", vec![true.into()]).await;
     viewer.settle().await;
-    let newest = publisher.pictures(10).await;
+    let newest = source.pictures(10).await;
     let seen = viewer.until_picture(newest).await;
     assert_eq!(first_picture(&seen), Some(Piece::Picture { number: 40, key: true }), "{seen:?}");
 }
@@ -263,18 +282,18 @@ async fn receive_video_switches_the_pictures_off_and_on_at_a_key_frame() {
 #[tokio::test]
 async fn a_viewer_may_delete_its_stream_and_play_on_another() {
     let weir = server("");
-    let mut publisher = publisher(&weir).await;
+    let mut source = Source::start(&weir).await;
     let mut viewer = Viewer::start(&weir).await;
     viewer.until_picture(14).await;
     viewer.caller.call(0, "deleteStream", Value::Null, vec![viewer.stream.into()]).await;
     let stream = viewer.caller.create_stream().await;
     assert_ne!(stream, viewer.stream, "ids are not used again");
-    publisher.pictures(10).await;
+    source.pictures(10).await;
     viewer.assert_silence().await;
     assert_eq!(viewer.caller.play(stream, "a").await, "NetStream.Play.Start");
     viewer.stream = stream;
     let mut seen = viewer.until_picture(24).await;
-    let newest = publisher.pictures(10).await;
+    let newest = source.pictures(10).await;
     seen.extend(viewer.until_picture(newest).await);
     assert_eq!(first_picture(&seen), Some(Piece::Picture { number: 20, key: true }), "{seen:?}");
     assert_eq!(pictures(&seen), (20..=newest).collect::<Vec<_>>());
@@ -283,13 +302,13 @@ async fn a_viewer_may_delete_its_stream_and_play_on_another() {
 #[tokio::test]
 async fn a_viewer_may_close_its_stream_and_play_on_it_again() {
     let weir = server("");
-    let mut publisher = publisher(&weir).await;
+    let mut source = Source::start(&weir).await;
     let mut viewer = Viewer::start(&weir).await;
     viewer.until_picture(14).await;
     for round in 2..5 {
         viewer.call("closeStream", vec![]).await;
         viewer.settle().await;
-        publisher.pictures(GROUP).await;
+        source.pictures(GROUP).await;
         viewer.assert_silence().await;
         assert_eq!(viewer.caller.play(viewer.stream, "a").await, "NetStream.Play.Start");
         let seen = viewer.until_picture(round * GROUP + 4).await;
@@ -299,20 +318,19 @@ async fn a_viewer_may_close_its_stream_and_play_on_it_again() {
             "{seen:?}"
         );
     }
-    drop(publisher);
 }
 
 /// The bytes that most viewers share are for message stream 1.
 #[tokio::test]
 async fn a_viewer_may_play_on_its_second_message_stream() {
     let weir = server("");
-    let mut publisher = publisher(&weir).await;
+    let mut source = Source::start(&weir).await;
     let mut caller = Caller::connect(weir.rtmp(), "live").await;
     assert_eq!((caller.create_stream().await, caller.create_stream().await), (1, 2));
     assert_eq!(caller.play(2, "a").await, "NetStream.Play.Start");
     let mut viewer = Viewer { caller, stream: 2, picture: None, sound: None, time: 0 };
     let mut seen = viewer.until_picture(14).await;
-    let newest = publisher.pictures(20).await;
+    let newest = source.pictures(20).await;
     seen.extend(viewer.until_picture(newest).await);
     assert_eq!(first_picture(&seen), Some(Piece::Picture { number: 10, key: true }), "{seen:?}");
     assert_eq!(pictures(&seen), (10..=newest).collect::<Vec<_>>());
@@ -322,13 +340,13 @@ async fn a_viewer_may_play_on_its_second_message_stream() {
 #[tokio::test]
 async fn a_viewer_may_switch_to_another_stream() {
     let weir = server("");
-    let mut publisher = publisher(&weir).await;
+    let mut source = Source::start(&weir).await;
     let mut other = Publisher::start(&weir.rtmp_url("live/b"), Numbered::new(GROUP)).await;
     other.pictures(35).await;
     let mut viewer = Viewer::start(&weir).await;
     viewer.until_picture(14).await;
     assert_eq!(viewer.caller.play(viewer.stream, "b").await, "NetStream.Play.Start");
-    publisher.pictures(10).await;
+    source.pictures(10).await;
     let seen = viewer.until_picture(34).await;
     assert_eq!(pictures(&seen), (30..=34).collect::<Vec<_>>());
 }
@@ -336,7 +354,7 @@ async fn a_viewer_may_switch_to_another_stream() {
 #[tokio::test]
 async fn a_second_play_on_the_connection_is_refused_and_the_first_goes_on() {
     let weir = server("");
-    let mut publisher = publisher(&weir).await;
+    let mut source = Source::start(&weir).await;
     let mut viewer = Viewer::start(&weir).await;
     viewer.until_picture(14).await;
     let second = viewer.caller.create_stream().await;
@@ -345,8 +363,8 @@ async fn a_second_play_on_the_connection_is_refused_and_the_first_goes_on() {
         viewer.caller.call(second, name, Value::Null, vec!["a".into()]).await;
         assert_eq!(viewer.status().await, code);
     }
-    let mut seen = after_next_key(&mut viewer, &mut publisher).await;
-    let newest = publisher.pictures(30).await;
+    let mut seen = after_next_key(&mut viewer, &mut source).await;
+    let newest = source.pictures(30).await;
     seen.extend(viewer.until_picture(newest).await);
     assert_eq!(pictures(&seen), (20..=newest).collect::<Vec<_>>());
 }
@@ -354,7 +372,7 @@ async fn a_second_play_on_the_connection_is_refused_and_the_first_goes_on() {
 #[tokio::test]
 async fn what_a_viewer_makes_up_is_answered_and_disturbs_nothing() {
     let weir = server("");
-    let mut publisher = publisher(&weir).await;
+    let mut source = Source::start(&weir).await;
     let mut viewer = Viewer::start(&weir).await;
     viewer.until_picture(14).await;
     for name in ["_checkbw", "getStreamLength", "madeUp"] {
@@ -363,7 +381,7 @@ async fn what_a_viewer_makes_up_is_answered_and_disturbs_nothing() {
     }
     viewer.call("seek", vec![0.0.into()]).await;
     assert_eq!(viewer.status().await, "NetStream.Seek.Notify");
-    let newest = publisher.pictures(20).await;
+    let newest = source.pictures(20).await;
     let seen = viewer.until_picture(newest).await;
     assert_eq!(pictures(&seen), (15..=newest).collect::<Vec<_>>(), "nothing was lost or repeated");
 }
@@ -372,7 +390,7 @@ async fn what_a_viewer_makes_up_is_answered_and_disturbs_nothing() {
 #[tokio::test]
 async fn a_viewer_that_sends_media_is_cut() {
     let weir = server("");
-    let _publisher = publisher(&weir).await;
+    let _source = Source::start(&weir).await;
     let mut viewer = Viewer::start(&weir).await;
     viewer.until_picture(14).await;
     viewer.caller.send(viewer.stream, TagKind::Video.type_id(), 0, b"\x27\x01\0\0\0").await;

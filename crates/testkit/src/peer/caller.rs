@@ -22,7 +22,7 @@ use crate::raw::Raw;
 /// Without a byte from the server, when one is waited for.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The chunk stream of everything a caller sends. The chunks are small, so that headers in the middle of messages occur.
+/// The chunk stream of everything a caller sends, in chunks so small that most messages have several.
 const CSID: u8 = 3;
 const CHUNK_BYTES: usize = 128;
 
