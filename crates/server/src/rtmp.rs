@@ -30,8 +30,8 @@ use crate::{
 const READ_BYTES: usize = 64 * 1024;
 
 thread_local! {
-    /// Where every read of this thread goes: its bytes are handed to the session before anything is awaited. A buffer for
-    /// each connection would be memory that is cold at each read.
+    /// Where every read of this thread goes: its bytes are handed to the session before anything is awaited. A buffer
+    /// for each connection would be memory that is cold at each read.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
 }
 

@@ -15,7 +15,8 @@ use crate::wake::Alarm;
 pub struct Audiences(Mutex<HashMap<StreamKey, Weak<Alarm>>>);
 
 impl Audiences {
-    /// An alarm that rings when the first viewer of `key` comes, and when the last one leaves, for as long as it is held.
+    /// An alarm that rings when the first viewer of `key` comes, and when the last one leaves, for as long as it is
+    /// held.
     pub fn of(&self, key: &StreamKey) -> Arc<Alarm> {
         let mut alarms = self.lock();
         // A publisher that took over is the one that counts; the alarms of those that left are let go of here.

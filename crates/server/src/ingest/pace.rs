@@ -2,10 +2,10 @@
 //!
 //! Each read costs the same whatever it brings, so what counts is how few there are. The socket's low-water mark
 //! (`SO_RCVLOWAT`) has the kernel wake us only once enough is there, and a timer looks after what stays below the mark:
-//! - Somebody watches, under `flush: video`: sound rides with the next picture anyway, so it need not be read alone. The
-//!   mark is set between the size of a packet of sound and that of the smallest picture.
-//! - Nobody watches: then only segmenters and recorders read the stream, and nothing is lost by reading it a few times a
-//!   second. The first viewer ends that at once.
+//! - Somebody watches, under `flush: video`: sound rides with the next picture anyway, so it need not be read alone.
+//!   The mark is set between the size of a packet of sound and that of the smallest picture.
+//! - Nobody watches: then only segmenters and recorders read the stream, and nothing is lost by reading it a few times
+//!   a second. The first viewer ends that at once.
 
 use std::time::{Duration, Instant};
 
@@ -113,7 +113,8 @@ impl Pace {
         }
     }
 
-    /// When to look whether something is there that the kernel does not tell of; `is_part` if a message has come in part.
+    /// When to look whether something is there that the kernel does not tell of; `is_part` if a message has come in
+    /// part.
     pub fn look_again(&self, now: Instant, is_part: bool) -> Option<Instant> {
         match (self.applied, self.is_watched) {
             (..=1, _) => None,

@@ -1,7 +1,8 @@
 //! A channel: one stream in one format, encoded once however many viewers it has.
 //!
-//! Nothing runs on its own here. A channel is filled by whoever reads it first after a flush: under the channel's lock it takes
-//! the new frames from the hub and appends them, as one contiguous entry, to its own log; the other shards find them there.
+//! Nothing runs on its own here. A channel is filled by whoever reads it first after a flush: under the channel's lock
+//! it takes the new frames from the hub and appends them, as one contiguous entry, to its own log; the other shards
+//! find them there.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -14,8 +14,8 @@ const CHUNK_HEADER: &[u8; 10] = b"00000000\r\n";
 const CRLF: &[u8; 2] = b"\r\n";
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Room that a frame needs beside its body: an FLV tag's 15 bytes, or an RTMP message header with extended timestamp (16) and
-/// the headers of some continuation chunks.
+/// Room that a frame needs beside its body: an FLV tag's 15 bytes, or an RTMP message header with extended timestamp
+/// (16) and the headers of some continuation chunks.
 const FRAME_OVERHEAD: usize = 64;
 
 /// A byte format that many viewers share.
@@ -47,8 +47,8 @@ impl Package {
         Self { format, out: BytesMut::with_capacity(capacity), open: None }
     }
 
-    /// What a viewer gets before its first group: the container's header (if `tracks` says what is in the stream), metadata and
-    /// configurations, all at the time of the group's start.
+    /// What a viewer gets before its first group: the container's header (if `tracks` says what is in the stream),
+    /// metadata and configurations, all at the time of the group's start.
     pub fn opening(format: Format, init: &Init, dts: Timestamp, tracks: Option<Tracks>) -> Bytes {
         let bytes = init.frames().map(|frame| frame.body.len()).sum();
         let mut package = Self::new(format, bytes, init.frames().count() + 1);
@@ -145,8 +145,8 @@ pub fn kind_of(track: Track) -> TagKind {
     }
 }
 
-/// The time that `frame` carries on the wire when it is sent at `at`. Metadata has none: FFmpeg takes metadata at any other
-/// time than 0 for a subtitle stream of its own.
+/// The time that `frame` carries on the wire when it is sent at `at`. Metadata has none: FFmpeg takes metadata at any
+/// other time than 0 for a subtitle stream of its own.
 pub fn wire_time(frame: &Frame, at: Timestamp) -> u32 {
     if frame.content == Content::Metadata { 0 } else { at.to_wire() }
 }

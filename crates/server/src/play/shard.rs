@@ -6,8 +6,9 @@
 //!        a socket that was full ── writable┘   (armed only after a short write)
 //! ```
 //!
-//! A viewer's socket comes here once it has asked for its stream, and leaves when it ends or when an RTMP viewer says something
-//! that the control side must answer. There is no timer, no lock, no allocation and no copy per viewer and frame.
+//! A viewer's socket comes here once it has asked for its stream, and leaves when it ends or when an RTMP viewer says
+//! something that the control side must answer. There is no timer, no lock, no allocation and no copy per viewer and
+//! frame.
 
 use std::{
     io,
@@ -33,7 +34,8 @@ use super::{
 };
 use crate::{client::Client, config::Play, end::End};
 
-/// How often a shard that has viewers looks for frames that wait for a flush which does not come, because the publisher is silent.
+/// How often a shard that has viewers looks for frames that wait for a flush which does not come, because the publisher
+/// is silent.
 const TICK: Duration = Duration::from_millis(5);
 
 /// How often stalled viewers are looked for.

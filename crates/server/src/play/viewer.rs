@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{client::Client, end::End};
 
-/// Buffers gathered into one `writev` while a viewer catches up; the kernel takes up to 1024, more than this gains nothing.
+/// Buffers gathered into one `writev` while a viewer catches up; the kernel takes up to 1024, more than this gains
+/// nothing.
 const GATHER_MAX: usize = 32;
 
 /// Bytes offered to the kernel at a time while a viewer catches up, so that one large group does not hold the shard up.

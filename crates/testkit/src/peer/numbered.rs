@@ -224,8 +224,8 @@ impl Numbers {
     ///
     /// # Errors
     /// If a number is missing or comes twice, the first picture is no key frame or comes before its configuration
-    /// record, or time runs backwards. Where [skips are allowed](Self::allowing_skips), a gap that ends with a key frame
-    /// is none of these.
+    /// record, or time runs backwards. Where [skips are allowed](Self::allowing_skips), a gap that ends with a key
+    /// frame is none of these.
     pub fn take(&mut self, tag: &Tag) -> Result<(), String> {
         let piece = Piece::of(tag)?;
         // Script data has no time of its own; servers send it at 0.
