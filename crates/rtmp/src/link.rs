@@ -170,10 +170,6 @@ impl Link {
         (!self.out.is_empty()).then(|| std::mem::take(&mut self.out).freeze())
     }
 
-    pub(crate) fn is_mid_message(&self) -> bool {
-        self.reader.is_mid_message()
-    }
-
     /// Heap memory in use, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.reader.heap_bytes() + self.out.capacity()

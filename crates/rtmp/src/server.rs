@@ -229,11 +229,6 @@ impl Session {
         self.link.out_chunk_size()
     }
 
-    /// Whether the last input ended inside a message, so that more is about to come.
-    pub fn is_mid_message(&self) -> bool {
-        self.link.is_mid_message()
-    }
-
     /// Heap memory in use, in bytes, without what the strings of unread events hold.
     pub fn heap_bytes(&self) -> usize {
         let phase = match &self.phase {

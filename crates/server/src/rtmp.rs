@@ -2,15 +2,18 @@
 
 use std::{
     cell::RefCell,
-    io::{self, ErrorKind, Read as _},
+    future::poll_fn,
+    io::{ErrorKind, Read as _},
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncRead as _, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     time::{Instant, timeout},
 };
@@ -182,40 +185,43 @@ impl Connection {
 
     /// Reads once. Nothing is lost when it is cancelled.
     pub async fn read(&mut self) -> Result<(), End> {
-        loop {
-            self.socket.readable().await?;
-            if self.read_with(|socket, buffer| socket.try_read(buffer))? {
-                return Ok(());
-            }
-        }
+        poll_fn(|cx| self.poll_read(cx)).await
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            // Not `try_read`: after a read that does not fill the buffer, `poll_read` knows without another that it
+            // has to wait.
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;
+            Poll::Ready(self.take_in(buffer.filled()))
+        })
     }
 
     /// Reads what is there, even if the socket does not count as readable yet.
     pub fn read_what_is_there(&mut self) -> Result<(), End> {
-        // Not tokio's `try_read`, which asks its own books and not the socket.
-        self.read_with(|socket, buffer| (&*SockRef::from(socket)).read(buffer)).map(|_| ())
+        SCRATCH.with_borrow_mut(|buffer| {
+            // Not tokio's `try_read`, which asks its own books and not the socket.
+            let read = (&*SockRef::from(&self.socket)).read(buffer);
+            match read {
+                Ok(count) => self.take_in(&buffer[..count]),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+                {
+                    Ok(())
+                }
+                Err(error) => Err(error.into()),
+            }
+        })
     }
 
-    /// Gives what `read` brings to the session; false when it brought nothing.
-    fn read_with(
-        &mut self,
-        read: impl FnOnce(&TcpStream, &mut [u8]) -> io::Result<usize>,
-    ) -> Result<bool, End> {
-        SCRATCH.with_borrow_mut(|buffer| match read(&self.socket, buffer) {
-            Ok(0) => Err(End::closed()),
-            Ok(count) => {
-                self.client.received += count as u64;
-                let handled =
-                    self.session.handle_input(&buffer[..count], Instant::now().into_std());
-                handled.map(|()| true).map_err(|error| End::peer(error.to_string()))
-            }
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(error.into()),
-        })
+    fn take_in(&mut self, bytes: &[u8]) -> Result<(), End> {
+        if bytes.is_empty() {
+            return Err(End::closed());
+        }
+        self.client.received += bytes.len() as u64;
+        let handled = self.session.handle_input(bytes, Instant::now().into_std());
+        handled.map_err(|error| End::peer(error.to_string()))
     }
 
     /// Writes everything that the session wants written. Nothing is lost when it is cancelled.

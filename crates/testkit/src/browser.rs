@@ -13,7 +13,10 @@ use crate::process::Process;
 /// Until chromedriver says its port.
 const DRIVER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Between two looks at a page.
+/// How long a killed browser may take to die.
+const DEATH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Between two looks at a page, or at a dying browser.
 const POLL: Duration = Duration::from_millis(100);
 
 /// No display, no sandbox (tests may run as root), no traffic of the browser's own, and videos that start by
@@ -167,6 +170,11 @@ impl Drop for Browser {
             // It fails for those that have ended since.
             let _ = Command::new("kill").arg("-KILL").args(pids).output();
         }
+        // They are not our children, so nobody tells us when they have died.
+        let deadline = Instant::now() + DEATH_TIMEOUT;
+        while browsers.iter().any(|pid| running(*pid)) && Instant::now() < deadline {
+            std::thread::sleep(POLL);
+        }
     }
 }
 
@@ -192,6 +200,12 @@ fn descendants(pid: u32) -> Vec<u32> {
         next += 1;
     }
     found.split_off(1)
+}
+
+/// Whether a process is there and has not only to be waited for.
+fn running(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 /// The parent of a `/proc/PID/stat` line: the second field behind the name, which is in parentheses and may contain any
@@ -245,11 +259,5 @@ mod tests {
         drop(page);
         let alive: Vec<_> = browsers.iter().filter(|pid| running(**pid)).collect();
         assert!(alive.is_empty(), "still running: {alive:?}");
-    }
-
-    /// Whether a process is there and has not only to be waited for.
-    fn running(pid: u32) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
     }
 }

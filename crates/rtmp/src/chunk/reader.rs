@@ -124,13 +124,6 @@ impl Reader {
         self.chunk_size
     }
 
-    /// Whether the last input ended inside a message.
-    pub fn is_mid_message(&self) -> bool {
-        self.carried > 0
-            || matches!(self.state, State::Data { .. })
-            || self.streams.iter().any(|stream| stream.partial.is_some())
-    }
-
     /// Heap memory in use, in bytes.
     pub fn heap_bytes(&self) -> usize {
         let partial = self.streams.iter().flat_map(|s| &s.partial).map(Vec::capacity);

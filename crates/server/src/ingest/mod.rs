@@ -59,12 +59,13 @@ pub async fn publish(
     node.hls.follow(&key, &vhost.hls);
     connection.session.accept_publish(stream_id);
     connection.client.began("publish", &key);
-    let pace = Pace::new(vhost.play.hub_flush());
+    let pace = Pace::new();
     let mut ingest = Ingest { publisher, broken: 0, heard: Instant::now(), pace };
     let audience = node.audiences.of(&key);
     let idle_timeout = vhost.publish.idle_timeout;
     let ended = ingest.run(connection, stream_id, idle_timeout, &replaced, &audience).await;
-    ingest.pace.end(&connection.socket);
+    // What comes now are commands, small ones.
+    ingest.pace.watched(&connection.socket, true);
     if ended.is_ok() {
         debug!(conn = connection.client.id, stream = %key, "publish ended");
     }
@@ -80,23 +81,29 @@ impl Ingest {
         replaced: &Alarm,
         audience: &Alarm,
     ) -> Result<(), End> {
-        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut timer = pin!(tokio::time::sleep(idle_timeout));
+        let (mut taken_over, mut viewers) = (pin!(replaced.rang()), pin!(audience.rang()));
         loop {
             let now = Instant::now();
             if self.take_all(connection, stream_id, now)? {
                 return Ok(());
             }
             connection.flush().await?;
-            self.pace.watched(self.publisher.demand() > 0);
-            self.pace.apply(&connection.socket);
-            let look = self.pace.look_again(now, connection.session.is_mid_message());
+            self.pace.watched(&connection.socket, self.publisher.demand() > 0);
             let idle_at = self.heard + idle_timeout;
-            timer.as_mut().reset(look.map_or(idle_at, |look| look.min(idle_at)).into());
+            let due = self.pace.look_again(now).map_or(idle_at, |look| look.min(idle_at)).into();
+            // A timer that is early costs one look when it fires; setting it anew for each packet would cost more.
+            if due < timer.deadline() || timer.is_elapsed() {
+                timer.as_mut().reset(due);
+            }
             tokio::select! {
                 read = connection.read() => read?,
-                () = replaced.rang() => return Err(taken_over()),
+                () = &mut taken_over => return Err(replaced_by_another()),
                 // What is unread is what the first viewer wants to see.
-                () = audience.rang() => connection.read_what_is_there()?,
+                () = &mut viewers => {
+                    viewers.set(audience.rang());
+                    connection.read_what_is_there()?;
+                }
                 () = &mut timer => connection.read_what_is_there()?,
             }
             if self.heard.elapsed() >= idle_timeout && !connection.session.has_events() {
@@ -141,7 +148,6 @@ impl Ingest {
     /// One message of the stream.
     fn take(&mut self, conn: u64, tag: &Tag, now: Instant) -> Result<(), End> {
         self.heard = now;
-        self.pace.count(tag.kind, tag.body.len());
         let wire = Timestamp::from_millis(i64::from(tag.timestamp));
         let mut frame = match weir_flv::to_frame(tag, wire, 0) {
             Ok(frame) => frame,
@@ -153,7 +159,7 @@ impl Ingest {
             frame.body = metadata::with_server(&frame.body, &ours);
             frame.payload = frame.body.clone();
         }
-        self.publisher.push(frame, now).map_err(|_| taken_over())
+        self.publisher.push(frame, now).map_err(|_| replaced_by_another())
     }
 
     fn read_metadata(&mut self, body: &[u8]) {
@@ -175,6 +181,6 @@ impl Ingest {
     }
 }
 
-fn taken_over() -> End {
+fn replaced_by_another() -> End {
     End::policy("another publisher took the stream over (publish.conflict)")
 }

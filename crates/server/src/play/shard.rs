@@ -10,33 +10,36 @@
 //! something that the control side must answer. There is no timer, no lock, no allocation and no copy per viewer and
 //! frame.
 
+mod post;
+
 use std::{
     io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use tokio::sync::mpsc;
-use tracing::error;
 use weir_hub::{Start, Status, Tracks, Wake};
-use weir_rtmp::server;
 
+pub use self::post::{Arrival, Returned, Shards, Why};
+use self::post::{Post, Ring, die};
 use super::{
     channel::{Channel, View},
     viewer::{Input, Progress, Protocol, Viewer},
 };
-use crate::{client::Client, config::Play, end::End};
+use crate::{config::Play, end::End};
 
-/// How often a shard that has viewers looks for frames that wait for a flush which does not come, because the publisher
-/// is silent.
-const TICK: Duration = Duration::from_millis(5);
+/// How often a shard looks for frames that wait for a flush which does not come, because the publisher is silent: this part
+/// of the time that they may wait, within bounds.
+const TICKS_A_HOLD: u32 = 8;
+const TICK_MIN: Duration = Duration::from_millis(5);
+const TICK_MAX: Duration = Duration::from_secs(1);
 
 /// How often stalled viewers are looked for.
 const CARE: Duration = Duration::from_secs(1);
@@ -45,143 +48,6 @@ const CARE: Duration = Duration::from_secs(1);
 const EVENTS: usize = 1024;
 
 const WAKE: Token = Token(usize::MAX);
-
-/// The least bit rate a viewer is counted with, so that viewers of streams that have just begun spread too.
-const BIT_RATE_MIN: u64 = 100_000;
-
-/// A viewer on its way to a shard.
-pub struct Arrival {
-    /// Its socket, non-blocking.
-    pub socket: std::net::TcpStream,
-    /// What it plays.
-    pub channel: Arc<Channel>,
-    /// The settings of its vhost.
-    pub play: Play,
-    /// What it gets first.
-    pub head: Bytes,
-    /// What it speaks.
-    pub protocol: Protocol,
-    /// Who it is.
-    pub client: Client,
-}
-
-/// An RTMP viewer on its way back to the control side.
-pub struct Returned {
-    /// Its socket, non-blocking.
-    pub socket: std::net::TcpStream,
-    /// Its session.
-    pub session: Box<server::Session>,
-    /// Who it is.
-    pub client: Client,
-    /// What must be sent before anything else: the rest of a message that is begun.
-    pub unsent: Vec<Bytes>,
-    /// What it said.
-    pub why: Why,
-}
-
-/// Why an RTMP viewer leaves its shard alive.
-pub enum Why {
-    /// Its stream has ended.
-    StreamEnded,
-    /// It sent a command; the session may hold more.
-    Command(server::Event),
-}
-
-/// All shards of the process.
-pub struct Shards {
-    posts: Vec<Arc<Post>>,
-}
-
-/// A shard's letter box, and what others may know of it.
-struct Post {
-    inbox: Mutex<Inbox>,
-    waker: Waker,
-    /// Bits per second that its viewers are expected to take.
-    load: AtomicU64,
-    viewers: AtomicUsize,
-}
-
-/// Bounded by what is in it: arrivals by `limits.connections`, due channels by one entry per channel.
-#[derive(Default)]
-struct Inbox {
-    arrivals: Vec<(Arrival, u64)>,
-    due: Vec<usize>,
-    closed: bool,
-}
-
-impl Shards {
-    /// Starts `count` shards. RTMP viewers that must go back to the control side are sent to `returns`.
-    ///
-    /// # Errors
-    /// When the system gives no poller or thread.
-    pub fn start(count: usize, returns: &mpsc::Sender<Returned>) -> io::Result<Self> {
-        let posts = (0..count)
-            .map(|number| Shard::start(number, returns.clone()))
-            .collect::<io::Result<_>>()?;
-        Ok(Self { posts })
-    }
-
-    /// Gives a viewer to the shard with the least to send.
-    pub fn deliver(&self, arrival: Arrival) {
-        let Some(post) = self.posts.iter().min_by_key(|post| post.load.load(Ordering::Relaxed))
-        else {
-            return;
-        };
-        let weight = arrival.channel.bit_rate().max(BIT_RATE_MIN);
-        post.load.fetch_add(weight, Ordering::Relaxed);
-        post.viewers.fetch_add(1, Ordering::Relaxed);
-        post.put(|inbox| inbox.arrivals.push((arrival, weight)));
-    }
-
-    /// Viewers on each shard.
-    pub fn viewers(&self) -> Vec<usize> {
-        self.posts.iter().map(|post| post.viewers.load(Ordering::Relaxed)).collect()
-    }
-}
-
-impl Drop for Shards {
-    fn drop(&mut self) {
-        for post in &self.posts {
-            post.put(|inbox| inbox.closed = true);
-        }
-    }
-}
-
-impl Post {
-    fn put(&self, letter: impl FnOnce(&mut Inbox)) {
-        letter(&mut self.lock());
-        if let Err(error) = self.waker.wake() {
-            // Without its waker a shard delivers nothing any more.
-            die("cannot be woken", &error);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Ends the process: viewers of a dead shard would hang, and nobody would know.
-fn die(what: &str, why: &dyn std::fmt::Display) -> ! {
-    error!("a delivery shard {what}: {why}; the process ends so that it can be restarted");
-    std::process::exit(70)
-}
-
-/// What a channel rings on a shard.
-struct Ring {
-    post: Arc<Post>,
-    number: usize,
-    /// Whether the shard knows already: one wake per flush, however many frames.
-    rung: AtomicBool,
-}
-
-impl Wake for Ring {
-    fn wake(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            self.post.put(|inbox| inbox.due.push(self.number));
-        }
-    }
-}
 
 /// A channel on a shard.
 struct Station {
@@ -202,6 +68,8 @@ struct Shard {
     returns: mpsc::Sender<Returned>,
     /// Viewers whose turn was over before they were done.
     unfinished: Vec<usize>,
+    /// How often frames are looked for that wait too long.
+    tick: Duration,
     next_tick: Instant,
     next_care: Instant,
     scratch: [u8; 2048],
@@ -235,7 +103,8 @@ impl Shard {
             stations: Slab::new(),
             returns,
             unfinished: Vec::new(),
-            next_tick: Instant::now() + TICK,
+            tick: TICK_MAX,
+            next_tick: Instant::now(),
             next_care: Instant::now() + CARE,
             scratch: [0; 2048],
         };
@@ -252,7 +121,7 @@ impl Shard {
         loop {
             let timeout = match (self.unfinished.is_empty(), self.viewers.is_empty()) {
                 (false, _) => Some(Duration::ZERO),
-                (true, false) => Some(TICK),
+                (true, false) => Some(self.tick),
                 (true, true) => None,
             };
             match self.poll.poll(&mut events, timeout) {
@@ -278,7 +147,7 @@ impl Shard {
             }
             self.finish_turns(now);
             if now >= self.next_tick {
-                self.next_tick = now + TICK;
+                self.next_tick = now + self.tick;
                 self.flush_held(now);
             }
             if now >= self.next_care {
@@ -353,6 +222,7 @@ impl Shard {
             tracks: channel.tracks(),
             channel: Arc::clone(channel),
         });
+        self.set_tick();
         number
     }
 
@@ -454,10 +324,18 @@ impl Shard {
         }
     }
 
+    /// Called whenever the stations change.
+    fn set_tick(&mut self) {
+        let holds = self.stations.iter().map(|(_, station)| station.play.hub_flush().hold_max());
+        let shortest = holds.filter(|hold| !hold.is_zero()).min().unwrap_or(TICK_MAX);
+        self.tick = (shortest / TICKS_A_HOLD).clamp(TICK_MIN, TICK_MAX);
+        self.next_tick = self.next_tick.min(Instant::now() + self.tick);
+    }
+
     /// Flushes what has waited as long as it may while no later frame came to flush it.
     fn flush_held(&mut self, now: Instant) {
         let is_late = |station: &Station| {
-            let hold = station.play.hub_flush().hold_max().saturating_sub(TICK);
+            let hold = station.play.hub_flush().hold_max().saturating_sub(TICK_MIN);
             station
                 .channel
                 .pending_since()
@@ -546,6 +424,7 @@ impl Shard {
             let station = self.stations.remove(number);
             let ring: Arc<dyn Wake> = station.ring;
             station.channel.detach(&ring);
+            self.set_tick();
         }
         Some(viewer)
     }

@@ -4,6 +4,7 @@ use std::{
     net::TcpStream,
 };
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use weir_flv::file;
 use weir_hub::{Flush, Publisher, Registry};
@@ -11,6 +12,7 @@ use weir_media::Frame;
 use weir_rtmp::{
     chunk,
     message::{Command, Control, type_id},
+    server,
 };
 
 use super::*;

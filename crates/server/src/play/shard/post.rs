@@ -1,0 +1,160 @@
+//! What others have to do with shards: handing viewers over, ringing for a flush, taking viewers back.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use mio::Waker;
+use tokio::sync::mpsc;
+use tracing::error;
+use weir_hub::Wake;
+use weir_rtmp::server;
+
+use super::Shard;
+use crate::{
+    client::Client,
+    config::Play,
+    play::{channel::Channel, viewer::Protocol},
+};
+
+/// The least bit rate a viewer is counted with, so that viewers of streams that have just begun spread too.
+const BIT_RATE_MIN: u64 = 100_000;
+
+/// A viewer on its way to a shard.
+pub struct Arrival {
+    /// Its socket, non-blocking.
+    pub socket: std::net::TcpStream,
+    /// What it plays.
+    pub channel: Arc<Channel>,
+    /// The settings of its vhost.
+    pub play: Play,
+    /// What it gets first.
+    pub head: Bytes,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Who it is.
+    pub client: Client,
+}
+
+/// An RTMP viewer on its way back to the control side.
+pub struct Returned {
+    /// Its socket, non-blocking.
+    pub socket: std::net::TcpStream,
+    /// Its session.
+    pub session: Box<server::Session>,
+    /// Who it is.
+    pub client: Client,
+    /// What must be sent before anything else: the rest of a message that is begun.
+    pub unsent: Vec<Bytes>,
+    /// What it said.
+    pub why: Why,
+}
+
+/// Why an RTMP viewer leaves its shard alive.
+pub enum Why {
+    /// Its stream has ended.
+    StreamEnded,
+    /// It sent a command; the session may hold more.
+    Command(server::Event),
+}
+
+/// All shards of the process.
+pub struct Shards {
+    posts: Vec<Arc<Post>>,
+}
+
+/// A shard's letter box, and what others may know of it.
+pub(super) struct Post {
+    pub(super) inbox: Mutex<Inbox>,
+    pub(super) waker: Waker,
+    /// Bits per second that its viewers are expected to take.
+    pub(super) load: AtomicU64,
+    pub(super) viewers: AtomicUsize,
+}
+
+/// Bounded by what is in it: arrivals by `limits.connections`, due channels by one entry per channel.
+#[derive(Default)]
+pub(super) struct Inbox {
+    pub(super) arrivals: Vec<(Arrival, u64)>,
+    pub(super) due: Vec<usize>,
+    pub(super) closed: bool,
+}
+
+impl Shards {
+    /// Starts `count` shards. RTMP viewers that must go back to the control side are sent to `returns`.
+    ///
+    /// # Errors
+    /// When the system gives no poller or thread.
+    pub fn start(count: usize, returns: &mpsc::Sender<Returned>) -> io::Result<Self> {
+        let posts = (0..count)
+            .map(|number| Shard::start(number, returns.clone()))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { posts })
+    }
+
+    /// Gives a viewer to the shard with the least to send.
+    pub fn deliver(&self, arrival: Arrival) {
+        let Some(post) = self.posts.iter().min_by_key(|post| post.load.load(Ordering::Relaxed))
+        else {
+            return;
+        };
+        let weight = arrival.channel.bit_rate().max(BIT_RATE_MIN);
+        post.load.fetch_add(weight, Ordering::Relaxed);
+        post.viewers.fetch_add(1, Ordering::Relaxed);
+        post.put(|inbox| inbox.arrivals.push((arrival, weight)));
+    }
+
+    /// Viewers on each shard.
+    pub fn viewers(&self) -> Vec<usize> {
+        self.posts.iter().map(|post| post.viewers.load(Ordering::Relaxed)).collect()
+    }
+}
+
+impl Drop for Shards {
+    fn drop(&mut self) {
+        for post in &self.posts {
+            post.put(|inbox| inbox.closed = true);
+        }
+    }
+}
+
+impl Post {
+    fn put(&self, letter: impl FnOnce(&mut Inbox)) {
+        letter(&mut self.lock());
+        if let Err(error) = self.waker.wake() {
+            // Without its waker a shard delivers nothing any more.
+            die("cannot be woken", &error);
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the process: viewers of a dead shard would hang, and nobody would know.
+pub(super) fn die(what: &str, why: &dyn std::fmt::Display) -> ! {
+    error!("a delivery shard {what}: {why}; the process ends so that it can be restarted");
+    std::process::exit(70)
+}
+
+/// What a channel rings on a shard.
+pub(super) struct Ring {
+    pub(super) post: Arc<Post>,
+    pub(super) number: usize,
+    /// Whether the shard knows already: one wake per flush, however many frames.
+    pub(super) rung: AtomicBool,
+}
+
+impl Wake for Ring {
+    fn wake(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            self.post.put(|inbox| inbox.due.push(self.number));
+        }
+    }
+}
