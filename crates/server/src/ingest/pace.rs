@@ -1,9 +1,9 @@
 //! How often a publisher's socket is read.
 //!
-//! A read costs the same whatever it brings, so what counts is how few there are. While somebody watches, every packet is
-//! read as it comes. While nobody does, only segmenters and recorders read the stream, and nothing is lost by reading it
-//! a few times a second: the socket's low-water mark (`SO_RCVLOWAT`) keeps the kernel from waking us for less than a good
-//! piece, and a timer looks after what stays below the mark. The first viewer ends that at once.
+//! A read costs the same whatever it brings, so what counts is how few there are. While somebody watches, every packet
+//! is read as it comes. While nobody does, only segmenters and recorders read the stream, and nothing is lost by
+//! reading it a few times a second: the socket's low-water mark (`SO_RCVLOWAT`) keeps the kernel from waking us for
+//! less than a good piece, and a timer looks after what stays below the mark. The first viewer ends that at once.
 //!
 //! The mark is not for watched streams: unread bytes are acknowledged late, and an encoder that sends without
 //! `TCP_NODELAY` (FFmpeg's default) holds its next picture back until then.

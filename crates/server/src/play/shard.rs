@@ -35,8 +35,8 @@ use super::{
 };
 use crate::{config::Play, end::End};
 
-/// How often a shard looks for frames that wait for a flush which does not come, because the publisher is silent: this part
-/// of the time that they may wait, within bounds.
+/// How often a shard looks for frames that wait for a flush which does not come, because the publisher is silent: this
+/// part of the time that they may wait, within bounds.
 const TICKS_A_HOLD: u32 = 8;
 const TICK_MIN: Duration = Duration::from_millis(5);
 const TICK_MAX: Duration = Duration::from_secs(1);
