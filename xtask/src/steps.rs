@@ -130,6 +130,8 @@ fn loom() -> Result {
     }
     run(cargo("test --package weir-hub --release --test loom")
         .env("RUSTFLAGS", "--cfg loom")
+        // Every interleaving with at most this many forced switches: seconds instead of hours, and few bugs need more.
+        .env("LOOM_MAX_PREEMPTIONS", "2")
         .env("CARGO_TARGET_DIR", target_dir().join("loom")))
 }
 

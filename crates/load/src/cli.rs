@@ -27,7 +27,7 @@ pub enum Command {
 /// Publishers.
 #[derive(Args, Clone)]
 pub struct Publish {
-    /// rtmp://HOST[:PORT]/APP/STREAM; with several publishers, `{}` stands for their number.
+    /// `rtmp://HOST[:PORT]/APP/STREAM`; with several publishers, `{}` stands for their number.
     pub url: String,
     /// How many publishers.
     #[arg(long, default_value_t = 1)]
@@ -41,7 +41,10 @@ pub struct Publish {
     /// Print `publishing` when all have been accepted.
     #[arg(long)]
     pub announce: bool,
-    /// Measure the CPU time and memory of this process (may be given more than once): from one second after all have
+    /// Seconds between the last one's acceptance and the measurement.
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    pub settle: Duration,
+    /// Measure the CPU time and memory of this process (may be given more than once): from --settle after all have
     /// been accepted to the end.
     #[arg(long = "watch", requires = "seconds")]
     pub watch: Vec<u32>,
@@ -50,7 +53,7 @@ pub struct Publish {
 /// Viewers.
 #[derive(Args, Clone)]
 pub struct Play {
-    /// rtmp://HOST[:PORT]/APP/STREAM or http://HOST:PORT/APP/STREAM.flv; `{}` stands for the number of the stream.
+    /// `rtmp://HOST[:PORT]/APP/STREAM` or `http://HOST:PORT/APP/STREAM.flv`; `{}` stands for the number of the stream.
     pub url: String,
     /// How many viewers.
     #[arg(long, default_value_t = 100)]

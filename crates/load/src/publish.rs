@@ -19,9 +19,6 @@ struct Publisher {
     start: Option<Instant>,
 }
 
-/// How long after the last publisher's acceptance the measurement begins.
-const SETTLE: Duration = Duration::from_secs(1);
-
 /// What publishing cost the watched processes; printed as JSON.
 #[derive(Serialize)]
 struct Ingest {
@@ -47,7 +44,7 @@ pub fn run(publish: &Publish) -> io::Result<()> {
     if publish.announce {
         println!("publishing");
     }
-    crowd.until(Some(Instant::now() + SETTLE), |_| false)?;
+    crowd.until(Some(Instant::now() + publish.settle), |_| false)?;
     let (began, before) = (Instant::now(), watch.read());
     crowd.until(publish.seconds.map(|seconds| began + seconds), |_| false)?;
     if watch.is_any() {

@@ -1,7 +1,7 @@
 //! The Weir process: configuration, listeners, publishing, playing, HLS, HTTP.
 //!
-//! In reading order: [`app`] puts everything together; [`listen`] accepts; [`rtmp`] and [`http`] find out what a
-//! connection wants; `ingest` takes streams in; [`play`] sends them out; `hls` writes segments. [`node`] is what they
+//! In reading order: [`app`] puts everything together; `listen` accepts; `rtmp` and `http` find out what a
+//! connection wants; `ingest` takes streams in; `play` sends them out; `hls` writes segments. `node` is what they
 //! share.
 
 pub mod app;

@@ -217,6 +217,8 @@ impl Traffic {
                     "--watch",
                     &server.pid().to_string(),
                 ]);
+                // A new publish is read more often than one that goes on unwatched.
+                command.args(["--settle", "11"]);
                 measure(&mut command)
             }
             Self::Mixed { large } => mixed(server, programs, seconds, *large),

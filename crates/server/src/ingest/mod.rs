@@ -59,13 +59,13 @@ pub async fn publish(
     node.hls.follow(&key, &vhost.hls);
     connection.session.accept_publish(stream_id);
     connection.client.began("publish", &key);
-    let pace = Pace::new();
+    let pace = Pace::new(Instant::now());
     let mut ingest = Ingest { publisher, broken: 0, heard: Instant::now(), pace };
     let audience = node.audiences.of(&key);
     let idle_timeout = vhost.publish.idle_timeout;
     let ended = ingest.run(connection, stream_id, idle_timeout, &replaced, &audience).await;
     // What comes now are commands, small ones.
-    ingest.pace.watched(&connection.socket, true);
+    ingest.pace.watched(&connection.socket, true, Instant::now());
     if ended.is_ok() {
         debug!(conn = connection.client.id, stream = %key, "publish ended");
     }
@@ -89,7 +89,7 @@ impl Ingest {
                 return Ok(());
             }
             connection.flush().await?;
-            self.pace.watched(&connection.socket, self.publisher.demand() > 0);
+            self.pace.watched(&connection.socket, self.publisher.demand() > 0, now);
             let idle_at = self.heard + idle_timeout;
             let due = self.pace.look_again(now).map_or(idle_at, |look| look.min(idle_at)).into();
             // A timer that is early costs one look when it fires; setting it anew for each packet would cost more.

@@ -19,20 +19,26 @@ const UNWATCHED_MARK: u32 = 32 * 1024;
 /// How long a stream that nobody watches stays unread.
 const UNWATCHED_HOLD: Duration = Duration::from_millis(200);
 
+/// How long every packet of a new publish is read as it comes, watched or not: that is when its first viewers come, and
+/// they want the newest picture.
+const FRESH: Duration = Duration::from_secs(10);
+
 /// The low-water mark of one publisher's socket.
 pub struct Pace {
+    began: Instant,
     mark: u32,
 }
 
 impl Pace {
-    /// Every byte counts, as on any socket.
-    pub fn new() -> Self {
-        Self { mark: 1 }
+    /// For a publish that begins `now`: every byte counts, as on any socket.
+    pub fn new(now: Instant) -> Self {
+        Self { began: now, mark: 1 }
     }
 
     /// Takes note of whether somebody watches the stream, and tells the kernel if that changes anything.
-    pub fn watched(&mut self, socket: &TcpStream, is_watched: bool) {
-        let mark = if is_watched { 1 } else { UNWATCHED_MARK };
+    pub fn watched(&mut self, socket: &TcpStream, is_watched: bool, now: Instant) {
+        let is_fresh = now.saturating_duration_since(self.began) < FRESH;
+        let mark = if is_watched || is_fresh { 1 } else { UNWATCHED_MARK };
         if self.mark == mark {
             return;
         }
@@ -61,11 +67,13 @@ mod tests {
         let mut encoder =
             TcpStream::connect(listener.local_addr().expect("bound")).await.expect("a connection");
         let (socket, _) = listener.accept().await.expect("a connection");
-        let (mut pace, now) = (Pace::new(), Instant::now());
-        assert_eq!(pace.look_again(now), None);
-        pace.watched(&socket, false);
+        let began = Instant::now();
+        let (mut pace, now) = (Pace::new(began), began + FRESH);
+        pace.watched(&socket, false, began);
+        assert_eq!(pace.look_again(began), None, "its first viewers are still to come");
+        pace.watched(&socket, false, now);
         assert_eq!(pace.look_again(now), Some(now + UNWATCHED_HOLD));
-        pace.watched(&socket, true);
+        pace.watched(&socket, true, now);
         assert_eq!(pace.look_again(now), None);
         encoder.write_all(b"few").await.expect("written");
         socket.readable().await.expect("a few bytes count again");
