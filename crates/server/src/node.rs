@@ -104,7 +104,8 @@ async fn end_lingers(registry: Registry, alarm: Arc<Alarm>) {
             let _ = tokio::task::spawn_blocking(weir_sys::release_free_memory).await;
         }
         tokio::select! {
-            () = alarm.rang() => {}
+            // A linger of no length is over before it can be seen to last.
+            () = alarm.rang() => give_back = Some(Instant::now() + GIVE_BACK_AFTER),
             () = until(next.or(give_back)) => {}
         }
     }
