@@ -73,10 +73,10 @@ pub struct Play {
     /// How many of them, evenly spread, read and time every picture; the others' bytes are thrown away in the kernel.
     #[arg(long, default_value_t = 20)]
     pub sample: usize,
-    /// How many more viewers stop reading once they play.
+    /// How many more viewers stop reading once they play. They come within another --ramp, after the others.
     #[arg(long, default_value_t = 0)]
     pub stalled: usize,
-    /// How many more viewers read at --slow-rate only.
+    /// How many more viewers read at --slow-rate only. They come with the stalled ones.
     #[arg(long, default_value_t = 0)]
     pub slow: usize,
     /// Bytes a second that a slow viewer reads.

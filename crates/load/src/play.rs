@@ -2,6 +2,9 @@
 //!
 //! Each viewer reads until its first key frame. Then only the sampled ones go on reading; what the others get is thrown
 //! away in the kernel (`MSG_TRUNC`), and counted.
+//!
+//! On loopback the sender pays for waking the receiver, each time it sleeps. Real viewers sit on other machines, so the
+//! crowd that is not sampled has a poller of its own which nobody sleeps on: it is looked at by the clock.
 
 mod viewer;
 
@@ -19,8 +22,11 @@ use crate::{
     report::{Report, Times},
 };
 
-/// How often things without an event of their own are looked after.
-const TICK: Duration = Duration::from_millis(10);
+/// How often things without an event of their own are looked after, what the crowd has received among them.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Socket events taken at a time.
+const EVENTS: usize = 4096;
 
 /// How many connections are begun in one turn: the kernel's backlog is finite.
 const CONNECTS_MAX: usize = 64;
@@ -28,6 +34,7 @@ const CONNECTS_MAX: usize = 64;
 /// When what happens.
 struct Schedule {
     start: Instant,
+    odd_from: Instant,
     measure_from: Instant,
     measure_to: Instant,
 }
@@ -35,7 +42,10 @@ struct Schedule {
 struct Crowd<'a> {
     play: &'a Play,
     target: Target,
+    /// Viewers that join, and sampled ones.
     poll: Poll,
+    /// Playing viewers whose bytes are thrown away.
+    crowd: Poll,
     viewers: Vec<Viewer>,
     schedule: Schedule,
     latency: Times,
@@ -72,13 +82,17 @@ pub fn run(play: &Play) -> io::Result<()> {
 impl<'a> Crowd<'a> {
     fn new(play: &'a Play) -> io::Result<Self> {
         let start = Instant::now();
-        let measure_from = start + play.ramp + play.warmup;
-        let schedule = Schedule { start, measure_from, measure_to: measure_from + play.seconds };
+        let odd_from = start + play.ramp;
+        let odd_ramp = if play.stalled + play.slow > 0 { play.ramp } else { Duration::ZERO };
+        let measure_from = odd_from + odd_ramp + play.warmup;
+        let schedule =
+            Schedule { start, odd_from, measure_from, measure_to: measure_from + play.seconds };
         let target = Target::parse(&play.url)?;
         Ok(Self {
             play,
             target,
             poll: Poll::new()?,
+            crowd: Poll::new()?,
             viewers: Vec::new(),
             schedule,
             latency: Times::default(),
@@ -86,7 +100,8 @@ impl<'a> Crowd<'a> {
     }
 
     fn until(&mut self, end: Instant) -> io::Result<()> {
-        let mut events = Events::with_capacity(4096);
+        let mut events = Events::with_capacity(EVENTS);
+        let mut next_look = Instant::now();
         loop {
             let now = Instant::now();
             if now >= end {
@@ -99,11 +114,37 @@ impl<'a> Crowd<'a> {
             for event in &events {
                 let latency = is_measuring.then_some(&mut self.latency);
                 let readable = event.is_readable() || event.is_read_closed();
-                self.viewers[event.token().0].on_event(readable, latency);
+                let viewer = &mut self.viewers[event.token().0];
+                let was_playing = viewer.is_playing();
+                viewer.on_event(readable, latency);
+                if !was_playing && viewer.is_playing() && viewer.habit.is_crowd() {
+                    viewer.register(|socket| {
+                        self.poll.registry().deregister(socket)?;
+                        self.crowd.registry().register(socket, event.token(), Interest::READABLE)
+                    })?;
+                }
             }
             let now = Instant::now();
+            if now < next_look {
+                continue;
+            }
+            next_look = now + TICK;
+            self.look_at_crowd(&mut events)?;
             for viewer in self.viewers.iter_mut().filter(|viewer| viewer.is_slow()) {
                 viewer.sip(now, self.play.slow_rate);
+            }
+        }
+    }
+
+    /// Takes what the crowd has received.
+    fn look_at_crowd(&mut self, events: &mut Events) -> io::Result<()> {
+        loop {
+            self.crowd.poll(events, Some(Duration::ZERO))?;
+            for event in &*events {
+                self.viewers[event.token().0].on_event(true, None);
+            }
+            if events.iter().count() < EVENTS {
+                return Ok(());
             }
         }
     }
@@ -113,7 +154,7 @@ impl<'a> Crowd<'a> {
         let play = self.play;
         let ordinary = share(play.count, now, self.schedule.start, play.ramp);
         // The odd ones come after the others, so that their numbers are at the end.
-        let odd = if ordinary == play.count { play.stalled + play.slow } else { 0 };
+        let odd = share(play.stalled + play.slow, now, self.schedule.odd_from, play.ramp);
         let storm = share(play.storm, now, self.schedule.measure_from, play.storm_ramp);
         let wanted = ordinary + odd + storm;
         let until = wanted.min(self.viewers.len() + CONNECTS_MAX);

@@ -17,6 +17,7 @@ mod hls;
 mod http;
 mod ingest;
 mod listen;
+mod memory;
 mod node;
 mod play;
 mod publish;

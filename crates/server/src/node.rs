@@ -1,9 +1,6 @@
 //! What all parts of the process share.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
 use weir_hub::{Budget, Limits, Registry};
@@ -14,6 +11,7 @@ use crate::{
     config::{Config, Vhost},
     hls::HlsOutput,
     ingest::Audiences,
+    memory::Memory,
     play::{Channels, Format, Returned, Shards},
     wake::Alarm,
 };
@@ -52,9 +50,10 @@ impl Node {
         let audiences = Arc::new(Audiences::default());
         let demand = Some(Arc::clone(&audiences) as _);
         let registry = Registry::new(budget, demand, Some(Arc::clone(&alarm) as _));
-        tokio::spawn(end_lingers(registry.clone(), alarm));
+        let memory = Memory::start();
+        tokio::spawn(end_lingers(registry.clone(), Arc::clone(&memory), alarm));
         let (returns, returned) = mpsc::channel(RETURNS);
-        let shards = Shards::start(config.workers.count(), &returns)?;
+        let shards = Shards::start(config.workers.count(), &returns, memory)?;
         let channels = Channels::new(registry.clone());
         let hls = HlsOutput::new(registry.clone());
         Ok((Arc::new(Self { config, registry, audiences, channels, shards, hls }), returned))
@@ -85,29 +84,16 @@ impl Node {
     }
 }
 
-/// How long after a stream's end its memory is given back: by then its viewers have been told too, and the streams that
-/// end together, as after a network failure, are dealt with at once.
-const GIVE_BACK_AFTER: Duration = Duration::from_secs(2);
-
-/// Ends streams whose linger is over, when it is; then gives their memory back.
-async fn end_lingers(registry: Registry, alarm: Arc<Alarm>) {
-    let mut give_back: Option<Instant> = None;
+/// Ends streams whose linger is over, when it is.
+async fn end_lingers(registry: Registry, memory: Arc<Memory>, alarm: Arc<Alarm>) {
     loop {
-        let now = Instant::now();
-        let next = registry.expire(now);
-        if next.is_some() {
-            // Another stream is about to end.
-            give_back = Some(now + GIVE_BACK_AFTER);
-        } else if give_back.is_some_and(|due| due <= now) {
-            give_back = None;
-            // It takes milliseconds and locks. A runtime that cannot run it is ending.
-            let _ = tokio::task::spawn_blocking(weir_sys::release_free_memory).await;
-        }
+        let next = registry.expire(Instant::now());
         tokio::select! {
             // A linger of no length is over before it can be seen to last.
-            () = alarm.rang() => give_back = Some(Instant::now() + GIVE_BACK_AFTER),
-            () = until(next.or(give_back)) => {}
+            () = alarm.rang() => {}
+            () = until(next) => {}
         }
+        memory.stream_ended();
     }
 }
 

@@ -7,6 +7,7 @@ use weir_hub::{Conflict, Limits, PublishSettings, Publisher, Refused, Start};
 use weir_media::StreamKey;
 use weir_rtmp::server::{Event, PublishRefusal};
 
+use super::pace;
 use crate::{
     config::{self, Vhost},
     end::End,
@@ -44,7 +45,7 @@ pub async fn claim(
             config::Conflict::Takeover => Conflict::Takeover,
             config::Conflict::TakeoverIfIdle => Conflict::TakeoverIfIdle(SILENT),
         },
-        flush: vhost.play.hub_flush(),
+        flush: pace::announce(vhost.play.hub_flush()),
         limits: Limits { bytes: node.stream_bytes(), window: WINDOW },
         replaced: Arc::clone(replaced) as _,
     };

@@ -59,13 +59,12 @@ pub async fn publish(
     node.hls.follow(&key, &vhost.hls);
     connection.session.accept_publish(stream_id);
     connection.client.began("publish", &key);
-    let pace = Pace::new(Instant::now());
+    let pace = Pace::new(vhost.play.hub_flush(), Instant::now());
     let mut ingest = Ingest { publisher, broken: 0, heard: Instant::now(), pace };
     let audience = node.audiences.of(&key);
     let idle_timeout = vhost.publish.idle_timeout;
     let ended = ingest.run(connection, stream_id, idle_timeout, &replaced, &audience).await;
-    // What comes now are commands, small ones.
-    ingest.pace.watched(&connection.socket, true, Instant::now());
+    ingest.pace.end(&connection.socket);
     if ended.is_ok() {
         debug!(conn = connection.client.id, stream = %key, "publish ended");
     }

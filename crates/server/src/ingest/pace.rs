@@ -3,21 +3,30 @@
 //! A read costs the same whatever it brings, so what counts is how few there are. While somebody watches, every packet
 //! is read as it comes. While nobody does, only segmenters and recorders read the stream, and nothing is lost by
 //! reading it a few times a second: the socket's low-water mark (`SO_RCVLOWAT`) keeps the kernel from waking us for
-//! less than a good piece, and a timer looks after what stays below the mark. The first viewer ends that at once.
+//! less than a good piece, and a timer looks after what stays below the mark. The first viewer ends that at once,
+//! unless viewers get what has gathered for a while anyway (`play.flush: 350ms`): then the stream is read in parts of
+//! that while.
 //!
-//! The mark is not for watched streams: unread bytes are acknowledged late, and an encoder that sends without
-//! `TCP_NODELAY` (FFmpeg's default) holds its next picture back until then.
+//! The mark is not for streams whose pictures are sent at once: unread bytes are acknowledged late, and an encoder that
+//! sends without `TCP_NODELAY` (FFmpeg's default) holds its next picture back until then.
 
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tracing::debug;
+use weir_hub::Flush;
 
-/// The mark of a stream that nobody watches: half of what is read at a time.
-const UNWATCHED_MARK: u32 = 32 * 1024;
+/// The mark of a stream that may wait: half of what is read at a time.
+const WAITING_MARK: u32 = 32 * 1024;
 
 /// How long a stream that nobody watches stays unread.
 const UNWATCHED_HOLD: Duration = Duration::from_millis(200);
+
+/// What gathers this long before it is sent may wait a part of it to be read; less is not worth a timer.
+const MERGED_MIN: Duration = Duration::from_millis(100);
+
+/// That part: an eighth adds little to the pace of the viewers' pictures and leaves few reads.
+const READS_A_MERGE: u32 = 8;
 
 /// How long every packet of a new publish is read as it comes, watched or not: that is when its first viewers come, and
 /// they want the newest picture.
@@ -26,32 +35,64 @@ const FRESH: Duration = Duration::from_secs(10);
 /// The low-water mark of one publisher's socket.
 pub struct Pace {
     began: Instant,
-    mark: u32,
+    /// How long a watched stream may stay unread.
+    watched_hold: Option<Duration>,
+    /// How long it may now.
+    hold: Option<Duration>,
 }
 
 impl Pace {
-    /// For a publish that begins `now`: every byte counts, as on any socket.
-    pub fn new(now: Instant) -> Self {
-        Self { began: now, mark: 1 }
+    /// For a publish that begins `now`, whose viewers get it by `flush`.
+    pub fn new(flush: Flush, now: Instant) -> Self {
+        Self { began: now, watched_hold: watched_hold(flush), hold: None }
     }
 
     /// Takes note of whether somebody watches the stream, and tells the kernel if that changes anything.
     pub fn watched(&mut self, socket: &TcpStream, is_watched: bool, now: Instant) {
         let is_fresh = now.saturating_duration_since(self.began) < FRESH;
-        let mark = if is_watched || is_fresh { 1 } else { UNWATCHED_MARK };
-        if self.mark == mark {
-            return;
-        }
-        match weir_sys::set_recv_lowat(socket, mark) {
-            Ok(()) => self.mark = mark,
-            // Then every packet wakes us, as it would without a mark.
-            Err(error) => debug!(%error, "cannot set a low-water mark"),
-        }
+        let hold = match self.watched_hold {
+            _ if !is_watched && !is_fresh => Some(UNWATCHED_HOLD),
+            hold if is_watched => hold,
+            _ => None,
+        };
+        self.set(socket, hold);
+    }
+
+    /// What comes now is not media any more: every byte counts.
+    pub fn end(&mut self, socket: &TcpStream) {
+        self.set(socket, None);
     }
 
     /// When to look whether something is there that the kernel does not tell of.
     pub fn look_again(&self, now: Instant) -> Option<Instant> {
-        (self.mark > 1).then(|| now + UNWATCHED_HOLD)
+        self.hold.map(|hold| now + hold)
+    }
+
+    fn set(&mut self, socket: &TcpStream, hold: Option<Duration>) {
+        if self.hold.is_some() != hold.is_some() {
+            let mark = if hold.is_some() { WAITING_MARK } else { 1 };
+            if let Err(error) = weir_sys::set_recv_lowat(socket, mark) {
+                // Then every packet wakes us, as it would without a mark.
+                debug!(%error, "cannot set a low-water mark");
+                return;
+            }
+        }
+        self.hold = hold;
+    }
+}
+
+/// How often readers are told of new frames, so that reading late does not make viewers wait longer than `flush` says.
+pub fn announce(flush: Flush) -> Flush {
+    match (flush, watched_hold(flush)) {
+        (Flush::Every(period), Some(hold)) => Flush::Every(period - hold),
+        _ => flush,
+    }
+}
+
+fn watched_hold(flush: Flush) -> Option<Duration> {
+    match flush {
+        Flush::Every(period) if period >= MERGED_MIN => Some(period / READS_A_MERGE),
+        Flush::Every(_) | Flush::Each | Flush::Video => None,
     }
 }
 
@@ -68,7 +109,7 @@ mod tests {
             TcpStream::connect(listener.local_addr().expect("bound")).await.expect("a connection");
         let (socket, _) = listener.accept().await.expect("a connection");
         let began = Instant::now();
-        let (mut pace, now) = (Pace::new(began), began + FRESH);
+        let (mut pace, now) = (Pace::new(Flush::Video, began), began + FRESH);
         pace.watched(&socket, false, began);
         assert_eq!(pace.look_again(began), None, "its first viewers are still to come");
         pace.watched(&socket, false, now);
@@ -77,5 +118,21 @@ mod tests {
         assert_eq!(pace.look_again(now), None);
         encoder.write_all(b"few").await.expect("written");
         socket.readable().await.expect("a few bytes count again");
+    }
+
+    #[tokio::test]
+    async fn what_is_merged_for_viewers_is_read_in_parts_of_a_merge() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let _encoder = TcpStream::connect(address).await.expect("a connection");
+        let (socket, _) = listener.accept().await.expect("a connection");
+        let (now, merged) = (Instant::now(), Flush::Every(Duration::from_millis(400)));
+        let mut pace = Pace::new(merged, now);
+        pace.watched(&socket, true, now);
+        let hold = Duration::from_millis(50);
+        assert_eq!(pace.look_again(now), Some(now + hold), "from the first viewer on");
+        assert_eq!(announce(merged), Flush::Every(Duration::from_millis(350)), "350 + 50 = 400");
+        pace.end(&socket);
+        assert_eq!(pace.look_again(now), None, "a command must not wait");
     }
 }
