@@ -12,6 +12,7 @@ pub mod log;
 mod api;
 mod client;
 mod demo;
+mod edge;
 mod end;
 mod hls;
 mod http;

@@ -6,6 +6,7 @@
 //! `docs/guide/configuration.md` says what each key means to an operator.
 
 mod check;
+mod edge;
 mod error;
 mod report;
 mod source;
@@ -27,6 +28,7 @@ use std::{
 use serde::Deserialize;
 use weir_media::DEFAULT_VHOST;
 
+pub use edge::{Edge, ForwardQuery, OriginName, Upstream};
 pub use error::{ConfigError, Diagnostic};
 use report::Source;
 pub use stream::{Conflict, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride};
@@ -58,6 +60,9 @@ pub struct Config {
     /// The HLS output.
     #[serde(deserialize_with = "value::section")]
     pub hls: Hls,
+    /// Where an edge has its streams from.
+    #[serde(skip)]
+    pub edge: Edge,
     /// What the process may use at most.
     #[serde(deserialize_with = "value::section")]
     pub limits: Limits,
@@ -111,6 +116,8 @@ pub enum Role {
     /// Takes streams in, and serves them.
     #[default]
     Origin,
+    /// Has its streams from origins, or from other edges, and passes publishes on to them.
+    Edge,
 }
 
 /// RTMP listeners.

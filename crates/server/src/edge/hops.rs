@@ -1,0 +1,112 @@
+//! Which edges a request has come through.
+
+use std::fmt;
+
+/// More edges in a row than anybody builds: what comes from further away goes in circles.
+pub const HOPS_MAX: usize = 8;
+
+/// The ids of edges, the one nearest to the viewer first. On the way it is their list with commas: in RTMP in the field
+/// [`FIELD`](Hops::FIELD) of `connect`, in HTTP in the header field [`HEADER`](Hops::HEADER).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hops(Vec<String>);
+
+impl Hops {
+    /// The field of the command object of `connect`.
+    pub const FIELD: &'static str = "weirHops";
+
+    /// The header field.
+    pub const HEADER: &'static str = "weir-hops";
+
+    /// Reads a list. What is too long for one is cut; it is refused as too many hops later.
+    pub fn parse(text: &str) -> Self {
+        let ids = text.split(',').map(str::trim).filter(|id| !id.is_empty());
+        Self(ids.take(HOPS_MAX).map(|id| id.chars().take(NodeId::LENGTH).collect()).collect())
+    }
+
+    /// The list with one more edge.
+    #[must_use]
+    pub fn and(&self, id: &NodeId) -> Self {
+        let mut hops = self.0.clone();
+        hops.push(id.0.clone());
+        Self(hops)
+    }
+
+    /// Why an edge must not pass the request on.
+    ///
+    /// # Errors
+    /// When it has been at `id` before, or at too many others.
+    pub fn check(&self, id: &NodeId) -> Result<(), String> {
+        if self.0.contains(&id.0) {
+            return Err(format!(
+                "a loop: the request came back to edge {id} through {self}; edge.origins must not lead to itself"
+            ));
+        }
+        if self.0.len() >= HOPS_MAX {
+            return Err(format!("the request came through {} edges: {self}", self.0.len()));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Hops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(","))
+    }
+}
+
+/// The id of an edge, made anew at each start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeId(String);
+
+impl NodeId {
+    /// Characters of an id.
+    const LENGTH: usize = 16;
+
+    /// A random id.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn random() -> std::io::Result<Self> {
+        let random = getrandom::u64().map_err(std::io::Error::other)?;
+        Ok(Self(format!("{random:016x}")))
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> NodeId {
+        NodeId(name.to_owned())
+    }
+
+    #[test]
+    fn a_request_that_comes_back_is_a_loop() {
+        let hops = Hops::default().and(&id("a")).and(&id("b"));
+        assert_eq!(Hops::parse(&hops.to_string()), hops);
+        assert_eq!(hops.check(&id("c")), Ok(()));
+        let error = hops.check(&id("a")).expect_err("it has been here");
+        assert!(error.contains("edge a through a,b"), "{error}");
+    }
+
+    #[test]
+    fn a_chain_has_an_end() {
+        let hops = (0..HOPS_MAX).fold(Hops::default(), |hops, n| hops.and(&id(&n.to_string())));
+        assert!(hops.check(&id("x")).is_err());
+        let endless = "x,".repeat(10_000);
+        assert!(Hops::parse(&endless).check(&id("y")).is_err(), "what was cut is refused all the same");
+    }
+
+    #[test]
+    fn ids_differ() {
+        let (a, b) = (NodeId::random().expect("random bytes"), NodeId::random().expect("random bytes"));
+        assert_ne!(a, b);
+        assert_eq!(a.to_string().len(), NodeId::LENGTH);
+    }
+}
