@@ -43,6 +43,11 @@ impl Route {
         node.resolve(&self.url)
     }
 
+    /// The parameters of the request, with the `?`; empty if there are none.
+    pub fn params(&self) -> String {
+        self.url.params.clone()
+    }
+
     /// The same for a segment: its stream is what is before the last `-`, and the sequence number after it.
     pub fn segment(&self) -> Option<(Self, u64)> {
         let (stream, number) = self.url.stream.rsplit_once('-')?;
