@@ -9,6 +9,7 @@ use super::*;
 
 const EXAMPLE: &str = include_str!("../../../../weir.example.yaml");
 const GUIDE: &str = include_str!("../../../../docs/guide/configuration.md");
+const EDGE_GUIDE: &str = include_str!("../../../../docs/guide/edge.md");
 
 fn good(text: &str) -> Config {
     Config::parse(text, "weir.yaml").unwrap_or_else(|error| panic!("{text}\n{error}"))
@@ -655,6 +656,16 @@ fn the_example_and_the_guide_have_every_key_with_its_default() {
     assert!(example.keys().eq(&known), "weir.example.yaml has {example:?}, not {known:?}");
     assert!(guide.keys().eq(&known), "configuration.md has {guide:?}, not {known:?}");
     assert!(example.values().eq(guide.values()), "{example:?} is not {guide:?}");
+}
+
+#[test]
+fn the_examples_of_the_guides_are_configurations() {
+    let examples = |guide: &'static str| {
+        let blocks = guide.split("```yaml\n").skip(1);
+        blocks.map(|block| block.split("```").next().unwrap())
+    };
+    let count = examples(GUIDE).chain(examples(EDGE_GUIDE)).map(good).count();
+    assert!(count > 5, "{count} blocks of YAML in configuration.md and edge.md");
 }
 
 /// Text that looks more or less like a configuration.
