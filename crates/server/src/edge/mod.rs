@@ -8,11 +8,13 @@
 
 mod hops;
 mod origins;
+mod upstream;
 
 use std::time::Duration;
 
 pub use hops::{Hops, NodeId};
 pub use origins::{Origin, Origins};
+pub use upstream::{Failure, Request, Sink, Source};
 
 /// What a request for a stream says beside its name.
 #[derive(Clone, Debug, Default)]
