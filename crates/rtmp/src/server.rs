@@ -25,7 +25,9 @@ use crate::{
 use stream::{Activity, Streams};
 
 pub use capabilities::Capabilities;
-pub use event::{ConnectInfo, Event, PlayRefusal, PublishRefusal};
+pub use event::{
+    ConnectInfo, Event, OTHER_BYTES_MAX, OTHER_FIELDS_MAX, PlayRefusal, PublishRefusal,
+};
 pub use stream::MESSAGE_STREAMS_MAX;
 
 /// What a session is told at its start.
@@ -280,7 +282,7 @@ impl Session {
                 }
                 Ok(())
             }
-            Incoming::PeerBandwidth(_) => Ok(()),
+            Incoming::PeerBandwidth(_) | Incoming::Pong => Ok(()),
         }
     }
 

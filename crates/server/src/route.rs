@@ -12,7 +12,8 @@ pub const FLV: &str = "flv";
 /// What a media request asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Route {
-    url: StreamUrl,
+    /// What path, query and host name.
+    pub url: StreamUrl,
     /// `flv`, `m3u8`, `ts`.
     pub extension: String,
 }

@@ -42,6 +42,11 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
 }
 
+/// Lends the thread's buffer for one read.
+pub fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
+    SCRATCH.with_borrow_mut(|scratch| read(scratch))
+}
+
 /// How long a client may take to read an answer of ours. Answers are a few hundred bytes, so its socket has been full
 /// for as long.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -211,7 +216,7 @@ impl Connection {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        SCRATCH.with_borrow_mut(|scratch| {
+        with_scratch(|scratch| {
             // Not `try_read`: after a read that does not fill the buffer, `poll_read` knows without another that it
             // has to wait.
             let mut buffer = ReadBuf::new(scratch);
@@ -222,7 +227,7 @@ impl Connection {
 
     /// Reads what is there, even if the socket does not count as readable yet.
     pub fn read_what_is_there(&mut self) -> Result<(), End> {
-        SCRATCH.with_borrow_mut(|buffer| {
+        with_scratch(|buffer| {
             // Not tokio's `try_read`, which asks its own books and not the socket.
             let read = (&*SockRef::from(&self.socket)).read(buffer);
             match read {

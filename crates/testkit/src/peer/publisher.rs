@@ -91,7 +91,7 @@ impl Publisher {
     pub async fn wait_end(mut self) -> Option<String> {
         loop {
             match self.connection.event().await {
-                Some(Event::Ended { code }) => return Some(code),
+                Some(Event::Ended { code, .. }) => return Some(code),
                 Some(_) => {}
                 None => return None,
             }
