@@ -11,11 +11,13 @@
 //! | [`ffmpeg`], [`fixture`] | both FFmpegs, and the files that they publish |
 //! | [`packets`] | the packets of a file or stream, and whether they are the continuation of others |
 //! | [`browser`] | headless Chromium |
+//! | [`dns`] | a name server with the names that a test gives it |
 //! | [`process`] | any other program, ended when the test is over |
 //!
 //! All of this is test code: what a test cannot go on without panics, with a message that says what to look at.
 
 pub mod browser;
+pub mod dns;
 pub mod ffmpeg;
 pub mod fixture;
 pub mod hls;
