@@ -14,6 +14,7 @@ mod idle;
 mod origins;
 mod pull;
 mod push;
+mod query;
 mod search;
 mod upstream;
 

@@ -16,7 +16,7 @@ use weir_rtmp::server::PublishRefusal;
 
 use super::{
     Ask, Edge, Failure, Origin, Request, backoff, search,
-    upstream::{self, Sink},
+    upstream::{Broken, Sink},
 };
 use crate::{
     end::{End, Side},
@@ -108,14 +108,6 @@ struct Task {
     tries: u32,
 }
 
-/// Why the stream does not go to the origin any more.
-enum Break {
-    /// The connection is lost.
-    Lost(String),
-    /// The origin has ended it.
-    Decided(String),
-}
-
 impl Task {
     async fn run(
         mut self,
@@ -134,8 +126,8 @@ impl Task {
                 broken = self.forward(&mut sink) => broken,
             };
             let why = match broken {
-                Break::Lost(why) => why,
-                Break::Decided(why) => {
+                Broken::Lost(why) => why,
+                Broken::Decided(why) => {
                     // The encoder's session may have ended in the same moment.
                     let _ = ended.send(End::upstream(format!("origin {origin} ended the stream: {why}")));
                     return;
@@ -164,7 +156,7 @@ impl Task {
     }
 
     /// Sends the stream until the connection breaks.
-    async fn forward(&self, sink: &mut Sink) -> Break {
+    async fn forward(&self, sink: &mut Sink) -> Broken {
         let alarm = Arc::new(Alarm::default());
         let wake = Arc::clone(&alarm) as _;
         // It counts as a viewer: a stream that nobody here watches must not reach the origin late.
@@ -176,15 +168,12 @@ impl Task {
             for item in batch.items.drain(..) {
                 send(sink, &item, &mut needs_init);
             }
-            if let Err(why) = sink.flush().await {
-                return Break::Lost(why);
+            if let Err(broken) = sink.flush().await {
+                return broken;
             }
             tokio::select! {
                 () = alarm.rang() => {}
-                over = sink.watch() => return match over {
-                    upstream::Over::Ended(why) => Break::Decided(why),
-                    upstream::Over::Lost(why) => Break::Lost(why),
-                },
+                broken = sink.watch() => return broken,
             }
         }
     }

@@ -7,7 +7,7 @@ use axum::{
     extract::{Request, State},
     response::{Html, IntoResponse, Response},
 };
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use weir_rtmp::url::PORT as DEFAULT_PORT;
 
 use super::{ANY_ORIGIN, flv, hls};
@@ -45,10 +45,13 @@ pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response 
     let Some(route) = Route::of(target, host) else {
         return not_found("there is nothing under this path");
     };
-    let field = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let (hops, wait) = (field(Hops::HEADER), field(Ask::WAIT_HEADER));
-    let ask = Ask::of_fields(route.params(), hops.unwrap_or_default(), wait.unwrap_or_default());
+    let ask = ask(&route, request.headers());
     serve(&node, &route, ask, is_head).await
+}
+
+fn ask(route: &Route, fields: &HeaderMap) -> Ask {
+    let field = |name| fields.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Ask::of_fields(route.params(), field(Hops::HEADER), field(Ask::WAIT_HEADER))
 }
 
 async fn serve(node: &Arc<Node>, route: &Route, ask: Ask, is_head: bool) -> Response {

@@ -194,6 +194,15 @@ pub struct Sink {
     dead_after: Duration,
 }
 
+/// Why a publish is over; a sentence for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// The connection is gone, or the origin is: another may take the stream.
+    Lost(String),
+    /// The origin does not want the stream any more.
+    Decided(String),
+}
+
 impl Sink {
     /// Asks `origin` to take a stream and resolves once it agrees; `connected` is set as soon as there is a TCP
     /// connection. Dropping the future closes the connection.
@@ -229,29 +238,26 @@ impl Sink {
     ///
     /// # Errors
     /// When the publish is over, as for [`watch`](Self::watch).
-    pub async fn flush(&mut self) -> Result<(), String> {
+    pub async fn flush(&mut self) -> Result<(), Broken> {
         let flushed = self.client.flush().await;
-        let Some(event) = self.client.poll_event() else {
-            return flushed.map_err(|lost| lost.to_string());
-        };
-        match end_of_publish(event) {
-            Some(reason) => Err(reason),
-            None => flushed.map_err(|lost| lost.to_string()),
+        match self.client.poll_event().and_then(end_of_publish) {
+            Some(broken) => Err(broken),
+            None => flushed.map_err(|lost| Broken::Lost(lost.to_string())),
         }
     }
 
     /// Hears what the origin says, pings it, and writes what is queued. Resolves only when the publish is over: the
-    /// origin ended it, the connection is gone, nothing came though it was pinged, or nothing was taken for too long. A
-    /// sentence for the log. Nothing is lost when it is cancelled.
-    pub async fn watch(&mut self) -> String {
+    /// origin ended it, the connection is gone, nothing came though it was pinged, or nothing was taken for too long.
+    /// Nothing is lost when it is cancelled.
+    pub async fn watch(&mut self) -> Broken {
         loop {
             match self.client.event().await {
                 Ok(event) => {
-                    if let Some(reason) = end_of_publish(event) {
-                        return reason;
+                    if let Some(broken) = end_of_publish(event) {
+                        return broken;
                     }
                 }
-                Err(lost) => return lost.to_string(),
+                Err(lost) => return Broken::Lost(lost.to_string()),
             }
         }
     }
@@ -263,10 +269,13 @@ impl Sink {
     }
 }
 
-fn end_of_publish(event: Event) -> Option<String> {
+fn end_of_publish(event: Event) -> Option<Broken> {
     match event {
         Event::Ended { code, description } | Event::Refused { code, description } => {
-            Some(format!("it says {}: {}", words(&code), words(&description)))
+            let reason = format!("it says {}: {}", words(&code), words(&description));
+            // A server that shuts down has nothing against the stream.
+            let is_decision = code.starts_with("NetStream.Publish.");
+            Some(if is_decision { Broken::Decided(reason) } else { Broken::Lost(reason) })
         }
         _ => None,
     }
