@@ -12,7 +12,7 @@ mod origins;
 use std::time::Duration;
 
 pub use hops::{Hops, NodeId};
-pub use origins::{Origin, Origins};
+pub use origins::{Origin, OriginStatus, Origins};
 
 /// What a request for a stream says beside its name.
 #[derive(Clone, Debug, Default)]
