@@ -130,7 +130,8 @@ async fn serve(socket: UdpSocket, zone: Arc<Zone>) -> io::Result<()> {
         if zone.mute.load(Ordering::Relaxed) {
             continue;
         }
-        if let Some(answer) = answer(&buffer[..length], &zone.names()) {
+        let answer = answer(&buffer[..length], &zone.names());
+        if let Some(answer) = answer {
             socket.send_to(&answer, peer).await?;
         }
     }

@@ -8,8 +8,8 @@ use std::{
 
 use weir_media::StreamKey;
 
-/// Streams whose place is remembered. More than this away from their owners at once means that the origins change faster
-/// than streams do; those that were used least lately are looked for again.
+/// Streams whose place is remembered. More than this away from their owners at once means that the origins change
+/// faster than streams do; those that were used least lately are looked for again.
 const STREAMS_MAX: usize = 10_000;
 
 /// How long a place is remembered after its last use: an encoder that pauses comes back to the same origin.
@@ -73,8 +73,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn key(name: impl ToString) -> StreamKey {
-        StreamKey::new(DEFAULT_VHOST, "live", &name.to_string()).expect("a name")
+    fn key(number: usize) -> StreamKey {
+        StreamKey::new(DEFAULT_VHOST, "live", &number.to_string()).expect("a name")
     }
 
     fn origin() -> SocketAddr {
@@ -84,11 +84,11 @@ mod tests {
     #[test]
     fn places_are_forgotten_some_time_after_their_last_use() {
         let (mut found, start) = (Found::default(), Instant::now());
-        found.insert(&key("a"), origin(), start);
+        found.insert(&key(1), origin(), start);
         let used = start + KEPT - SECOND;
-        assert_eq!(found.get(&key("a"), used), Some(origin()));
-        assert_eq!(found.get(&key("a"), used + KEPT - SECOND), Some(origin()), "it was used since");
-        assert_eq!(found.get(&key("a"), used + KEPT + KEPT), None);
+        assert_eq!(found.get(&key(1), used), Some(origin()));
+        assert_eq!(found.get(&key(1), used + KEPT - SECOND), Some(origin()), "it was used since");
+        assert_eq!(found.get(&key(1), used + KEPT + KEPT), None);
         assert!(found.0.is_empty());
     }
 
@@ -103,17 +103,17 @@ mod tests {
         }
         found.insert(&key(0), origin(), start + SECOND);
         assert_eq!(found.0.len(), STREAMS_MAX, "one that is there already needs no room");
-        found.insert(&key("new"), origin(), start + SECOND);
+        found.insert(&key(STREAMS_MAX), origin(), start + SECOND);
         assert_eq!(found.0.len(), STREAMS_MAX);
         assert_eq!(found.get(&key(7), start + SECOND), None);
-        assert_eq!(found.get(&key("new"), start + SECOND), Some(origin()));
+        assert_eq!(found.get(&key(STREAMS_MAX), start + SECOND), Some(origin()));
     }
 
     #[test]
     fn what_was_lost_is_forgotten() {
         let (mut found, now) = (Found::default(), Instant::now());
-        found.insert(&key("a"), origin(), now);
-        found.remove(&key("a"));
-        assert_eq!(found.get(&key("a"), now), None);
+        found.insert(&key(1), origin(), now);
+        found.remove(&key(1));
+        assert_eq!(found.get(&key(1), now), None);
     }
 }

@@ -9,6 +9,7 @@ use std::{
 use hickory_resolver::{
     Hosts, TokioResolver,
     config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    lookup::Lookup,
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::{
         op::Query,
@@ -70,29 +71,35 @@ impl Name {
     /// Looks it up; returns when to do so again.
     pub async fn look_up(&mut self) -> Duration {
         self.resolver.refresh();
-        let mut valid = PAUSE_MAX;
-        let answers = match self.resolver.hosts_file(&self.memory.host) {
-            Some(answers) => answers,
-            None => self.ask(&mut valid).await,
+        let (answers, valid) = match self.resolver.hosts_file(&self.memory.host) {
+            Some(answers) => (answers, PAUSE_MAX),
+            None => self.ask().await,
         };
         self.memory.learn(answers, Instant::now());
         match self.memory.state {
-            State::Resolves => valid.max(PAUSE_MIN),
+            State::Resolves => valid.clamp(PAUSE_MIN, PAUSE_MAX),
             State::New | State::Fails { .. } => PAUSE_MIN,
         }
     }
 
-    async fn ask(&mut self, valid: &mut Duration) -> [Answer; 2] {
+    /// Asks the name servers; also returns how long their answers are good for.
+    async fn ask(&mut self) -> ([Answer; 2], Duration) {
         let host = self.full.as_deref().unwrap_or(&self.memory.host);
-        let (v4, full) = self.resolver.ask(host, RecordType::A, valid).await;
-        let host = full.as_deref().unwrap_or(host);
-        let (v6, full_v6) = self.resolver.ask(host, RecordType::AAAA, valid).await;
-        if let Some(full) = full.or(full_v6) {
-            self.full = Some(full);
+        let v4 = self.resolver.ask(host, RecordType::A);
+        let v6 = self.resolver.ask(host, RecordType::AAAA);
+        let (v4, mut v6) = tokio::join!(v4, v6);
+        if let (Some(full), Some(other)) = (v4.full(), v6.full())
+            && full != other
+        {
+            v6 = Answer::Nothing(format!("{full} has none, only {other}"));
+        }
+        if let Some(full) = v4.full().or(v6.full()) {
+            self.full = Some(full.to_owned());
         } else if self.addresses().is_empty() {
             self.full = None;
         }
-        [v4, v6]
+        let valid = v4.valid().min(v6.valid());
+        ([v4, v6], valid)
     }
 
     /// What it stands for, as far as is known; in the same order on all edges.
@@ -126,11 +133,57 @@ enum State {
 /// What the name servers said to one question.
 #[derive(Debug)]
 enum Answer {
-    Addresses(Vec<IpAddr>),
+    Addresses {
+        addresses: Vec<IpAddr>,
+        /// The name in full that has them.
+        full: String,
+        /// How long they are good for.
+        valid: Duration,
+    },
     /// There are none, and why.
     Nothing(String),
     /// They did not say.
     Failed(String),
+}
+
+impl Answer {
+    fn full(&self) -> Option<&str> {
+        if let Self::Addresses { full, .. } = self { Some(full) } else { None }
+    }
+
+    fn valid(&self) -> Duration {
+        if let Self::Addresses { valid, .. } = self { *valid } else { PAUSE_MAX }
+    }
+
+    fn nothing() -> Self {
+        Self::Nothing("the name has no addresses".to_owned())
+    }
+}
+
+impl From<Lookup> for Answer {
+    fn from(lookup: Lookup) -> Self {
+        let addresses: Vec<_> =
+            lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
+        if addresses.is_empty() {
+            return Self::nothing();
+        }
+        // Names on the way to the addresses have times of their own.
+        let seconds = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or_default();
+        let valid = Duration::from_secs(u64::from(seconds));
+        Self::Addresses { addresses, full: lookup.query().name().to_ascii(), valid }
+    }
+}
+
+impl From<NetError> for Answer {
+    fn from(error: NetError) -> Self {
+        if error.is_nx_domain() {
+            Self::Nothing("there is no such name".to_owned())
+        } else if error.is_no_records_found() {
+            Self::nothing()
+        } else {
+            Self::Failed(error.to_string())
+        }
+    }
 }
 
 impl Memory {
@@ -159,7 +212,7 @@ impl Memory {
     fn resolve(&mut self, answers: [Answer; 2]) {
         for (addresses, answer) in self.kinds.iter_mut().zip(answers) {
             match answer {
-                Answer::Addresses(new) => *addresses = new,
+                Answer::Addresses { addresses: new, .. } => *addresses = new,
                 Answer::Nothing(_) => addresses.clear(),
                 // The addresses of one kind do not go because nobody answered.
                 Answer::Failed(_) => {}
@@ -234,52 +287,18 @@ impl Resolver {
     /// What the system's own list of hosts says, which goes before all name servers.
     fn hosts_file(&self, host: &str) -> Option<[Answer; 2]> {
         let name = DnsName::from_utf8(host).ok()?;
-        let listed = [RecordType::A, RecordType::AAAA].map(|kind| {
-            let lookup = self.hosts.lookup_static_host(&Query::query(name.clone(), kind))?;
-            let addresses = lookup.answers().iter().filter_map(|record| record.data.ip_addr());
-            Some(Answer::Addresses(addresses.collect()))
-        });
-        let nothing = || Answer::Nothing("the hosts file has no such address".to_owned());
-        listed.iter().any(Option::is_some).then(|| listed.map(|a| a.unwrap_or_else(nothing)))
+        let listed = [RecordType::A, RecordType::AAAA]
+            .map(|kind| self.hosts.lookup_static_host(&Query::query(name.clone(), kind)));
+        let any = listed.iter().any(Option::is_some);
+        any.then(|| listed.map(|lookup| lookup.map_or_else(Answer::nothing, Answer::from)))
     }
 
-    /// Asks the name servers for one kind of addresses of `host`. Makes `valid` no longer than these are good for, and
-    /// also returns the name in full that has them.
-    async fn ask(
-        &self,
-        host: &str,
-        kind: RecordType,
-        valid: &mut Duration,
-    ) -> (Answer, Option<String>) {
-        let lookup = match timeout(LOOKUP_TIMEOUT, self.hickory.lookup(host, kind)).await {
-            Ok(Ok(lookup)) => lookup,
-            Ok(Err(error)) => return (no_answer(&error), None),
-            Err(_) => {
-                let why = format!("the name servers did not answer within {LOOKUP_TIMEOUT:?}");
-                return (Answer::Failed(why), None);
-            }
-        };
-        let mut addresses = Vec::new();
-        for record in lookup.answers() {
-            // That includes names on the way to the addresses.
-            *valid = (*valid).min(Duration::from_secs(u64::from(record.ttl)));
-            addresses.extend(record.data.ip_addr());
+    /// Asks the name servers for one kind of addresses of `host`.
+    async fn ask(&self, host: &str, kind: RecordType) -> Answer {
+        match timeout(LOOKUP_TIMEOUT, self.hickory.lookup(host, kind)).await {
+            Ok(answer) => answer.map_or_else(Answer::from, Answer::from),
+            Err(_) => Answer::Failed(format!("no answer within {LOOKUP_TIMEOUT:?}")),
         }
-        if addresses.is_empty() {
-            return (Answer::Nothing("the name has no addresses".to_owned()), None);
-        }
-        (Answer::Addresses(addresses), Some(lookup.query().name().to_ascii()))
-    }
-}
-
-/// What an error means for the name.
-fn no_answer(error: &NetError) -> Answer {
-    if error.is_nx_domain() {
-        Answer::Nothing("there is no such name".to_owned())
-    } else if error.is_no_records_found() {
-        Answer::Nothing("the name has no addresses".to_owned())
-    } else {
-        Answer::Failed(error.to_string())
     }
 }
 
@@ -319,7 +338,11 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn addresses(list: &[&str]) -> Answer {
-        Answer::Addresses(ips(list))
+        answer(ips(list))
+    }
+
+    fn answer(addresses: Vec<IpAddr>) -> Answer {
+        Answer::Addresses { addresses, full: "origin.test.".to_owned(), valid: PAUSE_MAX }
     }
 
     fn ips(list: &[&str]) -> Vec<IpAddr> {
@@ -389,7 +412,7 @@ mod tests {
     #[test]
     fn a_name_does_not_stand_for_the_whole_internet() {
         let many = (0..=u16::MAX).map(|n| IpAddr::from([10, 0, (n >> 8) as u8, n as u8])).collect();
-        let known = known_after([[Answer::Addresses(many), nothing()]]);
+        let known = known_after([[answer(many), nothing()]]);
         assert_eq!(known[0].len(), ADDRESSES_MAX);
     }
 }
