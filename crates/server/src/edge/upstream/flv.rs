@@ -112,7 +112,7 @@ pub async fn open(
             match ask(socket, &target, request, dead_after).await? {
                 Answer::Stream(download) => return Ok((download, by)),
                 Answer::Elsewhere(status, location) => {
-                    target = target.redirect(status, &location)?
+                    target = target.redirect(status, &location)?;
                 }
             }
         }
@@ -249,7 +249,9 @@ impl Download {
 }
 
 /// The connection, which hyper wants to be polled beside what goes over it; gone when it is done.
-struct Link(Option<Pin<Box<Connection<TokioIo<TcpStream>, Empty<Bytes>>>>>);
+struct Link(Option<Pin<Box<Http>>>);
+
+type Http = Connection<TokioIo<TcpStream>, Empty<Bytes>>;
 
 impl Link {
     async fn with<T>(&mut self, future: impl Future<Output = T>) -> T {
