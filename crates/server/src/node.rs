@@ -9,8 +9,8 @@ use weir_rtmp::url::StreamUrl;
 
 use crate::{
     config::{Config, Role, Vhost},
-    hls::HlsOutput,
     edge::Edge,
+    hls::HlsOutput,
     ingest::Audiences,
     memory,
     play::{Channels, Format, Returned, Shards},

@@ -28,7 +28,7 @@ use weir_media::StreamKey;
 use crate::{config::Config, ingest::Audiences};
 
 pub use hops::{Hops, NodeId};
-pub use origins::{Origin, Origins};
+pub use origins::{Origin, OriginStatus, Origins};
 pub use pull::NoStream;
 pub use push::{Opened, Push, refusal};
 pub use upstream::{Failure, Request};
@@ -154,7 +154,10 @@ mod tests {
     fn attempts_get_rarer_and_are_never_far_apart() {
         for tries in 1..100 {
             let (lost, new) = (backoff(tries, true), backoff(tries, false));
-            assert!(lost >= Duration::from_millis(50) && lost <= Duration::from_secs(1), "{lost:?}");
+            assert!(
+                lost >= Duration::from_millis(50) && lost <= Duration::from_secs(1),
+                "{lost:?}"
+            );
             assert!(new >= Duration::from_millis(125) && new <= Duration::from_secs(2), "{new:?}");
         }
         assert!(backoff(1, true) <= Duration::from_millis(100));

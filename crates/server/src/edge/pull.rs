@@ -112,7 +112,9 @@ impl Edge {
                 let verdict = match answer {
                     Answer::Refused(reason) => return NoStream::Refused(reason),
                     Answer::Asking(said) => said,
-                    Answer::Flowing => Some(NoStream::Missing(format!("{key} has no picture to start with"))),
+                    Answer::Flowing => {
+                        Some(NoStream::Missing(format!("{key} has no picture to start with")))
+                    }
                 };
                 let is_answered = verdict.is_some();
                 tokio::select! {

@@ -91,10 +91,11 @@ impl Edge {
 
     async fn open_sink(&self, request: &Request) -> Result<(Arc<Origin>, Sink), Failure> {
         let dead_after = self.settings().dead_after;
-        let opened = search::in_turn(self.origins.order(&request.key), |origin, connected| async move {
-            Sink::open(&origin, request, dead_after, &connected).await
-        })
-        .await;
+        let opened =
+            search::in_turn(self.origins.order(&request.key), |origin, connected| async move {
+                Sink::open(&origin, request, dead_after, &connected).await
+            })
+            .await;
         if let Ok((origin, _)) = &opened {
             self.origins.found(&request.key, origin);
         }
@@ -129,7 +130,8 @@ impl Task {
                 Broken::Lost(why) => why,
                 Broken::Decided(why) => {
                     // The encoder's session may have ended in the same moment.
-                    let _ = ended.send(End::upstream(format!("origin {origin} ended the stream: {why}")));
+                    let _ = ended
+                        .send(End::upstream(format!("origin {origin} ended the stream: {why}")));
                     return;
                 }
             };

@@ -150,7 +150,8 @@ mod tests {
     use super::*;
 
     fn origin(number: u8) -> Arc<Origin> {
-        Origin::for_test([127, 0, 0, number])
+        let ports = [1935, 8080].map(|port| ([127, 0, 0, number], port).into());
+        Arc::new(Origin::new((ports[0], ports[1]), "origin", &Arc::default()))
     }
 
     fn missing() -> Failure {
@@ -182,7 +183,9 @@ mod tests {
             let start = Instant::now();
             let (found, number) = race(vec![origin(first), origin(9)], act).await.expect("found");
             assert_eq!((found.rtmp.ip(), number), (origin(9).rtmp.ip(), 9));
-            assert!((head_start..head_start + Duration::from_millis(10)).contains(&start.elapsed()));
+            assert!(
+                (head_start..head_start + Duration::from_millis(10)).contains(&start.elapsed())
+            );
         }
     }
 
@@ -206,7 +209,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_publish_is_not_tried_elsewhere() {
-        let refused = in_turn(vec![origin(4), origin(5), origin(9)], act).await.map(|found| found.1);
+        let refused =
+            in_turn(vec![origin(4), origin(5), origin(9)], act).await.map(|found| found.1);
         assert!(matches!(refused, Err(Failure::Refused { .. })), "{refused:?}");
         let start = Instant::now();
         let taken = in_turn(vec![origin(1), origin(9)], act).await.map(|found| found.1);

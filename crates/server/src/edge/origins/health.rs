@@ -79,7 +79,11 @@ pub struct OriginStatus {
 
 impl Origin {
     /// An origin that counts as alive. `news` is told when it has become so again.
-    pub(super) fn new(ports: (SocketAddr, SocketAddr), host: &str, news: &Arc<Notify>) -> Self {
+    pub(in crate::edge) fn new(
+        ports: (SocketAddr, SocketAddr),
+        host: &str,
+        news: &Arc<Notify>,
+    ) -> Self {
         let (rtmp, http) = ports;
         let health = Health { healthy: true, since: Instant::now(), last_failure: None, checks: 0 };
         Self {

@@ -3,6 +3,8 @@
 mod http;
 mod rtmp;
 
+use std::sync::Arc;
+
 use weir_flv::file;
 use weir_media::DEFAULT_VHOST;
 
@@ -16,7 +18,7 @@ const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_secs(1);
 
 pub fn origin(rtmp: SocketAddr, http: SocketAddr, host: &str) -> Origin {
-    Origin { rtmp, http, host: host.to_owned() }
+    Origin::new((rtmp, http), host, &Arc::default())
 }
 
 /// The name of the origins here.

@@ -73,7 +73,7 @@ impl Rig {
 
     /// Hands a viewer to the shard, which has taken it in when this returns; its peer.
     async fn deliver(&mut self, format: Format, sockets: (TcpStream, TcpStream)) -> TcpStream {
-        let channel = self.channels.open(&key(), format, LIMITS, SOON).await.expect("the stream");
+        let channel = self.channels.open(&key(), format, LIMITS).await;
         let protocol = match format {
             Format::Rtmp { .. } => Protocol::Rtmp(playing(Instant::now())),
             Format::Flv | Format::FlvChunked => Protocol::Http { received: 0 },

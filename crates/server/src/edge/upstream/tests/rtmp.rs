@@ -444,7 +444,8 @@ async fn an_origin_ends_a_publish() {
     })
     .await;
     let mut sink = sink(&origin, LONG).await.expect("it is taken");
-    assert_eq!(sink.watch().await, "it says NetStream.Publish.BadName: replaced");
+    let reason = "it says NetStream.Publish.BadName: replaced".to_owned();
+    assert_eq!(sink.watch().await, Broken::Decided(reason));
 }
 
 #[tokio::test]
@@ -461,8 +462,9 @@ async fn an_origin_that_takes_no_data_is_dead() {
     tokio::time::pause();
     // More than any socket buffer takes.
     (0..64).for_each(|n| sink.send(TagKind::Video, n, &vec![0; 1 << 20]));
-    assert_eq!(sink.flush().await, Err("it took no data for 60s".to_owned()));
-    assert_eq!(sink.watch().await, "it took no data for 60s");
+    let lost = Broken::Lost("it took no data for 60s".to_owned());
+    assert_eq!(sink.flush().await, Err(lost.clone()));
+    assert_eq!(sink.watch().await, lost);
     sink.close().await;
 }
 
