@@ -3,7 +3,9 @@ use weir_hub::{Flush, Publisher};
 
 use super::*;
 use crate::{
-    play::testing::{LIMITS, RTMP, begin, key, names, picture, publish, registry, sound, tags},
+    play::testing::{
+        LIMITS, RTMP, SOON, begin, key, names, picture, publish, registry, sound, tags,
+    },
     wake::Alarm,
 };
 

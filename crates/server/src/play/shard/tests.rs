@@ -268,7 +268,7 @@ async fn the_end_of_the_stream_hands_rtmp_viewers_back_with_nothing_unsent() {
 #[tokio::test]
 async fn a_stream_that_has_ended_meanwhile_ends_its_viewer_at_once() {
     let mut rig = Rig::new(Flush::Each);
-    let channel = rig.channels.open(&key(), Format::Flv, LIMITS, SOON).await.expect("the stream");
+    let channel = rig.channels.open(&key(), Format::Flv, LIMITS).await;
     rig.end();
     let (near, peer) = sockets();
     rig.shards.deliver(Arrival {
