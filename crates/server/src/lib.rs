@@ -22,6 +22,7 @@ mod memory;
 mod node;
 mod play;
 mod publish;
+mod quota;
 mod route;
 mod rtmp;
 mod wake;

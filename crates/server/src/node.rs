@@ -13,6 +13,7 @@ use crate::{
     ingest::Audiences,
     memory::Memory,
     play::{Channels, Format, Returned, Shards},
+    quota::Quotas,
     wake::Alarm,
 };
 
@@ -37,6 +38,8 @@ pub struct Node {
     pub shards: Shards,
     /// The segments and playlists.
     pub hls: Arc<HlsOutput>,
+    /// What viewers and addresses may take.
+    pub quotas: Arc<Quotas>,
 }
 
 impl Node {
@@ -53,10 +56,14 @@ impl Node {
         let memory = Memory::start();
         tokio::spawn(end_lingers(registry.clone(), Arc::clone(&memory), alarm));
         let (returns, returned) = mpsc::channel(RETURNS);
-        let shards = Shards::start(config.workers.count(), &returns, memory)?;
+        let quotas = Arc::new(Quotas::new(&config.limits));
+        let shards = Shards::start(config.workers.count(), &returns, memory, &quotas)?;
         let channels = Channels::new(registry.clone());
         let hls = HlsOutput::new(registry.clone());
-        Ok((Arc::new(Self { config, registry, audiences, channels, shards, hls }), returned))
+        Ok((
+            Arc::new(Self { config, registry, audiences, channels, shards, hls, quotas }),
+            returned,
+        ))
     }
 
     /// The stream that `url` names, and the settings it falls under.

@@ -24,9 +24,10 @@ use weir_rtmp::server::{Config, Event, PlayRefusal, PublishRefusal, Session};
 use crate::{
     client::Client,
     end::End,
-    ingest,
+    ingest, listen,
     node::{Node, SERVER},
     play::{self, Returned, Why},
+    quota::Refusal,
 };
 
 /// Bytes read at a time: more than comes between two looks at a publisher of 2 Mb/s that nobody watches.
@@ -66,19 +67,42 @@ pub enum Turn {
     Gone,
 }
 
-/// Serves a connection that has just been accepted.
-pub async fn serve(node: Arc<Node>, socket: TcpStream, client: Client) {
-    let mut random = [0; 1536];
-    if let Err(error) = getrandom::fill(&mut random) {
-        return client.end(&End::us(format!("no random bytes for the handshake: {error}")));
+/// How long a client that is going to be refused may take until it has said what it wants.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What accepted connections get on RTMP's ports.
+pub struct Service(pub Arc<Node>);
+
+impl listen::Service for Service {
+    async fn serve(self: Arc<Self>, socket: TcpStream, client: Client) {
+        serve(Arc::clone(&self.0), socket, client).await;
     }
-    let config = Config {
-        chunk_size: node.config.rtmp.chunk_size,
-        connect_reply: identity(client.id),
-        ..Config::default()
+
+    async fn refuse(self: Arc<Self>, socket: TcpStream, client: Client, refusal: Refusal) {
+        refuse(Arc::clone(&self.0), socket, client, refusal).await;
+    }
+}
+
+/// Serves a connection that has just been accepted.
+async fn serve(node: Arc<Node>, socket: TcpStream, client: Client) {
+    match Connection::accepted(node, socket, client) {
+        Ok(connection) => connection.run(None).await,
+        Err((client, end)) => client.end(&end),
+    }
+}
+
+/// Refuses what a client asks for that has just been accepted: RTMP has no earlier moment at which a person would see
+/// the reason.
+async fn refuse(node: Arc<Node>, socket: TcpStream, client: Client, refusal: Refusal) {
+    let reason = refusal.to_string();
+    let mut connection = match Connection::accepted(node, socket, client) {
+        Ok(connection) => connection,
+        Err((client, end)) => return client.end(&end),
     };
-    let session = Box::new(Session::new(config, random, std::time::Instant::now()));
-    Connection::new(node, socket, session, client).run(None).await;
+    // Whether it was told or not, it goes.
+    let _ = timeout(REFUSAL_TIMEOUT, connection.refuse_all(&reason)).await;
+    let _ = connection.socket.shutdown().await;
+    connection.client.turned_away(&reason);
 }
 
 /// Goes on with a viewer that has left its shard.
@@ -114,6 +138,25 @@ fn identity(id: u64) -> Object {
 }
 
 impl Connection {
+    /// A connection that has yet to say a word.
+    fn accepted(
+        node: Arc<Node>,
+        socket: TcpStream,
+        client: Client,
+    ) -> Result<Box<Self>, (Client, End)> {
+        let mut random = [0; 1536];
+        if let Err(error) = getrandom::fill(&mut random) {
+            return Err((client, End::us(format!("no random bytes for the handshake: {error}"))));
+        }
+        let config = Config {
+            chunk_size: node.config.rtmp.chunk_size,
+            connect_reply: identity(client.id),
+            ..Config::default()
+        };
+        let session = Box::new(Session::new(config, random, std::time::Instant::now()));
+        Ok(Self::new(node, socket, session, client))
+    }
+
     fn new(node: Arc<Node>, socket: TcpStream, session: Box<Session>, client: Client) -> Box<Self> {
         Box::new(Self { node, session, client, socket, out: Bytes::new() })
     }
@@ -132,8 +175,27 @@ impl Connection {
         }
     }
 
+    /// Refuses the first thing that the client asks for.
+    async fn refuse_all(&mut self, reason: &str) -> Result<(), End> {
+        loop {
+            match self.event().await? {
+                Event::Publish { stream_id, .. } => {
+                    self.refuse_publish(stream_id, PublishRefusal::Failed, reason);
+                    return self.flush().await;
+                }
+                Event::Play { stream_id, .. } => {
+                    self.refuse_play(stream_id, PlayRefusal::Failed, reason);
+                    return self.flush().await;
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Waits for a request and does what it asks.
     async fn turn(mut self: Box<Self>) -> Turn {
+        // Whoever asks has nothing to view yet, or nothing any more.
+        self.client.viewing = None;
         match self.event().await {
             Ok(Event::Publish { stream_id, url, .. }) => {
                 let published = ingest::publish(&mut self, stream_id, &url).await;

@@ -49,6 +49,9 @@ async fn summaries(State(api): State<Api>) -> Json<Value> {
             "self": { "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION") },
             "clients": api.places.taken(),
             "streams": publishing,
+            "viewers": api.node.quotas.viewers_total(),
+            "send_bytes": api.node.quotas.sent(),
+            "expected_send_bps": api.node.quotas.expected(),
             "viewers_per_shard": api.node.shards.viewers(),
             "log_bytes": api.node.registry.budget().used(),
         },
@@ -62,10 +65,13 @@ async fn streams(State(api): State<Api>) -> Json<Value> {
         .stats()
         .iter()
         .map(|stream| {
+            let is_published = stream.status == Status::Live;
+            let viewers = api.node.quotas.viewers(&stream.key);
             json!({
                 "vhost": stream.key.vhost(), "app": stream.key.app(), "name": stream.key.stream(),
                 "url": stream.key.to_string(),
-                "publish": { "active": stream.status == Status::Live },
+                "publish": { "active": is_published },
+                "clients": viewers + usize::from(is_published), "viewers": viewers,
                 "status": format!("{:?}", stream.status).to_lowercase(),
                 "live_ms": stream.since.map_or(0, |since| since.elapsed().as_millis()),
                 "frames": stream.frames, "recv_bytes": stream.bytes,

@@ -25,6 +25,7 @@ use std::{
     thread,
 };
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use weir_media::DEFAULT_VHOST;
 
@@ -130,6 +131,9 @@ pub struct Rtmp {
     /// Chunk size of what we send, in bytes.
     #[serde(deserialize_with = "value::whole::<_, u32, _, CHUNK_SIZE_MIN, CHUNK_SIZE_MAX>")]
     pub chunk_size: u32,
+    /// Whether each connection begins with a PROXY header, which a load balancer writes to say who the client is.
+    #[serde(skip)]
+    pub proxy_protocol: bool,
 }
 
 /// What RTMP starts with, and the least that SRS allows.
@@ -139,7 +143,7 @@ const CHUNK_SIZE_MAX: u64 = 65_536;
 
 impl Default for Rtmp {
     fn default() -> Self {
-        Self { listen: everywhere(1935), chunk_size: 60_000 }
+        Self { listen: everywhere(1935), chunk_size: 60_000, proxy_protocol: false }
     }
 }
 
@@ -150,11 +154,17 @@ pub struct Http {
     /// Addresses to listen on; empty switches HTTP off, port 0 takes any free port.
     #[serde(deserialize_with = "value::addresses")]
     pub listen: Vec<SocketAddr>,
+    /// Whether each connection begins with a PROXY header.
+    #[serde(skip)]
+    pub proxy_protocol: bool,
+    /// Proxies that are believed what they say of their clients in `X-Forwarded-For`.
+    #[serde(skip)]
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: everywhere(8080) }
+        Self { listen: everywhere(8080), proxy_protocol: false, trusted_proxies: Vec::new() }
     }
 }
 
@@ -210,6 +220,15 @@ pub struct Limits {
     /// Bytes that one log of one stream may hold, whatever its publisher sends.
     #[serde(deserialize_with = "value::size::<_, STREAM_MEMORY_MIN>")]
     pub stream_memory: u64,
+    /// Bits per second that viewers are sent; 0 sets no limit.
+    #[serde(skip)]
+    pub egress: u64,
+    /// Viewers of one stream; 0 sets no limit.
+    #[serde(skip)]
+    pub viewers_per_stream: usize,
+    /// Connections from one address; 0 sets no limit.
+    #[serde(skip)]
+    pub connections_per_ip: usize,
 }
 
 /// More than any machine holds; a greater number is a slip.
@@ -221,7 +240,14 @@ const STREAM_MEMORY_MIN: u64 = 1 << 20;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 20_000, memory: 2 << 30, stream_memory: 64 << 20 }
+        Self {
+            connections: 20_000,
+            memory: 2 << 30,
+            stream_memory: 64 << 20,
+            egress: 0,
+            viewers_per_stream: 0,
+            connections_per_ip: 0,
+        }
     }
 }
 

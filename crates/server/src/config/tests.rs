@@ -56,8 +56,12 @@ limits: { connections: 0, memory: 1GiB, stream_memory: 1024KiB }
     );
     let expected = Config {
         role: Role::Origin,
-        rtmp: Rtmp { listen: vec![address("127.0.0.1:0"), address("[::1]:1935")], chunk_size: 128 },
-        http: Http { listen: vec![address("127.0.0.1:80")] },
+        rtmp: Rtmp {
+            listen: vec![address("127.0.0.1:0"), address("[::1]:1935")],
+            chunk_size: 128,
+            ..Rtmp::default()
+        },
+        http: Http { listen: vec![address("127.0.0.1:80")], ..Http::default() },
         api: Api { listen: vec![] },
         workers: Workers::Count(NonZeroUsize::new(3).unwrap()),
         publish: Publish {
@@ -78,7 +82,13 @@ limits: { connections: 0, memory: 1GiB, stream_memory: 1024KiB }
             segment: Duration::from_millis(500),
             window: 3,
         },
-        limits: Limits { connections: 0, memory: 1 << 30, stream_memory: 1 << 20 },
+        limits: Limits {
+            connections: 0,
+            memory: 1 << 30,
+            stream_memory: 1 << 20,
+            ..Limits::default()
+        },
+        edge: Edge::default(),
         vhosts: BTreeMap::new(),
     };
     assert_eq!(config, expected);

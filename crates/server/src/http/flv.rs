@@ -1,6 +1,6 @@
 //! HTTP-FLV: `GET /app/stream.flv`.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc, time::Instant};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
@@ -12,13 +12,14 @@ use tokio::{
 use weir_hub::Status;
 use weir_media::StreamKey;
 
-use super::{ANY_ORIGIN, head::Head};
+use super::{ANY_ORIGIN, answer, head::Head, pages, refusal_answer};
 use crate::{
     client::Client,
     config::Vhost,
     end::End,
     node::{Node, SERVER},
     play::{Arrival, Channel, Format, Package, Protocol, View},
+    quota::{Refusal, Viewing},
     route::{self, Route},
 };
 
@@ -49,23 +50,33 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
     let (key, vhost) = match request.route.resolve(&node) {
         Ok(resolved) => resolved,
         Err(error) => {
-            return refuse(socket, client, request.is_head, "400 Bad Request", &error.to_string())
-                .await;
+            let answer = answer("400 Bad Request", &error.to_string(), "", request.is_head);
+            return refuse(socket, client, &answer, &error.to_string()).await;
         }
     };
     let opened = tokio::select! {
         opened = open(&node, &key, &vhost, request.format) => opened,
         end = until_closed(&mut socket) => return client.end(&end),
     };
-    let Some(channel) = opened else {
-        let reason = format!("nobody publishes {key}");
-        return refuse(socket, client, request.is_head, "404 Not Found", &reason).await;
+    let channel = match opened {
+        Ok(channel) => channel,
+        Err(unplayable) => {
+            let answer = unplayable.answer(request.is_head);
+            return refuse(socket, client, &answer, &unplayable.to_string()).await;
+        }
     };
     let head = response_head(request.format);
     if request.is_head {
         let _ = socket.write_all(head.as_bytes()).await;
         let _ = socket.shutdown().await;
         return client.end(&End::peer("asked for the head only"));
+    }
+    match admit(&node, &channel) {
+        Ok(viewing) => client.viewing = Some(viewing),
+        Err(unplayable) => {
+            let answer = unplayable.answer(false);
+            return refuse(socket, client, &answer, &unplayable.to_string()).await;
+        }
     }
     client.began("play", &key);
     match socket.into_std() {
@@ -84,10 +95,18 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
 /// The same for a request that hyper read, on a connection that had served another one before. The body is hyper's to
 /// send, at a task and some 100 ns a frame more than on a shard.
 pub async fn serve_late(node: Arc<Node>, key: StreamKey, vhost: Vhost, is_head: bool) -> Response {
-    let Some(channel) = open(&node, &key, &vhost, Format::Flv).await else {
-        return super::pages::not_found(&format!("nobody publishes {key}"));
+    let channel = match open(&node, &key, &vhost, Format::Flv).await {
+        Ok(channel) => channel,
+        Err(unplayable) => return unplayable.response(&key),
     };
-    let body = if is_head { Body::empty() } else { Body::from_stream(LateViewer::stream(channel)) };
+    let body = if is_head {
+        Body::empty()
+    } else {
+        match admit(&node, &channel) {
+            Ok(viewing) => Body::from_stream(LateViewer::stream(node, channel, viewing)),
+            Err(unplayable) => return unplayable.response(&key),
+        }
+    };
     Response::builder()
         .status(StatusCode::OK)
         .header("content-type", "video/x-flv")
@@ -97,8 +116,52 @@ pub async fn serve_late(node: Arc<Node>, key: StreamKey, vhost: Vhost, is_head: 
         .unwrap_or_default()
 }
 
-async fn open(node: &Node, key: &StreamKey, vhost: &Vhost, format: Format) -> Option<Arc<Channel>> {
-    node.channels.open(key, format, node.play_limits(vhost), vhost.play.wait).await
+/// Why a stream cannot be had.
+enum Unplayable {
+    Missing(StreamKey),
+    Refused(Refusal),
+}
+
+impl Unplayable {
+    fn answer(&self, is_head: bool) -> String {
+        match self {
+            Self::Missing(_) => answer("404 Not Found", &self.to_string(), "", is_head),
+            Self::Refused(refusal) => refusal_answer(refusal, is_head),
+        }
+    }
+
+    fn response(&self, key: &StreamKey) -> Response {
+        match self {
+            Self::Missing(_) => pages::not_found(&self.to_string()),
+            Self::Refused(refusal) => pages::refused(key, refusal),
+        }
+    }
+}
+
+impl fmt::Display for Unplayable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(key) => write!(f, "nobody publishes {key}"),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+async fn open(
+    node: &Node,
+    key: &StreamKey,
+    vhost: &Vhost,
+    format: Format,
+) -> Result<Arc<Channel>, Unplayable> {
+    node.quotas.look(key, Instant::now()).map_err(Unplayable::Refused)?;
+    let opened = node.channels.open(key, format, node.play_limits(vhost), vhost.play.wait).await;
+    opened.ok_or_else(|| Unplayable::Missing(key.clone()))
+}
+
+fn admit(node: &Node, channel: &Channel) -> Result<Viewing, Unplayable> {
+    let now = Instant::now();
+    let admitted = node.quotas.admit(channel.key(), channel.bit_rate_now(now), now);
+    admitted.map_err(Unplayable::Refused)
 }
 
 fn response_head(format: Format) -> String {
@@ -113,16 +176,7 @@ fn response_head(format: Format) -> String {
     )
 }
 
-async fn refuse(mut socket: TcpStream, client: Client, is_head: bool, status: &str, reason: &str) {
-    let body = if is_head { "" } else { reason };
-    let answer = format!(
-        "HTTP/1.1 {status}\r\nServer: {SERVER}\r\n\
-         Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
-         {}: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        ANY_ORIGIN.0,
-        ANY_ORIGIN.1,
-        reason.len()
-    );
+async fn refuse(mut socket: TcpStream, client: Client, answer: &str, reason: &str) {
     // The peer may be gone already; the log has the reason.
     let _ = socket.write_all(answer.as_bytes()).await;
     let _ = socket.shutdown().await;
@@ -144,19 +198,25 @@ async fn until_closed(socket: &mut TcpStream) -> End {
 
 /// A viewer whose body hyper sends.
 struct LateViewer {
+    node: Arc<Node>,
     channel: Arc<Channel>,
     view: View,
     next: u64,
     started: bool,
+    _viewing: Viewing,
 }
 
 impl LateViewer {
     fn stream(
+        node: Arc<Node>,
         channel: Arc<Channel>,
+        viewing: Viewing,
     ) -> impl futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> {
-        let viewer = Self { channel, view: View::default(), next: 0, started: false };
+        let view = View::default();
+        let viewer = Self { node, channel, view, next: 0, started: false, _viewing: viewing };
         futures_util::stream::unfold(viewer, |mut viewer| async move {
             let bytes = viewer.next().await?;
+            viewer.node.quotas.count_sent(bytes.len() as u64);
             Some((Ok(bytes), viewer))
         })
     }
@@ -165,7 +225,7 @@ impl LateViewer {
         loop {
             let channel = Arc::clone(&self.channel);
             let changed = channel.next();
-            self.channel.refresh(&mut self.view, std::time::Instant::now());
+            self.channel.refresh(&mut self.view, Instant::now());
             if let Some(bytes) = self.take() {
                 return Some(bytes);
             }

@@ -1,6 +1,9 @@
 //! Pages, and the routing of everything that is named after a stream.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     body::Body,
@@ -8,11 +11,14 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use http::{Method, StatusCode};
+use tracing::info;
+use weir_media::StreamKey;
 use weir_rtmp::url::PORT as DEFAULT_PORT;
 
-use super::{ANY_ORIGIN, flv, hls};
+use super::{ANY_ORIGIN, Peer, flv, forwarded, hls};
 use crate::{
     node::{Node, SERVER},
+    quota::{RETRY_AFTER, Refusal},
     route::{self, Route},
 };
 
@@ -44,10 +50,18 @@ pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response 
     let Some(route) = Route::of(target, host) else {
         return not_found("there is nothing under this path");
     };
-    serve(&node, &route, is_head).await
+    serve(&node, &route, is_head, client(&node, &request)).await
 }
 
-async fn serve(node: &Arc<Node>, route: &Route, is_head: bool) -> Response {
+/// Who asks.
+fn client(node: &Node, request: &Request) -> IpAddr {
+    let peer = request.extensions().get().map_or(Ipv4Addr::UNSPECIFIED.into(), |Peer(ip)| *ip);
+    let fields = request.headers().get_all(forwarded::FIELD).iter();
+    let fields = fields.map(|field| field.to_str().unwrap_or_default());
+    forwarded::client(&node.config.http.trusted_proxies, peer, fields).unwrap_or(peer)
+}
+
+async fn serve(node: &Arc<Node>, route: &Route, is_head: bool, client: IpAddr) -> Response {
     let segment = if route.extension == "ts" { route.segment() } else { None };
     let named = segment.as_ref().map_or(route, |(stream, _)| stream);
     let (key, vhost) = match named.resolve(node) {
@@ -56,8 +70,8 @@ async fn serve(node: &Arc<Node>, route: &Route, is_head: bool) -> Response {
     };
     match (route.extension.as_str(), segment) {
         (route::FLV, _) => flv::serve_late(Arc::clone(node), key, vhost, is_head).await,
-        ("m3u8", _) => hls::playlist(node, &key, &vhost).await,
-        ("ts", Some((_, sequence))) => hls::segment(&key, &vhost, sequence).await,
+        ("m3u8", _) => hls::playlist(node, &key, &vhost, client).await,
+        ("ts", Some((_, sequence))) => hls::segment(node, &key, &vhost, sequence).await,
         _ => not_found("streams end in .flv or .m3u8"),
     }
 }
@@ -65,6 +79,13 @@ async fn serve(node: &Arc<Node>, route: &Route, is_head: bool) -> Response {
 /// 404 with a reason that a person can read.
 pub fn not_found(reason: &str) -> Response {
     plain(StatusCode::NOT_FOUND, reason)
+}
+
+/// 503 for a viewer of `key` that there is no room for now.
+pub fn refused(key: &StreamKey, refusal: &Refusal) -> Response {
+    info!(stream = %key, "play refused: {refusal}");
+    let retry = [("retry-after", RETRY_AFTER.as_secs().to_string())];
+    (retry, plain(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string())).into_response()
 }
 
 fn plain(status: StatusCode, reason: &str) -> Response {

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use tracing::info;
 use weir_hub::Start;
+use weir_media::StreamKey;
 use weir_rtmp::{
     server::{Event, PlayRefusal},
     url::StreamUrl,
@@ -27,6 +28,9 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
         }
     };
     let node = Arc::clone(&connection.node);
+    if let Err(refusal) = node.quotas.look(&key, Instant::now()) {
+        return refused(connection, stream_id, &key, PlayRefusal::Failed, &refusal.to_string());
+    }
     let limits = node.play_limits(&vhost);
     let opened = tokio::select! {
         opened = node.channels.open(&key, node.rtmp_format(), limits, vhost.play.wait) => opened,
@@ -34,10 +38,16 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
     };
     let Some(channel) = opened else {
         let reason = format!("nobody publishes {key}");
-        connection.refuse_play(stream_id, PlayRefusal::StreamNotFound, &reason);
-        info!(conn = connection.client.id, stream = %key, "play refused: {reason}");
-        return Turn::Stay(connection);
+        return refused(connection, stream_id, &key, PlayRefusal::StreamNotFound, &reason);
     };
+    let now = Instant::now();
+    match node.quotas.admit(&key, channel.bit_rate_now(now), now) {
+        Ok(viewing) => connection.client.viewing = Some(viewing),
+        Err(refusal) => {
+            let reason = refusal.to_string();
+            return refused(connection, stream_id, &key, PlayRefusal::Failed, &reason);
+        }
+    }
     connection.session.accept_play(stream_id);
     if let Err(end) = connection.flush().await {
         return Turn::Over(connection, end);
@@ -54,6 +64,19 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
             slow::play(connection, stream_id, vhost, start, first).await
         }
     }
+}
+
+/// Tells a viewer why it cannot play; its connection stays.
+fn refused(
+    mut connection: Box<Connection>,
+    stream_id: u32,
+    key: &StreamKey,
+    refusal: PlayRefusal,
+    reason: &str,
+) -> Turn {
+    connection.refuse_play(stream_id, refusal, reason);
+    info!(conn = connection.client.id, stream = %key, "play refused: {reason}");
+    Turn::Stay(connection)
 }
 
 /// Goes on with a viewer that has left its shard.

@@ -21,10 +21,11 @@ use crate::{
     config::Play,
     memory::Memory,
     play::{channel::Channel, viewer::Protocol},
+    quota::Quotas,
 };
 
 /// The least bit rate a viewer is counted with, so that viewers of streams that have just begun spread too.
-const BIT_RATE_MIN: u64 = 100_000;
+pub(super) const BIT_RATE_MIN: u64 = 100_000;
 
 /// A viewer on its way to a shard.
 pub struct Arrival {
@@ -88,7 +89,8 @@ pub(super) struct Inbox {
 }
 
 impl Shards {
-    /// Starts `count` shards. RTMP viewers that must go back to the control side are sent to `returns`.
+    /// Starts `count` shards. RTMP viewers that must go back to the control side are sent to `returns`; what is sent
+    /// counts in `quotas`.
     ///
     /// # Errors
     /// When the system gives no poller or thread.
@@ -96,9 +98,10 @@ impl Shards {
         count: usize,
         returns: &mpsc::Sender<Returned>,
         memory: Arc<Memory>,
+        quotas: &Arc<Quotas>,
     ) -> io::Result<Self> {
         let posts = (0..count)
-            .map(|number| Shard::start(number, returns.clone()))
+            .map(|number| Shard::start(number, returns.clone(), Arc::clone(quotas)))
             .collect::<io::Result<_>>()?;
         Ok(Self { posts, memory })
     }
@@ -131,6 +134,12 @@ impl Drop for Shards {
 }
 
 impl Post {
+    /// What was expected to take `before` is expected to take `after`.
+    pub(super) fn reweigh(&self, before: u64, after: u64) {
+        // Atomics wrap around, so that adding a difference below zero subtracts.
+        self.load.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+    }
+
     fn put(&self, letter: impl FnOnce(&mut Inbox)) {
         letter(&mut self.lock());
         if let Err(error) = self.waker.wake() {
