@@ -119,6 +119,12 @@ impl Shards {
         self.memory.viewer_joined();
     }
 
+    /// Bits per second that the viewers of each shard are expected to take.
+    #[cfg(test)]
+    pub(super) fn loads(&self) -> Vec<u64> {
+        self.posts.iter().map(|post| post.load.load(Ordering::Relaxed)).collect()
+    }
+
     /// Viewers on each shard.
     pub fn viewers(&self) -> Vec<usize> {
         self.posts.iter().map(|post| post.viewers.load(Ordering::Relaxed)).collect()
