@@ -38,6 +38,7 @@ pub struct Client {
     pub viewing: Option<Viewing>,
     /// Its part of its address's limit.
     pub visit: Option<Visit>,
+    refused: bool,
     since: Instant,
     place: OwnedSemaphorePermit,
 }
@@ -58,6 +59,7 @@ impl Client {
             skips: 0,
             viewing: None,
             visit: None,
+            refused: false,
             since: Instant::now(),
             place,
         }
@@ -66,6 +68,13 @@ impl Client {
     /// Goes to another place, and frees the one it had.
     pub fn move_to(&mut self, place: OwnedSemaphorePermit) {
         self.place = place;
+    }
+
+    /// Says in the log that it may not play; only once, for it can ask as often as it likes.
+    pub fn refused(&mut self, stream: &StreamKey, reason: &str) {
+        if !std::mem::replace(&mut self.refused, true) {
+            info!(conn = self.id, peer = %self.peer, stream = %stream, reason, "play refused");
+        }
     }
 
     /// Goes without having been served; whoever turned it away has said so in the log, for all of its kind.

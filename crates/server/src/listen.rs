@@ -5,7 +5,7 @@ mod proxy;
 use std::{
     fmt, io,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,7 @@ use crate::{
     client::Client,
     end::End,
     quota::{Quotas, Refusal},
+    seldom::Seldom,
 };
 
 /// Connections that may wait to be accepted: some thousand viewers come in the same second when a stream begins.
@@ -36,9 +37,6 @@ const NOTSENT_LOWAT: u32 = 128 * 1024;
 
 /// How long accepting rests after it failed for lack of descriptors or memory, which only others can free.
 const REST: Duration = Duration::from_millis(100);
-
-/// How often at most the log says that connections are turned away.
-const COMPLAIN: Duration = Duration::from_secs(1);
 
 /// How long a PROXY header may take. It is a balancer's first packet: 5 s are for one retransmission after another.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -123,7 +121,7 @@ pub struct Door {
     proxy_protocol: bool,
     trusted: Vec<IpNet>,
     refusing: Places,
-    complained: Mutex<Option<Instant>>,
+    complained: Seldom,
 }
 
 impl Door {
@@ -136,7 +134,7 @@ impl Door {
             proxy_protocol: false,
             trusted: Vec::new(),
             refusing: Places::new(REFUSING),
-            complained: Mutex::new(None),
+            complained: Seldom::default(),
         }
     }
 
@@ -191,17 +189,6 @@ impl Door {
         }
         Ok(())
     }
-
-    /// Whether it is time to say again in the log that connections are turned away.
-    fn may_complain(&self) -> bool {
-        let now = Instant::now();
-        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_time = complained.is_none_or(|last| now.saturating_duration_since(last) >= COMPLAIN);
-        if is_time {
-            *complained = Some(now);
-        }
-        is_time
-    }
 }
 
 /// What is done with a client, by the service that it wants.
@@ -235,7 +222,7 @@ pub async fn accept(listener: TcpListener, door: Arc<Door>, service: Arc<impl Se
             }
         };
         let Some(place) = door.places.take() else {
-            if door.may_complain() {
+            if door.complained.is_time(Instant::now()) {
                 let limit = door.places.limit;
                 warn!(protocol, %peer, limit, "turning connections away (limits.connections)");
             }
@@ -277,7 +264,7 @@ fn let_in(door: &Door, service: Arc<impl Service>, socket: TcpStream, mut client
         tokio::spawn(service.serve(socket, client));
         return;
     };
-    if door.may_complain() {
+    if door.complained.is_time(Instant::now()) {
         let protocol = door.protocol;
         warn!(protocol, peer = %client.peer, "turning connections away: {refusal}");
     }

@@ -85,24 +85,38 @@ impl listen::Service for Service {
 
 /// Serves a connection that has just been accepted.
 async fn serve(node: Arc<Node>, socket: TcpStream, client: Client) {
-    match Connection::accepted(node, socket, client) {
-        Ok(connection) => connection.run(None).await,
-        Err((client, end)) => client.end(&end),
+    match session(&node, &client) {
+        Ok(session) => Connection::new(node, socket, session, client).run(None).await,
+        Err(end) => client.end(&end),
     }
 }
 
 /// Refuses what a client asks for that has just been accepted: RTMP has no earlier moment at which a person would see
 /// the reason.
 async fn refuse(node: Arc<Node>, socket: TcpStream, client: Client, refusal: Refusal) {
-    let reason = refusal.to_string();
-    let mut connection = match Connection::accepted(node, socket, client) {
-        Ok(connection) => connection,
-        Err((client, end)) => return client.end(&end),
+    let session = match session(&node, &client) {
+        Ok(session) => session,
+        Err(end) => return client.end(&end),
     };
+    let reason = refusal.to_string();
+    let mut connection = Connection::new(node, socket, session, client);
     // Whether it was told or not, it goes.
     let _ = timeout(REFUSAL_TIMEOUT, connection.refuse_all(&reason)).await;
     let _ = connection.socket.shutdown().await;
     connection.client.turned_away(&reason);
+}
+
+/// A session that waits for the handshake of `client`.
+fn session(node: &Node, client: &Client) -> Result<Box<Session>, End> {
+    let mut random = [0; 1536];
+    getrandom::fill(&mut random)
+        .map_err(|error| End::us(format!("no random bytes for the handshake: {error}")))?;
+    let config = Config {
+        chunk_size: node.config.rtmp.chunk_size,
+        connect_reply: identity(client.id),
+        ..Config::default()
+    };
+    Ok(Box::new(Session::new(config, random, std::time::Instant::now())))
 }
 
 /// Goes on with a viewer that has left its shard.
@@ -138,25 +152,6 @@ fn identity(id: u64) -> Object {
 }
 
 impl Connection {
-    /// A connection that has yet to say a word.
-    fn accepted(
-        node: Arc<Node>,
-        socket: TcpStream,
-        client: Client,
-    ) -> Result<Box<Self>, (Client, End)> {
-        let mut random = [0; 1536];
-        if let Err(error) = getrandom::fill(&mut random) {
-            return Err((client, End::us(format!("no random bytes for the handshake: {error}"))));
-        }
-        let config = Config {
-            chunk_size: node.config.rtmp.chunk_size,
-            connect_reply: identity(client.id),
-            ..Config::default()
-        };
-        let session = Box::new(Session::new(config, random, std::time::Instant::now()));
-        Ok(Self::new(node, socket, session, client))
-    }
-
     fn new(node: Arc<Node>, socket: TcpStream, session: Box<Session>, client: Client) -> Box<Self> {
         Box::new(Self { node, session, client, socket, out: Bytes::new() })
     }

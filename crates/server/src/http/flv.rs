@@ -97,14 +97,14 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
 pub async fn serve_late(node: Arc<Node>, key: StreamKey, vhost: Vhost, is_head: bool) -> Response {
     let channel = match open(&node, &key, &vhost, Format::Flv).await {
         Ok(channel) => channel,
-        Err(unplayable) => return unplayable.response(&key),
+        Err(unplayable) => return unplayable.response(&node, &key),
     };
     let body = if is_head {
         Body::empty()
     } else {
         match admit(&node, &channel) {
             Ok(viewing) => Body::from_stream(LateViewer::stream(node, channel, viewing)),
-            Err(unplayable) => return unplayable.response(&key),
+            Err(unplayable) => return unplayable.response(&node, &key),
         }
     };
     Response::builder()
@@ -130,10 +130,10 @@ impl Unplayable {
         }
     }
 
-    fn response(&self, key: &StreamKey) -> Response {
+    fn response(&self, node: &Node, key: &StreamKey) -> Response {
         match self {
             Self::Missing(_) => pages::not_found(&self.to_string()),
-            Self::Refused(refusal) => pages::refused(key, refusal),
+            Self::Refused(refusal) => pages::refused(node, key, refusal),
         }
     }
 }

@@ -42,7 +42,7 @@ pub async fn playlist(
         return not_found(&format!("HLS is switched off for {key}"));
     }
     if let Err(refusal) = node.quotas.admit_playlist(key, client, Instant::now()) {
-        return refused(key, &refusal);
+        return refused(node, key, &refusal);
     }
     let path = Files::new(&vhost.hls.dir, key).playlist();
     let is_left_over =

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Instant,
 };
 
 use axum::{
@@ -82,8 +83,10 @@ pub fn not_found(reason: &str) -> Response {
 }
 
 /// 503 for a viewer of `key` that there is no room for now.
-pub fn refused(key: &StreamKey, refusal: &Refusal) -> Response {
-    info!(stream = %key, "play refused: {refusal}");
+pub fn refused(node: &Node, key: &StreamKey, refusal: &Refusal) -> Response {
+    if node.quotas.said.is_time(Instant::now()) {
+        info!(stream = %key, reason = %refusal, "HTTP requests are refused");
+    }
     let retry = [("retry-after", RETRY_AFTER.as_secs().to_string())];
     (retry, plain(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string())).into_response()
 }

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use tracing::info;
 use weir_hub::Start;
 use weir_media::StreamKey;
 use weir_rtmp::{
@@ -75,7 +74,7 @@ fn refused(
     reason: &str,
 ) -> Turn {
     connection.refuse_play(stream_id, refusal, reason);
-    info!(conn = connection.client.id, stream = %key, "play refused: {reason}");
+    connection.client.refused(key, reason);
     Turn::Stay(connection)
 }
 
