@@ -1,6 +1,6 @@
 //! Script data: its name, and `onMetaData`.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use weir_media::Content;
@@ -84,6 +84,18 @@ const VIDEO: Kind = Kind { properties: ["videocodecid", "hasVideo", "videoTrackI
 /// Takes `@setDataFrame` off script data, without a copy: what viewers get.
 pub fn normalize(body: &Bytes) -> Bytes {
     body.slice_ref(strip(body))
+}
+
+/// The reverse: puts `@setDataFrame` before metadata, for a server that it is published to. FMS and those that follow
+/// it keep metadata for later viewers only then.
+///
+/// Other script data comes back unchanged, and so does metadata that would be too long with it.
+pub fn for_server(body: &[u8]) -> Cow<'_, [u8]> {
+    const METADATA: &[u8] = b"\x02\x00\x0aonMetaData";
+    if !body.starts_with(METADATA) || body.len() + SET_DATA_FRAME.len() > BODY_BYTES_MAX {
+        return Cow::Borrowed(body);
+    }
+    Cow::Owned([SET_DATA_FRAME, body].concat())
 }
 
 fn strip(body: &[u8]) -> &[u8] {

@@ -8,7 +8,7 @@ use std::{
 use weir_media::StreamKey;
 
 use crate::{
-    Budget, Flush, Limits, Publisher, Reader, Start, StreamStats, Wake,
+    Budget, Flush, Limits, Publisher, Reader, Start, Status, StreamStats, Wake,
     stream::{Calls, Expiry, Interest, Stream},
     sync::{Arc, Mutex, lock},
 };
@@ -145,6 +145,11 @@ impl Registry {
     /// Readers of `key` that count as demand.
     pub fn demand(&self, key: &StreamKey) -> usize {
         lock(&self.shelf.streams).get(key).map_or(0, |stream| stream.demand())
+    }
+
+    /// What the stream is doing; none if nobody publishes or reads it.
+    pub fn status(&self, key: &StreamKey) -> Option<Status> {
+        lock(&self.shelf.streams).get(key).map(|stream| stream.status())
     }
 
     /// Figures of all streams, in no order.

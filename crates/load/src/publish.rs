@@ -146,7 +146,7 @@ impl Publisher {
                 Event::Refused { code, description } => {
                     return Err(io::Error::other(format!("refused: {code}: {description}")));
                 }
-                Event::Ended { code } => {
+                Event::Ended { code, .. } => {
                     return Err(io::Error::other(format!("ended by the server: {code}")));
                 }
                 _ => {}

@@ -1,6 +1,7 @@
 //! The client's end of a connection: a publisher or a player.
 
 mod calls;
+mod liveness;
 
 use std::{
     collections::VecDeque,
@@ -17,6 +18,7 @@ use crate::{
     message::{Command, Control},
     url::RtmpUrl,
 };
+use liveness::Liveness;
 
 /// What a client session is told at its start.
 #[derive(Clone, Debug)]
@@ -35,6 +37,16 @@ pub struct Config {
     pub enhanced: bool,
     /// From the start of the session until the server accepted or refused.
     pub timeout: Duration,
+    /// How much longer than `timeout` the answer to `publish` or `play` may take: as long as the server was asked to
+    /// wait for the stream.
+    pub wait: Duration,
+    /// How long the server may say nothing after `publish` or `play`; after half of it, it is pinged. `None` is for
+    /// ever, without pings.
+    ///
+    /// A server that has answered a ping is dead when nothing at all comes for so long. There are servers that answer
+    /// none: one that plays is dead then when the media that flowed has stopped for so long, and one that is published
+    /// to cannot be judged here; its socket stops taking data.
+    pub silence: Option<Duration>,
     /// The buffer length that a player announces. Some servers send so much at once.
     pub buffer: Duration,
 }
@@ -50,6 +62,8 @@ impl Config {
             handshake: handshake::Kind::Simple,
             enhanced: true,
             timeout: Duration::from_secs(10),
+            wait: Duration::ZERO,
+            silence: None,
             buffer: Duration::from_secs(1),
         }
     }
@@ -74,6 +88,8 @@ pub enum Event {
     Ended {
         /// The status code, such as `NetStream.Play.UnpublishNotify`.
         code: String,
+        /// The server's words.
+        description: String,
     },
 }
 
@@ -88,7 +104,10 @@ pub struct Session {
     phase: Phase,
     link: Link,
     events: VecDeque<Event>,
+    /// When the server must have accepted or refused.
     deadline: Option<Instant>,
+    /// From `publish` or `play` on.
+    liveness: Option<Liveness>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +156,7 @@ impl Session {
             phase: Phase::Handshake(Box::new(handshake)),
             link,
             events: VecDeque::new(),
+            liveness: None,
         }
     }
 
@@ -144,8 +164,11 @@ impl Session {
     ///
     /// # Errors
     /// If the server broke the protocol or a limit; the session is dead then.
-    pub fn handle_input(&mut self, input: &[u8], _now: Instant) -> Result<(), Error> {
-        let result = self.take_input(input);
+    pub fn handle_input(&mut self, input: &[u8], now: Instant) -> Result<(), Error> {
+        if let Some(liveness) = &mut self.liveness {
+            liveness.heard(now);
+        }
+        let result = self.take_input(input, now);
         self.fail_on_error(result)
     }
 
@@ -161,17 +184,32 @@ impl Session {
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline
+        let failed = matches!(self.phase, Phase::Failed);
+        let silence = self.liveness.as_ref().filter(|_| !failed).and_then(Liveness::due);
+        [self.deadline, silence].into_iter().flatten().min()
     }
 
     /// Lets time pass. Calling it early is harmless.
     ///
     /// # Errors
-    /// If the server took too long; the session is dead then.
+    /// If the server took too long, or is silent; the session is dead then.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        if self.deadline.is_none_or(|deadline| deadline > now) {
-            return Ok(());
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return self.time_is_up();
         }
+        let checked = match (&self.phase, &mut self.liveness) {
+            (Phase::Failed, _) | (_, None) => Ok(None),
+            (_, Some(liveness)) => liveness.check(now),
+        };
+        if let Ok(Some(ping)) = checked {
+            self.link.send_control(Control::User(ping));
+        }
+        self.fail_on_error(checked.map(|_| ()))
+    }
+
+    fn time_is_up(&mut self) -> Result<(), Error> {
+        let wait = if self.asked() { self.config.wait } else { Duration::ZERO };
+        let limit = self.config.timeout.saturating_add(wait);
         let waiting_for = match (&self.phase, self.purpose) {
             (Phase::Handshake(_), _) => "the handshake",
             (Phase::Connecting, _) => "connect",
@@ -179,7 +217,27 @@ impl Session {
             (_, Purpose::Publish) => "publish",
             (_, Purpose::Play) => "play",
         };
-        self.fail_on_error(Err(Error::AnswerTimeout { waiting_for, limit: self.config.timeout }))
+        self.fail_on_error(Err(Error::AnswerTimeout { waiting_for, limit }))
+    }
+
+    /// Whether the handshake is behind us: the server speaks RTMP.
+    pub fn greeted(&self) -> bool {
+        !matches!(self.phase, Phase::Handshake(_))
+    }
+
+    /// Whether `publish` or `play` was sent and has no answer yet.
+    pub fn asked(&self) -> bool {
+        matches!(self.phase, Phase::Asking { .. })
+    }
+
+    /// Whether the server has answered a ping: what is silent then is the stream and not the server.
+    pub fn answers_pings(&self) -> bool {
+        self.liveness.as_ref().is_some_and(Liveness::answers)
+    }
+
+    /// Bytes that [`poll_output`](Self::poll_output) would give.
+    pub fn queued(&self) -> usize {
+        self.link.out.len()
     }
 
     /// Sends one message of the stream. Does nothing unless this session publishes and was accepted.
@@ -213,7 +271,7 @@ impl Session {
         self.link.out_chunk_size()
     }
 
-    fn take_input(&mut self, mut input: &[u8]) -> Result<(), Error> {
+    fn take_input(&mut self, mut input: &[u8], now: Instant) -> Result<(), Error> {
         match &mut self.phase {
             Phase::Failed => return Err(Error::Ended),
             Phase::Handshake(handshake) => {
@@ -226,8 +284,13 @@ impl Session {
         }
         while let Some(incoming) = self.link.read(&mut input)? {
             match incoming {
-                Incoming::Command(_, command) => self.command(&command)?,
-                Incoming::Media(message) => self.media(message)?,
+                Incoming::Command(_, command) => self.command(&command, now)?,
+                Incoming::Media(message) => self.media(message, now)?,
+                Incoming::Pong => {
+                    if let Some(liveness) = &mut self.liveness {
+                        liveness.answered();
+                    }
+                }
                 // Section 5.4.5 asks for this answer; FMS stops sending without it.
                 Incoming::PeerBandwidth(size) => {
                     self.link.send_control(Control::WindowAckSize(size));
@@ -238,21 +301,24 @@ impl Session {
         Ok(())
     }
 
-    fn media(&mut self, message: crate::chunk::Message) -> Result<(), Error> {
+    fn media(&mut self, message: crate::chunk::Message, now: Instant) -> Result<(), Error> {
         let plays = self.purpose == Purpose::Play && matches!(self.phase, Phase::Active { .. });
         if !plays {
             return Ok(());
         }
         media::tags(message, |tag| {
             if !is_play_status(&tag) {
+                if let Some(liveness) = &mut self.liveness {
+                    liveness.media(now);
+                }
                 self.events.push_back(Event::Media(tag));
             }
         })
     }
 
-    fn command(&mut self, command: &Command) -> Result<(), Error> {
+    fn command(&mut self, command: &Command, now: Instant) -> Result<(), Error> {
         match command.name.as_str() {
-            "_result" => self.result(command),
+            "_result" => self.result(command, now),
             "_error" => {
                 self.error(command);
                 Ok(())
@@ -270,7 +336,7 @@ impl Session {
         }
     }
 
-    fn result(&mut self, command: &Command) -> Result<(), Error> {
+    fn result(&mut self, command: &Command, now: Instant) -> Result<(), Error> {
         match self.phase {
             Phase::Connecting if command.transaction == calls::CONNECT => {
                 self.create_stream();
@@ -282,6 +348,9 @@ impl Session {
                 let stream_id = id as u32;
                 self.ask(stream_id);
                 self.phase = Phase::Asking { stream_id };
+                self.deadline = self.deadline.and_then(|at| at.checked_add(self.config.wait));
+                self.liveness =
+                    self.config.silence.map(|limit| Liveness::new(self.purpose, limit, now));
             }
             _ => {}
         }
@@ -327,7 +396,7 @@ impl Session {
         let (code, description) = (code.to_owned(), description.to_owned());
         match self.phase {
             Phase::Over | Phase::Failed => return,
-            Phase::Active { .. } => self.events.push_back(Event::Ended { code }),
+            Phase::Active { .. } => self.events.push_back(Event::Ended { code, description }),
             _ => self.events.push_back(Event::Refused { code, description }),
         }
         self.end();
@@ -335,7 +404,7 @@ impl Session {
 
     fn end(&mut self) {
         self.phase = Phase::Over;
-        self.deadline = None;
+        (self.deadline, self.liveness) = (None, None);
     }
 
     fn fail_on_error(&mut self, result: Result<(), Error>) -> Result<(), Error> {

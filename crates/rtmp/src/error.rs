@@ -25,6 +25,9 @@ pub enum Error {
         /// How long it waited.
         limit: Duration,
     },
+    /// The server said nothing for so long, though it was pinged (client sessions).
+    #[error("silent for {0:?}")]
+    Silence(Duration),
     /// A chunk stream begins with a header that refers to an earlier one.
     #[error("chunk stream {csid} begins with a chunk of type {fmt}, which needs an earlier header")]
     ChunkWithoutHeader {

@@ -34,6 +34,8 @@ pub(crate) enum Incoming {
     BufferLength { stream_id: u32, millis: u32 },
     /// The peer's request to limit the output to so many unacknowledged bytes.
     PeerBandwidth(u32),
+    /// The answer to a ping.
+    Pong,
 }
 
 impl Link {
@@ -93,6 +95,7 @@ impl Link {
             Control::User(UserControl::SetBufferLength { stream_id, millis }) => {
                 return Some(Incoming::BufferLength { stream_id, millis });
             }
+            Control::User(UserControl::PingResponse(_)) => return Some(Incoming::Pong),
             // The chunk reader obeys the first two. We do not limit what is unacknowledged: TCP and the caller's
             // budgets do.
             Control::SetChunkSize(_)

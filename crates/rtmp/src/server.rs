@@ -25,7 +25,9 @@ use crate::{
 use stream::{Activity, Streams};
 
 pub use capabilities::Capabilities;
-pub use event::{ConnectInfo, Event, PlayRefusal, PublishRefusal};
+pub use event::{
+    ConnectInfo, Event, OTHER_BYTES_MAX, OTHER_FIELDS_MAX, PlayRefusal, PublishRefusal,
+};
 pub use stream::MESSAGE_STREAMS_MAX;
 
 /// What a session is told at its start.
@@ -189,6 +191,14 @@ impl Session {
         }
     }
 
+    /// Tells a publisher that its stream is over, in the terms of a refusal. Does nothing unless it publishes.
+    pub fn end_publish(&mut self, stream_id: u32, refusal: PublishRefusal, description: &str) {
+        if self.streams.end_if(stream_id, Activity::Publishing) {
+            self.link.send_status(stream_id, "error", refusal.code(), description);
+            self.watch_idle();
+        }
+    }
+
     /// Lets a client play that asked for it, and tells it so. Does nothing if it no longer asks.
     pub fn accept_play(&mut self, stream_id: u32) {
         if self.streams.accept(stream_id, Activity::PlayAsked) {
@@ -272,7 +282,7 @@ impl Session {
                 }
                 Ok(())
             }
-            Incoming::PeerBandwidth(_) => Ok(()),
+            Incoming::PeerBandwidth(_) | Incoming::Pong => Ok(()),
         }
     }
 

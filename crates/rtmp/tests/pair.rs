@@ -197,7 +197,8 @@ fn a_player_from_start_to_end() {
     pair.server.end_play(1);
     pair.run().unwrap();
     let code = "NetStream.Play.UnpublishNotify".to_owned();
-    assert_eq!(pair.client_events, [client::Event::Ended { code }]);
+    let description = "The stream is no longer published.".to_owned();
+    assert_eq!(pair.client_events, [client::Event::Ended { code, description }]);
 }
 
 #[test]

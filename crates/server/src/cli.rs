@@ -11,7 +11,7 @@ use std::{
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::{
-    config::{Config, Limits, Size},
+    config::{Config, Limits, Rate, Role, Size},
     log,
 };
 
@@ -118,26 +118,39 @@ pub fn check(path: &Path) -> ExitCode {
 /// What a server with this configuration would do, in a few lines.
 fn summary(config: &Config) -> String {
     let hls = &config.hls;
-    let Limits { memory, stream_memory, .. } = config.limits;
+    let Limits { egress, memory, stream_memory, .. } = config.limits;
+    let (role, hls) = match config.role {
+        Role::Origin if hls.enabled => ("origin".to_owned(), hls.dir.display().to_string()),
+        Role::Origin => ("origin".to_owned(), "off".to_owned()),
+        Role::Edge => {
+            (format!("edge of {}", list(&config.edge.origins)), "from the origins".to_owned())
+        }
+    };
     let vhosts: Vec<_> = config.vhosts.keys().map(String::as_str).collect();
     let lines = [
+        ("role", role),
         ("rtmp", listeners(&config.rtmp.listen)),
         ("http", listeners(&config.http.listen)),
         ("api", listeners(&config.api.listen)),
-        ("hls", if hls.enabled { hls.dir.display().to_string() } else { "off".to_owned() }),
+        ("hls", hls),
         ("workers", config.workers.count().to_string()),
         ("memory", format!("{}, {} a stream", Size(memory), Size(stream_memory))),
+        ("egress", if egress == 0 { "no limit".to_owned() } else { Rate(egress).to_string() }),
         ("vhosts", if vhosts.is_empty() { "none".to_owned() } else { vhosts.join(", ") }),
     ];
     lines.iter().fold(String::new(), |all, (name, value)| format!("{all}  {name:<8} {value}\n"))
+}
+
+fn list(items: &[impl ToString]) -> String {
+    let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+    items.join(", ")
 }
 
 fn listeners(addresses: &[SocketAddr]) -> String {
     if addresses.is_empty() {
         return "off".to_owned();
     }
-    let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-    addresses.join(", ")
+    list(addresses)
 }
 
 #[cfg(test)]
@@ -205,10 +218,20 @@ mod tests {
     fn the_summary_says_what_would_listen() {
         let text = "workers: 3\napi: { listen: [] }\nhttp: { listen: [127.0.0.1:80, \"[::1]:80\"] }\n\
                     vhosts: { a.org: , b.org: }\n";
-        let expected = "  rtmp     0.0.0.0:1935\n  http     127.0.0.1:80, [::1]:80\n  api      off\n  \
+        let expected = "  role     origin\n  rtmp     0.0.0.0:1935\n  \
+                        http     127.0.0.1:80, [::1]:80\n  api      off\n  \
                         hls      ./data/hls\n  workers  3\n  memory   2GiB, 64MiB a stream\n  \
-                        vhosts   a.org, b.org\n";
+                        egress   no limit\n  vhosts   a.org, b.org\n";
         assert_eq!(summary(&Config::parse(text, "a.yaml").unwrap()), expected);
+        let text = "role: edge\nedge: { origins: [origin, '[fd00::1]:1936'] }\nlimits: { egress: 1.5Gbps }\n";
+        let shown = summary(&Config::parse(text, "a.yaml").unwrap());
+        for line in [
+            "  role     edge of origin:1935, [fd00::1]:1936\n",
+            "  hls      from the origins\n",
+            "  egress   1.5Gbps\n",
+        ] {
+            assert!(shown.contains(line), "{shown}");
+        }
     }
 
     #[test]

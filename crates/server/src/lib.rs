@@ -24,4 +24,5 @@ mod play;
 mod publish;
 mod route;
 mod rtmp;
+mod rtmp_client;
 mod wake;

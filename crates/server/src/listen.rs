@@ -125,7 +125,8 @@ where
     }
 }
 
-fn prepare(socket: &TcpStream) -> io::Result<()> {
+/// Sets what every connection needs, ours to origins too.
+pub fn prepare(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     #[cfg(target_os = "linux")]
     SockRef::from(socket).set_tcp_notsent_lowat(NOTSENT_LOWAT)?;

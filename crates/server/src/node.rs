@@ -3,15 +3,16 @@
 use std::{sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
-use weir_hub::{Budget, Limits, Registry};
+use weir_hub::{Budget, Limits, Registry, Wake as _};
 use weir_media::{InvalidKey, StreamKey};
 use weir_rtmp::url::StreamUrl;
 
 use crate::{
-    config::{Config, Vhost},
+    config::{Config, Role, Vhost},
+    edge::Edge,
     hls::HlsOutput,
     ingest::Audiences,
-    memory::Memory,
+    memory,
     play::{Channels, Format, Returned, Shards},
     wake::Alarm,
 };
@@ -37,6 +38,8 @@ pub struct Node {
     pub shards: Shards,
     /// The segments and playlists.
     pub hls: Arc<HlsOutput>,
+    /// Where streams come from, if this is an edge.
+    pub edge: Option<Arc<Edge>>,
 }
 
 impl Node {
@@ -50,13 +53,17 @@ impl Node {
         let audiences = Arc::new(Audiences::default());
         let demand = Some(Arc::clone(&audiences) as _);
         let registry = Registry::new(budget, demand, Some(Arc::clone(&alarm) as _));
-        let memory = Memory::start();
-        tokio::spawn(end_lingers(registry.clone(), Arc::clone(&memory), alarm));
+        tokio::spawn(end_lingers(registry.clone(), memory::give_back_later(), alarm));
         let (returns, returned) = mpsc::channel(RETURNS);
-        let shards = Shards::start(config.workers.count(), &returns, memory)?;
+        let shards = Shards::start(config.workers.count(), &returns)?;
         let channels = Channels::new(registry.clone());
         let hls = HlsOutput::new(registry.clone());
-        Ok((Arc::new(Self { config, registry, audiences, channels, shards, hls }), returned))
+        let edge = match config.role {
+            Role::Origin => None,
+            Role::Edge => Some(Edge::start(&config, &registry, &audiences)?),
+        };
+        let node = Self { config, registry, audiences, channels, shards, hls, edge };
+        Ok((Arc::new(node), returned))
     }
 
     /// The stream that `url` names, and the settings it falls under.
@@ -85,7 +92,7 @@ impl Node {
 }
 
 /// Ends streams whose linger is over, when it is.
-async fn end_lingers(registry: Registry, memory: Arc<Memory>, alarm: Arc<Alarm>) {
+async fn end_lingers(registry: Registry, freed: Arc<Alarm>, alarm: Arc<Alarm>) {
     loop {
         let next = registry.expire(Instant::now());
         tokio::select! {
@@ -93,7 +100,7 @@ async fn end_lingers(registry: Registry, memory: Arc<Memory>, alarm: Arc<Alarm>)
             () = alarm.rang() => {}
             () = until(next) => {}
         }
-        memory.stream_ended();
+        freed.wake();
     }
 }
 

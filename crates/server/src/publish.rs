@@ -1,16 +1,13 @@
 //! `weir publish`: sends an FLV file to an RTMP server in real time.
 
 use std::{
-    collections::VecDeque,
     fs::File,
     io::{self, BufReader, Read},
     path::PathBuf,
     time::Duration,
 };
 
-use bytes::Buf;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::{Instant, sleep_until, timeout},
 };
@@ -22,10 +19,15 @@ use weir_rtmp::{
     url::RtmpUrl,
 };
 
+use crate::rtmp_client::{Lost, RtmpClient};
+
 /// How long connecting and the server's yes may take.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes read from the file or the socket at a time.
+/// How long the server may take no data.
+const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes read from the file at a time.
 const READ_BYTES: usize = 16 * 1024;
 
 /// How long the last frame of a repeated file is taken to last if it is the only one, in milliseconds.
@@ -70,7 +72,7 @@ pub enum Error {
     /// The URL is no RTMP URL.
     #[error("{0}")]
     Url(#[source] weir_rtmp::Error),
-    /// The server cannot be reached, or has gone.
+    /// The server cannot be reached.
     #[error("{server}: {error}")]
     Network {
         /// Its address.
@@ -78,9 +80,14 @@ pub enum Error {
         /// What the system says.
         error: io::Error,
     },
-    /// The server broke the protocol.
-    #[error("the server broke the protocol: {0}")]
-    Protocol(#[source] weir_rtmp::Error),
+    /// The connection was lost.
+    #[error("{server}: {error}")]
+    Lost {
+        /// Its address.
+        server: String,
+        /// What happened.
+        error: Lost,
+    },
     /// The server refused the stream, or ended it.
     #[error("the server says {code}: {description}")]
     Refused {
@@ -106,15 +113,14 @@ pub async fn run(source: &Source, url: &str, repeat: bool) -> Result<(), Error> 
         while let Some(tag) = tags.next()? {
             any = true;
             link.wait_until(start + Duration::from_millis(u64::from(tag.timestamp))).await?;
-            link.session.send_media(tag.kind, tag.timestamp, &tag.body);
+            link.client.send(tag.kind, tag.timestamp, &tag.body);
             link.flush().await?;
         }
         if !any {
             return Err(Error::Empty(source.name()));
         }
         if !repeat {
-            link.session.stop();
-            return link.flush().await;
+            return link.close().await;
         }
         tags = Tags::open(source, tags.end())?;
     }
@@ -219,9 +225,7 @@ impl Span {
 /// The connection to the server.
 struct Link {
     server: String,
-    socket: TcpStream,
-    session: Session,
-    events: VecDeque<Event>,
+    client: RtmpClient,
 }
 
 impl Link {
@@ -235,73 +239,45 @@ impl Link {
         socket.set_nodelay(true).map_err(network)?;
         let mut random = [0; 1536];
         getrandom::fill(&mut random).map_err(|error| network(io::Error::other(error)))?;
-        let session =
-            Session::new_publish(Config::new(url.clone()), random, Instant::now().into_std());
-        let mut link = Self { server: server.clone(), socket, session, events: VecDeque::new() };
-        timeout(ACCEPT_TIMEOUT, link.until_accepted()).await.map_err(|_| late())??;
+        let config = Config { timeout: ACCEPT_TIMEOUT, ..Config::new(url.clone()) };
+        let session = Session::new_publish(config, random, Instant::now().into_std());
+        let client = RtmpClient::new(session, socket, TAKE_TIMEOUT);
+        let mut link = Self { server, client };
+        while link.event().await? != Event::Accepted {}
         Ok(link)
     }
 
-    async fn until_accepted(&mut self) -> Result<(), Error> {
-        loop {
-            self.flush().await?;
-            if let Some(Event::Accepted) = self.events.pop_front() {
-                return Ok(());
-            }
-            self.read().await?;
-        }
-    }
-
-    /// Reads what the server says until `deadline`.
+    /// Hears what the server says until `deadline`.
     async fn wait_until(&mut self, deadline: Instant) -> Result<(), Error> {
         loop {
             tokio::select! {
                 () = sleep_until(deadline) => return Ok(()),
-                read = self.read() => read?,
+                event = self.event() => drop(event?),
             }
-            self.flush().await?;
         }
     }
 
-    /// Reads once. Nothing is lost when it is cancelled.
-    async fn read(&mut self) -> Result<(), Error> {
-        let mut buffer = [0; READ_BYTES];
-        let bytes = match self.socket.read(&mut buffer).await {
-            Ok(0) => {
-                return Err(self.network(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "it closed the connection",
-                )));
+    /// What the server does, unless it ends the stream.
+    async fn event(&mut self) -> Result<Event, Error> {
+        let event = self.client.event().await;
+        match event.map_err(|error| self.lost(error))? {
+            Event::Refused { code, description } | Event::Ended { code, description } => {
+                Err(Error::Refused { code, description })
             }
-            Ok(n) => &buffer[..n],
-            Err(error) => return Err(self.network(error)),
-        };
-        self.session.handle_input(bytes, Instant::now().into_std()).map_err(Error::Protocol)?;
-        while let Some(event) = self.session.poll_event() {
-            match event {
-                Event::Refused { code, description } => {
-                    return Err(Error::Refused { code, description });
-                }
-                Event::Ended { code, .. } => {
-                    return Err(Error::Refused { code, description: "the end".to_owned() });
-                }
-                event => self.events.push_back(event),
-            }
+            event => Ok(event),
         }
-        Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
-        while let Some(mut out) = self.session.poll_output() {
-            while out.has_remaining() {
-                let written = self.socket.write_buf(&mut out).await;
-                written.map_err(|error| self.network(error))?;
-            }
-        }
-        Ok(())
+        self.client.flush().await.map_err(|error| self.lost(error))
     }
 
-    fn network(&self, error: io::Error) -> Error {
-        Error::Network { server: self.server.clone(), error }
+    async fn close(self) -> Result<(), Error> {
+        let server = self.server;
+        self.client.close().await.map_err(|error| Error::Lost { server, error })
+    }
+
+    fn lost(&self, error: Lost) -> Error {
+        Error::Lost { server: self.server.clone(), error }
     }
 }

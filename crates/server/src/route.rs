@@ -12,7 +12,8 @@ pub const FLV: &str = "flv";
 /// What a media request asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Route {
-    url: StreamUrl,
+    /// What path, query and host name.
+    pub url: StreamUrl,
     /// `flv`, `m3u8`, `ts`.
     pub extension: String,
 }
@@ -41,6 +42,11 @@ impl Route {
     /// When it is no name that a stream can have.
     pub fn resolve(&self, node: &Node) -> Result<(StreamKey, Vhost), InvalidKey> {
         node.resolve(&self.url)
+    }
+
+    /// The parameters of the request, with the `?`; empty if there are none.
+    pub fn params(&self) -> String {
+        self.url.params.clone()
     }
 
     /// The same for a segment: its stream is what is before the last `-`, and the sequence number after it.

@@ -18,11 +18,15 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tracing::debug;
-use weir_flv::amf0::Object;
-use weir_rtmp::server::{Config, Event, PlayRefusal, PublishRefusal, Session};
+use weir_flv::amf0::{Object, Value};
+use weir_rtmp::{
+    server::{Config, ConnectInfo, Event, PlayRefusal, PublishRefusal, Session},
+    url::StreamUrl,
+};
 
 use crate::{
     client::Client,
+    edge::{Ask, Hops},
     end::End,
     ingest,
     node::{Node, SERVER},
@@ -36,6 +40,11 @@ thread_local! {
     /// Where every read of this thread goes: its bytes are handed to the session before anything is awaited. A buffer
     /// for each connection would be memory that is cold at each read.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+}
+
+/// Lends the thread's buffer for one read.
+pub fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
+    SCRATCH.with_borrow_mut(|scratch| read(scratch))
 }
 
 /// How long a client may take to read an answer of ours. Answers are a few hundred bytes, so its socket has been full
@@ -52,6 +61,8 @@ pub struct Connection {
     pub client: Client,
     /// Its socket.
     pub socket: TcpStream,
+    /// What its `connect` says of how it came here.
+    came: Ask,
     /// What is being written.
     out: Bytes,
 }
@@ -103,6 +114,15 @@ pub async fn resume(node: Arc<Node>, returned: Returned) {
     connection.run(Some(why)).await;
 }
 
+/// What another node says in its `connect`.
+fn came(info: &ConnectInfo) -> Ask {
+    let hops = info.other.get(Hops::FIELD).and_then(Value::as_str).unwrap_or_default();
+    let wait = info.other.get(Ask::WAIT_FIELD).and_then(Value::as_number);
+    // A wait that is no number of milliseconds is none.
+    let wait = wait.and_then(|millis| Duration::try_from_secs_f64(millis / 1e3).ok());
+    Ask { params: String::new(), hops: Hops::parse(hops), wait }
+}
+
 /// What SRS says of itself in the reply to `connect`; tools look for these names.
 fn identity(id: u64) -> Object {
     let mut object = Object::new();
@@ -115,7 +135,8 @@ fn identity(id: u64) -> Object {
 
 impl Connection {
     fn new(node: Arc<Node>, socket: TcpStream, session: Box<Session>, client: Client) -> Box<Self> {
-        Box::new(Self { node, session, client, socket, out: Bytes::new() })
+        let came = Ask::default();
+        Box::new(Self { node, session, client, socket, came, out: Bytes::new() })
     }
 
     async fn run(self: Box<Self>, why: Option<Why>) {
@@ -141,6 +162,7 @@ impl Connection {
             }
             Ok(Event::Play { stream_id, url, .. }) => play::rtmp::play(self, stream_id, &url).await,
             Ok(Event::Connected(info)) => {
+                self.came = came(&info);
                 debug!(
                     conn = self.client.id,
                     tc_url = info.tc_url,
@@ -160,6 +182,11 @@ impl Connection {
             Ok(()) => Turn::Stay(self),
             Err(end) => Turn::Over(self, end),
         }
+    }
+
+    /// What it asks for with `url`, beside the stream.
+    pub fn ask(&self, url: &StreamUrl) -> Ask {
+        Ask { params: url.params.clone(), ..self.came.clone() }
     }
 
     /// The client's next request or message.
@@ -189,7 +216,7 @@ impl Connection {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        SCRATCH.with_borrow_mut(|scratch| {
+        with_scratch(|scratch| {
             // Not `try_read`: after a read that does not fill the buffer, `poll_read` knows without another that it
             // has to wait.
             let mut buffer = ReadBuf::new(scratch);
@@ -200,7 +227,7 @@ impl Connection {
 
     /// Reads what is there, even if the socket does not count as readable yet.
     pub fn read_what_is_there(&mut self) -> Result<(), End> {
-        SCRATCH.with_borrow_mut(|buffer| {
+        with_scratch(|buffer| {
             // Not tokio's `try_read`, which asks its own books and not the socket.
             let read = (&*SockRef::from(&self.socket)).read(buffer);
             match read {
@@ -250,6 +277,11 @@ impl Connection {
     /// Refuses a publish and says why; the end that follows has the same reason.
     pub fn refuse_publish(&mut self, stream_id: u32, refusal: PublishRefusal, reason: &str) {
         self.session.reject_publish(stream_id, refusal, reason);
+    }
+
+    /// Tells a publisher that its stream is over, and why.
+    pub fn end_publish(&mut self, stream_id: u32, refusal: PublishRefusal, reason: &str) {
+        self.session.end_publish(stream_id, refusal, reason);
     }
 
     /// Refuses a play and says why.

@@ -162,3 +162,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_server_is_asked_to_keep_metadata_and_nothing_else() {
+    let body = b"\x02\x00\x0aonMetaData\x05";
+    let sent = for_server(body);
+    assert_eq!(sent.len(), SET_DATA_FRAME.len() + body.len());
+    assert_eq!(strip(&sent), body);
+    for other in [&b"\x02\x00\x09onCaption\x05"[..], &sent, b""] {
+        assert_eq!(&*for_server(other), other);
+    }
+}

@@ -290,7 +290,7 @@ impl Viewer {
                 while let Some(event) = wire.session.poll_event() {
                     match event {
                         Event::Media(tag) => tags.push(tag),
-                        Event::Refused { code, .. } | Event::Ended { code } => {
+                        Event::Refused { code, .. } | Event::Ended { code, .. } => {
                             return Err(io::Error::other(code));
                         }
                         _ => {}

@@ -12,16 +12,21 @@ use crate::{
 struct Harness {
     session: Session,
     start: Instant,
+    /// The time: a test moves it.
+    now: Instant,
     reader: Reader,
 }
 
 impl Harness {
     /// Behind the handshake; `connect` is sent and not answered.
     fn connecting(purpose: Purpose) -> Self {
+        Self::connecting_with(purpose, Config::new("rtmp://host/live/cam?k=v".parse().unwrap()))
+    }
+
+    fn connecting_with(purpose: Purpose, config: Config) -> Self {
         let start = Instant::now();
-        let config = Config::new("rtmp://host/live/cam?k=v".parse().unwrap());
         let session = Session::new(purpose, config, [5; 1536], start);
-        let mut harness = Self { session, start, reader: Reader::new() };
+        let mut harness = Self { session, start, now: start, reader: Reader::new() };
         harness.session.poll_output();
         harness.input(&[&[3][..], &[0; 3072]].concat()).unwrap();
         let output = harness.session.poll_output().unwrap();
@@ -31,34 +36,43 @@ impl Harness {
 
     /// With `createStream` sent and not answered.
     fn connected(purpose: Purpose) -> Self {
-        let mut harness = Self::connecting(purpose);
-        harness.answer("_result", 1.0, "status", "NetConnection.Connect.Success").unwrap();
-        harness.sent();
-        harness
+        Self::connecting(purpose).connect()
+    }
+
+    fn connect(mut self) -> Self {
+        self.answer("_result", 1.0, "status", "NetConnection.Connect.Success").unwrap();
+        self.sent();
+        self
     }
 
     /// With `publish` or `play` sent on message stream 7 and not answered.
     fn asking(purpose: Purpose) -> Self {
-        let mut harness = Self::connected(purpose);
-        harness.command(0, &Command::new("_result", 4.0, vec![7.0.into()])).unwrap();
-        harness.sent();
-        harness
+        Self::connected(purpose).ask()
+    }
+
+    fn ask(mut self) -> Self {
+        self.command(0, &Command::new("_result", 4.0, vec![7.0.into()])).unwrap();
+        self.sent();
+        self
     }
 
     /// Accepted.
     fn active(purpose: Purpose) -> Self {
-        let mut harness = Self::asking(purpose);
-        let code = match purpose {
+        Self::asking(purpose).accept()
+    }
+
+    fn accept(mut self) -> Self {
+        let code = match self.session.purpose {
             Purpose::Publish => "NetStream.Publish.Start",
             Purpose::Play => "NetStream.Play.Start",
         };
-        harness.answer("onStatus", 0.0, "status", code).unwrap();
-        assert_eq!(harness.events(), [Event::Accepted]);
-        harness
+        self.answer("onStatus", 0.0, "status", code).unwrap();
+        assert_eq!(self.events(), [Event::Accepted]);
+        self
     }
 
     fn input(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.session.handle_input(bytes, self.start)
+        self.session.handle_input(bytes, self.now)
     }
 
     fn message(&mut self, type_id: u8, stream_id: u32, body: &[u8]) -> Result<(), Error> {
@@ -111,6 +125,10 @@ impl Harness {
 
 fn refused(code: &str) -> [Event; 1] {
     [Event::Refused { code: code.to_owned(), description: "words".to_owned() }]
+}
+
+fn ended(code: &str) -> [Event; 1] {
+    [Event::Ended { code: code.to_owned(), description: "words".to_owned() }]
 }
 
 #[test]
@@ -205,12 +223,12 @@ fn the_end_of_a_stream_is_reported_once() {
             harness.answer("onStatus", 0.0, "status", code).unwrap();
         }
         harness.message(type_id::VIDEO, 7, b"late").unwrap();
-        assert_eq!(harness.events(), [Event::Ended { code: code.to_owned() }]);
+        assert_eq!(harness.events(), ended(code));
         assert_eq!(harness.session.stream_id(), None);
     }
     let mut harness = Harness::active(Purpose::Publish);
     harness.answer("onStatus", 0.0, "error", "NetStream.Publish.BadName").unwrap();
-    assert_eq!(harness.events(), [Event::Ended { code: "NetStream.Publish.BadName".to_owned() }]);
+    assert_eq!(harness.events(), ended("NetStream.Publish.BadName"));
 }
 
 #[test]
@@ -270,6 +288,22 @@ fn the_time_for_an_answer_is_limited() {
     }
     assert_eq!(Harness::active(Purpose::Play).session.poll_timeout(), None);
 }
+
+#[test]
+fn the_answer_may_take_as_long_as_the_server_was_asked_to_wait() {
+    let wait = Duration::from_secs(60);
+    let config = Config { wait, ..Config::new("rtmp://host/live/cam".parse().unwrap()) };
+    let mut harness = Harness::connecting_with(Purpose::Play, config).connect();
+    let connected_by = harness.start + Duration::from_secs(10);
+    assert_eq!(harness.session.poll_timeout(), Some(connected_by), "no longer to connect");
+    harness = harness.ask();
+    assert_eq!(harness.session.poll_timeout(), Some(connected_by + wait));
+    let error = harness.session.handle_timeout(connected_by + wait).unwrap_err();
+    let limit = Duration::from_secs(70);
+    assert_eq!(error, Error::AnswerTimeout { waiting_for: "play", limit });
+}
+
+mod silence;
 
 proptest! {
     #[test]

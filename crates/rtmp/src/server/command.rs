@@ -3,8 +3,7 @@
 use weir_flv::amf0::{Object, Value};
 
 use super::{
-    Capabilities, ConnectInfo, Event, Phase, PlayRefusal, PublishRefusal, Session, reply,
-    stream::Activity,
+    ConnectInfo, Event, Phase, PlayRefusal, PublishRefusal, Session, reply, stream::Activity,
 };
 use crate::{
     Error,
@@ -49,15 +48,7 @@ impl Session {
     fn connect(&mut self, command: &Command) -> Result<(), Error> {
         let empty = Object::new();
         let object = command.object.as_object().unwrap_or(&empty);
-        let text = |name| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let info = ConnectInfo {
-            app: text("app"),
-            tc_url: text("tcUrl"),
-            page_url: text("pageUrl"),
-            swf_url: text("swfUrl"),
-            flash_ver: text("flashVer"),
-            enhanced: Capabilities::announced(object),
-        };
+        let info = ConnectInfo::of(object);
         if info.tc_url.len() > URL_BYTES_MAX {
             return Err(Error::url(&info.tc_url, "it is too long"));
         }

@@ -1,6 +1,9 @@
 //! What a server session reports.
 
-use weir_flv::Tag;
+use weir_flv::{
+    Tag,
+    amf0::{Object, Value},
+};
 
 use super::Capabilities;
 use crate::url::StreamUrl;
@@ -84,6 +87,12 @@ pub enum Event {
     },
 }
 
+/// Fields in [`ConnectInfo::other`]. FFmpeg sends six, Flash Player eight.
+pub const OTHER_FIELDS_MAX: usize = 32;
+
+/// The longest name or string in [`ConnectInfo::other`]: a list of some dozen ids.
+pub const OTHER_BYTES_MAX: usize = 1024;
+
 /// What a client says about itself in `connect`. Nothing of it is verified.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConnectInfo {
@@ -99,7 +108,38 @@ pub struct ConnectInfo {
     pub flash_ver: String,
     /// Enhanced RTMP capabilities, if it announced any.
     pub enhanced: Option<Capabilities>,
+    /// The other fields of the command object that are numbers, truth values or strings: the first
+    /// [`OTHER_FIELDS_MAX`], without those that are longer than [`OTHER_BYTES_MAX`].
+    pub other: Object,
 }
+
+impl ConnectInfo {
+    /// What the command object says.
+    pub(super) fn of(object: &Object) -> Self {
+        let text = |name| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let is_other = |&(name, value): &(&str, &Value)| {
+            let fits = match value {
+                Value::Number(_) | Value::Boolean(_) => true,
+                Value::String(text) => text.len() <= OTHER_BYTES_MAX,
+                _ => false,
+            };
+            fits && name.len() <= OTHER_BYTES_MAX && !NAMES.contains(&name)
+        };
+        let other = object.iter().filter(is_other).take(OTHER_FIELDS_MAX);
+        Self {
+            app: text(NAMES[0]),
+            tc_url: text(NAMES[1]),
+            page_url: text(NAMES[2]),
+            swf_url: text(NAMES[3]),
+            flash_ver: text(NAMES[4]),
+            enhanced: Capabilities::announced(object),
+            other: other.map(|(name, value)| (name, value.clone())).collect(),
+        }
+    }
+}
+
+/// The names of the command object's fields that [`ConnectInfo`] has fields for.
+const NAMES: [&str; 5] = ["app", "tcUrl", "pageUrl", "swfUrl", "flashVer"];
 
 /// Why a publish is refused; the code that the client gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! What no single value shows: settings that contradict each other.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
-    Config,
-    value::{Problem, Size},
+    Config, OriginName, Role,
+    value::{Human, Problem, Size},
 };
 
 /// Two settings that contradict each other, each seen from its own side, the better place for a message first. One of
@@ -13,7 +13,12 @@ pub(super) struct Contradiction(pub(super) [(String, Problem); 2]);
 
 /// The first contradiction in `config`.
 pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {
-    shared_address(config).or_else(|| small_memory(config))
+    shared_address(config)
+        .or_else(|| small_memory(config))
+        .or_else(|| role_without_its_settings(config))
+        .or_else(|| same_origin_twice(config))
+        .or_else(|| origin_is_this_edge(config))
+        .or_else(|| early_give_up(config))
 }
 
 fn shared_address(config: &Config) -> Option<Contradiction> {
@@ -64,6 +69,109 @@ fn small_memory(config: &Config) -> Option<Contradiction> {
                 "memory",
                 format!("{all} is less than limits.stream_memory ({one})"),
                 format!("use {one} or more, or lower limits.stream_memory"),
+            ),
+        ])
+    })
+}
+
+fn role_without_its_settings(config: &Config) -> Option<Contradiction> {
+    let side = |path: &str, what: &str, fix: &str| (path.to_owned(), Problem::new(what, fix));
+    match (config.role, config.edge.origins.is_empty()) {
+        (Role::Edge, true) => {
+            let what = "an edge has its streams from origins, and edge.origins names none";
+            let fix = "name them: edge: { origins: [\"rtmp://HOST:1935\"] }";
+            Some(Contradiction([side("role", what, fix), side("edge.origins", what, fix)]))
+        }
+        (Role::Origin, false) => Some(Contradiction([
+            side(
+                "edge.origins",
+                "is set, and an origin asks no other",
+                "add role: edge, or take edge.origins out",
+            ),
+            side(
+                "role",
+                "an origin asks no other, and edge.origins is set",
+                "use role: edge, or take edge.origins out",
+            ),
+        ])),
+        _ => None,
+    }
+}
+
+fn same_origin_twice(config: &Config) -> Option<Contradiction> {
+    let origins = &config.edge.origins;
+    let first = |second: &OriginName| origins.iter().position(|origin| origin == second);
+    let mut pairs = origins.iter().enumerate().filter_map(|(i, o)| Some((first(o)?, i, o)));
+    let (first, second, origin) = pairs.find(|(first, second, _)| first < second)?;
+    let side = |path: usize, other: usize| {
+        let what = format!("{origin} is edge.origins[{other}] too");
+        (format!("edge.origins[{path}]"), Problem::new(what, "keep one of them"))
+    };
+    Some(Contradiction([side(second, first), side(first, second)]))
+}
+
+/// Loops through names and through other edges are seen only when they are tried.
+fn origin_is_this_edge(config: &Config) -> Option<Contradiction> {
+    if config.role != Role::Edge {
+        return None;
+    }
+    let Config { rtmp, http, edge, .. } = config;
+    let ours = |ports: &[SocketAddr], origin: &OriginName, port| {
+        ports.iter().find(|ours| reaches(&origin.host, port, **ours)).copied()
+    };
+    edge.origins.iter().enumerate().find_map(|(number, origin)| {
+        let loops = |what: String, fix: &str| {
+            let problem = || Problem::new(format!("a loop: {what}"), fix);
+            let path = format!("edge.origins[{number}]");
+            // Without origins there is no loop: they do stand in the text.
+            Contradiction([(path.clone(), problem()), (path, problem())])
+        };
+        if let Some(ours) = ours(&rtmp.listen, origin, origin.port) {
+            let what = format!("{origin} is this edge itself (rtmp.listen: {ours})");
+            return Some(loops(what, "name the origin, or give the edge another port"));
+        }
+        let ours = ours(&http.listen, origin, edge.http_port)?;
+        let what = format!(
+            "port {} of {} is this edge itself (http.listen: {ours})",
+            edge.http_port, origin.host
+        );
+        Some(loops(what, "set edge.http_port to the HTTP port of the origin"))
+    })
+}
+
+/// Whether a connection to `host` and `port` certainly ends at the listener `ours`.
+fn reaches(host: &str, port: u16, ours: SocketAddr) -> bool {
+    let ips: &[IpAddr] = match host.parse() {
+        Ok(ip) => &[ip],
+        Err(_) if host == "localhost" => {
+            &[IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
+        }
+        Err(_) => &[],
+    };
+    let is_ours = |ip: &IpAddr| {
+        let any = ours.ip().is_unspecified() && ip.is_loopback();
+        ours.ip() == *ip || (any && ours.is_ipv4() == ip.is_ipv4())
+    };
+    port == ours.port() && ips.iter().any(is_ours)
+}
+
+fn early_give_up(config: &Config) -> Option<Contradiction> {
+    let (give_up, dead_after) = (config.edge.give_up, config.edge.dead_after);
+    let (shown, dead) = (Human(give_up), Human(dead_after));
+    let side = |key: &str, what, fix| (format!("edge.{key}"), Problem::new(what, fix));
+    (give_up < dead_after).then(|| {
+        Contradiction([
+            side(
+                "give_up",
+                format!("{shown} is shorter than edge.dead_after ({dead})"),
+                format!(
+                    "use {dead} or more, so that an origin can be missed before it is given up"
+                ),
+            ),
+            side(
+                "dead_after",
+                format!("{dead} is longer than edge.give_up ({shown})"),
+                format!("use {shown} or less, or raise edge.give_up"),
             ),
         ])
     })

@@ -8,6 +8,7 @@
 mod check;
 mod edge;
 mod error;
+mod host;
 mod report;
 mod source;
 mod stream;
@@ -25,6 +26,7 @@ use std::{
     thread,
 };
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use weir_media::DEFAULT_VHOST;
 
@@ -32,7 +34,7 @@ pub use edge::{Edge, ForwardQuery, OriginName, Upstream};
 pub use error::{ConfigError, Diagnostic};
 use report::Source;
 pub use stream::{Conflict, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride};
-pub use value::{Human, Size};
+pub use value::{Human, Rate, Size};
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -61,7 +63,7 @@ pub struct Config {
     #[serde(deserialize_with = "value::section")]
     pub hls: Hls,
     /// Where an edge has its streams from.
-    #[serde(skip)]
+    #[serde(deserialize_with = "value::section")]
     pub edge: Edge,
     /// What the process may use at most.
     #[serde(deserialize_with = "value::section")]
@@ -130,6 +132,9 @@ pub struct Rtmp {
     /// Chunk size of what we send, in bytes.
     #[serde(deserialize_with = "value::whole::<_, u32, _, CHUNK_SIZE_MIN, CHUNK_SIZE_MAX>")]
     pub chunk_size: u32,
+    /// Whether each connection begins with a header of the PROXY protocol (version 1 or 2).
+    #[serde(deserialize_with = "value::flag")]
+    pub proxy_protocol: bool,
 }
 
 /// What RTMP starts with, and the least that SRS allows.
@@ -139,7 +144,7 @@ const CHUNK_SIZE_MAX: u64 = 65_536;
 
 impl Default for Rtmp {
     fn default() -> Self {
-        Self { listen: everywhere(1935), chunk_size: 60_000 }
+        Self { listen: everywhere(1935), chunk_size: 60_000, proxy_protocol: false }
     }
 }
 
@@ -150,11 +155,17 @@ pub struct Http {
     /// Addresses to listen on; empty switches HTTP off, port 0 takes any free port.
     #[serde(deserialize_with = "value::addresses")]
     pub listen: Vec<SocketAddr>,
+    /// Whether each connection begins with a header of the PROXY protocol (version 1 or 2).
+    #[serde(deserialize_with = "value::flag")]
+    pub proxy_protocol: bool,
+    /// Whose `X-Forwarded-For` is believed.
+    #[serde(deserialize_with = "host::networks")]
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: everywhere(8080) }
+        Self { listen: everywhere(8080), proxy_protocol: false, trusted_proxies: Vec::new() }
     }
 }
 
@@ -204,6 +215,15 @@ pub struct Limits {
     /// Connections at one time, over all listeners; 0 sets no limit.
     #[serde(deserialize_with = "value::whole::<_, usize, _, 0, CONNECTIONS_MAX>")]
     pub connections: usize,
+    /// Bits of media that all viewers together are sent in a second; 0 sets no limit.
+    #[serde(deserialize_with = "value::rate")]
+    pub egress: u64,
+    /// Viewers of one stream at one time; 0 sets no limit.
+    #[serde(deserialize_with = "value::whole::<_, usize, _, 0, CONNECTIONS_MAX>")]
+    pub viewers_per_stream: usize,
+    /// Connections from one client address at one time; 0 sets no limit.
+    #[serde(deserialize_with = "value::whole::<_, usize, _, 0, CONNECTIONS_MAX>")]
+    pub connections_per_ip: usize,
     /// Bytes that the logs of all streams may hold together.
     #[serde(deserialize_with = "value::size::<_, MEMORY_MIN>")]
     pub memory: u64,
@@ -221,7 +241,14 @@ const STREAM_MEMORY_MIN: u64 = 1 << 20;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 20_000, memory: 2 << 30, stream_memory: 64 << 20 }
+        Self {
+            connections: 20_000,
+            egress: 0,
+            viewers_per_stream: 0,
+            connections_per_ip: 0,
+            memory: 2 << 30,
+            stream_memory: 64 << 20,
+        }
     }
 }
 

@@ -75,9 +75,9 @@ overridable! {
     /// How publishers are treated.
     Publish / PublishOverride {
         /// How long a stream outlives its publisher: one that comes back in time finds its viewers still there.
-        linger: Duration = Duration::from_secs(10), "value::duration::<_, 0, ABSENCE_MAX>";
+        linger: Duration = Duration::from_secs(10), "value::duration::<_, _, 0, ABSENCE_MAX>";
         /// How long a publisher may send nothing before it is cut.
-        idle_timeout: Duration = Duration::from_secs(10), "value::duration::<_, IDLE_TIMEOUT_MIN, ABSENCE_MAX>";
+        idle_timeout: Duration = Duration::from_secs(10), "value::duration::<_, _, IDLE_TIMEOUT_MIN, ABSENCE_MAX>";
         /// What happens when a stream that has a publisher is published again.
         conflict: Conflict = Conflict::TakeoverIfIdle, "value::required";
     }
@@ -89,13 +89,13 @@ overridable! {
         /// When what a publisher sent is passed on.
         flush: Flush = Flush::Video, "value::required";
         /// How long a viewer waits for a stream that nobody publishes.
-        wait: Duration = Duration::from_secs(10), "value::duration::<_, 0, ABSENCE_MAX>";
+        wait: Duration = Duration::from_secs(10), "value::duration::<_, _, 0, ABSENCE_MAX>";
         /// Whether a new viewer starts with the latest group of pictures, and not with the next one.
         gop: bool = true, "value::flag";
         /// How long a viewer may take nothing of what is sent before it is cut.
-        stall_timeout: Duration = Duration::from_secs(30), "value::duration::<_, STALL_TIMEOUT_MIN, ABSENCE_MAX>";
+        stall_timeout: Duration = Duration::from_secs(30), "value::duration::<_, _, STALL_TIMEOUT_MIN, ABSENCE_MAX>";
         /// How far a viewer may fall behind before it skips to the newest group of pictures.
-        window: Duration = Duration::from_secs(10), "value::duration::<_, WINDOW_MIN, WINDOW_MAX>";
+        window: Duration = Duration::from_secs(10), "value::duration::<_, _, WINDOW_MIN, WINDOW_MAX>";
     }
 }
 
@@ -107,7 +107,7 @@ overridable! {
         /// Where segments and playlists are written.
         dir: PathBuf = PathBuf::from("./data/hls"), "value::path";
         /// How long a segment is at least; it ends before the next key frame.
-        segment: Duration = Duration::from_secs(2), "value::duration::<_, SEGMENT_MIN, SEGMENT_MAX>";
+        segment: Duration = Duration::from_secs(2), "value::duration::<_, _, SEGMENT_MIN, SEGMENT_MAX>";
         /// How many segments a playlist lists.
         window: usize = 6, "value::whole::<_, usize, _, SEGMENTS_MIN, SEGMENTS_MAX>";
     }

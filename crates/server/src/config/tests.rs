@@ -1,3 +1,5 @@
+mod edge;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
@@ -7,6 +9,7 @@ use super::*;
 
 const EXAMPLE: &str = include_str!("../../../../weir.example.yaml");
 const GUIDE: &str = include_str!("../../../../docs/guide/configuration.md");
+const EDGE_GUIDE: &str = include_str!("../../../../docs/guide/edge.md");
 
 fn good(text: &str) -> Config {
     Config::parse(text, "weir.yaml").unwrap_or_else(|error| panic!("{text}\n{error}"))
@@ -23,9 +26,19 @@ fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+fn network(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+fn origin(host: &str, port: u16) -> OriginName {
+    OriginName { host: host.to_owned(), port }
+}
+
 #[test]
 fn nothing_is_the_default() {
-    for text in ["", "# nothing\n", "---\n", "play:\n", "play: {}\n", "vhosts:\n", "\u{feff}"] {
+    for text in
+        ["", "# nothing\n", "---\n", "play:\n", "play: {}", "edge:", "vhosts:\n", "\u{feff}"]
+    {
         assert_eq!(good(text), Config::default(), "{text:?}");
     }
 }
@@ -43,21 +56,45 @@ fn the_default_is_an_origin_on_the_standard_ports() {
 #[test]
 fn every_key_can_be_set() {
     let config = good(
-        "role: origin
-rtmp: { listen: [127.0.0.1:0, '[::1]:1935'], chunk_size: 128 }
-http: { listen: 127.0.0.1:80 }
+        "role: edge
+rtmp: { listen: [127.0.0.1:0, '[::1]:1935'], chunk_size: 128, proxy_protocol: true }
+http: { listen: 127.0.0.1:80, proxy_protocol: on, trusted_proxies: [10.0.0.0/8, fd00::/8, 192.0.2.7] }
 api: { listen: [] }
 workers: 3
 publish: { linger: 0s, idle_timeout: 1m30s, conflict: reject }
 play: { flush: 350ms, wait: 1h, gop: off, stall_timeout: 1s, window: 1500ms }
 hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3 }
-limits: { connections: 0, memory: 1GiB, stream_memory: 1024KiB }
+edge:
+  origins: [rtmp://Origin:1936, 10.0.0.7, origins.default.svc:1935, '[fd00::1]:1935']
+  protocol: flv
+  http_port: 80
+  linger: 0s
+  dead_after: 1500ms
+  give_up: 1h
+  forward_query: [token, expires]
+  resolvers: [10.96.0.10, '[fd00::a]:5353']
+  hls_cache: 1GiB
+limits:
+  connections: 0
+  egress: 1.5Gbps
+  viewers_per_stream: 500
+  connections_per_ip: 20
+  memory: 1GiB
+  stream_memory: 1024KiB
 ",
     );
     let expected = Config {
-        role: Role::Origin,
-        rtmp: Rtmp { listen: vec![address("127.0.0.1:0"), address("[::1]:1935")], chunk_size: 128 },
-        http: Http { listen: vec![address("127.0.0.1:80")] },
+        role: Role::Edge,
+        rtmp: Rtmp {
+            listen: vec![address("127.0.0.1:0"), address("[::1]:1935")],
+            chunk_size: 128,
+            proxy_protocol: true,
+        },
+        http: Http {
+            listen: vec![address("127.0.0.1:80")],
+            proxy_protocol: true,
+            trusted_proxies: ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"].map(network).to_vec(),
+        },
         api: Api { listen: vec![] },
         workers: Workers::Count(NonZeroUsize::new(3).unwrap()),
         publish: Publish {
@@ -78,7 +115,30 @@ limits: { connections: 0, memory: 1GiB, stream_memory: 1024KiB }
             segment: Duration::from_millis(500),
             window: 3,
         },
-        limits: Limits { connections: 0, memory: 1 << 30, stream_memory: 1 << 20 },
+        edge: Edge {
+            origins: vec![
+                origin("origin", 1936),
+                origin("10.0.0.7", 1935),
+                origin("origins.default.svc", 1935),
+                origin("fd00::1", 1935),
+            ],
+            protocol: Upstream::Flv,
+            http_port: 80,
+            linger: Duration::ZERO,
+            dead_after: Duration::from_millis(1500),
+            give_up: Duration::from_secs(3600),
+            forward_query: ForwardQuery::Only(vec!["token".to_owned(), "expires".to_owned()]),
+            resolvers: vec![address("10.96.0.10:53"), address("[fd00::a]:5353")],
+            hls_cache: 1 << 30,
+        },
+        limits: Limits {
+            connections: 0,
+            egress: 1_500_000_000,
+            viewers_per_stream: 500,
+            connections_per_ip: 20,
+            memory: 1 << 30,
+            stream_memory: 1 << 20,
+        },
         vhosts: BTreeMap::new(),
     };
     assert_eq!(config, expected);
@@ -152,9 +212,14 @@ const BAD: &[Bad] = &[
         "rol: origin\n",
         (1, 1, 3),
         "unknown key `rol`; did you mean `role`?",
-        "the keys here are role, rtmp, http, api, workers, publish, play, hls, limits, vhosts",
+        "the keys here are role, rtmp, http, api, workers, publish, play, hls, edge, limits, vhosts",
     ),
-    ("role: edge\n", (1, 7, 4), "role: unknown value `edge`", "use origin"),
+    (
+        "role: edeg\n",
+        (1, 7, 4),
+        "role: unknown value `edeg`; did you mean `edge`?",
+        "use origin, edge",
+    ),
     ("role:\n", (1, 5, 1), "role: has no value", "write a value, or take the key out"),
     (
         "role: [origin]\n",
@@ -178,7 +243,7 @@ const BAD: &[Bad] = &[
         "play:\nflush: video\n",
         (2, 1, 5),
         "unknown key `flush`",
-        "the keys here are role, rtmp, http, api, workers, publish, play, hls, limits, vhosts",
+        "the keys here are role, rtmp, http, api, workers, publish, play, hls, edge, limits, vhosts",
     ),
     (
         "vhosts: { a.org: { play: { wiat: 0s } } }\n",
@@ -470,7 +535,7 @@ const BAD: &[Bad] = &[
         "é: &a {}\n",
         (1, 1, 1),
         "unknown key `é`",
-        "the keys here are role, rtmp, http, api, workers, publish, play, hls, limits, vhosts",
+        "the keys here are role, rtmp, http, api, workers, publish, play, hls, edge, limits, vhosts",
     ),
     (
         "vhosts: { a: { play: &p { flush: 2s } }, b: { play: *p } }\n",
@@ -500,7 +565,7 @@ const BAD: &[Bad] = &[
 
 #[test]
 fn every_error_has_its_place_and_its_fix() {
-    for (text, place, message, fix) in BAD {
+    for (text, place, message, fix) in BAD.iter().chain(edge::BAD) {
         let found = bad(text);
         assert_eq!((found.line, found.column, found.width), *place, "{found}");
         let shown = found.to_string();
@@ -534,6 +599,8 @@ fn a_control_character_does_not_reach_the_terminal() {
         "play: { flush: \"9s\\nuse\" }\n",
         "play: { \"\\e[2J\": 9s }\n",
         "vhosts: { \"\\e[2J\": { play: 3 } }\n",
+        "edge: { origins: \"a\\nuse \\e[2J\" }\n",
+        "edge: { forward_query: \"all\\e[2J\" }\n",
         "role:\torigin\t[\n",
     ];
     for text in texts {
@@ -589,6 +656,16 @@ fn the_example_and_the_guide_have_every_key_with_its_default() {
     assert!(example.keys().eq(&known), "weir.example.yaml has {example:?}, not {known:?}");
     assert!(guide.keys().eq(&known), "configuration.md has {guide:?}, not {known:?}");
     assert!(example.values().eq(guide.values()), "{example:?} is not {guide:?}");
+}
+
+#[test]
+fn the_examples_of_the_guides_are_configurations() {
+    let examples = |guide: &'static str| {
+        let blocks = guide.split("```yaml\n").skip(1);
+        blocks.map(|block| block.split("```").next().unwrap())
+    };
+    let count = examples(GUIDE).chain(examples(EDGE_GUIDE)).map(good).count();
+    assert!(count > 5, "{count} blocks of YAML in configuration.md and edge.md");
 }
 
 /// Text that looks more or less like a configuration.

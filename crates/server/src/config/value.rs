@@ -4,12 +4,13 @@
 //! ([`Problem`]). serde-saphyr adds where it was.
 
 use std::{
-    collections::BTreeMap, fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration,
+    collections::BTreeMap, fmt, marker::PhantomData, net::SocketAddr, num::NonZeroUsize,
+    path::PathBuf, time::Duration,
 };
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, Visitor},
+    de::{self, IntoDeserializer, Visitor},
 };
 use weir_media::StreamKey;
 
@@ -65,10 +66,14 @@ where
 }
 
 /// `true` or `false`; or `on` and `off`, as in an SRS configuration.
-pub(super) fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
+pub(super) fn flag<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: From<bool>,
+{
     scalar(from, |text| match text {
-        "true" | "on" | "yes" => Ok(Some(true)),
-        "false" | "off" | "no" => Ok(Some(false)),
+        "true" | "on" | "yes" => Ok(true.into()),
+        "false" | "off" | "no" => Ok(false.into()),
         _ => Err(Problem::new(format!("`{text}` is neither true nor false"), "use true or false")),
     })
 }
@@ -119,25 +124,31 @@ where
 }
 
 /// A duration from `MIN` to `MAX` milliseconds.
-pub(super) fn duration<'de, D, const MIN: u64, const MAX: u64>(
-    from: D,
-) -> Result<Option<Duration>, D::Error>
+pub(super) fn duration<'de, D, T, const MIN: u64, const MAX: u64>(from: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
+    T: From<Duration>,
 {
     let (min, max) = (Duration::from_millis(MIN), Duration::from_millis(MAX));
-    scalar(from, |text| {
-        let fix = || format!("use a duration from {} to {}", Human(min), Human(max));
-        let duration = parse_duration(text)
-            .map_err(|what| Problem::new(what, format!("{}, such as 10s or 1m30s", fix())))?;
-        if duration < min {
-            Err(Problem::new(format!("{text} is shorter than {}", Human(min)), fix()))
-        } else if duration > max {
-            Err(Problem::new(format!("{text} is longer than {}", Human(max)), fix()))
-        } else {
-            Ok(Some(duration))
-        }
-    })
+    scalar(from, |text| duration_within(text, min, max).map(T::from))
+}
+
+/// Reads a duration from `min` to `max`.
+pub(super) fn duration_within(
+    text: &str,
+    min: Duration,
+    max: Duration,
+) -> Result<Duration, Problem> {
+    let fix = format!("use a duration from {} to {}", Human(min), Human(max));
+    let duration = parse_duration(text)
+        .map_err(|what| Problem::new(what, format!("{fix}, such as 10s or 1m30s")))?;
+    if duration < min {
+        Err(Problem::new(format!("{text} is shorter than {}", Human(min)), fix))
+    } else if duration > max {
+        Err(Problem::new(format!("{text} is longer than {}", Human(max)), fix))
+    } else {
+        Ok(duration)
+    }
 }
 
 /// A number of bytes, at least `MIN`.
@@ -157,9 +168,18 @@ where
     })
 }
 
+/// Bits per second; 0 needs no unit.
+pub(super) fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    scalar(from, |text| {
+        parse_rate(text).map_err(|what| {
+            Problem::new(what, "use bits per second such as 800Mbps or 1.5Gbps, or 0 for no limit")
+        })
+    })
+}
+
 impl<'de> Deserialize<'de> for Role {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        word(from, &[("origin", Self::Origin)])
+        word(from, &[("origin", Self::Origin), ("edge", Self::Edge)])
     }
 }
 
@@ -212,38 +232,12 @@ pub(super) fn addresses<'de, D>(from: D) -> Result<Vec<SocketAddr>, D::Error>
 where
     D: Deserializer<'de>,
 {
-    struct OneOrMany;
-
-    impl<'de> Visitor<'de> for OneOrMany {
-        type Value = Vec<SocketAddr>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an address or a list of addresses")
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            Ok(vec![parse_address(text).map_err(E::custom)?])
-        }
-
-        /// A port alone, as in `listen 1935;` of an SRS configuration.
-        fn visit_u64<E: de::Error>(self, port: u64) -> Result<Self::Value, E> {
-            self.visit_str(&port.to_string())
-        }
-
-        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-            Err(E::custom(no_value("an address; [] switches the listener off")))
-        }
-
-        fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut all = Vec::new();
-            while let Some(Address(address)) = list.next_element()? {
-                all.push(address);
-            }
-            Ok(all)
-        }
-    }
-
-    from.deserialize_any(OneOrMany)
+    let all: Vec<Address> = one_or_many(
+        from,
+        "an address or a list of addresses",
+        "an address; [] switches the listener off",
+    )?;
+    Ok(all.into_iter().map(|Address(address)| address).collect())
 }
 
 struct Address(SocketAddr);
@@ -251,6 +245,54 @@ struct Address(SocketAddr);
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         scalar(from, |text| parse_address(text).map(Self))
+    }
+}
+
+/// One value or a list of them: what is `expected`, in words, and what to `write` where nothing stands.
+pub(super) fn one_or_many<'de, D, T>(
+    from: D,
+    expected: &'static str,
+    write: &'static str,
+) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    from.deserialize_any(OneOrMany { expected, write, element: PhantomData })
+}
+
+struct OneOrMany<T> {
+    expected: &'static str,
+    write: &'static str,
+    element: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        T::deserialize(text.into_deserializer()).map(|one| vec![one])
+    }
+
+    /// A port alone, as in `listen 1935;` of an SRS configuration.
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Err(E::custom(no_value(self.write)))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(one) = list.next_element()? {
+            all.push(one);
+        }
+        Ok(all)
     }
 }
 
@@ -276,7 +318,10 @@ where
 }
 
 /// A scalar that `read` understands, whatever YAML would take it for.
-fn scalar<'de, D, T>(from: D, read: impl FnOnce(&str) -> Result<T, Problem>) -> Result<T, D::Error>
+pub(super) fn scalar<'de, D, T>(
+    from: D,
+    read: impl FnOnce(&str) -> Result<T, Problem>,
+) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
 {
@@ -308,8 +353,12 @@ const TIME_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 100
 const SIZE_UNITS: [(&str, u64); 5] =
     [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
+/// Units of rate from the largest, in bits per second. They are decimal, as everywhere with networks.
+const RATE_UNITS: [(&str, u64); 4] =
+    [("Gbps", 1_000_000_000), ("Mbps", 1_000_000), ("kbps", 1000), ("bps", 1)];
+
 /// Whole numbers with units, the longest unit first: `10s`, `1m30s`. The error says what is wrong.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let not_one = || format!("`{text}` is not a duration");
     let mut rest = text;
     let mut units = TIME_UNITS.iter();
@@ -337,6 +386,38 @@ fn parse_size(text: &str) -> Result<u64, String> {
     let known = SIZE_UNITS.iter().find(|(name, _)| *name == unit && rest.is_empty());
     let (_, bytes) = known.ok_or_else(not_one)?;
     number.checked_mul(*bytes).ok_or_else(not_one)
+}
+
+/// A number with a unit, together a whole number of bits per second: `1.5Gbps`; or `0`. The error says what is wrong.
+fn parse_rate(text: &str) -> Result<u64, String> {
+    if text == "0" {
+        return Ok(0);
+    }
+    let not_one = || format!("`{text}` is not a rate");
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let (digits, scale) = decimal(number).ok_or_else(not_one)?;
+    if unit.is_empty() {
+        return Err(format!("`{text}` has no unit"));
+    }
+    let (_, bits) = RATE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(not_one)?;
+    let bits = u128::from(digits) * u128::from(*bits);
+    if !bits.is_multiple_of(scale) {
+        return Err(not_one());
+    }
+    u64::try_from(bits / scale).map_err(|_| not_one())
+}
+
+/// Reads `1.25` as 125 and the 100 that it is to be divided by.
+fn decimal(text: &str) -> Option<(u64, u128)> {
+    let Some((whole, fraction)) = text.split_once('.') else {
+        return Some((text.parse().ok()?, 1));
+    };
+    if whole.is_empty() || fraction.is_empty() {
+        return None;
+    }
+    let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    Some((format!("{whole}{fraction}").parse().ok()?, scale))
 }
 
 /// Splits `1m30s` into 1, `m` and `30s`.
@@ -381,6 +462,27 @@ impl fmt::Display for Size {
     }
 }
 
+/// Shows bits per second as the configuration writes them: `800Mbps`, `1.5Gbps`, `0` where there is no limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate(pub u64);
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("0");
+        }
+        // In the largest unit of which it needs three decimals at most.
+        let thousandth = |unit: u64| (unit / 1000).max(1);
+        let fits =
+            |(_, unit): &&(&str, u64)| self.0 >= *unit && self.0.is_multiple_of(thousandth(*unit));
+        let (name, unit) = RATE_UNITS.iter().find(fits).unwrap_or(&("bps", 1));
+        let (whole, rest) = (self.0 / unit, self.0 % unit / thousandth(*unit));
+        let decimals = format!(".{rest:03}");
+        let decimals = decimals.trim_end_matches('0').trim_end_matches('.');
+        write!(f, "{whole}{decimals}{name}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -410,7 +512,72 @@ mod tests {
         }
     }
 
+    #[test]
+    fn reads_rates() {
+        let table = [
+            ("0", 0),
+            ("0bps", 0),
+            ("1bps", 1),
+            ("500kbps", 500_000),
+            ("800Mbps", 800_000_000),
+            ("1.5Gbps", 1_500_000_000),
+            ("1.50Gbps", 1_500_000_000),
+            ("0.064Mbps", 64_000),
+            ("18446744073709551615bps", u64::MAX),
+        ];
+        for (text, bits) in table {
+            assert_eq!(parse_rate(text), Ok(bits), "{text}");
+        }
+        let zeros = format!("0.{}1Gbps", "0".repeat(60));
+        for text in [
+            "",
+            "bps",
+            "800",
+            "0.0",
+            "1.5",
+            "-1bps",
+            "+1bps",
+            "1 Mbps",
+            "1mbps",
+            "1Mb",
+            "1MB/s",
+            ".5Gbps",
+            "1.Gbps",
+            "1.5.5Gbps",
+            "1.5bps",
+            "0.0001kbps",
+            "1Gbps1Mbps",
+            "18446744074Gbps",
+            "٣bps",
+            &zeros,
+        ] {
+            assert!(parse_rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shows_rates_in_short() {
+        let table = [
+            (0, "0"),
+            (999, "999bps"),
+            (64_000, "64kbps"),
+            (1_500_000_000, "1.5Gbps"),
+            (1_000_500_000, "1000.5Mbps"),
+            (1_234_567_891, "1234567.891kbps"),
+            (1_050_000_000, "1.05Gbps"),
+        ];
+        for (bits, text) in table {
+            assert_eq!(Rate(bits).to_string(), text);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn rates_read_back(bits in any::<u64>(), zeros in 0..19_u32) {
+            let bits = bits / 10_u64.pow(zeros) * 10_u64.pow(zeros);
+            prop_assert_eq!(parse_rate(&Rate(bits).to_string()), Ok(bits));
+        }
+
         #[test]
         fn durations_read_back(millis in any::<u64>()) {
             let duration = Duration::from_millis(millis);
@@ -425,7 +592,7 @@ mod tests {
 
         #[test]
         fn any_text_is_a_value_or_not(text in "\\PC{0,20}") {
-            let _ = (parse_duration(&text), parse_size(&text), parse_address(&text));
+            let _ = (parse_duration(&text), parse_size(&text), parse_rate(&text), parse_address(&text));
         }
     }
 }

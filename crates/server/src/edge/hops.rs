@@ -100,12 +100,16 @@ mod tests {
         let hops = (0..HOPS_MAX).fold(Hops::default(), |hops, n| hops.and(&id(&n.to_string())));
         assert!(hops.check(&id("x")).is_err());
         let endless = "x,".repeat(10_000);
-        assert!(Hops::parse(&endless).check(&id("y")).is_err(), "what was cut is refused all the same");
+        assert!(
+            Hops::parse(&endless).check(&id("y")).is_err(),
+            "what was cut is refused all the same"
+        );
     }
 
     #[test]
     fn ids_differ() {
-        let (a, b) = (NodeId::random().expect("random bytes"), NodeId::random().expect("random bytes"));
+        let (a, b) =
+            (NodeId::random().expect("random bytes"), NodeId::random().expect("random bytes"));
         assert_ne!(a, b);
         assert_eq!(a.to_string().len(), NodeId::LENGTH);
     }

@@ -1,18 +1,43 @@
 //! The edge: each stream is pulled from its origin once, and a publish is passed on to it.
 //!
 //! ```text
-//! viewers ──► play ──► Pulls ──► Origins: who has it? ──► Source ──frames──► hub ──► viewers
-//! encoder ──► ingest ──► Sink ──► Origins: who owns it?      (one Source per stream)
-//!                 └──frames──► hub ──frames──► Sink
+//! viewers ──► play ──► pull ──► search: who has it? ──► upstream::Source ──frames──► hub ──► viewers
+//! encoder ──► ingest ──► push ──► search: who owns it? ──► upstream::Sink
+//!                └──frames──► hub ──frames──► push
+//! HLS ──► hls ──► origin: one request an object
 //! ```
+//!
+//! [`Origins`] knows where the origins are, which of them owns a stream and which of them are alive.
 
 mod hops;
+mod idle;
 mod origins;
+mod pull;
+mod push;
+mod query;
+mod search;
+mod upstream;
 
-use std::time::Duration;
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::info;
+use weir_hub::{Limits, Registry};
+use weir_media::StreamKey;
+
+use crate::{config::Config, ingest::Audiences};
 
 pub use hops::{Hops, NodeId};
-pub use origins::{Origin, Origins};
+pub use origins::{Origin, OriginStatus, Origins};
+pub use pull::NoStream;
+pub use push::{Opened, Push, refusal};
+pub use upstream::{Failure, Request};
+
+/// Streams that the origins are asked for at the same time, so that a flood of names is no flood of connections.
+const TURNS: usize = 32;
+
+/// Questions that origins hold for us until a stream begins; for more streams than this they are asked again and again.
+const HELD_MAX: usize = 256;
 
 /// What a request for a stream says beside its name.
 #[derive(Clone, Debug, Default)]
@@ -23,4 +48,118 @@ pub struct Ask {
     pub hops: Hops,
     /// How long the one who asks wants to wait for the stream to begin; as long as we like, if it does not say.
     pub wait: Option<Duration>,
+}
+
+impl Ask {
+    /// The field of the command object of `connect` that holds [`Ask::wait`] in milliseconds.
+    pub const WAIT_FIELD: &'static str = "weirWait";
+
+    /// The same as an HTTP header field.
+    pub const WAIT_HEADER: &'static str = "weir-wait";
+
+    /// The part that HTTP header fields hold.
+    pub fn of_fields(params: String, hops: &str, wait: &str) -> Self {
+        let wait = wait.parse().ok().map(Duration::from_millis);
+        Self { params, hops: Hops::parse(hops), wait }
+    }
+}
+
+/// Everything of an edge.
+pub struct Edge {
+    id: NodeId,
+    config: Arc<Config>,
+    registry: Registry,
+    audiences: Arc<Audiences>,
+    origins: Arc<Origins>,
+    pulls: pull::Pulls,
+    turns: Semaphore,
+    held: Semaphore,
+}
+
+impl Edge {
+    /// Begins to look after the origins of `config`.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes or no resolver.
+    pub fn start(
+        config: &Arc<Config>,
+        registry: &Registry,
+        audiences: &Arc<Audiences>,
+    ) -> io::Result<Arc<Self>> {
+        let id = NodeId::random()?;
+        info!(id = %id, "this is an edge");
+        Ok(Arc::new(Self {
+            id,
+            origins: Origins::start(&config.edge)?,
+            config: Arc::clone(config),
+            registry: registry.clone(),
+            audiences: Arc::clone(audiences),
+            pulls: pull::Pulls::default(),
+            turns: Semaphore::new(TURNS),
+            held: Semaphore::new(HELD_MAX),
+        }))
+    }
+
+    fn settings(&self) -> &crate::config::Edge {
+        &self.config.edge
+    }
+
+    /// What our own log of a stream keeps: its readers are in this process and never far behind.
+    fn log_limits(&self) -> Limits {
+        let bytes = usize::try_from(self.config.limits.stream_memory).unwrap_or(usize::MAX);
+        Limits { bytes, window: crate::ingest::WINDOW }
+    }
+
+    fn request(&self, key: &StreamKey, ask: &Ask) -> Request {
+        Request {
+            key: key.clone(),
+            params: query::forwarded(&ask.params, &self.settings().forward_query),
+            hops: ask.hops.and(&self.id),
+            wait: Duration::ZERO,
+        }
+    }
+
+    /// Whether a request may be passed on.
+    fn check(&self, key: &StreamKey, ask: &Ask) -> Result<(), String> {
+        ask.hops.check(&self.id).inspect_err(|reason| info!(stream = %key, reason, "refused"))
+    }
+
+    /// Waits for its turn to ask.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.turns.acquire().await.ok()
+    }
+
+    /// A place for a question that an origin holds, if there is one.
+    fn hold(&self) -> Option<SemaphorePermit<'_>> {
+        self.held.try_acquire().ok()
+    }
+}
+
+/// How long to wait before the next attempt. A stream that was there a moment ago is looked for every second at least,
+/// since its viewers see a frozen picture. Half of it is chance, so that edges that lost an origin together do not come
+/// back together.
+fn backoff(tries: u32, is_lost: bool) -> Duration {
+    let (first, most) = if is_lost { (100, 1000) } else { (250, 2000) };
+    let full = (first << tries.saturating_sub(1).min(8)).min(most);
+    let chance = getrandom::u32().map_or(0, |random| u64::from(random) % (full / 2));
+    Duration::from_millis(full - chance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_get_rarer_and_are_never_far_apart() {
+        for tries in 1..100 {
+            let (lost, new) = (backoff(tries, true), backoff(tries, false));
+            assert!(
+                lost >= Duration::from_millis(50) && lost <= Duration::from_secs(1),
+                "{lost:?}"
+            );
+            assert!(new >= Duration::from_millis(125) && new <= Duration::from_secs(2), "{new:?}");
+        }
+        assert!(backoff(1, true) <= Duration::from_millis(100));
+    }
 }

@@ -16,9 +16,10 @@ use super::{ANY_ORIGIN, head::Head};
 use crate::{
     client::Client,
     config::Vhost,
+    edge::{Ask, NoStream},
     end::End,
     node::{Node, SERVER},
-    play::{Arrival, Channel, Format, Package, Protocol, View},
+    play::{self, Arrival, Channel, Format, Package, Protocol, View},
     route::{self, Route},
 };
 
@@ -27,6 +28,7 @@ pub struct Request {
     route: Route,
     is_head: bool,
     format: Format,
+    ask: Ask,
 }
 
 impl Request {
@@ -40,7 +42,8 @@ impl Request {
             Route::of(&head.target, &head.host).filter(|route| route.extension == route::FLV)?;
         // HTTP/1.0 has no chunks: the body ends with the connection.
         let format = if head.minor_version == 0 { Format::Flv } else { Format::FlvChunked };
-        Some(Self { route, is_head, format })
+        let ask = Ask::of_fields(route.params(), &head.hops, &head.wait);
+        Some(Self { route, is_head, format, ask })
     }
 }
 
@@ -49,17 +52,20 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
     let (key, vhost) = match request.route.resolve(&node) {
         Ok(resolved) => resolved,
         Err(error) => {
-            return refuse(socket, client, request.is_head, "400 Bad Request", &error.to_string())
-                .await;
+            let status = StatusCode::BAD_REQUEST;
+            return refuse(socket, client, request.is_head, status, &error.to_string()).await;
         }
     };
     let opened = tokio::select! {
-        opened = open(&node, &key, &vhost, request.format) => opened,
+        opened = play::open(&node, &key, &vhost, request.format, &request.ask) => opened,
         end = until_closed(&mut socket) => return client.end(&end),
     };
-    let Some(channel) = opened else {
-        let reason = format!("nobody publishes {key}");
-        return refuse(socket, client, request.is_head, "404 Not Found", &reason).await;
+    let channel = match opened {
+        Ok(channel) => channel,
+        Err(why) => {
+            let (status, reason) = refusal(why);
+            return refuse(socket, client, request.is_head, status, &reason).await;
+        }
     };
     let head = response_head(request.format);
     if request.is_head {
@@ -83,9 +89,19 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
 
 /// The same for a request that hyper read, on a connection that had served another one before. The body is hyper's to
 /// send, at a task and some 100 ns a frame more than on a shard.
-pub async fn serve_late(node: Arc<Node>, key: StreamKey, vhost: Vhost, is_head: bool) -> Response {
-    let Some(channel) = open(&node, &key, &vhost, Format::Flv).await else {
-        return super::pages::not_found(&format!("nobody publishes {key}"));
+pub async fn serve_late(
+    node: Arc<Node>,
+    key: StreamKey,
+    vhost: Vhost,
+    ask: Ask,
+    is_head: bool,
+) -> Response {
+    let channel = match play::open(&node, &key, &vhost, Format::Flv, &ask).await {
+        Ok(channel) => channel,
+        Err(why) => {
+            let (status, reason) = refusal(why);
+            return super::pages::plain(status, &reason);
+        }
     };
     let body = if is_head { Body::empty() } else { Body::from_stream(LateViewer::stream(channel)) };
     Response::builder()
@@ -97,8 +113,12 @@ pub async fn serve_late(node: Arc<Node>, key: StreamKey, vhost: Vhost, is_head: 
         .unwrap_or_default()
 }
 
-async fn open(node: &Node, key: &StreamKey, vhost: &Vhost, format: Format) -> Option<Arc<Channel>> {
-    node.channels.open(key, format, node.play_limits(vhost), vhost.play.wait).await
+fn refusal(why: NoStream) -> (StatusCode, String) {
+    match why {
+        NoStream::Missing(reason) => (StatusCode::NOT_FOUND, reason),
+        NoStream::Refused(reason) => (StatusCode::FORBIDDEN, reason),
+        NoStream::Unavailable(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
+    }
 }
 
 fn response_head(format: Format) -> String {
@@ -113,10 +133,19 @@ fn response_head(format: Format) -> String {
     )
 }
 
-async fn refuse(mut socket: TcpStream, client: Client, is_head: bool, status: &str, reason: &str) {
+async fn refuse(
+    mut socket: TcpStream,
+    client: Client,
+    is_head: bool,
+    status: StatusCode,
+    reason: &str,
+) {
     let body = if is_head { "" } else { reason };
+    let is_busy = status == StatusCode::SERVICE_UNAVAILABLE;
+    let retry = if is_busy { "Retry-After: 5\r\n" } else { "" };
     let answer = format!(
         "HTTP/1.1 {status}\r\nServer: {SERVER}\r\n\
+         {retry}\
          Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
          {}: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         ANY_ORIGIN.0,

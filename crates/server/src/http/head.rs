@@ -4,7 +4,11 @@ use bytes::BytesMut;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use super::{HEAD_BYTES_MAX, HEAD_TIMEOUT};
-use crate::{client::Client, end::End};
+use crate::{
+    client::Client,
+    edge::{Ask, Hops},
+    end::End,
+};
 
 /// Header fields looked at; more in one request is an attack or a mistake.
 const FIELDS_MAX: usize = 100;
@@ -30,6 +34,10 @@ pub struct Head {
     pub minor_version: u8,
     /// The `Host` field, empty if there was none.
     pub host: String,
+    /// The edges that the request came through, empty if there were none.
+    pub hops: String,
+    /// How long the one who asks wants to wait, empty if it does not say.
+    pub wait: String,
 }
 
 /// A connection without a request.
@@ -92,15 +100,18 @@ fn parse(bytes: &mut BytesMut) -> Result<Option<Head>, Failure> {
             });
         }
     }
-    let host = request.headers.iter().find(|field| field.name.eq_ignore_ascii_case("host"));
+    let field = |name: &str| {
+        let found = request.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+        found.map(|field| String::from_utf8_lossy(field.value).into_owned()).unwrap_or_default()
+    };
     Ok(Some(Head {
         bytes: BytesMut::new(),
         method: request.method.unwrap_or_default().to_owned(),
         target: request.path.unwrap_or_default().to_owned(),
         minor_version: request.version.unwrap_or_default(),
-        host: host
-            .map(|field| String::from_utf8_lossy(field.value).into_owned())
-            .unwrap_or_default(),
+        host: field("host"),
+        hops: field(Hops::HEADER),
+        wait: field(Ask::WAIT_HEADER),
     }))
 }
 

@@ -7,11 +7,12 @@ use axum::{
     extract::{Request, State},
     response::{Html, IntoResponse, Response},
 };
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use weir_rtmp::url::PORT as DEFAULT_PORT;
 
 use super::{ANY_ORIGIN, flv, hls};
 use crate::{
+    edge::{Ask, Hops},
     node::{Node, SERVER},
     route::{self, Route},
 };
@@ -44,10 +45,16 @@ pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response 
     let Some(route) = Route::of(target, host) else {
         return not_found("there is nothing under this path");
     };
-    serve(&node, &route, is_head).await
+    let ask = ask(&route, request.headers());
+    serve(&node, &route, ask, is_head).await
 }
 
-async fn serve(node: &Arc<Node>, route: &Route, is_head: bool) -> Response {
+fn ask(route: &Route, fields: &HeaderMap) -> Ask {
+    let field = |name| fields.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Ask::of_fields(route.params(), field(Hops::HEADER), field(Ask::WAIT_HEADER))
+}
+
+async fn serve(node: &Arc<Node>, route: &Route, ask: Ask, is_head: bool) -> Response {
     let segment = if route.extension == "ts" { route.segment() } else { None };
     let named = segment.as_ref().map_or(route, |(stream, _)| stream);
     let (key, vhost) = match named.resolve(node) {
@@ -55,7 +62,7 @@ async fn serve(node: &Arc<Node>, route: &Route, is_head: bool) -> Response {
         Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
     };
     match (route.extension.as_str(), segment) {
-        (route::FLV, _) => flv::serve_late(Arc::clone(node), key, vhost, is_head).await,
+        (route::FLV, _) => flv::serve_late(Arc::clone(node), key, vhost, ask, is_head).await,
         ("m3u8", _) => hls::playlist(node, &key, &vhost).await,
         ("ts", Some((_, sequence))) => hls::segment(&key, &vhost, sequence).await,
         _ => not_found("streams end in .flv or .m3u8"),
@@ -67,7 +74,8 @@ pub fn not_found(reason: &str) -> Response {
     plain(StatusCode::NOT_FOUND, reason)
 }
 
-fn plain(status: StatusCode, reason: &str) -> Response {
+/// An answer with a reason that a person can read.
+pub fn plain(status: StatusCode, reason: &str) -> Response {
     let headers = [ANY_ORIGIN, ("cache-control", "no-store"), ("server", SERVER)];
     (status, headers, format!("{reason}\n")).into_response()
 }

@@ -24,7 +24,7 @@ const SILENT: Duration = Duration::from_secs(3);
 const LEFTOVERS: Duration = Duration::from_millis(500);
 
 /// What the hub's own log keeps beyond the newest group: its readers are in this process and never far behind.
-const WINDOW: Duration = Duration::from_millis(500);
+pub const WINDOW: Duration = Duration::from_millis(500);
 
 /// Makes the connection the publisher of `key`. `None` when it was refused, or gave up while it was being decided.
 ///
@@ -41,6 +41,8 @@ pub async fn claim(
     let settings = || PublishSettings {
         linger: vhost.publish.linger,
         conflict: match vhost.publish.conflict {
+            // On an edge the origin has decided already.
+            _ if node.edge.is_some() => Conflict::Takeover,
             config::Conflict::Reject => Conflict::Reject,
             config::Conflict::Takeover => Conflict::Takeover,
             config::Conflict::TakeoverIfIdle => Conflict::TakeoverIfIdle(SILENT),
@@ -81,7 +83,7 @@ fn refuse(connection: &mut Connection, stream_id: u32, key: &StreamKey) -> Optio
     None
 }
 
-async fn given_up(connection: &mut Connection, stream_id: u32) -> Result<(), End> {
+pub async fn given_up(connection: &mut Connection, stream_id: u32) -> Result<(), End> {
     loop {
         if connection.event().await? == (Event::EndPublish { stream_id }) {
             return Ok(());

@@ -2,9 +2,13 @@
 
 mod audience;
 mod claim;
+mod intake;
 mod pace;
 
 pub use audience::Audiences;
+pub use claim::WINDOW;
+pub use intake::{Fault, Intake};
+pub use pace::announce;
 
 use std::{
     pin::pin,
@@ -12,29 +16,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::{debug, warn};
-use weir_flv::{Tag, metadata, metadata::Metadata};
-use weir_hub::{Publisher, Tracks};
-use weir_media::{Content, Timestamp};
+use tracing::{debug, info};
+use weir_media::StreamKey;
 use weir_rtmp::{
     server::{Event, PlayRefusal, PublishRefusal},
     url::StreamUrl,
 };
 
 use self::pace::Pace;
-use crate::{end::End, node::SERVER, rtmp::Connection, wake::Alarm};
-
-/// Messages with a broken header that a publisher may send. Some encoders start with one or two; a peer that keeps
-/// sending them sends something else than media.
-const BROKEN_MAX: u32 = 100;
+use crate::{
+    edge::{self, Edge, Opened, Push},
+    end::End,
+    rtmp::Connection,
+    wake::Alarm,
+};
 
 /// A stream while it is being published.
 struct Ingest {
-    publisher: Publisher,
-    broken: u32,
+    intake: Intake,
     /// Last time a message of the stream came.
     heard: Instant,
     pace: Pace,
+    /// The way to the origin, on an edge.
+    push: Option<Push>,
 }
 
 /// Answers a `publish` and takes the stream in until the client ends it.
@@ -51,16 +55,27 @@ pub async fn publish(
         connection.refuse_publish(stream_id, PublishRefusal::BadName, &error.to_string());
         End::peer(format!("publish refused: {error}"))
     })?;
+    let opened = match &node.edge {
+        None => None,
+        Some(edge) => match offer(connection, stream_id, edge, &key, url).await? {
+            Some(opened) => Some((edge, opened)),
+            None => return Ok(()),
+        },
+    };
     let replaced = Arc::new(Alarm::default());
     let Some(publisher) = claim::claim(connection, stream_id, &key, &vhost, &replaced).await?
     else {
         return Ok(());
     };
-    node.hls.follow(&key, &vhost.hls);
+    let push = opened.map(|(edge, opened)| edge.keep_pushing(opened));
+    if push.is_none() {
+        node.hls.follow(&key, &vhost.hls);
+    }
     connection.session.accept_publish(stream_id);
     connection.client.began("publish", &key);
     let pace = Pace::new(vhost.play.hub_flush(), Instant::now());
-    let mut ingest = Ingest { publisher, broken: 0, heard: Instant::now(), pace };
+    let intake = Intake::new(publisher, &format_args!("connection {}", connection.client.id));
+    let mut ingest = Ingest { intake, heard: Instant::now(), pace, push };
     let audience = node.audiences.of(&key);
     let idle_timeout = vhost.publish.idle_timeout;
     let ended = ingest.run(connection, stream_id, idle_timeout, &replaced, &audience).await;
@@ -82,13 +97,14 @@ impl Ingest {
     ) -> Result<(), End> {
         let mut timer = pin!(tokio::time::sleep(idle_timeout));
         let (mut taken_over, mut viewers) = (pin!(replaced.rang()), pin!(audience.rang()));
+        let mut push = self.push.take();
         loop {
             let now = Instant::now();
             if self.take_all(connection, stream_id, now)? {
                 return Ok(());
             }
             connection.flush().await?;
-            self.pace.watched(&connection.socket, self.publisher.demand() > 0, now);
+            self.pace.watched(&connection.socket, self.intake.publisher.demand() > 0, now);
             let idle_at = self.heard + idle_timeout;
             let due = self.pace.look_again(now).map_or(idle_at, |look| look.min(idle_at)).into();
             // A timer that is early costs one look when it fires; setting it anew for each packet would cost more.
@@ -97,7 +113,15 @@ impl Ingest {
             }
             tokio::select! {
                 read = connection.read() => read?,
-                () = &mut taken_over => return Err(replaced_by_another()),
+                () = &mut taken_over => {
+                    let end = replaced_by_another();
+                    connection.end_publish(stream_id, PublishRefusal::BadName, &end.reason);
+                    return Err(end);
+                }
+                end = over(push.as_mut()) => {
+                    connection.end_publish(stream_id, PublishRefusal::Failed, &end.reason);
+                    return Err(end);
+                }
                 // What is unread is what the first viewer wants to see.
                 () = &mut viewers => {
                     viewers.set(audience.rang());
@@ -122,7 +146,10 @@ impl Ingest {
     ) -> Result<bool, End> {
         while let Some(event) = connection.session.poll_event() {
             match event {
-                Event::Media { tag, .. } => self.take(connection.client.id, &tag, now)?,
+                Event::Media { tag, .. } => {
+                    self.heard = now;
+                    self.intake.take(&tag, now).map_err(end_of)?;
+                }
                 Event::EndPublish { stream_id: ended } if ended == stream_id => return Ok(true),
                 Event::Publish { stream_id, .. } => {
                     connection.refuse_publish(
@@ -143,40 +170,41 @@ impl Ingest {
         }
         Ok(false)
     }
+}
 
-    /// One message of the stream.
-    fn take(&mut self, conn: u64, tag: &Tag, now: Instant) -> Result<(), End> {
-        self.heard = now;
-        let wire = Timestamp::from_millis(i64::from(tag.timestamp));
-        let mut frame = match weir_flv::to_frame(tag, wire, 0) {
-            Ok(frame) => frame,
-            Err(error) => return self.on_broken(conn, &error),
-        };
-        if frame.content == Content::Metadata {
-            self.read_metadata(&frame.body);
-            let ours = [("server", SERVER), ("server_version", env!("CARGO_PKG_VERSION"))];
-            frame.body = metadata::with_server(&frame.body, &ours);
-            frame.payload = frame.body.clone();
-        }
-        self.publisher.push(frame, now).map_err(|_| replaced_by_another())
+/// Asks the origin whether it takes the stream. `None` when it was refused, or the client gave up meanwhile.
+async fn offer(
+    connection: &mut Connection,
+    stream_id: u32,
+    edge: &Edge,
+    key: &StreamKey,
+    url: &StreamUrl,
+) -> Result<Option<Opened>, End> {
+    let ask = connection.ask(url);
+    let opened = tokio::select! {
+        opened = edge.open_push(key, &ask) => opened,
+        left = claim::given_up(connection, stream_id) => return left.map(|()| None),
+    };
+    opened.map(Some).or_else(|failure| {
+        let (refusal, reason) = edge::refusal(&failure);
+        info!(conn = connection.client.id, stream = %key, "publish refused: {reason}");
+        connection.refuse_publish(stream_id, refusal, &reason);
+        Ok(None)
+    })
+}
+
+/// The end of a stream that could not be passed on any more; never comes where nothing is passed on.
+async fn over(push: Option<&mut Push>) -> End {
+    match push {
+        Some(push) => push.over().await,
+        None => std::future::pending().await,
     }
+}
 
-    fn read_metadata(&mut self, body: &[u8]) {
-        let Ok(Some(metadata)) = Metadata::parse(body) else { return };
-        if let (Some(audio), Some(video)) = (metadata.has_audio(), metadata.has_video()) {
-            self.publisher.expect(Tracks { audio, video });
-        }
-    }
-
-    fn on_broken(&mut self, conn: u64, error: &weir_flv::Error) -> Result<(), End> {
-        self.broken += 1;
-        if self.broken == 1 {
-            warn!(conn, stream = %self.publisher.key(), %error, "a message is left out");
-        }
-        if self.broken > BROKEN_MAX {
-            return Err(End::peer(format!("{BROKEN_MAX} broken messages, the last one: {error}")));
-        }
-        Ok(())
+fn end_of(fault: Fault) -> End {
+    match fault {
+        Fault::Replaced => replaced_by_another(),
+        Fault::Broken(reason) => End::peer(reason),
     }
 }
 

@@ -97,24 +97,19 @@ impl Channels {
         Arc::new(Self { registry, map: Mutex::new(HashMap::new()) })
     }
 
-    /// The channel of `key` in `format`, waiting up to `wait` for the stream to begin. `None` when it did not.
+    /// The channel of `key` in `format`, once the stream has begun. Until then it counts as a viewer.
     pub async fn open(
         self: &Arc<Self>,
         key: &StreamKey,
         format: Format,
         limits: Limits,
-        wait: Duration,
-    ) -> Option<Arc<Channel>> {
-        let begun = async {
-            loop {
-                let channel = self.channel(key, format, limits);
-                if channel.begun().await {
-                    return channel;
-                }
+    ) -> Arc<Channel> {
+        loop {
+            let channel = self.channel(key, format, limits);
+            if channel.begun().await {
+                return channel;
             }
-        };
-        // With no wait the first look still counts: `timeout` polls its future before its timer.
-        tokio::time::timeout(wait, begun).await.ok()
+        }
     }
 
     fn channel(self: &Arc<Self>, key: &StreamKey, format: Format, limits: Limits) -> Arc<Channel> {

@@ -6,6 +6,7 @@
 //! ```
 
 mod channel;
+mod open;
 mod package;
 pub mod rtmp;
 mod shard;
@@ -15,7 +16,8 @@ mod testing;
 mod viewer;
 
 pub use channel::{Channel, Channels, View};
-pub use package::{Format, MESSAGE_STREAM_ID, Package};
+pub use open::open;
+pub use package::{Format, MESSAGE_STREAM_ID, Package, kind_of, wire_time};
 pub use shard::{Arrival, Returned, Shards, Why};
 pub use viewer::Protocol;
 

@@ -13,6 +13,7 @@ use weir_rtmp::{
 use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Why, slow};
 use crate::{
     config::Vhost,
+    edge::NoStream,
     end::End,
     rtmp::{Connection, Turn},
 };
@@ -27,16 +28,19 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
         }
     };
     let node = Arc::clone(&connection.node);
-    let limits = node.play_limits(&vhost);
+    let ask = connection.ask(url);
     let opened = tokio::select! {
-        opened = node.channels.open(&key, node.rtmp_format(), limits, vhost.play.wait) => opened,
+        opened = super::open(&node, &key, &vhost, node.rtmp_format(), &ask) => opened,
         left = given_up(&mut connection, stream_id) => return connection.after(left),
     };
-    let Some(channel) = opened else {
-        let reason = format!("nobody publishes {key}");
-        connection.refuse_play(stream_id, PlayRefusal::StreamNotFound, &reason);
-        info!(conn = connection.client.id, stream = %key, "play refused: {reason}");
-        return Turn::Stay(connection);
+    let channel = match opened {
+        Ok(channel) => channel,
+        Err(why) => {
+            let (refusal, reason) = refusal(why);
+            connection.refuse_play(stream_id, refusal, &reason);
+            info!(conn = connection.client.id, stream = %key, "play refused: {reason}");
+            return Turn::Stay(connection);
+        }
     };
     connection.session.accept_play(stream_id);
     if let Err(end) = connection.flush().await {
@@ -72,6 +76,13 @@ pub async fn returned(mut connection: Box<Connection>, why: Why) -> Turn {
             connection.session.end_play(MESSAGE_STREAM_ID);
             Turn::Stay(connection)
         }
+    }
+}
+
+fn refusal(why: NoStream) -> (PlayRefusal, String) {
+    match why {
+        NoStream::Missing(reason) => (PlayRefusal::StreamNotFound, reason),
+        NoStream::Refused(reason) | NoStream::Unavailable(reason) => (PlayRefusal::Failed, reason),
     }
 }
 

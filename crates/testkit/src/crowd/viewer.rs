@@ -67,7 +67,7 @@ async fn rtmp(address: SocketAddr, stream: &str, note: &Note<'_>) -> io::Result<
                 Event::Refused { code, description } => {
                     return Ok(format!("{code}: {description}"));
                 }
-                Event::Ended { code } => return Ok(code),
+                Event::Ended { code, description } => return Ok(format!("{code}: {description}")),
                 _ => {}
             }
         }

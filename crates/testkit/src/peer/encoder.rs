@@ -56,7 +56,7 @@ impl Encoder {
         self.shared.sent.load(Ordering::Acquire)
     }
 
-    /// How the server ended the publish, if it has: a status code, or that it closed the connection.
+    /// How the server ended the publish, if it has: its status code and words, or that it closed the connection.
     pub fn end(&self) -> Option<String> {
         self.shared.end.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -138,7 +138,7 @@ async fn next_of_rtmp(connection: &mut Connection) -> Result<Tag, End> {
     loop {
         match connection.event().await {
             Some(Event::Media(tag)) => return Ok(tag),
-            Some(Event::Ended { code }) => return Err(End::Status(code)),
+            Some(Event::Ended { code, .. }) => return Err(End::Status(code)),
             Some(_) => {}
             None => return Err(End::Closed),
         }

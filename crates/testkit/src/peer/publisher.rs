@@ -86,10 +86,10 @@ impl Publisher {
         Ok(self.source.next_number() - 1)
     }
 
-    /// The status with which the server has ended the publish, if it has.
+    /// The status with which the server has ended the publish, and its words, if it has.
     pub(super) fn ended(&mut self) -> Option<String> {
         std::iter::from_fn(|| self.connection.session.poll_event()).find_map(|event| match event {
-            Event::Ended { code } => Some(code),
+            Event::Ended { code, description } => Some(format!("{code}: {description}")),
             _ => None,
         })
     }
@@ -111,7 +111,7 @@ impl Publisher {
     pub async fn wait_end(mut self) -> Option<String> {
         loop {
             match self.connection.event().await {
-                Some(Event::Ended { code }) => return Some(code),
+                Some(Event::Ended { code, .. }) => return Some(code),
                 Some(_) => {}
                 None => return None,
             }

@@ -330,3 +330,25 @@ fn two_streams_on_one_connection() {
     assert_eq!(events[2], Event::EndPublish { stream_id: 1 });
     assert_eq!(harness.session.poll_timeout(), None, "it still plays");
 }
+
+#[test]
+fn other_fields_of_connect_are_kept_within_limits() {
+    let mut harness = Harness::greeted();
+    let mut object = Object::new();
+    object.push("app", "live");
+    object.push("tcUrl", "rtmp://host/live");
+    object.push("weirHops", "a,b");
+    object.push("long", "x".repeat(OTHER_BYTES_MAX + 1));
+    object.push("nested", Object::new());
+    object.push("weirWait", 3000.0);
+    (0..100).for_each(|n| object.push(format!("more{n}"), true));
+    let mut connect = Command::new("connect", 1.0, vec![]);
+    connect.object = object.into();
+    harness.command(0, &connect).unwrap();
+    let Some(Event::Connected(info)) = harness.session.poll_event() else { panic!("connect") };
+    let text = |name: &str| info.other.get(name).and_then(Value::as_str);
+    assert_eq!((text("weirHops"), text("app"), text("long")), (Some("a,b"), None, None));
+    assert_eq!(info.other.get("weirWait"), Some(&Value::Number(3000.0)));
+    assert_eq!(info.other.get("nested"), None);
+    assert_eq!(info.other.len(), OTHER_FIELDS_MAX);
+}

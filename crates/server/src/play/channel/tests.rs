@@ -1,3 +1,4 @@
+use futures_util::FutureExt as _;
 use weir_hub::{Flush, Publisher};
 
 use super::*;
@@ -34,7 +35,7 @@ impl Rig {
     }
 
     async fn open(&self) -> Arc<Channel> {
-        let channel = self.channels.open(&key(), RTMP, LIMITS, Duration::ZERO).await;
+        let channel = self.channels.open(&key(), RTMP, LIMITS).now_or_never();
         channel.expect("a stream that can be played")
     }
 
@@ -172,19 +173,19 @@ async fn a_viewer_may_come_before_the_publisher() {
     let (registry, now) = (registry(), Instant::now());
     let channels = Channels::new(registry.clone());
     assert!(
-        channels.open(&key(), RTMP, LIMITS, Duration::ZERO).await.is_none(),
+        channels.open(&key(), RTMP, LIMITS).now_or_never().is_none(),
         "nobody publishes, and nobody waits"
     );
     let early = {
         let channels = Arc::clone(&channels);
-        tokio::spawn(async move { channels.open(&key(), RTMP, LIMITS, SOON).await })
+        tokio::spawn(async move { channels.open(&key(), RTMP, LIMITS).await })
     };
     tokio::task::yield_now().await;
     let mut publisher = publish(&registry, Flush::Video, now);
     begin(&mut publisher, now);
     publisher.push(sound(0), now).expect("the only publisher");
     publisher.push(picture(true, 0, 0), now).expect("the only publisher");
-    let channel = early.await.expect("no panic").expect("the stream that was waited for");
+    let channel = early.await.expect("no panic");
     assert_eq!(channel.tracks(), Tracks { audio: true, video: true });
 }
 
@@ -193,7 +194,7 @@ async fn viewers_of_one_format_share_a_channel_which_goes_with_the_last_of_them(
     let rig = Rig::new(Flush::Each);
     let (one, other) = (rig.open().await, rig.open().await);
     assert!(Arc::ptr_eq(&one, &other));
-    let flv = rig.channels.open(&key(), Format::Flv, LIMITS, Duration::ZERO).await;
+    let flv = rig.channels.open(&key(), Format::Flv, LIMITS).await;
     assert_eq!((rig.channels.lock().len(), rig.registry.demand(&key())), (2, 2));
     drop((one, flv));
     assert_eq!((rig.channels.lock().len(), rig.registry.demand(&key())), (1, 1));
@@ -215,11 +216,11 @@ async fn an_ended_stream_is_replaced_by_the_next_one_of_its_name() {
     begin(&mut publisher, now);
     publisher.push(picture(true, 0, 0), now).expect("the only publisher");
     publisher.push(sound(0), now).expect("the only publisher");
-    let new = channels.open(&key(), RTMP, LIMITS, Duration::ZERO).await.expect("the new stream");
+    let new = channels.open(&key(), RTMP, LIMITS).await;
     assert!(!Arc::ptr_eq(&old, &new));
     drop(old);
     assert_eq!(channels.lock().len(), 1, "the old channel does not take the new one with it");
-    let again = channels.open(&key(), RTMP, LIMITS, Duration::ZERO).await.expect("the same");
+    let again = channels.open(&key(), RTMP, LIMITS).await;
     assert!(Arc::ptr_eq(&new, &again));
 }
 

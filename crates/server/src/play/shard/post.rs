@@ -19,7 +19,6 @@ use super::Shard;
 use crate::{
     client::Client,
     config::Play,
-    memory::Memory,
     play::{channel::Channel, viewer::Protocol},
 };
 
@@ -67,7 +66,6 @@ pub enum Why {
 /// All shards of the process.
 pub struct Shards {
     posts: Vec<Arc<Post>>,
-    memory: Arc<Memory>,
 }
 
 /// A shard's letter box, and what others may know of it.
@@ -92,15 +90,11 @@ impl Shards {
     ///
     /// # Errors
     /// When the system gives no poller or thread.
-    pub fn start(
-        count: usize,
-        returns: &mpsc::Sender<Returned>,
-        memory: Arc<Memory>,
-    ) -> io::Result<Self> {
+    pub fn start(count: usize, returns: &mpsc::Sender<Returned>) -> io::Result<Self> {
         let posts = (0..count)
             .map(|number| Shard::start(number, returns.clone()))
             .collect::<io::Result<_>>()?;
-        Ok(Self { posts, memory })
+        Ok(Self { posts })
     }
 
     /// Gives a viewer to the shard with the least to send.
@@ -113,7 +107,6 @@ impl Shards {
         post.load.fetch_add(weight, Ordering::Relaxed);
         post.viewers.fetch_add(1, Ordering::Relaxed);
         post.put(|inbox| inbox.arrivals.push((arrival, weight)));
-        self.memory.viewer_joined();
     }
 
     /// Viewers on each shard.

@@ -45,7 +45,7 @@ impl Rig {
         let (registry, now) = (registry(), Instant::now());
         let (returns, returned) = mpsc::channel(4);
         let mut rig = Self {
-            shards: Shards::start(1, &returns, Arc::default()).expect("a thread"),
+            shards: Shards::start(1, &returns).expect("a thread"),
             returned,
             publisher: Some(publish(&registry, flush, now)),
             channels: Channels::new(registry.clone()),
@@ -73,7 +73,7 @@ impl Rig {
 
     /// Hands a viewer to the shard, which has taken it in when this returns; its peer.
     async fn deliver(&mut self, format: Format, sockets: (TcpStream, TcpStream)) -> TcpStream {
-        let channel = self.channels.open(&key(), format, LIMITS, SOON).await.expect("the stream");
+        let channel = self.channels.open(&key(), format, LIMITS).await;
         let protocol = match format {
             Format::Rtmp { .. } => Protocol::Rtmp(playing(Instant::now())),
             Format::Flv | Format::FlvChunked => Protocol::Http { received: 0 },
@@ -268,7 +268,7 @@ async fn the_end_of_the_stream_hands_rtmp_viewers_back_with_nothing_unsent() {
 #[tokio::test]
 async fn a_stream_that_has_ended_meanwhile_ends_its_viewer_at_once() {
     let mut rig = Rig::new(Flush::Each);
-    let channel = rig.channels.open(&key(), Format::Flv, LIMITS, SOON).await.expect("the stream");
+    let channel = rig.channels.open(&key(), Format::Flv, LIMITS).await;
     rig.end();
     let (near, peer) = sockets();
     rig.shards.deliver(Arrival {
@@ -315,7 +315,7 @@ async fn a_command_brings_a_viewer_back_with_the_rest_of_what_was_begun() {
 async fn viewers_are_spread_by_what_their_streams_weigh() {
     let (returns, _returned) = mpsc::channel(1);
     let mut rig = Rig::new(Flush::Each);
-    rig.shards = Shards::start(2, &returns, Arc::default()).expect("threads");
+    rig.shards = Shards::start(2, &returns).expect("threads");
     let _peers =
         [rig.deliver(Format::Flv, sockets()).await, rig.deliver(Format::Flv, sockets()).await];
     assert_eq!(rig.shards.viewers(), [1, 1]);
@@ -326,6 +326,6 @@ async fn shards_that_are_not_needed_any_more_let_their_viewers_go() {
     let mut rig = Rig::new(Flush::Each);
     let mut peer = rig.join(Format::Flv, sockets()).await;
     let (returns, _returned) = mpsc::channel(1);
-    rig.shards = Shards::start(1, &returns, Arc::default()).expect("a thread");
+    rig.shards = Shards::start(1, &returns).expect("a thread");
     peer.expect(["the end"]);
 }

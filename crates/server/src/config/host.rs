@@ -1,0 +1,351 @@
+//! How hosts and networks are written: `origin:1935`, `"[fd00::1]"`, `10.0.0.0/8`.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer};
+
+use super::{
+    OriginName,
+    value::{self, Problem},
+};
+
+/// The port of RTMP (IANA: macromedia-fcs).
+pub(super) const RTMP_PORT: u16 = 1935;
+/// The port of DNS (RFC 1035 section 4.2).
+const DNS_PORT: u16 = 53;
+
+/// The longest name and the longest label that DNS has (RFC 1035 section 2.3.4).
+const NAME_CHARS_MAX: usize = 253;
+const LABEL_CHARS_MAX: usize = 63;
+
+/// One origin or a list of them.
+pub(super) fn origins<'de, D>(from: D) -> Result<Vec<OriginName>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    value::one_or_many(from, "a host or a list of hosts", "a host such as origin:1935")
+}
+
+impl<'de> Deserialize<'de> for OriginName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        value::scalar(from, parse_origin)
+    }
+}
+
+/// One name server or a list of them.
+pub(super) fn resolvers<'de, D>(from: D) -> Result<Vec<SocketAddr>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    struct Resolver(SocketAddr);
+
+    impl<'de> Deserialize<'de> for Resolver {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            value::scalar(from, |text| parse_resolver(text).map(Self))
+        }
+    }
+
+    let all: Vec<Resolver> = value::one_or_many(
+        from,
+        "an IP address or a list of IP addresses",
+        "an IP address; [] means the name servers of the system",
+    )?;
+    Ok(all.into_iter().map(|Resolver(address)| address).collect())
+}
+
+/// One network or a list of them.
+pub(super) fn networks<'de, D>(from: D) -> Result<Vec<IpNet>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    struct Network(IpNet);
+
+    impl<'de> Deserialize<'de> for Network {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            value::scalar(from, |text| parse_network(text).map(Self))
+        }
+    }
+
+    let all: Vec<Network> = value::one_or_many(
+        from,
+        "a network or a list of networks",
+        "a network such as 10.0.0.0/8; [] means none",
+    )?;
+    Ok(all.into_iter().map(|Network(network)| network).collect())
+}
+
+fn parse_origin(text: &str) -> Result<OriginName, Problem> {
+    let address = match text.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("rtmp") => rest,
+        Some((scheme, rest)) => return Err(other_scheme(text, scheme, rest)),
+        None => text,
+    };
+    if let Some(end) = address.find(['/', '?', '#']) {
+        let begin = &text[..text.len() - address.len() + end];
+        let what = format!("`{text}` has more than a host and a port");
+        let fix = format!("use \"{begin}\": viewers and encoders name the app and the stream");
+        return Err(Problem::new(what, fix));
+    }
+    let (host, port) = parse_host(address, RTMP_PORT)?;
+    Ok(OriginName { host: host.to_string(), port: port.unwrap_or(RTMP_PORT) })
+}
+
+/// The port of another protocol is of no use: the fix has the host alone.
+fn other_scheme(text: &str, scheme: &str, rest: &str) -> Problem {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let fix = match parse_host(authority, RTMP_PORT) {
+        Ok((host, _)) => {
+            let origin = OriginName { host: host.to_string(), port: RTMP_PORT };
+            format!("use \"rtmp://{origin}\"; edge.protocol and edge.http_port are for HTTP")
+        }
+        Err(_) => format!("use \"rtmp://HOST:{RTMP_PORT}\""),
+    };
+    Problem::new(format!("`{text}` has the scheme {scheme}, and origins are named by RTMP"), fix)
+}
+
+fn parse_resolver(text: &str) -> Result<SocketAddr, Problem> {
+    match parse_host(text, DNS_PORT)? {
+        (Host::Ip(ip), port) => Ok(SocketAddr::new(ip, port.unwrap_or(DNS_PORT))),
+        (Host::Name(_), _) => Err(Problem::new(
+            format!("`{text}` is a name, and names are what resolvers are asked for"),
+            "use the IP address of the name server, such as 10.96.0.10",
+        )),
+    }
+}
+
+/// A network with its prefix length, or one address.
+fn parse_network(text: &str) -> Result<IpNet, Problem> {
+    let not_one = || {
+        let fix = "use an address and the length of its prefix, such as 10.0.0.0/8 or \"fd00::/8\"";
+        Problem::new(format!("`{text}` is not a network"), fix)
+    };
+    let (ip, prefix) = match text.split_once('/') {
+        Some((ip, prefix)) => (ip, Some(prefix)),
+        None => (text, None),
+    };
+    let ip: IpAddr = ip.parse().map_err(|_| not_one())?;
+    let Some(prefix) = prefix else { return Ok(ip.into()) };
+    let network: IpNet = text.parse().map_err(|_| {
+        let bits = if ip.is_ipv4() { 32 } else { 128 };
+        let what = format!("`{prefix}` is not the length of a prefix");
+        Problem::new(what, format!("use a number from 0 to {bits}"))
+    })?;
+    if network.trunc() != network {
+        let what = format!("{text} has bits behind its prefix");
+        return Err(Problem::new(
+            what,
+            format!("use {} for the network, or {ip} for the address", network.trunc()),
+        ));
+    }
+    Ok(network)
+}
+
+/// What is before the port.
+#[derive(Debug, PartialEq, Eq)]
+enum Host {
+    Ip(IpAddr),
+    /// In lower case: DNS makes no difference (RFC 1035 section 2.3.3), and one origin must have one name.
+    Name(String),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Reads a host and, where one is written, the port behind it.
+fn parse_host(text: &str, default_port: u16) -> Result<(Host, Option<u16>), Problem> {
+    // `fd00::1:1935` is an address too: without brackets nobody can tell where the port begins.
+    if text.parse::<Ipv6Addr>().is_ok() {
+        let what = format!("`{text}` is an IPv6 address without brackets");
+        return Err(Problem::new(what, format!("use \"[{text}]\" or \"[{text}]:{default_port}\"")));
+    }
+    let not_one = || {
+        let what = format!("`{text}` is not a host");
+        let fix = "use a name or an IP address, and its port where that is not";
+        Problem::new(what, format!("{fix} {default_port}"))
+    };
+    let (host, rest) = match text.strip_prefix('[') {
+        Some(bracketed) => {
+            let (ip, rest) = bracketed.split_once(']').ok_or_else(not_one)?;
+            let ip: Ipv6Addr = ip.parse().map_err(|_| not_one())?;
+            (Host::Ip(ip.into()), rest)
+        }
+        None => {
+            let (host, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
+            (read_host(host).ok_or_else(not_one)?, rest)
+        }
+    };
+    if matches!(host, Host::Ip(ip) if ip.is_unspecified()) {
+        let what = format!("`{host}` stands for every address of this machine");
+        return Err(Problem::new(what, "use the one address that is meant"));
+    }
+    if rest.is_empty() {
+        return Ok((host, None));
+    }
+    let port = rest.strip_prefix(':').ok_or_else(not_one)?;
+    match port.parse() {
+        Ok(number) if number != 0 && !port.starts_with('+') => Ok((host, Some(number))),
+        _ => {
+            let fix = format!("use a port from 1 to 65535, or none for {default_port}");
+            Err(Problem::new(format!("`{text}` has no valid port"), fix))
+        }
+    }
+}
+
+/// A name or an IPv4 address. What ends in a number is no name: a slip of an address must not be looked up.
+fn read_host(text: &str) -> Option<Host> {
+    let labels = text.strip_suffix('.').unwrap_or(text);
+    let is_label = |label: &str| {
+        let known = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        (1..=LABEL_CHARS_MAX).contains(&label.len()) && label.chars().all(known)
+    };
+    if labels.len() > NAME_CHARS_MAX || !labels.split('.').all(is_label) {
+        return None;
+    }
+    let last = labels.rsplit('.').next().unwrap_or_default();
+    if last.chars().all(|c| c.is_ascii_digit()) {
+        return text.parse::<Ipv4Addr>().ok().map(|ip| Host::Ip(ip.into()));
+    }
+    Some(Host::Name(text.to_ascii_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn origin(text: &str) -> Option<(String, u16)> {
+        parse_origin(text).ok().map(|OriginName { host, port }| (host, port))
+    }
+
+    #[test]
+    fn reads_origins() {
+        let table = [
+            ("origin", "origin", 1935),
+            ("Origin.Example.COM:1936", "origin.example.com", 1936),
+            ("origins.default.svc.cluster.local.", "origins.default.svc.cluster.local.", 1935),
+            ("weir_origin-0:1", "weir_origin-0", 1),
+            ("3com.example:65535", "3com.example", 65535),
+            ("10.0.0.7", "10.0.0.7", 1935),
+            ("127.0.0.1:1936", "127.0.0.1", 1936),
+            ("[fd00::1]", "fd00::1", 1935),
+            ("[FD00:0:0::1]:1936", "fd00::1", 1936),
+            ("rtmp://origin", "origin", 1935),
+            ("RTMP://origin:1936", "origin", 1936),
+            ("rtmp://[::1]:1936", "::1", 1936),
+        ];
+        for (text, host, port) in table {
+            assert_eq!(origin(text), Some((host.to_owned(), port)), "{text}");
+        }
+        let long = "a".repeat(64);
+        for text in [
+            "",
+            ":",
+            ":1935",
+            "origin:",
+            "origin:0",
+            "origin:65536",
+            "origin:-1",
+            "origin:+1",
+            "origin:1:2",
+            "origin:rtmp",
+            "a b",
+            "a..b",
+            ".",
+            "a..",
+            "user@origin",
+            "origin/live",
+            "origin?a=b",
+            "rtmp:origin",
+            "rtmp://",
+            "//origin",
+            "rtmps://origin",
+            "http://origin:8080",
+            "1935",
+            "10.0.0",
+            "10.0.0.256",
+            "10.0.0.7.",
+            "0.0.0.0",
+            "[::]",
+            "fd00::1",
+            "fd00::1:1935",
+            "[fd00::1",
+            "[fd00::1]1935",
+            "[10.0.0.7]",
+            "[fe80::1%eth0]",
+            "[]",
+            "bücher.de",
+            &long,
+        ] {
+            assert_eq!(origin(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_resolvers() {
+        let table = [
+            ("10.96.0.10", "10.96.0.10:53"),
+            ("127.0.0.53:5353", "127.0.0.53:5353"),
+            ("[fd00::a]", "[fd00::a]:53"),
+            ("[fd00::a]:5353", "[fd00::a]:5353"),
+        ];
+        for (text, address) in table {
+            assert_eq!(parse_resolver(text).ok().map(|a| a.to_string()).as_deref(), Some(address));
+        }
+        for text in ["", "dns", "dns:53", "10.96.0.10:0", "fd00::a", "10.96.0.10/8", "0.0.0.0"] {
+            assert!(parse_resolver(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_networks() {
+        let table = [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("10.1.2.3/32", "10.1.2.3/32"),
+            ("fd00::/8", "fd00::/8"),
+            ("::1", "::1/128"),
+        ];
+        for (text, network) in table {
+            assert_eq!(parse_network(text).ok().map(|n| n.to_string()).as_deref(), Some(network));
+        }
+        for text in [
+            "",
+            "/",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "fd00::/129",
+            "10.0.0.0/-1",
+            "10.0.0.0/255.0.0.0",
+            "10.0.0/8",
+            "10.1.0.0/8",
+            "fd00::1/8",
+            "proxy/8",
+            "10.0.0.0/8/8",
+            "[fd00::]/8",
+        ] {
+            assert!(parse_network(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_host_or_not(text in "(rtmp://|\\[|\\]|[0-9a-f:./]|\\PC){0,20}") {
+            let _ = (parse_resolver(&text), parse_network(&text));
+            if let Ok(origin) = parse_origin(&text) {
+                prop_assert_eq!(parse_origin(&origin.to_string()), Ok(origin));
+            }
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! One origin, and whether it is alive.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::Notify,
+    time::{sleep, timeout},
+};
+use tracing::{info, warn};
+use weir_rtmp::handshake::{Client, Kind, PACKET_BYTES};
+
+use super::hash::Hash;
+
+/// From an origin's failure to the first check, since a process that is restarted is back within a moment.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Between two checks of an origin that fails them.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// For an origin to accept the connection of a check.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// For an origin to answer the handshake of a check. A process that is stuck accepts connections all the same, since
+/// the system does that for it.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Characters that are kept of a reason: it may be an origin's own text.
+const REASON_CHARS_MAX: usize = 200;
+
+/// One origin at one address. What is known of its health is shared by all streams.
+#[derive(Debug)]
+pub struct Origin {
+    /// Its RTMP port.
+    pub rtmp: SocketAddr,
+    /// Its HTTP port.
+    pub http: SocketAddr,
+    /// The name it was configured under: it is asked for streams by this name.
+    pub host: String,
+    hash: Hash,
+    health: Mutex<Health>,
+    /// Wakes its checks when it has failed.
+    fell: Notify,
+    /// Wakes those who wait for an origin.
+    news: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Health {
+    healthy: bool,
+    since: Instant,
+    last_failure: Option<String>,
+    checks: u64,
+}
+
+/// What is known of an origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginStatus {
+    /// Its RTMP port.
+    pub address: SocketAddr,
+    /// The name it was configured under.
+    pub host: String,
+    /// Whether it counts as alive.
+    pub healthy: bool,
+    /// Since when that is so.
+    pub since: Instant,
+    /// Why it failed last, if it ever did.
+    pub last_failure: Option<String>,
+    /// How often it was looked whether it is alive again.
+    pub checks: u64,
+}
+
+impl Origin {
+    /// An origin that counts as alive. `news` is told when it has become so again.
+    pub(in crate::edge) fn new(
+        ports: (SocketAddr, SocketAddr),
+        host: &str,
+        news: &Arc<Notify>,
+    ) -> Self {
+        let (rtmp, http) = ports;
+        let health = Health { healthy: true, since: Instant::now(), last_failure: None, checks: 0 };
+        Self {
+            rtmp,
+            http,
+            host: host.to_owned(),
+            hash: Hash::of(&rtmp.to_string()),
+            health: Mutex::new(health),
+            fell: Notify::new(),
+            news: Arc::clone(news),
+        }
+    }
+
+    /// It did what it was asked, or said why not.
+    pub fn succeeded(&self) {
+        let now = Instant::now();
+        let mut health = self.health();
+        if health.healthy {
+            return;
+        }
+        let seconds = now.duration_since(health.since).as_secs_f32();
+        health.healthy = true;
+        health.since = now;
+        drop(health);
+        info!(origin = %self, host = self.host, seconds, "the origin is alive again");
+        self.news.notify_waiters();
+    }
+
+    /// It could not be reached, broke the protocol or fell silent.
+    pub fn failed(&self, why: &str) {
+        let reason: String = why.chars().take(REASON_CHARS_MAX).collect();
+        let mut health = self.health();
+        health.last_failure = Some(reason.clone());
+        if !health.healthy {
+            return;
+        }
+        health.healthy = false;
+        health.since = Instant::now();
+        drop(health);
+        warn!(origin = %self, host = self.host, reason, "the origin failed: the others are asked before it");
+        self.fell.notify_one();
+    }
+
+    /// Whether it is known to be alive, as far as one can know.
+    pub fn is_healthy(&self) -> bool {
+        self.health().healthy
+    }
+
+    /// What is known of it.
+    pub fn status(&self) -> OriginStatus {
+        let health = self.health();
+        OriginStatus {
+            address: self.rtmp,
+            host: self.host.clone(),
+            healthy: health.healthy,
+            since: health.since,
+            last_failure: health.last_failure.clone(),
+            checks: health.checks,
+        }
+    }
+
+    /// Its weight for the stream whose key has this text: the heaviest origin owns it.
+    pub(super) fn weight(&self, key: &str) -> u64 {
+        self.hash.and(key).weight()
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.rtmp)
+    }
+}
+
+/// Looks after `origin`: whenever it has failed, looks again and again whether it is alive. One look at a time, however
+/// many streams found that it failed.
+pub async fn look_after(origin: Arc<Origin>) {
+    loop {
+        origin.fell.notified().await;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            sleep(with_jitter(pause)).await;
+            pause = PAUSE;
+            if origin.is_healthy() {
+                break;
+            }
+            origin.health().checks += 1;
+            match check(origin.rtmp).await {
+                Ok(()) => origin.succeeded(),
+                Err(why) => origin.failed(&why),
+            }
+        }
+    }
+}
+
+/// Does the RTMP handshake with whatever is at `address`.
+async fn check(address: SocketAddr) -> Result<(), String> {
+    let connect = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+    let socket = connect.map_err(|_| format!("no connection within {CONNECT_TIMEOUT:?}"))?;
+    let socket = socket.map_err(|error| format!("cannot connect: {error}"))?;
+    let handshake = timeout(HANDSHAKE_TIMEOUT, shake_hands(socket)).await;
+    let handshake = handshake.map_err(|_| format!("no handshake within {HANDSHAKE_TIMEOUT:?}"))?;
+    handshake.map_err(|error| format!("no handshake: {error}"))
+}
+
+async fn shake_hands(mut socket: TcpStream) -> io::Result<()> {
+    let mut random = [0; PACKET_BYTES];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
+    let mut handshake = Client::new(Kind::Simple, random, &mut output);
+    loop {
+        socket.write_all_buf(&mut output).await?;
+        input.clear();
+        if socket.read_buf(&mut input).await? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed"));
+        }
+        if handshake.read(&mut &input[..], &mut output).map_err(io::Error::other)? {
+            return Ok(());
+        }
+    }
+}
+
+/// Up to a quarter more or less than `pause`, so that many edges do not knock at once.
+fn with_jitter(pause: Duration) -> Duration {
+    let Ok(random) = getrandom::u32() else { return pause };
+    let half = pause / 2;
+    pause - half / 2 + half.mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use weir_rtmp::handshake::Server;
+
+    use super::*;
+
+    /// More than any of this takes.
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn origin(rtmp: SocketAddr) -> Arc<Origin> {
+        Arc::new(Origin::new((rtmp, rtmp), "origin.test", &Arc::new(Notify::new())))
+    }
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        (listener, address)
+    }
+
+    /// Answers the handshake of one connection, to its end.
+    async fn answer(listener: &TcpListener) {
+        let (mut socket, _) = listener.accept().await.expect("a connection");
+        let mut handshake = Server::new([7; PACKET_BYTES]);
+        let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
+        while let Ok(1..) = socket.read_buf(&mut input).await {
+            handshake.read(&mut &input.split()[..], &mut output).expect("a handshake");
+            socket.write_all_buf(&mut output).await.expect("it reads");
+        }
+    }
+
+    #[test]
+    fn health_is_what_was_seen_last() {
+        let origin = origin("10.0.0.1:1935".parse().expect("an address"));
+        assert!(origin.is_healthy());
+        assert_eq!(origin.status().last_failure, None);
+        origin.failed("connection refused");
+        assert!(!origin.is_healthy());
+        let down = origin.status();
+        origin.failed(&"x".repeat(100_000));
+        assert_eq!(origin.status().since, down.since, "it is down since the first failure");
+        assert_eq!(origin.status().last_failure.map(|why| why.len()), Some(REASON_CHARS_MAX));
+        origin.succeeded();
+        assert!(origin.is_healthy());
+        assert!(origin.status().last_failure.is_some(), "why it failed is known afterwards");
+    }
+
+    #[tokio::test]
+    async fn an_origin_that_only_accepts_is_not_alive_until_it_answers() {
+        let (listener, address) = listener().await;
+        let origin = origin(address);
+        let task = tokio::spawn(look_after(Arc::clone(&origin)));
+        let alive = origin.news.notified();
+        origin.failed("fell silent");
+        origin.failed("fell silent");
+        // The second look begins after the first has given up.
+        let (first, _) = listener.accept().await.expect("a look");
+        let (second, _) = listener.accept().await.expect("another look");
+        let status = origin.status();
+        assert!(!status.healthy, "it never answered");
+        assert_eq!(status.checks, 2, "one look at a time");
+        assert_eq!(status.last_failure.as_deref(), Some("no handshake within 1s"));
+        drop((first, second));
+        answer(&listener).await;
+        timeout(SOON, alive).await.expect("those who wait are woken");
+        assert!(origin.is_healthy());
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn checks_tell_why() {
+        let (listener, address) = listener().await;
+        let (checked, ()) = tokio::join!(check(address), answer(&listener));
+        assert_eq!(checked, Ok(()));
+
+        let http = async {
+            let (mut socket, _) = listener.accept().await.expect("a connection");
+            socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.expect("it reads");
+            socket
+        };
+        let (checked, _socket) = tokio::join!(check(address), http);
+        let why = checked.expect_err("that was no RTMP");
+        assert!(why.starts_with("no handshake: "), "{why}");
+
+        drop(listener);
+        let why = check(address).await.expect_err("nothing listens");
+        assert!(why.starts_with("cannot connect: "), "{why}");
+    }
+
+    #[test]
+    fn jitter_is_a_quarter_at_most() {
+        for _ in 0..1000 {
+            let pause = with_jitter(PAUSE);
+            assert!(pause >= PAUSE * 3 / 4 && pause <= PAUSE * 5 / 4, "{pause:?}");
+        }
+    }
+}

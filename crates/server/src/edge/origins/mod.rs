@@ -1,0 +1,243 @@
+//! The origins: where they are, which of them owns a stream, and which of them are alive.
+//!
+//! ```text
+//! edge.origins ──► names ──addresses──► Set ──► order ──► pulls, publishes
+//!                  (DNS)                 │ ▲              │
+//!                                 checks ▼ │ health       │ succeeded, failed
+//!                                       Origin ◄──────────┘
+//! ```
+
+mod found;
+mod hash;
+mod health;
+mod names;
+
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    task::{AbortHandle, JoinSet},
+    time::{sleep, timeout},
+};
+use tracing::info;
+use weir_media::StreamKey;
+
+use crate::config::{Edge, OriginName};
+use found::Found;
+pub use health::{Origin, OriginStatus};
+use names::Name;
+
+/// How long a start waits for name servers. They have been asked twice by then, and the viewer is waiting.
+const READY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// All origins of an edge. What keeps them up to date ends with it.
+#[derive(Debug)]
+pub struct Origins {
+    known: Arc<Known>,
+    places: Mutex<Found>,
+    /// Ended by being dropped.
+    _lookups: JoinSet<()>,
+}
+
+/// What is known of all origins.
+#[derive(Debug)]
+struct Known {
+    names: Vec<OriginName>,
+    http_port: u16,
+    set: Mutex<Set>,
+    /// An origin is alive again, or the addresses have changed.
+    news: Arc<Notify>,
+    /// How many names have never been looked up to the end.
+    unanswered: watch::Sender<usize>,
+}
+
+/// The origins that there are now.
+#[derive(Debug, Default)]
+struct Set {
+    /// The addresses of each name.
+    addresses: Vec<Vec<IpAddr>>,
+    members: Vec<Member>,
+}
+
+#[derive(Debug)]
+struct Member {
+    origin: Arc<Origin>,
+    /// Looks after it.
+    task: AbortHandle,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Origins {
+    /// Begins to look up the names, and to look after what they stand for. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When there are names and the system does not say which name servers to ask.
+    pub fn start(settings: &Edge) -> io::Result<Arc<Self>> {
+        let known = Arc::new(Known::new(settings));
+        let mut lookups = JoinSet::new();
+        for (index, name) in settings.origins.iter().enumerate() {
+            if let Ok(address) = name.host.parse() {
+                known.update(index, vec![address]);
+                continue;
+            }
+            let name = Name::new(&name.host, &settings.resolvers)?;
+            known.unanswered.send_modify(|names| *names += 1);
+            lookups.spawn(keep_looking_up(name, index, Arc::clone(&known)));
+        }
+        Ok(Arc::new(Self { known, places: Mutex::default(), _lookups: lookups }))
+    }
+
+    /// Waits until every name has been looked up once, with or without success. Name servers that do not answer are
+    /// waited for some seconds.
+    pub async fn ready(&self) {
+        let mut unanswered = self.known.unanswered.subscribe();
+        let answered = unanswered.wait_for(|&names| names == 0);
+        // Those who come too early find no origin, and are told so.
+        let _ = timeout(READY_TIMEOUT, answered).await;
+    }
+
+    /// Every origin, in the order in which to ask for `key`: where it was found last, then its owner, then the others;
+    /// those that are alive before those that are not.
+    pub fn order(&self, key: &StreamKey) -> Vec<Arc<Origin>> {
+        let found = self.places().get(key, Instant::now());
+        let key = key.to_string();
+        let mut origins = self.known.origins();
+        origins.sort_by_cached_key(|origin| {
+            let elsewhere = Some(origin.rtmp) != found;
+            (!origin.is_healthy(), elsewhere, Reverse(origin.weight(&key)), origin.rtmp)
+        });
+        origins
+    }
+
+    /// Takes note that `key` is at `origin`.
+    pub fn found(&self, key: &StreamKey, origin: &Arc<Origin>) {
+        // The owner is asked first anyway.
+        if self.known.owner(key) == Some(origin.rtmp) {
+            self.lost(key);
+        } else {
+            self.places().insert(key, origin.rtmp, Instant::now());
+        }
+    }
+
+    /// Takes note that `key` is not where it was found last.
+    pub fn lost(&self, key: &StreamKey) {
+        self.places().remove(key);
+    }
+
+    /// Resolves when an origin has become alive again, or the addresses have changed, after this call.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.known.news.notified()
+    }
+
+    /// What is known of each origin, in the order of `edge.origins`.
+    pub fn status(&self) -> Vec<OriginStatus> {
+        self.known.origins().iter().map(|origin| origin.status()).collect()
+    }
+
+    fn places(&self) -> MutexGuard<'_, Found> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn new(settings: &Edge) -> Self {
+        let set = Set { addresses: vec![Vec::new(); settings.origins.len()], members: Vec::new() };
+        Self {
+            names: settings.origins.clone(),
+            http_port: settings.http_port,
+            set: Mutex::new(set),
+            news: Arc::default(),
+            unanswered: watch::Sender::new(0),
+        }
+    }
+
+    fn set(&self) -> MutexGuard<'_, Set> {
+        self.set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn origins(&self) -> Vec<Arc<Origin>> {
+        self.set().members.iter().map(|member| Arc::clone(&member.origin)).collect()
+    }
+
+    /// The address of the origin that `key` belongs to, alive or not.
+    fn owner(&self, key: &StreamKey) -> Option<SocketAddr> {
+        let key = key.to_string();
+        let origins = self.origins();
+        let owner = origins.iter().min_by_key(|origin| (Reverse(origin.weight(&key)), origin.rtmp));
+        owner.map(|origin| origin.rtmp)
+    }
+
+    /// The name at `index` stands for `addresses` now. Origins that stay keep what is known of them.
+    fn update(&self, index: usize, addresses: Vec<IpAddr>) {
+        let mut set = self.set();
+        if set.addresses[index] == addresses {
+            return;
+        }
+        set.addresses[index] = addresses;
+        let members = std::mem::take(&mut set.members);
+        let mut old: HashMap<_, _> =
+            members.into_iter().map(|member| (member.origin.rtmp, member)).collect();
+        let mut added = Vec::new();
+        for (rtmp, name) in self.wanted(&set.addresses) {
+            let member = old.remove(&rtmp).unwrap_or_else(|| {
+                let member = Member::new(rtmp, name, self);
+                added.push(Arc::clone(&member.origin));
+                member
+            });
+            set.members.push(member);
+        }
+        drop(set);
+        for origin in added {
+            info!(%origin, host = origin.host, "origin added");
+        }
+        for origin in old.values().map(|member| &member.origin) {
+            info!(%origin, host = origin.host, "origin removed: its name stands for it no more");
+        }
+        self.news.notify_waiters();
+    }
+
+    /// Every address once, and the first name that stands for it.
+    fn wanted(&self, addresses: &[Vec<IpAddr>]) -> Vec<(SocketAddr, &OriginName)> {
+        let mut seen = HashSet::new();
+        let all = self.names.iter().zip(addresses).flat_map(|(name, addresses)| {
+            addresses.iter().map(move |&address| (SocketAddr::new(address, name.port), name))
+        });
+        all.filter(|&(address, _)| seen.insert(address)).collect()
+    }
+}
+
+impl Member {
+    fn new(rtmp: SocketAddr, name: &OriginName, known: &Known) -> Self {
+        let http = SocketAddr::new(rtmp.ip(), known.http_port);
+        let origin = Arc::new(Origin::new((rtmp, http), &name.host, &known.news));
+        let task = tokio::spawn(health::look_after(Arc::clone(&origin))).abort_handle();
+        Self { origin, task }
+    }
+}
+
+/// Looks the name at `index` up, again and again.
+async fn keep_looking_up(mut name: Name, index: usize, known: Arc<Known>) {
+    let mut pause = name.look_up().await;
+    known.update(index, name.addresses());
+    known.unanswered.send_modify(|names| *names -= 1);
+    loop {
+        sleep(pause).await;
+        pause = name.look_up().await;
+        known.update(index, name.addresses());
+    }
+}
+
+#[cfg(test)]
+mod tests;

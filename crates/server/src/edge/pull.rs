@@ -1,0 +1,396 @@
+//! Pulling: one connection to an origin for each stream that somebody watches.
+//!
+//! ```text
+//! asking ──a tag comes──► flowing ──lost──► asking again, viewers stay ──edge.give_up──► over
+//!    │ nobody waits           │ nobody watches for edge.linger, or the origin ends the stream
+//!    └────────────────────────┴──► over
+//! ```
+
+use std::{
+    collections::HashMap,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
+use tracing::{info, warn};
+use weir_hub::{Conflict, PublishSettings, Status};
+use weir_media::StreamKey;
+
+use super::{Ask, Edge, Failure, Origin, Request, backoff, idle::Idle, search, upstream::Source};
+use crate::{
+    config::Vhost,
+    end::Side,
+    ingest::{self, Fault, Intake},
+    wake::Alarm,
+};
+
+/// How long an answer is remembered after nobody wants it any more, so that a storm of requests is one question.
+const REMEMBER: Duration = Duration::from_secs(2);
+
+/// How long an origin that does not have a stream is asked to hold the question, at most: its own `play.wait` counts too.
+const HOLD: Duration = Duration::from_secs(10);
+
+/// How often the other origins are asked again meanwhile.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// The same for a stream that was there a moment ago.
+const ASK_AGAIN_LOST: Duration = Duration::from_millis(500);
+
+/// A connection that lasted this long was a good one: the next loss is a new story.
+const LASTED: Duration = Duration::from_secs(5);
+
+/// All pulls of an edge, by stream.
+#[derive(Default)]
+pub struct Pulls(Mutex<HashMap<StreamKey, watch::Receiver<Answer>>>);
+
+/// What is known of a stream that is being asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The origins are being asked. They may have said something already.
+    Asking(Option<NoStream>),
+    /// It flows.
+    Flowing,
+    /// The origins have decided against it.
+    Refused(String),
+}
+
+/// Why a viewer gets no stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoStream {
+    /// Nobody publishes it.
+    Missing(String),
+    /// It is not for this viewer.
+    Refused(String),
+    /// Whoever has it cannot be reached, or has no room.
+    Unavailable(String),
+}
+
+impl From<Failure> for NoStream {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Missing(reason) => Self::Missing(reason),
+            Failure::Unreachable(reason) => Self::Unavailable(reason),
+            Failure::Refused { code, description } => {
+                Self::Refused(format!("the origin says {code}: {description}"))
+            }
+        }
+    }
+}
+
+impl Pulls {
+    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, watch::Receiver<Answer>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Streams that are being pulled or asked for.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+impl Edge {
+    /// Has `key` pulled for a viewer that waits for it, and ends when the viewer need not wait any longer: never before
+    /// the origins have been asked, and not after `wait` if they do not have it.
+    pub async fn denied(self: &Arc<Self>, key: &StreamKey, ask: &Ask, wait: Duration) -> NoStream {
+        let deadline = Instant::now() + wait;
+        loop {
+            let mut answers = match self.pull(key, ask) {
+                Ok(Some(answers)) => answers,
+                // It is published here.
+                Ok(None) => {
+                    sleep_until(deadline).await;
+                    return NoStream::Missing(format!("nobody publishes {key}"));
+                }
+                Err(reason) => return NoStream::Refused(reason),
+            };
+            loop {
+                let answer = answers.borrow_and_update().clone();
+                let verdict = match answer {
+                    Answer::Refused(reason) => return NoStream::Refused(reason),
+                    Answer::Asking(said) => said,
+                    Answer::Flowing => {
+                        Some(NoStream::Missing(format!("{key} has no picture to start with")))
+                    }
+                };
+                let is_answered = verdict.is_some();
+                tokio::select! {
+                    changed = answers.changed() => if changed.is_err() { break },
+                    () = sleep_until(deadline), if is_answered => {
+                        return verdict.unwrap_or_else(|| NoStream::Missing(format!("nobody publishes {key}")));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The answers to the question for `key`, which is asked if it is not being asked already. None when the stream is
+    /// published here.
+    fn pull(
+        self: &Arc<Self>,
+        key: &StreamKey,
+        ask: &Ask,
+    ) -> Result<Option<watch::Receiver<Answer>>, String> {
+        let mut pulls = self.pulls.lock();
+        if let Some(answers) = pulls.get(key) {
+            // One that came back to us must not wait for itself.
+            self.check(key, ask)?;
+            return Ok(Some(answers.clone()));
+        }
+        if matches!(self.registry.status(key), Some(Status::Live | Status::Lingering)) {
+            return Ok(None);
+        }
+        self.check(key, ask)?;
+        let (answer, answers) = watch::channel(Answer::Asking(None));
+        pulls.insert(key.clone(), answers.clone());
+        drop(pulls);
+        let pull = Pull {
+            vhost: self.config.vhost(key.vhost()),
+            request: self.request(key, ask),
+            edge: Arc::clone(self),
+            answer,
+            intake: None,
+            lost: None,
+            tries: 0,
+        };
+        tokio::spawn(pull.run());
+        Ok(Some(answers))
+    }
+}
+
+struct Pull {
+    edge: Arc<Edge>,
+    vhost: Vhost,
+    request: Request,
+    answer: watch::Sender<Answer>,
+    /// The stream in our hub, once it has flowed.
+    intake: Option<Intake>,
+    /// Since when it has not flowed any more.
+    lost: Option<Instant>,
+    /// Attempts in a row that brought nothing.
+    tries: u32,
+}
+
+/// Why a pull is over.
+enum Over {
+    /// Nobody watches.
+    Unwanted,
+    /// The stream is published here now.
+    Published,
+    /// The origin says that the stream has ended.
+    Ended,
+    /// No origin has had it for so long.
+    GivenUp(Duration),
+    /// The origins have decided.
+    Refused(String),
+}
+
+impl Over {
+    fn side_and_reason(&self) -> (Side, String) {
+        match self {
+            Self::Unwanted => (Side::Peer, "nobody watches any more".to_owned()),
+            Self::Published => (Side::Policy, "the stream is published here now".to_owned()),
+            Self::Ended => (Side::Upstream, "the origin ended the stream".to_owned()),
+            Self::GivenUp(after) => {
+                (Side::Upstream, format!("no origin has had it for {after:?} (edge.give_up)"))
+            }
+            Self::Refused(reason) => (Side::Upstream, reason.clone()),
+        }
+    }
+}
+
+impl Pull {
+    async fn run(mut self) {
+        let key = self.request.key.clone();
+        let began = Instant::now();
+        let mut idle = Idle::new(&self.edge.registry, &self.edge.audiences, &key);
+        loop {
+            let over = self.until_over(&mut idle).await;
+            if matches!(over, Over::Unwanted) {
+                let mut pulls = self.edge.pulls.lock();
+                // Whoever came in this moment has found the pull running.
+                if self.edge.registry.demand(&key) > 0 {
+                    continue;
+                }
+                pulls.remove(&key);
+            }
+            let (side, reason) = over.side_and_reason();
+            info!(
+                stream = %key, side = side.label(), reason, seconds = began.elapsed().as_secs_f32(),
+                "pull ended"
+            );
+            // Viewers are told that it is over.
+            self.intake = None;
+            match over {
+                Over::Unwanted => return,
+                Over::Published => {}
+                Over::Refused(reason) => {
+                    self.answer.send_replace(Answer::Refused(reason));
+                    sleep(REMEMBER).await;
+                }
+                Over::Ended | Over::GivenUp(_) => sleep(REMEMBER).await,
+            }
+            self.edge.pulls.lock().remove(&key);
+            return;
+        }
+    }
+
+    async fn until_over(&mut self, idle: &mut Idle) -> Over {
+        let give_up = self.edge.settings().give_up;
+        loop {
+            let lost = self.lost;
+            let linger = if self.intake.is_some() { self.edge.settings().linger } else { REMEMBER };
+            let found = tokio::select! {
+                found = self.search() => found,
+                () = idle.lasts(linger) => return Over::Unwanted,
+                () = passed(lost, give_up) => return Over::GivenUp(give_up),
+            };
+            match found {
+                Ok((origin, source)) => {
+                    let since = Instant::now();
+                    match self.relay(&origin, source, idle).await {
+                        Ok(over) => return over,
+                        Err(why) => self.on_lost(&origin, &why, since),
+                    }
+                }
+                Err(Failure::Refused { code, description }) if self.intake.is_none() => {
+                    return Over::Refused(format!("the origin says {code}: {description}"));
+                }
+                Err(failure) => self.on_failure(failure),
+            }
+        }
+    }
+
+    fn on_lost(&mut self, origin: &Arc<Origin>, why: &str, since: Instant) {
+        origin.failed(why);
+        self.lost.get_or_insert_with(Instant::now);
+        self.tries = if since.elapsed() >= LASTED { 0 } else { self.tries + 1 };
+        warn!(
+            stream = %self.request.key, origin = %origin, side = Side::Upstream.label(), reason = why,
+            "pull lost: its viewers wait"
+        );
+    }
+
+    fn on_failure(&mut self, failure: Failure) {
+        self.tries += 1;
+        if self.intake.is_some() {
+            return;
+        }
+        let said = NoStream::from(failure);
+        if self.tries == 1 {
+            info!(stream = %self.request.key, answer = ?said, "asked the origins");
+        }
+        self.answer.send_replace(Answer::Asking(Some(said)));
+    }
+
+    /// Asks all origins, and lets the first of them hold the question if none has the stream.
+    async fn search(&self) -> Result<(Arc<Origin>, Source), Failure> {
+        let origins = &self.edge.origins;
+        origins.ready().await;
+        if self.tries > 0 {
+            tokio::select! {
+                () = sleep(backoff(self.tries, self.lost.is_some())) => {}
+                () = origins.changed() => {}
+            }
+        }
+        let key = &self.request.key;
+        let order = origins.order(key);
+        let asked = {
+            let _turn = self.edge.turn().await;
+            self.ask(order.clone(), Duration::ZERO).await
+        };
+        let Err(Failure::Missing(reason)) = asked else { return asked };
+        if self.intake.is_none() {
+            self.answer.send_replace(Answer::Asking(Some(NoStream::Missing(reason.clone()))));
+        }
+        let Some(_place) = self.edge.hold() else { return Err(Failure::Missing(reason)) };
+        let mut order = order.into_iter();
+        let owner: Vec<_> = order.by_ref().take(1).collect();
+        let others: Vec<_> = order.collect();
+        tokio::select! {
+            held = self.ask(owner, HOLD) => held,
+            found = self.elsewhere(others) => Ok(found),
+        }
+    }
+
+    async fn elsewhere(&self, origins: Vec<Arc<Origin>>) -> (Arc<Origin>, Source) {
+        if origins.is_empty() {
+            return std::future::pending().await;
+        }
+        loop {
+            sleep(if self.lost.is_some() { ASK_AGAIN_LOST } else { ASK_AGAIN }).await;
+            if let Ok(found) = self.ask(origins.clone(), Duration::ZERO).await {
+                return found;
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        origins: Vec<Arc<Origin>>,
+        wait: Duration,
+    ) -> Result<(Arc<Origin>, Source), Failure> {
+        let settings = self.edge.settings();
+        let (protocol, dead_after) = (settings.protocol, settings.dead_after);
+        search::race(origins, |origin, connected| {
+            let request = Request { wait, ..self.request.clone() };
+            async move { Source::open(&origin, protocol, &request, dead_after, &connected).await }
+        })
+        .await
+    }
+
+    /// Takes the stream in until it is over (`Ok`) or lost (`Err`).
+    async fn relay(
+        &mut self,
+        origin: &Arc<Origin>,
+        mut source: Source,
+        idle: &mut Idle,
+    ) -> Result<Over, String> {
+        let edge = Arc::clone(&self.edge);
+        let key = self.request.key.clone();
+        let replaced = Arc::new(Alarm::default());
+        let settings = PublishSettings {
+            // A stream that is over is over: what we wait for, we wait for with the publisher in hand.
+            linger: Duration::ZERO,
+            // Our own, from before the loss; never an encoder that publishes here.
+            conflict: if self.intake.is_some() { Conflict::Takeover } else { Conflict::Reject },
+            flush: ingest::announce(self.vhost.play.hub_flush()),
+            limits: edge.log_limits(),
+            replaced: Arc::clone(&replaced) as _,
+        };
+        let Ok(publisher) = edge.registry.publish(&key, settings, Instant::now().into_std()) else {
+            return Ok(Over::Published);
+        };
+        let intake = self.intake.insert(Intake::new(publisher, &format_args!("origin {origin}")));
+        edge.origins.found(&key, origin);
+        let is_back = self.lost.take().is_some();
+        self.answer.send_replace(Answer::Flowing);
+        info!(stream = %key, origin = %origin, again = is_back, "pull began");
+        let mut unwanted = pin!(idle.lasts(edge.settings().linger));
+        let mut taken_over = pin!(replaced.rang());
+        loop {
+            let tag = tokio::select! {
+                tag = source.next() => tag,
+                () = &mut unwanted => return Ok(Over::Unwanted),
+                () = &mut taken_over => return Ok(Over::Published),
+            };
+            let Some(tag) = tag? else { return Ok(Over::Ended) };
+            match intake.take(&tag, Instant::now().into_std()) {
+                Ok(()) => {}
+                Err(Fault::Replaced) => return Ok(Over::Published),
+                Err(Fault::Broken(reason)) => return Err(reason),
+            }
+        }
+    }
+}
+
+/// Ends when `limit` has passed since `since`; never without a beginning.
+async fn passed(since: Option<Instant>, limit: Duration) {
+    match since {
+        Some(since) => sleep_until(since + limit).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,226 @@
+//! Passing a publish on to the origin that owns the stream.
+//!
+//! The encoder is told yes only after the origin has said so. From then on the stream goes through our hub: our viewers
+//! have it from there, and so has the origin. While no origin can be reached the encoder goes on; the next one gets what
+//! a new viewer would get: what the stream begins with, and its newest group.
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::oneshot,
+    time::{Duration, Instant, sleep, timeout_at},
+};
+use tracing::{info, warn};
+use weir_hub::{Batch, Item, Start};
+use weir_rtmp::server::PublishRefusal;
+
+use super::{
+    Ask, Edge, Failure, Origin, Request, backoff, search,
+    upstream::{Broken, Sink},
+};
+use crate::{
+    end::{End, Side},
+    play::{kind_of, wire_time},
+    wake::Alarm,
+};
+use weir_media::StreamKey;
+
+/// A stream that an origin has accepted.
+pub struct Opened {
+    origin: Arc<Origin>,
+    sink: Sink,
+    request: Request,
+}
+
+/// A publish that is being passed on. Dropping it ends it at the origin.
+pub struct Push {
+    _stop: oneshot::Sender<()>,
+    over: oneshot::Receiver<End>,
+}
+
+impl Push {
+    /// Ends when it cannot be passed on any more.
+    pub async fn over(&mut self) -> End {
+        match (&mut self.over).await {
+            Ok(end) => end,
+            Err(_) => End::us("passing the stream on has failed"),
+        }
+    }
+}
+
+/// What an encoder is told when no origin takes its stream.
+pub fn refusal(failure: &Failure) -> (PublishRefusal, String) {
+    match failure {
+        Failure::Refused { code, description } => {
+            let known = [PublishRefusal::BadName, PublishRefusal::Denied];
+            let refusal = known.into_iter().find(|known| known.code() == code);
+            (refusal.unwrap_or(PublishRefusal::Failed), description.clone())
+        }
+        Failure::Missing(reason) | Failure::Unreachable(reason) => {
+            (PublishRefusal::Failed, format!("no origin takes the stream: {reason}"))
+        }
+    }
+}
+
+impl Edge {
+    /// Asks the owner of `key` to take it.
+    ///
+    /// # Errors
+    /// When it refuses, or no origin can be reached.
+    pub async fn open_push(&self, key: &StreamKey, ask: &Ask) -> Result<Opened, Failure> {
+        if let Err(description) = self.check(key, ask) {
+            let code = PublishRefusal::Failed.code().to_owned();
+            return Err(Failure::Refused { code, description });
+        }
+        self.origins.ready().await;
+        let request = self.request(key, ask);
+        let (origin, sink) = self.open_sink(&request).await?;
+        Ok(Opened { origin, sink, request })
+    }
+
+    /// Passes the stream on, which is being published here by now.
+    pub fn keep_pushing(self: &Arc<Self>, opened: Opened) -> Push {
+        let (stop, stopped) = oneshot::channel();
+        let (ended, over) = oneshot::channel();
+        let Opened { origin, sink, request } = opened;
+        info!(stream = %request.key, origin = %origin, "push began");
+        let task = Task { edge: Arc::clone(self), request, tries: 0 };
+        tokio::spawn(task.run(origin, sink, stopped, ended));
+        Push { _stop: stop, over }
+    }
+
+    async fn open_sink(&self, request: &Request) -> Result<(Arc<Origin>, Sink), Failure> {
+        let dead_after = self.settings().dead_after;
+        let opened =
+            search::in_turn(self.origins.order(&request.key), |origin, connected| async move {
+                Sink::open(&origin, request, dead_after, &connected).await
+            })
+            .await;
+        if let Ok((origin, _)) = &opened {
+            self.origins.found(&request.key, origin);
+        }
+        opened
+    }
+}
+
+struct Task {
+    edge: Arc<Edge>,
+    request: Request,
+    tries: u32,
+}
+
+impl Task {
+    async fn run(
+        mut self,
+        mut origin: Arc<Origin>,
+        mut sink: Sink,
+        mut stopped: oneshot::Receiver<()>,
+        ended: oneshot::Sender<End>,
+    ) {
+        loop {
+            let since = Instant::now();
+            let broken = tokio::select! {
+                _ = &mut stopped => {
+                    info!(stream = %self.request.key, origin = %origin, "push ended");
+                    return sink.close().await;
+                }
+                broken = self.forward(&mut sink) => broken,
+            };
+            let why = match broken {
+                Broken::Lost(why) => why,
+                Broken::Decided(why) => {
+                    // The encoder's session may have ended in the same moment.
+                    let _ = ended
+                        .send(End::upstream(format!("origin {origin} ended the stream: {why}")));
+                    return;
+                }
+            };
+            drop(sink);
+            origin.failed(&why);
+            self.tries = if since.elapsed() >= LASTED { 0 } else { self.tries + 1 };
+            warn!(
+                stream = %self.request.key, origin = %origin, side = Side::Upstream.label(), reason = why,
+                "push lost: its encoder goes on"
+            );
+            let again = tokio::select! {
+                _ = &mut stopped => return,
+                again = self.reopen() => again,
+            };
+            match again {
+                Ok(opened) => (origin, sink) = opened,
+                Err(end) => {
+                    let _ = ended.send(end);
+                    return;
+                }
+            }
+            info!(stream = %self.request.key, origin = %origin, again = true, "push began");
+        }
+    }
+
+    /// Sends the stream until the connection breaks.
+    async fn forward(&self, sink: &mut Sink) -> Broken {
+        let alarm = Arc::new(Alarm::default());
+        let wake = Arc::clone(&alarm) as _;
+        // It counts as a viewer: a stream that nobody here watches must not reach the origin late.
+        let mut reader = self.edge.registry.subscribe(&self.request.key, Start::NewestGroup, wake);
+        let (mut batch, mut needs_init) = (Batch::default(), true);
+        loop {
+            reader.read(&mut batch);
+            needs_init |= batch.skipped > 0;
+            for item in batch.items.drain(..) {
+                send(sink, &item, &mut needs_init);
+            }
+            if let Err(broken) = sink.flush().await {
+                return broken;
+            }
+            tokio::select! {
+                () = alarm.rang() => {}
+                broken = sink.watch() => return broken,
+            }
+        }
+    }
+
+    async fn reopen(&mut self) -> Result<(Arc<Origin>, Sink), End> {
+        let give_up = self.edge.settings().give_up;
+        let until = Instant::now() + give_up;
+        loop {
+            if self.tries > 0 {
+                tokio::select! {
+                    () = sleep(backoff(self.tries, true)) => {}
+                    () = self.edge.origins.changed() => {}
+                }
+            }
+            self.tries += 1;
+            let opened = timeout_at(until, self.edge.open_sink(&self.request)).await;
+            match opened {
+                Ok(Ok(opened)) => return Ok(opened),
+                // The origin may hold our own lost connection for alive for a moment.
+                Ok(Err(Failure::Refused { code, description }))
+                    if code != PublishRefusal::BadName.code() =>
+                {
+                    return Err(End::upstream(format!("the origin says {code}: {description}")));
+                }
+                Ok(Err(_)) if Instant::now() < until => {}
+                Ok(Err(_)) | Err(_) => {
+                    return Err(End::upstream(format!(
+                        "no origin has taken the stream for {give_up:?} (edge.give_up)"
+                    )));
+                }
+            }
+        }
+    }
+}
+
+/// A connection that lasted this long was a good one: the next loss is a new story.
+const LASTED: Duration = Duration::from_secs(5);
+
+fn send(sink: &mut Sink, item: &Item, needs_init: &mut bool) {
+    let frame = &item.frame;
+    if let Some(init) = item.group.as_ref().filter(|_| *needs_init) {
+        *needs_init = false;
+        for known in init.frames() {
+            sink.send(kind_of(known.track), wire_time(known, frame.dts), &known.body);
+        }
+    }
+    sink.send(kind_of(frame.track), wire_time(frame, frame.dts), &frame.body);
+}

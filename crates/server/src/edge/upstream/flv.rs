@@ -1,0 +1,413 @@
+//! HTTP-FLV from an origin.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::atomic::AtomicBool,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{StatusCode, Uri, header};
+use http_body::{Body as _, Frame};
+use http_body_util::Empty;
+use hyper::{
+    Response,
+    body::Incoming,
+    client::conn::http1::{self, Connection},
+};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
+use weir_flv::{Tag, file};
+use weir_media::DEFAULT_VHOST;
+use weir_rtmp::url::discover;
+
+use super::{Failure, Over, Request, words};
+use crate::{
+    edge::{Hops, Origin},
+    node::SERVER,
+};
+
+/// The header field that says how many milliseconds the origin may hold the question.
+pub const WAIT_HEADER: &str = "weir-wait";
+
+/// Redirects that are followed: one to the server that has the stream, one to its real name, and one more.
+const REDIRECTS_MAX: usize = 3;
+
+/// What is read from the origin at a time, and how long the head of its answer may be.
+const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a refusal's text that are read.
+const REFUSAL_BYTES_MAX: usize = 1024;
+
+/// How long a refusal's text may take: it comes with the head.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The size of the last tag, which ends a file.
+const TAIL_BYTES: usize = 4;
+
+/// What a path component is written with as it is; all else is percent-encoded.
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The app of a stream has its slashes.
+const APP: &AsciiSet = &COMPONENT.remove(b'/');
+
+/// Parameters are encoded already, as far as those who wrote them cared: this is what no request may have.
+const PARAMS: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
+
+/// Where to ask.
+struct Target {
+    /// Where to connect to, unless it is the origin.
+    elsewhere: Option<(String, u16)>,
+    /// The `Host` of the request.
+    host: String,
+    path_and_query: String,
+}
+
+/// The origin's answer.
+enum Answer {
+    Stream(Download),
+    /// The `Location` of a redirect.
+    Elsewhere(StatusCode, String),
+}
+
+/// A stream on its way.
+pub struct Download {
+    link: Link,
+    body: Incoming,
+    reader: file::Reader,
+    /// Whether the end of the body can be told from the end of the connection.
+    framed: bool,
+    heard: Instant,
+    dead_after: Duration,
+}
+
+/// Asks for a stream until the head of the answer is there. Also returns when the first tag must have come.
+pub async fn open(
+    origin: &Origin,
+    request: &Request,
+    dead_after: Duration,
+    connected: &AtomicBool,
+) -> Result<(Download, Instant), Failure> {
+    let mut target = Target::of(origin, request)?;
+    let start = Instant::now();
+    let by = start + dead_after + request.wait + dead_after;
+    let asking = async {
+        for _ in 0..=REDIRECTS_MAX {
+            let connect_by = Instant::now() + dead_after;
+            let socket = match &target.elsewhere {
+                None => {
+                    super::connect(TcpStream::connect(origin.http), connect_by, connected).await?
+                }
+                Some((host, port)) => {
+                    let connecting = TcpStream::connect((host.as_str(), *port));
+                    super::connect(connecting, connect_by, connected).await?
+                }
+            };
+            match ask(socket, &target, request, dead_after).await? {
+                Answer::Stream(download) => return Ok((download, by)),
+                Answer::Elsewhere(status, location) => {
+                    target = target.redirect(status, &location)?;
+                }
+            }
+        }
+        Err(Failure::Refused {
+            code: "HTTP 302".to_owned(),
+            description: format!(
+                "more than {REDIRECTS_MAX} redirects, the last one to {}",
+                target.host
+            ),
+        })
+    };
+    let late = || Failure::Unreachable(format!("no answer within {:?}", by - start));
+    timeout_at(by, asking).await.map_err(|_| late())?
+}
+
+async fn ask(
+    socket: TcpStream,
+    target: &Target,
+    request: &Request,
+    dead_after: Duration,
+) -> Result<Answer, Failure> {
+    let broke = |error| Failure::Unreachable(broken(&error));
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(READ_BYTES_MAX)
+        .handshake(TokioIo::new(socket))
+        .await
+        .map_err(broke)?;
+    let mut link = Link(Some(Box::pin(connection)));
+    let question = http::Request::get(target.path_and_query.as_str())
+        .header(header::HOST, &target.host)
+        .header(header::USER_AGENT, SERVER)
+        .header(header::CONNECTION, "close")
+        .header(Hops::HEADER, request.hops.to_string())
+        .header(WAIT_HEADER, u64::try_from(request.wait.as_millis()).unwrap_or(u64::MAX))
+        .body(Empty::new())
+        .map_err(|error| Failure::Missing(format!("HTTP cannot ask for it: {error}")))?;
+    let response = link.with(sender.send_request(question)).await.map_err(broke)?;
+    match response.status() {
+        StatusCode::OK => {}
+        StatusCode::MOVED_PERMANENTLY
+        | StatusCode::FOUND
+        | StatusCode::SEE_OTHER
+        | StatusCode::TEMPORARY_REDIRECT
+        | StatusCode::PERMANENT_REDIRECT => {
+            let location = field(&response, header::LOCATION);
+            return Ok(Answer::Elsewhere(response.status(), location.to_owned()));
+        }
+        StatusCode::NOT_FOUND => return Err(Failure::Missing(refusal(&mut link, response).await)),
+        status => {
+            let code = format!("HTTP {}", status.as_u16());
+            return Err(Failure::Refused { code, description: refusal(&mut link, response).await });
+        }
+    }
+    let encoding = field(&response, header::TRANSFER_ENCODING).to_ascii_lowercase();
+    let framed =
+        encoding.ends_with("chunked") || response.headers().contains_key(header::CONTENT_LENGTH);
+    Ok(Answer::Stream(Download {
+        link,
+        body: response.into_body(),
+        reader: file::Reader::new(),
+        framed,
+        heard: Instant::now(),
+        dead_after,
+    }))
+}
+
+fn field(response: &Response<Incoming>, name: header::HeaderName) -> &str {
+    response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// What the origin says about its no: the text of its answer, or the name of its status.
+async fn refusal(link: &mut Link, response: Response<Incoming>) -> String {
+    let status = response.status().canonical_reason().unwrap_or("no reason given").to_owned();
+    // Pages are for browsers.
+    if !field(&response, header::CONTENT_TYPE).starts_with("text/plain") {
+        return status;
+    }
+    let (mut body, mut text) = (response.into_body(), Vec::new());
+    let read = async {
+        while let Some(Ok(frame)) = link.frame(&mut body).await {
+            text.extend(frame.into_data().unwrap_or_default());
+            if text.len() >= REFUSAL_BYTES_MAX {
+                break;
+            }
+        }
+    };
+    // What has come by then is as much as there is to say.
+    let _ = timeout(REFUSAL_TIMEOUT, read).await;
+    match words(String::from_utf8_lossy(&text).trim()) {
+        text if text.is_empty() => status,
+        text => text,
+    }
+}
+
+impl Download {
+    /// The next tag, however long it takes. Nothing is lost when it is cancelled.
+    pub async fn tag(&mut self) -> Result<Tag, Over> {
+        loop {
+            match self.reader.poll() {
+                // A copy: a slice would keep the reader's whole buffer for as long as a log keeps the tag.
+                Ok(Some(file::Item::Tag(tag))) => {
+                    return Ok(Tag { body: Bytes::copy_from_slice(&tag.body), ..tag });
+                }
+                Ok(Some(file::Item::Header(_))) => continue,
+                Ok(None) => {}
+                Err(error) => return Err(Over::Broke(format!("it sent no FLV: {error}"))),
+            }
+            match self.link.frame(&mut self.body).await {
+                Some(Ok(frame)) => {
+                    self.heard = Instant::now();
+                    self.reader.push(&frame.into_data().unwrap_or_default());
+                }
+                Some(Err(error)) => return Err(Over::Broke(broken(&error))),
+                None if self.reader.buffered() > TAIL_BYTES => {
+                    return Err(Over::Broke("the stream ended inside a tag".to_owned()));
+                }
+                None if self.framed => return Err(Over::Ended),
+                None => return Err(Over::Closed),
+            }
+        }
+    }
+
+    /// The next tag. The origin may be silent only for so long: HTTP has no pings.
+    pub async fn next(&mut self) -> Result<Tag, Over> {
+        loop {
+            let silent_at = self.heard + self.dead_after;
+            match timeout_at(silent_at, self.tag()).await {
+                Ok(tag) => return tag,
+                Err(_) if self.heard + self.dead_after > silent_at => {}
+                Err(_) => return Err(Over::Broke(format!("silent for {:?}", self.dead_after))),
+            }
+        }
+    }
+}
+
+/// The connection, which hyper wants to be polled beside what goes over it; gone when it is done.
+struct Link(Option<Pin<Box<Http>>>);
+
+type Http = Connection<TokioIo<TcpStream>, Empty<Bytes>>;
+
+impl Link {
+    async fn with<T>(&mut self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            self.poll(cx);
+            future.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// The next part of a body. Nothing is lost when it is cancelled.
+    async fn frame(&mut self, body: &mut Incoming) -> Option<hyper::Result<Frame<Bytes>>> {
+        poll_fn(|cx| {
+            // What has come already needs no look at the socket.
+            if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
+                return Poll::Ready(frame);
+            }
+            self.poll(cx);
+            Pin::new(&mut *body).poll_frame(cx)
+        })
+        .await
+    }
+
+    /// An error of the connection comes out of what goes over it.
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.0
+            && connection.as_mut().poll(cx).is_ready()
+        {
+            self.0 = None;
+        }
+    }
+}
+
+/// hyper's errors say little without their cause.
+fn broken(error: &hyper::Error) -> String {
+    if error.is_incomplete_message() {
+        return "it closed the connection".to_owned();
+    }
+    match std::error::Error::source(error) {
+        Some(cause) => words(&format!("the connection broke: {error}: {cause}")),
+        None => words(&format!("the connection broke: {error}")),
+    }
+}
+
+impl Target {
+    /// The stream at the origin.
+    fn of(origin: &Origin, request: &Request) -> Result<Self, Failure> {
+        let host = super::authority(origin, origin.http);
+        Ok(Self { elsewhere: None, host, path_and_query: path_and_query(request)? })
+    }
+
+    /// Where `location` is.
+    fn redirect(self, status: StatusCode, location: &str) -> Result<Self, Failure> {
+        let no = || Failure::Refused {
+            code: format!("HTTP {}", status.as_u16()),
+            description: format!("a redirect to {:?}, which is no http URL", words(location)),
+        };
+        // Such a reference keeps the scheme.
+        let scheme = if location.starts_with("//") { "http:" } else { "" };
+        let uri = format!("{scheme}{location}").parse::<Uri>().map_err(|_| no())?;
+        let path = uri.path_and_query().ok_or_else(no)?;
+        let path_and_query = utf8_percent_encode(path.as_str(), CONTROLS).to_string();
+        match (uri.scheme_str(), uri.authority()) {
+            (None, None) if location.starts_with('/') => Ok(Self { path_and_query, ..self }),
+            (Some("http"), Some(authority)) => {
+                let host = authority.host().trim_matches(['[', ']']).to_owned();
+                let elsewhere = Some((host, authority.port_u16().unwrap_or(80)));
+                let at = authority.as_str();
+                let host = at.rsplit_once('@').map_or(at, |(_, host)| host).to_owned();
+                Ok(Self { elsewhere, host, path_and_query })
+            }
+            _ => Err(no()),
+        }
+    }
+}
+
+/// Path and query of the stream.
+///
+/// # Errors
+/// When a server would read another vhost out of it.
+fn path_and_query(request: &Request) -> Result<String, Failure> {
+    let key = &request.key;
+    let (app, stream) =
+        (utf8_percent_encode(key.app(), APP), utf8_percent_encode(key.stream(), COMPONENT));
+    let query = utf8_percent_encode(&super::query(request), PARAMS).to_string();
+    let read = discover(&format!("rtmp://origin/x{query}"), "x").map(|url| url.vhost);
+    if key.vhost() != DEFAULT_VHOST && read.as_deref() != Ok(key.vhost()) {
+        return Err(Failure::Missing(format!("no query can ask for the vhost of {key}")));
+    }
+    Ok(format!("/{app}/{stream}.flv{query}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use weir_media::StreamKey;
+
+    use super::*;
+    use crate::route::Route;
+
+    fn request(vhost: &str, app: &str, stream: &str, params: &str) -> Option<Request> {
+        let key = StreamKey::new(vhost, app, stream).ok()?;
+        Some(Request {
+            key,
+            params: params.to_owned(),
+            hops: Hops::default(),
+            wait: Duration::ZERO,
+        })
+    }
+
+    fn target(request: &Request) -> String {
+        path_and_query(request).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn paths_are_encoded_and_parameters_are_as_they_came() {
+        let plain = request(DEFAULT_VHOST, "live/eu", "my cam+1%", "?a=b%20c&d=\u{20ac} #")
+            .expect("a request");
+        assert_eq!(target(&plain), "/live/eu/my%20cam%2B1%25.flv?a=b%20c&d=%E2%82%AC%20%23");
+        let vhost = request("v.org", "live", "a.b", "").expect("a request");
+        assert_eq!(target(&vhost), "/live/a.b.flv?vhost=v.org");
+    }
+
+    #[test]
+    fn redirects_stay_within_http() {
+        let at = |location: &str| {
+            let here = Target {
+                elsewhere: None,
+                host: "o:80".to_owned(),
+                path_and_query: "/a".to_owned(),
+            };
+            let target = here.redirect(StatusCode::FOUND, location).ok()?;
+            Some((target.elsewhere, target.host, target.path_and_query))
+        };
+        let elsewhere = |host: &str, port| Some((host.to_owned(), port));
+        let all = |to, host: &str, path: &str| Some((to, host.to_owned(), path.to_owned()));
+        assert_eq!(at("/b?c=d"), all(None, "o:80", "/b?c=d"));
+        assert_eq!(at("http://h/b"), all(elsewhere("h", 80), "h", "/b"));
+        assert_eq!(at("http://u@[::1]:81/b"), all(elsewhere("::1", 81), "[::1]:81", "/b"));
+        assert_eq!(at("//h:82/b"), all(elsewhere("h", 82), "h:82", "/b"));
+        for none in ["https://h/b", "", "b", "//", "rtmp://h/b", "http://"] {
+            assert_eq!(at(none), None, "{none}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_arrives_is_what_was_asked_for(app in ".{1,20}", stream in ".{1,20}", vhost in "[a-z.]{1,9}") {
+            let Some(request) = request(&vhost, &app, &stream, "?token=1") else { return Ok(()) };
+            let target = target(&request);
+            let uri: Uri = target.parse().expect("a request target");
+            let arrived = uri.path_and_query().expect("a path").as_str();
+            let route = Route::of(arrived, "origin:8080").expect("a route");
+            let url = route.url;
+            prop_assert_eq!(StreamKey::new(&url.vhost, &url.app, &url.stream), Ok(request.key));
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Connections to an origin: a [`Source`] is a stream that is played from it, a [`Sink`] one that is published to it.
+
+mod flv;
+mod rtmp;
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
+use weir_flv::{Tag, TagKind, metadata};
+use weir_media::StreamKey;
+use weir_rtmp::client::Event;
+
+use super::{Hops, Origin};
+use crate::{config::Upstream, listen, rtmp_client::RtmpClient};
+
+/// Characters of an origin's words that are repeated: a sentence or two.
+const WORDS_MAX: usize = 200;
+
+/// What is said of an origin that takes the question and never sends anything. nginx-rtmp and SRS do that when they are
+/// asked for a stream that nobody publishes.
+const NOTHING: &str = "accepted but sent nothing";
+
+/// What is asked of an origin.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The stream.
+    pub key: StreamKey,
+    /// Parameters for the stream's URL, with the `?`; empty if there are none. No `vhost` or `domain` is among them.
+    pub params: String,
+    /// The edges that the request has come through, this one included.
+    pub hops: Hops,
+    /// How long the origin may hold the question until the stream begins.
+    pub wait: Duration,
+}
+
+/// Why an origin gave no stream, or took none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// There is no origin that works: no connection, no answer, or garbage. It counts against the origin's health.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It has no such stream.
+    #[error("{0}")]
+    Missing(String),
+    /// It decided so.
+    #[error("{code}: {description}")]
+    Refused {
+        /// The RTMP status code, or `HTTP` and the number.
+        code: String,
+        /// The origin's words.
+        description: String,
+    },
+}
+
+/// A stream that is being played from an origin. Dropping it closes the connection.
+pub struct Source {
+    player: Player,
+    first: Option<Tag>,
+    ended: bool,
+}
+
+enum Player {
+    Rtmp(Box<RtmpClient>),
+    Flv(Box<flv::Download>),
+}
+
+/// Why no more tags come.
+#[derive(Debug)]
+enum Over {
+    /// The stream has ended.
+    Ended,
+    /// The origin has closed the connection.
+    Closed,
+    /// The origin ended the stream and said why.
+    Refused { code: String, description: String },
+    /// The connection is of no further use.
+    Broke(String),
+}
+
+impl Source {
+    /// Asks `origin` for a stream and resolves once its first tag has come; `connected` is set as soon as there is a
+    /// TCP connection. Dropping the future closes the connection.
+    ///
+    /// The question must be put within `dead_after`, and the first tag must come within `request.wait` and another
+    /// `dead_after`.
+    ///
+    /// # Errors
+    /// When no stream comes, with the reason.
+    pub async fn open(
+        origin: &Origin,
+        protocol: Upstream,
+        request: &Request,
+        dead_after: Duration,
+        connected: &AtomicBool,
+    ) -> Result<Self, Failure> {
+        let (mut player, first_by) = match protocol {
+            Upstream::Rtmp => {
+                let (client, first_by) = rtmp::play(origin, request, dead_after, connected).await?;
+                (Player::Rtmp(Box::new(client)), first_by)
+            }
+            Upstream::Flv => {
+                let (download, first_by) =
+                    flv::open(origin, request, dead_after, connected).await?;
+                (Player::Flv(Box::new(download)), first_by)
+            }
+        };
+        match timeout_at(first_by, player.tag()).await {
+            Ok(Ok(tag)) => Ok(Self { player, first: Some(tag), ended: false }),
+            Ok(Err(over)) => Err(over.before_media()),
+            Err(_) => Err(Failure::Missing(NOTHING.to_owned())),
+        }
+    }
+
+    /// The next tag; none when the origin says that the stream has ended. Nothing is lost when it is cancelled.
+    ///
+    /// # Errors
+    /// When the connection is gone, silent for too long, or broke the protocol: a sentence for the log.
+    pub async fn next(&mut self) -> Result<Option<Tag>, String> {
+        if let Some(tag) = self.first.take() {
+            return Ok(Some(tag));
+        }
+        if self.ended {
+            return Ok(None);
+        }
+        match self.player.next().await {
+            Ok(tag) => Ok(Some(tag)),
+            Err(Over::Ended) => {
+                self.ended = true;
+                Ok(None)
+            }
+            Err(Over::Closed) => Err("it closed the connection".to_owned()),
+            Err(Over::Refused { code, description }) => {
+                Err(format!("it says {code}: {description}"))
+            }
+            Err(Over::Broke(reason)) => Err(reason),
+        }
+    }
+}
+
+impl Player {
+    /// The first tag, however long it takes.
+    async fn tag(&mut self) -> Result<Tag, Over> {
+        match self {
+            Self::Rtmp(client) => rtmp::tag(client).await,
+            Self::Flv(download) => download.tag().await,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Tag, Over> {
+        match self {
+            // The session knows how long it may be silent.
+            Self::Rtmp(client) => rtmp::tag(client).await,
+            Self::Flv(download) => download.next().await,
+        }
+    }
+}
+
+impl Over {
+    /// What it means for somebody who has not seen anything of the stream.
+    fn before_media(self) -> Failure {
+        match self {
+            Self::Ended => Failure::Missing(NOTHING.to_owned()),
+            Self::Closed => Failure::Missing(format!("{NOTHING}, and closed the connection")),
+            Self::Refused { code, description } => Failure::said(&code, &description),
+            Self::Broke(reason) => Failure::Unreachable(reason),
+        }
+    }
+}
+
+impl Failure {
+    /// What the RTMP status `code` means before there is a stream.
+    fn said(code: &str, description: &str) -> Self {
+        let description = words(if description.is_empty() { code } else { description });
+        match code {
+            "NetStream.Play.StreamNotFound" => Self::Missing(description),
+            _ if rtmp::is_end(code) => Self::Missing(description),
+            _ => Self::Refused { code: words(code), description },
+        }
+    }
+}
+
+/// A stream that is being published to an origin. Dropping it closes the connection.
+pub struct Sink {
+    client: Box<RtmpClient>,
+    dead_after: Duration,
+}
+
+/// Why a publish is over; a sentence for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// The connection is gone, or the origin is: another may take the stream.
+    Lost(String),
+    /// The origin does not want the stream any more.
+    Decided(String),
+}
+
+impl Sink {
+    /// Asks `origin` to take a stream and resolves once it agrees; `connected` is set as soon as there is a TCP
+    /// connection. Dropping the future closes the connection.
+    ///
+    /// The question must be put within `dead_after`, and the answer must come within `request.wait` more.
+    ///
+    /// # Errors
+    /// When the origin does not take it, with the reason.
+    pub async fn open(
+        origin: &Origin,
+        request: &Request,
+        dead_after: Duration,
+        connected: &AtomicBool,
+    ) -> Result<Self, Failure> {
+        let client = rtmp::publish(origin, request, dead_after, connected).await?;
+        Ok(Self { client: Box::new(client), dead_after })
+    }
+
+    /// Queues a message of the stream. The origin is asked to keep metadata for its viewers.
+    pub fn send(&mut self, kind: TagKind, timestamp: u32, body: &[u8]) {
+        match kind {
+            TagKind::Script => self.client.send(kind, timestamp, &metadata::for_server(body)),
+            TagKind::Audio | TagKind::Video => self.client.send(kind, timestamp, body),
+        }
+    }
+
+    /// Bytes that the socket has not taken yet.
+    pub fn queued(&self) -> usize {
+        self.client.queued()
+    }
+
+    /// Writes what is queued. Nothing is lost when it is cancelled.
+    ///
+    /// # Errors
+    /// When the publish is over, as for [`watch`](Self::watch).
+    pub async fn flush(&mut self) -> Result<(), Broken> {
+        let flushed = self.client.flush().await;
+        match self.client.poll_event().and_then(end_of_publish) {
+            Some(broken) => Err(broken),
+            None => flushed.map_err(|lost| Broken::Lost(lost.to_string())),
+        }
+    }
+
+    /// Hears what the origin says, pings it, and writes what is queued. Resolves only when the publish is over: the
+    /// origin ended it, the connection is gone, nothing came though it was pinged, or nothing was taken for too long.
+    /// Nothing is lost when it is cancelled.
+    pub async fn watch(&mut self) -> Broken {
+        loop {
+            match self.client.event().await {
+                Ok(event) => {
+                    if let Some(broken) = end_of_publish(event) {
+                        return broken;
+                    }
+                }
+                Err(lost) => return Broken::Lost(lost.to_string()),
+            }
+        }
+    }
+
+    /// Writes what is queued, says that this was all, and closes the connection.
+    pub async fn close(self) {
+        // The stream is over, whatever the origin heard of it.
+        let _ = timeout(self.dead_after, self.client.close()).await;
+    }
+}
+
+fn end_of_publish(event: Event) -> Option<Broken> {
+    match event {
+        Event::Ended { code, description } | Event::Refused { code, description } => {
+            let reason = format!("it says {}: {}", words(&code), words(&description));
+            // A server that shuts down has nothing against the stream.
+            let is_decision = code.starts_with("NetStream.Publish.");
+            Some(if is_decision { Broken::Decided(reason) } else { Broken::Lost(reason) })
+        }
+        _ => None,
+    }
+}
+
+/// Waits for a TCP connection until `by`, and sets `connected` when it is there.
+async fn connect(
+    connecting: impl Future<Output = io::Result<TcpStream>>,
+    by: Instant,
+    connected: &AtomicBool,
+) -> Result<TcpStream, Failure> {
+    let socket = timeout_at(by, connecting).await;
+    let socket = socket.map_err(|_| Failure::Unreachable("no connection in time".to_owned()))?;
+    let broken = |error| Failure::Unreachable(format!("no connection: {error}"));
+    let socket = socket.map_err(broken)?;
+    listen::prepare(&socket).map_err(broken)?;
+    connected.store(true, Ordering::Relaxed);
+    Ok(socket)
+}
+
+/// `host:port`, with the brackets that an IPv6 address needs.
+fn authority(origin: &Origin, address: SocketAddr) -> String {
+    let (host, port) = (&origin.host, address.port());
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// The parameters of the stream's URL: those of the request, and the vhost in front of them, where it counts.
+fn query(request: &Request) -> String {
+    let vhost = request.key.vhost();
+    let params = &request.params;
+    match params.strip_prefix('?').unwrap_or(params) {
+        params if vhost == weir_media::DEFAULT_VHOST && params.is_empty() => String::new(),
+        params if vhost == weir_media::DEFAULT_VHOST => format!("?{params}"),
+        "" => format!("?vhost={vhost}"),
+        params => format!("?vhost={vhost}&{params}"),
+    }
+}
+
+/// Text from an origin as far as it belongs into a log line.
+fn words(text: &str) -> String {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(printable).take(WORDS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests;

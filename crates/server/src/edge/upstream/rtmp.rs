@@ -1,0 +1,222 @@
+//! RTMP to an origin.
+
+use std::{io::ErrorKind, sync::atomic::AtomicBool, time::Duration};
+
+use tokio::{net::TcpStream, time::Instant};
+use weir_flv::{Tag, amf0};
+use weir_media::DEFAULT_VHOST;
+use weir_rtmp::{
+    Error,
+    client::{Config, Event, Session},
+    handshake,
+    url::{RtmpUrl, discover},
+};
+
+use super::{Failure, Over, Request, words};
+use crate::{
+    edge::{Hops, Origin},
+    rtmp_client::{Lost, RtmpClient},
+};
+
+/// The field of `connect`'s command object that says how many milliseconds the origin may hold the question.
+pub const WAIT_FIELD: &str = "weirWait";
+
+/// Which session to begin: [`Session::new_publish`] or [`Session::new_play`].
+type Begin = fn(Config, handshake::Random, std::time::Instant) -> Session;
+
+/// Asks for a stream until it is accepted. Also returns when the first tag must have come.
+pub async fn play(
+    origin: &Origin,
+    request: &Request,
+    dead_after: Duration,
+    connected: &AtomicBool,
+) -> Result<(RtmpClient, Instant), Failure> {
+    let start = Instant::now();
+    // nginx-rtmp says no to a player by closing, and so do others.
+    let closed = || Failure::Missing("closed the connection instead of playing".to_owned());
+    let client = ask(origin, request, dead_after, connected, Session::new_play, closed).await?;
+    // An origin that held the question has waited already.
+    let wait = request.wait + dead_after;
+    Ok((client, (Instant::now() + wait).min(start + dead_after + wait)))
+}
+
+/// Asks to take a stream until it is accepted.
+pub async fn publish(
+    origin: &Origin,
+    request: &Request,
+    dead_after: Duration,
+    connected: &AtomicBool,
+) -> Result<RtmpClient, Failure> {
+    let closed = || Failure::Refused {
+        code: "NetConnection.Connect.Closed".to_owned(),
+        description: "the origin closed the connection instead of accepting".to_owned(),
+    };
+    ask(origin, request, dead_after, connected, Session::new_publish, closed).await
+}
+
+async fn ask(
+    origin: &Origin,
+    request: &Request,
+    dead_after: Duration,
+    connected: &AtomicBool,
+    begin: Begin,
+    closed: impl FnOnce() -> Failure,
+) -> Result<RtmpClient, Failure> {
+    let start = Instant::now();
+    let url = url(origin, request)?;
+    let mut random = [0; 1536];
+    getrandom::fill(&mut random).map_err(|error| {
+        Failure::Unreachable(format!("no random bytes for the handshake: {error}"))
+    })?;
+    let socket =
+        super::connect(TcpStream::connect(origin.rtmp), start + dead_after, connected).await?;
+    let config = Config {
+        connect_extra: extra(request),
+        timeout: dead_after,
+        wait: request.wait,
+        silence: Some(dead_after),
+        ..Config::new(url)
+    };
+    let session = begin(config, random, start.into_std());
+    let mut client = RtmpClient::new(session, socket, dead_after);
+    match client.event().await {
+        Ok(Event::Refused { code, description } | Event::Ended { code, description }) => {
+            Err(Failure::said(&code, &description))
+        }
+        Ok(_) => Ok(client),
+        Err(lost) if has_closed(&lost) && client.session().greeted() => Err(closed()),
+        // It is there and does not know what to say: there are servers that answer only once the stream is there.
+        Err(Lost::Late(Error::AnswerTimeout { waiting_for: "play", .. }))
+            if client.session().answers_pings() =>
+        {
+            Err(Failure::Missing("no answer to play".to_owned()))
+        }
+        Err(lost) => Err(Failure::Unreachable(lost.to_string())),
+    }
+}
+
+/// The next tag of a stream that was accepted. Nothing is lost when it is cancelled.
+pub async fn tag(client: &mut RtmpClient) -> Result<Tag, Over> {
+    loop {
+        match client.event().await {
+            Ok(Event::Media(tag)) => return Ok(tag),
+            Ok(Event::Ended { code, .. }) if is_end(&code) => return Err(Over::Ended),
+            Ok(Event::Ended { code, description } | Event::Refused { code, description }) => {
+                let (code, description) = (words(&code), words(&description));
+                return Err(Over::Refused { code, description });
+            }
+            Ok(_) => {}
+            Err(Lost::Closed) => return Err(Over::Closed),
+            Err(lost) => return Err(Over::Broke(lost.to_string())),
+        }
+    }
+}
+
+/// Whether a status code says that the stream has ended as streams do.
+pub fn is_end(code: &str) -> bool {
+    matches!(
+        code,
+        "NetStream.Play.UnpublishNotify" | "NetStream.Play.Stop" | "NetStream.Play.Complete"
+    )
+}
+
+/// Whether the origin closed the connection. It is a reset if it had not read all that was sent to it.
+fn has_closed(lost: &Lost) -> bool {
+    const KINDS: [ErrorKind; 3] =
+        [ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted, ErrorKind::BrokenPipe];
+    match lost {
+        Lost::Closed => true,
+        Lost::Network(error) => KINDS.contains(&error.kind()),
+        _ => false,
+    }
+}
+
+fn extra(request: &Request) -> amf0::Object {
+    let wait = u32::try_from(request.wait.as_millis()).unwrap_or(u32::MAX);
+    let mut extra = amf0::Object::new();
+    extra.push(Hops::FIELD, request.hops.to_string());
+    extra.push(WAIT_FIELD, wait);
+    extra
+}
+
+/// Where the stream is at the origin.
+///
+/// # Errors
+/// When a server would read another name out of it. A stream with such a name (white space is one reason) cannot have
+/// been published over RTMP, so nobody has it.
+fn url(origin: &Origin, request: &Request) -> Result<RtmpUrl, Failure> {
+    let key = &request.key;
+    let authority = super::authority(origin, origin.rtmp);
+    let url = RtmpUrl {
+        host: origin.host.clone(),
+        port: origin.rtmp.port(),
+        tc_url: format!("rtmp://{authority}/{}", key.app()),
+        app: key.app().to_owned(),
+        stream_with_query: format!("{}{}", key.stream(), super::query(request)),
+    };
+    let read = discover(&url.tc_url, &url.stream_with_query)
+        .map_err(|error| Failure::Missing(format!("RTMP cannot ask for it: {error}")))?;
+    let same_vhost = key.vhost() == DEFAULT_VHOST || key.vhost() == read.vhost;
+    if same_vhost && (key.app(), key.stream()) == (read.app.as_str(), read.stream.as_str()) {
+        return Ok(url);
+    }
+    Err(Failure::Missing(format!("no stream can have the name {key} in RTMP")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use proptest::prelude::*;
+    use weir_media::StreamKey;
+
+    use super::*;
+
+    fn origin(host: &str) -> Origin {
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        super::super::tests::origin(at(1936), at(8080), host)
+    }
+
+    fn request(vhost: &str, app: &str, stream: &str, params: &str) -> Request {
+        let key = StreamKey::new(vhost, app, stream).expect("a name that a stream can have");
+        Request { key, params: params.to_owned(), hops: Hops::default(), wait: Duration::ZERO }
+    }
+
+    #[test]
+    fn the_url_names_the_origin_and_the_stream() {
+        let plain = url(&origin("origin"), &request(DEFAULT_VHOST, "live/eu", "cam", "?a=b"));
+        assert_eq!(plain.expect("a URL").to_string(), "rtmp://origin:1936/live/eu/cam?a=b");
+        let vhost = url(&origin("::1"), &request("v.org", "live", "cam", "?a=b"));
+        assert_eq!(vhost.expect("a URL").to_string(), "rtmp://[::1]:1936/live/cam?vhost=v.org&a=b");
+        let bare = url(&origin("o"), &request("v.org", "live", "cam", ""));
+        assert_eq!(bare.expect("a URL").stream_with_query, "cam?vhost=v.org");
+    }
+
+    #[test]
+    fn a_name_that_rtmp_does_not_carry_is_not_asked_for() {
+        let names = [
+            (DEFAULT_VHOST, "live", "my cam"),
+            (DEFAULT_VHOST, "live/_definst_", "cam"),
+            (DEFAULT_VHOST, "live", "a...vhost...b"),
+            ("a&b", "live", "cam"),
+        ];
+        for (vhost, app, stream) in names {
+            let url = url(&origin("o"), &request(vhost, app, stream, ""));
+            assert!(matches!(url, Err(Failure::Missing(_))), "{vhost} {app} {stream}: {url:?}");
+        }
+        let long = format!("?token={}", "x".repeat(10_000));
+        let url = url(&origin("o"), &request(DEFAULT_VHOST, "live", "cam", &long));
+        assert!(matches!(url, Err(Failure::Missing(_))), "{url:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn what_arrives_is_what_was_asked_for(app in ".{1,20}", stream in ".{1,20}", vhost in "[a-z._]{1,9}") {
+            let Ok(key) = StreamKey::new(&vhost, &app, &stream) else { return Ok(()) };
+            let request = Request { key, ..request(DEFAULT_VHOST, "x", "x", "?token=1") };
+            let Ok(url) = url(&origin("o"), &request) else { return Ok(()) };
+            let read = discover(&url.tc_url, &url.stream_with_query).expect("a stream");
+            prop_assert_eq!(StreamKey::new(&read.vhost, &read.app, &read.stream), Ok(request.key));
+        }
+    }
+}
