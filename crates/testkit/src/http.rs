@@ -31,7 +31,7 @@ pub struct Response {
 
 /// What of the body comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Body {
+pub(crate) enum Body {
     /// So many bytes, then it ends.
     Length(u64),
     /// Whatever comes until the connection ends.
@@ -63,7 +63,7 @@ pub async fn get_on(raw: Raw, path: &str) -> Response {
     request_on(raw, head.as_bytes()).await
 }
 
-fn head(address: SocketAddr, path: &str) -> String {
+pub(crate) fn head(address: SocketAddr, path: &str) -> String {
     format!(
         "GET /{} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n",
         path.trim_start_matches('/')
@@ -173,7 +173,7 @@ impl Response {
 }
 
 impl Body {
-    fn of(headers: &[(String, String)]) -> Self {
+    pub(crate) fn of(headers: &[(String, String)]) -> Self {
         let value = |name: &str| {
             let header = headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
             header.map(|(_, value)| value.as_str())
@@ -188,7 +188,7 @@ impl Body {
     }
 
     /// Takes a piece of the body off `buffer`: `Some(None)` at the end of the body, `None` if more bytes are needed.
-    fn take(&mut self, buffer: &mut BytesMut) -> Option<Option<Bytes>> {
+    pub(crate) fn take(&mut self, buffer: &mut BytesMut) -> Option<Option<Bytes>> {
         loop {
             match *self {
                 Self::Length(0) => return Some(None),
@@ -241,7 +241,7 @@ fn take_line(buffer: &mut BytesMut) -> Option<u64> {
 }
 
 /// The status and the headers.
-fn parse_head(text: &str) -> Option<(u16, Vec<(String, String)>)> {
+pub(crate) fn parse_head(text: &str) -> Option<(u16, Vec<(String, String)>)> {
     let mut lines = text.split("\r\n").take_while(|line| !line.is_empty());
     let status_line = lines.next()?.strip_prefix("HTTP/1.")?;
     let status = status_line.split(' ').nth(1)?.parse().ok()?;

@@ -4,6 +4,13 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`server`] | the `weir` binary in a folder and on ports of its own, with its log |
+//! | [`cluster`] | origins and edges that find each other, on ports that outlive them |
+//! | [`crowd`] | hundreds of viewers that must not be disturbed |
+//! | [`dns`] | a name server with the names that a test gives it |
+//! | [`relay`] | a TCP relay that cuts, holds and counts connections |
+//! | [`netns`] | hosts in network namespaces, whose links can be cut |
+//! | [`nginx`] | nginx-rtmp |
+//! | [`impostor`] | servers that accept connections and are no origins |
 //! | [`peer`] | scripted RTMP publishers and viewers, HTTP-FLV viewers, streams of numbered frames |
 //! | [`raw`] | connections that send whatever bytes a test likes |
 //! | [`http`] | HTTP requests as bytes, and their responses |
@@ -11,21 +18,26 @@
 //! | [`ffmpeg`], [`fixture`] | both FFmpegs, and the files that they publish |
 //! | [`packets`] | the packets of a file or stream, and whether they are the continuation of others |
 //! | [`browser`] | headless Chromium |
-//! | [`dns`] | a name server with the names that a test gives it |
 //! | [`process`] | any other program, ended when the test is over |
 //!
 //! All of this is test code: what a test cannot go on without panics, with a message that says what to look at.
 
 pub mod browser;
+pub mod cluster;
+pub mod crowd;
 pub mod dns;
 pub mod ffmpeg;
 pub mod fixture;
 pub mod hls;
 pub mod http;
+pub mod impostor;
+pub mod netns;
+pub mod nginx;
 pub mod packets;
 pub mod peer;
 pub mod process;
 pub mod raw;
+pub mod relay;
 pub mod server;
 
 pub use server::Weir;

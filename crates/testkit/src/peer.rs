@@ -7,6 +7,7 @@
 
 mod caller;
 mod connection;
+mod encoder;
 mod numbered;
 mod player;
 mod publisher;
@@ -15,6 +16,7 @@ mod witness;
 
 pub use caller::{Caller, Said};
 pub use connection::Refused;
+pub use encoder::Encoder;
 pub use numbered::{Numbered, Numbers, PICTURE_MILLIS, Piece};
 pub use player::{End, Player};
 pub use publisher::Publisher;

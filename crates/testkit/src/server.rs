@@ -3,7 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
     time::Duration,
@@ -12,7 +12,11 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::{Lines, Process};
+use crate::{
+    cluster::Ports,
+    netns::Host,
+    process::{Lines, Process},
+};
 
 /// Until every listener is bound. The budget of the server is 100 ms; a loaded test machine may take longer.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,6 +28,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Weir {
     process: Process,
+    /// Those before the latest [`restart`](Self::restart), for their logs.
+    earlier: Vec<Process>,
+    launch: Launch,
     rtmp: SocketAddr,
     http: SocketAddr,
     api: SocketAddr,
@@ -33,21 +40,48 @@ pub struct Weir {
 /// How a server is to be started.
 #[derive(Debug)]
 pub struct Builder {
+    launch: Launch,
+    config: String,
+    listeners: [SocketAddr; 3],
+}
+
+/// The command line of a server, but for its configuration.
+#[derive(Debug)]
+struct Launch {
+    /// A program that runs the binary in its own place, and its arguments.
+    through: Vec<OsString>,
     binary: PathBuf,
     command: &'static str,
-    config: String,
     environment: Vec<(OsString, OsString)>,
+}
+
+/// How many sessions of one kind there were, as the log says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sessions {
+    /// So many began.
+    pub began: usize,
+    /// So many of them have ended.
+    pub ended: usize,
+}
+
+impl Sessions {
+    /// Those that go on.
+    pub fn open(self) -> usize {
+        self.began - self.ended
+    }
 }
 
 impl Weir {
     /// A server from `binary`, which a test knows as `env!("CARGO_BIN_EXE_weir")`.
     pub fn builder(binary: impl Into<PathBuf>) -> Builder {
-        Builder {
+        let launch = Launch {
+            through: Vec::new(),
             binary: binary.into(),
             command: "serve",
-            config: String::new(),
             environment: Vec::new(),
-        }
+        };
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Builder { launch, config: String::new(), listeners: [free; 3] }
     }
 
     /// Where it takes RTMP.
@@ -139,6 +173,21 @@ impl Weir {
         })
     }
 
+    /// The sessions of `role`, `play` or `publish`, of the stream `key`, such as `/live/a`, since the latest start.
+    pub fn sessions(&self, role: &str, key: &str) -> Sessions {
+        let mut sessions = Sessions::default();
+        let lines = self.log().all();
+        let lines = lines.iter().filter_map(|line| parse(line));
+        for line in lines.filter(|l| field(l, "role") == role && field(l, "stream") == key) {
+            match field(&line, "message").as_str() {
+                Some("session began") => sessions.began += 1,
+                Some("session ended") => sessions.ended += 1,
+                _ => {}
+            }
+        }
+        sessions
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
@@ -184,13 +233,69 @@ impl Weir {
     pub fn kill(&mut self) {
         self.process.kill();
     }
+
+    /// Freezes it, as SIGSTOP does: its sockets stay open, and nobody answers there.
+    #[track_caller]
+    pub fn freeze(&self) {
+        self.process.signal("STOP");
+    }
+
+    /// Lets it go on after it was [frozen](Self::freeze).
+    #[track_caller]
+    pub fn thaw(&self) {
+        self.process.signal("CONT");
+    }
+
+    /// Starts it again in the same folder, with the same configuration, after it has ended. It has the same ports if
+    /// they were [fixed](Builder::at). The log begins anew.
+    ///
+    /// # Panics
+    /// If it does not listen soon.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.process.kill();
+        let process = self.launch.start(self.dir.path());
+        self.earlier.push(std::mem::replace(&mut self.process, process));
+        [self.rtmp, self.http, self.api] = listeners(&self.process);
+    }
+}
+
+impl Launch {
+    #[track_caller]
+    fn start(&self, dir: &Path) -> Process {
+        let mut words =
+            self.through.iter().map(OsString::as_os_str).chain([self.binary.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command
+            .args(words)
+            .args([self.command, "--config", "weir.yaml"])
+            .current_dir(dir)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Process::start("weir", &mut command)
+    }
+}
+
+/// Waits until `process` listens, and says where it takes RTMP, HTTP and the API.
+#[track_caller]
+fn listeners(process: &Process) -> [SocketAddr; 3] {
+    ["rtmp", "http", "api"].map(|name| {
+        let find = |line: &str| listening(line, name);
+        process.stdout().find(START_TIMEOUT, find).unwrap_or_else(|| {
+            let (stdout, stderr) = (process.stdout(), process.stderr());
+            // It may have said why a moment after it closed its output.
+            stderr.find(LAST_WORDS, |_| None::<()>);
+            panic!(
+                "weir printed no `listening {name} ADDRESS`, only:\n{stdout}and logged:\n{stderr}"
+            )
+        })
+    })
 }
 
 impl Builder {
     /// `weir demo`: the server with a stream of its own.
     #[must_use]
     pub fn demo(mut self) -> Self {
-        self.command = "demo";
+        self.launch.command = "demo";
         self
     }
 
@@ -204,7 +309,22 @@ impl Builder {
     /// An environment variable for it.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.environment.push((name.as_ref().into(), value.as_ref().into()));
+        self.launch.environment.push((name.as_ref().into(), value.as_ref().into()));
+        self
+    }
+
+    /// Listeners that the configuration does not mention are on these ports of `ip`.
+    #[must_use]
+    pub fn at(mut self, ip: impl Into<IpAddr>, ports: &Ports) -> Self {
+        let ip = ip.into();
+        self.listeners = [ports.rtmp, ports.http, ports.api].map(|port| SocketAddr::new(ip, port));
+        self
+    }
+
+    /// It runs on another host of the test's network.
+    #[must_use]
+    pub fn on(mut self, host: &Host) -> Self {
+        self.launch.through = host.enter();
         self
     }
 
@@ -218,25 +338,12 @@ impl Builder {
             .prefix("weir-")
             .tempdir()
             .expect("a temporary folder can be made");
-        let config = with_listeners(&self.config);
+        let config = with_listeners(&self.config, self.listeners);
         fs::write(dir.path().join("weir.yaml"), config)
             .expect("a temporary folder can be written to");
-        let mut command = Command::new(&self.binary);
-        command
-            .args([self.command, "--config", "weir.yaml"])
-            .current_dir(dir.path())
-            .envs(self.environment);
-        let process = Process::start("weir", &mut command);
-        let [rtmp, http, api] = ["rtmp", "http", "api"].map(|name| {
-            let find = |line: &str| listening(line, name);
-            process.stdout().find(START_TIMEOUT, find).unwrap_or_else(|| {
-                let (stdout, stderr) = (process.stdout(), process.stderr());
-                // It may have said why a moment after it closed its output.
-                stderr.find(LAST_WORDS, |_| None::<()>);
-                panic!("weir printed no `listening {name} ADDRESS`, only:\n{stdout}and logged:\n{stderr}")
-            })
-        });
-        Weir { process, rtmp, http, api, dir }
+        let process = self.launch.start(dir.path());
+        let [rtmp, http, api] = listeners(&process);
+        Weir { process, earlier: Vec::new(), launch: self.launch, rtmp, http, api, dir }
     }
 }
 
@@ -257,15 +364,16 @@ fn listening(line: &str, name: &str) -> Option<SocketAddr> {
     line.strip_prefix("listening ")?.strip_prefix(name)?.trim().parse().ok()
 }
 
-/// `yaml` with a free port for each listener that it leaves to the default, which another test may be using.
-fn with_listeners(yaml: &str) -> String {
-    ["rtmp", "http", "api"].into_iter().fold(yaml.to_owned(), |mut config, name| {
+/// `yaml` with one of `addresses` for each listener that it leaves to the default, which another test may be using.
+fn with_listeners(yaml: &str, addresses: [SocketAddr; 3]) -> String {
+    let listeners = ["rtmp", "http", "api"].into_iter().zip(addresses);
+    listeners.fold(yaml.to_owned(), |mut config, (name, address)| {
         if !config
             .lines()
             .any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')))
         {
             let line_end = if config.is_empty() || config.ends_with('\n') { "" } else { "\n" };
-            config.push_str(&format!("{line_end}{name}: {{ listen: [\"127.0.0.1:0\"] }}\n"));
+            config.push_str(&format!("{line_end}{name}: {{ listen: [\"{address}\"] }}\n"));
         }
         config
     })
@@ -292,11 +400,13 @@ mod tests {
 
     #[test]
     fn listeners_that_are_configured_are_left_alone() {
-        let config = with_listeners("http:\n  listen: [\"127.0.0.1:80\"]\nhls: { rtmp: 1 }");
+        let addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); 3];
+        let config =
+            with_listeners("http:\n  listen: [\"127.0.0.1:80\"]\nhls: { rtmp: 1 }", addresses);
         let lines: Vec<_> = config.lines().collect();
         let free = ["rtmp", "api"].map(|name| format!("{name}: {{ listen: [\"127.0.0.1:0\"] }}"));
         assert_eq!(lines[2..], ["hls: { rtmp: 1 }", &free[0], &free[1]]);
-        assert_eq!(with_listeners("").lines().count(), 3);
+        assert_eq!(with_listeners("", addresses).lines().count(), 3);
     }
 
     #[test]
@@ -345,6 +455,27 @@ mod tests {
         assert!(weir.rss_bytes() > 0 && weir.open_files() > 0);
         weir.terminate();
         assert!(!weir.wait_exit(START_TIMEOUT).success());
+    }
+
+    #[test]
+    fn a_server_that_is_started_again_has_a_new_log() {
+        let (_dir, binary) = script(
+            "for l in rtmp http api; do echo listening $l 127.0.0.1:1; done\n\
+             say() { echo \"{\\\"message\\\":\\\"session $1\\\",\\\"role\\\":\\\"play\\\",\\\"stream\\\":\\\"/live/a\\\"}\" >&2; }\n\
+             say began; [ -e again ] || { say began; say ended; }; touch again; echo done >&2\n\
+             exec sleep 100",
+        );
+        let mut weir = Weir::builder(binary).start();
+        let (first, done) = (weir.pid(), |line: &str| (line == "done").then_some(()));
+        assert!(weir.log().find(START_TIMEOUT, done).is_some());
+        assert_eq!(weir.sessions("play", "/live/a"), Sessions { began: 2, ended: 1 });
+        assert_eq!(weir.sessions("publish", "/live/a"), Sessions::default());
+        weir.freeze();
+        weir.thaw();
+        weir.restart();
+        assert_ne!(weir.pid(), first);
+        assert!(weir.log().find(START_TIMEOUT, done).is_some());
+        assert_eq!(weir.sessions("play", "/live/a").open(), 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A publisher.
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
 
 use weir_flv::Tag;
 use weir_rtmp::client::{Event, Session};
@@ -67,11 +67,31 @@ impl Publisher {
     /// # Panics
     /// If the server has closed the connection.
     pub async fn send(&mut self, tag: &Tag) {
-        self.connection.session.send_media(tag.kind, tag.timestamp, &tag.body);
-        let sent = self.connection.exchange().await;
-        sent.unwrap_or_else(|error| {
+        self.try_send(tag).await.unwrap_or_else(|error| {
             panic!("{}: the publisher is cut off: {error}", self.connection.url())
         });
+    }
+
+    /// As [`send`](Self::send), for publishers that may be cut off.
+    pub(super) async fn try_send(&mut self, tag: &Tag) -> io::Result<()> {
+        self.connection.session.send_media(tag.kind, tag.timestamp, &tag.body);
+        self.connection.exchange().await
+    }
+
+    /// The next picture and its sound, as [`try_send`](Self::try_send); the number of the picture.
+    pub(super) async fn try_picture(&mut self) -> io::Result<u64> {
+        for tag in self.source.next_tags() {
+            self.try_send(&tag).await?;
+        }
+        Ok(self.source.next_number() - 1)
+    }
+
+    /// The status with which the server has ended the publish, and its words, if it has.
+    pub(super) fn ended(&mut self) -> Option<String> {
+        std::iter::from_fn(|| self.connection.session.poll_event()).find_map(|event| match event {
+            Event::Ended { code, description } => Some(format!("{code}: {description}")),
+            _ => None,
+        })
     }
 
     /// Our end of the connection, by which the server's log calls it.

@@ -1,0 +1,92 @@
+//! Through one edge address: publish, and play over everything that is served. What comes out is what went in.
+
+use std::time::Duration;
+
+use weir_testkit::{
+    eventually,
+    ffmpeg::Ffmpeg,
+    fixture::Fixture,
+    hls::Playlist,
+    http,
+    packets::{Extent, Form, Recording, continuation, read},
+};
+
+use crate::{BINARY, cluster};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A stream ends with its publisher, so that nobody who plays to its end waits.
+const ORIGIN: &str =
+    "publish: { linger: 0s }\nplay: { wait: 60s }\nhls: { segment: 1s, window: 20 }\n";
+const EDGE: &str = "publish: { linger: 0s }\nplay: { wait: 60s }\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_to_an_edge_is_what_every_edge_plays() {
+    const FIXTURE: Fixture = Fixture::AvcBFramesAac;
+    let file = FIXTURE.file();
+    for protocol in ["rtmp", "flv"] {
+        let cluster = cluster();
+        let origin = cluster.origin(1, ORIGIN);
+        let keys = format!("protocol: {protocol}");
+        let edges = [(); 2].map(|()| cluster.edge(&["127.0.0.1"], &keys, EDGE));
+        // They come before the publisher, who comes to the first edge.
+        let recordings: Vec<_> = edges
+            .iter()
+            .flat_map(|edge| [edge.rtmp_url("live/a"), edge.http_url("live/a.flv")])
+            .map(|url| (Recording::start(Ffmpeg::System, &url, Form::Carried), url))
+            .collect();
+        let mut publisher = Ffmpeg::System.publish(&file, &edges[0].rtmp_url("live/a"));
+        let source = file.display().to_string();
+        tokio::task::spawn_blocking(move || {
+            publisher.wait_success(TIMEOUT);
+            let source = read(Ffmpeg::System, &source, Form::Carried, TIMEOUT);
+            for (recording, url) in recordings {
+                let played = recording.finish(TIMEOUT);
+                let result = continuation(&source, &played, Extent::ToEnd, Duration::ZERO);
+                result.unwrap_or_else(|difference| panic!("{url}, by {protocol}: {difference}"));
+            }
+        })
+        .await
+        .expect("the same packets everywhere");
+        let mut playlists = Vec::new();
+        for server in [&edges[0], &edges[1], &origin] {
+            playlists.push(check_hls(server, FIXTURE, "live/a.m3u8").await);
+        }
+        let same = playlists.iter().all(|playlist| *playlist == playlists[2]);
+        assert!(same, "every edge serves the origin's playlist: {playlists:#?}");
+    }
+}
+
+/// Requires that FFmpeg gets all packets over HLS, after the stream has ended; the playlist.
+async fn check_hls(server: &weir_testkit::Weir, fixture: Fixture, path: &str) -> Playlist {
+    let playlist = eventually(&format!("the end of {path}"), TIMEOUT, async || {
+        let mut response = http::get(server.http(), path).await;
+        let text = response.text().await;
+        let playlist = (response.status == 200).then(|| Playlist::parse(&text));
+        playlist.filter(|playlist| playlist.ended)
+    })
+    .await;
+    let (url, form) = (server.http_url(path), Form::Elementary(fixture));
+    tokio::task::spawn_blocking(move || {
+        let source = read(Ffmpeg::System, &fixture.file().display().to_string(), form, TIMEOUT);
+        let played = read(Ffmpeg::System, &url, form, TIMEOUT);
+        // Sound in MPEG-TS has the exact times of its sampling rate when FFmpeg reads it.
+        let result = continuation(&source, &played, Extent::ToEnd, Duration::from_millis(1));
+        result.unwrap_or_else(|difference| panic!("{url}: {difference}"));
+    })
+    .await
+    .expect("the same packets over HLS");
+    playlist
+}
+
+/// The program says what an edge is; a configuration that cannot work is refused before anything listens.
+#[test]
+fn an_edge_without_origins_does_not_start() {
+    let dir = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = dir.path().join("weir.yaml");
+    std::fs::write(&file, "role: edge\n").expect("a temporary folder can be written to");
+    let output = std::process::Command::new(BINARY).args(["check", "--config"]).arg(&file).output();
+    let output = output.expect("weir check runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("edge.origins"), "{said}");
+}
