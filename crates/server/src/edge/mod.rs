@@ -6,13 +6,17 @@
 //!                 └──frames──► hub ──frames──► Sink
 //! ```
 
+mod hls;
 mod hops;
 mod origins;
+mod query;
 
 use std::time::Duration;
 
+pub use hls::{HlsRelay, Kind as HlsKind, Object as HlsObject, Stats as HlsStats, WAIT_HEADER};
 pub use hops::{Hops, NodeId};
 pub use origins::{Origin, OriginStatus, Origins};
+pub use query::forwarded;
 
 /// What a request for a stream says beside its name.
 #[derive(Clone, Debug, Default)]

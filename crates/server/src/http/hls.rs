@@ -2,8 +2,10 @@
 
 use std::{io, path::Path, time::Duration};
 
-use axum::{body::Body, response::Response};
-use http::StatusCode;
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 use weir_media::StreamKey;
@@ -15,11 +17,14 @@ use crate::{
     node::Node,
 };
 
-/// A cache may answer for us for a moment: half the shortest segment, so that it never costs a viewer a segment.
-const PLAYLIST_CACHE: &str = "public, max-age=1";
+/// With a playlist. A cache may answer for us for a moment: half the shortest segment, so that it never costs a viewer
+/// a segment.
+pub const PLAYLIST_HEADERS: [(&str, &str); 2] =
+    [("content-type", "application/vnd.apple.mpegurl"), ("cache-control", "public, max-age=1")];
 
-/// A segment's name is never used twice.
-const SEGMENT_CACHE: &str = "public, max-age=86400, immutable";
+/// With a segment. Its name is never used twice.
+pub const SEGMENT_HEADERS: [(&str, &str); 2] =
+    [("content-type", "video/mp2t"), ("cache-control", "public, max-age=86400, immutable")];
 
 /// Answers with the playlist. A viewer that comes before the publisher, or before the first segment, waits for it.
 pub async fn playlist(node: &Node, key: &StreamKey, vhost: &Vhost) -> Response {
@@ -36,7 +41,7 @@ pub async fn playlist(node: &Node, key: &StreamKey, vhost: &Vhost) -> Response {
             "{key} is not to be had as HLS: {reason}. RTMP and HTTP-FLV carry it."
         ));
     }
-    file(&path, "application/vnd.apple.mpegurl", PLAYLIST_CACHE)
+    file(&path, PLAYLIST_HEADERS)
         .await
         .unwrap_or_else(|_| not_found(&format!("nobody publishes {key}")))
 }
@@ -44,7 +49,7 @@ pub async fn playlist(node: &Node, key: &StreamKey, vhost: &Vhost) -> Response {
 /// Answers with a segment.
 pub async fn segment(key: &StreamKey, vhost: &Vhost, sequence: u64) -> Response {
     let files = Files::new(&vhost.hls.dir, key);
-    file(&files.numbered(sequence), "video/mp2t", SEGMENT_CACHE)
+    file(&files.numbered(sequence), SEGMENT_HEADERS)
         .await
         .unwrap_or_else(|_| not_found(&format!("{key} has no segment {sequence} (any more)")))
 }
@@ -65,15 +70,10 @@ async fn settled(node: &Node, key: &StreamKey, wait: Duration) -> State {
 /// Bytes of a file in memory for each client that fetches it.
 const READ_BYTES: usize = 64 * 1024;
 
-async fn file(path: &Path, content_type: &str, cache: &str) -> io::Result<Response> {
+async fn file(path: &Path, headers: [(&str, &str); 2]) -> io::Result<Response> {
     let file = tokio::fs::File::open(path).await?;
     let length = file.metadata().await?.len();
-    Ok(Response::builder()
-        .status(StatusCode::OK)
-        .header("content-type", content_type)
-        .header("content-length", length)
-        .header("cache-control", cache)
-        .header(ANY_ORIGIN.0, ANY_ORIGIN.1)
-        .body(Body::from_stream(ReaderStream::with_capacity(file, READ_BYTES)))
-        .unwrap_or_default())
+    let body = Body::from_stream(ReaderStream::with_capacity(file, READ_BYTES));
+    let length = [("content-length", length.to_string())];
+    Ok((headers, length, [ANY_ORIGIN], body).into_response())
 }

@@ -67,7 +67,8 @@ pub fn not_found(reason: &str) -> Response {
     plain(StatusCode::NOT_FOUND, reason)
 }
 
-fn plain(status: StatusCode, reason: &str) -> Response {
+/// An answer in a sentence, not to be cached.
+pub fn plain(status: StatusCode, reason: &str) -> Response {
     let headers = [ANY_ORIGIN, ("cache-control", "no-store"), ("server", SERVER)];
     (status, headers, format!("{reason}\n")).into_response()
 }
