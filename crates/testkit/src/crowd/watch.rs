@@ -1,5 +1,7 @@
 //! What a viewer requires of a stream whose source may be interrupted.
 
+use std::collections::VecDeque;
+
 use weir_flv::{Tag, TagKind};
 
 use crate::peer::Piece;
@@ -18,7 +20,11 @@ pub struct Watch {
     configured: bool,
     jumps: u64,
     fault: Option<String>,
+    tail: VecDeque<(TagKind, u32)>,
 }
+
+/// Tags that a fault is told with.
+const TAIL: usize = 8;
 
 impl Watch {
     /// Takes the next message; whether it is a picture. After a fault it takes nothing any more.
@@ -29,7 +35,7 @@ impl Watch {
         match self.check(tag) {
             Ok(is_picture) => is_picture,
             Err(fault) => {
-                self.fault = Some(fault);
+                self.fault = Some(format!("{fault}; before it: {}", self.tail()));
                 false
             }
         }
@@ -50,7 +56,17 @@ impl Watch {
         self.jumps
     }
 
+    /// The newest tags, for a person to see what went wrong.
+    fn tail(&self) -> String {
+        let tags = self.tail.iter().map(|(kind, at)| format!("{kind:?} {at}"));
+        tags.collect::<Vec<_>>().join(", ")
+    }
+
     fn check(&mut self, tag: &Tag) -> Result<bool, String> {
+        if self.tail.len() == TAIL {
+            self.tail.pop_front();
+        }
+        self.tail.push_back((tag.kind, tag.timestamp));
         let piece = Piece::of(tag)?;
         // Script data has no time of its own; servers send it at 0.
         if tag.kind != TagKind::Script {
