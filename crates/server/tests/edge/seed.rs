@@ -32,19 +32,26 @@ async fn what_is_published_to_an_edge_is_what_every_edge_plays() {
         // They come before the publisher, who comes to the first edge.
         let recordings: Vec<_> = edges
             .iter()
-            .flat_map(|edge| [edge.rtmp_url("live/a"), edge.http_url("live/a.flv")])
-            .map(|url| (Recording::start(Ffmpeg::System, &url, Form::Carried), url))
+            .zip(["the encoder's edge", "another edge"])
+            .flat_map(|(edge, name)| {
+                [edge.rtmp_url("live/a"), edge.http_url("live/a.flv")].map(|url| {
+                    let recording = Recording::start(Ffmpeg::System, &url, Form::Carried);
+                    (recording, format!("{name}, {url}"))
+                })
+            })
             .collect();
         let mut publisher = Ffmpeg::System.publish(&file, &edges[0].rtmp_url("live/a"));
         let source = file.display().to_string();
         tokio::task::spawn_blocking(move || {
             publisher.wait_success(TIMEOUT);
             let source = read(Ffmpeg::System, &source, Form::Carried, TIMEOUT);
-            for (recording, url) in recordings {
+            let differences = recordings.into_iter().filter_map(|(recording, url)| {
                 let played = recording.finish(TIMEOUT);
                 let result = continuation(&source, &played, Extent::ToEnd, Duration::ZERO);
-                result.unwrap_or_else(|difference| panic!("{url}, by {protocol}: {difference}"));
-            }
+                result.err().map(|difference| format!("{url}: {difference}"))
+            });
+            let differences: Vec<_> = differences.collect();
+            assert!(differences.is_empty(), "pulled with {protocol}:\n{}", differences.concat());
         })
         .await
         .expect("the same packets everywhere");
