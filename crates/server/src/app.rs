@@ -20,7 +20,7 @@ use crate::{
     cli::{self, Cli, Command},
     config::{Config, ConfigError},
     demo, http,
-    listen::{self, ListenError, Places},
+    listen::{self, Door, ListenError, Places},
     log,
     node::Node,
     play::Returned,
@@ -112,24 +112,29 @@ impl Ports {
     }
 
     fn serve(self, node: &Arc<Node>, returned: mpsc::Receiver<Returned>) {
-        let places = Places::new(node.config.limits.connections);
+        let config = &node.config;
+        let places = Places::new(config.limits.connections);
+        let door = Door::new("rtmp", places.clone())
+            .counting(&node.quotas)
+            .with_proxy_protocol(config.rtmp.proxy_protocol);
+        let door = Arc::new(door);
+        let service = Arc::new(rtmp::Service(Arc::clone(node)));
         for listener in self.rtmp {
-            let node = Arc::clone(node);
-            let serve = move |socket, client| rtmp::serve(Arc::clone(&node), socket, client);
-            tokio::spawn(listen::accept(listener, "rtmp", places.clone(), serve));
+            tokio::spawn(listen::accept(listener, Arc::clone(&door), Arc::clone(&service)));
         }
-        let router = http::router(Arc::clone(node));
+        let door = Door::new("http", places.clone())
+            .counting(&node.quotas)
+            .with_proxy_protocol(config.http.proxy_protocol)
+            .trusting(&config.http.trusted_proxies);
+        let door = Arc::new(door);
+        let service = Arc::new(http::Media::new(node));
         for listener in self.http {
-            let (node, router) = (Arc::clone(node), router.clone());
-            let serve = move |socket, client| {
-                http::serve(Arc::clone(&node), router.clone(), socket, client)
-            };
-            tokio::spawn(listen::accept(listener, "http", places.clone(), serve));
+            tokio::spawn(listen::accept(listener, Arc::clone(&door), Arc::clone(&service)));
         }
+        let door = Arc::new(Door::new("api", Places::new(API_CONNECTIONS)));
+        let service = Arc::new(http::Plain(api::router(Arc::clone(node), places)));
         for listener in self.api {
-            let router = api::router(Arc::clone(node), places.clone());
-            let serve = move |socket, client| http::serve_plain(router.clone(), socket, client);
-            tokio::spawn(listen::accept(listener, "api", Places::new(API_CONNECTIONS), serve));
+            tokio::spawn(listen::accept(listener, Arc::clone(&door), Arc::clone(&service)));
         }
         tokio::spawn(take_back(Arc::clone(node), returned));
     }

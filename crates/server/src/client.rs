@@ -10,7 +10,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 use weir_media::StreamKey;
 
-use crate::end::{End, Side};
+use crate::{
+    end::{End, Side},
+    quota::{Viewing, Visit},
+};
 
 /// A client's part in the process. It goes where its socket goes; dropping it frees its place under
 /// `limits.connections`.
@@ -31,8 +34,13 @@ pub struct Client {
     pub received: u64,
     /// How often it fell behind and was moved to the newest group.
     pub skips: u32,
+    /// Its part of the viewers' limits, while it plays.
+    pub viewing: Option<Viewing>,
+    /// Its part of its address's limit.
+    pub visit: Option<Visit>,
+    refused: bool,
     since: Instant,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -49,9 +57,29 @@ impl Client {
             sent: 0,
             received: 0,
             skips: 0,
+            viewing: None,
+            visit: None,
+            refused: false,
             since: Instant::now(),
-            _place: place,
+            place,
         }
+    }
+
+    /// Goes to another place, and frees the one it had.
+    pub fn move_to(&mut self, place: OwnedSemaphorePermit) {
+        self.place = place;
+    }
+
+    /// Says in the log that it may not play; only once, for it can ask as often as it likes.
+    pub fn refused(&mut self, stream: &StreamKey, reason: &str) {
+        if !std::mem::replace(&mut self.refused, true) {
+            info!(conn = self.id, peer = %self.peer, stream = %stream, reason, "play refused");
+        }
+    }
+
+    /// Goes without having been served; whoever turned it away has said so in the log, for all of its kind.
+    pub fn turned_away(self, reason: &str) {
+        debug!(conn = self.id, peer = %self.peer, protocol = self.protocol, reason, "turned away");
     }
 
     /// Says in the log that it is publishing or playing now.

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`app`] puts everything together; `listen` accepts; `rtmp` and `http` find out what a
 //! connection wants; `ingest` takes streams in; `play` sends them out; `hls` writes segments. `node` is what they
-//! share.
+//! share; `quota` counts what they take.
 
 pub mod app;
 pub mod cli;
@@ -22,7 +22,9 @@ mod memory;
 mod node;
 mod play;
 mod publish;
+mod quota;
 mod route;
 mod rtmp;
 mod rtmp_client;
+mod seldom;
 mod wake;

@@ -1,5 +1,7 @@
 //! The listening sockets, and what happens to a connection before it says a word.
 
+mod proxy;
+
 use std::{
     fmt, io,
     net::SocketAddr,
@@ -7,14 +9,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipnet::IpNet;
 use socket2::SockRef;
 use tokio::{
+    io::AsyncReadExt as _,
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
 };
 use tracing::warn;
 
-use crate::client::Client;
+use crate::{
+    client::Client,
+    end::End,
+    quota::{Quotas, Refusal},
+    seldom::Seldom,
+};
 
 /// Connections that may wait to be accepted: some thousand viewers come in the same second when a stream begins.
 const BACKLOG: u32 = 4096;
@@ -28,8 +38,11 @@ const NOTSENT_LOWAT: u32 = 128 * 1024;
 /// How long accepting rests after it failed for lack of descriptors or memory, which only others can free.
 const REST: Duration = Duration::from_millis(100);
 
-/// How often at most the log says that connections are turned away.
-const COMPLAIN: Duration = Duration::from_secs(1);
+/// How long a PROXY header may take. It is a balancer's first packet: 5 s are for one retransmission after another.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Clients of a service that are being told at one time why they are refused, each for some seconds at most.
+const REFUSING: usize = 256;
 
 /// A listening socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -87,33 +100,131 @@ impl Places {
         Self { semaphore: Arc::new(Semaphore::new(limit)), limit }
     }
 
+    /// A free place, which is taken until this is dropped.
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.semaphore).try_acquire_owned().ok()
+    }
+
     /// Places that are taken.
     pub fn taken(&self) -> usize {
         self.limit - self.semaphore.available_permits()
     }
 }
 
+/// How the listeners of one service let connections in.
+pub struct Door {
+    /// What they speak, for the log; also the name of their part of the configuration.
+    protocol: &'static str,
+    places: Places,
+    /// None for a service that must stay within reach of whoever looks after a server.
+    quotas: Option<Arc<Quotas>>,
+    proxy_protocol: bool,
+    trusted: Vec<IpNet>,
+    refusing: Places,
+    complained: Seldom,
+}
+
+impl Door {
+    /// A door that counts nobody by address and believes what the sockets say.
+    pub fn new(protocol: &'static str, places: Places) -> Self {
+        Self {
+            protocol,
+            places,
+            quotas: None,
+            proxy_protocol: false,
+            trusted: Vec::new(),
+            refusing: Places::new(REFUSING),
+            complained: Seldom::default(),
+        }
+    }
+
+    /// The same, but counting by address in `quotas`.
+    #[must_use]
+    pub fn counting(mut self, quotas: &Arc<Quotas>) -> Self {
+        self.quotas = Some(Arc::clone(quotas));
+        self
+    }
+
+    /// The same, but with a PROXY header in front of each connection if `expected`.
+    #[must_use]
+    pub fn with_proxy_protocol(mut self, expected: bool) -> Self {
+        self.proxy_protocol = expected;
+        self
+    }
+
+    /// The same, but with proxies at these addresses, which connect for many: who is behind them is counted once they
+    /// have said it.
+    #[must_use]
+    pub fn trusting(mut self, proxies: &[IpNet]) -> Self {
+        self.trusted = proxies.to_vec();
+        self
+    }
+
+    /// Reads the PROXY header of `client`.
+    async fn identify(&self, socket: &mut TcpStream, client: &mut Client) -> Result<(), End> {
+        let key = format!("{}.proxy_protocol", self.protocol);
+        let Ok(read) = timeout(HEADER_TIMEOUT, read_header(socket, client)).await else {
+            let reason = format!("sent no whole PROXY header within {HEADER_TIMEOUT:?} ({key})");
+            return Err(End::policy(reason));
+        };
+        match read {
+            Ok(source) => client.peer = source.map_or(client.peer, canonical),
+            Err(Unidentified::Ended(end)) => return Err(end),
+            Err(Unidentified::Invalid(why)) => {
+                return Err(End::peer(format!("{why} (each connection must have one: {key})")));
+            }
+        }
+        // The header was the balancer's: a health check has still said nothing.
+        client.received = 0;
+        Ok(())
+    }
+
+    /// Counts `client` by its address.
+    fn count(&self, client: &mut Client) -> Result<(), Refusal> {
+        let ip = client.peer.ip();
+        if let Some(quotas) = &self.quotas
+            && !self.trusted.iter().any(|network| network.contains(&ip))
+        {
+            client.visit = quotas.enter(ip)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is done with a client, by the service that it wants.
+pub trait Service: Send + Sync + 'static {
+    /// Serves it.
+    fn serve(
+        self: Arc<Self>,
+        socket: TcpStream,
+        client: Client,
+    ) -> impl Future<Output = ()> + Send + 'static;
+
+    /// Tells it why it is not served.
+    fn refuse(
+        self: Arc<Self>,
+        socket: TcpStream,
+        client: Client,
+        refusal: Refusal,
+    ) -> impl Future<Output = ()> + Send + 'static;
+}
+
 /// Accepts connections for ever and serves each in a task of its own.
-pub async fn accept<F, S>(listener: TcpListener, protocol: &'static str, places: Places, serve: F)
-where
-    F: Fn(TcpStream, Client) -> S,
-    S: Future<Output = ()> + Send + 'static,
-{
-    let mut complained = None;
+pub async fn accept(listener: TcpListener, door: Arc<Door>, service: Arc<impl Service>) {
+    let protocol = door.protocol;
     loop {
         let (socket, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
+            Ok((socket, peer)) => (socket, canonical(peer)),
             Err(error) => {
                 warn!(protocol, %error, "cannot accept a connection");
                 tokio::time::sleep(REST).await;
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places.semaphore).try_acquire_owned() else {
-            let now = Instant::now();
-            if complained.is_none_or(|last| now.saturating_duration_since(last) >= COMPLAIN) {
-                complained = Some(now);
-                warn!(protocol, %peer, limit = places.limit, "turning connections away (limits.connections)");
+        let Some(place) = door.places.take() else {
+            if door.complained.is_time(Instant::now()) {
+                let limit = door.places.limit;
+                warn!(protocol, %peer, limit, "turning connections away (limits.connections)");
             }
             continue;
         };
@@ -121,7 +232,90 @@ where
             warn!(protocol, %peer, %error, "cannot set up a connection");
             continue;
         }
-        tokio::spawn(serve(socket, Client::new(peer, protocol, place)));
+        let client = Client::new(peer, protocol, place);
+        if door.proxy_protocol {
+            tokio::spawn(let_in_behind_proxy(
+                Arc::clone(&door),
+                Arc::clone(&service),
+                socket,
+                client,
+            ));
+        } else {
+            let_in(&door, Arc::clone(&service), socket, client);
+        }
+    }
+}
+
+async fn let_in_behind_proxy(
+    door: Arc<Door>,
+    service: Arc<impl Service>,
+    mut socket: TcpStream,
+    mut client: Client,
+) {
+    match door.identify(&mut socket, &mut client).await {
+        Ok(()) => let_in(&door, service, socket, client),
+        Err(end) => client.end(&end),
+    }
+}
+
+/// Serves or refuses a client, in a task of its own.
+fn let_in(door: &Door, service: Arc<impl Service>, socket: TcpStream, mut client: Client) {
+    let Err(refusal) = door.count(&mut client) else {
+        tokio::spawn(service.serve(socket, client));
+        return;
+    };
+    if door.complained.is_time(Instant::now()) {
+        let protocol = door.protocol;
+        warn!(protocol, peer = %client.peer, "turning connections away: {refusal}");
+    }
+    // Who is refused must not take a place from those who are not. Beyond these places nothing is said to it.
+    if let Some(place) = door.refusing.take() {
+        client.move_to(place);
+        tokio::spawn(service.refuse(socket, client, refusal));
+    }
+}
+
+/// An IPv4 client of a listener on IPv6 is written as what it is.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Why it is not known who a connection is from.
+enum Unidentified {
+    Invalid(proxy::Invalid),
+    Ended(End),
+}
+
+impl From<io::Error> for Unidentified {
+    fn from(error: io::Error) -> Self {
+        Self::Ended(error.into())
+    }
+}
+
+/// Reads a PROXY header, and not a byte of what follows.
+async fn read_header(
+    socket: &mut TcpStream,
+    client: &mut Client,
+) -> Result<Option<SocketAddr>, Unidentified> {
+    let mut bytes = [0; proxy::HEADER_BYTES_MAX];
+    let mut read = 0;
+    loop {
+        let end = read + socket.peek(&mut bytes[read..]).await?;
+        if end == read {
+            return Err(Unidentified::Ended(End::closed()));
+        }
+        client.received = end as u64;
+        match proxy::parse(&bytes[..end]).map_err(Unidentified::Invalid)? {
+            Some(header) => {
+                socket.read_exact(&mut bytes[read..header.length]).await?;
+                return Ok(header.source);
+            }
+            // All of it is header, so that it can be taken out of the socket, which then wakes us for more only.
+            None => {
+                socket.read_exact(&mut bytes[read..end]).await?;
+                read = end;
+            }
+        }
     }
 }
 
@@ -134,85 +328,4 @@ pub fn prepare(socket: &TcpStream) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use tokio::io::AsyncReadExt as _;
-
-    use super::*;
-
-    const SOON: Duration = Duration::from_secs(10);
-
-    fn any_port() -> (TcpListener, SocketAddr) {
-        let address = "127.0.0.1:0".parse().expect("an address");
-        let listener = bind("rtmp", &[address]).expect("a free port").remove(0);
-        let address = listener.local_addr().expect("an address");
-        (listener, address)
-    }
-
-    #[tokio::test]
-    async fn a_port_that_is_taken_is_named_with_its_key_and_a_way_out() {
-        let (_listener, address) = any_port();
-        let error = bind("http", &[address]).expect_err("the port is taken").to_string();
-        assert!(error.starts_with(&format!("cannot listen on {address} (http.listen): ")));
-        assert!(error.ends_with("stop that, or choose another port"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn all_addresses_of_a_service_are_listened_on() {
-        let any = "127.0.0.1:0".parse().expect("an address");
-        assert_eq!(bind("rtmp", &[any, any]).expect("free ports").len(), 2);
-        assert!(bind("rtmp", &[]).expect("nothing to do").is_empty(), "the service is off");
-    }
-
-    #[tokio::test]
-    async fn who_finds_no_place_is_turned_away_until_somebody_leaves() {
-        let (listener, address) = any_port();
-        let places = Places::new(1);
-        let (seats, mut seated) = tokio::sync::mpsc::channel(4);
-        let serve = move |socket, client| {
-            let seats = seats.clone();
-            async move { seats.send((socket, client)).await.expect("a test that listens") }
-        };
-        tokio::spawn(accept(listener, "rtmp", places.clone(), serve));
-
-        let _first = TcpStream::connect(address).await.expect("a listener");
-        let held = seated.recv().await.expect("the first client");
-        assert_eq!(places.taken(), 1);
-        let mut second = TcpStream::connect(address).await.expect("a listener");
-        let read = tokio::time::timeout(SOON, second.read(&mut [0])).await;
-        assert_eq!(read.expect("an answer").ok(), Some(0), "closed without a word");
-
-        drop(held);
-        assert_eq!(places.taken(), 0, "a client that is gone leaves its place");
-        let _third = TcpStream::connect(address).await.expect("a listener");
-        assert!(seated.recv().await.is_some());
-    }
-
-    #[tokio::test]
-    async fn clients_have_numbers_of_their_own_and_send_without_delay() {
-        let (listener, address) = any_port();
-        let (seen, ids) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
-        let (list, done) = (Arc::clone(&seen), Arc::clone(&ids));
-        let serve = move |socket: TcpStream, client: Client| {
-            list.lock().expect("no panic").push((client.id, socket.nodelay().ok()));
-            done.add_permits(1);
-            std::future::ready(())
-        };
-        tokio::spawn(accept(listener, "rtmp", Places::new(0), serve));
-        for _ in 0..2 {
-            TcpStream::connect(address).await.expect("a listener");
-        }
-        let both = tokio::time::timeout(SOON, ids.acquire_many(2)).await;
-        drop(both.expect("two clients").expect("permits"));
-        let seen = seen.lock().expect("no panic");
-        assert_ne!(seen[0].0, seen[1].0);
-        assert!(seen.iter().all(|(_, nodelay)| *nodelay == Some(true)));
-    }
-
-    #[test]
-    fn no_limit_is_as_many_as_there_can_be() {
-        assert_eq!(Places::new(0).semaphore.available_permits(), Semaphore::MAX_PERMITS);
-        assert_eq!(Places::new(0).taken(), 0);
-    }
-}
+mod tests;

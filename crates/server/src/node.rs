@@ -14,6 +14,7 @@ use crate::{
     ingest::Audiences,
     memory,
     play::{Channels, Format, Returned, Shards},
+    quota::Quotas,
     wake::Alarm,
 };
 
@@ -40,6 +41,8 @@ pub struct Node {
     pub hls: Arc<HlsOutput>,
     /// Where streams come from, if this is an edge.
     pub edge: Option<Arc<Edge>>,
+    /// What viewers and addresses may take.
+    pub quotas: Arc<Quotas>,
 }
 
 impl Node {
@@ -55,14 +58,15 @@ impl Node {
         let registry = Registry::new(budget, demand, Some(Arc::clone(&alarm) as _));
         tokio::spawn(end_lingers(registry.clone(), memory::give_back_later(), alarm));
         let (returns, returned) = mpsc::channel(RETURNS);
-        let shards = Shards::start(config.workers.count(), &returns)?;
+        let quotas = Arc::new(Quotas::new(&config.limits));
+        let shards = Shards::start(config.workers.count(), &returns, &quotas)?;
         let channels = Channels::new(registry.clone());
         let hls = HlsOutput::new(registry.clone());
         let edge = match config.role {
             Role::Origin => None,
             Role::Edge => Some(Edge::start(&config, &registry, &audiences)?),
         };
-        let node = Self { config, registry, audiences, channels, shards, hls, edge };
+        let node = Self { config, registry, audiences, channels, shards, hls, edge, quotas };
         Ok((Arc::new(node), returned))
     }
 

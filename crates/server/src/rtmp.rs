@@ -28,9 +28,10 @@ use crate::{
     client::Client,
     edge::{Ask, Hops},
     end::End,
-    ingest,
+    ingest, listen,
     node::{Node, SERVER},
     play::{self, Returned, Why},
+    quota::Refusal,
 };
 
 /// Bytes read at a time: more than comes between two looks at a publisher of 2 Mb/s that nobody watches.
@@ -77,19 +78,56 @@ pub enum Turn {
     Gone,
 }
 
-/// Serves a connection that has just been accepted.
-pub async fn serve(node: Arc<Node>, socket: TcpStream, client: Client) {
-    let mut random = [0; 1536];
-    if let Err(error) = getrandom::fill(&mut random) {
-        return client.end(&End::us(format!("no random bytes for the handshake: {error}")));
+/// How long a client that is going to be refused may take until it has said what it wants.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What accepted connections get on RTMP's ports.
+pub struct Service(pub Arc<Node>);
+
+impl listen::Service for Service {
+    async fn serve(self: Arc<Self>, socket: TcpStream, client: Client) {
+        serve(Arc::clone(&self.0), socket, client).await;
     }
+
+    async fn refuse(self: Arc<Self>, socket: TcpStream, client: Client, refusal: Refusal) {
+        refuse(Arc::clone(&self.0), socket, client, refusal).await;
+    }
+}
+
+/// Serves a connection that has just been accepted.
+async fn serve(node: Arc<Node>, socket: TcpStream, client: Client) {
+    match session(&node, &client) {
+        Ok(session) => Connection::new(node, socket, session, client).run(None).await,
+        Err(end) => client.end(&end),
+    }
+}
+
+/// Refuses what a client asks for that has just been accepted: RTMP has no earlier moment at which a person would see
+/// the reason.
+async fn refuse(node: Arc<Node>, socket: TcpStream, client: Client, refusal: Refusal) {
+    let session = match session(&node, &client) {
+        Ok(session) => session,
+        Err(end) => return client.end(&end),
+    };
+    let reason = refusal.to_string();
+    let mut connection = Connection::new(node, socket, session, client);
+    // Whether it was told or not, it goes.
+    let _ = timeout(REFUSAL_TIMEOUT, connection.refuse_all(&reason)).await;
+    let _ = connection.socket.shutdown().await;
+    connection.client.turned_away(&reason);
+}
+
+/// A session that waits for the handshake of `client`.
+fn session(node: &Node, client: &Client) -> Result<Box<Session>, End> {
+    let mut random = [0; 1536];
+    getrandom::fill(&mut random)
+        .map_err(|error| End::us(format!("no random bytes for the handshake: {error}")))?;
     let config = Config {
         chunk_size: node.config.rtmp.chunk_size,
         connect_reply: identity(client.id),
         ..Config::default()
     };
-    let session = Box::new(Session::new(config, random, std::time::Instant::now()));
-    Connection::new(node, socket, session, client).run(None).await;
+    Ok(Box::new(Session::new(config, random, std::time::Instant::now())))
 }
 
 /// Goes on with a viewer that has left its shard.
@@ -153,8 +191,27 @@ impl Connection {
         }
     }
 
+    /// Refuses the first thing that the client asks for.
+    async fn refuse_all(&mut self, reason: &str) -> Result<(), End> {
+        loop {
+            match self.event().await? {
+                Event::Publish { stream_id, .. } => {
+                    self.refuse_publish(stream_id, PublishRefusal::Failed, reason);
+                    return self.flush().await;
+                }
+                Event::Play { stream_id, .. } => {
+                    self.refuse_play(stream_id, PlayRefusal::Failed, reason);
+                    return self.flush().await;
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Waits for a request and does what it asks.
     async fn turn(mut self: Box<Self>) -> Turn {
+        // Whoever asks has nothing to view yet, or nothing any more.
+        self.client.viewing = None;
         match self.event().await {
             Ok(Event::Publish { stream_id, url, .. }) => {
                 let published = ingest::publish(&mut self, stream_id, &url).await;

@@ -22,6 +22,8 @@ pub fn router(node: Arc<Node>, places: Places) -> Router {
         .route("/api/v1/versions", get(versions))
         .route("/api/v1/summaries", get(summaries))
         .route("/api/v1/streams", get(streams))
+        .route("/api/v1/origins", get(origins))
+        .route("/api/v1/pulls", get(pulls))
         .with_state(Api { node, places })
 }
 
@@ -49,6 +51,9 @@ async fn summaries(State(api): State<Api>) -> Json<Value> {
             "self": { "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION") },
             "clients": api.places.taken(),
             "streams": publishing,
+            "viewers": api.node.quotas.viewers_total(),
+            "send_bytes": api.node.quotas.sent(),
+            "expected_send_bps": api.node.quotas.expected(),
             "viewers_per_shard": api.node.shards.viewers(),
             "log_bytes": api.node.registry.budget().used(),
         },
@@ -62,10 +67,13 @@ async fn streams(State(api): State<Api>) -> Json<Value> {
         .stats()
         .iter()
         .map(|stream| {
+            let is_published = stream.status == Status::Live;
+            let viewers = api.node.quotas.viewers(&stream.key);
             json!({
                 "vhost": stream.key.vhost(), "app": stream.key.app(), "name": stream.key.stream(),
                 "url": stream.key.to_string(),
-                "publish": { "active": stream.status == Status::Live },
+                "publish": { "active": is_published },
+                "clients": viewers + usize::from(is_published), "viewers": viewers,
                 "status": format!("{:?}", stream.status).to_lowercase(),
                 "live_ms": stream.since.map_or(0, |since| since.elapsed().as_millis()),
                 "frames": stream.frames, "recv_bytes": stream.bytes,
@@ -74,4 +82,30 @@ async fn streams(State(api): State<Api>) -> Json<Value> {
         })
         .collect();
     Json(json!({ "code": 0, "server": "weir", "streams": streams }))
+}
+
+/// The origins of an edge and their health; none on an origin.
+async fn origins(State(api): State<Api>) -> Json<Value> {
+    let known = api.node.edge.as_ref().map(|edge| edge.origins().status()).unwrap_or_default();
+    let origins: Vec<Value> = known
+        .iter()
+        .map(|origin| {
+            json!({
+                "address": origin.address, "host": origin.host, "healthy": origin.healthy,
+                "since_ms": origin.since.elapsed().as_millis(),
+                "last_failure": origin.last_failure, "checks": origin.checks,
+            })
+        })
+        .collect();
+    Json(json!({ "code": 0, "server": "weir", "origins": origins }))
+}
+
+/// The streams that an edge pulls; none on an origin.
+async fn pulls(State(api): State<Api>) -> Json<Value> {
+    let known = api.node.edge.as_ref().map(|edge| edge.pulls()).unwrap_or_default();
+    let pulls: Vec<Value> = known
+        .iter()
+        .map(|(key, answer)| json!({ "url": key.to_string(), "state": answer.label() }))
+        .collect();
+    Json(json!({ "code": 0, "server": "weir", "pulls": pulls }))
 }

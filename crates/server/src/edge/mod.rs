@@ -28,8 +28,8 @@ use weir_media::StreamKey;
 use crate::{config::Config, ingest::Audiences};
 
 pub use hops::{Hops, NodeId};
-pub use origins::{Origin, OriginStatus, Origins};
-pub use pull::NoStream;
+pub use origins::{Origin, Origins};
+pub use pull::Answer;
 pub use push::{Opened, Push, refusal};
 pub use upstream::{Failure, Request};
 
@@ -98,6 +98,16 @@ impl Edge {
             turns: Semaphore::new(TURNS),
             held: Semaphore::new(HELD_MAX),
         }))
+    }
+
+    /// Where it has its streams from.
+    pub fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    /// The streams that it pulls or asks for, and how far that is.
+    pub fn pulls(&self) -> Vec<(StreamKey, Answer)> {
+        self.pulls.list()
     }
 
     fn settings(&self) -> &crate::config::Edge {

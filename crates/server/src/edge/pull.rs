@@ -26,6 +26,7 @@ use crate::{
     config::Vhost,
     end::Side,
     ingest::{self, Fault, Intake},
+    play::NoStream,
     wake::Alarm,
 };
 
@@ -58,15 +59,15 @@ pub enum Answer {
     Refused(String),
 }
 
-/// Why a viewer gets no stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoStream {
-    /// Nobody publishes it.
-    Missing(String),
-    /// It is not for this viewer.
-    Refused(String),
-    /// Whoever has it cannot be reached, or has no room.
-    Unavailable(String),
+impl Answer {
+    /// Its name in the API.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Asking(_) => "asking",
+            Self::Flowing => "flowing",
+            Self::Refused(_) => "refused",
+        }
+    }
 }
 
 impl From<Failure> for NoStream {
@@ -86,9 +87,10 @@ impl Pulls {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Streams that are being pulled or asked for.
-    pub fn count(&self) -> usize {
-        self.lock().len()
+    /// The streams that are being pulled or asked for, and how far that is.
+    pub fn list(&self) -> Vec<(StreamKey, Answer)> {
+        let pulls = self.lock();
+        pulls.iter().map(|(key, answers)| (key.clone(), answers.borrow().clone())).collect()
     }
 }
 

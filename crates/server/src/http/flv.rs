@@ -1,6 +1,6 @@
 //! HTTP-FLV: `GET /app/stream.flv`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
@@ -12,14 +12,15 @@ use tokio::{
 use weir_hub::Status;
 use weir_media::StreamKey;
 
-use super::{ANY_ORIGIN, head::Head};
+use super::{ANY_ORIGIN, answer, head::Head, pages};
 use crate::{
     client::Client,
     config::Vhost,
-    edge::{Ask, NoStream},
+    edge::Ask,
     end::End,
     node::{Node, SERVER},
-    play::{self, Arrival, Channel, Format, Package, Protocol, View},
+    play::{self, Arrival, Channel, Format, NoStream, Package, Protocol, View},
+    quota::{RETRY_AFTER, Viewing},
     route::{self, Route},
 };
 
@@ -52,8 +53,8 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
     let (key, vhost) = match request.route.resolve(&node) {
         Ok(resolved) => resolved,
         Err(error) => {
-            let status = StatusCode::BAD_REQUEST;
-            return refuse(socket, client, request.is_head, status, &error.to_string()).await;
+            let answer = answer("400 Bad Request", &error.to_string(), "", request.is_head);
+            return refuse(socket, client, &answer, &error.to_string()).await;
         }
     };
     let opened = tokio::select! {
@@ -63,8 +64,8 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
     let channel = match opened {
         Ok(channel) => channel,
         Err(why) => {
-            let (status, reason) = refusal(why);
-            return refuse(socket, client, request.is_head, status, &reason).await;
+            let answer = refusal(&why, request.is_head);
+            return refuse(socket, client, &answer, &why.to_string()).await;
         }
     };
     let head = response_head(request.format);
@@ -72,6 +73,10 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
         let _ = socket.write_all(head.as_bytes()).await;
         let _ = socket.shutdown().await;
         return client.end(&End::peer("asked for the head only"));
+    }
+    match play::admit(&node, &channel) {
+        Ok(viewing) => client.viewing = Some(viewing),
+        Err(why) => return refuse(socket, client, &refusal(&why, false), &why.to_string()).await,
     }
     client.began("play", &key);
     match socket.into_std() {
@@ -98,12 +103,16 @@ pub async fn serve_late(
 ) -> Response {
     let channel = match play::open(&node, &key, &vhost, Format::Flv, &ask).await {
         Ok(channel) => channel,
-        Err(why) => {
-            let (status, reason) = refusal(why);
-            return super::pages::plain(status, &reason);
+        Err(why) => return pages::no_stream(&node, &key, &why),
+    };
+    let body = if is_head {
+        Body::empty()
+    } else {
+        match play::admit(&node, &channel) {
+            Ok(viewing) => Body::from_stream(LateViewer::stream(node, channel, viewing)),
+            Err(why) => return pages::no_stream(&node, &key, &why),
         }
     };
-    let body = if is_head { Body::empty() } else { Body::from_stream(LateViewer::stream(channel)) };
     Response::builder()
         .status(StatusCode::OK)
         .header("content-type", "video/x-flv")
@@ -113,12 +122,10 @@ pub async fn serve_late(
         .unwrap_or_default()
 }
 
-fn refusal(why: NoStream) -> (StatusCode, String) {
-    match why {
-        NoStream::Missing(reason) => (StatusCode::NOT_FOUND, reason),
-        NoStream::Refused(reason) => (StatusCode::FORBIDDEN, reason),
-        NoStream::Unavailable(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
-    }
+fn refusal(why: &NoStream, is_head: bool) -> String {
+    let retry = format!("Retry-After: {}\r\n", RETRY_AFTER.as_secs());
+    let fields = if why.status() == StatusCode::SERVICE_UNAVAILABLE { &*retry } else { "" };
+    answer(&why.status().to_string(), &why.to_string(), fields, is_head)
 }
 
 fn response_head(format: Format) -> String {
@@ -133,25 +140,7 @@ fn response_head(format: Format) -> String {
     )
 }
 
-async fn refuse(
-    mut socket: TcpStream,
-    client: Client,
-    is_head: bool,
-    status: StatusCode,
-    reason: &str,
-) {
-    let body = if is_head { "" } else { reason };
-    let is_busy = status == StatusCode::SERVICE_UNAVAILABLE;
-    let retry = if is_busy { "Retry-After: 5\r\n" } else { "" };
-    let answer = format!(
-        "HTTP/1.1 {status}\r\nServer: {SERVER}\r\n\
-         {retry}\
-         Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
-         {}: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        ANY_ORIGIN.0,
-        ANY_ORIGIN.1,
-        reason.len()
-    );
+async fn refuse(mut socket: TcpStream, client: Client, answer: &str, reason: &str) {
     // The peer may be gone already; the log has the reason.
     let _ = socket.write_all(answer.as_bytes()).await;
     let _ = socket.shutdown().await;
@@ -173,19 +162,25 @@ async fn until_closed(socket: &mut TcpStream) -> End {
 
 /// A viewer whose body hyper sends.
 struct LateViewer {
+    node: Arc<Node>,
     channel: Arc<Channel>,
     view: View,
     next: u64,
     started: bool,
+    _viewing: Viewing,
 }
 
 impl LateViewer {
     fn stream(
+        node: Arc<Node>,
         channel: Arc<Channel>,
+        viewing: Viewing,
     ) -> impl futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> {
-        let viewer = Self { channel, view: View::default(), next: 0, started: false };
+        let view = View::default();
+        let viewer = Self { node, channel, view, next: 0, started: false, _viewing: viewing };
         futures_util::stream::unfold(viewer, |mut viewer| async move {
             let bytes = viewer.next().await?;
+            viewer.node.quotas.count_sent(bytes.len() as u64);
             Some((Ok(bytes), viewer))
         })
     }
@@ -194,7 +189,7 @@ impl LateViewer {
         loop {
             let channel = Arc::clone(&self.channel);
             let changed = channel.next();
-            self.channel.refresh(&mut self.view, std::time::Instant::now());
+            self.channel.refresh(&mut self.view, Instant::now());
             if let Some(bytes) = self.take() {
                 return Some(bytes);
             }

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
-use super::{HEAD_BYTES_MAX, HEAD_TIMEOUT};
+use super::{HEAD_BYTES_MAX, HEAD_TIMEOUT, forwarded};
 use crate::{
     client::Client,
     edge::{Ask, Hops},
@@ -38,6 +38,8 @@ pub struct Head {
     pub hops: String,
     /// How long the one who asks wants to wait, empty if it does not say.
     pub wait: String,
+    /// What proxies say of the client: the fields [`forwarded::FIELD`], with commas between them.
+    pub forwarded: String,
 }
 
 /// A connection without a request.
@@ -104,6 +106,12 @@ fn parse(bytes: &mut BytesMut) -> Result<Option<Head>, Failure> {
         let found = request.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
         found.map(|field| String::from_utf8_lossy(field.value).into_owned()).unwrap_or_default()
     };
+    let forwarded: Vec<_> = request
+        .headers
+        .iter()
+        .filter(|field| field.name.eq_ignore_ascii_case(forwarded::FIELD))
+        .map(|field| String::from_utf8_lossy(field.value))
+        .collect();
     Ok(Some(Head {
         bytes: BytesMut::new(),
         method: request.method.unwrap_or_default().to_owned(),
@@ -112,6 +120,7 @@ fn parse(bytes: &mut BytesMut) -> Result<Option<Head>, Failure> {
         host: field("host"),
         hops: field(Hops::HEADER),
         wait: field(Ask::WAIT_HEADER),
+        forwarded: forwarded.join(","),
     }))
 }
 
@@ -129,6 +138,14 @@ mod tests {
         let head = parse_str(text).ok().flatten().expect("a whole head");
         assert_eq!((head.method.as_str(), head.target.as_str()), ("GET", "/live/a.flv?x=1"));
         assert_eq!((head.minor_version, head.host.as_str()), (0, "example.com:8080"));
+    }
+
+    #[test]
+    fn what_proxies_say_keeps_its_order() {
+        let fields =
+            "X-Forwarded-For: 192.0.2.7, 10.0.0.1\r\nHost: h\r\nx-forwarded-for: 10.0.0.2\r\n";
+        let head = parse_str(&format!("GET / HTTP/1.1\r\n{fields}\r\n")).ok().flatten();
+        assert_eq!(head.expect("a whole head").forwarded, "192.0.2.7, 10.0.0.1,10.0.0.2");
     }
 
     #[test]

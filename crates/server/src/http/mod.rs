@@ -4,15 +4,21 @@
 //! socket and all. Every other connection goes to hyper with the bytes that were read.
 
 mod flv;
+mod forwarded;
 mod head;
 mod hls;
 mod pages;
 mod prefixed;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, routing::get};
 use bytes::BytesMut;
+use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -22,9 +28,16 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use tower::ServiceExt as _;
 
 use self::prefixed::Prefixed;
-use crate::{client::Client, end::End, node::Node};
+use crate::{
+    client::Client,
+    end::End,
+    listen,
+    node::{Node, SERVER},
+    quota::{RETRY_AFTER, Refusal},
+};
 
 /// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,7 +53,7 @@ const DRAIN_BYTES_MAX: usize = 2 << 20;
 const ANY_ORIGIN: (&str, &str) = ("access-control-allow-origin", "*");
 
 /// What the HTTP port serves besides the fast path of HTTP-FLV.
-pub fn router(node: Arc<Node>) -> Router {
+fn router(node: Arc<Node>) -> Router {
     Router::new()
         .route("/", get(pages::player))
         .route("/player", get(pages::player))
@@ -48,8 +61,46 @@ pub fn router(node: Arc<Node>) -> Router {
         .with_state(node)
 }
 
+/// What accepted connections get on the HTTP ports.
+pub struct Media {
+    node: Arc<Node>,
+    router: Router,
+}
+
+impl Media {
+    /// The streams of `node`.
+    pub fn new(node: &Arc<Node>) -> Self {
+        Self { node: Arc::clone(node), router: router(Arc::clone(node)) }
+    }
+}
+
+impl listen::Service for Media {
+    async fn serve(self: Arc<Self>, socket: TcpStream, client: Client) {
+        serve(Arc::clone(&self.node), self.router.clone(), socket, client).await;
+    }
+
+    async fn refuse(self: Arc<Self>, socket: TcpStream, client: Client, refusal: Refusal) {
+        refuse(socket, client, refusal).await;
+    }
+}
+
+/// What accepted connections get on ports that nothing but a router is for.
+pub struct Plain(pub Router);
+
+impl listen::Service for Plain {
+    async fn serve(self: Arc<Self>, socket: TcpStream, client: Client) {
+        let peer = client.peer.ip();
+        let socket = Prefixed::new(BytesMut::new(), socket);
+        serve_with(self.0.clone(), socket, client, peer).await;
+    }
+
+    async fn refuse(self: Arc<Self>, socket: TcpStream, client: Client, refusal: Refusal) {
+        refuse(socket, client, refusal).await;
+    }
+}
+
 /// Serves a connection that has just been accepted.
-pub async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut client: Client) {
+async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut client: Client) {
     let head = match head::read(&mut socket, &mut client).await {
         Ok(head) => head,
         Err(head::Failure { end, answer }) => {
@@ -60,19 +111,46 @@ pub async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut c
             return client.end(&end);
         }
     };
+    let peer = client.peer.ip();
+    let trusted = &node.config.http.trusted_proxies;
+    if let Some(ip) = forwarded::client(trusted, peer, std::iter::once(&*head.forwarded)) {
+        // The proxy's port says nothing of the client's.
+        client.peer = SocketAddr::new(ip, 0);
+        match node.quotas.enter(ip) {
+            Ok(visit) => client.visit = visit,
+            Err(refusal) => {
+                let _ = socket.write_all(refusal_answer(&refusal, false).as_bytes()).await;
+                let _ = socket.shutdown().await;
+                drain(&mut socket).await;
+                return client.end(&End::policy(refusal.to_string()));
+            }
+        }
+    }
     match flv::Request::of(&head) {
         Some(request) => flv::serve(node, socket, client, request).await,
-        None => serve_with(router, Prefixed::new(head.bytes, socket), client).await,
+        None => serve_with(router, Prefixed::new(head.bytes, socket), client, peer).await,
     }
 }
 
-/// Serves a connection that nothing but `router` is for.
-pub async fn serve_plain(router: Router, socket: TcpStream, client: Client) {
-    serve_with(router, Prefixed::new(BytesMut::new(), socket), client).await;
+/// Refuses a connection that has just been accepted, whatever it wants.
+async fn refuse(mut socket: TcpStream, client: Client, refusal: Refusal) {
+    // The peer may be gone already; whoever refused it has said so in the log.
+    let _ = socket.write_all(refusal_answer(&refusal, false).as_bytes()).await;
+    let _ = socket.shutdown().await;
+    drain(&mut socket).await;
+    client.turned_away(&refusal.to_string());
 }
 
+/// Who is at the other end of a request's connection: the client, or a proxy.
+#[derive(Clone, Copy, Debug)]
+struct Peer(IpAddr);
+
 /// Serves one request after the other, as long as each of them comes in time.
-async fn serve_with(router: Router, socket: Prefixed<TcpStream>, client: Client) {
+async fn serve_with(router: Router, socket: Prefixed<TcpStream>, client: Client, peer: IpAddr) {
+    let router = router.map_request(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request
+    });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -84,6 +162,25 @@ async fn serve_with(router: Router, socket: Prefixed<TcpStream>, client: Client)
         Err(error) if error.is_timeout() => head::too_late(),
         Err(error) => End::peer(error.to_string()),
     });
+}
+
+/// What a client is told that is refused for now.
+fn refusal_answer(refusal: &Refusal, is_head: bool) -> String {
+    let retry = format!("Retry-After: {}\r\n", RETRY_AFTER.as_secs());
+    answer("503 Service Unavailable", &refusal.to_string(), &retry, is_head)
+}
+
+/// The answer to the last request of a connection that hyper does not have: a sentence for people.
+fn answer(status: &str, reason: &str, fields: &str, is_head: bool) -> String {
+    let body = if is_head { "" } else { reason };
+    format!(
+        "HTTP/1.1 {status}\r\nServer: {SERVER}\r\n\
+         Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
+         {}: {}\r\n{fields}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        ANY_ORIGIN.0,
+        ANY_ORIGIN.1,
+        reason.len()
+    )
 }
 
 /// Reads on until the client closes. A socket that is closed with unread data resets the connection, and a client that

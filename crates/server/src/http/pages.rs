@@ -1,6 +1,10 @@
 //! Pages, and the routing of everything that is named after a stream.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
 
 use axum::{
     body::Body,
@@ -8,12 +12,16 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use http::{HeaderMap, Method, StatusCode};
+use tracing::info;
+use weir_media::StreamKey;
 use weir_rtmp::url::PORT as DEFAULT_PORT;
 
-use super::{ANY_ORIGIN, flv, hls};
+use super::{ANY_ORIGIN, Peer, flv, forwarded, hls};
 use crate::{
     edge::{Ask, Hops},
     node::{Node, SERVER},
+    play::NoStream,
+    quota::{RETRY_AFTER, Refusal},
     route::{self, Route},
 };
 
@@ -46,7 +54,7 @@ pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response 
         return not_found("there is nothing under this path");
     };
     let ask = ask(&route, request.headers());
-    serve(&node, &route, ask, is_head).await
+    serve(&node, &route, ask, is_head, client(&node, &request)).await
 }
 
 fn ask(route: &Route, fields: &HeaderMap) -> Ask {
@@ -54,7 +62,21 @@ fn ask(route: &Route, fields: &HeaderMap) -> Ask {
     Ask::of_fields(route.params(), field(Hops::HEADER), field(Ask::WAIT_HEADER))
 }
 
-async fn serve(node: &Arc<Node>, route: &Route, ask: Ask, is_head: bool) -> Response {
+/// Who asks.
+fn client(node: &Node, request: &Request) -> IpAddr {
+    let peer = request.extensions().get().map_or(Ipv4Addr::UNSPECIFIED.into(), |Peer(ip)| *ip);
+    let fields = request.headers().get_all(forwarded::FIELD).iter();
+    let fields = fields.map(|field| field.to_str().unwrap_or_default());
+    forwarded::client(&node.config.http.trusted_proxies, peer, fields).unwrap_or(peer)
+}
+
+async fn serve(
+    node: &Arc<Node>,
+    route: &Route,
+    ask: Ask,
+    is_head: bool,
+    client: IpAddr,
+) -> Response {
     let segment = if route.extension == "ts" { route.segment() } else { None };
     let named = segment.as_ref().map_or(route, |(stream, _)| stream);
     let (key, vhost) = match named.resolve(node) {
@@ -63,8 +85,8 @@ async fn serve(node: &Arc<Node>, route: &Route, ask: Ask, is_head: bool) -> Resp
     };
     match (route.extension.as_str(), segment) {
         (route::FLV, _) => flv::serve_late(Arc::clone(node), key, vhost, ask, is_head).await,
-        ("m3u8", _) => hls::playlist(node, &key, &vhost).await,
-        ("ts", Some((_, sequence))) => hls::segment(&key, &vhost, sequence).await,
+        ("m3u8", _) => hls::playlist(node, &key, &vhost, client).await,
+        ("ts", Some((_, sequence))) => hls::segment(node, &key, &vhost, sequence).await,
         _ => not_found("streams end in .flv or .m3u8"),
     }
 }
@@ -72,6 +94,29 @@ async fn serve(node: &Arc<Node>, route: &Route, ask: Ask, is_head: bool) -> Resp
 /// 404 with a reason that a person can read.
 pub fn not_found(reason: &str) -> Response {
     plain(StatusCode::NOT_FOUND, reason)
+}
+
+/// What a viewer is told that gets no stream.
+pub fn no_stream(node: &Node, key: &StreamKey, why: &NoStream) -> Response {
+    match why {
+        NoStream::Full(refusal) => refused(node, key, refusal),
+        _ if why.status() == StatusCode::SERVICE_UNAVAILABLE => {
+            (retry_after(), plain(why.status(), &why.to_string())).into_response()
+        }
+        _ => plain(why.status(), &why.to_string()),
+    }
+}
+
+fn retry_after() -> [(&'static str, String); 1] {
+    [("retry-after", RETRY_AFTER.as_secs().to_string())]
+}
+
+/// 503 for a viewer of `key` that there is no room for now.
+pub fn refused(node: &Node, key: &StreamKey, refusal: &Refusal) -> Response {
+    if node.quotas.said.is_time(Instant::now()) {
+        info!(stream = %key, reason = %refusal, "HTTP requests are refused");
+    }
+    (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string())).into_response()
 }
 
 /// An answer with a reason that a person can read.

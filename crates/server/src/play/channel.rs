@@ -12,7 +12,9 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use weir_hub::{Batch, Budget, Group, Limits, Log, Reader, Registry, Start, Status, Tracks, Wake};
+use weir_hub::{
+    Batch, Budget, Group, Item, Limits, Log, Reader, Registry, Start, Status, Tracks, Wake,
+};
 use weir_media::{Init, StreamKey, Timestamp};
 
 use super::package::{Format, Package};
@@ -163,9 +165,23 @@ impl Channel {
         self.lock().reader.tracks()
     }
 
-    /// Bits per second of late: what one more viewer will cost.
+    /// What it is of.
+    pub fn key(&self) -> &StreamKey {
+        &self.key
+    }
+
+    /// Bits per second of late: what one more viewer will cost. 0 while that is not known.
     pub fn bit_rate(&self) -> u64 {
-        self.lock().rate.bits_per_second
+        self.lock().rate.bits_per_second()
+    }
+
+    /// The same, of what there is to be read now: a channel that nobody has read yet knows nothing.
+    pub fn bit_rate_now(&self, now: Instant) -> u64 {
+        let mut filling = self.lock();
+        if filling.rate.bits_per_second() == 0 {
+            filling.fill(self.format, now);
+        }
+        filling.rate.bits_per_second()
     }
 
     /// From now on `shard` is woken at each flush.
@@ -236,7 +252,7 @@ impl Filling {
         let status = self.reader.read(&mut self.batch);
         let items = &self.batch.items;
         let bytes = items.iter().map(|item| item.frame.body.len()).sum();
-        self.rate.count(bytes, now);
+        self.rate.count(items, bytes, now);
         let mut package = Package::new(format, bytes, items.len());
         let (mut opening, mut has_skipped) = (None, self.batch.skipped > 0);
         for item in items {
@@ -281,27 +297,78 @@ impl Drop for Channel {
     }
 }
 
-/// The bit rate over the last whole period.
+/// The bit rate over the last whole period; until there is one, that of the frames so far by their own times.
 #[derive(Debug, Default)]
 struct Rate {
-    bits_per_second: u64,
+    whole_period: u64,
     bytes: usize,
     since: Option<Instant>,
+    start: Option<Frames>,
+}
+
+/// Frames from the first of a timeline on.
+#[derive(Debug)]
+struct Frames {
+    epoch: u32,
+    first: i64,
+    newest: i64,
+    bytes: usize,
 }
 
 impl Rate {
     const PERIOD: Duration = Duration::from_secs(2);
 
-    fn count(&mut self, bytes: usize, now: Instant) {
-        self.bytes += bytes;
-        let since = *self.since.get_or_insert(now);
-        let elapsed = now.saturating_duration_since(since);
-        if elapsed >= Self::PERIOD {
-            self.bits_per_second = (self.bytes as u64 * 8_000)
-                / u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
-            (self.bytes, self.since) = (0, Some(now));
+    /// Fewer frames than these say too little: the first one is a key frame, many times as large as the others.
+    const START_MILLIS: i64 = 500;
+
+    fn bits_per_second(&self) -> u64 {
+        match &self.start {
+            Some(Frames { first, newest, bytes, .. }) if newest - first >= Self::START_MILLIS => {
+                bits_per_second(*bytes, newest.abs_diff(*first))
+            }
+            Some(_) => 0,
+            None => self.whole_period,
         }
     }
+
+    /// Counts `items`, which are `bytes` long, as read at `now`.
+    fn count(&mut self, items: &[Item], bytes: usize, now: Instant) {
+        if items.is_empty() {
+            return;
+        }
+        let Some(since) = self.since else {
+            // What comes first has been gathered since its group began, and not in this period.
+            self.since = Some(now);
+            return self.count_start(items);
+        };
+        self.bytes += bytes;
+        let elapsed = now.saturating_duration_since(since);
+        if elapsed >= Self::PERIOD {
+            let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+            self.whole_period = bits_per_second(self.bytes, millis);
+            (self.bytes, self.since, self.start) = (0, Some(now), None);
+        } else if self.start.is_some() {
+            self.count_start(items);
+        }
+    }
+
+    fn count_start(&mut self, items: &[Item]) {
+        for Item { frame, .. } in items {
+            let (epoch, at) = (frame.epoch, frame.dts.as_millis());
+            let start = self.start.take().filter(|start| start.epoch == epoch).unwrap_or(Frames {
+                epoch,
+                first: at,
+                newest: at,
+                bytes: 0,
+            });
+            let (newest, bytes) = (start.newest.max(at), start.bytes + frame.body.len());
+            self.start = Some(Frames { newest, bytes, ..start });
+        }
+    }
+}
+
+fn bits_per_second(bytes: usize, millis: u64) -> u64 {
+    (bytes as u64 * 8_000) / millis.max(1)
 }
 
 #[cfg(test)]

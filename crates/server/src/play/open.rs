@@ -1,15 +1,57 @@
 //! From the name of a stream to its channel: waiting for a publisher, or for an origin.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use http::StatusCode;
 use weir_media::StreamKey;
+use weir_rtmp::server::PlayRefusal;
 
 use super::{Channel, Format};
 use crate::{
     config::Vhost,
-    edge::{Ask, NoStream},
+    edge::Ask,
     node::Node,
+    quota::{Refusal, Viewing},
 };
+
+/// Why a viewer gets no stream; its text is what the viewer is told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoStream {
+    /// Nobody publishes it.
+    #[error("{0}")]
+    Missing(String),
+    /// It is not for this viewer.
+    #[error("{0}")]
+    Refused(String),
+    /// Whoever has it cannot be reached, or has no room.
+    #[error("{0}")]
+    Unavailable(String),
+    /// There is no room for another viewer here.
+    #[error(transparent)]
+    Full(#[from] Refusal),
+}
+
+impl NoStream {
+    /// What an RTMP viewer is told.
+    pub fn refusal(&self) -> PlayRefusal {
+        match self {
+            Self::Missing(_) => PlayRefusal::StreamNotFound,
+            Self::Refused(_) | Self::Unavailable(_) | Self::Full(_) => PlayRefusal::Failed,
+        }
+    }
+
+    /// What an HTTP viewer is told. Who gets 503 may come again.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Missing(_) => StatusCode::NOT_FOUND,
+            Self::Refused(_) => StatusCode::FORBIDDEN,
+            Self::Unavailable(_) | Self::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
 
 /// The channel of `key` in `format`, once viewers can start in it.
 ///
@@ -22,6 +64,8 @@ pub async fn open(
     format: Format,
     ask: &Ask,
 ) -> Result<Arc<Channel>, NoStream> {
+    // A full edge pulls nothing.
+    node.quotas.look(key, Instant::now())?;
     let wait = ask.wait.map_or(vhost.play.wait, |wait| wait.min(vhost.play.wait));
     tokio::select! {
         // A stream that is here is found before anything is waited for.
@@ -29,6 +73,15 @@ pub async fn open(
         channel = node.channels.open(key, format, node.play_limits(vhost)) => Ok(channel),
         why = denied(node, key, ask, wait) => Err(why),
     }
+}
+
+/// A place for one more viewer of `channel`.
+///
+/// # Errors
+/// When there is none.
+pub fn admit(node: &Node, channel: &Channel) -> Result<Viewing, NoStream> {
+    let now = Instant::now();
+    Ok(node.quotas.admit(channel.key(), channel.bit_rate_now(now), now)?)
 }
 
 /// Ends when there is no use in waiting any longer.

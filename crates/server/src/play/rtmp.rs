@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use tracing::info;
 use weir_hub::Start;
 use weir_rtmp::{
     server::{Event, PlayRefusal},
@@ -13,7 +12,6 @@ use weir_rtmp::{
 use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Why, slow};
 use crate::{
     config::Vhost,
-    edge::NoStream,
     end::End,
     rtmp::{Connection, Turn},
 };
@@ -33,12 +31,16 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
         opened = super::open(&node, &key, &vhost, node.rtmp_format(), &ask) => opened,
         left = given_up(&mut connection, stream_id) => return connection.after(left),
     };
-    let channel = match opened {
-        Ok(channel) => channel,
+    let admitted =
+        opened.and_then(|channel| super::admit(&node, &channel).map(|viewing| (channel, viewing)));
+    let channel = match admitted {
+        Ok((channel, viewing)) => {
+            connection.client.viewing = Some(viewing);
+            channel
+        }
         Err(why) => {
-            let (refusal, reason) = refusal(why);
-            connection.refuse_play(stream_id, refusal, &reason);
-            info!(conn = connection.client.id, stream = %key, "play refused: {reason}");
+            connection.refuse_play(stream_id, why.refusal(), &why.to_string());
+            connection.client.refused(&key, &why.to_string());
             return Turn::Stay(connection);
         }
     };
@@ -76,13 +78,6 @@ pub async fn returned(mut connection: Box<Connection>, why: Why) -> Turn {
             connection.session.end_play(MESSAGE_STREAM_ID);
             Turn::Stay(connection)
         }
-    }
-}
-
-fn refusal(why: NoStream) -> (PlayRefusal, String) {
-    match why {
-        NoStream::Missing(reason) => (PlayRefusal::StreamNotFound, reason),
-        NoStream::Refused(reason) | NoStream::Unavailable(reason) => (PlayRefusal::Failed, reason),
     }
 }
 

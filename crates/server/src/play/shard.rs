@@ -28,12 +28,12 @@ use tokio::sync::mpsc;
 use weir_hub::{Start, Status, Tracks, Wake};
 
 pub use self::post::{Arrival, Returned, Shards, Why};
-use self::post::{Post, Ring, die};
+use self::post::{BIT_RATE_MIN, Post, Ring, die};
 use super::{
     channel::{Channel, View},
     viewer::{Input, Progress, Protocol, Viewer},
 };
-use crate::{config::Play, end::End};
+use crate::{config::Play, end::End, quota::Quotas};
 
 /// How often a shard looks for frames that wait for a flush which does not come, because the publisher is silent: this
 /// part of the time that they may wait, within bounds.
@@ -58,6 +58,14 @@ struct Station {
     ring: Arc<Ring>,
     play: Play,
     tracks: Tracks,
+    /// Bits per second that each of its viewers counts for in the shard's load.
+    weight: u64,
+}
+
+impl Station {
+    fn load(&self) -> u64 {
+        self.weight.saturating_mul(self.seats.len() as u64)
+    }
 }
 
 struct Shard {
@@ -72,6 +80,9 @@ struct Shard {
     tick: Duration,
     next_tick: Instant,
     next_care: Instant,
+    quotas: Arc<Quotas>,
+    /// Bytes sent that `quotas` has not been told of.
+    sent: u64,
     scratch: [u8; 2048],
 }
 
@@ -87,7 +98,11 @@ impl Drop for DeathWatch {
 }
 
 impl Shard {
-    fn start(number: usize, returns: mpsc::Sender<Returned>) -> io::Result<Arc<Post>> {
+    fn start(
+        number: usize,
+        returns: mpsc::Sender<Returned>,
+        quotas: Arc<Quotas>,
+    ) -> io::Result<Arc<Post>> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
         let post = Arc::new(Post {
@@ -106,6 +121,8 @@ impl Shard {
             tick: TICK_MAX,
             next_tick: Instant::now(),
             next_care: Instant::now() + CARE,
+            quotas,
+            sent: 0,
             scratch: [0; 2048],
         };
         thread::Builder::new().name(format!("weir-shard-{number}")).spawn(move || {
@@ -153,6 +170,10 @@ impl Shard {
             if now >= self.next_care {
                 self.next_care = now + CARE;
                 self.drop_stalled(now);
+                self.reweigh(now);
+            }
+            if self.sent > 0 {
+                self.quotas.count_sent(std::mem::take(&mut self.sent));
             }
         }
     }
@@ -178,6 +199,7 @@ impl Shard {
         let number = self.station(&channel, play, now);
         let station = &mut self.stations[number];
         station.tracks = channel.tracks();
+        self.post.reweigh(weight, station.weight);
         let is_over = station.view.status == Some(Status::Ended);
         let from = match station.play.start() {
             Start::NewestGroup | Start::OldestGroup => 0,
@@ -185,7 +207,7 @@ impl Shard {
         };
         let mut viewer =
             Viewer::new(mio::net::TcpStream::from_std(socket), protocol, client, head, from, now);
-        (viewer.channel, viewer.seat, viewer.weight) = (number, station.seats.len(), weight);
+        (viewer.channel, viewer.seat) = (number, station.seats.len());
         let key = self.viewers.insert(viewer);
         station.seats.push(key);
         let registered = self.poll.registry().register(
@@ -220,6 +242,7 @@ impl Shard {
             ring,
             play,
             tracks: channel.tracks(),
+            weight: channel.bit_rate().max(BIT_RATE_MIN),
             channel: Arc::clone(channel),
         });
         self.set_tick();
@@ -242,7 +265,9 @@ impl Shard {
             let viewer = &mut self.viewers[key];
             match station.view.get(tip) {
                 Some(entry) if fresh == 1 && viewer.is_at(tip) => {
+                    let before = viewer.client.sent;
                     let progress = viewer.send(tip, entry, now);
+                    self.sent += viewer.client.sent - before;
                     self.after_write(key, progress);
                 }
                 _ if fresh > 0 && (viewer.is_at(tip) || viewer.is_seeking()) => {
@@ -261,8 +286,10 @@ impl Shard {
     fn catch_up(&mut self, key: usize, now: Instant) {
         let Some(viewer) = self.viewers.get_mut(key) else { return };
         let station = &self.stations[viewer.channel];
+        let before = viewer.client.sent;
         let progress =
             viewer.catch_up(&station.view, station.channel.format(), station.tracks, now);
+        self.sent += viewer.client.sent - before;
         self.after_write(key, progress);
     }
 
@@ -367,6 +394,18 @@ impl Shard {
         }
     }
 
+    /// Viewers were counted with what was known of their streams when they came; now more is known.
+    fn reweigh(&mut self, now: Instant) {
+        let mut rates = Vec::with_capacity(self.stations.len());
+        for (_, station) in &mut self.stations {
+            let (rate, before) = (station.channel.bit_rate(), station.load());
+            station.weight = rate.max(BIT_RATE_MIN);
+            self.post.reweigh(before, station.load());
+            rates.push((station.channel.key(), rate));
+        }
+        self.quotas.learn(&rates, now);
+    }
+
     /// The stream is over: its viewers get what is left of it, and are told.
     fn close_station(&mut self, number: usize, now: Instant) {
         let Some(station) = self.stations.get(number) else { return };
@@ -418,7 +457,7 @@ impl Shard {
         if let Some(&moved) = station.seats.get(viewer.seat) {
             self.viewers[moved].seat = viewer.seat;
         }
-        self.post.load.fetch_sub(viewer.weight, Ordering::Relaxed);
+        self.post.load.fetch_sub(station.weight, Ordering::Relaxed);
         self.post.viewers.fetch_sub(1, Ordering::Relaxed);
         if station.seats.is_empty() {
             let station = self.stations.remove(number);

@@ -136,7 +136,10 @@ impl SlowViewer {
         for item in batch.items.drain(..) {
             self.send(connection, &item);
         }
-        connection.flush_within(self.vhost.play.stall_timeout).await
+        let before = connection.client.sent;
+        let flushed = connection.flush_within(self.vhost.play.stall_timeout).await;
+        connection.node.quotas.count_sent(connection.client.sent - before);
+        flushed
     }
 
     /// Returns whether the play is over.

@@ -53,8 +53,6 @@ pub struct Viewer {
     pub(super) seat: usize,
     /// The shard's number of the channel.
     pub(super) channel: usize,
-    /// Bits per second that it counts for in its shard's load.
-    pub(super) weight: u64,
     /// Whether the poller also watches for writability.
     pub(super) armed: bool,
     place: Place,
@@ -117,7 +115,6 @@ impl Viewer {
             client,
             seat: 0,
             channel: 0,
-            weight: 0,
             armed: false,
             place: Place::Seeking { from, first: true },
             rest,

@@ -229,11 +229,6 @@ impl Sink {
         }
     }
 
-    /// Bytes that the socket has not taken yet.
-    pub fn queued(&self) -> usize {
-        self.client.queued()
-    }
-
     /// Writes what is queued. Nothing is lost when it is cancelled.
     ///
     /// # Errors

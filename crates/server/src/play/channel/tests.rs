@@ -257,3 +257,35 @@ async fn the_bit_rate_is_that_of_the_last_seconds() {
     let rate = channel.bit_rate();
     assert!((980_000..=1_020_000).contains(&rate), "{rate} bits a second");
 }
+
+#[tokio::test]
+async fn the_bit_rate_of_a_channel_that_is_new_is_that_of_its_group() {
+    let mut rig = Rig::new(Flush::Each);
+    // All in one instant, as a group comes from another server.
+    rig.push((1..=100).map(|at| picture(false, at * 40, 5000)));
+    let channel = rig.open().await;
+    assert_eq!(channel.bit_rate(), 0, "nobody has read it");
+    let rate = channel.bit_rate_now(rig.now);
+    assert!((980_000..=1_020_000).contains(&rate), "{rate} bits a second");
+    // What came at once is no part of the first seconds.
+    let mut view = View::default();
+    rig.refresh(&channel, &mut view);
+    for at in 101..=160 {
+        rig.now += Duration::from_millis(40);
+        rig.push([picture(false, at * 40, 2500)]);
+        rig.refresh(&channel, &mut view);
+    }
+    let rate = channel.bit_rate();
+    assert!((490_000..=510_000).contains(&rate), "{rate} bits a second");
+}
+
+#[tokio::test]
+async fn a_key_frame_alone_says_nothing_of_the_bit_rate() {
+    let mut rig = Rig::new(Flush::Each);
+    rig.push([picture(false, 400, 5000)]);
+    let channel = rig.open().await;
+    assert_eq!(channel.bit_rate_now(rig.now), 0);
+    rig.push([picture(false, 500, 5000)]);
+    rig.refresh(&channel, &mut View::default());
+    assert!(channel.bit_rate() > 100_000);
+}

@@ -20,10 +20,11 @@ use crate::{
     client::Client,
     config::Play,
     play::{channel::Channel, viewer::Protocol},
+    quota::Quotas,
 };
 
 /// The least bit rate a viewer is counted with, so that viewers of streams that have just begun spread too.
-const BIT_RATE_MIN: u64 = 100_000;
+pub(super) const BIT_RATE_MIN: u64 = 100_000;
 
 /// A viewer on its way to a shard.
 pub struct Arrival {
@@ -86,13 +87,18 @@ pub(super) struct Inbox {
 }
 
 impl Shards {
-    /// Starts `count` shards. RTMP viewers that must go back to the control side are sent to `returns`.
+    /// Starts `count` shards. RTMP viewers that must go back to the control side are sent to `returns`; what is sent
+    /// counts in `quotas`.
     ///
     /// # Errors
     /// When the system gives no poller or thread.
-    pub fn start(count: usize, returns: &mpsc::Sender<Returned>) -> io::Result<Self> {
+    pub fn start(
+        count: usize,
+        returns: &mpsc::Sender<Returned>,
+        quotas: &Arc<Quotas>,
+    ) -> io::Result<Self> {
         let posts = (0..count)
-            .map(|number| Shard::start(number, returns.clone()))
+            .map(|number| Shard::start(number, returns.clone(), Arc::clone(quotas)))
             .collect::<io::Result<_>>()?;
         Ok(Self { posts })
     }
@@ -107,6 +113,12 @@ impl Shards {
         post.load.fetch_add(weight, Ordering::Relaxed);
         post.viewers.fetch_add(1, Ordering::Relaxed);
         post.put(|inbox| inbox.arrivals.push((arrival, weight)));
+    }
+
+    /// Bits per second that the viewers of each shard are expected to take.
+    #[cfg(test)]
+    pub(super) fn loads(&self) -> Vec<u64> {
+        self.posts.iter().map(|post| post.load.load(Ordering::Relaxed)).collect()
     }
 
     /// Viewers on each shard.
@@ -124,6 +136,12 @@ impl Drop for Shards {
 }
 
 impl Post {
+    /// What was expected to take `before` is expected to take `after`.
+    pub(super) fn reweigh(&self, before: u64, after: u64) {
+        // Atomics wrap around, so that adding a difference below zero subtracts.
+        self.load.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+    }
+
     fn put(&self, letter: impl FnOnce(&mut Inbox)) {
         letter(&mut self.lock());
         if let Err(error) = self.waker.wake() {

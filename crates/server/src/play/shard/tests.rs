@@ -45,7 +45,7 @@ impl Rig {
         let (registry, now) = (registry(), Instant::now());
         let (returns, returned) = mpsc::channel(4);
         let mut rig = Self {
-            shards: Shards::start(1, &returns).expect("a thread"),
+            shards: Shards::start(1, &returns, &Arc::default()).expect("a thread"),
             returned,
             publisher: Some(publish(&registry, flush, now)),
             channels: Channels::new(registry.clone()),
@@ -315,7 +315,7 @@ async fn a_command_brings_a_viewer_back_with_the_rest_of_what_was_begun() {
 async fn viewers_are_spread_by_what_their_streams_weigh() {
     let (returns, _returned) = mpsc::channel(1);
     let mut rig = Rig::new(Flush::Each);
-    rig.shards = Shards::start(2, &returns).expect("threads");
+    rig.shards = Shards::start(2, &returns, &Arc::default()).expect("threads");
     let _peers =
         [rig.deliver(Format::Flv, sockets()).await, rig.deliver(Format::Flv, sockets()).await];
     assert_eq!(rig.shards.viewers(), [1, 1]);
@@ -326,6 +326,28 @@ async fn shards_that_are_not_needed_any_more_let_their_viewers_go() {
     let mut rig = Rig::new(Flush::Each);
     let mut peer = rig.join(Format::Flv, sockets()).await;
     let (returns, _returned) = mpsc::channel(1);
-    rig.shards = Shards::start(1, &returns).expect("a thread");
+    rig.shards = Shards::start(1, &returns, &Arc::default()).expect("a thread");
     peer.expect(["the end"]);
+}
+
+#[tokio::test]
+async fn what_is_sent_counts_and_loads_follow_the_streams() {
+    let quotas = Arc::<Quotas>::default();
+    let (returns, _returned) = mpsc::channel(1);
+    let mut rig = Rig::new(Flush::Each);
+    rig.shards = Shards::start(1, &returns, &quotas).expect("a thread");
+    let mut peer = rig.join(Format::Flv, sockets()).await;
+    assert_eq!(rig.shards.loads(), [BIT_RATE_MIN]);
+    // Less than the window, so that nothing is skipped.
+    rig.push((1..=20).map(|at| picture(false, at * 40, LARGE)));
+    (1..=20).for_each(|at| peer.expect([&*format!("delta{};", at * 40)]));
+    // Both are told of in turns of the shard that end after these bytes have come.
+    let soon = Instant::now() + SOON;
+    while quotas.sent() < 20 * LARGE as u64 || rig.shards.loads()[0] < 4_000_000 {
+        assert!(Instant::now() < soon, "{} bytes, {:?}", quotas.sent(), rig.shards.loads());
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    drop(peer);
+    rig.all_gone().await;
+    assert_eq!(rig.shards.loads(), [0]);
 }

@@ -404,9 +404,9 @@ async fn a_stream_is_published_and_ended() {
     for tag in [&metadata, &picture(1), &picture(2)] {
         sink.send(tag.kind, tag.timestamp, &tag.body);
     }
-    assert!(sink.queued() > 0);
+    assert!(sink.client.queued() > 0);
     assert_eq!(sink.flush().await, Ok(()));
-    assert_eq!(sink.queued(), 0);
+    assert_eq!(sink.client.queued(), 0);
     sink.send(TagKind::Video, 3, &picture(3).body);
     sink.close().await;
     let (stream, events) = peer.await.expect("the script went through");

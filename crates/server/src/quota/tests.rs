@@ -1,0 +1,162 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use weir_media::DEFAULT_VHOST;
+
+use super::*;
+
+const MEGABIT: u64 = 1_000_000;
+
+fn key(stream: &str) -> StreamKey {
+    StreamKey::new(DEFAULT_VHOST, "live", stream).expect("a good key")
+}
+
+fn quotas(egress: u64, viewers_per_stream: usize, connections_per_ip: usize) -> Arc<Quotas> {
+    let limits = Limits { egress, viewers_per_stream, connections_per_ip, ..Limits::default() };
+    Arc::new(Quotas::new(&limits))
+}
+
+/// Lets viewers of `stream` in at `now` until one is refused, 1,000 at most.
+fn crowd(quotas: &Arc<Quotas>, stream: &str, bit_rate: u64, now: Instant) -> Vec<Viewing> {
+    let come = || quotas.admit(&key(stream), bit_rate, now).ok();
+    std::iter::from_fn(come).take(1000).collect()
+}
+
+#[test]
+fn without_limits_everybody_is_counted_and_nobody_refused() {
+    let (quotas, now) = (quotas(0, 0, 0), Instant::now());
+    let a = crowd(&quotas, "a", MEGABIT, now);
+    let b = quotas.admit(&key("b"), 0, now).ok();
+    assert_eq!((a.len(), b.is_some()), (1000, true));
+    assert_eq!((quotas.viewers(&key("a")), quotas.viewers(&key("b"))), (1000, 1));
+    assert_eq!(
+        (quotas.viewers_total(), quotas.expected()),
+        (1001, 1000 * MEGABIT + UNKNOWN_BIT_RATE)
+    );
+    drop((a, b));
+    assert_eq!((quotas.viewers_total(), quotas.expected()), (0, 0));
+    assert!(quotas.books().streams.is_empty(), "streams without viewers are not kept");
+    assert!(quotas.enter(Ipv4Addr::LOCALHOST.into()).is_ok_and(|visit| visit.is_none()));
+}
+
+#[test]
+fn a_stream_has_so_many_viewers_and_no_more() {
+    let (quotas, now) = (quotas(0, 2, 0), Instant::now());
+    let mut a = crowd(&quotas, "a", 0, now);
+    assert_eq!(a.len(), 2);
+    let refusal = quotas.look(&key("a"), now).expect_err("it is full");
+    assert_eq!(refusal.to_string(), "/live/a has its 2 viewers (limits.viewers_per_stream)");
+    assert!(quotas.look(&key("b"), now).is_ok(), "others are not");
+    a.pop();
+    assert!(quotas.look(&key("a"), now).is_ok());
+    assert_eq!(crowd(&quotas, "a", 0, now).len(), 1);
+}
+
+#[test]
+fn a_crowd_that_comes_in_one_instant_is_let_in_as_far_as_its_streams_fit() {
+    let (quotas, now) = (quotas(10 * MEGABIT, 0, 0), Instant::now());
+    let _three = quotas.admit(&key("big"), 3 * MEGABIT, now).ok();
+    assert_eq!(crowd(&quotas, "small", MEGABIT, now).len(), 7);
+    let small: Vec<_> = crowd(&quotas, "small", MEGABIT, now);
+    assert_eq!(small.len(), 7, "those before have gone");
+    let refusal = quotas.admit(&key("small"), MEGABIT, now).err().expect("it is full");
+    let reason = refusal.to_string();
+    assert!(reason.contains("10 Mb/s (limits.egress)"), "{reason}");
+}
+
+#[test]
+fn streams_of_unknown_rate_count_for_what_is_common_until_it_is_known() {
+    let (quotas, now) = (quotas(10 * MEGABIT, 0, 0), Instant::now());
+    let first = crowd(&quotas, "new", 0, now);
+    assert_eq!(first.len(), 5);
+    quotas.learn(&[(&key("new"), MEGABIT / 2), (&key("other"), MEGABIT)], now);
+    assert_eq!(quotas.expected(), 5 * MEGABIT / 2);
+    let second = crowd(&quotas, "new", 0, now);
+    assert_eq!(second.len(), 15);
+    // The stream has become larger: who is here stays.
+    quotas.learn(&[(&key("new"), MEGABIT)], now);
+    assert_eq!((quotas.viewers_total(), quotas.expected()), (20, 20 * MEGABIT));
+    drop(second);
+    assert_eq!(quotas.expected(), 5 * MEGABIT);
+    quotas.learn(&[(&key("new"), 0)], now);
+    assert_eq!(quotas.expected(), 5 * MEGABIT, "what is known is not forgotten");
+}
+
+#[test]
+fn nobody_comes_while_more_is_sent_than_may_be() {
+    let (quotas, now) = (quotas(8 * MEGABIT, 0, 0), Instant::now());
+    let here = quotas.admit(&key("a"), MEGABIT, now).ok();
+    quotas.count_sent(1_000_000);
+    assert!(quotas.look(&key("b"), now).is_err(), "a whole second's worth is sent");
+    assert!(quotas.admit(&key("a"), MEGABIT, now).is_err());
+    assert_eq!((quotas.viewers_total(), here.is_some()), (1, true), "who is here stays");
+    assert!(quotas.admit(&key("a"), MEGABIT, now + Duration::from_millis(10)).is_ok());
+}
+
+#[test]
+fn who_only_looks_takes_nothing() {
+    let (quotas, now) = (quotas(2 * MEGABIT, 1, 0), Instant::now());
+    for _ in 0..100 {
+        assert!(quotas.look(&key("nobody-publishes-it"), now).is_ok());
+    }
+    assert_eq!((quotas.viewers_total(), quotas.expected()), (0, 0));
+}
+
+#[test]
+fn hls_viewers_that_watch_are_served_and_who_begins_waits() {
+    let (quotas, now) = (quotas(8 * MEGABIT, 0, 0), Instant::now());
+    let [old, new] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
+    let (a, b) = (key("a"), key("b"));
+    assert!(quotas.admit_playlist(&a, old, now).is_ok());
+    quotas.count_sent(2_000_000);
+    assert!(quotas.admit_playlist(&a, old, now).is_ok(), "it watches");
+    assert!(quotas.admit_playlist(&b, old, now).is_err(), "it does not watch this one");
+    assert!(quotas.admit_playlist(&a, new, now).is_err());
+    let later = now + Duration::from_secs(3);
+    assert!(quotas.admit_playlist(&a, new, later).is_ok(), "what was sent is paid for");
+    quotas.count_sent(4_000_000);
+    let gone = now + WATCHING;
+    quotas.learn(&[], later);
+    quotas.count_sent(60_000_000);
+    assert!(quotas.admit_playlist(&a, new, gone).is_ok(), "it was here 27 s ago");
+    assert!(quotas.admit_playlist(&a, old, gone).is_err(), "it was here 30 s ago");
+}
+
+#[test]
+fn so_many_hls_viewers_are_remembered_and_no_more() {
+    let (quotas, now) = (quotas(8 * MEGABIT, 0, 0), Instant::now());
+    let key = key("a");
+    let viewer = |number: usize| IpAddr::from(Ipv4Addr::from(u32::try_from(number).unwrap_or(0)));
+    for number in 0..=WATCHING_MAX {
+        assert!(quotas.admit_playlist(&key, viewer(number), now).is_ok());
+    }
+    assert_eq!(lock(&quotas.watching).len(), WATCHING_MAX);
+    quotas.count_sent(2_000_000);
+    assert!(quotas.admit_playlist(&key, viewer(WATCHING_MAX), now).is_ok(), "it may be watching");
+    let later = now + WATCHING;
+    assert!(quotas.admit_playlist(&key, viewer(0), later).is_ok());
+    assert_eq!(lock(&quotas.watching).len(), 1, "who has gone is forgotten");
+}
+
+#[test]
+fn an_address_has_so_many_connections_and_gets_them_back() {
+    let quotas = quotas(0, 0, 2);
+    let ip = IpAddr::from([192, 0, 2, 7]);
+    let mut here = vec![quotas.enter(ip).ok(), quotas.enter(ip).ok()];
+    let refusal = quotas.enter(ip).err().expect("one too many").to_string();
+    assert_eq!(refusal, "192.0.2.7 has its 2 connections (limits.connections_per_ip)");
+    assert!(quotas.enter(IpAddr::from([192, 0, 2, 8])).is_ok());
+    here.pop();
+    assert!(quotas.enter(ip).is_ok());
+    drop(here);
+    assert!(lock(&quotas.addresses).is_empty(), "who has gone is forgotten");
+}
+
+#[test]
+fn a_network_of_ipv6_counts_as_one_address() {
+    let quotas = quotas(0, 0, 1);
+    let ip = |text: &str| IpAddr::from(text.parse::<Ipv6Addr>().expect("an address"));
+    let _here = quotas.enter(ip("2001:db8::1")).ok();
+    let refusal = quotas.enter(ip("2001:db8::2")).err().expect("one too many").to_string();
+    assert!(refusal.starts_with("2001:db8::/64 has its 1 connections"), "{refusal}");
+    assert!(quotas.enter(ip("2001:db8:0:1::1")).is_ok());
+}
