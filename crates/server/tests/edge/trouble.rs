@@ -1,7 +1,7 @@
 //! Everything that can be wrong behind an edge: a clear line in its log, a clear answer to the viewer in time, and
 //! nothing that stays.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weir_testkit::{
     Weir,
@@ -62,7 +62,13 @@ async fn knock(edge: &Weir, name: &str, count: usize) {
             let stream = format!("live/{name}{batch}-{number}");
             crowd.viewer(edge, &stream, Protocol::ALL[number % 2], Duration::ZERO);
         }
+        let start = Instant::now();
         crowd.until("an answer", SOON, |seen| seen.end.is_some()).await;
+        let time = start.elapsed();
+        assert!(
+            time <= WAIT + SLACK,
+            "{AT_ONCE} viewers of batch {batch} were told after {time:?}"
+        );
     }
 }
 
