@@ -158,7 +158,8 @@ fn came(info: &ConnectInfo) -> Ask {
     let wait = info.other.get(Ask::WAIT_FIELD).and_then(Value::as_number);
     // A wait that is no number of milliseconds is none.
     let wait = wait.and_then(|millis| Duration::try_from_secs_f64(millis / 1e3).ok());
-    Ask { params: String::new(), hops: Hops::parse(hops), wait }
+    let next = info.other.get(Ask::NEXT_FIELD).is_some();
+    Ask { params: String::new(), hops: Hops::parse(hops), wait, next }
 }
 
 /// What SRS says of itself in the reply to `connect`; tools look for these names.

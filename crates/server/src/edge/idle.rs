@@ -23,20 +23,24 @@ impl Idle {
         Self { registry: registry.clone(), key: key.clone(), audience, since: None }
     }
 
-    /// Ends once nobody has watched for `limit`, counted from when the last one left and not from this call.
-    pub async fn lasts(&mut self, limit: Duration) {
-        loop {
-            if self.registry.demand(&self.key) > 0 {
-                self.since = None;
-                self.audience.rang().await;
-                continue;
-            }
+    /// Whether somebody watches (true), or nobody has for `limit` (false): waits for one of the two.
+    pub async fn is_watched(&mut self, limit: Duration) -> bool {
+        while self.registry.demand(&self.key) == 0 {
             let since = *self.since.get_or_insert_with(Instant::now);
             tokio::select! {
-                () = sleep_until(since + limit) => return,
+                () = sleep_until(since + limit) => return false,
                 // Somebody came, and may have left again.
                 () = self.audience.rang() => self.since = None,
             }
+        }
+        self.since = None;
+        true
+    }
+
+    /// Ends once nobody has watched for `limit`, counted from when the last one left and not from this call.
+    pub async fn lasts(&mut self, limit: Duration) {
+        while self.is_watched(limit).await {
+            self.audience.rang().await;
         }
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! [`Origins`] knows where the origins are, which of them owns a stream and which of them are alive.
 
+mod hls;
 mod hops;
 mod idle;
 mod origins;
@@ -21,12 +22,13 @@ mod upstream;
 use std::{io, sync::Arc, time::Duration};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tracing::info;
+use tracing::{info, warn};
 use weir_hub::{Limits, Registry};
 use weir_media::StreamKey;
 
 use crate::{config::Config, ingest::Audiences};
 
+pub use hls::{HlsRelay, Kind as HlsKind, Object as HlsObject};
 pub use hops::{Hops, NodeId};
 pub use origins::{Origin, Origins};
 pub use pull::Answer;
@@ -48,6 +50,8 @@ pub struct Ask {
     pub hops: Hops,
     /// How long the one who asks wants to wait for the stream to begin; as long as we like, if it does not say.
     pub wait: Option<Duration>,
+    /// Whether it wants the next group and not the newest, because its viewers have had that.
+    pub next: bool,
 }
 
 impl Ask {
@@ -57,10 +61,21 @@ impl Ask {
     /// The same as an HTTP header field.
     pub const WAIT_HEADER: &'static str = "weir-wait";
 
+    /// The field of the command object of `connect` that is `true` for [`Ask::next`].
+    pub const NEXT_FIELD: &'static str = "weirNext";
+
+    /// The HTTP header field that is there for [`Ask::next`].
+    pub const NEXT_HEADER: &'static str = "weir-next";
+
+    /// How long the one who asks is let wait where `usual` is what viewers may wait.
+    pub fn wait_at_most(&self, usual: Duration) -> Duration {
+        self.wait.map_or(usual, |wait| wait.min(usual))
+    }
+
     /// The part that HTTP header fields hold.
-    pub fn of_fields(params: String, hops: &str, wait: &str) -> Self {
+    pub fn of_fields(params: String, hops: &str, wait: &str, next: &str) -> Self {
         let wait = wait.parse().ok().map(Duration::from_millis);
-        Self { params, hops: Hops::parse(hops), wait }
+        Self { params, hops: Hops::parse(hops), wait, next: !next.is_empty() }
     }
 }
 
@@ -72,6 +87,7 @@ pub struct Edge {
     audiences: Arc<Audiences>,
     origins: Arc<Origins>,
     pulls: pull::Pulls,
+    hls: Arc<HlsRelay>,
     turns: Semaphore,
     held: Semaphore,
 }
@@ -88,9 +104,12 @@ impl Edge {
     ) -> io::Result<Arc<Self>> {
         let id = NodeId::random()?;
         info!(id = %id, "this is an edge");
+        let origins = Origins::start(&config.edge)?;
+        let hls = HlsRelay::new(Arc::clone(&origins), &config.edge, id.clone());
         Ok(Arc::new(Self {
             id,
-            origins: Origins::start(&config.edge)?,
+            origins,
+            hls,
             config: Arc::clone(config),
             registry: registry.clone(),
             audiences: Arc::clone(audiences),
@@ -103,6 +122,11 @@ impl Edge {
     /// Where it has its streams from.
     pub fn origins(&self) -> &Origins {
         &self.origins
+    }
+
+    /// Its HLS.
+    pub fn hls(&self) -> &Arc<HlsRelay> {
+        &self.hls
     }
 
     /// The streams that it pulls or asks for, and how far that is.
@@ -126,12 +150,13 @@ impl Edge {
             params: query::forwarded(&ask.params, &self.settings().forward_query),
             hops: ask.hops.and(&self.id),
             wait: Duration::ZERO,
+            next: ask.next,
         }
     }
 
     /// Whether a request may be passed on.
     fn check(&self, key: &StreamKey, ask: &Ask) -> Result<(), String> {
-        ask.hops.check(&self.id).inspect_err(|reason| info!(stream = %key, reason, "refused"))
+        ask.hops.check(&self.id).inspect_err(|reason| warn!(stream = %key, reason, "refused"))
     }
 
     /// Waits for its turn to ask.
@@ -150,7 +175,7 @@ impl Edge {
 /// since its viewers see a frozen picture. Half of it is chance, so that edges that lost an origin together do not come
 /// back together.
 fn backoff(tries: u32, is_lost: bool) -> Duration {
-    let (first, most) = if is_lost { (100, 1000) } else { (250, 2000) };
+    let (first, most) = if is_lost { (100, 1000) } else { (500, 4000) };
     let full = (first << tries.saturating_sub(1).min(8)).min(most);
     let chance = getrandom::u32().map_or(0, |random| u64::from(random) % (full / 2));
     Duration::from_millis(full - chance)
@@ -168,7 +193,7 @@ mod tests {
                 lost >= Duration::from_millis(50) && lost <= Duration::from_secs(1),
                 "{lost:?}"
             );
-            assert!(new >= Duration::from_millis(125) && new <= Duration::from_secs(2), "{new:?}");
+            assert!(new >= Duration::from_millis(250) && new <= Duration::from_secs(4), "{new:?}");
         }
         assert!(backoff(1, true) <= Duration::from_millis(100));
     }

@@ -100,7 +100,7 @@ impl Edge {
     pub async fn denied(self: &Arc<Self>, key: &StreamKey, ask: &Ask, wait: Duration) -> NoStream {
         let deadline = Instant::now() + wait;
         loop {
-            let mut answers = match self.pull(key, ask) {
+            let mut answers = match self.pull(key, ask, wait) {
                 Ok(Some(answers)) => answers,
                 // It is published here.
                 Ok(None) => {
@@ -129,12 +129,25 @@ impl Edge {
         }
     }
 
+    /// Looks for `key` elsewhere for the viewers whose encoder has just left us: it may have gone to another edge.
+    pub fn adopt(self: &Arc<Self>, key: &StreamKey) {
+        if self.registry.demand(key) == 0 {
+            return;
+        }
+        let mut pulls = self.pulls.lock();
+        if !pulls.contains_key(key) {
+            let ask = Ask { next: true, ..Ask::default() };
+            pulls.insert(key.clone(), self.begin(key, &ask, HOLD));
+        }
+    }
+
     /// The answers to the question for `key`, which is asked if it is not being asked already. None when the stream is
     /// published here.
     fn pull(
         self: &Arc<Self>,
         key: &StreamKey,
         ask: &Ask,
+        wait: Duration,
     ) -> Result<Option<watch::Receiver<Answer>>, String> {
         let mut pulls = self.pulls.lock();
         if let Some(answers) = pulls.get(key) {
@@ -146,20 +159,30 @@ impl Edge {
             return Ok(None);
         }
         self.check(key, ask)?;
-        let (answer, answers) = watch::channel(Answer::Asking(None));
+        let answers = self.begin(key, ask, wait);
         pulls.insert(key.clone(), answers.clone());
-        drop(pulls);
+        Ok(Some(answers))
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        key: &StreamKey,
+        ask: &Ask,
+        wait: Duration,
+    ) -> watch::Receiver<Answer> {
+        let (answer, answers) = watch::channel(Answer::Asking(None));
         let pull = Pull {
             vhost: self.config.vhost(key.vhost()),
             request: self.request(key, ask),
             edge: Arc::clone(self),
+            wait,
             answer,
             intake: None,
             lost: None,
             tries: 0,
         };
         tokio::spawn(pull.run());
-        Ok(Some(answers))
+        answers
     }
 }
 
@@ -167,6 +190,8 @@ struct Pull {
     edge: Arc<Edge>,
     vhost: Vhost,
     request: Request,
+    /// How long the first viewer waits.
+    wait: Duration,
     answer: watch::Sender<Answer>,
     /// The stream in our hub, once it has flowed.
     intake: Option<Intake>,
@@ -245,6 +270,10 @@ impl Pull {
         loop {
             let lost = self.lost;
             let linger = if self.intake.is_some() { self.edge.settings().linger } else { REMEMBER };
+            // Before anybody could have come it is asked all the same.
+            if self.tries > 0 && !idle.is_watched(linger).await {
+                return Over::Unwanted;
+            }
             let found = tokio::select! {
                 found = self.search() => found,
                 () = idle.lasts(linger) => return Over::Unwanted,
@@ -300,6 +329,11 @@ impl Pull {
         }
         let key = &self.request.key;
         let order = origins.order(key);
+        if let ([_], Some(_place)) = (&*order, self.edge.hold()) {
+            // It can as well hold the question at once.
+            let is_first = self.tries == 0 && self.lost.is_none();
+            return self.ask(order, if is_first { self.wait.min(HOLD) } else { HOLD }).await;
+        }
         let asked = {
             let _turn = self.edge.turn().await;
             self.ask(order.clone(), Duration::ZERO).await

@@ -11,7 +11,7 @@ use tokio::{
     time::{Duration, Instant, sleep, timeout_at},
 };
 use tracing::{info, warn};
-use weir_hub::{Batch, Item, Start};
+use weir_hub::{Batch, Item, Reader, Registry, Start};
 use weir_rtmp::server::PublishRefusal;
 
 use super::{
@@ -119,13 +119,17 @@ impl Task {
     ) {
         loop {
             let since = Instant::now();
+            let mut feed = Feed::new(&self.edge.registry, &self.request.key);
             let broken = tokio::select! {
                 _ = &mut stopped => {
+                    // What waits for a flush belongs to the stream too. That the origin may be gone is no matter now.
+                    let _ = feed.send(&mut sink).await;
                     info!(stream = %self.request.key, origin = %origin, "push ended");
                     return sink.close().await;
                 }
-                broken = self.forward(&mut sink) => broken,
+                broken = feed.forward(&mut sink) => broken,
             };
+            drop(feed);
             let why = match broken {
                 Broken::Lost(why) => why,
                 Broken::Decided(why) => {
@@ -157,29 +161,6 @@ impl Task {
         }
     }
 
-    /// Sends the stream until the connection breaks.
-    async fn forward(&self, sink: &mut Sink) -> Broken {
-        let alarm = Arc::new(Alarm::default());
-        let wake = Arc::clone(&alarm) as _;
-        // It counts as a viewer: a stream that nobody here watches must not reach the origin late.
-        let mut reader = self.edge.registry.subscribe(&self.request.key, Start::NewestGroup, wake);
-        let (mut batch, mut needs_init) = (Batch::default(), true);
-        loop {
-            reader.read(&mut batch);
-            needs_init |= batch.skipped > 0;
-            for item in batch.items.drain(..) {
-                send(sink, &item, &mut needs_init);
-            }
-            if let Err(broken) = sink.flush().await {
-                return broken;
-            }
-            tokio::select! {
-                () = alarm.rang() => {}
-                broken = sink.watch() => return broken,
-            }
-        }
-    }
-
     async fn reopen(&mut self) -> Result<(Arc<Origin>, Sink), End> {
         let give_up = self.edge.settings().give_up;
         let until = Instant::now() + give_up;
@@ -208,6 +189,46 @@ impl Task {
                 }
             }
         }
+    }
+}
+
+/// What one connection to an origin is fed from.
+struct Feed {
+    alarm: Arc<Alarm>,
+    reader: Reader,
+    batch: Batch,
+    needs_init: bool,
+}
+
+impl Feed {
+    fn new(registry: &Registry, key: &StreamKey) -> Self {
+        let alarm = Arc::new(Alarm::default());
+        // It counts as a viewer: a stream that nobody here watches must not reach the origin late.
+        let reader = registry.subscribe(key, Start::NewestGroup, Arc::clone(&alarm) as _);
+        Self { alarm, reader, batch: Batch::default(), needs_init: true }
+    }
+
+    /// Sends the stream until the connection breaks.
+    async fn forward(&mut self, sink: &mut Sink) -> Broken {
+        loop {
+            if let Err(broken) = self.send(sink).await {
+                return broken;
+            }
+            tokio::select! {
+                () = self.alarm.rang() => {}
+                broken = sink.watch() => return broken,
+            }
+        }
+    }
+
+    /// Sends what there is.
+    async fn send(&mut self, sink: &mut Sink) -> Result<(), Broken> {
+        self.reader.read(&mut self.batch);
+        self.needs_init |= self.batch.skipped > 0;
+        for item in self.batch.items.drain(..) {
+            send(sink, &item, &mut self.needs_init);
+        }
+        sink.flush().await
     }
 }
 

@@ -43,20 +43,21 @@ impl Request {
             Route::of(&head.target, &head.host).filter(|route| route.extension == route::FLV)?;
         // HTTP/1.0 has no chunks: the body ends with the connection.
         let format = if head.minor_version == 0 { Format::Flv } else { Format::FlvChunked };
-        let ask = Ask::of_fields(route.params(), &head.hops, &head.wait);
+        let ask = Ask::of_fields(route.params(), &head.hops, &head.wait, &head.next);
         Some(Self { route, is_head, format, ask })
     }
 }
 
 /// Answers a viewer; in the good case a shard takes it from here.
 pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, request: Request) {
-    let (key, vhost) = match request.route.resolve(&node) {
+    let (key, mut vhost) = match request.route.resolve(&node) {
         Ok(resolved) => resolved,
         Err(error) => {
             let answer = answer("400 Bad Request", &error.to_string(), "", request.is_head);
             return refuse(socket, client, &answer, &error.to_string()).await;
         }
     };
+    vhost.play.gop &= !request.ask.next;
     let opened = tokio::select! {
         opened = play::open(&node, &key, &vhost, request.format, &request.ask) => opened,
         end = until_closed(&mut socket) => return client.end(&end),

@@ -38,6 +38,8 @@ pub struct Head {
     pub hops: String,
     /// How long the one who asks wants to wait, empty if it does not say.
     pub wait: String,
+    /// Not empty if the next group is wanted.
+    pub next: String,
     /// What proxies say of the client: the fields [`forwarded::FIELD`], with commas between them.
     pub forwarded: String,
 }
@@ -120,6 +122,7 @@ fn parse(bytes: &mut BytesMut) -> Result<Option<Head>, Failure> {
         host: field("host"),
         hops: field(Hops::HEADER),
         wait: field(Ask::WAIT_HEADER),
+        next: field(Ask::NEXT_HEADER),
         forwarded: forwarded.join(","),
     }))
 }

@@ -8,9 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{body::Body, response::Response};
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
 use futures_util::TryStreamExt as _;
-use http::StatusCode;
+use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 use weir_media::StreamKey;
@@ -21,23 +24,34 @@ use super::{
 };
 use crate::{
     config::Vhost,
+    edge::{Ask, Edge, HlsKind, HlsObject},
     hls::{Files, State},
     node::Node,
 };
 
-/// A cache may answer for us for a moment: half the shortest segment, so that it never costs a viewer a segment.
-const PLAYLIST_CACHE: &str = "public, max-age=1";
+/// With a playlist. A cache may answer for us for a moment: half the shortest segment, so that it never costs a viewer
+/// a segment.
+pub const PLAYLIST_HEADERS: [(&str, &str); 2] =
+    [("content-type", "application/vnd.apple.mpegurl"), ("cache-control", "public, max-age=1")];
 
-/// A segment's name is never used twice.
-const SEGMENT_CACHE: &str = "public, max-age=86400, immutable";
+/// With a segment. Its name is never used twice.
+pub const SEGMENT_HEADERS: [(&str, &str); 2] =
+    [("content-type", "video/mp2t"), ("cache-control", "public, max-age=86400, immutable")];
 
 /// Answers with the playlist. A viewer that comes before the publisher, or before the first segment, waits for it.
 pub async fn playlist(
     node: &Arc<Node>,
     key: &StreamKey,
     vhost: &Vhost,
+    ask: &Ask,
     client: IpAddr,
 ) -> Response {
+    if let Some(edge) = &node.edge {
+        return match node.quotas.admit_playlist(key, client, Instant::now()) {
+            Ok(()) => relayed(node, edge, key, HlsKind::Playlist, vhost, ask).await,
+            Err(refusal) => refused(node, key, &refusal),
+        };
+    }
     if !vhost.hls.enabled {
         return not_found(&format!("HLS is switched off for {key}"));
     }
@@ -47,24 +61,56 @@ pub async fn playlist(
     let path = Files::new(&vhost.hls.dir, key).playlist();
     let is_left_over =
         node.hls.state(key).is_none() && tokio::fs::try_exists(&path).await.unwrap_or(false);
-    let state =
-        if is_left_over { State::Playable } else { settled(node, key, vhost.play.wait).await };
+    let state = if is_left_over {
+        State::Playable
+    } else {
+        settled(node, key, ask.wait_at_most(vhost.play.wait)).await
+    };
     if let State::Unsupported(reason) = state {
         return not_found(&format!(
             "{key} is not to be had as HLS: {reason}. RTMP and HTTP-FLV carry it."
         ));
     }
-    file(node, &path, "application/vnd.apple.mpegurl", PLAYLIST_CACHE)
+    file(node, &path, PLAYLIST_HEADERS)
         .await
         .unwrap_or_else(|_| not_found(&format!("nobody publishes {key}")))
 }
 
 /// Answers with a segment.
-pub async fn segment(node: &Arc<Node>, key: &StreamKey, vhost: &Vhost, sequence: u64) -> Response {
+pub async fn segment(
+    node: &Arc<Node>,
+    key: &StreamKey,
+    vhost: &Vhost,
+    ask: &Ask,
+    sequence: u64,
+) -> Response {
+    if let Some(edge) = &node.edge {
+        return relayed(node, edge, key, HlsKind::Segment(sequence), vhost, ask).await;
+    }
     let files = Files::new(&vhost.hls.dir, key);
-    file(node, &files.numbered(sequence), "video/mp2t", SEGMENT_CACHE)
+    file(node, &files.numbered(sequence), SEGMENT_HEADERS)
         .await
         .unwrap_or_else(|_| not_found(&format!("{key} has no segment {sequence} (any more)")))
+}
+
+/// What an edge has from its origins.
+async fn relayed(
+    node: &Arc<Node>,
+    edge: &Edge,
+    key: &StreamKey,
+    kind: HlsKind,
+    vhost: &Vhost,
+    ask: &Ask,
+) -> Response {
+    let object = HlsObject { key: key.clone(), kind };
+    let answer = edge.hls().serve(&object, ask, ask.wait_at_most(vhost.play.wait)).await;
+    let quotas = Arc::clone(&node.quotas);
+    answer.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            quotas.count_sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+            frame
+        }))
+    })
 }
 
 /// The state after `Starting`, if it comes within `wait`.
@@ -83,23 +129,12 @@ async fn settled(node: &Node, key: &StreamKey, wait: Duration) -> State {
 /// Bytes of a file in memory for each client that fetches it.
 const READ_BYTES: usize = 64 * 1024;
 
-async fn file(
-    node: &Arc<Node>,
-    path: &Path,
-    content_type: &str,
-    cache: &str,
-) -> io::Result<Response> {
+async fn file(node: &Arc<Node>, path: &Path, headers: [(&str, &str); 2]) -> io::Result<Response> {
     let file = tokio::fs::File::open(path).await?;
     let length = file.metadata().await?.len();
     let quotas = Arc::clone(&node.quotas);
     let pieces = ReaderStream::with_capacity(file, READ_BYTES)
         .inspect_ok(move |piece| quotas.count_sent(piece.len() as u64));
-    Ok(Response::builder()
-        .status(StatusCode::OK)
-        .header("content-type", content_type)
-        .header("content-length", length)
-        .header("cache-control", cache)
-        .header(ANY_ORIGIN.0, ANY_ORIGIN.1)
-        .body(Body::from_stream(pieces))
-        .unwrap_or_default())
+    let length = [("content-length", length.to_string())];
+    Ok((headers, length, [ANY_ORIGIN], Body::from_stream(pieces)).into_response())
 }

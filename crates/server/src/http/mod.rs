@@ -31,6 +31,10 @@ use tokio::{
 use tower::ServiceExt as _;
 
 use self::prefixed::Prefixed;
+pub use self::{
+    hls::{PLAYLIST_HEADERS, SEGMENT_HEADERS},
+    pages::plain,
+};
 use crate::{
     client::Client,
     end::End,
@@ -50,7 +54,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const DRAIN_BYTES_MAX: usize = 2 << 20;
 
 /// Lets pages from anywhere play: what they get is public to whoever can reach the port.
-const ANY_ORIGIN: (&str, &str) = ("access-control-allow-origin", "*");
+pub const ANY_ORIGIN: (&str, &str) = ("access-control-allow-origin", "*");
 
 /// What the HTTP port serves besides the fast path of HTTP-FLV.
 fn router(node: Arc<Node>) -> Router {

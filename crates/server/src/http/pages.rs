@@ -59,7 +59,8 @@ pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response 
 
 fn ask(route: &Route, fields: &HeaderMap) -> Ask {
     let field = |name| fields.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    Ask::of_fields(route.params(), field(Hops::HEADER), field(Ask::WAIT_HEADER))
+    let [hops, wait, next] = [Hops::HEADER, Ask::WAIT_HEADER, Ask::NEXT_HEADER].map(field);
+    Ask::of_fields(route.params(), hops, wait, next)
 }
 
 /// Who asks.
@@ -85,8 +86,8 @@ async fn serve(
     };
     match (route.extension.as_str(), segment) {
         (route::FLV, _) => flv::serve_late(Arc::clone(node), key, vhost, ask, is_head).await,
-        ("m3u8", _) => hls::playlist(node, &key, &vhost, client).await,
-        ("ts", Some((_, sequence))) => hls::segment(node, &key, &vhost, sequence).await,
+        ("m3u8", _) => hls::playlist(node, &key, &vhost, &ask, client).await,
+        ("ts", Some((_, sequence))) => hls::segment(node, &key, &vhost, &ask, sequence).await,
         _ => not_found("streams end in .flv or .m3u8"),
     }
 }
@@ -119,7 +120,7 @@ pub fn refused(node: &Node, key: &StreamKey, refusal: &Refusal) -> Response {
     (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string())).into_response()
 }
 
-/// An answer with a reason that a person can read.
+/// An answer in a sentence, not to be cached.
 pub fn plain(status: StatusCode, reason: &str) -> Response {
     let headers = [ANY_ORIGIN, ("cache-control", "no-store"), ("server", SERVER)];
     (status, headers, format!("{reason}\n")).into_response()

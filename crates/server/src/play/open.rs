@@ -66,7 +66,7 @@ pub async fn open(
 ) -> Result<Arc<Channel>, NoStream> {
     // A full edge pulls nothing.
     node.quotas.look(key, Instant::now())?;
-    let wait = ask.wait.map_or(vhost.play.wait, |wait| wait.min(vhost.play.wait));
+    let wait = ask.wait_at_most(vhost.play.wait);
     tokio::select! {
         // A stream that is here is found before anything is waited for.
         biased;

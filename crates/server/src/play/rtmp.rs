@@ -18,7 +18,7 @@ use crate::{
 
 /// Answers a `play`: waits for the stream, then hands the viewer to a shard.
 pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamUrl) -> Turn {
-    let (key, vhost) = match connection.node.resolve(url) {
+    let (key, mut vhost) = match connection.node.resolve(url) {
         Ok(resolved) => resolved,
         Err(error) => {
             connection.refuse_play(stream_id, PlayRefusal::Failed, &error.to_string());
@@ -27,6 +27,7 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
     };
     let node = Arc::clone(&connection.node);
     let ask = connection.ask(url);
+    vhost.play.gop &= !ask.next;
     let opened = tokio::select! {
         opened = super::open(&node, &key, &vhost, node.rtmp_format(), &ask) => opened,
         left = given_up(&mut connection, stream_id) => return connection.after(left),

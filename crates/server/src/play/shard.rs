@@ -196,12 +196,13 @@ impl Shard {
     /// Takes a viewer in and sends it its start.
     fn seat(&mut self, arrival: Arrival, weight: u64, now: Instant) {
         let Arrival { socket, channel, play, head, protocol, client } = arrival;
+        let start = play.start();
         let number = self.station(&channel, play, now);
         let station = &mut self.stations[number];
         station.tracks = channel.tracks();
         self.post.reweigh(weight, station.weight);
         let is_over = station.view.status == Some(Status::Ended);
-        let from = match station.play.start() {
+        let from = match start {
             Start::NewestGroup | Start::OldestGroup => 0,
             Start::NextGroup => station.view.end(),
         };

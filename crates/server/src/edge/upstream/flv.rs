@@ -29,12 +29,9 @@ use weir_rtmp::url::discover;
 
 use super::{Failure, Over, Request, words};
 use crate::{
-    edge::{Hops, Origin},
+    edge::{Ask, Hops, Origin},
     node::SERVER,
 };
-
-/// The header field that says how many milliseconds the origin may hold the question.
-pub const WAIT_HEADER: &str = "weir-wait";
 
 /// Redirects that are followed: one to the server that has the stream, one to its real name, and one more.
 const REDIRECTS_MAX: usize = 3;
@@ -141,12 +138,16 @@ async fn ask(
         .await
         .map_err(broke)?;
     let mut link = Link(Some(Box::pin(connection)));
-    let question = http::Request::get(target.path_and_query.as_str())
+    let mut question = http::Request::get(target.path_and_query.as_str())
         .header(header::HOST, &target.host)
         .header(header::USER_AGENT, SERVER)
         .header(header::CONNECTION, "close")
         .header(Hops::HEADER, request.hops.to_string())
-        .header(WAIT_HEADER, u64::try_from(request.wait.as_millis()).unwrap_or(u64::MAX))
+        .header(Ask::WAIT_HEADER, u64::try_from(request.wait.as_millis()).unwrap_or(u64::MAX));
+    if request.next {
+        question = question.header(Ask::NEXT_HEADER, "1");
+    }
+    let question = question
         .body(Empty::new())
         .map_err(|error| Failure::Missing(format!("HTTP cannot ask for it: {error}")))?;
     let response = link.with(sender.send_request(question)).await.map_err(broke)?;
@@ -360,6 +361,7 @@ mod tests {
             params: params.to_owned(),
             hops: Hops::default(),
             wait: Duration::ZERO,
+            next: false,
         })
     }
 

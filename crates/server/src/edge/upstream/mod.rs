@@ -40,6 +40,8 @@ pub struct Request {
     pub hops: Hops,
     /// How long the origin may hold the question until the stream begins.
     pub wait: Duration,
+    /// Whether the stream is wanted from its next group on, and not from the newest.
+    pub next: bool,
 }
 
 /// Why an origin gave no stream, or took none.

@@ -14,12 +14,9 @@ use weir_rtmp::{
 
 use super::{Failure, Over, Request, words};
 use crate::{
-    edge::{Hops, Origin},
+    edge::{Ask, Hops, Origin},
     rtmp_client::{Lost, RtmpClient},
 };
-
-/// The field of `connect`'s command object that says how many milliseconds the origin may hold the question.
-pub const WAIT_FIELD: &str = "weirWait";
 
 /// Which session to begin: [`Session::new_publish`] or [`Session::new_play`].
 type Begin = fn(Config, handshake::Random, std::time::Instant) -> Session;
@@ -135,7 +132,10 @@ fn extra(request: &Request) -> amf0::Object {
     let wait = u32::try_from(request.wait.as_millis()).unwrap_or(u32::MAX);
     let mut extra = amf0::Object::new();
     extra.push(Hops::FIELD, request.hops.to_string());
-    extra.push(WAIT_FIELD, wait);
+    extra.push(Ask::WAIT_FIELD, wait);
+    if request.next {
+        extra.push(Ask::NEXT_FIELD, true);
+    }
     extra
 }
 
@@ -179,7 +179,13 @@ mod tests {
 
     fn request(vhost: &str, app: &str, stream: &str, params: &str) -> Request {
         let key = StreamKey::new(vhost, app, stream).expect("a name that a stream can have");
-        Request { key, params: params.to_owned(), hops: Hops::default(), wait: Duration::ZERO }
+        Request {
+            key,
+            params: params.to_owned(),
+            hops: Hops::default(),
+            wait: Duration::ZERO,
+            next: false,
+        }
     }
 
     #[test]

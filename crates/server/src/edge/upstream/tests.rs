@@ -26,7 +26,13 @@ const HOST: &str = "origin.example";
 
 fn request(key: &StreamKey) -> Request {
     let hops = Hops::default().and(&NodeId::random().expect("random bytes"));
-    Request { key: key.clone(), params: "?token=1".to_owned(), hops, wait: Duration::ZERO }
+    Request {
+        key: key.clone(),
+        params: "?token=1".to_owned(),
+        hops,
+        wait: Duration::ZERO,
+        next: false,
+    }
 }
 
 fn cam() -> StreamKey {

@@ -1,0 +1,453 @@
+//! Getting an object from whichever origin has it.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::{Body as _, Incoming};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant as TokioInstant, timeout, timeout_at},
+};
+use weir_media::DEFAULT_VHOST;
+
+use super::{
+    Kind, Object,
+    memory::{Filling, Memory},
+    pool::{Get, Pool, SendError, in_full},
+};
+use crate::{
+    config,
+    edge::{Ask, Hops, NodeId, Origin, Origins, query::forwarded},
+    node::SERVER,
+};
+
+/// For a connection to one origin while there are others to ask: a dead one costs a viewer this much.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Time for a whole object, as a multiple of the time that an origin may say nothing. A segment that takes longer than
+/// that is of no use to a player.
+const PATIENCE: u32 = 4;
+
+/// What is read of a refusal, and what is kept of it for the viewer.
+const WORDS_BYTES_MAX: usize = 1024;
+const WORDS_CHARS_MAX: usize = 200;
+
+/// Longest entity tag that is sent back.
+const ETAG_BYTES_MAX: usize = 256;
+
+/// Requests that origins may hold until a stream begins, at a time. They have connections of their own, so that
+/// those who ask for what never comes hold nobody up.
+const WAITS_MAX: usize = 64;
+
+/// Characters of a path's component that stand for themselves (RFC 3986, "unreserved").
+const COMPONENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// What a query cannot hold (RFC 3986, 3.4); an RTMP client may have sent it all the same.
+const QUERY: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// Asks origins.
+#[derive(Debug)]
+pub struct Fetcher {
+    origins: Arc<Origins>,
+    pool: Pool,
+    memory: Arc<Memory>,
+    waits: Semaphore,
+    id: NodeId,
+    forward_query: config::ForwardQuery,
+    dead_after: Duration,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its name.
+    pub object: Object,
+    /// The parameters of the viewer who asked first.
+    pub params: String,
+    /// Where that request came through.
+    pub hops: Hops,
+    /// What there is already.
+    pub known: Option<Known>,
+}
+
+/// A playlist that an origin may say is still the same.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Who gave it, and what it was called there.
+    pub etag: (SocketAddr, HeaderValue),
+    /// The playlist.
+    pub body: Bytes,
+}
+
+/// An object from an origin.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// All of it.
+    pub body: Bytes,
+    /// How long it may be kept, if the origin says.
+    pub max_age: Option<Duration>,
+    /// Who gave it, and what it is called there.
+    pub etag: Option<(SocketAddr, HeaderValue)>,
+    /// When it was asked for.
+    pub asked: Instant,
+}
+
+/// Why there is no object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The origins do not have it; the words of the first.
+    NotFound(Arc<str>),
+    /// An origin forbids it.
+    Refused(StatusCode, Arc<str>),
+    /// What came from an origin is not what was asked for.
+    Broken(Arc<str>),
+    /// An origin that may have it does not answer.
+    Away(Arc<str>),
+    /// This edge has too much to do.
+    Busy(Arc<str>),
+}
+
+impl Failure {
+    /// What happened, in words for people.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::NotFound(reason)
+            | Self::Refused(_, reason)
+            | Self::Broken(reason)
+            | Self::Away(reason)
+            | Self::Busy(reason) => reason,
+        }
+    }
+}
+
+fn no_origin() -> Failure {
+    Failure::Away("no origin is known".into())
+}
+
+/// How long one origin may take, for the connection and for the head of its answer.
+#[derive(Clone, Copy)]
+struct Limits {
+    connect: Duration,
+    head: Duration,
+}
+
+impl Fetcher {
+    /// Asks `origins` in the name of the edge `id`.
+    pub fn new(
+        origins: Arc<Origins>,
+        settings: &config::Edge,
+        id: NodeId,
+        memory: Arc<Memory>,
+    ) -> Self {
+        Self {
+            origins,
+            pool: Pool::default(),
+            memory,
+            waits: Semaphore::new(WAITS_MAX),
+            id,
+            forward_query: settings.forward_query.clone(),
+            dead_after: settings.dead_after,
+        }
+    }
+
+    /// Asks one origin after the other, none of which is to wait for the stream to begin.
+    ///
+    /// # Errors
+    /// When none of them has it. It is missing if all of them say so, but for those that were known to be away.
+    pub async fn fetch(&self, wanted: &Wanted) -> Result<Fetched, Failure> {
+        // At a start the names may not have been looked up yet.
+        self.origins.ready().await;
+        let order = self.origins.order(&wanted.object.key);
+        let deadline = Instant::now() + self.dead_after;
+        let (mut missing, mut failure, mut known_failure) = (None, None, None);
+        for (origin, others) in order.iter().zip((0..order.len() as u32).rev()) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // One that says nothing leaves time for the others.
+            let head = left / (others + 1);
+            let connect = if others > 0 { head.min(CONNECT_TIMEOUT) } else { head };
+            let limits = Limits { connect, head };
+            let is_healthy = origin.is_healthy();
+            match self.ask_in_turn(origin, wanted, limits).await {
+                Ok(fetched) => {
+                    self.origins.found(&wanted.object.key, origin);
+                    return Ok(fetched);
+                }
+                Err(Failure::NotFound(words)) => missing = missing.or(Some(words)),
+                Err(Failure::Refused(status, words)) => {
+                    return Err(Failure::Refused(status, words));
+                }
+                Err(other) if is_healthy => failure = Some(other),
+                Err(other) => known_failure = Some(other),
+            }
+        }
+        // Players give up over a segment that is missing, and ask again after other failures.
+        let counts = missing.is_none() || wanted.object.kind != Kind::Playlist;
+        let failure = failure.or(known_failure.filter(|_| counts));
+        Err(failure.or(missing.map(Failure::NotFound)).unwrap_or_else(no_origin))
+    }
+
+    /// Asks the first origin, which may wait for the stream to begin.
+    ///
+    /// # Errors
+    /// When it does not begin in time, or too many others are waited for.
+    pub async fn wait(&self, wanted: &Wanted, wait: Duration) -> Result<Fetched, Failure> {
+        let Ok(_place) = self.waits.try_acquire() else {
+            let why = "nobody publishes it yet, and too many other streams are waited for";
+            return Err(Failure::NotFound(why.into()));
+        };
+        let order = self.origins.order(&wanted.object.key);
+        let origin = order.first().ok_or_else(no_origin)?;
+        let limits = Limits { connect: self.dead_after, head: wait + self.dead_after };
+        let fetched = self.ask(origin, wanted, Some(wait), limits).await?;
+        self.origins.found(&wanted.object.key, origin);
+        Ok(fetched)
+    }
+
+    /// Asks on one of the origin's regular connections.
+    async fn ask_in_turn(
+        &self,
+        origin: &Origin,
+        wanted: &Wanted,
+        limits: Limits,
+    ) -> Result<Fetched, Failure> {
+        let Ok(_place) = timeout(limits.head, self.pool.place(origin.http)).await else {
+            return Err(Failure::Busy("all connections to the origin are in use".into()));
+        };
+        let wait = matches!(wanted.object.kind, Kind::Playlist).then_some(Duration::ZERO);
+        self.ask(origin, wanted, wait, limits).await
+    }
+
+    /// Asks `origin`, and tells its health how that went.
+    async fn ask(
+        &self,
+        origin: &Origin,
+        wanted: &Wanted,
+        wait: Option<Duration>,
+        limits: Limits,
+    ) -> Result<Fetched, Failure> {
+        let failure = match self.exchange(origin, wanted, wait, limits).await {
+            Ok(Answer::Object(fetched)) => {
+                origin.succeeded();
+                return Ok(fetched);
+            }
+            Ok(Answer::Other(status, words)) => {
+                let words = if words.is_empty() { status.to_string() } else { words };
+                if !status.is_server_error() {
+                    origin.succeeded();
+                }
+                return Err(refusal(origin, status, &words));
+            }
+            Err(failure) => failure,
+        };
+        let described =
+            |why| format!("{} of the origin {}: {why}", wanted.object.file(), origin.http);
+        let (why, failure): (String, fn(Arc<str>) -> Failure) = match failure {
+            Bad::Ours(why) => return Err(Failure::Busy(why.into())),
+            Bad::Silent(why) => (described(why), Failure::Away),
+            Bad::Wrong(why) => (described(why), Failure::Broken),
+        };
+        origin.failed(&why);
+        Err(failure(why.into()))
+    }
+
+    async fn exchange(
+        &self,
+        origin: &Origin,
+        wanted: &Wanted,
+        wait: Option<Duration>,
+        limits: Limits,
+    ) -> Result<Answer, Bad> {
+        let asked = Instant::now();
+        let request = self.request(origin, wanted, wait)?;
+        let sent = self.pool.send(origin.http, &request, limits.connect);
+        let sent = timeout(limits.head, sent).await;
+        let sent = sent.map_err(|_| Bad::Silent(format!("no answer within {:?}", limits.head)))?;
+        let mut exchange = sent.map_err(Bad::from)?;
+        let status = exchange.response.status();
+        let body = match (status, &wanted.known) {
+            (StatusCode::OK, _) => self.body(&mut exchange.response, wanted.object.kind).await?,
+            (StatusCode::NOT_MODIFIED, Some(known)) => {
+                // Without this the connection would not be seen to be free.
+                words(&mut exchange.response, self.dead_after).await;
+                known.body.clone()
+            }
+            _ => {
+                let (words, is_whole) = words(&mut exchange.response, self.dead_after).await;
+                if is_whole {
+                    self.pool.keep(exchange);
+                }
+                return Ok(Answer::Other(status, words));
+            }
+        };
+        let headers = exchange.response.headers();
+        let etag = headers.get(header::ETAG).filter(|etag| etag.len() <= ETAG_BYTES_MAX);
+        let etag = etag.map(|etag| (origin.http, etag.clone()));
+        let max_age = max_age(headers);
+        self.pool.keep(exchange);
+        Ok(Answer::Object(Fetched { body, max_age, etag, asked }))
+    }
+
+    fn request(
+        &self,
+        origin: &Origin,
+        wanted: &Wanted,
+        wait: Option<Duration>,
+    ) -> Result<Get, Bad> {
+        let mut request = http::Request::get(self.target(wanted))
+            .header(header::HOST, host(origin))
+            .header(header::USER_AGENT, SERVER)
+            .header(Hops::HEADER, wanted.hops.and(&self.id).to_string());
+        if let Some(wait) = wait {
+            request = request.header(Ask::WAIT_HEADER, wait.as_millis().to_string());
+        }
+        if let Some(Known { etag: (address, etag), .. }) = &wanted.known
+            && *address == origin.http
+        {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        let request = request.body(Empty::new());
+        request.map_err(|error| Bad::Ours(format!("no request can be made of this: {error}")))
+    }
+
+    /// The path and the parameters.
+    fn target(&self, wanted: &Wanted) -> String {
+        let key = &wanted.object.key;
+        let app = utf8_percent_encode(key.app(), COMPONENT);
+        let file = wanted.object.file();
+        let mut target = format!("/{app}/{}", utf8_percent_encode(&file, COMPONENT));
+        let params = forwarded(&wanted.params, &self.forward_query);
+        let mut params = params.as_str();
+        if key.vhost() != DEFAULT_VHOST {
+            target += &format!("?vhost={}", utf8_percent_encode(key.vhost(), COMPONENT));
+            if let Some(others) = params.strip_prefix('?') {
+                target.push('&');
+                params = others;
+            }
+        }
+        target.extend(utf8_percent_encode(params, QUERY));
+        target
+    }
+
+    /// Reads the whole object.
+    async fn body(&self, response: &mut Response<Incoming>, kind: Kind) -> Result<Bytes, Bad> {
+        let max = kind.bytes_max();
+        let too_large = || Bad::Wrong(format!("it is larger than {max} bytes"));
+        let body = response.body_mut();
+        if body.size_hint().lower() > max as u64 {
+            return Err(too_large());
+        }
+        let deadline = TokioInstant::now() + self.dead_after * PATIENCE;
+        let mut filling = Filling::new(&self.memory);
+        loop {
+            let patience = deadline.min(TokioInstant::now() + self.dead_after);
+            let frame = timeout_at(patience, body.frame()).await.map_err(|_| {
+                Bad::Wrong(format!("it takes too long, {} bytes have come", filling.len()))
+            })?;
+            let Some(frame) = frame else { break };
+            let frame = frame.map_err(|error| Bad::Wrong(in_full(&error)))?;
+            // Trailers say nothing that matters here.
+            let Some(data) = frame.data_ref() else { continue };
+            if filling.len() + data.len() > max {
+                return Err(too_large());
+            }
+            if !filling.push(data) {
+                return Err(Bad::Ours("there is no memory for one more object".to_owned()));
+            }
+        }
+        let body = filling.finish();
+        kind.check(&body).map_err(|why| Bad::Wrong(why.to_owned()))?;
+        Ok(body)
+    }
+}
+
+enum Answer {
+    Object(Fetched),
+    /// Another status, and the origin's words for people.
+    Other(StatusCode, String),
+}
+
+/// Why there is no answer.
+enum Bad {
+    /// It is this edge that cannot.
+    Ours(String),
+    /// The origin does not answer.
+    Silent(String),
+    /// What it answers is not what was asked for.
+    Wrong(String),
+}
+
+impl From<SendError> for Bad {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Silent(why) => Self::Silent(why),
+            SendError::Wrong(why) => Self::Wrong(why),
+        }
+    }
+}
+
+fn refusal(origin: &Origin, status: StatusCode, words: &str) -> Failure {
+    let why = || format!("the origin {} answered {}: {words}", origin.http, status.as_u16()).into();
+    match status {
+        StatusCode::NOT_FOUND | StatusCode::GONE => Failure::NotFound(words.into()),
+        // It has too much to do.
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Failure::Away(why()),
+        _ if status.is_client_error() => Failure::Refused(status, words.into()),
+        // Its own origins may be away.
+        _ if status.is_server_error() => Failure::Away(why()),
+        _ => Failure::Broken(why()),
+    }
+}
+
+/// The first line of a body that is a message for people, and whether the body was read to its end.
+async fn words(response: &mut Response<Incoming>, limit: Duration) -> (String, bool) {
+    let mut text = Vec::new();
+    let read = async {
+        while let Some(Ok(frame)) = response.body_mut().frame().await {
+            text.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+            if text.len() > WORDS_BYTES_MAX {
+                return false;
+            }
+        }
+        true
+    };
+    let is_whole = timeout(limit, read).await.unwrap_or(false);
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().next().unwrap_or_default();
+    (line.chars().filter(|c| !c.is_control()).take(WORDS_CHARS_MAX).collect(), is_whole)
+}
+
+/// The name under which the origin is asked for streams, and its port.
+fn host(origin: &Origin) -> String {
+    let port = origin.http.port();
+    if origin.host.contains(':') {
+        format!("[{}]:{port}", origin.host)
+    } else {
+        format!("{}:{port}", origin.host)
+    }
+}
+
+/// How long a cache may answer for the origin.
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let control = headers.get(header::CACHE_CONTROL)?.to_str().ok()?;
+    let ages = control.split(',').filter_map(|directive| directive.trim().strip_prefix("max-age="));
+    ages.filter_map(|age| age.parse().ok()).map(Duration::from_secs).next()
+}

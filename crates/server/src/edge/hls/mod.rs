@@ -1,0 +1,497 @@
+//! HLS at an edge: playlists and segments of the origins, each asked for once and kept in memory for a while.
+//!
+//! ```text
+//! viewers ──► HlsRelay ──► Cache
+//!                │ not there, or a playlist that may have changed
+//!                ▼
+//!             flight ──► Fetcher ──► Origins: who has it? ──► Pool ──► origin
+//!             (one per object)
+//! ```
+
+mod cache;
+mod fetch;
+mod memory;
+mod playlist;
+mod pool;
+mod recent;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use tokio::{
+    sync::watch,
+    time::{Instant as TokioInstant, timeout, timeout_at},
+};
+use tracing::{info, warn};
+use weir_media::StreamKey;
+
+use self::{
+    cache::{Cache, Cached},
+    fetch::{Failure, Fetched, Fetcher, Known, Wanted},
+    memory::Memory,
+    playlist::Playlist,
+    recent::Recent,
+};
+use super::{Ask, NodeId, Origins};
+use crate::{config, http as port};
+
+/// Longest playlist, some 8,000 segments.
+const PLAYLIST_BYTES_MAX: usize = 1 << 20;
+
+/// Longest segment. Ours end at 32 MiB; other origins cut segments of ten seconds at 50 Mbit/s.
+const SEGMENT_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes beyond the cache: objects that are on their way, and those that left the cache while slow viewers were still
+/// being sent them. Two of the largest segments.
+const SPARE_BYTES: u64 = 2 * SEGMENT_BYTES_MAX as u64;
+
+/// Objects that are on their way at a time. A flight goes on without its viewers, who may come and go quickly.
+const FLIGHTS_MAX: usize = 4096;
+
+/// Failures that are remembered, of one second each.
+const FAILURES_MAX: usize = 4096;
+
+/// Streams whose trouble has been logged, and for how long after the last failure it counts as the same.
+const TROUBLES_MAX: usize = 4096;
+const TROUBLE_TIME: Duration = Duration::from_secs(60);
+
+/// An origin that says no faster than this does not wait for streams to begin.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// How often origins are asked, and for how long viewers wait for them.
+#[derive(Clone, Copy, Debug)]
+struct Pauses {
+    /// Between two requests for a playlist.
+    fresh: Duration,
+    /// From a failure to the next request for the same object.
+    failed: Duration,
+    /// For an answer, when there is an older playlist that will do. Longer than a round trip to anywhere.
+    grace: Duration,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        let second = Duration::from_secs(1);
+        Self { fresh: second, failed: second, grace: second }
+    }
+}
+
+/// A playlist or a segment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Object {
+    /// The stream it belongs to.
+    pub key: StreamKey,
+    /// Which one it is.
+    pub kind: Kind,
+}
+
+/// Which object of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// `stream.m3u8`.
+    Playlist,
+    /// `stream-<sequence>.ts`.
+    Segment(u64),
+}
+
+impl Object {
+    /// Its file name.
+    fn file(&self) -> String {
+        let names = weir_hls::Config::new(self.key.stream());
+        match self.kind {
+            Kind::Playlist => format!("{}.m3u8", names.name),
+            Kind::Segment(sequence) => names.segment_name(sequence),
+        }
+    }
+}
+
+impl Kind {
+    const fn bytes_max(self) -> usize {
+        match self {
+            Self::Playlist => PLAYLIST_BYTES_MAX,
+            Self::Segment(_) => SEGMENT_BYTES_MAX,
+        }
+    }
+
+    /// Whether this can be such an object. Segments may be encrypted, so that nothing can be said of their bytes.
+    fn check(self, bytes: &[u8]) -> Result<(), &'static str> {
+        match self {
+            Self::Playlist if Playlist::read(bytes).is_none() => Err("it is no HLS playlist"),
+            Self::Segment(_) if bytes.is_empty() => Err("it is empty"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the relay has done, and what it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Objects that origins were asked for.
+    pub fetches: u64,
+    /// Requests that were answered from memory.
+    pub hits: u64,
+    /// Requests that waited for an object that had been asked for already.
+    pub coalesced: u64,
+    /// Requests that were answered with a playlist that may have changed, because no origin said.
+    pub stale: u64,
+    /// Objects that could not be had.
+    pub failures: u64,
+    /// Bytes in the cache.
+    pub bytes: u64,
+    /// Objects in the cache.
+    pub entries: usize,
+    /// Bytes of all objects: in the cache, on their way, and being sent.
+    pub memory: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    fetches: AtomicU64,
+    hits: AtomicU64,
+    coalesced: AtomicU64,
+    stale: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// Serves the HLS of the origins.
+#[derive(Debug)]
+pub struct HlsRelay {
+    fetcher: Fetcher,
+    id: NodeId,
+    memory: Arc<Memory>,
+    give_up: Duration,
+    pauses: Pauses,
+    counters: Counters,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    cache: Cache,
+    flights: HashMap<FlightId, watch::Receiver<Landing>>,
+    failures: Recent<Object, Failure>,
+    /// Playlists or segments of a stream that cannot be had, as the log says.
+    troubles: Recent<(StreamKey, Part), ()>,
+}
+
+/// The object, or why it cannot be had.
+type Outcome = Result<Bytes, Failure>;
+
+/// None while it is on its way.
+type Landing = Option<Outcome>;
+
+/// What is asked for, and whether origins wait for it.
+type FlightId = (Object, bool);
+
+/// What may be in trouble on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Part {
+    Playlists,
+    Segments,
+}
+
+impl From<Kind> for Part {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Playlist => Self::Playlists,
+            Kind::Segment(_) => Self::Segments,
+        }
+    }
+}
+
+/// How to ask the origins.
+#[derive(Clone, Copy)]
+enum Mode {
+    /// All of them, and none of them waits.
+    Now,
+    /// The first, and it waits for the stream to begin.
+    Wait(Duration),
+}
+
+/// What there is for a request.
+enum Look {
+    Have(Bytes),
+    Failed(Failure),
+    Flying { landing: watch::Receiver<Landing>, meanwhile: Option<Bytes>, patience: Duration },
+}
+
+impl HlsRelay {
+    /// A relay in front of `origins`, in the name of the edge `id`.
+    pub fn new(origins: Arc<Origins>, settings: &config::Edge, id: NodeId) -> Arc<Self> {
+        Self::with(origins, settings, id, Pauses::default())
+    }
+
+    fn with(
+        origins: Arc<Origins>,
+        settings: &config::Edge,
+        id: NodeId,
+        pauses: Pauses,
+    ) -> Arc<Self> {
+        let memory = Memory::new(settings.hls_cache.saturating_add(SPARE_BYTES));
+        let state = State {
+            cache: Cache::new(settings.hls_cache),
+            flights: HashMap::new(),
+            failures: Recent::new(FAILURES_MAX),
+            troubles: Recent::new(TROUBLES_MAX),
+        };
+        Arc::new(Self {
+            fetcher: Fetcher::new(origins, settings, id.clone(), Arc::clone(&memory)),
+            id,
+            memory,
+            give_up: settings.give_up,
+            pauses,
+            counters: Counters::default(),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Answers a request for `object`. One for a playlist that no origin has yet waits up to `play_wait` for the stream
+    /// to begin.
+    pub async fn serve(
+        self: &Arc<Self>,
+        object: &Object,
+        ask: &Ask,
+        play_wait: Duration,
+    ) -> Response {
+        if let Err(reason) = ask.hops.check(&self.id) {
+            info!(stream = %object.key, reason, "HLS request refused");
+            return port::plain(StatusCode::LOOP_DETECTED, &reason);
+        }
+        let wait = ask.wait.map_or(play_wait, |wait| wait.min(play_wait));
+        match self.get(object, ask, wait).await {
+            Ok(body) => found(object.kind, body),
+            Err(failure) => refused(failure),
+        }
+    }
+
+    /// What the relay has done, and what it holds.
+    pub fn stats(&self) -> Stats {
+        let (bytes, entries) = self.lock().cache.size();
+        let Counters { fetches, hits, coalesced, stale, failures } = &self.counters;
+        Stats {
+            fetches: fetches.load(Relaxed),
+            hits: hits.load(Relaxed),
+            coalesced: coalesced.load(Relaxed),
+            stale: stale.load(Relaxed),
+            failures: failures.load(Relaxed),
+            bytes,
+            entries,
+            memory: self.memory.used(),
+        }
+    }
+
+    async fn get(self: &Arc<Self>, object: &Object, ask: &Ask, wait: Duration) -> Outcome {
+        let mut answer = self.get_as(object, ask, Mode::Now).await;
+        let deadline = TokioInstant::now() + wait;
+        while let Err(Failure::NotFound(_)) = &answer
+            && object.kind == Kind::Playlist
+        {
+            let asked = TokioInstant::now();
+            let left = deadline.duration_since(asked);
+            if left.is_zero() {
+                break;
+            }
+            let begun = self.get_as(object, ask, Mode::Wait(left));
+            let Ok(next) = timeout_at(deadline, begun).await else { break };
+            answer = next;
+            // Else the wait of another viewer is over, who came earlier.
+            if asked.elapsed() < AT_ONCE {
+                break;
+            }
+        }
+        answer
+    }
+
+    async fn get_as(self: &Arc<Self>, object: &Object, ask: &Ask, mode: Mode) -> Outcome {
+        match self.look(object, ask, mode) {
+            Look::Have(body) => Ok(body),
+            Look::Failed(failure) => Err(failure),
+            Look::Flying { landing, meanwhile: None, .. } => landed(landing).await,
+            Look::Flying { landing, meanwhile: Some(body), patience } => {
+                match timeout(patience, landed(landing)).await {
+                    Ok(Ok(newer)) => Ok(newer),
+                    _ => Ok(self.stale(body)),
+                }
+            }
+        }
+    }
+
+    /// Finds the object, or joins those who wait for it, or sends for it.
+    fn look(self: &Arc<Self>, object: &Object, ask: &Ask, mode: Mode) -> Look {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let (meanwhile, known) = match state.cache.get(object, now) {
+            Some(Cached { body, stale: None }) => {
+                self.counters.hits.fetch_add(1, Relaxed);
+                return Look::Have(body);
+            }
+            Some(Cached { body, stale: Some(stale) }) => {
+                let will_do = now.duration_since(stale.asked) < self.give_up;
+                let known = stale.etag.map(|etag| Known { etag, body: body.clone() });
+                (will_do.then_some(body), known)
+            }
+            None => (None, None),
+        };
+        let id = (object.clone(), matches!(mode, Mode::Wait(_)));
+        match (state.hinders(&id, now), meanwhile) {
+            (Some(_), Some(body)) => Look::Have(self.stale(body)),
+            (Some(failure), None) => Look::Failed(failure),
+            (None, meanwhile) => {
+                let trouble = (object.key.clone(), Part::Playlists);
+                let is_away = state.troubles.get(&trouble, now).is_some();
+                let patience = if is_away { Duration::ZERO } else { self.pauses.grace };
+                if let Some(landing) = state.flights.get(&id).cloned() {
+                    self.counters.coalesced.fetch_add(1, Relaxed);
+                    return Look::Flying { landing, meanwhile, patience };
+                }
+                let (done, landing) = watch::channel(None);
+                state.flights.insert(id.clone(), landing.clone());
+                let since = state.cache.tick();
+                drop(state);
+                let wanted = Wanted {
+                    object: object.clone(),
+                    params: ask.params.clone(),
+                    hops: ask.hops.clone(),
+                    known,
+                };
+                let flight = Flight { relay: Arc::clone(self), id, since, done };
+                tokio::spawn(flight.run(wanted, mode));
+                Look::Flying { landing, meanwhile, patience }
+            }
+        }
+    }
+
+    /// Keeps what came, or remembers for a moment that nothing came.
+    fn land(&self, object: &Object, since: u64, fetched: &Result<Fetched, Failure>) {
+        let now = Instant::now();
+        let part = (object.key.clone(), Part::from(object.kind));
+        let mut state = self.lock();
+        let failure = match fetched {
+            Ok(fetched) => {
+                state.cache.insert(object, fetched, since, self.pauses.fresh);
+                state.failures.remove(object, now);
+                let was_in_trouble = state.troubles.remove(&part, now);
+                drop(state);
+                if was_in_trouble {
+                    info!(stream = %object.key, file = object.file(), "HLS comes from an origin again");
+                }
+                return;
+            }
+            Err(failure) => failure,
+        };
+        self.counters.failures.fetch_add(1, Relaxed);
+        // Another viewer may be allowed to what this one is not.
+        if !matches!(failure, Failure::Refused(..)) {
+            state.failures.insert(object.clone(), failure.clone(), now, now + self.pauses.failed);
+        }
+        let is_kept = object.kind == Kind::Playlist && state.cache.contains(object);
+        let is_gone = matches!(failure, Failure::NotFound(_) | Failure::Refused(..));
+        if is_gone && !is_kept {
+            return;
+        }
+        let is_news = state.troubles.get(&part, now).is_none();
+        state.troubles.insert(part, (), now, now + TROUBLE_TIME);
+        drop(state);
+        let (stream, file, reason) = (&object.key, object.file(), failure.reason());
+        let then = if is_kept { "viewers get what is kept" } else { "viewers are refused" };
+        if is_news && is_gone {
+            info!(%stream, file, reason, "no origin has this HLS any more: {then}");
+        } else if is_news {
+            warn!(%stream, file, reason, "HLS cannot be had from an origin: {then}");
+        }
+    }
+
+    fn stale(&self, body: Bytes) -> Bytes {
+        self.counters.stale.fetch_add(1, Relaxed);
+        body
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Why nobody is to be asked for this just now.
+    fn hinders(&self, id: &FlightId, now: Instant) -> Option<Failure> {
+        let (object, waits) = id;
+        if let Some(failure) = self.failures.get(object, now).filter(|_| !waits) {
+            return Some(failure.clone());
+        }
+        let is_full = self.flights.len() >= FLIGHTS_MAX && !self.flights.contains_key(id);
+        is_full.then(|| Failure::Busy("too many other files are on their way".into()))
+    }
+}
+
+/// An object on its way from an origin, whoever still waits for it. It is over when it is dropped.
+struct Flight {
+    relay: Arc<HlsRelay>,
+    id: FlightId,
+    /// The cache's tick at the start.
+    since: u64,
+    done: watch::Sender<Landing>,
+}
+
+impl Flight {
+    async fn run(self, wanted: Wanted, mode: Mode) {
+        let relay = &self.relay;
+        relay.counters.fetches.fetch_add(1, Relaxed);
+        let fetched = match mode {
+            Mode::Now => relay.fetcher.fetch(&wanted).await,
+            Mode::Wait(wait) => relay.fetcher.wait(&wanted, wait).await,
+        };
+        // Whoever comes from now on finds it in the cache.
+        relay.land(&wanted.object, self.since, &fetched);
+        self.done.send_replace(Some(fetched.map(|fetched| fetched.body)));
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.relay.lock().flights.remove(&self.id);
+    }
+}
+
+async fn landed(mut landing: watch::Receiver<Landing>) -> Outcome {
+    let landed = landing.wait_for(Option::is_some).await;
+    let outcome = landed.ok().and_then(|landed| landed.clone());
+    outcome.unwrap_or_else(|| Err(Failure::Busy("the server is stopping".into())))
+}
+
+fn found(kind: Kind, body: Bytes) -> Response {
+    let headers = match kind {
+        Kind::Playlist => port::PLAYLIST_HEADERS,
+        Kind::Segment(_) => port::SEGMENT_HEADERS,
+    };
+    // Has its content-length from the body, for HEAD too.
+    (headers, [port::ANY_ORIGIN], Body::from(body)).into_response()
+}
+
+fn refused(failure: Failure) -> Response {
+    let (status, reason) = match failure {
+        Failure::NotFound(reason) => (StatusCode::NOT_FOUND, reason),
+        Failure::Refused(status, reason) => (status, reason),
+        Failure::Broken(reason) => (StatusCode::BAD_GATEWAY, reason),
+        Failure::Away(reason) | Failure::Busy(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
+    };
+    let mut response = port::plain(status, &reason);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;

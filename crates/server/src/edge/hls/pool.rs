@@ -1,0 +1,164 @@
+//! HTTP connections to origins, kept open between requests.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+/// Connections to one origin at a time, as many as hls.js or a CDN node would never need. More wait for a free one.
+const CONNECTIONS_MAX: usize = 32;
+
+/// Addresses that are remembered although nothing is open to them; origins of a cluster come and go.
+const HOSTS_MAX: usize = 256;
+
+/// What a connection reads at a time; the head of a response must fit.
+const READ_BYTES: usize = 64 * 1024;
+
+/// A request without a body.
+pub type Get = Request<Empty<Bytes>>;
+
+type Sender = http1::SendRequest<Empty<Bytes>>;
+
+/// The connections to all origins.
+#[derive(Debug, Default)]
+pub struct Pool {
+    hosts: Mutex<HashMap<SocketAddr, Host>>,
+}
+
+#[derive(Debug)]
+struct Host {
+    places: Arc<Semaphore>,
+    idle: Vec<Sender>,
+}
+
+/// A response whose body is still to be read, on the connection that carries it.
+#[derive(Debug)]
+pub struct Exchange {
+    /// What the origin answered.
+    pub response: Response<Incoming>,
+    sender: Sender,
+    address: SocketAddr,
+}
+
+/// Why a request has no response.
+#[derive(Debug)]
+pub enum SendError {
+    /// There is no connection, or it broke.
+    Silent(String),
+    /// It is not HTTP that is spoken there, or not well.
+    Wrong(String),
+}
+
+impl Pool {
+    /// One of the places for connections to `address`, as soon as one is free.
+    pub async fn place(&self, address: SocketAddr) -> Option<OwnedSemaphorePermit> {
+        let places = {
+            let mut hosts = self.lock();
+            if hosts.len() >= HOSTS_MAX {
+                hosts.retain(|_, host| host.is_in_use());
+            }
+            Arc::clone(&hosts.entry(address).or_insert_with(Host::new).places)
+        };
+        places.acquire_owned().await.ok()
+    }
+
+    /// Sends a request, and returns with the head of the response.
+    ///
+    /// # Errors
+    /// When there is no connection within `connect`, or what comes on it is no response.
+    pub async fn send(
+        &self,
+        address: SocketAddr,
+        request: &Get,
+        connect: Duration,
+    ) -> Result<Exchange, SendError> {
+        // The origin may close an idle connection in the very moment it is used again. Whether the origin is alive
+        // shows on a new one.
+        while let Some(mut sender) = self.idle(address) {
+            if sender.ready().await.is_ok()
+                && let Ok(response) = sender.send_request(request.clone()).await
+            {
+                return Ok(Exchange { response, sender, address });
+            }
+        }
+        let mut sender = open(address, connect).await.map_err(SendError::Silent)?;
+        let response = sender.send_request(request.clone()).await.map_err(|error| {
+            let why = format!("no answer: {}", in_full(&error));
+            if error.is_parse() { SendError::Wrong(why) } else { SendError::Silent(why) }
+        })?;
+        Ok(Exchange { response, sender, address })
+    }
+
+    /// Keeps a connection whose response has been read to its end.
+    pub fn keep(&self, exchange: Exchange) {
+        let mut hosts = self.lock();
+        let host = hosts.entry(exchange.address).or_insert_with(Host::new);
+        host.idle.retain(|sender| !sender.is_closed());
+        if host.idle.len() < CONNECTIONS_MAX && !exchange.sender.is_closed() {
+            host.idle.push(exchange.sender);
+        }
+    }
+
+    fn idle(&self, address: SocketAddr) -> Option<Sender> {
+        self.lock().get_mut(&address)?.idle.pop()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Host>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Host {
+    fn new() -> Self {
+        Self { places: Arc::new(Semaphore::new(CONNECTIONS_MAX)), idle: Vec::new() }
+    }
+
+    fn is_in_use(&self) -> bool {
+        self.places.available_permits() < CONNECTIONS_MAX
+            || self.idle.iter().any(|sender| !sender.is_closed())
+    }
+}
+
+async fn open(address: SocketAddr, limit: Duration) -> Result<Sender, String> {
+    let connected = timeout(limit, connect(address)).await;
+    let socket = connected.map_err(|_| format!("no connection within {limit:?}"))?;
+    let socket = socket.map_err(|error| format!("cannot connect: {error}"))?;
+    let handshake = http1::Builder::new()
+        .max_buf_size(READ_BYTES)
+        .handshake::<_, Empty<Bytes>>(TokioIo::new(socket));
+    let (sender, connection) = handshake.await.map_err(|error| error.to_string())?;
+    // Ends when the sender and the response's body are gone, or the origin closes. What went wrong is told to those.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect(address).await?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+/// The error and its causes; hyper's own text is the first half of a sentence.
+pub fn in_full(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
