@@ -24,6 +24,7 @@ pub fn router(node: Arc<Node>, places: Places) -> Router {
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/origins", get(origins))
         .route("/api/v1/pulls", get(pulls))
+        .route("/api/v1/hls_cache", get(hls_cache))
         .with_state(Api { node, places })
 }
 
@@ -108,4 +109,17 @@ async fn pulls(State(api): State<Api>) -> Json<Value> {
         .map(|(key, answer)| json!({ "url": key.to_string(), "state": answer.label() }))
         .collect();
     Json(json!({ "code": 0, "server": "weir", "pulls": pulls }))
+}
+
+/// What an edge's HLS cache has done since the start; nothing on an origin.
+async fn hls_cache(State(api): State<Api>) -> Json<Value> {
+    let stats = api.node.edge.as_ref().map(|edge| edge.hls().stats());
+    let figures = stats.map(|stats| {
+        json!({
+            "fetches": stats.fetches, "hits": stats.hits, "coalesced": stats.coalesced,
+            "stale": stats.stale, "failures": stats.failures, "bytes": stats.bytes,
+            "entries": stats.entries, "memory": stats.memory,
+        })
+    });
+    Json(json!({ "code": 0, "server": "weir", "hls_cache": figures }))
 }

@@ -50,7 +50,7 @@ pub struct Ask {
     pub hops: Hops,
     /// How long the one who asks wants to wait for the stream to begin; as long as we like, if it does not say.
     pub wait: Option<Duration>,
-    /// Whether it wants the next group and not the newest, because its viewers have had that.
+    /// Whether its viewers have had what there is, and wait for somebody else to publish the stream.
     pub next: bool,
 }
 
@@ -175,7 +175,7 @@ impl Edge {
 /// since its viewers see a frozen picture. Half of it is chance, so that edges that lost an origin together do not come
 /// back together.
 fn backoff(tries: u32, is_lost: bool) -> Duration {
-    let (first, most) = if is_lost { (100, 1000) } else { (500, 4000) };
+    let (first, most) = if is_lost { (100, 1000) } else { (2000, 4000) };
     let full = (first << tries.saturating_sub(1).min(8)).min(most);
     let chance = getrandom::u32().map_or(0, |random| u64::from(random) % (full / 2));
     Duration::from_millis(full - chance)
@@ -193,7 +193,7 @@ mod tests {
                 lost >= Duration::from_millis(50) && lost <= Duration::from_secs(1),
                 "{lost:?}"
             );
-            assert!(new >= Duration::from_millis(250) && new <= Duration::from_secs(4), "{new:?}");
+            assert!(new >= Duration::from_secs(1) && new <= Duration::from_secs(4), "{new:?}");
         }
         assert!(backoff(1, true) <= Duration::from_millis(100));
     }

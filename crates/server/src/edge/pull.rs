@@ -270,9 +270,16 @@ impl Pull {
         loop {
             let lost = self.lost;
             let linger = if self.intake.is_some() { self.edge.settings().linger } else { REMEMBER };
-            // Before anybody could have come it is asked all the same.
-            if self.tries > 0 && !idle.is_watched(linger).await {
-                return Over::Unwanted;
+            if self.tries > 0 {
+                tokio::select! {
+                    () = self.rest() => {}
+                    () = idle.lasts(linger) => return Over::Unwanted,
+                    () = passed(lost, give_up) => return Over::GivenUp(give_up),
+                }
+                // Nobody is asked for what nobody waits for.
+                if !idle.is_watched(linger).await {
+                    return Over::Unwanted;
+                }
             }
             let found = tokio::select! {
                 found = self.search() => found,
@@ -317,16 +324,18 @@ impl Pull {
         self.answer.send_replace(Answer::Asking(Some(said)));
     }
 
+    /// Waits until it makes sense to ask again.
+    async fn rest(&self) {
+        tokio::select! {
+            () = sleep(backoff(self.tries, self.lost.is_some())) => {}
+            () = self.edge.origins.changed() => {}
+        }
+    }
+
     /// Asks all origins, and lets the first of them hold the question if none has the stream.
     async fn search(&self) -> Result<(Arc<Origin>, Source), Failure> {
         let origins = &self.edge.origins;
         origins.ready().await;
-        if self.tries > 0 {
-            tokio::select! {
-                () = sleep(backoff(self.tries, self.lost.is_some())) => {}
-                () = origins.changed() => {}
-            }
-        }
         let key = &self.request.key;
         let order = origins.order(key);
         if let ([_], Some(_place)) = (&*order, self.edge.hold()) {

@@ -125,7 +125,9 @@ impl Task {
                     // What waits for a flush belongs to the stream too. That the origin may be gone is no matter now.
                     let _ = feed.send(&mut sink).await;
                     info!(stream = %self.request.key, origin = %origin, "push ended");
-                    return sink.close().await;
+                    drop(feed);
+                    sink.close().await;
+                    return self.edge.adopt(&self.request.key);
                 }
                 broken = feed.forward(&mut sink) => broken,
             };
@@ -136,7 +138,9 @@ impl Task {
                     // The encoder's session may have ended in the same moment.
                     let _ = ended
                         .send(End::upstream(format!("origin {origin} ended the stream: {why}")));
-                    return;
+                    // The encoder's session lets go of the stream first.
+                    let _ = stopped.await;
+                    return self.edge.adopt(&self.request.key);
                 }
             };
             drop(sink);
@@ -147,7 +151,7 @@ impl Task {
                 "push lost: its encoder goes on"
             );
             let again = tokio::select! {
-                _ = &mut stopped => return,
+                _ = &mut stopped => return self.edge.adopt(&self.request.key),
                 again = self.reopen() => again,
             };
             match again {

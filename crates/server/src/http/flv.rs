@@ -57,7 +57,7 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
             return refuse(socket, client, &answer, &error.to_string()).await;
         }
     };
-    vhost.play.gop &= !request.ask.next;
+    vhost.play.gop &= !play::has_had_it(&node, &key, &request.ask);
     let opened = tokio::select! {
         opened = play::open(&node, &key, &vhost, request.format, &request.ask) => opened,
         end = until_closed(&mut socket) => return client.end(&end),

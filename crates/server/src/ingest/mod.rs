@@ -80,11 +80,6 @@ pub async fn publish(
     let idle_timeout = vhost.publish.idle_timeout;
     let ended = ingest.run(connection, stream_id, idle_timeout, &replaced, &audience).await;
     ingest.pace.end(&connection.socket);
-    // The stream lingers from here on.
-    drop(ingest);
-    if let Some(edge) = &node.edge {
-        edge.adopt(&key);
-    }
     if ended.is_ok() {
         debug!(conn = connection.client.id, stream = %key, "publish ended");
     }

@@ -16,7 +16,7 @@ mod testing;
 mod viewer;
 
 pub use channel::{Channel, Channels, View};
-pub use open::{NoStream, admit, open};
+pub use open::{NoStream, admit, has_had_it, open};
 pub use package::{Format, MESSAGE_STREAM_ID, Package, kind_of, wire_time};
 pub use shard::{Arrival, Returned, Shards, Why};
 pub use viewer::Protocol;

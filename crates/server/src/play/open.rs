@@ -6,6 +6,7 @@ use std::{
 };
 
 use http::StatusCode;
+use weir_hub::Status;
 use weir_media::StreamKey;
 use weir_rtmp::server::PlayRefusal;
 
@@ -82,6 +83,11 @@ pub async fn open(
 pub fn admit(node: &Node, channel: &Channel) -> Result<Viewing, NoStream> {
     let now = Instant::now();
     Ok(node.quotas.admit(channel.key(), channel.bit_rate_now(now), now)?)
+}
+
+/// Whether the one who asks has had everything that is here: its viewers' encoder has just left, and no other has come.
+pub fn has_had_it(node: &Node, key: &StreamKey, ask: &Ask) -> bool {
+    ask.next && node.registry.status(key) == Some(Status::Lingering)
 }
 
 /// Ends when there is no use in waiting any longer.

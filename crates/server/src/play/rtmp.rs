@@ -27,7 +27,7 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
     };
     let node = Arc::clone(&connection.node);
     let ask = connection.ask(url);
-    vhost.play.gop &= !ask.next;
+    vhost.play.gop &= !super::has_had_it(&node, &key, &ask);
     let opened = tokio::select! {
         opened = super::open(&node, &key, &vhost, node.rtmp_format(), &ask) => opened,
         left = given_up(&mut connection, stream_id) => return connection.after(left),

@@ -40,7 +40,7 @@ pub struct Request {
     pub hops: Hops,
     /// How long the origin may hold the question until the stream begins.
     pub wait: Duration,
-    /// Whether the stream is wanted from its next group on, and not from the newest.
+    /// Whether what the present publisher has sent is known here, if it has left.
     pub next: bool,
 }
 
