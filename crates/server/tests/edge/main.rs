@@ -1,5 +1,5 @@
-//! The edge cluster, with real processes: one pull a stream whatever the crowd, publishing through an edge, origins that
-//! die, freeze and vanish, and everything that can be wrong in front of an edge or behind it.
+//! The edge cluster, with real processes: one pull a stream whatever the crowd, publishing through an edge, origins
+//! that die, freeze and vanish, and everything that can be wrong in front of an edge or behind it.
 
 mod continuity;
 mod flood;
