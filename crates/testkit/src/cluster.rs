@@ -9,8 +9,8 @@ use std::{
 
 use crate::{Weir, server::Builder};
 
-/// Where fixed ports are looked for: below those that Linux gives to outgoing connections. Whoever goes on connecting to
-/// a port there after its server has gone may otherwise be given that very port, and be connected with itself.
+/// Where fixed ports are looked for: below those that Linux gives to outgoing connections. Whoever goes on connecting
+/// to a port there after its server has gone may be given that very port, and be connected with itself.
 const FIRST_PORT: u16 = 12_000;
 const LAST_PORT: u16 = 32_000;
 

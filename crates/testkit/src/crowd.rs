@@ -1,8 +1,8 @@
 //! Crowds: hundreds of viewers of [`Numbered`](crate::peer::Numbered) streams that watch for themselves that nothing
 //! disturbs them.
 //!
-//! A viewer here costs a socket and a task. It holds no buffer while it waits, so that a thousand of them fit beside the
-//! servers under test.
+//! A viewer here costs a socket and a task. It holds no buffer while it waits, so that a thousand of them fit beside
+//! the servers under test.
 
 mod viewer;
 mod watch;

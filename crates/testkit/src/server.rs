@@ -461,7 +461,8 @@ mod tests {
     fn a_server_that_is_started_again_has_a_new_log() {
         let (_dir, binary) = script(
             "for l in rtmp http api; do echo listening $l 127.0.0.1:1; done\n\
-             say() { echo \"{\\\"message\\\":\\\"session $1\\\",\\\"role\\\":\\\"play\\\",\\\"stream\\\":\\\"/live/a\\\"}\" >&2; }\n\
+             play='\"role\":\"play\",\"stream\":\"/live/a\"'\n\
+             say() { echo \"{\\\"message\\\":\\\"session $1\\\",$play}\" >&2; }\n\
              say began; [ -e again ] || { say began; say ended; }; touch again; echo done >&2\n\
              exec sleep 100",
         );

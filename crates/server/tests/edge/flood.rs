@@ -76,7 +76,7 @@ async fn a_stream_that_does_not_exist_is_asked_for_a_handful_of_times() {
 
 /// Names cannot be known to be wrong before they are asked for, but they are asked for once, and not all at one time.
 #[tokio::test(flavor = "multi_thread")]
-async fn thousands_of_names_that_do_not_exist_are_asked_for_once_at_most() {
+async fn thousands_of_names_that_do_not_exist_are_asked_for_once_each() {
     const AT_ONE_TIME_MAX: usize = AT_ONCE + 50;
     let cluster = cluster();
     let origin = cluster.origin(1, NO_HLS);

@@ -1,5 +1,5 @@
-//! The edge cluster, with real processes: one pull a stream whatever the crowd, publishing through an edge, origins that
-//! die, freeze and vanish, and everything that can be wrong in front of an edge or behind it.
+//! The edge cluster, with real processes: one pull a stream whatever the crowd, publishing through an edge, origins
+//! that die, freeze and vanish, and everything that can be wrong in front of an edge or behind it.
 
 mod continuity;
 mod flood;
@@ -75,16 +75,17 @@ async fn until_live(weir: &Weir, stream: &str) {
     .await;
 }
 
-/// The first line of the log, warnings and errors only, in which `words` occurs anywhere. Does not block the thread.
-async fn warning(weir: &Weir, words: &str, within: Duration) -> Value {
+/// Waits for a line of one of these `levels` in the log in which `words` occur anywhere. Does not block the thread.
+async fn until_logged(weir: &Weir, levels: &[&str], words: &str, within: Duration) {
+    let is_it = |line: &String| {
+        let parsed: Value = serde_json::from_str(line).unwrap_or_default();
+        line.contains(words) && levels.iter().any(|level| field(&parsed, "level") == level)
+    };
     let found = eventually_or_none(within, async || {
-        let lines = weir.log().all();
-        let lines = lines.iter().filter(|line| line.to_lowercase().contains(words));
-        let mut lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.find(|line| ["WARN", "ERROR"].iter().any(|level| field(line, "level") == level))
-    })
-    .await;
-    found.unwrap_or_else(|| panic!("no warning with {words:?} within {within:?}:\n{}", weir.log()))
+        weir.log().all().iter().find(|line| is_it(line)).map(|_| ())
+    });
+    let found = found.await;
+    assert!(found.is_some(), "no line with {words:?} within {within:?}:\n{}", weir.log());
 }
 
 /// What `look` returns once it is not `None`, or `None` after `timeout`.

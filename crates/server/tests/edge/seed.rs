@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use weir_testkit::{
+    Weir,
+    cluster::Cluster,
     eventually,
     ffmpeg::Ffmpeg,
     fixture::Fixture,
@@ -20,45 +22,64 @@ const ORIGIN: &str =
     "publish: { linger: 0s }\nplay: { wait: 60s }\nhls: { segment: 1s, window: 20 }\n";
 const EDGE: &str = "publish: { linger: 0s }\nplay: { wait: 60s }\n";
 
+const FIXTURE: Fixture = Fixture::AvcBFramesAac;
+
+/// An origin and two edges.
+fn start(keys: &str) -> (Cluster, Weir, [Weir; 2]) {
+    let cluster = cluster();
+    let origin = cluster.origin(1, ORIGIN);
+    let edges = [(); 2].map(|()| cluster.edge(&["127.0.0.1"], keys, EDGE));
+    (cluster, origin, edges)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_published_to_an_edge_is_what_every_edge_plays() {
-    const FIXTURE: Fixture = Fixture::AvcBFramesAac;
-    let file = FIXTURE.file();
     for protocol in ["rtmp", "flv"] {
-        let cluster = cluster();
-        let origin = cluster.origin(1, ORIGIN);
-        let keys = format!("protocol: {protocol}");
-        let edges = [(); 2].map(|()| cluster.edge(&["127.0.0.1"], &keys, EDGE));
+        let (_cluster, _origin, edges) = start(&format!("protocol: {protocol}"));
         // They come before the publisher, who comes to the first edge.
         let recordings: Vec<_> = edges
             .iter()
-            .flat_map(|edge| [edge.rtmp_url("live/a"), edge.http_url("live/a.flv")])
-            .map(|url| (Recording::start(Ffmpeg::System, &url, Form::Carried), url))
+            .zip(["the encoder's edge", "another edge"])
+            .flat_map(|(edge, name)| {
+                [edge.rtmp_url("live/a"), edge.http_url("live/a.flv")].map(|url| {
+                    let recording = Recording::start(Ffmpeg::System, &url, Form::Carried);
+                    (recording, format!("{name}, {url}"))
+                })
+            })
             .collect();
+        let file = FIXTURE.file();
         let mut publisher = Ffmpeg::System.publish(&file, &edges[0].rtmp_url("live/a"));
-        let source = file.display().to_string();
-        tokio::task::spawn_blocking(move || {
+        let check = tokio::task::spawn_blocking(move || {
             publisher.wait_success(TIMEOUT);
-            let source = read(Ffmpeg::System, &source, Form::Carried, TIMEOUT);
-            for (recording, url) in recordings {
+            let source = read(Ffmpeg::System, &file.display().to_string(), Form::Carried, TIMEOUT);
+            let differences = recordings.into_iter().filter_map(|(recording, url)| {
                 let played = recording.finish(TIMEOUT);
                 let result = continuation(&source, &played, Extent::ToEnd, Duration::ZERO);
-                result.unwrap_or_else(|difference| panic!("{url}, by {protocol}: {difference}"));
-            }
-        })
-        .await
-        .expect("the same packets everywhere");
-        let mut playlists = Vec::new();
-        for server in [&edges[0], &edges[1], &origin] {
-            playlists.push(check_hls(server, FIXTURE, "live/a.m3u8").await);
-        }
-        let same = playlists.iter().all(|playlist| *playlist == playlists[2]);
-        assert!(same, "every edge serves the origin's playlist: {playlists:#?}");
+                result.err().map(|difference| format!("{url}: {difference}"))
+            });
+            differences.collect::<Vec<_>>()
+        });
+        let differences = check.await.expect("all of them play");
+        assert!(differences.is_empty(), "pulled with {protocol}:\n{}", differences.concat());
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_to_an_edge_is_served_over_hls_by_every_edge() {
+    let (_cluster, origin, edges) = start("");
+    let mut publisher = Ffmpeg::System.publish(&FIXTURE.file(), &edges[0].rtmp_url("live/a"));
+    let published = tokio::task::spawn_blocking(move || publisher.wait_success(TIMEOUT));
+    published.await.expect("the publisher is let in");
+    let mut playlists = Vec::new();
+    for server in [&edges[0], &edges[1], &origin] {
+        playlists.push(check_hls(server, FIXTURE, "live/a.m3u8").await);
+    }
+    let same = playlists.iter().all(|playlist| *playlist == playlists[2]);
+    assert!(same, "every edge serves the origin's playlist: {playlists:#?}");
+}
+
 /// Requires that FFmpeg gets all packets over HLS, after the stream has ended; the playlist.
-async fn check_hls(server: &weir_testkit::Weir, fixture: Fixture, path: &str) -> Playlist {
+async fn check_hls(server: &Weir, fixture: Fixture, path: &str) -> Playlist {
     let playlist = eventually(&format!("the end of {path}"), TIMEOUT, async || {
         let mut response = http::get(server.http(), path).await;
         let text = response.text().await;

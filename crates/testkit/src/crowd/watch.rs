@@ -7,8 +7,8 @@ use weir_flv::{Tag, TagKind};
 use crate::peer::Piece;
 
 /// Follows a [`Numbered`](crate::peer::Numbered) stream through interruptions. Pictures may be missing, or come again,
-/// but only from one key frame to another; time never runs backwards; each packet of sound belongs to the picture before
-/// it or follows the packet before it.
+/// but only from one key frame to another; time never runs backwards; each packet of sound belongs to the picture
+/// before it or follows the packet before it.
 ///
 /// Its memory does not grow with the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
