@@ -347,7 +347,7 @@ impl Shared {
             Content::Video { .. } | Content::Audio(_) => {
                 self.timeline.place(frame.track, frame.dts.to_wire(), now)
             }
-            _ => self.timeline.place_untimed(frame.track),
+            _ => self.timeline.place_untimed(frame.track, frame.dts.to_wire()),
         };
         self.frames += 1;
         self.bytes += frame.body.len() as u64;

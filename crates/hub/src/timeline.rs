@@ -68,12 +68,16 @@ impl Timeline {
         (Timestamp::from_millis(clock.dts), self.epoch)
     }
 
-    /// The place of a frame that has no time of its own (metadata, configuration): that of the track's newest coded
-    /// frame, or of the stream's as long as the track has none.
-    pub fn place_untimed(&self, track: Track) -> (Timestamp, u32) {
-        let own = self.tracks.iter().find(|(known, _)| *known == track).map(|(_, clock)| clock.dts);
+    /// The place of a frame that need not have a time of its own (metadata, configuration) but says `wire`: between the
+    /// track's newest coded frame and the stream's; the stream's as long as the track has none.
+    pub fn place_untimed(&self, track: Track, wire: u32) -> (Timestamp, u32) {
         let newest = self.newest.map_or(0, |(newest, _)| newest);
-        (Timestamp::from_millis(own.unwrap_or(newest)), self.epoch)
+        let own = self.tracks.iter().find(|(known, _)| *known == track);
+        let dts = own.map_or(newest, |(_, clock)| {
+            let said = clock.unwrapped + distance(clock.wire, wire) + clock.shift;
+            said.clamp(clock.dts, newest.max(clock.dts))
+        });
+        (Timestamp::from_millis(dts), self.epoch)
     }
 
     /// Another publisher takes over: its clock has nothing to do with the last one's.
@@ -288,7 +292,7 @@ mod tests {
     #[test]
     fn frames_without_a_time_take_their_tracks_newest() {
         let mut rig = Rig::new();
-        let untimed = |rig: &Rig, track| rig.timeline.place_untimed(track).0.as_millis();
+        let untimed = |rig: &Rig, track| rig.timeline.place_untimed(track, 0).0.as_millis();
         assert_eq!(untimed(&rig, Track::Data), 0);
         rig.place(VIDEO, 120, 0);
         assert_eq!(
@@ -297,6 +301,17 @@ mod tests {
         );
         rig.place(AUDIO, 80, 0);
         assert_eq!(untimed(&rig, AUDIO), 80, "what belongs to a track does not run ahead of it");
+    }
+
+    #[test]
+    fn a_configuration_that_says_its_time_has_it_between_its_tracks_newest_and_the_streams() {
+        let mut rig = Rig::new();
+        rig.place(VIDEO, 120, 0);
+        rig.place(AUDIO, 80, 0);
+        for (says, gets) in [(60, 80), (100, 100), (120, 120), (4_000, 120), (u32::MAX, 80)] {
+            let (at, _) = rig.timeline.place_untimed(AUDIO, says);
+            assert_eq!(at.as_millis(), gets, "says {says}");
+        }
     }
 
     proptest! {

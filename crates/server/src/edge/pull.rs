@@ -36,6 +36,10 @@ const REMEMBER: Duration = Duration::from_secs(2);
 /// How long an origin that does not have a stream is asked to hold the question, at most: its own `play.wait` counts too.
 const HOLD: Duration = Duration::from_secs(10);
 
+/// How long a viewer whose wait is over stays for an answer that is on its way: an origin that holds the question answers
+/// at that very moment, and a viewer that may not wait at all has to let it be asked.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// How often the other origins are asked again meanwhile.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// The same for a stream that was there a moment ago.
@@ -95,8 +99,8 @@ impl Pulls {
 }
 
 impl Edge {
-    /// Has `key` pulled for a viewer that waits for it, and ends when the viewer need not wait any longer: never before
-    /// the origins have been asked, and not after `wait` if they do not have it.
+    /// Has `key` pulled for a viewer that waits for it, and ends when the viewer need not wait any longer: after `wait`,
+    /// or a little later if no origin has answered by then.
     pub async fn denied(self: &Arc<Self>, key: &StreamKey, ask: &Ask, wait: Duration) -> NoStream {
         let deadline = Instant::now() + wait;
         loop {
@@ -118,12 +122,16 @@ impl Edge {
                         Some(NoStream::Missing(format!("{key} has no picture to start with")))
                     }
                 };
-                let is_answered = verdict.is_some();
+                let (verdict, until) = match verdict {
+                    Some(verdict) => (verdict, deadline),
+                    None => {
+                        let silent = format!("the origins have not answered for {key}");
+                        (NoStream::Unavailable(silent), deadline + GRACE)
+                    }
+                };
                 tokio::select! {
                     changed = answers.changed() => if changed.is_err() { break },
-                    () = sleep_until(deadline), if is_answered => {
-                        return verdict.unwrap_or_else(|| NoStream::Missing(format!("nobody publishes {key}")));
-                    }
+                    () = sleep_until(until) => return verdict,
                 }
             }
         }

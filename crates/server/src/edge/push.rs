@@ -23,7 +23,7 @@ use crate::{
     play::{kind_of, wire_time},
     wake::Alarm,
 };
-use weir_media::StreamKey;
+use weir_media::{Frame, Init, StreamKey, Timestamp};
 
 /// A stream that an origin has accepted.
 pub struct Opened {
@@ -201,7 +201,10 @@ struct Feed {
     alarm: Arc<Alarm>,
     reader: Reader,
     batch: Batch,
-    needs_init: bool,
+    /// What the origin knows of the stream's configuration.
+    known: Arc<Init>,
+    /// Whether it has missed something.
+    is_behind: bool,
 }
 
 impl Feed {
@@ -209,7 +212,7 @@ impl Feed {
         let alarm = Arc::new(Alarm::default());
         // It counts as a viewer: a stream that nobody here watches must not reach the origin late.
         let reader = registry.subscribe(key, Start::NewestGroup, Arc::clone(&alarm) as _);
-        Self { alarm, reader, batch: Batch::default(), needs_init: true }
+        Self { alarm, reader, batch: Batch::default(), known: Arc::default(), is_behind: true }
     }
 
     /// Sends the stream until the connection breaks.
@@ -228,9 +231,18 @@ impl Feed {
     /// Sends what there is.
     async fn send(&mut self, sink: &mut Sink) -> Result<(), Broken> {
         self.reader.read(&mut self.batch);
-        self.needs_init |= self.batch.skipped > 0;
-        for item in self.batch.items.drain(..) {
-            send(sink, &item, &mut self.needs_init);
+        self.is_behind |= self.batch.skipped > 0;
+        for Item { frame, group } in self.batch.items.drain(..) {
+            if let Some(init) = group {
+                if std::mem::take(&mut self.is_behind) {
+                    // Only what is new to it: a configuration in the midst of a stream looks like a change.
+                    init.frames()
+                        .filter(|part| !self.known.frames().any(|known| known.body == part.body))
+                        .for_each(|part| send(sink, part, frame.dts));
+                }
+                self.known = init;
+            }
+            send(sink, &frame, frame.dts);
         }
         sink.flush().await
     }
@@ -239,13 +251,6 @@ impl Feed {
 /// A connection that lasted this long was a good one: the next loss is a new story.
 const LASTED: Duration = Duration::from_secs(5);
 
-fn send(sink: &mut Sink, item: &Item, needs_init: &mut bool) {
-    let frame = &item.frame;
-    if let Some(init) = item.group.as_ref().filter(|_| *needs_init) {
-        *needs_init = false;
-        for known in init.frames() {
-            sink.send(kind_of(known.track), wire_time(known, frame.dts), &known.body);
-        }
-    }
-    sink.send(kind_of(frame.track), wire_time(frame, frame.dts), &frame.body);
+fn send(sink: &mut Sink, frame: &Frame, at: Timestamp) {
+    sink.send(kind_of(frame.track), wire_time(frame, at), &frame.body);
 }
