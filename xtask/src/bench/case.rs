@@ -72,6 +72,11 @@ pub const SUITES: &[Suite] = &[
         what: "200 streams of 20 viewers, alone and beside one stream of 3,000; 100 kb/s, two shards, flush 100ms",
         cases: streams,
     },
+    Suite {
+        name: "edge",
+        what: "200 viewers of 1 Mb/s at the origin, at an edge, and at the last of three edges in a row",
+        cases: edge,
+    },
 ];
 
 const MEGABIT: u64 = 1_000_000;
@@ -186,6 +191,19 @@ fn streams() -> Vec<Case> {
     ]
 }
 
+fn edge() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (name, edges) in [("origin", 0), ("one edge", 1), ("three edges", 3)] {
+        for (protocol, how) in [(Protocol::Rtmp, "RTMP"), (Protocol::Flv, "HTTP-FLV")] {
+            // Both ways play at the end of the chain; the edges pull by RTMP.
+            let viewers = play(protocol, MEGABIT, "--count 200 --warmup 2");
+            let base = if edges == 0 { None } else { Some("origin, RTMP") };
+            cases.push(case(&format!("{name}, {how}"), Kind::Chain { edges }, viewers, base));
+        }
+    }
+    cases
+}
+
 impl Case {
     /// Whether everything that it needs is installed.
     pub fn can_run(&self, programs: &Programs) -> bool {
@@ -211,12 +229,7 @@ impl Traffic {
                     &format!("{}/s{{}}", server.publish.as_deref().unwrap_or_default()),
                 ]);
                 command.args(["--count", &count.to_string(), "--bit-rate", &bit_rate.to_string()]);
-                command.args([
-                    "--seconds",
-                    &seconds.to_string(),
-                    "--watch",
-                    &server.pid().to_string(),
-                ]);
+                command.args(["--seconds", &seconds.to_string()]).args(server.watch());
                 // A new publish is read more often than one that goes on unwatched.
                 command.args(["--settle", "11"]);
                 measure(&mut command)
@@ -261,22 +274,14 @@ fn publish(
 
 fn url(server: &Server, protocol: Protocol, name: &str) -> String {
     match (protocol, &server.publish) {
-        (Protocol::Rtmp, Some(base)) => format!("{base}/{name}"),
-        _ => format!("{}/{name}.flv", server.http()),
+        (Protocol::Rtmp, Some(_)) => format!("{}/{name}", server.play),
+        _ => format!("{}/{name}.flv", server.http),
     }
 }
 
 fn viewers(server: &Server, programs: &Programs, url: &str, seconds: u32) -> Command {
     let mut command = pinned(LOAD_CPU, &programs.load);
-    command.args([
-        "play",
-        url,
-        "--json",
-        "--seconds",
-        &seconds.to_string(),
-        "--watch",
-        &server.pid().to_string(),
-    ]);
+    command.args(["play", url, "--json", "--seconds", &seconds.to_string()]).args(server.watch());
     command
 }
 

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     net::TcpStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -33,15 +33,22 @@ pub enum Kind {
     Weir { flush: &'static str, shards: usize, cpus: &'static str },
     /// nginx-rtmp with its documented settings.
     Nginx,
+    /// A Weir origin, and so many edges in a row before it; the viewers are at the last of them.
+    Chain { edges: u16 },
     /// The bare loop, at this bit rate and flush in milliseconds.
     Floor { bit_rate: u64, flush_ms: u64 },
 }
 
 /// A running server.
 pub struct Server {
-    child: Child,
+    /// The one that viewers are at is the last.
+    children: Vec<Child>,
     /// Where it is published to; none for the bare loop, which makes its own stream.
     pub publish: Option<String>,
+    /// Where RTMP is played from.
+    pub play: String,
+    /// Where HTTP-FLV is played from.
+    pub http: String,
 }
 
 impl Server {
@@ -57,6 +64,7 @@ impl Server {
                 command.args(["serve", "--config"]).arg(config);
                 (command, Some(publish), RTMP_PORT)
             }
+            Kind::Chain { edges } => return Self::chain(*edges, &dir, publish, programs),
             Kind::Nginx => {
                 let config = write(dir.join("nginx.conf"), &nginx_config())?;
                 let nginx = programs.nginx.as_ref().ok_or("nginx-rtmp is not installed")?;
@@ -82,28 +90,58 @@ impl Server {
                 (command, None, HTTP_PORT)
             }
         };
-        let child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let child = child.map_err(|error| format!("cannot start {command:?}: {error}"))?;
-        let mut server = Self { child, publish };
-        server.wait_for(port)?;
+        let play = format!("rtmp://127.0.0.1:{RTMP_PORT}/live");
+        let http = format!("http://127.0.0.1:{HTTP_PORT}/live");
+        let mut server = Self { children: Vec::new(), publish, play, http };
+        server.add(&mut command, port)?;
         Ok(server)
     }
 
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    fn chain(edges: u16, dir: &Path, publish: String, programs: &Programs) -> Result<Self> {
+        let ports = |place: u16| (RTMP_PORT + place, HTTP_PORT + place);
+        let (rtmp, http) = ports(edges);
+        let mut server = Self {
+            children: Vec::new(),
+            publish: Some(publish),
+            play: format!("rtmp://127.0.0.1:{rtmp}/live"),
+            http: format!("http://127.0.0.1:{http}/live"),
+        };
+        for place in 0..=edges {
+            let (rtmp, http) = ports(place);
+            let mut config = node_config((rtmp, http), "video", 1);
+            if place > 0 {
+                let (origin, http_port) = ports(place - 1);
+                config += &format!(
+                    "role: edge\n\
+                     edge: {{ origins: [\"127.0.0.1:{origin}\"], http_port: {http_port} }}\n"
+                );
+            }
+            let config = write(dir.join(format!("weir-{place}.yaml")), &config)?;
+            let mut command = pinned(SERVER_CPU, &programs.weir);
+            command.args(["serve", "--config"]).arg(config);
+            server.add(&mut command, rtmp)?;
+        }
+        Ok(server)
     }
 
-    /// Where HTTP-FLV is played from.
-    pub fn http(&self) -> String {
-        format!("http://127.0.0.1:{HTTP_PORT}/live")
+    fn add(&mut self, command: &mut Command, port: u16) -> Result {
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        self.children.push(child.map_err(|error| format!("cannot start {command:?}: {error}"))?);
+        self.wait_for(port)
+    }
+
+    /// `--watch` for all its processes.
+    pub fn watch(&self) -> Vec<String> {
+        let pids = self.children.iter().map(Child::id);
+        pids.flat_map(|pid| ["--watch".to_owned(), pid.to_string()]).collect()
     }
 
     fn wait_for(&mut self, port: u16) -> Result {
         let start = Instant::now();
         while start.elapsed() < START_MAX {
-            if let Ok(Some(status)) = self.child.try_wait() {
+            let newest = self.children.last_mut().map(Child::try_wait);
+            if let Some(Ok(Some(status))) = newest {
                 return Err(format!("a server under test ended with {status}"));
             }
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {
@@ -118,8 +156,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended by itself, which its measurement has shown.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -169,9 +209,13 @@ fn write(path: PathBuf, text: &str) -> Result<PathBuf> {
 }
 
 fn weir_config(flush: &str, shards: usize) -> String {
+    node_config((RTMP_PORT, HTTP_PORT), flush, shards)
+}
+
+fn node_config((rtmp, http): (u16, u16), flush: &str, shards: usize) -> String {
     format!(
-        "rtmp: {{ listen: [\"127.0.0.1:{RTMP_PORT}\"] }}\n\
-         http: {{ listen: [\"127.0.0.1:{HTTP_PORT}\"] }}\n\
+        "rtmp: {{ listen: [\"127.0.0.1:{rtmp}\"] }}\n\
+         http: {{ listen: [\"127.0.0.1:{http}\"] }}\n\
          api: {{ listen: [] }}\n\
          workers: {shards}\n\
          play: {{ flush: {flush} }}\n\
