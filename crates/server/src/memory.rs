@@ -1,7 +1,7 @@
 //! Giving memory back to the system.
 //!
-//! The allocator keeps what was needed once, such as the logs of streams that have ended. Once it is quiet after such an
-//! end, it is asked for what it does not use.
+//! The allocator keeps what was needed once, such as the logs of streams that have ended. Once it is quiet after such
+//! an end, it is asked for what it does not use.
 
 use std::{sync::Arc, time::Duration};
 

@@ -163,8 +163,8 @@ impl Quotas {
         }
     }
 
-    /// Looks whether a viewer of `key` would be let in. Before a stream is opened, so that an edge that is full does not
-    /// fetch a stream for nobody; a viewer that only waits for a stream counts for nothing.
+    /// Looks whether a viewer of `key` would be let in. Before a stream is opened, so that an edge that is full does
+    /// not fetch a stream for nobody; a viewer that only waits for a stream counts for nothing.
     ///
     /// # Errors
     /// When it would not.

@@ -33,11 +33,12 @@ use crate::{
 /// How long an answer is remembered after nobody wants it any more, so that a storm of requests is one question.
 const REMEMBER: Duration = Duration::from_secs(2);
 
-/// How long an origin that does not have a stream is asked to hold the question, at most: its own `play.wait` counts too.
+/// How long an origin that does not have a stream is asked to hold the question, at most: its own `play.wait` counts
+/// too.
 const HOLD: Duration = Duration::from_secs(10);
 
-/// How long a viewer whose wait is over stays for an answer that is on its way: an origin that holds the question answers
-/// at that very moment, and a viewer that may not wait at all has to let it be asked.
+/// How long a viewer whose wait is over stays for an answer that is on its way: an origin that holds the question
+/// answers at that very moment, and a viewer that may not wait at all has to let it be asked.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// How often the other origins are asked again meanwhile.
@@ -99,8 +100,8 @@ impl Pulls {
 }
 
 impl Edge {
-    /// Has `key` pulled for a viewer that waits for it, and ends when the viewer need not wait any longer: after `wait`,
-    /// or a little later if no origin has answered by then.
+    /// Has `key` pulled for a viewer that waits for it, and ends when the viewer need not wait any longer: after
+    /// `wait`, or a little later if no origin has answered by then.
     pub async fn denied(self: &Arc<Self>, key: &StreamKey, ask: &Ask, wait: Duration) -> NoStream {
         let deadline = Instant::now() + wait;
         loop {

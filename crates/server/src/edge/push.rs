@@ -1,8 +1,8 @@
 //! Passing a publish on to the origin that owns the stream.
 //!
-//! The encoder is told yes only after the origin has said so. From then on the stream goes through our hub: our viewers
-//! have it from there, and so has the origin. While no origin can be reached the encoder goes on; the next one gets what
-//! a new viewer would get: what the stream begins with, and its newest group.
+//! The encoder is told yes only after the origin has said so. From then on the stream goes through our hub: our
+//! viewers have it from there, and so has the origin. While no origin can be reached the encoder goes on; the next one
+//! gets what a new viewer would get: what the stream begins with, and its newest group.
 
 use std::sync::Arc;
 
