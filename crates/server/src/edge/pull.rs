@@ -21,7 +21,12 @@ use tracing::{info, warn};
 use weir_hub::{Conflict, PublishSettings, Status};
 use weir_media::StreamKey;
 
-use super::{Ask, Edge, Failure, Origin, Request, backoff, idle::Idle, search, upstream::Source};
+use super::{
+    Ask, Edge, Failure, Origin, Request, backoff,
+    idle::Idle,
+    search,
+    upstream::{Lost, Source},
+};
 use crate::{
     config::Vhost,
     end::Side,
@@ -300,7 +305,7 @@ impl Pull {
                     let since = Instant::now();
                     match self.relay(&origin, source, idle).await {
                         Ok(over) => return over,
-                        Err(why) => self.on_lost(&origin, &why, since),
+                        Err(lost) => self.on_lost(&origin, &lost, since),
                     }
                 }
                 Err(Failure::Refused { code, description }) if self.intake.is_none() => {
@@ -311,12 +316,14 @@ impl Pull {
         }
     }
 
-    fn on_lost(&mut self, origin: &Arc<Origin>, why: &str, since: Instant) {
-        origin.failed(why);
+    fn on_lost(&mut self, origin: &Arc<Origin>, lost: &Lost, since: Instant) {
+        if lost.is_failure {
+            origin.failed(&lost.why);
+        }
         self.lost.get_or_insert_with(Instant::now);
         self.tries = if since.elapsed() >= LASTED { 0 } else { self.tries + 1 };
         warn!(
-            stream = %self.request.key, origin = %origin, side = Side::Upstream.label(), reason = why,
+            stream = %self.request.key, origin = %origin, side = Side::Upstream.label(), reason = lost.why,
             "pull lost: its viewers wait"
         );
     }
@@ -402,7 +409,7 @@ impl Pull {
         origin: &Arc<Origin>,
         mut source: Source,
         idle: &mut Idle,
-    ) -> Result<Over, String> {
+    ) -> Result<Over, Lost> {
         let edge = Arc::clone(&self.edge);
         let key = self.request.key.clone();
         let replaced = Arc::new(Alarm::default());
@@ -435,7 +442,7 @@ impl Pull {
             match intake.take(&tag, Instant::now().into_std()) {
                 Ok(()) => {}
                 Err(Fault::Replaced) => return Ok(Over::Published),
-                Err(Fault::Broken(reason)) => return Err(reason),
+                Err(Fault::Broken(why)) => return Err(Lost { why, is_failure: true }),
             }
         }
     }

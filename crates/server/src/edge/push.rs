@@ -132,8 +132,8 @@ impl Task {
                 broken = feed.forward(&mut sink) => broken,
             };
             drop(feed);
-            let why = match broken {
-                Broken::Lost(why) => why,
+            let lost = match broken {
+                Broken::Lost(lost) => lost,
                 Broken::Decided(why) => {
                     // The encoder's session may have ended in the same moment.
                     let _ = ended
@@ -144,10 +144,12 @@ impl Task {
                 }
             };
             drop(sink);
-            origin.failed(&why);
+            if lost.is_failure {
+                origin.failed(&lost.why);
+            }
             self.tries = if since.elapsed() >= LASTED { 0 } else { self.tries + 1 };
             warn!(
-                stream = %self.request.key, origin = %origin, side = Side::Upstream.label(), reason = why,
+                stream = %self.request.key, origin = %origin, side = Side::Upstream.label(), reason = lost.why,
                 "push lost: its encoder goes on"
             );
             let again = tokio::select! {

@@ -75,6 +75,22 @@ enum Player {
     Flv(Box<flv::Download>),
 }
 
+/// A connection that is of no further use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// A sentence for the log.
+    pub why: String,
+    /// Whether the origin itself is in doubt: it fell silent, or broke the protocol. A connection that it closed says
+    /// nothing of the others.
+    pub is_failure: bool,
+}
+
+impl Lost {
+    fn closed() -> Self {
+        Self { why: "it closed the connection".to_owned(), is_failure: false }
+    }
+}
+
 /// Why no more tags come.
 #[derive(Debug)]
 enum Over {
@@ -125,8 +141,8 @@ impl Source {
     /// The next tag; none when the origin says that the stream has ended. Nothing is lost when it is cancelled.
     ///
     /// # Errors
-    /// When the connection is gone, silent for too long, or broke the protocol: a sentence for the log.
-    pub async fn next(&mut self) -> Result<Option<Tag>, String> {
+    /// When the connection is gone, silent for too long, or broke the protocol.
+    pub async fn next(&mut self) -> Result<Option<Tag>, Lost> {
         if let Some(tag) = self.first.take() {
             return Ok(Some(tag));
         }
@@ -139,11 +155,11 @@ impl Source {
                 self.ended = true;
                 Ok(None)
             }
-            Err(Over::Closed) => Err("it closed the connection".to_owned()),
+            Err(Over::Closed) => Err(Lost::closed()),
             Err(Over::Refused { code, description }) => {
-                Err(format!("it says {code}: {description}"))
+                Err(Lost { why: format!("it says {code}: {description}"), is_failure: false })
             }
-            Err(Over::Broke(reason)) => Err(reason),
+            Err(Over::Broke(why)) => Err(Lost { why, is_failure: true }),
         }
     }
 }
@@ -200,7 +216,7 @@ pub struct Sink {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {
     /// The connection is gone, or the origin is: another may take the stream.
-    Lost(String),
+    Lost(Lost),
     /// The origin does not want the stream any more.
     Decided(String),
 }
@@ -239,7 +255,7 @@ impl Sink {
         let flushed = self.client.flush().await;
         match self.client.poll_event().and_then(end_of_publish) {
             Some(broken) => Err(broken),
-            None => flushed.map_err(|lost| Broken::Lost(lost.to_string())),
+            None => flushed.map_err(|lost| Broken::Lost(rtmp::lost(&lost))),
         }
     }
 
@@ -254,7 +270,7 @@ impl Sink {
                         return broken;
                     }
                 }
-                Err(lost) => return Broken::Lost(lost.to_string()),
+                Err(lost) => return Broken::Lost(rtmp::lost(&lost)),
             }
         }
     }
@@ -272,7 +288,11 @@ fn end_of_publish(event: Event) -> Option<Broken> {
             let reason = format!("it says {}: {}", words(&code), words(&description));
             // A server that shuts down has nothing against the stream.
             let is_decision = code.starts_with("NetStream.Publish.");
-            Some(if is_decision { Broken::Decided(reason) } else { Broken::Lost(reason) })
+            Some(if is_decision {
+                Broken::Decided(reason)
+            } else {
+                Broken::Lost(Lost { why: reason, is_failure: false })
+            })
         }
         _ => None,
     }

@@ -103,7 +103,7 @@ pub async fn tag(client: &mut RtmpClient) -> Result<Tag, Over> {
                 return Err(Over::Refused { code, description });
             }
             Ok(_) => {}
-            Err(Lost::Closed) => return Err(Over::Closed),
+            Err(lost) if has_closed(&lost) => return Err(Over::Closed),
             Err(lost) => return Err(Over::Broke(lost.to_string())),
         }
     }
@@ -115,6 +115,14 @@ pub fn is_end(code: &str) -> bool {
         code,
         "NetStream.Play.UnpublishNotify" | "NetStream.Play.Stop" | "NetStream.Play.Complete"
     )
+}
+
+/// What an RTMP connection was lost by.
+pub fn lost(lost: &Lost) -> super::Lost {
+    if has_closed(lost) {
+        return super::Lost::closed();
+    }
+    super::Lost { why: lost.to_string(), is_failure: true }
 }
 
 /// Whether the origin closed the connection. It is a reset if it had not read all that was sent to it.

@@ -80,3 +80,13 @@ fn words_of_an_origin_are_short_and_on_one_line() {
     assert_eq!(words("a\nb\x1b[1m"), "a b [1m");
     assert_eq!(words(&"\u{20ac}".repeat(100_000)).chars().count(), WORDS_MAX);
 }
+
+/// A connection that the origin ended, which says nothing of the origin.
+fn closed(why: &str) -> Lost {
+    Lost { why: why.to_owned(), is_failure: false }
+}
+
+/// A connection that was lost because the origin does not work.
+fn failure(why: &str) -> Lost {
+    Lost { why: why.to_owned(), is_failure: true }
+}

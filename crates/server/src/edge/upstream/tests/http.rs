@@ -94,13 +94,13 @@ async fn a_body_without_an_end_does_not_end_well() {
     let (origin, _) = answering(vec![answer], true).await;
     let mut source = open_at(&origin, LONG).await.expect("it plays");
     assert_eq!(source.next().await, Ok(Some(picture(1))));
-    assert_eq!(source.next().await, Err("it closed the connection".to_owned()));
+    assert_eq!(source.next().await, Err(closed("it closed the connection")));
 
     let answer = [CHUNKED.as_bytes(), &chunks(&flv(&[picture(1)]), 1000)].concat();
     let (origin, _) = answering(vec![answer], true).await;
     let mut source = open_at(&origin, LONG).await.expect("it plays");
     assert_eq!(source.next().await, Ok(Some(picture(1))));
-    let reason = source.next().await.expect_err("the last chunk is missing");
+    let reason = source.next().await.expect_err("the last chunk is missing").why;
     assert!(reason.contains("connection"), "{reason}");
 }
 
@@ -111,7 +111,7 @@ async fn a_stream_that_ends_inside_a_tag_is_broken() {
     let answer = [CHUNKED.as_bytes(), &chunks(cut, 1000), LAST_CHUNK].concat();
     let mut source = answered(&answer, LONG).await.expect("it plays");
     assert_eq!(source.next().await, Ok(Some(picture(1))));
-    assert_eq!(source.next().await, Err("the stream ended inside a tag".to_owned()));
+    assert_eq!(source.next().await, Err(failure("the stream ended inside a tag")));
 }
 
 #[tokio::test]
@@ -204,6 +204,6 @@ async fn an_origin_that_freezes_is_dead() {
         assert!(tick.is_err(), "{tick:?}");
     }
     let since = Instant::now();
-    assert_eq!(source.next().await, Err("silent for 60s".to_owned()));
+    assert_eq!(source.next().await, Err(failure("silent for 60s")));
     assert!(since.elapsed() <= LONG / 2 + SHORT, "{:?}", since.elapsed());
 }
