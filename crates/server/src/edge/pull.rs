@@ -84,7 +84,7 @@ impl From<Failure> for NoStream {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Missing(reason) => Self::Missing(reason),
-            Failure::Unreachable(reason) => Self::Unavailable(reason),
+            Failure::Unreachable(reason) | Failure::Busy(reason) => Self::Unavailable(reason),
             Failure::Refused { code, description } => {
                 Self::Refused(format!("the origin says {code}: {description}"))
             }

@@ -56,7 +56,7 @@ pub fn refusal(failure: &Failure) -> (PublishRefusal, String) {
             let refusal = known.into_iter().find(|known| known.code() == code);
             (refusal.unwrap_or(PublishRefusal::Failed), description.clone())
         }
-        Failure::Missing(reason) | Failure::Unreachable(reason) => {
+        Failure::Missing(reason) | Failure::Busy(reason) | Failure::Unreachable(reason) => {
             (PublishRefusal::Failed, format!("no origin takes the stream: {reason}"))
         }
     }

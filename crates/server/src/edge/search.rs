@@ -129,12 +129,13 @@ async fn head_start(latest: Option<&(Connected, Instant)>) {
 fn note(origin: &Origin, failure: Failure, worst: &mut Option<Failure>) {
     match &failure {
         Failure::Unreachable(why) => origin.failed(why),
-        Failure::Missing(_) | Failure::Refused { .. } => origin.succeeded(),
+        Failure::Missing(_) | Failure::Busy(_) | Failure::Refused { .. } => origin.succeeded(),
     }
     let weight = |failure: &Failure| match failure {
         Failure::Unreachable(_) => 0,
         Failure::Missing(_) => 1,
-        Failure::Refused { .. } => 2,
+        Failure::Busy(_) => 2,
+        Failure::Refused { .. } => 3,
     };
     if worst.as_ref().is_none_or(|worst| weight(worst) <= weight(&failure)) {
         *worst = Some(failure);

@@ -13,6 +13,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::TryStreamExt as _;
+use http::{HeaderValue, header::CONTENT_LENGTH};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
@@ -103,8 +105,13 @@ async fn relayed(
     ask: &Ask,
 ) -> Response {
     let object = HlsObject { key: key.clone(), kind };
-    let answer = edge.hls().serve(&object, ask, ask.wait_at_most(vhost.play.wait)).await;
+    let mut answer = edge.hls().serve(&object, ask, ask.wait_at_most(vhost.play.wait)).await;
     let quotas = Arc::clone(&node.quotas);
+    // A body that is counted does not say its length any more.
+    let length = answer.body().size_hint().exact().map(HeaderValue::from);
+    if let Some(length) = length {
+        answer.headers_mut().insert(CONTENT_LENGTH, length);
+    }
     answer.map(|body| {
         Body::new(body.map_frame(move |frame| {
             quotas.count_sent(frame.data_ref().map_or(0, |data| data.len() as u64));

@@ -23,6 +23,8 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -48,6 +50,10 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest request head. Browsers send 1-2 KB; cookies of other services on the same host can add some more.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// How long a client may take nothing of an answer, as `play.stall_timeout` is for viewers of one stream.
+#[cfg(target_os = "linux")]
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long, and for how many bytes, a client that was refused may go on sending before it is cut.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -151,6 +157,11 @@ struct Peer(IpAddr);
 
 /// Serves one request after the other, as long as each of them comes in time.
 async fn serve_with(router: Router, socket: Prefixed<TcpStream>, client: Client, peer: IpAddr) {
+    // Who stops reading in the midst of an answer would hold its memory for ever.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(socket.inner()).set_tcp_user_timeout(Some(STALL_TIMEOUT)) {
+        return client.end(&error.into());
+    }
     let router = router.map_request(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         request

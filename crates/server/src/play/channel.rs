@@ -303,6 +303,7 @@ struct Rate {
     whole_period: u64,
     bytes: usize,
     since: Option<Instant>,
+    newest: Option<Instant>,
     start: Option<Frames>,
 }
 
@@ -341,6 +342,12 @@ impl Rate {
             self.since = Some(now);
             return self.count_start(items);
         };
+        let newest = self.newest.replace(now).unwrap_or(since);
+        if now.saturating_duration_since(newest) >= Self::PERIOD / 2 {
+            // A pause says nothing of the rate, and what gathered in it neither.
+            (self.bytes, self.since) = (0, Some(now));
+            return;
+        }
         self.bytes += bytes;
         let elapsed = now.saturating_duration_since(since);
         if elapsed >= Self::PERIOD {

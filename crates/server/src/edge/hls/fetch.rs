@@ -245,15 +245,9 @@ impl Fetcher {
         limits: Limits,
     ) -> Result<Fetched, Failure> {
         let failure = match self.exchange(origin, wanted, wait, limits).await {
-            Ok(Answer::Object(fetched)) => {
-                origin.succeeded();
-                return Ok(fetched);
-            }
+            Ok(Answer::Object(fetched)) => return Ok(fetched),
             Ok(Answer::Other(status, words)) => {
                 let words = if words.is_empty() { status.to_string() } else { words };
-                if !status.is_server_error() {
-                    origin.succeeded();
-                }
                 return Err(refusal(origin, status, &words));
             }
             Err(failure) => failure,
@@ -265,7 +259,8 @@ impl Fetcher {
             Bad::Silent(why) => (described(why), Failure::Away),
             Bad::Wrong(why) => (described(why), Failure::Broken),
         };
-        origin.failed(&why);
+        // The origins' health is that of their RTMP port: where HTTP alone is broken, or alone works, streams must not
+        // move for it.
         Err(failure(why.into()))
     }
 

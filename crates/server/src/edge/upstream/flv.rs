@@ -162,6 +162,10 @@ async fn ask(
             return Ok(Answer::Elsewhere(response.status(), location.to_owned()));
         }
         StatusCode::NOT_FOUND => return Err(Failure::Missing(refusal(&mut link, response).await)),
+        status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+            let words = refusal(&mut link, response).await;
+            return Err(Failure::Busy(format!("the origin says {status}: {words}")));
+        }
         status => {
             let code = format!("HTTP {}", status.as_u16());
             return Err(Failure::Refused { code, description: refusal(&mut link, response).await });

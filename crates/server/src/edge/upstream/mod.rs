@@ -53,6 +53,9 @@ pub enum Failure {
     /// It has no such stream.
     #[error("{0}")]
     Missing(String),
+    /// It has no room now, or whoever it has the stream from.
+    #[error("{0}")]
+    Busy(String),
     /// It decided so.
     #[error("{code}: {description}")]
     Refused {
