@@ -298,7 +298,11 @@ impl Shard {
         match progress {
             Ok(Progress::AtTip) => self.arm(key, false),
             Ok(Progress::Full) => self.arm(key, true),
-            Ok(Progress::More) => self.unfinished.push(key),
+            Ok(Progress::More) => {
+                // The socket is not full, so nothing will announce that it is writable.
+                self.arm(key, false);
+                self.unfinished.push(key);
+            }
             Ok(Progress::Done) => self.finish(key),
             Err(error) => self.end(key, &error.into()),
         }
