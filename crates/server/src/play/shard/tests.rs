@@ -351,3 +351,18 @@ async fn what_is_sent_counts_and_loads_follow_the_streams() {
     rig.all_gone().await;
     assert_eq!(rig.shards.loads(), [0]);
 }
+
+/// A viewer that waited for its socket and then takes more than its turn allows in one go must get another turn: its
+/// socket is not full any more, so the poller has nothing to tell.
+#[tokio::test]
+async fn a_viewer_that_uses_up_its_turn_after_a_wait_goes_on() {
+    // Several turns, and more than the buffers of the kernel hold.
+    const PICTURES: i64 = 35;
+    let mut rig = Rig::new(Flush::Each);
+    let mut peer = rig.join(Format::Flv, sockets()).await;
+    for round in 0..20 {
+        let times = round * PICTURES + 1..=(round + 1) * PICTURES;
+        rig.push(times.clone().map(|at| picture(false, at, LARGE)));
+        times.for_each(|at| peer.expect([&*format!("delta{at};")]));
+    }
+}
