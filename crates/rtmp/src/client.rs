@@ -15,7 +15,7 @@ use crate::{
     Error, handshake,
     link::{Incoming, Link},
     media,
-    message::{Command, Control},
+    message::{Command, Control, RECONNECT_REQUEST},
     url::RtmpUrl,
 };
 use liveness::Liveness;
@@ -47,6 +47,9 @@ pub struct Config {
     /// none: one that plays is dead then when the media that flowed has stopped for so long, and one that is published
     /// to cannot be judged here; its socket stops taking data.
     pub silence: Option<Duration>,
+    /// Whether to announce that reconnect requests are followed: the caller then does so when
+    /// [`Event::ReconnectRequested`] comes.
+    pub reconnects: bool,
     /// The buffer length that a player announces. Some servers send so much at once.
     pub buffer: Duration,
 }
@@ -64,6 +67,7 @@ impl Config {
             timeout: Duration::from_secs(10),
             wait: Duration::ZERO,
             silence: None,
+            reconnects: false,
             buffer: Duration::from_secs(1),
         }
     }
@@ -84,6 +88,13 @@ pub enum Event {
     },
     /// A message of the stream that is played, metadata included.
     Media(Tag),
+    /// The server wants this client to connect anew, and then to leave: it is going to stop.
+    ReconnectRequested {
+        /// Where to connect to; none means where this connection is to.
+        tc_url: Option<String>,
+        /// The server's words.
+        description: String,
+    },
     /// The server ended the stream after it had accepted it. Nothing more will happen.
     Ended {
         /// The status code, such as `NetStream.Play.UnpublishNotify`.
@@ -379,6 +390,12 @@ impl Session {
             Purpose::Play => "NetStream.Play.Start",
         };
         match self.phase {
+            Phase::Over | Phase::Failed => {}
+            _ if code == RECONNECT_REQUEST => {
+                let tc_url = command.info("tcUrl").map(str::to_owned);
+                let description = description.to_owned();
+                self.events.push_back(Event::ReconnectRequested { tc_url, description });
+            }
             Phase::Asking { stream_id } if code == accepted => {
                 self.phase = Phase::Active { stream_id };
                 self.deadline = None;

@@ -42,6 +42,9 @@ pub mod type_id {
 /// stream has at most a few more.
 pub const COMMAND_BYTES_MAX: usize = 64 * 1024;
 
+/// The status with which a server asks a client to connect anew (Enhanced RTMP v2, "Reconnect Request").
+pub const RECONNECT_REQUEST: &str = "NetConnection.Connect.ReconnectRequest";
+
 /// Takes the byte off that precedes AMF0 in messages of the AMF3 types. FMLE and Flash Player send those once a
 /// connection uses object encoding 3, with AMF0 inside as long as nothing needs AMF3.
 pub(crate) fn amf0_body(type_id: u8, mut payload: Bytes) -> Bytes {

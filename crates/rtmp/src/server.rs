@@ -20,7 +20,7 @@ use crate::{
     handshake,
     link::{Incoming, Link},
     media,
-    message::COMMAND_BYTES_MAX,
+    message::{COMMAND_BYTES_MAX, RECONNECT_REQUEST},
 };
 use stream::{Activity, Streams};
 
@@ -101,6 +101,8 @@ enum Phase {
     Hello(Box<Config>),
     Connected {
         tc_url: Box<str>,
+        /// Whether the client follows reconnect requests.
+        reconnects: bool,
     },
     Ended,
 }
@@ -234,6 +236,17 @@ impl Session {
         }
     }
 
+    /// Asks the client to connect anew, to the same URL, and to leave once it has; `description` says why. Returns
+    /// whether it was asked: only a client that has announced it understands the request (Enhanced RTMP v2, "Reconnect
+    /// Request").
+    pub fn request_reconnect(&mut self, description: &str) -> bool {
+        let asks = matches!(self.phase, Phase::Connected { reconnects: true, .. });
+        if asks {
+            self.link.send_status(0, "status", RECONNECT_REQUEST, description);
+        }
+        asks
+    }
+
     /// The size of the chunks that this session sends.
     pub fn out_chunk_size(&self) -> u32 {
         self.link.out_chunk_size()
@@ -246,7 +259,7 @@ impl Session {
                 size_of::<(handshake::Server, Config)>() + 2 * handshake::PACKET_BYTES
             }
             Phase::Hello(_) => size_of::<Config>(),
-            Phase::Connected { tc_url } => tc_url.len(),
+            Phase::Connected { tc_url, .. } => tc_url.len(),
             Phase::Ended => 0,
         };
         let events = self.events.capacity() * size_of::<Event>();

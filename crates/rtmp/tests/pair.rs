@@ -327,3 +327,25 @@ proptest! {
         prop_assert!(ended, "the end comes behind the last message");
     }
 }
+
+/// A player that says whether it follows reconnect requests, while it plays.
+fn asked_to_reconnect(reconnects: bool) -> (bool, Vec<client::Event>) {
+    let config = client::Config { reconnects, ..config(handshake::Kind::Simple) };
+    let mut pair =
+        Pair::new(Network::default(), |now| client::Session::new_play(config, [2; 1536], now));
+    pair.run().unwrap();
+    pair.server.accept_play(1);
+    pair.run().unwrap();
+    pair.client_events.clear();
+    let asked = pair.server.request_reconnect("maintenance");
+    pair.run().unwrap();
+    (asked, pair.client_events)
+}
+
+#[test]
+fn only_who_follows_reconnect_requests_is_sent_one() {
+    let description = "maintenance".to_owned();
+    let event = client::Event::ReconnectRequested { tc_url: None, description };
+    assert_eq!(asked_to_reconnect(true), (true, vec![event]), "and it goes on playing");
+    assert_eq!(asked_to_reconnect(false), (false, vec![]));
+}

@@ -22,6 +22,9 @@ const CAN_FORWARD: f64 = 4.0;
 /// Multitrack (2), ModEx (4) and nanosecond timestamp offsets (8).
 const CAPS_EX: f64 = 14.0;
 
+/// Reconnect requests.
+const CAPS_EX_RECONNECT: f64 = 1.0;
+
 impl Session {
     pub(super) fn connect(&mut self) {
         let mut object = Object::new();
@@ -38,7 +41,7 @@ impl Session {
             object.push("videoFunction", 1.0);
         }
         if self.config.enhanced {
-            announce_enhanced(&mut object);
+            announce_enhanced(&mut object, self.config.reconnects);
         }
         for (name, value) in self.config.connect_extra.iter() {
             object.push(name, value.clone());
@@ -92,11 +95,11 @@ impl Session {
     }
 }
 
-fn announce_enhanced(object: &mut Object) {
+fn announce_enhanced(object: &mut Object, reconnects: bool) {
     let mut any = Object::new();
     any.push("*", CAN_FORWARD);
     object.push("fourCcList", vec![Value::from("*")]);
     object.push("videoFourCcInfoMap", any.clone());
     object.push("audioFourCcInfoMap", any);
-    object.push("capsEx", CAPS_EX);
+    object.push("capsEx", CAPS_EX + if reconnects { CAPS_EX_RECONNECT } else { 0.0 });
 }

@@ -3,7 +3,8 @@
 use weir_flv::amf0::{Object, Value};
 
 use super::{
-    ConnectInfo, Event, Phase, PlayRefusal, PublishRefusal, Session, reply, stream::Activity,
+    Capabilities, ConnectInfo, Event, Phase, PlayRefusal, PublishRefusal, Session, reply,
+    stream::Activity,
 };
 use crate::{
     Error,
@@ -57,7 +58,8 @@ impl Session {
             "" => format!("rtmp:///{}", info.app).into(),
             url => url.into(),
         };
-        let before = std::mem::replace(&mut self.phase, Phase::Connected { tc_url });
+        let reconnects = info.enhanced.as_ref().is_some_and(Capabilities::reconnects);
+        let before = std::mem::replace(&mut self.phase, Phase::Connected { tc_url, reconnects });
         if let Phase::Hello(config) = before {
             let encoding = object.get("objectEncoding").and_then(Value::as_number).unwrap_or(0.0);
             let (transaction, enhanced) = (command.transaction, info.enhanced.as_ref());
@@ -112,7 +114,7 @@ impl Session {
 
     /// The stream that the client means. If it cannot be one, the client is told before the connection ends.
     fn discover(&mut self, stream_id: u32, name: &str, code: &str) -> Result<StreamUrl, Error> {
-        let Phase::Connected { tc_url } = &self.phase else { return Err(Error::Ended) };
+        let Phase::Connected { tc_url, .. } = &self.phase else { return Err(Error::Ended) };
         discover(tc_url, name).inspect_err(|error| {
             self.link.send_status(stream_id, "error", code, &error.to_string());
         })
