@@ -18,6 +18,7 @@ const TOOLS: &[Tool] = &[
     Tool { file: "ffprobe", package: "ffmpeg" },
     NGINX,
     NGINX_RTMP,
+    Tool { file: "haproxy", package: "haproxy" },
     Tool { file: "chromium", package: "chromium" },
     Tool { file: "chromedriver", package: "chromium-driver" },
     Tool { file: "ip", package: "iproute2" },

@@ -5,7 +5,10 @@
 //! |---|---|
 //! | [`server`] | the `weir` binary in a folder and on ports of its own, with its log |
 //! | [`cluster`] | origins and edges that find each other, on ports that outlive them |
+//! | [`config_map`] | a file that is swapped as the kubelet swaps those of a ConfigMap |
 //! | [`crowd`] | hundreds of viewers that must not be disturbed |
+//! | [`roaming`] | viewers and encoders that connect anew whenever they are let go |
+//! | [`haproxy`] | a load balancer that asks whether servers are ready |
 //! | [`dns`] | a name server with the names that a test gives it |
 //! | [`relay`] | a TCP relay that cuts, holds and counts connections |
 //! | [`netns`] | hosts in network namespaces, whose links can be cut |
@@ -24,10 +27,12 @@
 
 pub mod browser;
 pub mod cluster;
+pub mod config_map;
 pub mod crowd;
 pub mod dns;
 pub mod ffmpeg;
 pub mod fixture;
+pub mod haproxy;
 pub mod hls;
 pub mod http;
 pub mod impostor;
@@ -38,6 +43,7 @@ pub mod peer;
 pub mod process;
 pub mod raw;
 pub mod relay;
+pub mod roaming;
 pub mod server;
 
 pub use server::Weir;
