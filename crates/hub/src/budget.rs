@@ -11,13 +11,13 @@ pub struct Budget(Arc<Counter>);
 #[derive(Debug)]
 struct Counter {
     used: AtomicUsize,
-    limit: usize,
+    limit: AtomicUsize,
 }
 
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Counter { used: AtomicUsize::new(0), limit }))
+        Self(Arc::new(Counter { used: AtomicUsize::new(0), limit: AtomicUsize::new(limit) }))
     }
 
     /// A budget that is never spent.
@@ -32,7 +32,12 @@ impl Budget {
 
     /// Whether the logs hold more than they may.
     pub fn is_spent(&self) -> bool {
-        self.used() > self.0.limit
+        self.used() > self.0.limit.load(Ordering::Relaxed)
+    }
+
+    /// From now on it is of `limit` bytes. Logs that hold more shrink with their next entry.
+    pub fn limit_to(&self, limit: usize) {
+        self.0.limit.store(limit, Ordering::Relaxed);
     }
 
     pub(crate) fn take(&self, bytes: usize) {

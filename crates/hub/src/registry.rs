@@ -142,6 +142,15 @@ impl Registry {
         next
     }
 
+    /// Gives every stream that is being published the flush and the limits that `settings` says, from its next frame on.
+    pub fn reconfigure(&self, settings: impl Fn(&StreamKey) -> (Flush, Limits)) {
+        let streams: Vec<_> = lock(&self.shelf.streams).values().cloned().collect();
+        for stream in streams {
+            let (flush, limits) = settings(&stream.key);
+            stream.reconfigure(flush, limits);
+        }
+    }
+
     /// Readers of `key` that count as demand.
     pub fn demand(&self, key: &StreamKey) -> usize {
         lock(&self.shelf.streams).get(key).map_or(0, |stream| stream.demand())

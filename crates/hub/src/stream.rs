@@ -173,6 +173,16 @@ impl Stream {
         (publisher, Calls { replaced, readers: shared.wakers() })
     }
 
+    /// Changes what the present publisher brought, if there is one. What waits for the old flush goes with the next
+    /// frame that the new one is due for.
+    pub(crate) fn reconfigure(&self, flush: Flush, limits: Limits) {
+        let mut shared = lock(&self.shared);
+        if matches!(shared.state, State::Live { .. }) {
+            shared.flush = flush;
+            shared.log.set_limits(limits);
+        }
+    }
+
     /// Takes a reader in: its id and place, and whether it is the first that counts as demand.
     pub(crate) fn add_reader(
         &self,

@@ -4,13 +4,15 @@ use std::{
     io::{self, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    pin::pin,
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{self, SignalKind},
     sync::mpsc,
 };
 use tracing::info;
@@ -19,12 +21,17 @@ use crate::{
     api,
     cli::{self, Cli, Command},
     config::{Config, ConfigError},
-    demo, http,
+    control::Control,
+    demo, drain, http,
     listen::{self, Door, ListenError, Places},
     log,
     node::Node,
+    phase::Phase,
     play::Returned,
-    publish, rtmp,
+    publish,
+    reload::{self, Doors, Reloader},
+    rtmp,
+    settings::Settings,
 };
 
 /// Connections to the API, on places of their own: whoever looks after a full server must be able to reach it.
@@ -82,24 +89,109 @@ struct Ports {
 }
 
 async fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), Error> {
-    let config = match path {
-        Some(path) => Config::load(&path)?,
-        None => Config::default(),
-    };
-    let config = Arc::new(config);
+    let config = Config::load_from_process(path.as_deref())?;
+    let signals = Signals::listen()?;
     // The ports come first: a process that cannot have them must not touch anything.
     let ports = Ports::bind(&config)?;
-    let (node, returned) = Node::start(Arc::clone(&config))?;
-    node.hls.sweep_later(&config.hls);
+    let settings = Settings::new(config);
+    let (node, returned) = Node::start(&settings)?;
+    node.hls.sweep_later(&settings.now().hls);
     let summary = ports.summary(is_demo)?;
     let rtmp_address = ports.rtmp.first().map(TcpListener::local_addr).transpose()?;
-    ports.serve(&node, returned);
+    let doors = Doors::new(&node);
+    let reloader = Reloader::new(path, &node, doors.clone());
+    let control = Arc::new(Control::new(&node, &reloader));
+    ports.serve(&control, &doors, returned);
+    tokio::spawn(reload::watch(Arc::clone(&reloader)));
+    node.phase.send_replace(Phase::Serving);
     io::stdout().write_all(summary.as_bytes())?;
     io::stdout().flush()?;
     if let (true, Some(address)) = (is_demo, rtmp_address) {
         tokio::spawn(demo::publish(reachable(address)));
     }
-    until_asked_to_stop().await
+    until_stopped(&control, &doors, signals, is_demo).await;
+    Ok(())
+}
+
+/// Serves until the process is asked to stop, then lets everybody go. A second signal, or the first one to a demo, ends
+/// it at once.
+async fn until_stopped(control: &Control, doors: &Doors, mut signals: Signals, is_demo: bool) {
+    let reloader = Arc::clone(&control.reloader);
+    let asked = loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Hangup => {
+                    let reloader = Arc::clone(&reloader);
+                    // The reason is in the log.
+                    let _ = tokio::task::spawn_blocking(move || reloader.reload("SIGHUP")).await;
+                }
+                signal => break signal,
+            },
+            () = control.asked_to_drain() => break Signal::Terminate,
+        }
+    };
+    info!(signal = asked.name(), "stopping");
+    if is_demo {
+        return;
+    }
+    let mut settings = control.node.config().drain.clone();
+    if asked == Signal::Interrupt {
+        // Somebody sits before it, and no balancer has to hear of it.
+        settings.notice = Duration::ZERO;
+    }
+    let doors = doors.all();
+    let mut draining = pin!(drain::drain(&control.node, &doors, &settings));
+    loop {
+        tokio::select! {
+            () = &mut draining => return,
+            signal = signals.next() => if signal != Signal::Hangup {
+                info!(signal = signal.name(), "asked again: stopping at once");
+                return;
+            },
+        }
+    }
+}
+
+/// What a process can be told from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    Terminate,
+    Interrupt,
+    Hangup,
+}
+
+impl Signal {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+            Self::Hangup => "SIGHUP",
+        }
+    }
+}
+
+struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    hangup: unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: unix::signal(SignalKind::terminate())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            hangup: unix::signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.hangup.recv() => Signal::Hangup,
+        }
+    }
 }
 
 impl Ports {
@@ -111,28 +203,18 @@ impl Ports {
         })
     }
 
-    fn serve(self, node: &Arc<Node>, returned: mpsc::Receiver<Returned>) {
-        let config = &node.config;
-        let places = Places::new(config.limits.connections);
-        let door = Door::new("rtmp", places.clone())
-            .counting(&node.quotas)
-            .with_proxy_protocol(config.rtmp.proxy_protocol);
-        let door = Arc::new(door);
+    fn serve(self, control: &Arc<Control>, doors: &Doors, returned: mpsc::Receiver<Returned>) {
+        let node = &control.node;
         let service = Arc::new(rtmp::Service(Arc::clone(node)));
         for listener in self.rtmp {
-            tokio::spawn(listen::accept(listener, Arc::clone(&door), Arc::clone(&service)));
+            tokio::spawn(listen::accept(listener, Arc::clone(&doors.rtmp), Arc::clone(&service)));
         }
-        let door = Door::new("http", places.clone())
-            .counting(&node.quotas)
-            .with_proxy_protocol(config.http.proxy_protocol)
-            .trusting(&config.http.trusted_proxies);
-        let door = Arc::new(door);
         let service = Arc::new(http::Media::new(node));
         for listener in self.http {
-            tokio::spawn(listen::accept(listener, Arc::clone(&door), Arc::clone(&service)));
+            tokio::spawn(listen::accept(listener, Arc::clone(&doors.http), Arc::clone(&service)));
         }
         let door = Arc::new(Door::new("api", Places::new(API_CONNECTIONS)));
-        let service = Arc::new(http::Plain(api::router(Arc::clone(node), places)));
+        let service = Arc::new(http::Plain(api::router(control)));
         for listener in self.api {
             tokio::spawn(listen::accept(listener, Arc::clone(&door), Arc::clone(&service)));
         }
@@ -180,15 +262,4 @@ async fn take_back(node: Arc<Node>, mut returned: mpsc::Receiver<Returned>) {
     while let Some(returned) = returned.recv().await {
         tokio::spawn(rtmp::resume(Arc::clone(&node), returned));
     }
-}
-
-async fn until_asked_to_stop() -> Result<(), Error> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let asked = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    info!(signal = asked, "stopping");
-    Ok(())
 }

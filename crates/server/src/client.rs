@@ -2,17 +2,20 @@
 
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Instant,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 use weir_media::StreamKey;
 
 use crate::{
     end::{End, Side},
+    listen::Place,
     quota::{Viewing, Visit},
+    roster::{Activity, Enlisted, Figures, Roster},
 };
 
 /// A client's part in the process. It goes where its socket goes; dropping it frees its place under
@@ -24,8 +27,10 @@ pub struct Client {
     pub peer: SocketAddr,
     /// What it speaks, for the log.
     pub protocol: &'static str,
-    /// What it does, for the log.
+    /// What it did last, for the log.
     pub role: &'static str,
+    /// What others know of it, and how it hears that it is to leave.
+    pub presence: Enlisted,
     /// The stream it publishes or plays.
     pub stream: Option<StreamKey>,
     /// Media bytes sent to it.
@@ -39,20 +44,26 @@ pub struct Client {
     /// Its part of its address's limit.
     pub visit: Option<Visit>,
     refused: bool,
-    since: Instant,
-    place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Client {
     /// A client that has just connected and holds `place`.
-    pub fn new(peer: SocketAddr, protocol: &'static str, place: OwnedSemaphorePermit) -> Self {
+    pub fn new(
+        peer: SocketAddr,
+        protocol: &'static str,
+        place: Place,
+        roster: &Arc<Roster>,
+    ) -> Self {
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         Self {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id,
             peer,
             protocol,
-            role: "control",
+            role: Activity::Control.label(),
+            presence: roster.enlist(id, protocol, peer),
             stream: None,
             sent: 0,
             received: 0,
@@ -60,14 +71,25 @@ impl Client {
             viewing: None,
             visit: None,
             refused: false,
-            since: Instant::now(),
             place,
         }
     }
 
     /// Goes to another place, and frees the one it had.
-    pub fn move_to(&mut self, place: OwnedSemaphorePermit) {
+    pub fn move_to(&mut self, place: Place) {
         self.place = place;
+    }
+
+    /// Its address is another than that of its connection.
+    pub fn is_at(&mut self, peer: SocketAddr) {
+        self.peer = peer;
+        self.presence.note(|doing| doing.peer = peer);
+    }
+
+    /// Tells others how far it is. Not for every frame.
+    pub fn report(&self) {
+        let Self { sent, received, skips, .. } = *self;
+        self.presence.report(Figures { sent, received, skips });
     }
 
     /// Says in the log that it may not play; only once, for it can ask as often as it likes.
@@ -83,16 +105,28 @@ impl Client {
     }
 
     /// Says in the log that it is publishing or playing now.
-    pub fn began(&mut self, role: &'static str, stream: &StreamKey) {
-        self.role = role;
+    pub fn began(&mut self, activity: Activity, stream: &StreamKey) {
+        self.role = activity.label();
         self.stream = Some(stream.clone());
-        info!(conn = self.id, peer = %self.peer, protocol = self.protocol, role, stream = %stream, "session began");
+        self.presence.note(|doing| {
+            doing.activity = activity;
+            doing.stream = Some(stream.clone());
+        });
+        info!(
+            conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role, stream = %stream,
+            "session began"
+        );
+    }
+
+    /// It has ceased to publish or play, and may begin anew.
+    pub fn ceased(&mut self) {
+        self.presence.note(|doing| doing.activity = Activity::Control);
     }
 
     /// Says in the log that and why it is going.
     pub fn end(self, end: &End) {
         let stream = self.stream.as_ref().map(ToString::to_string).unwrap_or_default();
-        let seconds = self.since.elapsed().as_secs_f32();
+        let seconds = self.presence.since.elapsed().as_secs_f32();
         // A load balancer's health check connects and goes: nobody wants to read of it.
         let is_probe = self.stream.is_none() && self.received == 0 && end.side == Side::Peer;
         macro_rules! say {

@@ -5,16 +5,21 @@ mod proxy;
 use std::{
     fmt, io,
     net::SocketAddr,
-    sync::Arc,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use socket2::SockRef;
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::watch,
     time::timeout,
 };
 use tracing::warn;
@@ -23,6 +28,7 @@ use crate::{
     client::Client,
     end::End,
     quota::{Quotas, Refusal},
+    roster::Roster,
     seldom::Seldom,
 };
 
@@ -87,27 +93,55 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// The places for clients, over all listeners.
-#[derive(Clone)]
-pub struct Places {
-    semaphore: Arc<Semaphore>,
-    limit: usize,
+#[derive(Clone, Debug)]
+pub struct Places(Arc<Counter>);
+
+#[derive(Debug)]
+struct Counter {
+    taken: AtomicUsize,
+    limit: AtomicUsize,
 }
+
+/// A client's place; dropping it frees it.
+#[derive(Debug)]
+pub struct Place(Arc<Counter>);
 
 impl Places {
     /// `limit` places; 0 is as many as there can be.
     pub fn new(limit: usize) -> Self {
-        let limit = if limit == 0 { Semaphore::MAX_PERMITS } else { limit };
-        Self { semaphore: Arc::new(Semaphore::new(limit)), limit }
+        let places =
+            Self(Arc::new(Counter { taken: AtomicUsize::new(0), limit: AtomicUsize::new(0) }));
+        places.limit_to(limit);
+        places
+    }
+
+    /// From now on there are `limit` places. Who has one keeps it.
+    pub fn limit_to(&self, limit: usize) {
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        self.0.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// How many there are.
+    fn limit(&self) -> usize {
+        self.0.limit.load(Ordering::Relaxed)
     }
 
     /// A free place, which is taken until this is dropped.
-    fn take(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.semaphore).try_acquire_owned().ok()
+    pub fn take(&self) -> Option<Place> {
+        let one_more = |taken| (taken < self.limit()).then_some(taken + 1);
+        let taken = self.0.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        taken.is_ok().then(|| Place(Arc::clone(&self.0)))
     }
 
     /// Places that are taken.
     pub fn taken(&self) -> usize {
-        self.limit - self.semaphore.available_permits()
+        self.0.taken.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -118,10 +152,12 @@ pub struct Door {
     places: Places,
     /// None for a service that must stay within reach of whoever looks after a server.
     quotas: Option<Arc<Quotas>>,
-    proxy_protocol: bool,
-    trusted: Vec<IpNet>,
+    roster: Arc<Roster>,
+    proxy_protocol: AtomicBool,
+    trusted: ArcSwap<Vec<IpNet>>,
     refusing: Places,
     complained: Seldom,
+    closed: watch::Sender<bool>,
 }
 
 impl Door {
@@ -131,10 +167,12 @@ impl Door {
             protocol,
             places,
             quotas: None,
-            proxy_protocol: false,
-            trusted: Vec::new(),
+            roster: Arc::default(),
+            proxy_protocol: AtomicBool::new(false),
+            trusted: ArcSwap::default(),
             refusing: Places::new(REFUSING),
             complained: Seldom::default(),
+            closed: watch::Sender::new(false),
         }
     }
 
@@ -145,19 +183,27 @@ impl Door {
         self
     }
 
-    /// The same, but with a PROXY header in front of each connection if `expected`.
+    /// The same, but whoever comes in is on `roster`.
     #[must_use]
-    pub fn with_proxy_protocol(mut self, expected: bool) -> Self {
-        self.proxy_protocol = expected;
+    pub fn listing(mut self, roster: &Arc<Roster>) -> Self {
+        self.roster = Arc::clone(roster);
         self
     }
 
-    /// The same, but with proxies at these addresses, which connect for many: who is behind them is counted once they
-    /// have said it.
-    #[must_use]
-    pub fn trusting(mut self, proxies: &[IpNet]) -> Self {
-        self.trusted = proxies.to_vec();
-        self
+    /// From now on there is a PROXY header in front of each connection, if `expected`.
+    pub fn expect_proxy_protocol(&self, expected: bool) {
+        self.proxy_protocol.store(expected, Ordering::Relaxed);
+    }
+
+    /// From now on there are proxies at these addresses, which connect for many: who is behind them is counted once
+    /// they have said it.
+    pub fn trust(&self, proxies: &[IpNet]) {
+        self.trusted.store(Arc::new(proxies.to_vec()));
+    }
+
+    /// Nobody comes in any more, but those who are connected already.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
     }
 
     /// Reads the PROXY header of `client`.
@@ -168,7 +214,7 @@ impl Door {
             return Err(End::policy(reason));
         };
         match read {
-            Ok(source) => client.peer = source.map_or(client.peer, canonical),
+            Ok(source) => client.is_at(source.map_or(client.peer, canonical)),
             Err(Unidentified::Ended(end)) => return Err(end),
             Err(Unidentified::Invalid(why)) => {
                 return Err(End::peer(format!("{why} (each connection must have one: {key})")));
@@ -183,9 +229,9 @@ impl Door {
     fn count(&self, client: &mut Client) -> Result<(), Refusal> {
         let ip = client.peer.ip();
         if let Some(quotas) = &self.quotas
-            && !self.trusted.iter().any(|network| network.contains(&ip))
+            && !self.trusted.load().iter().any(|network| network.contains(&ip))
         {
-            client.visit = quotas.enter(ip)?;
+            client.visit = Some(quotas.enter(ip)?);
         }
         Ok(())
     }
@@ -209,40 +255,54 @@ pub trait Service: Send + Sync + 'static {
     ) -> impl Future<Output = ()> + Send + 'static;
 }
 
-/// Accepts connections for ever and serves each in a task of its own.
+/// Accepts connections until the door is closed, and serves each in a task of its own.
 pub async fn accept(listener: TcpListener, door: Arc<Door>, service: Arc<impl Service>) {
-    let protocol = door.protocol;
+    let mut closed = door.closed.subscribe();
+    let closed = async move {
+        // The door cannot go before this does.
+        let _ = closed.wait_for(|closed| *closed).await;
+    };
+    let mut closed = pin!(closed);
     loop {
-        let (socket, peer) = match listener.accept().await {
-            Ok((socket, peer)) => (socket, canonical(peer)),
-            Err(error) => {
-                warn!(protocol, %error, "cannot accept a connection");
-                tokio::time::sleep(REST).await;
-                continue;
-            }
-        };
-        let Some(place) = door.places.take() else {
-            if door.complained.is_time(Instant::now()) {
-                let limit = door.places.limit;
-                warn!(protocol, %peer, limit, "turning connections away (limits.connections)");
-            }
-            continue;
-        };
-        if let Err(error) = prepare(&socket) {
-            warn!(protocol, %peer, %error, "cannot set up a connection");
-            continue;
+        tokio::select! {
+            // Those who are connected already have come in time: the system has told them so.
+            biased;
+            accepted = listener.accept() => let_through(accepted, &door, &service).await,
+            () = &mut closed => return,
         }
-        let client = Client::new(peer, protocol, place);
-        if door.proxy_protocol {
-            tokio::spawn(let_in_behind_proxy(
-                Arc::clone(&door),
-                Arc::clone(&service),
-                socket,
-                client,
-            ));
-        } else {
-            let_in(&door, Arc::clone(&service), socket, client);
+    }
+}
+
+async fn let_through(
+    accepted: io::Result<(TcpStream, SocketAddr)>,
+    door: &Arc<Door>,
+    service: &Arc<impl Service>,
+) {
+    let protocol = door.protocol;
+    let (socket, peer) = match accepted {
+        Ok((socket, peer)) => (socket, canonical(peer)),
+        Err(error) => {
+            warn!(protocol, %error, "cannot accept a connection");
+            tokio::time::sleep(REST).await;
+            return;
         }
+    };
+    let Some(place) = door.places.take() else {
+        if door.complained.is_time(Instant::now()) {
+            let limit = door.places.limit();
+            warn!(protocol, %peer, limit, "turning connections away (limits.connections)");
+        }
+        return;
+    };
+    if let Err(error) = prepare(&socket) {
+        warn!(protocol, %peer, %error, "cannot set up a connection");
+        return;
+    }
+    let client = Client::new(peer, protocol, place, &door.roster);
+    if door.proxy_protocol.load(Ordering::Relaxed) {
+        tokio::spawn(let_in_behind_proxy(Arc::clone(door), Arc::clone(service), socket, client));
+    } else {
+        let_in(door, Arc::clone(service), socket, client);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
-use tokio::sync::mpsc;
-use weir_hub::{Budget, Limits, Registry, Wake as _};
+use tokio::sync::{mpsc, watch};
+use weir_hub::{Budget, Limits, Registry, Status, Wake as _};
 use weir_media::{InvalidKey, StreamKey};
 use weir_rtmp::url::StreamUrl;
 
@@ -11,10 +11,14 @@ use crate::{
     config::{Config, Role, Vhost},
     edge::Edge,
     hls::HlsOutput,
-    ingest::Audiences,
+    ingest::{self, Audiences},
+    listen::Places,
     memory,
+    phase::Phase,
     play::{Channels, Format, Returned, Shards},
     quota::Quotas,
+    roster::Roster,
+    settings::Settings,
     wake::Alarm,
 };
 
@@ -28,7 +32,13 @@ const RETURNS: usize = 4096;
 /// The parts that every connection may need.
 pub struct Node {
     /// The configuration in force.
-    pub config: Arc<Config>,
+    pub settings: Settings,
+    /// What the process is about.
+    pub phase: watch::Sender<Phase>,
+    /// Everybody who is connected, but for those at the API.
+    pub roster: Arc<Roster>,
+    /// The places that they take.
+    pub places: Places,
     /// All streams.
     pub registry: Registry,
     /// Who is told when a stream's first viewer comes.
@@ -50,7 +60,8 @@ impl Node {
     ///
     /// # Errors
     /// When the system gives no thread or poller.
-    pub fn start(config: Arc<Config>) -> std::io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
+    pub fn start(settings: &Settings) -> std::io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
+        let config = settings.now();
         let alarm = Arc::new(Alarm::default());
         let budget = Budget::new(usize::try_from(config.limits.memory).unwrap_or(usize::MAX));
         let audiences = Arc::new(Audiences::default());
@@ -64,9 +75,21 @@ impl Node {
         let hls = HlsOutput::new(registry.clone());
         let edge = match config.role {
             Role::Origin => None,
-            Role::Edge => Some(Edge::start(&config, &registry, &audiences)?),
+            Role::Edge => Some(Edge::start(settings, &registry, &audiences)?),
         };
-        let node = Self { config, registry, audiences, channels, shards, hls, edge, quotas };
+        let node = Self {
+            settings: settings.clone(),
+            phase: watch::Sender::new(Phase::Starting),
+            roster: Arc::default(),
+            places: Places::new(config.limits.connections),
+            registry,
+            audiences,
+            channels,
+            shards,
+            hls,
+            edge,
+            quotas,
+        };
         Ok((Arc::new(node), returned))
     }
 
@@ -75,24 +98,80 @@ impl Node {
     /// # Errors
     /// When it is no name that a stream can have.
     pub fn resolve(&self, url: &StreamUrl) -> Result<(StreamKey, Vhost), InvalidKey> {
-        let vhost = self.config.vhost(&url.vhost);
+        let vhost = self.config().vhost(&url.vhost);
         Ok((StreamKey::new(&vhost.name, &url.app, &url.stream)?, vhost))
     }
 
     /// The format that ordinary RTMP viewers share.
     pub fn rtmp_format(&self) -> Format {
-        Format::Rtmp { chunk_size: self.config.rtmp.chunk_size }
+        Format::Rtmp { chunk_size: self.config().rtmp.chunk_size }
+    }
+
+    /// The configuration in force now.
+    pub fn config(&self) -> Arc<Config> {
+        self.settings.now()
     }
 
     /// How much a viewers' log keeps.
     pub fn play_limits(&self, vhost: &Vhost) -> Limits {
-        Limits { bytes: self.stream_bytes(), window: vhost.play.window }
+        play_limits(&self.config(), vhost)
     }
 
-    /// Bytes that one log may hold.
-    pub fn stream_bytes(&self) -> usize {
-        usize::try_from(self.config.limits.stream_memory).unwrap_or(usize::MAX)
+    /// What the process is about now.
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
     }
+
+    /// Whether new clients are welcome.
+    ///
+    /// # Errors
+    /// When they are not, with the reason.
+    pub fn readiness(&self) -> Result<(), &'static str> {
+        let phase = self.phase();
+        if phase.is_ending() {
+            return Err("this server is going to stop");
+        }
+        match &self.edge {
+            // An origin that restarts must not take every edge off the balancers at once: those who serve go on.
+            Some(edge) if !edge.origins().any_healthy() && !self.serves() => {
+                Err("no origin can be reached, and no stream is here")
+            }
+            _ if phase == Phase::Starting => Err("the ports are not served yet"),
+            _ => Ok(()),
+        }
+    }
+
+    fn serves(&self) -> bool {
+        self.quotas.viewers_total() > 0
+            || self.registry.stats().iter().any(|stream| stream.status == Status::Live)
+    }
+
+    /// Puts `config` in force, in all that runs. Nobody is disturbed by it.
+    ///
+    /// # Errors
+    /// When the system gives no resolver for new names of origins; then nothing has changed.
+    pub fn reconfigure(&self, config: Config) -> std::io::Result<()> {
+        if let Some(edge) = &self.edge {
+            edge.reconfigure(&config)?;
+        }
+        self.settings.replace(config);
+        let config = self.config();
+        self.places.limit_to(config.limits.connections);
+        self.quotas.limit_to(&config.limits);
+        let memory = usize::try_from(config.limits.memory).unwrap_or(usize::MAX);
+        self.registry.budget().limit_to(memory);
+        self.registry.reconfigure(|key| {
+            let flush = config.vhost(key.vhost()).play.hub_flush();
+            (ingest::announce(flush), ingest::log_limits(&config))
+        });
+        self.channels.limit_to(|key| play_limits(&config, &config.vhost(key.vhost())));
+        self.shards.reconfigure(&config);
+        Ok(())
+    }
+}
+
+fn play_limits(config: &Config, vhost: &Vhost) -> Limits {
+    Limits { bytes: ingest::log_limits(config).bytes, window: vhost.play.window }
 }
 
 /// Ends streams whose linger is over, when it is.

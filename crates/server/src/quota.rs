@@ -16,7 +16,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -43,9 +43,9 @@ const WATCHING_MAX: usize = 65_536;
 
 /// Counts viewers, their expected and real bit rates, and connections by address.
 pub struct Quotas {
-    egress: u64,
-    viewers_per_stream: usize,
-    connections_per_ip: usize,
+    egress: AtomicU64,
+    viewers_per_stream: AtomicUsize,
+    connections_per_ip: AtomicUsize,
     /// Bytes sent to viewers so far. Shards add to it once for each wake.
     sent: AtomicU64,
     books: Mutex<Books>,
@@ -150,17 +150,31 @@ impl Default for Quotas {
 impl Quotas {
     /// Nobody is here yet.
     pub fn new(limits: &Limits) -> Self {
-        Self {
-            egress: limits.egress,
-            viewers_per_stream: limits.viewers_per_stream,
-            connections_per_ip: limits.connections_per_ip,
+        let quotas = Self {
+            egress: AtomicU64::new(0),
+            viewers_per_stream: AtomicUsize::new(0),
+            connections_per_ip: AtomicUsize::new(0),
             sent: AtomicU64::new(0),
             books: Mutex::default(),
             addresses: Mutex::default(),
             watching: Mutex::default(),
             hasher: RandomState::new(),
             said: Seldom::default(),
-        }
+        };
+        quotas.limit_to(limits);
+        quotas
+    }
+
+    /// From now on newcomers fall under `limits`. Who is here stays.
+    pub fn limit_to(&self, limits: &Limits) {
+        self.egress.store(limits.egress, Ordering::Relaxed);
+        self.viewers_per_stream.store(limits.viewers_per_stream, Ordering::Relaxed);
+        self.connections_per_ip.store(limits.connections_per_ip, Ordering::Relaxed);
+    }
+
+    /// Bits per second that all viewers together may be sent; 0 is no limit.
+    pub fn egress(&self) -> u64 {
+        self.egress.load(Ordering::Relaxed)
     }
 
     /// Looks whether a viewer of `key` would be let in. Before a stream is opened, so that an edge that is full does
@@ -204,7 +218,7 @@ impl Quotas {
     /// # Errors
     /// When it begins and what is sent is as much as may be.
     pub fn admit_playlist(&self, key: &StreamKey, ip: IpAddr, now: Instant) -> Result<(), Refusal> {
-        if self.egress == 0 {
+        if self.egress() == 0 {
             return Ok(());
         }
         let spent = self.check_egress(&mut self.books(), 1, now);
@@ -230,23 +244,20 @@ impl Quotas {
         Ok(())
     }
 
-    /// Lets a connection from `ip` in; nothing is counted if addresses have no limit.
+    /// Lets a connection from `ip` in. It is counted without a limit too, since a reload may set one.
     ///
     /// # Errors
     /// When it is one too many.
-    pub fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Option<Visit>, Refusal> {
-        let limit = self.connections_per_ip;
-        if limit == 0 {
-            return Ok(None);
-        }
+    pub fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Visit, Refusal> {
+        let limit = self.connections_per_ip.load(Ordering::Relaxed);
         let network = Network::of(ip);
         let mut addresses = lock(&self.addresses);
         let here = addresses.get(&network).copied().unwrap_or(0);
-        if here >= limit {
+        if limit > 0 && here >= limit {
             return Err(Refusal::Address { network: network.to_string(), limit });
         }
         addresses.insert(network, here + 1);
-        Ok(Some(Visit { quotas: Arc::clone(self), network }))
+        Ok(Visit { quotas: Arc::clone(self), network })
     }
 
     /// Counts bytes that viewers were sent.
@@ -264,7 +275,7 @@ impl Quotas {
     pub fn learn(&self, rates: &[(&StreamKey, u64)], now: Instant) {
         let mut books = self.books();
         rates.iter().for_each(|&(key, bit_rate)| books.learn(key, bit_rate));
-        books.bucket.update(self.egress, self.sent(), now);
+        books.bucket.update(self.egress(), self.sent(), now);
     }
 
     /// Viewers of `key`: RTMP and HTTP-FLV.
@@ -283,7 +294,7 @@ impl Quotas {
     }
 
     fn check_stream(&self, books: &Books, key: &StreamKey) -> Result<(), Refusal> {
-        let limit = self.viewers_per_stream;
+        let limit = self.viewers_per_stream.load(Ordering::Relaxed);
         let here = books.streams.get(key).map_or(0, |audience| audience.viewers);
         if limit > 0 && here >= limit {
             return Err(Refusal::Stream { key: key.clone(), limit });
@@ -292,7 +303,7 @@ impl Quotas {
     }
 
     fn check_egress(&self, books: &mut Books, cost: u64, now: Instant) -> Result<(), Refusal> {
-        let limit = self.egress;
+        let limit = self.egress();
         if limit == 0 {
             return Ok(());
         }

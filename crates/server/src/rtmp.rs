@@ -66,6 +66,8 @@ pub struct Connection {
     came: Ask,
     /// What is being written.
     out: Bytes,
+    /// Whether it ends as soon as it is asked to leave, wherever it waits for the client.
+    pub heeds: bool,
 }
 
 /// What became of a connection after a request.
@@ -123,7 +125,7 @@ fn session(node: &Node, client: &Client) -> Result<Box<Session>, End> {
     getrandom::fill(&mut random)
         .map_err(|error| End::us(format!("no random bytes for the handshake: {error}")))?;
     let config = Config {
-        chunk_size: node.config.rtmp.chunk_size,
+        chunk_size: node.config().rtmp.chunk_size,
         connect_reply: identity(client.id),
         ..Config::default()
     };
@@ -141,7 +143,7 @@ pub async fn resume(node: Arc<Node>, returned: Returned) {
     let limit = client
         .stream
         .as_ref()
-        .map_or(WRITE_TIMEOUT, |key| node.config.vhost(key.vhost()).play.stall_timeout);
+        .map_or(WRITE_TIMEOUT, |key| node.config().vhost(key.vhost()).play.stall_timeout);
     let mut connection = Connection::new(node, socket, session, client);
     for piece in unsent {
         connection.out = piece;
@@ -175,7 +177,7 @@ fn identity(id: u64) -> Object {
 impl Connection {
     fn new(node: Arc<Node>, socket: TcpStream, session: Box<Session>, client: Client) -> Box<Self> {
         let came = Ask::default();
-        Box::new(Self { node, session, client, socket, came, out: Bytes::new() })
+        Box::new(Self { node, session, client, socket, came, out: Bytes::new(), heeds: true })
     }
 
     async fn run(self: Box<Self>, why: Option<Why>) {
@@ -213,6 +215,7 @@ impl Connection {
     async fn turn(mut self: Box<Self>) -> Turn {
         // Whoever asks has nothing to view yet, or nothing any more.
         self.client.viewing = None;
+        self.client.ceased();
         match self.event().await {
             Ok(Event::Publish { stream_id, url, .. }) => {
                 let published = ingest::publish(&mut self, stream_id, &url).await;
@@ -221,6 +224,13 @@ impl Connection {
             Ok(Event::Play { stream_id, url, .. }) => play::rtmp::play(self, stream_id, &url).await,
             Ok(Event::Connected(info)) => {
                 self.came = came(&info);
+                let is_node = !self.came.hops.is_empty();
+                self.client.presence.note(|doing| {
+                    doing.is_node = is_node;
+                    doing.tc_url = info.tc_url.as_str().into();
+                    doing.page_url = info.page_url.as_str().into();
+                    doing.swf_url = info.swf_url.as_str().into();
+                });
                 debug!(
                     conn = self.client.id,
                     tc_url = info.tc_url,
@@ -274,6 +284,11 @@ impl Connection {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        if self.heeds
+            && let Poll::Ready(farewell) = self.client.presence.poll_farewell(cx)
+        {
+            return Poll::Ready(Err(farewell.end()));
+        }
         with_scratch(|scratch| {
             // Not `try_read`: after a read that does not fill the buffer, `poll_read` knows without another that it
             // has to wait.

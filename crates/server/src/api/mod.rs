@@ -3,29 +3,39 @@
 use std::sync::Arc;
 
 use axum::{Json, Router, extract::State, routing::get};
+use http::StatusCode;
 use serde_json::{Value, json};
 use weir_hub::Status;
 
-use crate::{listen::Places, node::Node};
+use crate::{control::Control, node::Node};
 
 #[derive(Clone)]
 struct Api {
     node: Arc<Node>,
-    places: Places,
+    control: Arc<Control>,
 }
 
 /// What the API port serves.
-pub fn router(node: Arc<Node>, places: Places) -> Router {
+pub fn router(control: &Arc<Control>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(|| async { "ok\n" }))
+        .route("/startupz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
         .route("/api/v1/versions", get(versions))
         .route("/api/v1/summaries", get(summaries))
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/origins", get(origins))
         .route("/api/v1/pulls", get(pulls))
         .route("/api/v1/hls_cache", get(hls_cache))
-        .with_state(Api { node, places })
+        .with_state(Api { node: Arc::clone(&control.node), control: Arc::clone(control) })
+}
+
+/// Whether new clients are welcome, and if not, why.
+async fn ready(State(api): State<Api>) -> (StatusCode, String) {
+    match api.node.readiness() {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
 }
 
 async fn versions() -> Json<Value> {
@@ -50,7 +60,7 @@ async fn summaries(State(api): State<Api>) -> Json<Value> {
         "data": {
             "ok": true,
             "self": { "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION") },
-            "clients": api.places.taken(),
+            "clients": api.node.places.taken(),
             "streams": publishing,
             "viewers": api.node.quotas.viewers_total(),
             "send_bytes": api.node.quotas.sent(),

@@ -68,6 +68,9 @@ pub struct Config {
     /// What the process may use at most.
     #[serde(deserialize_with = "value::section")]
     pub limits: Limits,
+    /// How the process stops.
+    #[serde(skip)]
+    pub drain: Drain,
     /// What is different on some vhosts; the key is the vhost's name.
     #[serde(deserialize_with = "value::vhosts")]
     pub vhosts: BTreeMap<String, VhostOverride>,
@@ -252,6 +255,24 @@ impl Default for Limits {
     }
 }
 
+/// placeholder
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// n
+    pub notice: std::time::Duration,
+    /// t
+    pub timeout: std::time::Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            notice: std::time::Duration::from_secs(5),
+            timeout: std::time::Duration::from_secs(60),
+        }
+    }
+}
+
 /// What is different on one vhost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -279,3 +300,45 @@ pub struct Vhost {
     /// The HLS output.
     pub hls: Hls,
 }
+
+// STUB-BEGIN
+/// n
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// n
+    pub path: String,
+    /// n
+    pub from: String,
+    /// n
+    pub to: String,
+    /// n
+    pub needs_restart: bool,
+}
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} -> {}", self.path, self.from, self.to)
+    }
+}
+/// n
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// n
+    pub changes: Vec<Change>,
+}
+impl Diff {
+    /// n
+    pub fn needing_restart(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(|change| change.needs_restart)
+    }
+}
+/// n
+pub fn diff(_: &Config, _: &Config) -> Diff {
+    Diff::default()
+}
+impl Config {
+    /// n
+    pub fn load_from_process(path: Option<&Path>) -> Result<Self, ConfigError> {
+        path.map_or(Ok(Self::default()), Self::load)
+    }
+}
+// STUB-END

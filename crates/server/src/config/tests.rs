@@ -84,6 +84,7 @@ limits:
 ",
     );
     let expected = Config {
+        drain: Drain::default(),
         role: Role::Edge,
         rtmp: Rtmp {
             listen: vec![address("127.0.0.1:0"), address("[::1]:1935")],

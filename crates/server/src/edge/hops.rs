@@ -23,6 +23,11 @@ impl Hops {
         Self(ids.take(HOPS_MAX).map(|id| id.chars().take(NodeId::LENGTH).collect()).collect())
     }
 
+    /// Whether it has come through no edge.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The list with one more edge.
     #[must_use]
     pub fn and(&self, id: &NodeId) -> Self {

@@ -21,12 +21,12 @@ mod upstream;
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tracing::{info, warn};
 use weir_hub::{Limits, Registry};
 use weir_media::StreamKey;
 
-use crate::{config::Config, ingest::Audiences};
+use crate::{config::Config, ingest::Audiences, settings::Settings};
 
 pub use hls::{HlsRelay, Kind as HlsKind, Object as HlsObject};
 pub use hops::{Hops, NodeId};
@@ -82,38 +82,44 @@ impl Ask {
 /// Everything of an edge.
 pub struct Edge {
     id: NodeId,
-    config: Arc<Config>,
+    settings: Settings,
+    /// Told when other origins are in force.
+    reconfigured: watch::Sender<()>,
     registry: Registry,
     audiences: Arc<Audiences>,
     origins: Arc<Origins>,
     pulls: pull::Pulls,
     hls: Arc<HlsRelay>,
+    pushing: Pushing,
     turns: Semaphore,
     held: Semaphore,
 }
 
 impl Edge {
-    /// Begins to look after the origins of `config`.
+    /// Begins to look after the origins that `settings` name.
     ///
     /// # Errors
     /// When the system gives no random bytes or no resolver.
     pub fn start(
-        config: &Arc<Config>,
+        settings: &Settings,
         registry: &Registry,
         audiences: &Arc<Audiences>,
     ) -> io::Result<Arc<Self>> {
         let id = NodeId::random()?;
         info!(id = %id, "this is an edge");
+        let config = settings.now();
         let origins = Origins::start(&config.edge)?;
         let hls = HlsRelay::new(Arc::clone(&origins), &config.edge, id.clone());
         Ok(Arc::new(Self {
             id,
             origins,
             hls,
-            config: Arc::clone(config),
+            settings: settings.clone(),
+            reconfigured: watch::Sender::new(()),
             registry: registry.clone(),
             audiences: Arc::clone(audiences),
             pulls: pull::Pulls::default(),
+            pushing: Pushing::default(),
             turns: Semaphore::new(TURNS),
             held: Semaphore::new(HELD_MAX),
         }))
@@ -134,20 +140,46 @@ impl Edge {
         self.pulls.list()
     }
 
-    fn settings(&self) -> &crate::config::Edge {
-        &self.config.edge
+    /// Waits until nothing is being passed on to an origin any more: the last words of pushes whose encoders have gone.
+    pub async fn until_pushed(&self) {
+        self.pushing.ended().await;
+    }
+
+    /// From now on the edge settings of `config` are in force. Streams that come from, or go to, an origin that it does
+    /// not name any more move to another.
+    ///
+    /// # Errors
+    /// When the system gives no resolver; then nothing has changed.
+    pub fn reconfigure(&self, config: &Config) -> io::Result<()> {
+        self.origins.reconfigure(&config.edge)?;
+        self.hls.reconfigure(&config.edge);
+        self.reconfigured.send_replace(());
+        Ok(())
+    }
+
+    /// Ends when `origin` is not in force any more.
+    async fn dismissed(&self, origin: &Origin) {
+        let mut reconfigured = self.reconfigured.subscribe();
+        while self.origins.has(origin) {
+            if reconfigured.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    fn settings(&self) -> Arc<Config> {
+        self.settings.now()
     }
 
     /// What our own log of a stream keeps: its readers are in this process and never far behind.
     fn log_limits(&self) -> Limits {
-        let bytes = usize::try_from(self.config.limits.stream_memory).unwrap_or(usize::MAX);
-        Limits { bytes, window: crate::ingest::WINDOW }
+        crate::ingest::log_limits(&self.settings())
     }
 
     fn request(&self, key: &StreamKey, ask: &Ask) -> Request {
         Request {
             key: key.clone(),
-            params: query::forwarded(&ask.params, &self.settings().forward_query),
+            params: query::forwarded(&ask.params, &self.settings().edge.forward_query),
             hops: ask.hops.and(&self.id),
             wait: Duration::ZERO,
             next: ask.next,
@@ -168,6 +200,32 @@ impl Edge {
     /// A place for a question that an origin holds, if there is one.
     fn hold(&self) -> Option<SemaphorePermit<'_>> {
         self.held.try_acquire().ok()
+    }
+}
+
+/// Counts the pushes that are going on.
+#[derive(Clone, Debug, Default)]
+struct Pushing(watch::Sender<usize>);
+
+/// One push that is going on, until this is dropped.
+#[derive(Debug)]
+struct OnePush(watch::Sender<usize>);
+
+impl Pushing {
+    fn begin(&self) -> OnePush {
+        self.0.send_modify(|pushes| *pushes += 1);
+        OnePush(self.0.clone())
+    }
+
+    async fn ended(&self) {
+        // The sender is ours, so that it cannot be gone.
+        let _ = self.0.subscribe().wait_for(|pushes| *pushes == 0).await;
+    }
+}
+
+impl Drop for OnePush {
+    fn drop(&mut self) {
+        self.0.send_modify(|pushes| *pushes -= 1);
     }
 }
 

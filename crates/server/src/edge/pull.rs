@@ -186,7 +186,7 @@ impl Edge {
     ) -> watch::Receiver<Answer> {
         let (answer, answers) = watch::channel(Answer::Asking(None));
         let pull = Pull {
-            vhost: self.config.vhost(key.vhost()),
+            vhost: self.settings().vhost(key.vhost()),
             request: self.request(key, ask),
             edge: Arc::clone(self),
             wait,
@@ -280,10 +280,11 @@ impl Pull {
     }
 
     async fn until_over(&mut self, idle: &mut Idle) -> Over {
-        let give_up = self.edge.settings().give_up;
         loop {
+            let settings = self.edge.settings();
+            let give_up = settings.edge.give_up;
             let lost = self.lost;
-            let linger = if self.intake.is_some() { self.edge.settings().linger } else { REMEMBER };
+            let linger = if self.intake.is_some() { settings.edge.linger } else { REMEMBER };
             if self.tries > 0 {
                 tokio::select! {
                     () = self.rest() => {}
@@ -395,7 +396,7 @@ impl Pull {
         wait: Duration,
     ) -> Result<(Arc<Origin>, Source), Failure> {
         let settings = self.edge.settings();
-        let (protocol, dead_after) = (settings.protocol, settings.dead_after);
+        let (protocol, dead_after) = (settings.edge.protocol, settings.edge.dead_after);
         search::race(origins, |origin, connected| {
             let request = Request { wait, ..self.request.clone() };
             async move { Source::open(&origin, protocol, &request, dead_after, &connected).await }
@@ -430,13 +431,18 @@ impl Pull {
         let is_back = self.lost.take().is_some();
         self.answer.send_replace(Answer::Flowing);
         info!(stream = %key, origin = %origin, again = is_back, "pull began");
-        let mut unwanted = pin!(idle.lasts(edge.settings().linger));
+        let mut unwanted = pin!(idle.lasts(edge.settings().edge.linger));
+        let mut dismissed = pin!(edge.dismissed(origin));
         let mut taken_over = pin!(replaced.rang());
         loop {
             let tag = tokio::select! {
                 tag = source.next() => tag,
                 () = &mut unwanted => return Ok(Over::Unwanted),
                 () = &mut taken_over => return Ok(Over::Published),
+                () = &mut dismissed => {
+                    let why = "edge.origins does not name it any more".to_owned();
+                    return Err(Lost { why, is_failure: false });
+                }
             };
             let Some(tag) = tag? else { return Ok(Over::Ended) };
             match intake.take(&tag, Instant::now().into_std()) {

@@ -16,7 +16,7 @@ use weir_rtmp::server::PublishRefusal;
 
 use super::{
     Ask, Edge, Failure, Origin, Request, backoff, search,
-    upstream::{Broken, Sink},
+    upstream::{Broken, Lost, Sink},
 };
 use crate::{
     end::{End, Side},
@@ -85,12 +85,16 @@ impl Edge {
         let Opened { origin, sink, request } = opened;
         info!(stream = %request.key, origin = %origin, "push began");
         let task = Task { edge: Arc::clone(self), request, tries: 0 };
-        tokio::spawn(task.run(origin, sink, stopped, ended));
+        let pushing = self.pushing.begin();
+        tokio::spawn(async move {
+            task.run(origin, sink, stopped, ended).await;
+            drop(pushing);
+        });
         Push { _stop: stop, over }
     }
 
     async fn open_sink(&self, request: &Request) -> Result<(Arc<Origin>, Sink), Failure> {
-        let dead_after = self.settings().dead_after;
+        let dead_after = self.settings().edge.dead_after;
         let opened =
             search::in_turn(self.origins.order(&request.key), |origin, connected| async move {
                 Sink::open(&origin, request, dead_after, &connected).await
@@ -130,6 +134,10 @@ impl Task {
                     return self.edge.adopt(&self.request.key);
                 }
                 broken = feed.forward(&mut sink) => broken,
+                () = self.edge.dismissed(&origin) => {
+                    let why = "edge.origins does not name it any more".to_owned();
+                    Broken::Lost(Lost { why, is_failure: false })
+                }
             };
             drop(feed);
             let lost = match broken {
@@ -168,7 +176,7 @@ impl Task {
     }
 
     async fn reopen(&mut self) -> Result<(Arc<Origin>, Sink), End> {
-        let give_up = self.edge.settings().give_up;
+        let give_up = self.edge.settings().edge.give_up;
         let until = Instant::now() + give_up;
         loop {
             if self.tries > 0 {

@@ -32,6 +32,8 @@ pub struct Follower {
     alarm: Arc<Alarm>,
     reader: Reader,
     state: watch::Sender<State>,
+    /// Whether the process is going to stop.
+    stopping: watch::Receiver<bool>,
     /// None until the first run has looked for one on disk.
     playlist: Option<Playlist>,
 }
@@ -52,6 +54,7 @@ impl Follower {
         key: &StreamKey,
         settings: &Hls,
         state: watch::Sender<State>,
+        stopping: watch::Receiver<bool>,
     ) -> Self {
         let config = Config {
             target: settings.segment,
@@ -69,6 +72,7 @@ impl Follower {
             config,
             alarm,
             state,
+            stopping,
         }
     }
 
@@ -82,11 +86,16 @@ impl Follower {
         loop {
             // Boxed, so that a stream that has ended does not hold the room for segmenting until it is disposed of.
             Box::pin(self.segment()).await;
+            if *self.stopping.borrow() {
+                return;
+            }
             // The stream that ended is not the one that may come.
             self.reader =
                 self.registry.follow(&self.key, Start::OldestGroup, Arc::clone(&self.alarm) as _);
-            if timeout(DISPOSE, self.until_live()).await.is_err() {
-                break;
+            let mut stopping = self.stopping.clone();
+            tokio::select! {
+                live = timeout(DISPOSE, self.until_live()) => if live.is_err() { break },
+                () = asked(&mut stopping) => return,
             }
         }
         self.files.remove_all(&self.dir).await;
@@ -128,7 +137,15 @@ impl Follower {
             if status == Status::Ended {
                 return self.finish(making).await;
             }
-            self.alarm.rang().await;
+            tokio::select! {
+                () = self.alarm.rang() => {}
+                () = asked(&mut self.stopping) => {
+                    if let Some(making) = making {
+                        self.complete(making).await;
+                    }
+                    return;
+                }
+            }
         }
     }
 
@@ -265,6 +282,13 @@ impl Follower {
             *known = state;
             changed
         });
+    }
+}
+
+/// Resolves when the process is going to stop.
+async fn asked(stopping: &mut watch::Receiver<bool>) {
+    if stopping.wait_for(|stopping| *stopping).await.is_err() {
+        std::future::pending().await
     }
 }
 

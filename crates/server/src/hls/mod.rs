@@ -33,6 +33,10 @@ pub struct HlsOutput {
     streams: Mutex<HashMap<StreamKey, watch::Receiver<State>>>,
     /// Told whenever another stream is followed.
     more: Notify,
+    /// Whether the process is going to stop.
+    stopping: watch::Sender<bool>,
+    /// How many followers there are.
+    following: watch::Sender<usize>,
 }
 
 /// What there is of a stream's HLS.
@@ -49,7 +53,13 @@ pub enum State {
 impl HlsOutput {
     /// Nothing is followed yet.
     pub fn new(registry: Registry) -> Arc<Self> {
-        Arc::new(Self { registry, streams: Mutex::default(), more: Notify::new() })
+        Arc::new(Self {
+            registry,
+            streams: Mutex::default(),
+            more: Notify::new(),
+            stopping: watch::Sender::new(false),
+            following: watch::Sender::new(0),
+        })
     }
 
     /// Segments `key` from now on, until it has ended for [`DISPOSE`].
@@ -63,7 +73,9 @@ impl HlsOutput {
         }
         let (state, watched) = watch::channel(State::Starting);
         streams.insert(key.clone(), watched);
-        let follower = Follower::new(&self.registry, key, settings, state);
+        let stopping = self.stopping.subscribe();
+        let follower = Follower::new(&self.registry, key, settings, state, stopping);
+        self.following.send_modify(|followers| *followers += 1);
         tokio::spawn(Arc::clone(self).run(follower, key.clone()));
         drop(streams);
         self.more.notify_waiters();
@@ -74,11 +86,21 @@ impl HlsOutput {
             follower.run().await;
             let mut streams = self.lock();
             // A publisher that came in this moment has found the stream followed.
-            if !follower.is_live() {
+            if !follower.is_live() || *self.stopping.borrow() {
                 streams.remove(&key);
+                drop(streams);
+                self.following.send_modify(|followers| *followers -= 1);
                 return;
             }
         }
+    }
+
+    /// The process is going to stop: what is segmented so far is written, and the playlists stay open, because the next
+    /// process continues them. Ends when that is done.
+    pub async fn finish(&self) {
+        self.stopping.send_replace(true);
+        // The sender is ours, so that it cannot be gone.
+        let _ = self.following.subscribe().wait_for(|followers| *followers == 0).await;
     }
 
     /// What there is of `key`, now and from now on; none if it is not followed.

@@ -21,6 +21,7 @@ use crate::{
     node::{Node, SERVER},
     play::{self, Arrival, Channel, Format, NoStream, Package, Protocol, View},
     quota::{RETRY_AFTER, Viewing},
+    roster::{Activity, Presence},
     route::{self, Route},
 };
 
@@ -50,6 +51,8 @@ impl Request {
 
 /// Answers a viewer; in the good case a shard takes it from here.
 pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, request: Request) {
+    let is_node = !request.ask.hops.is_empty();
+    client.presence.note(|doing| doing.is_node = is_node);
     let (key, mut vhost) = match request.route.resolve(&node) {
         Ok(resolved) => resolved,
         Err(error) => {
@@ -61,6 +64,11 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
     let opened = tokio::select! {
         opened = play::open(&node, &key, &vhost, request.format, &request.ask) => opened,
         end = until_closed(&mut socket) => return client.end(&end),
+        farewell = client.presence.until_farewell() => {
+            let end = farewell.end();
+            let answer = answer("503 Service Unavailable", &end.reason, "", request.is_head);
+            return refuse(socket, client, &answer, &end.reason).await;
+        }
     };
     let channel = match opened {
         Ok(channel) => channel,
@@ -79,7 +87,7 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
         Ok(viewing) => client.viewing = Some(viewing),
         Err(why) => return refuse(socket, client, &refusal(&why, false), &why.to_string()).await,
     }
-    client.began("play", &key);
+    client.began(Activity::Play, &key);
     match socket.into_std() {
         Ok(socket) => node.shards.deliver(Arrival {
             socket,
@@ -101,6 +109,7 @@ pub async fn serve_late(
     vhost: Vhost,
     ask: Ask,
     is_head: bool,
+    presence: Option<Arc<Presence>>,
 ) -> Response {
     let channel = match play::open(&node, &key, &vhost, Format::Flv, &ask).await {
         Ok(channel) => channel,
@@ -110,7 +119,7 @@ pub async fn serve_late(
         Body::empty()
     } else {
         match play::admit(&node, &channel) {
-            Ok(viewing) => Body::from_stream(LateViewer::stream(node, channel, viewing)),
+            Ok(viewing) => Body::from_stream(LateViewer::stream(node, channel, viewing, presence)),
             Err(why) => return pages::no_stream(&node, &key, &why),
         }
     };
@@ -168,6 +177,8 @@ struct LateViewer {
     view: View,
     next: u64,
     started: bool,
+    /// Of its connection.
+    presence: Option<Arc<Presence>>,
     _viewing: Viewing,
 }
 
@@ -176,9 +187,11 @@ impl LateViewer {
         node: Arc<Node>,
         channel: Arc<Channel>,
         viewing: Viewing,
+        presence: Option<Arc<Presence>>,
     ) -> impl futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> {
         let view = View::default();
-        let viewer = Self { node, channel, view, next: 0, started: false, _viewing: viewing };
+        let viewer =
+            Self { node, channel, view, next: 0, started: false, presence, _viewing: viewing };
         futures_util::stream::unfold(viewer, |mut viewer| async move {
             let bytes = viewer.next().await?;
             viewer.node.quotas.count_sent(bytes.len() as u64);
@@ -194,7 +207,8 @@ impl LateViewer {
             if let Some(bytes) = self.take() {
                 return Some(bytes);
             }
-            if self.view.status == Some(Status::Ended) {
+            let is_to_leave = self.presence.as_ref().is_some_and(|it| it.farewell().is_some());
+            if is_to_leave || self.view.status == Some(Status::Ended) {
                 return None;
             }
             changed.await;

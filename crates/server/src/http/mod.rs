@@ -12,6 +12,7 @@ mod prefixed;
 
 use std::{
     net::{IpAddr, SocketAddr},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -43,6 +44,7 @@ use crate::{
     listen,
     node::{Node, SERVER},
     quota::{RETRY_AFTER, Refusal},
+    roster::Presence,
 };
 
 /// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.
@@ -122,12 +124,13 @@ async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut clien
         }
     };
     let peer = client.peer.ip();
-    let trusted = &node.config.http.trusted_proxies;
+    let config = node.config();
+    let trusted = &config.http.trusted_proxies;
     if let Some(ip) = forwarded::client(trusted, peer, std::iter::once(&*head.forwarded)) {
         // The proxy's port says nothing of the client's.
-        client.peer = SocketAddr::new(ip, 0);
+        client.is_at(SocketAddr::new(ip, 0));
         match node.quotas.enter(ip) {
-            Ok(visit) => client.visit = visit,
+            Ok(visit) => client.visit = Some(visit),
             Err(refusal) => {
                 let _ = socket.write_all(refusal_answer(&refusal, false).as_bytes()).await;
                 let _ = socket.shutdown().await;
@@ -152,8 +155,11 @@ async fn refuse(mut socket: TcpStream, client: Client, refusal: Refusal) {
 }
 
 /// Who is at the other end of a request's connection: the client, or a proxy.
-#[derive(Clone, Copy, Debug)]
-struct Peer(IpAddr);
+#[derive(Clone, Debug)]
+struct Peer {
+    ip: IpAddr,
+    presence: Arc<Presence>,
+}
 
 /// Serves one request after the other, as long as each of them comes in time.
 async fn serve_with(router: Router, socket: Prefixed<TcpStream>, client: Client, peer: IpAddr) {
@@ -162,16 +168,25 @@ async fn serve_with(router: Router, socket: Prefixed<TcpStream>, client: Client,
     if let Err(error) = SockRef::from(socket.inner()).set_tcp_user_timeout(Some(STALL_TIMEOUT)) {
         return client.end(&error.into());
     }
+    let presence = Arc::clone(&client.presence);
     let router = router.map_request(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(Peer { ip: peer, presence: Arc::clone(&presence) });
         request
     });
-    let served = hyper::server::conn::http1::Builder::new()
+    let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
-        .await;
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+    let mut serving = pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        _ = client.presence.until_farewell() => {
+            // The answer that is on its way is the last one.
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
     client.end(&match served {
         Ok(()) => End::closed(),
         Err(error) if error.is_timeout() => head::too_late(),

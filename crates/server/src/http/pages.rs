@@ -22,12 +22,13 @@ use crate::{
     node::{Node, SERVER},
     play::NoStream,
     quota::{RETRY_AFTER, Refusal},
+    roster::Presence,
     route::{self, Route},
 };
 
 /// The page that plays a stream: `/player?stream=live/demo`.
 pub async fn player(State(node): State<Arc<Node>>) -> Html<String> {
-    let port = match node.config.rtmp.listen.first().map(SocketAddr::port) {
+    let port = match node.config().rtmp.listen.first().map(SocketAddr::port) {
         None | Some(0 | DEFAULT_PORT) => String::new(),
         Some(port) => format!(":{port}"),
     };
@@ -54,7 +55,8 @@ pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response 
         return not_found("there is nothing under this path");
     };
     let ask = ask(&route, request.headers());
-    serve(&node, &route, ask, is_head, client(&node, &request)).await
+    let presence = request.extensions().get().map(|peer: &Peer| Arc::clone(&peer.presence));
+    serve(&node, &route, ask, is_head, client(&node, &request), presence).await
 }
 
 fn ask(route: &Route, fields: &HeaderMap) -> Ask {
@@ -65,10 +67,11 @@ fn ask(route: &Route, fields: &HeaderMap) -> Ask {
 
 /// Who asks.
 fn client(node: &Node, request: &Request) -> IpAddr {
-    let peer = request.extensions().get().map_or(Ipv4Addr::UNSPECIFIED.into(), |Peer(ip)| *ip);
+    let peer =
+        request.extensions().get().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer: &Peer| peer.ip);
     let fields = request.headers().get_all(forwarded::FIELD).iter();
     let fields = fields.map(|field| field.to_str().unwrap_or_default());
-    forwarded::client(&node.config.http.trusted_proxies, peer, fields).unwrap_or(peer)
+    forwarded::client(&node.config().http.trusted_proxies, peer, fields).unwrap_or(peer)
 }
 
 async fn serve(
@@ -77,6 +80,7 @@ async fn serve(
     ask: Ask,
     is_head: bool,
     client: IpAddr,
+    presence: Option<Arc<Presence>>,
 ) -> Response {
     let segment = if route.extension == "ts" { route.segment() } else { None };
     let named = segment.as_ref().map_or(route, |(stream, _)| stream);
@@ -85,7 +89,9 @@ async fn serve(
         Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
     };
     match (route.extension.as_str(), segment) {
-        (route::FLV, _) => flv::serve_late(Arc::clone(node), key, vhost, ask, is_head).await,
+        (route::FLV, _) => {
+            flv::serve_late(Arc::clone(node), key, vhost, ask, is_head, presence).await
+        }
         ("m3u8", _) => hls::playlist(node, &key, &vhost, &ask, client).await,
         ("ts", Some((_, sequence))) => hls::segment(node, &key, &vhost, &ask, sequence).await,
         _ => not_found("streams end in .flv or .m3u8"),

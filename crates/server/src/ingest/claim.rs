@@ -9,7 +9,7 @@ use weir_rtmp::server::{Event, PublishRefusal};
 
 use super::pace;
 use crate::{
-    config::{self, Vhost},
+    config::{self, Config, Vhost},
     end::End,
     rtmp::Connection,
     wake::Alarm,
@@ -24,7 +24,13 @@ const SILENT: Duration = Duration::from_secs(3);
 const LEFTOVERS: Duration = Duration::from_millis(500);
 
 /// What the hub's own log keeps beyond the newest group: its readers are in this process and never far behind.
-pub const WINDOW: Duration = Duration::from_millis(500);
+const WINDOW: Duration = Duration::from_millis(500);
+
+/// What the hub's own log of a stream keeps.
+pub fn log_limits(config: &Config) -> Limits {
+    let bytes = usize::try_from(config.limits.stream_memory).unwrap_or(usize::MAX);
+    Limits { bytes, window: WINDOW }
+}
 
 /// Makes the connection the publisher of `key`. `None` when it was refused, or gave up while it was being decided.
 ///
@@ -48,7 +54,7 @@ pub async fn claim(
             config::Conflict::TakeoverIfIdle => Conflict::TakeoverIfIdle(SILENT),
         },
         flush: pace::announce(vhost.play.hub_flush()),
-        limits: Limits { bytes: node.stream_bytes(), window: WINDOW },
+        limits: log_limits(&node.config()),
         replaced: Arc::clone(replaced) as _,
     };
     let mut idle_at = match node.registry.publish(key, settings(), Instant::now()) {

@@ -30,6 +30,11 @@ pub enum Fault {
     Broken(String),
 }
 
+/// Whether a viewer can start with `tag`: a key frame.
+pub fn begins_group(tag: &Tag) -> bool {
+    weir_flv::to_frame(tag, Timestamp::ZERO, 0).is_ok_and(|frame| frame.is_key())
+}
+
 impl Intake {
     /// Nothing has come yet. `from` is the sender's name in the log.
     pub fn new(publisher: Publisher, from: &impl fmt::Display) -> Self {

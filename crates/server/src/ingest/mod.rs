@@ -6,7 +6,7 @@ mod intake;
 mod pace;
 
 pub use audience::Audiences;
-pub use claim::WINDOW;
+pub use claim::log_limits;
 pub use intake::{Fault, Intake};
 pub use pace::announce;
 
@@ -27,6 +27,7 @@ use self::pace::Pace;
 use crate::{
     edge::{self, Edge, Opened, Push},
     end::End,
+    roster::{Activity, Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
     rtmp::Connection,
     wake::Alarm,
 };
@@ -39,6 +40,19 @@ struct Ingest {
     pace: Pace,
     /// The way to the origin, on an edge.
     push: Option<Push>,
+    idle_timeout: Duration,
+    /// Of the settings that `pace` and `idle_timeout` are from.
+    generation: u64,
+    leaving: Option<Leaving>,
+}
+
+/// When a publisher goes that was asked to leave.
+#[derive(Clone, Copy)]
+struct Leaving {
+    /// Before the first group that begins after this.
+    from: Instant,
+    /// At this moment, if no group has begun.
+    by: Instant,
 }
 
 /// Answers a `publish` and takes the stream in until the client ends it.
@@ -72,13 +86,22 @@ pub async fn publish(
         node.hls.follow(&key, &vhost.hls);
     }
     connection.session.accept_publish(stream_id);
-    connection.client.began("publish", &key);
+    connection.client.began(Activity::Publish, &key);
     let pace = Pace::new(vhost.play.hub_flush(), Instant::now());
     let intake = Intake::new(publisher, &format_args!("connection {}", connection.client.id));
-    let mut ingest = Ingest { intake, heard: Instant::now(), pace, push };
+    let mut ingest = Ingest {
+        intake,
+        heard: Instant::now(),
+        pace,
+        push,
+        idle_timeout: vhost.publish.idle_timeout,
+        generation: node.settings.generation(),
+        leaving: None,
+    };
     let audience = node.audiences.of(&key);
-    let idle_timeout = vhost.publish.idle_timeout;
-    let ended = ingest.run(connection, stream_id, idle_timeout, &replaced, &audience).await;
+    connection.heeds = false;
+    let ended = ingest.run(connection, stream_id, &replaced, &audience).await;
+    connection.heeds = true;
     ingest.pace.end(&connection.socket);
     if ended.is_ok() {
         debug!(conn = connection.client.id, stream = %key, "publish ended");
@@ -91,22 +114,26 @@ impl Ingest {
         &mut self,
         connection: &mut Connection,
         stream_id: u32,
-        idle_timeout: Duration,
         replaced: &Alarm,
         audience: &Alarm,
     ) -> Result<(), End> {
-        let mut timer = pin!(tokio::time::sleep(idle_timeout));
+        let mut timer = pin!(tokio::time::sleep(self.idle_timeout));
         let (mut taken_over, mut viewers) = (pin!(replaced.rang()), pin!(audience.rang()));
         let mut push = self.push.take();
+        let presence = Arc::clone(&connection.client.presence);
         loop {
             let now = Instant::now();
             if self.take_all(connection, stream_id, now)? {
                 return Ok(());
             }
             connection.flush().await?;
+            connection.client.report();
+            self.follow_settings(connection);
             self.pace.watched(&connection.socket, self.intake.publisher.demand() > 0, now);
-            let idle_at = self.heard + idle_timeout;
-            let due = self.pace.look_again(now).map_or(idle_at, |look| look.min(idle_at)).into();
+            let idle_at = self.heard + self.idle_timeout;
+            let leave_at = self.leaving.map(|leaving| leaving.by);
+            let others = [self.pace.look_again(now), leave_at].into_iter().flatten();
+            let due = others.fold(idle_at, Instant::min).into();
             // A timer that is early costs one look when it fires; setting it anew for each packet would cost more.
             if due < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(due);
@@ -127,14 +154,52 @@ impl Ingest {
                     viewers.set(audience.rang());
                     connection.read_what_is_there()?;
                 }
+                farewell = presence.until_farewell(), if self.leaving.is_none() => {
+                    self.on_farewell(connection, stream_id, farewell)?;
+                }
                 () = &mut timer => connection.read_what_is_there()?,
             }
+            if self.leaving.is_some_and(|leaving| leaving.by <= Instant::now()) {
+                return Err(Farewell::Draining.end());
+            }
+            let idle_timeout = self.idle_timeout;
             if self.heard.elapsed() >= idle_timeout && !connection.session.has_events() {
                 return Err(End::policy(format!(
                     "sent nothing for {idle_timeout:?} (publish.idle_timeout)"
                 )));
             }
         }
+    }
+
+    /// A reload may have changed what this publish goes by.
+    fn follow_settings(&mut self, connection: &Connection) {
+        let node = &connection.node;
+        let generation = node.settings.generation();
+        if self.generation == generation {
+            return;
+        }
+        self.generation = generation;
+        let vhost = node.config().vhost(self.intake.publisher.key().vhost());
+        self.idle_timeout = vhost.publish.idle_timeout;
+        self.pace.follow(vhost.play.hub_flush());
+    }
+
+    /// Ends the publish, or lets it go on until it can be taken up elsewhere without a loss.
+    fn on_farewell(
+        &mut self,
+        connection: &mut Connection,
+        stream_id: u32,
+        farewell: Farewell,
+    ) -> Result<(), End> {
+        if farewell == Farewell::Kicked {
+            let end = farewell.end();
+            connection.end_publish(stream_id, PublishRefusal::Denied, &end.reason);
+            return Err(end);
+        }
+        let follows = connection.session.request_reconnect(RECONNECT_WORDS);
+        let from = Instant::now() + if follows { RECONNECT_WAIT } else { Duration::ZERO };
+        self.leaving = Some(Leaving { from, by: from + GROUP_WAIT });
+        Ok(())
     }
 
     /// Takes everything in that has been read. Returns whether the publish is over.
@@ -148,6 +213,11 @@ impl Ingest {
             match event {
                 Event::Media { tag, .. } => {
                     self.heard = now;
+                    if self.leaving.is_some_and(|leaving| leaving.from <= now)
+                        && intake::begins_group(&tag)
+                    {
+                        return Err(Farewell::Draining.end());
+                    }
                     self.intake.take(&tag, now).map_err(end_of)?;
                 }
                 Event::EndPublish { stream_id: ended } if ended == stream_id => return Ok(true),

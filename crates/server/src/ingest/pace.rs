@@ -47,6 +47,11 @@ impl Pace {
         Self { began: now, watched_hold: watched_hold(flush), hold: None }
     }
 
+    /// Viewers get the stream by another `flush` from now on.
+    pub fn follow(&mut self, flush: Flush) {
+        self.watched_hold = watched_hold(flush);
+    }
+
     /// Takes note of whether somebody watches the stream, and tells the kernel if that changes anything.
     pub fn watched(&mut self, socket: &TcpStream, is_watched: bool, now: Instant) {
         let is_fresh = now.saturating_duration_since(self.began) < FRESH;

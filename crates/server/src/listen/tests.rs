@@ -143,7 +143,14 @@ async fn a_crowd_that_is_refused_is_not_even_told_so() {
 async fn behind_proxy(door: Door, bytes: &[u8]) -> (Seated, TcpStream) {
     let (listener, address) = any_port();
     let (host, seated) = Host::new();
-    tokio::spawn(accept(listener, Arc::new(door.with_proxy_protocol(true)), host));
+    tokio::spawn(accept(
+        listener,
+        Arc::new({
+            door.expect_proxy_protocol(true);
+            door
+        }),
+        host,
+    ));
     let mut peer = TcpStream::connect(address).await.expect("a listener");
     peer.write_all(bytes).await.expect("a peer that reads");
     (seated, peer)
@@ -164,7 +171,8 @@ async fn a_proxy_header_says_who_the_client_is_and_nothing_behind_it_is_lost() {
 async fn addresses_count_as_the_proxy_header_says() {
     let (listener, address) = any_port();
     let (host, mut seated) = Host::new();
-    let door = counting(1).with_proxy_protocol(true);
+    let door = counting(1);
+    door.expect_proxy_protocol(true);
     tokio::spawn(accept(listener, Arc::new(door), host));
     let mut held = Vec::new();
     for (ip, is_refused) in
@@ -208,7 +216,8 @@ async fn who_sends_no_proxy_header_is_let_go() {
 async fn a_trusted_proxy_is_not_counted() {
     let (listener, address) = any_port();
     let (host, mut seated) = Host::new();
-    let door = counting(1).trusting(&["127.0.0.0/8".parse().expect("a network")]);
+    let door = counting(1);
+    door.trust(&["127.0.0.0/8".parse().expect("a network")]);
     tokio::spawn(accept(listener, Arc::new(door), host));
     let _peers = [TcpStream::connect(address).await, TcpStream::connect(address).await];
     let both = [next(&mut seated).await, next(&mut seated).await];
@@ -217,6 +226,31 @@ async fn a_trusted_proxy_is_not_counted() {
 
 #[test]
 fn no_limit_is_as_many_as_there_can_be() {
-    assert_eq!(Places::new(0).semaphore.available_permits(), Semaphore::MAX_PERMITS);
-    assert_eq!(Places::new(0).taken(), 0);
+    assert_eq!((Places::new(0).limit(), Places::new(0).taken()), (usize::MAX, 0));
+}
+
+#[test]
+fn places_can_become_more_and_fewer() {
+    let places = Places::new(2);
+    let taken = [places.take(), places.take(), places.take()];
+    assert_eq!(taken.iter().flatten().count(), 2);
+    places.limit_to(1);
+    drop(taken);
+    let taken = [places.take(), places.take()];
+    assert_eq!((taken.iter().flatten().count(), places.taken()), (1, 1), "who was in has gone");
+    places.limit_to(0);
+    assert!(places.take().is_some());
+}
+
+#[tokio::test]
+async fn a_door_that_closes_lets_those_in_who_are_connected_and_then_nobody() {
+    let (listener, address) = any_port();
+    let (host, mut seated) = Host::new();
+    let door = Arc::new(counting(0));
+    let _early = [TcpStream::connect(address).await, TcpStream::connect(address).await];
+    door.close();
+    accept(listener, door, host).await;
+    drop((next(&mut seated).await, next(&mut seated).await));
+    let late = TcpStream::connect(address).await;
+    assert_eq!(late.err().map(|error| error.kind()), Some(io::ErrorKind::ConnectionRefused));
 }

@@ -114,6 +114,15 @@ impl Channels {
         }
     }
 
+    /// From now on viewers of a stream may fall behind as far as `limits` says.
+    pub fn limit_to(&self, limits: impl Fn(&StreamKey) -> Limits) {
+        // They are let go of without the map's lock: dropping the last handle of a channel takes it.
+        let channels: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
+        for channel in channels {
+            channel.lock().log.set_limits(limits(&channel.key));
+        }
+    }
+
     fn channel(self: &Arc<Self>, key: &StreamKey, format: Format, limits: Limits) -> Arc<Channel> {
         let mut map = self.lock();
         let known = map.get(&(key.clone(), format)).and_then(Weak::upgrade);

@@ -13,6 +13,7 @@ use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Why, slow};
 use crate::{
     config::Vhost,
     end::End,
+    roster::Activity,
     rtmp::{Connection, Turn},
 };
 
@@ -49,7 +50,7 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
     if let Err(end) = connection.flush().await {
         return Turn::Over(connection, end);
     }
-    connection.client.began("play", &key);
+    connection.client.began(Activity::Play, &key);
     // What the client has asked for in the same breath (receiveAudio, pause) makes it a viewer of its own kind.
     match connection.session.poll_event() {
         None if stream_id == MESSAGE_STREAM_ID => {
@@ -67,9 +68,16 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
 pub async fn returned(mut connection: Box<Connection>, why: Why) -> Turn {
     match (why, connection.client.stream.clone()) {
         (Why::Command(event), Some(key)) => {
-            let vhost = connection.node.config.vhost(key.vhost());
+            let vhost = connection.node.config().vhost(key.vhost());
             // It has had a part of the present group: the next one is where it can go on without seeing that again.
             slow::play(connection, MESSAGE_STREAM_ID, vhost, Start::NextGroup, Some(event)).await
+        }
+        (Why::Leave(farewell), _) => {
+            // An edge is told nothing that it would pass on to its viewers: it finds the stream elsewhere.
+            if !connection.client.presence.doing().is_node {
+                connection.session.end_play(MESSAGE_STREAM_ID);
+            }
+            Turn::Over(connection, farewell.end())
         }
         (Why::StreamEnded | Why::Command(_), _) => {
             // The idle time begins now, not when the viewer last said something.

@@ -33,7 +33,12 @@ use super::{
     channel::{Channel, View},
     viewer::{Input, Progress, Protocol, Viewer},
 };
-use crate::{config::Play, end::End, quota::Quotas};
+use crate::{
+    config::{Config, Play},
+    end::End,
+    quota::Quotas,
+    roster::Farewell,
+};
 
 /// How often a shard looks for frames that wait for a flush which does not come, because the publisher is silent: this
 /// part of the time that they may wait, within bounds.
@@ -170,6 +175,8 @@ impl Shard {
             if now >= self.next_care {
                 self.next_care = now + CARE;
                 self.drop_stalled(now);
+                self.let_go_overdue(now);
+                self.report();
                 self.reweigh(now);
             }
             if self.sent > 0 {
@@ -179,16 +186,23 @@ impl Shard {
     }
 
     fn take_inbox(&mut self, due: &mut Vec<usize>, now: Instant) -> bool {
-        let arrivals = {
+        let (arrivals, look, config) = {
             let mut inbox = self.post.lock();
             if inbox.closed {
                 return false;
             }
             std::mem::swap(&mut inbox.due, due);
-            std::mem::take(&mut inbox.arrivals)
+            let look = std::mem::take(&mut inbox.look);
+            (std::mem::take(&mut inbox.arrivals), look, inbox.config.take())
         };
         for (arrival, weight) in arrivals {
             self.seat(arrival, weight, now);
+        }
+        if let Some(config) = config {
+            self.reconfigure(&config);
+        }
+        if look {
+            self.say_farewell(now);
         }
         true
     }
@@ -258,6 +272,7 @@ impl Shard {
         station.channel.refresh(&mut station.view, now);
         let is_over = station.view.status == Some(Status::Ended);
         let fresh = station.view.end() - tip;
+        let group = station.view.newest.as_ref().map(|group| group.seq).filter(|seq| *seq >= tip);
         let mut seat = 0;
         // A viewer that goes is replaced by the last one in its seat.
         while let Some(station) = self.stations.get(number)
@@ -265,6 +280,11 @@ impl Shard {
         {
             let viewer = &mut self.viewers[key];
             match station.view.get(tip) {
+                // Its next server begins with the group that begins here.
+                _ if group.is_some() && viewer.may_leave(now) => {
+                    viewer.end_before_group(&station.view, station.channel.format());
+                    self.catch_up(key, now);
+                }
                 Some(entry) if fresh == 1 && viewer.is_at(tip) => {
                     let before = viewer.client.sent;
                     let progress = viewer.send(tip, entry, now);
@@ -399,6 +419,50 @@ impl Shard {
         }
     }
 
+    /// Asks those to leave who are to leave and have not been asked yet.
+    fn say_farewell(&mut self, now: Instant) {
+        let asked = self.viewers.iter().filter_map(|(key, viewer)| Some((key, viewer.farewell()?)));
+        for (key, farewell) in asked.collect::<Vec<_>>() {
+            match (farewell, &self.viewers[key].protocol) {
+                (Farewell::Kicked, Protocol::Http { .. }) => self.end(key, &farewell.end()),
+                (Farewell::Kicked, Protocol::Rtmp(_)) => self.give_back(key, Why::Leave(farewell)),
+                (Farewell::Draining, _) => {
+                    self.viewers[key].prepare_to_leave(now);
+                    if !self.viewers[key].armed {
+                        self.catch_up(key, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets those go for whom no group has come in time, and ends those who do not take the rest.
+    fn let_go_overdue(&mut self, now: Instant) {
+        let overdue = self.viewers.iter().filter(|(_, viewer)| viewer.must_leave(now));
+        for key in overdue.map(|(key, _)| key).collect::<Vec<_>>() {
+            if self.viewers[key].is_ending() {
+                self.end(key, &Farewell::Draining.end());
+                continue;
+            }
+            let station = &self.stations[self.viewers[key].channel];
+            let (format, tracks) = (station.channel.format(), station.tracks);
+            self.viewers[key].end(&station.view, format, tracks);
+            self.catch_up(key, now);
+        }
+    }
+
+    /// Tells others how far the viewers are.
+    fn report(&self) {
+        self.viewers.iter().for_each(|(_, viewer)| viewer.client.report());
+    }
+
+    fn reconfigure(&mut self, config: &Config) {
+        for (_, station) in &mut self.stations {
+            station.play = config.vhost(station.channel.key().vhost()).play;
+        }
+        self.set_tick();
+    }
+
     /// Viewers were counted with what was known of their streams when they came; now more is known.
     fn reweigh(&mut self, now: Instant) {
         let mut rates = Vec::with_capacity(self.stations.len());
@@ -427,7 +491,12 @@ impl Shard {
 
     /// A viewer has been sent everything there will be.
     fn finish(&mut self, key: usize) {
+        let is_leaving = self.viewers[key].is_leaving();
         match self.viewers[key].protocol {
+            Protocol::Http { .. } if is_leaving => self.end(key, &Farewell::Draining.end()),
+            Protocol::Rtmp(_) if is_leaving => {
+                self.give_back(key, Why::Leave(Farewell::Draining));
+            }
             Protocol::Http { .. } => self.end(key, &End::upstream("the stream ended")),
             Protocol::Rtmp(_) => self.give_back(key, Why::StreamEnded),
         }

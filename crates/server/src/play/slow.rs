@@ -123,7 +123,12 @@ impl SlowViewer {
             }
             tokio::select! {
                 () = self.alarm.rang() => {}
-                pumped = connection.pump() => pumped?,
+                pumped = connection.pump() => {
+                    if pumped.is_err() && is_let_go(connection) {
+                        connection.session.end_play(self.stream_id);
+                    }
+                    pumped?;
+                }
             }
         }
     }
@@ -139,6 +144,7 @@ impl SlowViewer {
         let before = connection.client.sent;
         let flushed = connection.flush_within(self.vhost.play.stall_timeout).await;
         connection.node.quotas.count_sent(connection.client.sent - before);
+        connection.client.report();
         flushed
     }
 
@@ -196,4 +202,10 @@ impl SlowViewer {
             connection.session.send_media(self.stream_id, kind_of(frame.track), at, &frame.body);
         }
     }
+}
+
+/// Whether it ends because it was asked to. An edge is told nothing that it would pass on to its viewers.
+fn is_let_go(connection: &Connection) -> bool {
+    let presence = &connection.client.presence;
+    presence.farewell().is_some() && !presence.doing().is_node
 }

@@ -10,7 +10,6 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use socket2::{Domain, SockRef, Socket, Type};
-use tokio::sync::Semaphore;
 use weir_flv::{Tag, TagKind, file};
 use weir_hub::{Budget, Conflict, Flush, Limits, PublishSettings, Publisher, Registry};
 use weir_media::{AudioCodec, Content, Frame, Init, StreamKey, Timestamp, Track, VideoCodec};
@@ -23,7 +22,12 @@ use weir_rtmp::{
 };
 
 use super::Format;
-use crate::{client::Client, wake::Alarm};
+use crate::{
+    client::Client,
+    listen::Places,
+    roster::{Activity, Roster},
+    wake::Alarm,
+};
 
 /// Until something that must happen has happened.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -174,10 +178,10 @@ pub fn begin(publisher: &mut Publisher, now: Instant) {
 }
 
 /// Somebody who holds the only place of `places`, which is free again when the client is gone.
-pub fn client(places: &Arc<Semaphore>) -> Client {
-    let place = Arc::clone(places).try_acquire_owned().expect("a free place");
-    let mut client = Client::new(([127, 0, 0, 1], 1).into(), "test", place);
-    client.began("play", &key());
+pub fn client(places: &Places, roster: &Arc<Roster>) -> Client {
+    let place = places.take().expect("a free place");
+    let mut client = Client::new(([127, 0, 0, 1], 1).into(), "test", place, roster);
+    client.began(Activity::Play, &key());
     client
 }
 

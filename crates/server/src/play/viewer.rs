@@ -15,7 +15,11 @@ use super::{
     channel::{Opening, View},
     package::{Format, Package},
 };
-use crate::{client::Client, end::End};
+use crate::{
+    client::Client,
+    end::End,
+    roster::{Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
+};
 
 /// Buffers gathered into one `writev` while a viewer catches up; the kernel takes up to 1024, more than this gains
 /// nothing.
@@ -62,6 +66,19 @@ pub struct Viewer {
     answers: usize,
     /// Last time the socket took bytes while the viewer was behind.
     progress: Instant,
+    /// Set once it was asked to leave.
+    leaving: Option<Leaving>,
+}
+
+/// When a viewer goes that was asked to leave.
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    /// With the first group that begins after this.
+    from: Instant,
+    /// At this moment, if no group has begun.
+    by: Instant,
+    /// It is an edge, which must not take this for the end of the stream.
+    is_node: bool,
 }
 
 /// Where a viewer is in its channel's log.
@@ -120,7 +137,58 @@ impl Viewer {
             rest,
             answers: 0,
             progress: now,
+            leaving: None,
         }
+    }
+
+    /// Why it is to leave, if it has not been told yet.
+    pub(super) fn farewell(&self) -> Option<Farewell> {
+        let farewell = self.client.presence.farewell()?;
+        (farewell == Farewell::Kicked || self.leaving.is_none()).then_some(farewell)
+    }
+
+    /// It is to leave: by itself if it can, else at the end of a group.
+    pub(super) fn prepare_to_leave(&mut self, now: Instant) {
+        let mut from = now;
+        if let Protocol::Rtmp(session) = &mut self.protocol
+            && session.request_reconnect(RECONNECT_WORDS)
+        {
+            self.rest.extend(session.poll_output());
+            from += RECONNECT_WAIT;
+        }
+        let is_node = self.client.presence.doing().is_node;
+        self.leaving = Some(Leaving { from, by: from + GROUP_WAIT, is_node });
+    }
+
+    /// Whether it was asked to leave.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// Whether it goes with the next group.
+    pub(super) fn may_leave(&self, now: Instant) -> bool {
+        self.leaving.is_some_and(|leaving| leaving.from <= now) && !self.is_ending()
+    }
+
+    /// Whether it has to go now.
+    pub(super) fn must_leave(&self, now: Instant) -> bool {
+        self.leaving.is_some_and(|leaving| leaving.by <= now)
+    }
+
+    /// What it has not been sent before the newest group comes, then the ending, and no more. One that is within that
+    /// group already waits for the next one.
+    pub(super) fn end_before_group(&mut self, view: &View, format: Format) {
+        let Some(Group { seq: group, start }) = &view.newest else { return };
+        match self.place {
+            Place::At(seq) if seq > *group => return,
+            Place::At(seq) => {
+                self.rest.extend((seq..*group).filter_map(|seq| view.get(seq).cloned()));
+                self.rest.extend(view.get(*group).map(|entry| entry.slice(..start.offset)));
+                self.rest.retain(|piece| !piece.is_empty());
+            }
+            Place::Seeking { .. } | Place::Ending => {}
+        }
+        self.push_ending(format);
     }
 
     /// Whether it has had everything before entry `seq`, so that this entry can be sent to it as it is.
@@ -202,8 +270,14 @@ impl Viewer {
         if let Place::At(seq) = self.place {
             self.rest.extend((seq..view.end()).filter_map(|seq| view.get(seq).cloned()));
         }
+        self.push_ending(format);
+    }
+
+    fn push_ending(&mut self, format: Format) {
         let ending = Package::ending(format);
-        if !ending.is_empty() {
+        // A body that breaks off is looked for elsewhere by an edge; one that ends is over for its viewers too.
+        let breaks_off = self.leaving.is_some_and(|leaving| leaving.is_node);
+        if !ending.is_empty() && !breaks_off {
             self.rest.push_back(ending);
         }
         self.place = Place::Ending;

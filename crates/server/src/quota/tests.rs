@@ -35,7 +35,10 @@ fn without_limits_everybody_is_counted_and_nobody_refused() {
     drop((a, b));
     assert_eq!((quotas.viewers_total(), quotas.expected()), (0, 0));
     assert!(quotas.books().streams.is_empty(), "streams without viewers are not kept");
-    assert!(quotas.enter(Ipv4Addr::LOCALHOST.into()).is_ok_and(|visit| visit.is_none()));
+    let visits = [0; 3].map(|_| quotas.enter(Ipv4Addr::LOCALHOST.into()));
+    assert!(visits.iter().all(Result::is_ok));
+    quotas.limit_to(&Limits { connections_per_ip: 3, ..Limits::default() });
+    assert!(quotas.enter(Ipv4Addr::LOCALHOST.into()).is_err(), "those before the limit count");
 }
 
 #[test]

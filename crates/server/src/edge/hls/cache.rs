@@ -70,6 +70,12 @@ impl Cache {
         Self { entries: HashMap::new(), order: BTreeMap::new(), tick: 0, bytes: 0, bytes_max }
     }
 
+    /// From now on it has `bytes_max` bytes.
+    pub fn limit_to(&mut self, bytes_max: u64) {
+        self.bytes_max = bytes_max;
+        self.make_room();
+    }
+
     /// Bytes and objects.
     pub fn size(&self) -> (u64, usize) {
         (self.bytes, self.entries.len())

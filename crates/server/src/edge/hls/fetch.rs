@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
@@ -72,8 +73,7 @@ pub struct Fetcher {
     memory: Arc<Memory>,
     waits: Semaphore,
     id: NodeId,
-    forward_query: config::ForwardQuery,
-    dead_after: Duration,
+    settings: Arc<ArcSwap<config::Edge>>,
 }
 
 /// What is asked for.
@@ -154,7 +154,7 @@ impl Fetcher {
     /// Asks `origins` in the name of the edge `id`.
     pub fn new(
         origins: Arc<Origins>,
-        settings: &config::Edge,
+        settings: Arc<ArcSwap<config::Edge>>,
         id: NodeId,
         memory: Arc<Memory>,
     ) -> Self {
@@ -164,9 +164,12 @@ impl Fetcher {
             memory,
             waits: Semaphore::new(WAITS_MAX),
             id,
-            forward_query: settings.forward_query.clone(),
-            dead_after: settings.dead_after,
+            settings,
         }
+    }
+
+    fn dead_after(&self) -> Duration {
+        self.settings.load().dead_after
     }
 
     /// Asks one origin after the other, none of which is to wait for the stream to begin.
@@ -177,7 +180,7 @@ impl Fetcher {
         // At a start the names may not have been looked up yet.
         self.origins.ready().await;
         let order = self.origins.order(&wanted.object.key);
-        let deadline = Instant::now() + self.dead_after;
+        let deadline = Instant::now() + self.dead_after();
         let (mut missing, mut failure, mut known_failure) = (None, None, None);
         for (origin, others) in order.iter().zip((0..order.len() as u32).rev()) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -216,7 +219,7 @@ impl Fetcher {
         };
         let order = self.origins.order(&wanted.object.key);
         let origin = order.first().ok_or_else(no_origin)?;
-        let limits = Limits { connect: self.dead_after, head: wait + self.dead_after };
+        let limits = Limits { connect: self.dead_after(), head: wait + self.dead_after() };
         let fetched = self.ask(origin, wanted, Some(wait), limits).await?;
         self.origins.found(&wanted.object.key, origin);
         Ok(fetched)
@@ -282,11 +285,11 @@ impl Fetcher {
             (StatusCode::OK, _) => self.body(&mut exchange.response, wanted.object.kind).await?,
             (StatusCode::NOT_MODIFIED, Some(known)) => {
                 // Without this the connection would not be seen to be free.
-                words(&mut exchange.response, self.dead_after).await;
+                words(&mut exchange.response, self.dead_after()).await;
                 known.body.clone()
             }
             _ => {
-                let (words, is_whole) = words(&mut exchange.response, self.dead_after).await;
+                let (words, is_whole) = words(&mut exchange.response, self.dead_after()).await;
                 if is_whole {
                     self.pool.keep(exchange);
                 }
@@ -329,7 +332,7 @@ impl Fetcher {
         let app = utf8_percent_encode(key.app(), COMPONENT);
         let file = wanted.object.file();
         let mut target = format!("/{app}/{}", utf8_percent_encode(&file, COMPONENT));
-        let params = forwarded(&wanted.params, &self.forward_query);
+        let params = forwarded(&wanted.params, &self.settings.load().forward_query);
         let mut params = params.as_str();
         if key.vhost() != DEFAULT_VHOST {
             target += &format!("?vhost={}", utf8_percent_encode(key.vhost(), COMPONENT));
@@ -350,10 +353,10 @@ impl Fetcher {
         if body.size_hint().lower() > max as u64 {
             return Err(too_large());
         }
-        let deadline = TokioInstant::now() + self.dead_after * PATIENCE;
+        let deadline = TokioInstant::now() + self.dead_after() * PATIENCE;
         let mut filling = Filling::new(&self.memory);
         loop {
-            let patience = deadline.min(TokioInstant::now() + self.dead_after);
+            let patience = deadline.min(TokioInstant::now() + self.dead_after());
             let frame = timeout_at(patience, body.frame()).await.map_err(|_| {
                 Bad::Wrong(format!("it takes too long, {} bytes have come", filling.len()))
             })?;

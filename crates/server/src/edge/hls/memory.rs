@@ -12,7 +12,7 @@ use bytes::Bytes;
 #[derive(Debug)]
 pub struct Memory {
     used: AtomicU64,
-    max: u64,
+    max: AtomicU64,
 }
 
 /// An object that is being read.
@@ -25,7 +25,7 @@ pub struct Filling {
 impl Memory {
     /// Room for `max` bytes.
     pub fn new(max: u64) -> Arc<Self> {
-        Arc::new(Self { used: AtomicU64::new(0), max })
+        Arc::new(Self { used: AtomicU64::new(0), max: AtomicU64::new(max) })
     }
 
     /// Bytes in use.
@@ -33,8 +33,14 @@ impl Memory {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// From now on there is room for `max` bytes; what is here stays.
+    pub fn limit_to(&self, max: u64) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
     fn take(&self, bytes: u64) -> bool {
-        let take = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.max);
+        let max = self.max.load(Ordering::Relaxed);
+        let take = |used: u64| used.checked_add(bytes).filter(|used| *used <= max);
         self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 }

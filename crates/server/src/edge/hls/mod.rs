@@ -24,6 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -171,7 +172,7 @@ pub struct HlsRelay {
     fetcher: Fetcher,
     id: NodeId,
     memory: Arc<Memory>,
-    give_up: Duration,
+    settings: Arc<ArcSwap<config::Edge>>,
     pauses: Pauses,
     counters: Counters,
     state: Mutex<State>,
@@ -239,6 +240,7 @@ impl HlsRelay {
         id: NodeId,
         pauses: Pauses,
     ) -> Arc<Self> {
+        let shared = Arc::new(ArcSwap::from_pointee(settings.clone()));
         let memory = Memory::new(settings.hls_cache.saturating_add(SPARE_BYTES));
         let state = State {
             cache: Cache::new(settings.hls_cache),
@@ -247,10 +249,10 @@ impl HlsRelay {
             troubles: Recent::new(TROUBLES_MAX),
         };
         Arc::new(Self {
-            fetcher: Fetcher::new(origins, settings, id.clone(), Arc::clone(&memory)),
+            fetcher: Fetcher::new(origins, Arc::clone(&shared), id.clone(), Arc::clone(&memory)),
             id,
             memory,
-            give_up: settings.give_up,
+            settings: shared,
             pauses,
             counters: Counters::default(),
             state: Mutex::new(state),
@@ -338,7 +340,7 @@ impl HlsRelay {
                 return Look::Have(body);
             }
             Some(Cached { body, stale: Some(stale) }) => {
-                let will_do = now.duration_since(stale.asked) < self.give_up;
+                let will_do = now.duration_since(stale.asked) < self.settings.load().give_up;
                 let known = stale.etag.map(|etag| Known { etag, body: body.clone() });
                 (will_do.then_some(body), known)
             }
@@ -416,6 +418,13 @@ impl HlsRelay {
     fn stale(&self, body: Bytes) -> Bytes {
         self.counters.stale.fetch_add(1, Relaxed);
         body
+    }
+
+    /// From now on `settings` are in force.
+    pub fn reconfigure(&self, settings: &config::Edge) {
+        self.settings.store(Arc::new(settings.clone()));
+        self.memory.limit_to(settings.hls_cache.saturating_add(SPARE_BYTES));
+        self.lock().cache.limit_to(settings.hls_cache);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -22,8 +22,14 @@ use super::hash::Hash;
 /// From an origin's failure to the first check, since a process that is restarted is back within a moment.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// Between two checks of an origin that fails them.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Between two checks of an origin that fails them, at first: viewers see a frozen picture until it is found again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The same later on: it is not being restarted, but gone.
+const PAUSE_LATER: Duration = Duration::from_secs(1);
+
+/// After so many checks it is later.
+const CHECKS_AT_FIRST: u32 = 120;
 
 /// For an origin to accept the connection of a check.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -166,10 +172,15 @@ impl fmt::Display for Origin {
 pub async fn look_after(origin: Arc<Origin>) {
     loop {
         origin.fell.notified().await;
-        let mut pause = FIRST_PAUSE;
+        let mut checks = 0_u32;
         loop {
+            let pause = match checks {
+                0 => FIRST_PAUSE,
+                1..CHECKS_AT_FIRST => PAUSE,
+                _ => PAUSE_LATER,
+            };
             sleep(with_jitter(pause)).await;
-            pause = PAUSE;
+            checks = checks.saturating_add(1);
             if origin.is_healthy() {
                 break;
             }

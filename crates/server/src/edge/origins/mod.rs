@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use tokio::{
     sync::{Notify, watch},
     task::{AbortHandle, JoinSet},
@@ -40,8 +41,15 @@ const READY_TIMEOUT: Duration = Duration::from_secs(5);
 /// All origins of an edge. What keeps them up to date ends with it.
 #[derive(Debug)]
 pub struct Origins {
-    known: Arc<Known>,
+    present: ArcSwap<Present>,
     places: Mutex<Found>,
+    news: Arc<Notify>,
+}
+
+/// What follows from the settings that are in force.
+#[derive(Debug)]
+struct Present {
+    known: Arc<Known>,
     /// Ended by being dropped.
     _lookups: JoinSet<()>,
 }
@@ -85,24 +93,43 @@ impl Origins {
     /// # Errors
     /// When there are names and the system does not say which name servers to ask.
     pub fn start(settings: &Edge) -> io::Result<Arc<Self>> {
-        let known = Arc::new(Known::new(settings));
-        let mut lookups = JoinSet::new();
-        for (index, name) in settings.origins.iter().enumerate() {
-            if let Ok(address) = name.host.parse() {
-                known.update(index, vec![address]);
-                continue;
-            }
-            let name = Name::new(&name.host, &settings.resolvers)?;
-            known.unanswered.send_modify(|names| *names += 1);
-            lookups.spawn(keep_looking_up(name, index, Arc::clone(&known)));
-        }
-        Ok(Arc::new(Self { known, places: Mutex::default(), _lookups: lookups }))
+        let news = Arc::default();
+        let present = Present::start(settings, &news, None)?;
+        let places = Mutex::default();
+        Ok(Arc::new(Self { present: ArcSwap::from_pointee(present), places, news }))
+    }
+
+    /// From now on `settings` are in force. Origins that stay keep what is known of them, and names that stay their
+    /// addresses. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start); then nothing has changed.
+    pub fn reconfigure(&self, settings: &Edge) -> io::Result<()> {
+        let before = self.present.load_full();
+        let present = Present::start(settings, &self.news, Some(&before.known))?;
+        self.present.store(Arc::new(present));
+        self.news.notify_waiters();
+        Ok(())
+    }
+
+    /// Whether one of them is alive, as far as one can know.
+    pub fn any_healthy(&self) -> bool {
+        self.known().origins().iter().any(|origin| origin.is_healthy())
+    }
+
+    /// Whether `origin` is one of them.
+    pub fn has(&self, origin: &Origin) -> bool {
+        self.known().set().members.iter().any(|member| member.origin.rtmp == origin.rtmp)
+    }
+
+    fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.present.load().known)
     }
 
     /// Waits until every name has been looked up once, with or without success. Name servers that do not answer are
     /// waited for some seconds.
     pub async fn ready(&self) {
-        let mut unanswered = self.known.unanswered.subscribe();
+        let mut unanswered = self.known().unanswered.subscribe();
         let answered = unanswered.wait_for(|&names| names == 0);
         // Those who come too early find no origin, and are told so.
         let _ = timeout(READY_TIMEOUT, answered).await;
@@ -113,7 +140,7 @@ impl Origins {
     pub fn order(&self, key: &StreamKey) -> Vec<Arc<Origin>> {
         let found = self.places().get(key, Instant::now());
         let key = key.to_string();
-        let mut origins = self.known.origins();
+        let mut origins = self.known().origins();
         origins.sort_by_cached_key(|origin| {
             let elsewhere = Some(origin.rtmp) != found;
             (!origin.is_healthy(), elsewhere, Reverse(origin.weight(&key)), origin.rtmp)
@@ -124,7 +151,7 @@ impl Origins {
     /// Takes note that `key` is at `origin`.
     pub fn found(&self, key: &StreamKey, origin: &Arc<Origin>) {
         // The owner is asked first anyway.
-        if self.known.owner(key) == Some(origin.rtmp) {
+        if self.known().owner(key) == Some(origin.rtmp) {
             self.lost(key);
         } else {
             self.places().insert(key, origin.rtmp, Instant::now());
@@ -138,12 +165,12 @@ impl Origins {
 
     /// Resolves when an origin has become alive again, or the addresses have changed, after this call.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + '_ {
-        self.known.news.notified()
+        self.news.notified()
     }
 
     /// What is known of each origin, in the order of `edge.origins`.
     pub fn status(&self) -> Vec<OriginStatus> {
-        self.known.origins().iter().map(|origin| origin.status()).collect()
+        self.known().origins().iter().map(|origin| origin.status()).collect()
     }
 
     fn places(&self) -> MutexGuard<'_, Found> {
@@ -151,16 +178,57 @@ impl Origins {
     }
 }
 
+impl Present {
+    /// Begins to look up the names of `settings`; what `before` knows is taken over.
+    fn start(settings: &Edge, news: &Arc<Notify>, before: Option<&Known>) -> io::Result<Self> {
+        let mut names = Vec::new();
+        for (index, name) in settings.origins.iter().enumerate() {
+            if name.host.parse::<IpAddr>().is_err() {
+                names.push((index, Name::new(&name.host, &settings.resolvers)?));
+            }
+        }
+        let known = Arc::new(Known::new(settings, Arc::clone(news)));
+        if let Some(before) = before {
+            known.take_over(before);
+        }
+        for (index, name) in settings.origins.iter().enumerate() {
+            if let Ok(address) = name.host.parse() {
+                known.update(index, vec![address]);
+            }
+        }
+        let mut lookups = JoinSet::new();
+        for (index, name) in names {
+            let is_new = known.set().addresses[index].is_empty();
+            known.unanswered.send_modify(|unanswered| *unanswered += usize::from(is_new));
+            lookups.spawn(keep_looking_up(name, index, is_new, Arc::clone(&known)));
+        }
+        Ok(Self { known, _lookups: lookups })
+    }
+}
+
 impl Known {
-    fn new(settings: &Edge) -> Self {
+    fn new(settings: &Edge, news: Arc<Notify>) -> Self {
         let set = Set { addresses: vec![Vec::new(); settings.origins.len()], members: Vec::new() };
         Self {
             names: settings.origins.clone(),
             http_port: settings.http_port,
             set: Mutex::new(set),
-            news: Arc::default(),
+            news,
             unanswered: watch::Sender::new(0),
         }
+    }
+
+    /// Takes the addresses of the names that are the same, and the origins that are at them.
+    fn take_over(&self, before: &Self) {
+        let mut old = before.set();
+        let mut set = self.set();
+        for (index, name) in self.names.iter().enumerate() {
+            let Some(known) = before.names.iter().position(|known| known == name) else { continue };
+            set.addresses[index].clone_from(&old.addresses[known]);
+        }
+        set.members = std::mem::take(&mut old.members);
+        drop(old);
+        self.reshape(set);
     }
 
     fn set(&self) -> MutexGuard<'_, Set> {
@@ -186,9 +254,18 @@ impl Known {
             return;
         }
         set.addresses[index] = addresses;
+        self.reshape(set);
+    }
+
+    /// Makes the members those that the addresses stand for. Origins that stay keep what is known of them.
+    fn reshape(&self, mut set: MutexGuard<'_, Set>) {
         let members = std::mem::take(&mut set.members);
-        let mut old: HashMap<_, _> =
-            members.into_iter().map(|member| (member.origin.rtmp, member)).collect();
+        let same_ports = |member: &Member| member.origin.http.port() == self.http_port;
+        let mut old: HashMap<_, _> = members
+            .into_iter()
+            .filter(same_ports)
+            .map(|member| (member.origin.rtmp, member))
+            .collect();
         let mut added = Vec::new();
         for (rtmp, name) in self.wanted(&set.addresses) {
             let member = old.remove(&rtmp).unwrap_or_else(|| {
@@ -228,10 +305,10 @@ impl Member {
 }
 
 /// Looks the name at `index` up, again and again.
-async fn keep_looking_up(mut name: Name, index: usize, known: Arc<Known>) {
+async fn keep_looking_up(mut name: Name, index: usize, is_new: bool, known: Arc<Known>) {
     let mut pause = name.look_up().await;
     known.update(index, name.addresses());
-    known.unanswered.send_modify(|names| *names -= 1);
+    known.unanswered.send_modify(|names| *names -= usize::from(is_new));
     loop {
         sleep(pause).await;
         pause = name.look_up().await;

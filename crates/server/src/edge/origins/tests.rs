@@ -68,6 +68,37 @@ async fn addresses_need_no_name_server() {
 }
 
 #[tokio::test]
+async fn what_stays_in_the_settings_keeps_what_is_known_of_it() {
+    let origins = start(&["10.0.0.1", "10.0.0.2"]);
+    let lost = origins.order(&key("a")).remove(0);
+    lost.failed("gone");
+    let gone = origins.order(&key("a")).remove(0);
+    let (stays, goes) = (lost.rtmp.ip().to_string(), gone.rtmp.ip().to_string());
+    let news = origins.changed();
+    origins.reconfigure(&settings(&["10.0.0.3", &stays])).expect("addresses");
+    news.await;
+    assert_eq!(addresses(&origins), ips(&["10.0.0.3", &stays]));
+    assert!(origins.has(&lost) && !origins.has(&gone), "{goes} is not among them any more");
+    let healthy: Vec<_> = origins.status().iter().map(|origin| origin.healthy).collect();
+    assert_eq!(healthy, [true, false]);
+    let ports = Edge { http_port: 81, ..settings(&[&stays]) };
+    origins.reconfigure(&ports).expect("addresses");
+    assert_eq!(origins.order(&key("a"))[0].http.port(), 81);
+}
+
+#[tokio::test]
+async fn a_name_that_stays_keeps_its_addresses_while_it_is_looked_up_anew() {
+    let dns = Dns::start().await;
+    dns.set(NAME, ips(&["10.0.0.1"]));
+    let origins = resolved(&dns).await;
+    let more = Edge { resolvers: vec![dns.address()], ..settings(&[NAME, "10.0.0.9"]) };
+    origins.reconfigure(&more).expect("a name server");
+    assert_eq!(addresses(&origins), ips(&["10.0.0.1", "10.0.0.9"]));
+    dns.set(NAME, ips(&["10.0.0.2"]));
+    become_these(&origins, &["10.0.0.2", "10.0.0.9"]).await;
+}
+
+#[tokio::test]
 async fn the_owner_is_asked_first_and_all_edges_agree() {
     let (one, other) = (start(&["10.0.0.1", "10.0.0.2"]), start(&["10.0.0.2", "10.0.0.1"]));
     let names: Vec<_> = (0..100).map(|n| format!("stream{n}")).collect();
@@ -75,7 +106,7 @@ async fn the_owner_is_asked_first_and_all_edges_agree() {
     assert!(names.iter().any(|name| first(name) != first(&names[0])), "both own streams");
     for name in &names {
         assert_eq!(order(&one, name), order(&other, name));
-        assert_eq!(one.known.owner(&key(name)), Some(order(&one, name)[0]));
+        assert_eq!(one.known().owner(&key(name)), Some(order(&one, name)[0]));
     }
 }
 
@@ -164,7 +195,7 @@ async fn a_name_server_that_is_late_is_heard() {
     dns.set(NAME, ips(&["127.0.0.1"]));
     let origins = resolved(&dns).await;
     assert_eq!(order(&origins, "a"), []);
-    assert_eq!(origins.known.owner(&key("a")), None);
+    assert_eq!(origins.known().owner(&key("a")), None);
     dns.mute(false);
     become_these(&origins, &["127.0.0.1"]).await;
 }
@@ -186,7 +217,7 @@ async fn everything_ends_with_the_origins() {
     dns.set(NAME, ips(&["127.0.0.1"]));
     let origins = resolved(&dns).await;
     let origin = Arc::downgrade(&origins.order(&key("a"))[0]);
-    let known = Arc::downgrade(&origins.known);
+    let known = Arc::downgrade(&origins.known());
     drop(origins);
     let over = async || (known.strong_count() + origin.strong_count() == 0).then_some(());
     eventually("the end of the tasks", SOON, over).await;

@@ -297,6 +297,11 @@ fn end_of_publish(event: Event) -> Option<Broken> {
                 Broken::Lost(Lost { why: reason, is_failure: false })
             })
         }
+        // It is going to stop, and another may take the stream.
+        Event::ReconnectRequested { description, .. } => {
+            let why = format!("it asks to connect anew: {}", words(&description));
+            Some(Broken::Lost(Lost { why, is_failure: false }))
+        }
         _ => None,
     }
 }

@@ -72,6 +72,7 @@ async fn ask(
         timeout: dead_after,
         wait: request.wait,
         silence: Some(dead_after),
+        reconnects: true,
         ..Config::new(url)
     };
     let session = begin(config, random, start.into_std());
@@ -97,6 +98,8 @@ pub async fn tag(client: &mut RtmpClient) -> Result<Tag, Over> {
     loop {
         match client.event().await {
             Ok(Event::Media(tag)) => return Ok(tag),
+            // It is going to stop: another origin, or the next process of this one, has the stream soon.
+            Ok(Event::ReconnectRequested { .. }) => return Err(Over::Closed),
             Ok(Event::Ended { code, .. }) if is_end(&code) => return Err(Over::Ended),
             Ok(Event::Ended { code, description } | Event::Refused { code, description }) => {
                 let (code, description) = (words(&code), words(&description));

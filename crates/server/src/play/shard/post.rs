@@ -18,9 +18,10 @@ use weir_rtmp::server;
 use super::Shard;
 use crate::{
     client::Client,
-    config::Play,
+    config::{Config, Play},
     play::{channel::Channel, viewer::Protocol},
     quota::Quotas,
+    roster::Farewell,
 };
 
 /// The least bit rate a viewer is counted with, so that viewers of streams that have just begun spread too.
@@ -62,6 +63,8 @@ pub enum Why {
     StreamEnded,
     /// It sent a command; the session may hold more.
     Command(server::Event),
+    /// It was asked to leave.
+    Leave(Farewell),
 }
 
 /// All shards of the process.
@@ -83,6 +86,10 @@ pub(super) struct Post {
 pub(super) struct Inbox {
     pub(super) arrivals: Vec<(Arrival, u64)>,
     pub(super) due: Vec<usize>,
+    /// Some clients are asked to leave.
+    pub(super) look: bool,
+    /// A configuration that is in force now.
+    pub(super) config: Option<Arc<Config>>,
     pub(super) closed: bool,
 }
 
@@ -115,9 +122,22 @@ impl Shards {
         post.put(|inbox| inbox.arrivals.push((arrival, weight)));
     }
 
+    /// Some clients have been asked to leave: those who have them look whether they are theirs.
+    pub fn look(&self) {
+        for post in &self.posts {
+            post.put(|inbox| inbox.look = true);
+        }
+    }
+
+    /// From now on viewers are treated as `config` says.
+    pub fn reconfigure(&self, config: &Arc<Config>) {
+        for post in &self.posts {
+            post.put(|inbox| inbox.config = Some(Arc::clone(config)));
+        }
+    }
+
     /// Bits per second that the viewers of each shard are expected to take.
-    #[cfg(test)]
-    pub(super) fn loads(&self) -> Vec<u64> {
+    pub fn loads(&self) -> Vec<u64> {
         self.posts.iter().map(|post| post.load.load(Ordering::Relaxed)).collect()
     }
 

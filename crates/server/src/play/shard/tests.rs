@@ -5,7 +5,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 use weir_flv::file;
 use weir_hub::{Flush, Publisher, Registry};
 use weir_media::Frame;
@@ -23,6 +22,10 @@ use crate::play::{
         publish, read, registry, said, sockets, sound, tag_of,
     },
 };
+use crate::{
+    listen::Places,
+    roster::{Activity, Roster},
+};
 
 /// Much more than the socket buffers of [`narrow_sockets`] hold.
 const LARGE: usize = 200_000;
@@ -34,11 +37,12 @@ struct Rig {
     registry: Registry,
     channels: Arc<Channels>,
     publisher: Option<Publisher>,
-    places: Arc<Semaphore>,
+    places: Places,
+    roster: Arc<Roster>,
     play: Play,
 }
 
-const PLACES: u32 = 2;
+const PLACES: usize = 2;
 
 impl Rig {
     fn new(flush: Flush) -> Self {
@@ -50,7 +54,8 @@ impl Rig {
             publisher: Some(publish(&registry, flush, now)),
             channels: Channels::new(registry.clone()),
             registry,
-            places: Arc::new(Semaphore::new(PLACES as usize)),
+            places: Places::new(PLACES),
+            roster: Arc::default(),
             play: Play::default(),
         };
         begin(rig.publisher.as_mut().expect("a publisher"), now);
@@ -85,7 +90,7 @@ impl Rig {
             play: self.play.clone(),
             head: Bytes::from_static(b"head"),
             protocol,
-            client: client(&self.places),
+            client: client(&self.places, &self.roster),
         });
         assert_eq!(&*read(&mut peer, 4), b"head");
         peer
@@ -100,8 +105,16 @@ impl Rig {
 
     /// Waits until all viewers are gone.
     async fn all_gone(&self) {
-        let gone = tokio::time::timeout(SOON, self.places.acquire_many(PLACES)).await;
-        drop(gone.expect("viewers that go").expect("places"));
+        let gone = async {
+            loop {
+                let left = self.roster.left();
+                if self.roster.len() == 0 {
+                    return;
+                }
+                left.await;
+            }
+        };
+        tokio::time::timeout(SOON, gone).await.expect("viewers that go");
         assert_eq!(self.shards.viewers(), [0]);
     }
 }
@@ -277,7 +290,7 @@ async fn a_stream_that_has_ended_meanwhile_ends_its_viewer_at_once() {
         play: Play::default(),
         head: Bytes::new(),
         protocol: Protocol::Http { received: 0 },
-        client: client(&rig.places),
+        client: client(&rig.places, &rig.roster),
     });
     let mut peer = Peer::new(Format::Flv, peer);
     peer.expect(["metadata", "avcC", "asc", "key0;", "the end"]);
@@ -365,4 +378,79 @@ async fn a_viewer_that_uses_up_its_turn_after_a_wait_goes_on() {
         rig.push(times.clone().map(|at| picture(false, at, LARGE)));
         times.for_each(|at| peer.expect([&*format!("delta{at};")]));
     }
+}
+
+/// Asks everybody to leave.
+fn ask_to_leave(rig: &Rig, farewell: Farewell) {
+    rig.roster.list().iter().for_each(|presence| presence.ask_to_leave(farewell));
+    rig.shards.look();
+}
+
+/// Lets the shard have seen everything that was asked of it.
+async fn until_heard(rig: &mut Rig) {
+    let (near, mut peer) = sockets();
+    let channel = rig.channels.open(&key(), Format::Flv, LIMITS).await;
+    rig.shards.deliver(Arrival {
+        socket: near,
+        channel,
+        play: Play::default(),
+        head: Bytes::from_static(b"head"),
+        protocol: Protocol::Http { received: 0 },
+        client: client(&Places::new(1), &Arc::default()),
+    });
+    assert_eq!(&*read(&mut peer, 4), b"head");
+}
+
+#[tokio::test]
+async fn a_viewer_that_is_let_go_gets_its_group_to_the_end_and_nothing_of_the_next() {
+    let mut rig = Rig::new(Flush::Each);
+    let mut peer = rig.deliver(Format::FlvChunked, sockets()).await;
+    ask_to_leave(&rig, Farewell::Draining);
+    until_heard(&mut rig).await;
+    rig.push([picture(false, 40, 0), picture(true, 80, 0), picture(false, 120, 0)]);
+    let mut body = Vec::new();
+    peer.read_to_end(&mut body).expect("the end of the connection");
+    assert!(body.ends_with(b"\r\n0\r\n\r\n"), "the body is whole");
+    assert!(dechunked(&body).concat().ends_with(b"delta40;\0\0\0\x13"));
+    rig.end();
+    rig.all_gone().await;
+}
+
+#[tokio::test]
+async fn an_edge_that_is_let_go_is_not_told_that_the_stream_has_ended() {
+    let mut rig = Rig::new(Flush::Each);
+    let mut peer = rig.deliver(Format::FlvChunked, sockets()).await;
+    rig.roster.list()[0].note(|doing| doing.is_node = true);
+    ask_to_leave(&rig, Farewell::Draining);
+    until_heard(&mut rig).await;
+    rig.push([picture(false, 40, 0), picture(true, 80, 0)]);
+    let mut body = Vec::new();
+    peer.read_to_end(&mut body).expect("the end of the connection");
+    assert!(body.ends_with(b"delta40;\0\0\0\x13\r\n"), "the body breaks off between two chunks");
+}
+
+#[tokio::test]
+async fn an_rtmp_viewer_that_is_let_go_comes_back_to_be_told() {
+    let mut rig = Rig::new(Flush::Each);
+    let mut peer = rig.join(RTMP, sockets()).await;
+    ask_to_leave(&rig, Farewell::Draining);
+    until_heard(&mut rig).await;
+    rig.push([picture(false, 40, 0), picture(true, 80, 0)]);
+    peer.expect(["delta40;"]);
+    let returned = rig.returned.recv().await.expect("the viewer");
+    assert!(matches!(returned.why, Why::Leave(Farewell::Draining)));
+    assert!(returned.unsent.is_empty());
+}
+
+#[tokio::test]
+async fn who_is_kicked_goes_at_once() {
+    let mut rig = Rig::new(Flush::Each);
+    let mut http = rig.deliver(Format::FlvChunked, sockets()).await;
+    let _rtmp = rig.join(RTMP, sockets()).await;
+    ask_to_leave(&rig, Farewell::Kicked);
+    let mut body = Vec::new();
+    http.read_to_end(&mut body).expect("the end of the connection");
+    let returned = rig.returned.recv().await.expect("the viewer");
+    assert!(matches!(returned.why, Why::Leave(Farewell::Kicked)));
+    assert!(returned.client.presence.does(Activity::Play));
 }

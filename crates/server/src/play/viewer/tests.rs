@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use mio::{Events, Interest, Poll, Token};
-use tokio::sync::Semaphore;
 use weir_hub::Status;
 use weir_media::Timestamp;
 use weir_rtmp::message::{Command, Control, UserControl, type_id};
@@ -9,6 +8,7 @@ use weir_rtmp::message::{Command, Control, UserControl, type_id};
 use super::*;
 use crate::{
     end::Side,
+    listen::Places,
     play::testing::{
         RTMP, SOON, client, init, names, narrow_sockets, picture, playing, read, said, sockets,
         tags,
@@ -41,7 +41,7 @@ impl Rig {
             Format::Flv | Format::FlvChunked => Protocol::Http { received: 0 },
         };
         let socket = mio::net::TcpStream::from_std(near);
-        let client = client(&Arc::new(Semaphore::new(1)));
+        let client = client(&Places::new(1), &Arc::default());
         let mut viewer = Viewer::new(socket, protocol, client, Bytes::new(), 0, now);
         let poll = Poll::new().expect("a poller");
         let registered = poll.registry().register(&mut viewer.socket, Token(0), Interest::WRITABLE);

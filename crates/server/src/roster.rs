@@ -1,0 +1,316 @@
+//! Everybody who is connected: for the API, and for those who ask clients to leave.
+//!
+//! A client has a [`Presence`] here from its first byte to its last. What it does is written into it when that changes,
+//! its figures about once a second; nothing of this is on the path of a frame.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
+use weir_media::StreamKey;
+
+use crate::end::End;
+
+/// How long a client that follows reconnect requests has to leave by itself, which costs its viewers nothing: a
+/// connection and the first group take a round trip or two and, for a server that has to fetch the stream, some more.
+pub const RECONNECT_WAIT: Duration = Duration::from_secs(3);
+
+/// How long the next group is waited for, at which a client is let go: encoders send one every one to four seconds.
+pub const GROUP_WAIT: Duration = Duration::from_secs(5);
+
+/// What a client is told that is asked to connect anew.
+pub const RECONNECT_WORDS: &str = "This server is going to stop.";
+
+/// Why a client is asked to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// An operator wants it gone, now.
+    Kicked,
+    /// The process is going to stop: at the next good moment.
+    Draining,
+}
+
+impl Farewell {
+    /// The end that follows from it.
+    pub fn end(self) -> End {
+        match self {
+            Self::Kicked => End::policy("ended by an operator"),
+            Self::Draining => End::policy("let go: this server is going to stop"),
+        }
+    }
+}
+
+/// What a client does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activity {
+    /// It has not begun anything yet.
+    #[default]
+    Control,
+    /// It publishes.
+    Publish,
+    /// It plays.
+    Play,
+}
+
+impl Activity {
+    /// Its name in the log.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Publish => "publish",
+            Self::Play => "play",
+        }
+    }
+}
+
+/// Everybody who is connected.
+#[derive(Debug, Default)]
+pub struct Roster {
+    present: Mutex<HashMap<u64, Arc<Presence>>>,
+    left: Notify,
+}
+
+/// One client, as others may know of it.
+#[derive(Debug)]
+pub struct Presence {
+    /// Its number, unique in this process.
+    pub id: u64,
+    /// What it speaks.
+    pub protocol: &'static str,
+    /// When it connected.
+    pub since: Instant,
+    doing: Mutex<Doing>,
+    sent: AtomicU64,
+    received: AtomicU64,
+    skips: AtomicU32,
+    farewell: AtomicU8,
+    waker: AtomicWaker,
+}
+
+/// What a client does, as it said itself.
+#[derive(Clone, Debug)]
+pub struct Doing {
+    /// Its address.
+    pub peer: SocketAddr,
+    /// What it does.
+    pub activity: Activity,
+    /// The stream that it does it with.
+    pub stream: Option<StreamKey>,
+    /// Whether it is another node of a cluster: an edge that pulls, or pushes.
+    pub is_node: bool,
+    /// The URL it connected to, without the stream; empty for HTTP.
+    pub tc_url: Box<str>,
+    /// The page it is embedded in.
+    pub page_url: Box<str>,
+    /// The Flash file that it says it runs in.
+    pub swf_url: Box<str>,
+}
+
+/// Figures of a client, about a second old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Bytes sent to it.
+    pub sent: u64,
+    /// Bytes received from it.
+    pub received: u64,
+    /// How often it fell behind and was moved to the newest group.
+    pub skips: u32,
+}
+
+/// A client's place in the roster; dropping it takes the client out.
+#[derive(Debug)]
+pub struct Enlisted {
+    presence: Arc<Presence>,
+    roster: Arc<Roster>,
+}
+
+impl Roster {
+    /// Takes in somebody who has just connected.
+    pub fn enlist(self: &Arc<Self>, id: u64, protocol: &'static str, peer: SocketAddr) -> Enlisted {
+        let doing = Doing {
+            peer,
+            activity: Activity::Control,
+            stream: None,
+            is_node: false,
+            tc_url: Box::default(),
+            page_url: Box::default(),
+            swf_url: Box::default(),
+        };
+        let presence = Arc::new(Presence {
+            id,
+            protocol,
+            since: Instant::now(),
+            doing: Mutex::new(doing),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            skips: AtomicU32::new(0),
+            farewell: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
+        });
+        self.lock().insert(id, Arc::clone(&presence));
+        Enlisted { presence, roster: Arc::clone(self) }
+    }
+
+    /// Everybody, in the order in which they came.
+    pub fn list(&self) -> Vec<Arc<Presence>> {
+        let mut all: Vec<_> = self.lock().values().cloned().collect();
+        all.sort_unstable_by_key(|presence| presence.id);
+        all
+    }
+
+    /// The client with this number.
+    pub fn find(&self, id: u64) -> Option<Arc<Presence>> {
+        self.lock().get(&id).cloned()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Resolves when somebody leaves after this call.
+    pub fn left(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.left.notified()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Presence>>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Presence {
+    /// What it does.
+    pub fn doing(&self) -> Doing {
+        self.lock().clone()
+    }
+
+    /// Whether this is what it does.
+    pub fn does(&self, activity: Activity) -> bool {
+        self.lock().activity == activity
+    }
+
+    /// Notes a change of what it does.
+    pub fn note(&self, change: impl FnOnce(&mut Doing)) {
+        change(&mut self.lock());
+    }
+
+    /// Its figures.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            sent: self.sent.load(Ordering::Relaxed),
+            received: self.received.load(Ordering::Relaxed),
+            skips: self.skips.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Notes its figures.
+    pub fn report(&self, figures: Figures) {
+        self.sent.store(figures.sent, Ordering::Relaxed);
+        self.received.store(figures.received, Ordering::Relaxed);
+        self.skips.store(figures.skips, Ordering::Relaxed);
+    }
+
+    /// Asks it to leave. Who is on a delivery shard hears of it when [`Shards::look`](crate::play::Shards::look) is
+    /// called. Being kicked is not undone by being drained.
+    pub fn ask_to_leave(&self, farewell: Farewell) {
+        let code = match farewell {
+            Farewell::Draining => 1,
+            Farewell::Kicked => 2,
+        };
+        self.farewell.fetch_max(code, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    /// Whether, and why, it is asked to leave.
+    pub fn farewell(&self) -> Option<Farewell> {
+        match self.farewell.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Farewell::Draining),
+            _ => Some(Farewell::Kicked),
+        }
+    }
+
+    /// The same, for the one task that serves it: it is woken when the answer changes.
+    pub fn poll_farewell(&self, cx: &mut Context<'_>) -> Poll<Farewell> {
+        self.waker.register(cx.waker());
+        self.farewell().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Resolves when it is asked to leave, for the one task that serves it.
+    pub async fn until_farewell(&self) -> Farewell {
+        poll_fn(|cx| self.poll_farewell(cx)).await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Doing> {
+        self.doing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::ops::Deref for Enlisted {
+    type Target = Arc<Presence>;
+
+    fn deref(&self) -> &Arc<Presence> {
+        &self.presence
+    }
+}
+
+impl Drop for Enlisted {
+    fn drop(&mut self) {
+        self.roster.lock().remove(&self.presence.id);
+        self.roster.left.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn enlist(roster: &Arc<Roster>, id: u64) -> Enlisted {
+        roster.enlist(id, "rtmp", ([127, 0, 0, 1], 1).into())
+    }
+
+    #[test]
+    fn who_has_gone_is_not_listed() {
+        let roster = Arc::<Roster>::default();
+        let (first, second) = (enlist(&roster, 1), enlist(&roster, 2));
+        let ids = || roster.list().iter().map(|presence| presence.id).collect::<Vec<_>>();
+        assert_eq!(ids(), [1, 2]);
+        drop(first);
+        assert_eq!((ids(), roster.len()), (vec![2], 1));
+        assert!(roster.find(1).is_none() && roster.find(2).is_some());
+        drop(second);
+    }
+
+    #[tokio::test]
+    async fn the_task_that_serves_a_client_hears_that_it_is_to_leave() {
+        let roster = Arc::<Roster>::default();
+        let enlisted = enlist(&roster, 1);
+        let presence = roster.find(1).expect("it is there");
+        let asked = tokio::spawn(async move { presence.until_farewell().await });
+        tokio::task::yield_now().await;
+        enlisted.ask_to_leave(Farewell::Kicked);
+        assert_eq!(asked.await.ok(), Some(Farewell::Kicked));
+        enlisted.ask_to_leave(Farewell::Draining);
+        assert_eq!(enlisted.farewell(), Some(Farewell::Kicked), "the stronger word stays");
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_somebody_to_leave_is_told() {
+        let roster = Arc::<Roster>::default();
+        let enlisted = enlist(&roster, 1);
+        let left = roster.left();
+        drop(enlisted);
+        left.await;
+        assert_eq!(roster.len(), 0);
+    }
+}
