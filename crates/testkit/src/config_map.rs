@@ -43,8 +43,9 @@ impl ConfigMap {
         self.version += 1;
         let new = folder(self.version);
         let at = self.dir.join(&new);
-        let written =
-            fs::create_dir(&at).and_then(|()| fs::write(at.join(&self.file), text)).and_then(|()| {
+        let written = fs::create_dir(&at)
+            .and_then(|()| fs::write(at.join(&self.file), text))
+            .and_then(|()| {
                 let link = self.dir.join("..data_tmp");
                 symlink(&new, &link)?;
                 fs::rename(link, self.dir.join(DATA))

@@ -2,9 +2,9 @@
 //!
 //! Each test ends with its figures on standard error, for `docs` and for comparison; what must hold is asserted.
 
-// mod handover;
+mod handover;
 mod origin;
-// mod reload;
+mod reload;
 mod rolling;
 
 use std::time::{Duration, Instant};

@@ -89,13 +89,13 @@ impl Scene {
 }
 
 /// Looks at a playlist again and again.
-struct HlsWatch {
+pub struct HlsWatch {
     seen: Arc<Mutex<HlsSeen>>,
     task: JoinHandle<()>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct HlsSeen {
+pub struct HlsSeen {
     looks: usize,
     /// The sequence number of the newest segment, and when it came.
     newest: Option<(u64, Instant)>,
@@ -122,12 +122,12 @@ impl HlsWatch {
         Self { seen, task }
     }
 
-    fn seen(&self) -> HlsSeen {
+    pub fn seen(&self) -> HlsSeen {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits for `more` segments that are newer than those that are there now.
-    async fn grows(&self, more: u64) {
+    pub async fn grows(&self, more: u64) {
         let before = self.newest();
         eventually("new segments", SOON, async || (self.newest() >= before + more).then_some(()))
             .await;
@@ -139,7 +139,7 @@ impl HlsWatch {
 
     /// Requires that it was there and right at each look; returns what there is to tell.
     #[track_caller]
-    fn assert_alive(&self) -> String {
+    pub fn assert_alive(&self) -> String {
         let seen = self.seen();
         assert_eq!(seen.fault, None, "{seen:?}");
         format!(
@@ -192,7 +192,7 @@ impl HlsSeen {
 }
 
 /// Waits until the origin writes HLS of the first stream, and looks at it from then on.
-async fn watch_hls(origin: &Weir) -> HlsWatch {
+pub async fn watch_hls(origin: &Weir) -> HlsWatch {
     let playlist = origin.dir().join(format!("data/hls/{}.m3u8", STREAMS[0]));
     eventually("a playlist", SOON, async || playlist.exists().then_some(())).await;
     HlsWatch::start(playlist)

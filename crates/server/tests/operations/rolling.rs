@@ -10,8 +10,8 @@ use weir_testkit::{
 };
 
 use crate::{
-    BINARY, DRAIN, Drained, NO_HLS, STREAMS, assert_no_gap, assert_smooth, assert_taken,
-    come, drain, edge, encoder, go_on, is_let_go, report,
+    BINARY, DRAIN, Drained, NO_HLS, STREAMS, assert_no_gap, assert_smooth, assert_taken, come,
+    drain, edge, encoder, go_on, is_let_go, report,
 };
 
 const EDGES: usize = 3;

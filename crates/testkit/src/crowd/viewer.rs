@@ -150,7 +150,10 @@ pub(crate) async fn more(socket: &TcpStream, input: &mut BytesMut) -> io::Result
 }
 
 /// Gives what has come to `take`. The buffer lives here, so that a viewer that waits has none.
-pub(crate) fn read(socket: &TcpStream, take: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn read(
+    socket: &TcpStream,
+    take: impl FnOnce(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     let mut buffer = [0; READ_BYTES];
     match socket.try_read(&mut buffer) {
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),

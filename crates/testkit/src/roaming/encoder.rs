@@ -197,12 +197,12 @@ impl Link {
         flush(&mut self.socket, &mut self.session).await?;
         self.socket.readable().await?;
         let Self { socket, session } = self;
-        read(socket, |bytes| {
-            session.handle_input(bytes, Instant::now()).map_err(io::Error::other)
-        })
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => io::Error::other("the server closed the connection"),
-            _ => error,
-        })
+        read(socket, |bytes| session.handle_input(bytes, Instant::now()).map_err(io::Error::other))
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    io::Error::other("the server closed the connection")
+                }
+                _ => error,
+            })
     }
 }

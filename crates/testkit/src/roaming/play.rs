@@ -25,7 +25,10 @@ use weir_rtmp::{
 
 use super::{Departure, Journey, Kind, lock};
 use crate::{
-    crowd::{Watch, viewer::{more, read, refusal}},
+    crowd::{
+        Watch,
+        viewer::{more, read, refusal},
+    },
     http::{self, Body},
 };
 
