@@ -26,7 +26,7 @@ const SOON: Duration = Duration::from_secs(30);
 const NO_HLS: &str = "hls: { enabled: false }\n";
 
 /// How servers stop in these tests.
-const DRAIN: &str = "";
+const DRAIN: &str = "drain: { notice: 2s, timeout: 20s }\n";
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// "Well inside" the timeout: this part of it.
@@ -106,6 +106,8 @@ fn drain(weir: &mut Weir) -> Drained {
     let status = tokio::task::block_in_place(|| weir.wait_exit(DRAIN_TIMEOUT * 2));
     let drained = Drained { from, to: Instant::now() };
     assert!(status.success(), "it ended with {status}:\n{}", weir.log());
+    let cut = weir.log().all().into_iter().find(|line| line.contains("drain.timeout has passed"));
+    assert_eq!(cut, None, "everybody is let go before the end");
     let time = drained.time();
     assert!(time <= DRAIN_MAX, "it took {time:?} to stop:\n{}", weir.log());
     drained
