@@ -32,6 +32,9 @@ pub enum Command {
         /// The configuration file; without one, an origin on ports 1935 (RTMP), 8080 (HTTP) and 1985 (API).
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Take the listeners over from the process behind handover.socket.
+        #[arg(long)]
+        replace: bool,
     },
     /// Run the server with a stream that loops a clip, and say where to watch it.
     Demo {
@@ -88,7 +91,7 @@ impl Cli {
     {
         let Words { command, config, log } = Words::try_parse_from(args)?;
         let command = match (command, config) {
-            (None, config) => Command::Serve { config },
+            (None, config) => Command::Serve { config, replace: false },
             (Some(command), None) => command,
             (Some(_), Some(_)) => {
                 let message = "write --config after the command it is for";
@@ -175,10 +178,16 @@ mod tests {
     #[test]
     fn serves_unless_told_otherwise() {
         let file = || Some(PathBuf::from("a.yaml"));
-        assert_eq!(command("weir"), Command::Serve { config: None });
-        assert_eq!(command("weir --config a.yaml"), Command::Serve { config: file() });
-        assert_eq!(command("weir serve"), Command::Serve { config: None });
-        assert_eq!(command("weir serve --config a.yaml"), Command::Serve { config: file() });
+        assert_eq!(command("weir"), Command::Serve { config: None, replace: false });
+        assert_eq!(
+            command("weir --config a.yaml"),
+            Command::Serve { config: file(), replace: false }
+        );
+        assert_eq!(command("weir serve"), Command::Serve { config: None, replace: false });
+        assert_eq!(
+            command("weir serve --config a.yaml"),
+            Command::Serve { config: file(), replace: false }
+        );
         assert_eq!(command("weir demo --config a.yaml"), Command::Demo { config: file() });
     }
 

@@ -16,7 +16,7 @@ use tracing::{error, info};
 pub use self::watch::watch;
 use crate::{
     config::{self, Change, Config, ConfigError, Diff},
-    listen::Door,
+    listen::{Door, Places},
     node::Node,
 };
 
@@ -27,7 +27,12 @@ pub struct Doors {
     pub rtmp: Arc<Door>,
     /// Of viewers over HTTP.
     pub http: Arc<Door>,
+    /// Of those who look after the process.
+    pub api: Arc<Door>,
 }
+
+/// Connections to the API, on places of their own: whoever looks after a full server must be able to reach it.
+const API_CONNECTIONS: usize = 256;
 
 impl Doors {
     /// The doors of `node`, open.
@@ -36,7 +41,8 @@ impl Doors {
             let door = Door::new(protocol, node.places.clone());
             Arc::new(door.counting(&node.quotas).listing(&node.roster))
         };
-        let doors = Self { rtmp: door("rtmp"), http: door("http") };
+        let api = Arc::new(Door::new("api", Places::new(API_CONNECTIONS)));
+        let doors = Self { rtmp: door("rtmp"), http: door("http"), api };
         doors.reconfigure(&node.config());
         doors
     }
@@ -46,11 +52,6 @@ impl Doors {
         self.rtmp.expect_proxy_protocol(config.rtmp.proxy_protocol);
         self.http.expect_proxy_protocol(config.http.proxy_protocol);
         self.http.trust(&config.http.trusted_proxies);
-    }
-
-    /// Both of them.
-    pub fn all(&self) -> [Arc<Door>; 2] {
-        [Arc::clone(&self.rtmp), Arc::clone(&self.http)]
     }
 }
 

@@ -71,6 +71,9 @@ pub struct Config {
     /// How the process stops.
     #[serde(skip)]
     pub drain: Drain,
+    /// n
+    #[serde(skip)]
+    pub handover: Handover,
     /// What is different on some vhosts; the key is the vhost's name.
     #[serde(deserialize_with = "value::vhosts")]
     pub vhosts: BTreeMap<String, VhostOverride>,
@@ -302,6 +305,12 @@ pub struct Vhost {
 }
 
 // STUB-BEGIN
+/// n
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Handover {
+    /// n
+    pub socket: Option<std::path::PathBuf>,
+}
 /// n
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
