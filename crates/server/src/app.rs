@@ -82,10 +82,7 @@ struct Ports {
 }
 
 async fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), Error> {
-    let config = match path {
-        Some(path) => Config::load(&path)?,
-        None => Config::default(),
-    };
+    let config = Config::load_from_process(path.as_deref())?;
     let config = Arc::new(config);
     // The ports come first: a process that cannot have them must not touch anything.
     let ports = Ports::bind(&config)?;
