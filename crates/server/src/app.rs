@@ -54,8 +54,9 @@ pub fn run(cli: Cli) -> ExitCode {
         eprintln!("warning: {error}");
     }
     let done = match cli.command {
-        Command::Check { config } => return cli::check(&config),
-        Command::Serve { config } => in_runtime(serve(config, false)),
+        Command::Check { config } => return cli::check(config.as_deref()),
+        Command::Schema => return cli::schema(),
+        Command::Serve { config, .. } => in_runtime(serve(config, false)),
         Command::Demo { config } => in_runtime(serve(config, true)),
         Command::Publish { file, url, repeat } => in_runtime(async move {
             Ok(publish::run(&publish::Source::File(file), &url, repeat).await?)
