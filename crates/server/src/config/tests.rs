@@ -106,8 +106,6 @@ handover: { socket: /run/weir.sock }
 ",
     );
     let expected = Config {
-        drain: Drain::default(),
-        handover: Handover::default(),
         role: Role::Edge,
         rtmp: Rtmp {
             listen: vec![address("127.0.0.1:0"), address("[::1]:1935")],
