@@ -36,9 +36,6 @@ use crate::{
     settings::Settings,
 };
 
-/// Connections to the API, on places of their own: whoever looks after a full server must be able to reach it.
-const API_CONNECTIONS: usize = 256;
-
 /// Why the process could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -66,7 +63,8 @@ pub fn run(cli: Cli) -> ExitCode {
         eprintln!("warning: {error}");
     }
     let done = match cli.command {
-        Command::Check { config } => return cli::check(&config),
+        Command::Check { config } => return cli::check(config.as_deref()),
+        Command::Schema => return cli::schema(),
         Command::Serve { config, replace } => in_runtime(serve(config, replace, false)),
         Command::Demo { config } => in_runtime(serve(config, false, true)),
         Command::Publish { file, url, repeat } => in_runtime(async move {

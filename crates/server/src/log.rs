@@ -28,7 +28,14 @@ pub struct Options {
     pub filter: Filter,
 
     /// The shape of a log line.
-    #[arg(long = "log-format", value_name = "FORMAT", value_enum, default_value_t, global = true)]
+    #[arg(
+        long = "log-format",
+        env = "WEIR_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        global = true
+    )]
     pub format: Format,
 }
 
@@ -36,6 +43,8 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// For people when stderr is a terminal, JSON otherwise.
+    // A variable that is set to nothing.
+    #[value(alias = "")]
     #[default]
     Auto,
     /// Text for people; in colour on a terminal.
