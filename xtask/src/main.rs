@@ -4,6 +4,7 @@
 
 mod bench;
 mod command;
+mod deploy;
 mod fuzz;
 mod release;
 mod steps;

@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::Command};
 use crate::{
     Result,
     command::{create_dir, output, root, run, which},
+    deploy,
 };
 
 /// A program that some test starts, or a file of it, and the Debian package that has it.
@@ -48,7 +49,8 @@ pub fn nginx_rtmp() -> Option<PathBuf> {
 /// Installs what is missing, or says exactly what to install.
 pub fn install() -> Result {
     install_packages(&missing_packages())?;
-    install_ffmpeg9()
+    install_ffmpeg9()?;
+    deploy::install()
 }
 
 fn missing_packages() -> Vec<&'static str> {
