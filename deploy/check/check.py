@@ -1,8 +1,8 @@
 """Checks everything below deploy/: `cargo xtask test deploy` runs it, with the tools that it has installed.
 
-Every Kustomize folder and every variant of the chart is rendered by an old and a new kubectl and Helm. What comes out must be the
-same, be accepted by each Kubernetes version, and obey the rules in rules.py and configs.py. selftest.py shows that these rules see
-what they are for.
+Every Kustomize folder and every variant of the chart is rendered by an old and a new kubectl and Helm. What comes out
+must be the same, be accepted by each Kubernetes version, and obey the rules in rules.py and configs.py. selftest.py
+shows that these rules see what they are for.
 """
 
 import argparse
@@ -146,7 +146,8 @@ def copies():
 def monitoring(tools):
     """What the chart has of alerts and dashboards, it installs."""
     kinds = {f"{item['kind']}/{item['metadata']['name']}" for item in everything(tools)}
-    for copy, wanted in {"files/alerts.yaml": "PrometheusRule/live", "files/dashboard.json": "ConfigMap/live-dashboard"}.items():
+    carried = {"files/alerts.yaml": "PrometheusRule/live", "files/dashboard.json": "ConfigMap/live-dashboard"}
+    for copy, wanted in carried.items():
         if (CHART / copy).is_file() and wanted not in kinds:
             yield f"{wanted} is not rendered"
     if "ServiceMonitor/live" not in kinds:

@@ -1,4 +1,4 @@
-"""What must hold of the configurations in the ConfigMaps: weir itself accepts them, and they fit the pods around them."""
+"""What must hold of the configurations in the ConfigMaps: weir accepts them, and they fit the pods around them."""
 
 import base64
 import functools
@@ -39,9 +39,9 @@ def accepted(weir, text, environment):
         with open(file, "w", encoding="utf-8") as out:
             out.write(text)
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("WEIR_")}
-        done = subprocess.run(
-            [weir, "check", "--config", file], env=inherited | dict(environment), capture_output=True, text=True, check=False
-        )
+        command = [weir, "check", "--config", file]
+        everything = inherited | dict(environment)
+        done = subprocess.run(command, env=everything, capture_output=True, text=True, check=False)
         return None if done.returncode == 0 else (done.stderr or done.stdout).strip().replace(folder + "/", "")
 
 

@@ -1,4 +1,4 @@
-"""Are the objects what the API server of each Kubernetes version takes? Strictly: keys that it does not know are errors."""
+"""Are the objects what the API server of each Kubernetes version takes? Keys that it does not know are errors."""
 
 import functools
 import json

