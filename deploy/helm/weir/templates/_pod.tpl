@@ -24,8 +24,8 @@ kubectl.kubernetes.io/default-container: weir
 automountServiceAccountToken: false
 # The variables that Kubernetes would make of Services (WEIR_EDGE_SERVICE_HOST) look like settings of Weir.
 enableServiceLinks: false
-# drain.notice + drain.timeout + a reserve. Weir ends by itself before that.
-terminationGracePeriodSeconds: {{ add .root.Values.drain.noticeSeconds .root.Values.drain.timeoutSeconds 10 }}
+# drain.timeout and a reserve. Weir ends by itself before that.
+terminationGracePeriodSeconds: {{ add .root.Values.drain.timeoutSeconds 15 }}
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
