@@ -5,6 +5,7 @@
 
 mod check;
 mod settings;
+mod units;
 mod unpacked;
 
 use std::{

@@ -12,8 +12,8 @@ use std::{
 };
 
 use super::{
-    Image, build, copy, empty, read, remove_file, settings::Settings, unpacked::Unpacked, work,
-    write,
+    Image, build, copy, empty, read, remove_file, settings::Settings, units, unpacked::Unpacked,
+    work, write,
 };
 use crate::{
     Result,
@@ -79,6 +79,7 @@ pub fn check() -> Result {
     if said != is {
         return Err(format!("the Dockerfile says {said:?}, the image {is:?}"));
     }
+    units::check(&unpacked.root.join("weir"), &work)?;
     unpacked.check_files(USER, confinement.is_container())?;
     let container = Container::new(confinement, unpacked.root, &work)?;
     container.check_start()?;
