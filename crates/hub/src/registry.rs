@@ -8,7 +8,7 @@ use std::{
 use weir_media::StreamKey;
 
 use crate::{
-    Budget, Flush, Limits, Publisher, Reader, Start, Status, StreamStats, Wake,
+    Budget, Flush, Limits, Publisher, Reader, Start, Status, StreamStats, Totals, Wake,
     stream::{Calls, Expiry, Interest, Stream},
     sync::{Arc, Mutex, lock},
 };
@@ -78,6 +78,7 @@ pub enum Refused {
 pub(crate) struct Shelf {
     streams: Mutex<HashMap<StreamKey, Arc<Stream>>>,
     budget: Budget,
+    totals: Totals,
     demand: Option<Arc<dyn Demand>>,
     /// Woken when a linger begins, so that somebody calls [`Registry::expire`] in time.
     lingering: Option<Arc<dyn Wake>>,
@@ -92,7 +93,15 @@ impl Registry {
         lingering: Option<Arc<dyn Wake>>,
     ) -> Self {
         let streams = Mutex::new(HashMap::new());
-        Self { shelf: Arc::new(Shelf { streams, budget, demand, lingering }) }
+        Self {
+            shelf: Arc::new(Shelf {
+                streams,
+                budget,
+                totals: Totals::default(),
+                demand,
+                lingering,
+            }),
+        }
     }
 
     /// Makes the caller the publisher of `key`.
@@ -167,6 +176,11 @@ impl Registry {
         streams.iter().map(|stream| stream.stats()).collect()
     }
 
+    /// What all streams have taken in since the start.
+    pub fn totals(&self) -> &Totals {
+        &self.shelf.totals
+    }
+
     /// The budget that the logs share.
     pub fn budget(&self) -> &Budget {
         &self.shelf.budget
@@ -210,7 +224,10 @@ impl Shelf {
         streams: &mut HashMap<StreamKey, Arc<Stream>>,
         key: &StreamKey,
     ) -> Arc<Stream> {
-        let fresh = || Arc::new(Stream::new(key.clone(), LIMITS, self.budget.clone()));
+        let fresh = || {
+            let (budget, totals) = (self.budget.clone(), self.totals.clone());
+            Arc::new(Stream::new(key.clone(), LIMITS, budget, totals))
+        };
         Arc::clone(streams.entry(key.clone()).or_insert_with(fresh))
     }
 
