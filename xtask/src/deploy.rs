@@ -1,5 +1,5 @@
-//! What is below `deploy/`: Kustomize manifests, Helm chart, `compose.yaml`. Everything is rendered by the real programs
-//! and checked by `deploy/check/check.py`, without a cluster.
+//! What is below `deploy/`: Kustomize manifests, Helm chart, `compose.yaml`. Everything is rendered by the real
+//! programs and checked by `deploy/check/check.py`, without a cluster.
 
 use std::{
     fs,

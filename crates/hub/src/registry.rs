@@ -151,7 +151,8 @@ impl Registry {
         next
     }
 
-    /// Gives every stream that is being published the flush and the limits that `settings` says, from its next frame on.
+    /// Gives every stream that is being published the flush and the limits that `settings` says, from its next frame
+    /// on.
     pub fn reconfigure(&self, settings: impl Fn(&StreamKey) -> (Flush, Limits)) {
         let streams: Vec<_> = lock(&self.shelf.streams).values().cloned().collect();
         for stream in streams {

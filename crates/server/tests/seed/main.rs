@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::Ipv4Addr,
     path::Path,
     sync::{
         Arc,
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use weir_testkit::{
     Weir,
-    cluster::Cluster,
+    cluster::Ports,
     eventually,
     ffmpeg::Ffmpeg,
     fixture::Fixture,
@@ -27,7 +28,13 @@ use weir_testkit::{
 };
 
 /// nginx beside the origin.
-const NGINX: &str = include_str!("nginx.conf");
+const NGINX: &str = include_str!("../../../../deploy/kubernetes/base/origin/nginx.conf");
+
+/// What the manifests give the origin and its edges.
+const ORIGIN: &str = include_str!("../../../../deploy/kubernetes/base/origin/weir.yaml");
+const EDGE: &str = include_str!("../../../../deploy/kubernetes/base/edge/weir.yaml");
+
+const BINARY: &str = env!("CARGO_BIN_EXE_weir");
 
 /// Where that configuration says that things are.
 const PORT: &str = "8081";
@@ -54,26 +61,37 @@ const RATE: u64 = 25;
 /// Between two rounds in which everything is asked for that is listed.
 const ROUND: Duration = Duration::from_millis(50);
 
-/// The origin with nginx beside it, and an edge. All have the settings of the manifests, which are the defaults.
+/// The origin with nginx beside it, and an edge. All have the files of the manifests; the environment says what is
+/// different on one machine: folders, ports, and the origin's name.
 struct Seed {
     origin: Weir,
     nginx: Web,
     edge: Weir,
     files: TempDir,
-    _cluster: Cluster,
+    _ports: Ports,
 }
 
 impl Seed {
     fn start() -> Self {
         let files = tempfile::tempdir().expect("a temporary folder can be made");
-        let cluster = Cluster::new(env!("CARGO_BIN_EXE_weir"));
-        let hls = format!("hls: {{ dir: \"{}\" }}\n", files.path().display());
-        let origin = cluster.origin(1, &hls);
+        let ports = Ports::free();
+        let ip = Ipv4Addr::LOCALHOST;
+        let origin = Weir::builder(BINARY)
+            .config(ORIGIN)
+            .at(ip, &ports)
+            .env("WEIR_API__LISTEN", format!("{ip}:{}", ports.api))
+            .env("WEIR_HLS__DIR", files.path())
+            .start();
         let places =
             Places { listen: PORT, root: (ROOT, files.path()), upstream: (WEIR, origin.http()) };
         let nginx = Web::start(NGINX, places);
-        let edge = cluster.edge(&["127.0.0.1"], "", "");
-        Self { origin, nginx, edge, files, _cluster: cluster }
+        let edge = Weir::builder(BINARY)
+            .config(EDGE)
+            .env("WEIR_API__LISTEN", format!("{ip}:0"))
+            .env("WEIR_EDGE__ORIGINS", format!("[\"{}\"]", origin.rtmp()))
+            .env("WEIR_EDGE__HTTP_PORT", origin.http().port().to_string())
+            .start();
+        Self { origin, nginx, edge, files, _ports: ports }
     }
 
     /// Waits until the playlist is there as a file; whether it is that of a stream that has ended.
