@@ -302,14 +302,14 @@ impl Follower {
 /// Resolves when the process is going to stop in this way, or in a more urgent one.
 async fn becomes(stopping: &mut watch::Receiver<Stopping>, urgency: Stopping) {
     if stopping.wait_for(|stopping| *stopping >= urgency).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
 /// Resolves when it becomes more urgent than it was.
 async fn more_than(stopping: &mut watch::Receiver<Stopping>, known: Stopping) {
     if stopping.wait_for(|stopping| *stopping > known).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
