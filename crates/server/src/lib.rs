@@ -22,6 +22,7 @@ mod http;
 mod ingest;
 mod listen;
 mod memory;
+mod metrics;
 mod node;
 mod phase;
 mod play;

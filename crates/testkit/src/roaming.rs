@@ -27,7 +27,7 @@ pub const HUNG: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// Distances of new pictures that are noted one by one.
-const PAUSE: Duration = Duration::from_millis(400);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Viewers that a message shows.
 const SHOWN: usize = 5;

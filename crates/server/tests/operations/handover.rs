@@ -10,8 +10,8 @@ use weir_testkit::{
 };
 
 use crate::{
-    BINARY, DRAIN, DRAIN_MAX, NO_HLS, STREAMS, assert_no_gap, assert_smooth, assert_taken, come,
-    edge, encoder, go_on, origin::watch_hls, report,
+    BINARY, DRAIN, DRAIN_MAX, NO_HLS, assert_no_gap, assert_smooth, assert_taken, come, edge,
+    encoders, go_on, origin::watch_hls, report,
 };
 
 const VIEWERS: usize = 90;
@@ -74,6 +74,7 @@ async fn an_origin_is_replaced_and_disconnects_nobody_at_the_edges() {
     // Some are at the origin itself.
     let mut here = Roaming::new();
     come(&mut here, VIEWERS / 3, [origin.rtmp(), origin.http()], Duration::from_secs(1));
+    go_on(&here, &encoders, 20).await;
     let hls = watch_hls(&origin).await;
     hls.grows(2).await;
 

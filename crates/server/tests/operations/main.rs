@@ -7,11 +7,15 @@ mod origin;
 mod reload;
 mod rolling;
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use weir_testkit::{
     Weir,
     cluster::{Cluster, Ports},
+    eventually,
     peer::Numbered,
     roaming::{Departure, Journey, Kind, Roaming, RoamingEncoder},
     server::Builder,
@@ -49,8 +53,23 @@ fn source() -> Numbered {
 }
 
 /// An encoder in real time, which comes again when it is let go.
-fn encoder(address: std::net::SocketAddr, stream: &str, reconnects: bool) -> RoamingEncoder {
+fn encoder(address: SocketAddr, stream: &str, reconnects: bool) -> RoamingEncoder {
     RoamingEncoder::start(address, stream, source(), PICTURE, reconnects)
+}
+
+/// An encoder for each stream, `at` this address by the number of the stream. The first one follows reconnect requests
+/// if any does. They begin one after the other, so that their groups do not begin at the same time.
+async fn encoders(at: impl Fn(usize) -> SocketAddr, reconnects: bool) -> Vec<RoamingEncoder> {
+    let mut encoders = Vec::new();
+    for (number, stream) in STREAMS.iter().enumerate() {
+        let encoder = encoder(at(number), stream, reconnects && number == 0);
+        eventually("the first pictures of a stream", SOON, async || {
+            (encoder.voyage().next >= GROUP / 3).then_some(())
+        })
+        .await;
+        encoders.push(encoder);
+    }
+    encoders
 }
 
 /// An edge on ports that stay its own, in front of these origins, addresses with a port.
@@ -66,12 +85,7 @@ fn kinds() -> impl Iterator<Item = Kind> {
 }
 
 /// Lets `count` viewers of all streams come within this time; `rtmp` and `http` is where they go.
-fn come(
-    roaming: &mut Roaming,
-    count: usize,
-    [rtmp, http]: [std::net::SocketAddr; 2],
-    within: Duration,
-) {
+fn come(roaming: &mut Roaming, count: usize, [rtmp, http]: [SocketAddr; 2], within: Duration) {
     for (number, kind) in (0..count).zip(kinds()) {
         let address = if kind == Kind::HttpFlv { http } else { rtmp };
         // Each kind has each stream.

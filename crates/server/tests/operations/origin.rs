@@ -21,7 +21,7 @@ use weir_testkit::{
 
 use crate::{
     BINARY, DRAIN, GAP_MAX, NO_HLS, SOON, STREAMS, assert_no_gap, assert_smooth, assert_taken,
-    come, drain, edge, encoder, frozen_since, go_on, report,
+    come, drain, edge, encoders, frozen_since, go_on, report,
 };
 
 const EDGES: usize = 3;
@@ -54,9 +54,7 @@ impl Scene {
             .map(|(ports, origins)| edge(cluster, origins, keys, DRAIN, ports).start())
             .collect();
         let at = |number: usize| &edges[number % EDGES];
-        let encoders = STREAMS.iter().enumerate();
-        let encoders =
-            encoders.map(|(number, stream)| encoder(at(number).rtmp(), stream, false)).collect();
+        let encoders = encoders(|number| at(number).rtmp(), false).await;
         let mut roaming = Roaming::new();
         for edge in &edges {
             let here = [edge.rtmp(), edge.http()];
@@ -195,7 +193,9 @@ impl HlsSeen {
 pub async fn watch_hls(origin: &Weir) -> HlsWatch {
     let playlist = origin.dir().join(format!("data/hls/{}.m3u8", STREAMS[0]));
     eventually("a playlist", SOON, async || playlist.exists().then_some(())).await;
-    HlsWatch::start(playlist)
+    let watch = HlsWatch::start(playlist);
+    eventually("a look at the playlist", SOON, async || watch.seen().newest).await;
+    watch
 }
 
 #[tokio::test(flavor = "multi_thread")]

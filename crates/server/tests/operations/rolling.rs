@@ -10,8 +10,8 @@ use weir_testkit::{
 };
 
 use crate::{
-    BINARY, DRAIN, Drained, NO_HLS, STREAMS, assert_no_gap, assert_smooth, assert_taken, come,
-    drain, edge, encoder, go_on, is_let_go, report,
+    BINARY, DRAIN, Drained, NO_HLS, assert_no_gap, assert_smooth, assert_taken, come, drain, edge,
+    encoders, go_on, is_let_go, report,
 };
 
 const EDGES: usize = 3;
@@ -44,10 +44,7 @@ async fn edges_are_restarted_and_nobody_notices() {
         haproxy.until(number, true, NOTICE).await;
     }
     // One of the encoders follows reconnect requests.
-    let encoders: Vec<_> = STREAMS
-        .iter()
-        .map(|stream| encoder(haproxy.rtmp(), stream, *stream == STREAMS[0]))
-        .collect();
+    let encoders = encoders(|_| haproxy.rtmp(), true).await;
     let mut roaming = Roaming::new();
     let balancer = [haproxy.rtmp(), haproxy.http()];
     come(&mut roaming, VIEWERS, balancer, Duration::from_secs(4));
