@@ -5,6 +5,7 @@
 mod bench;
 mod command;
 mod fuzz;
+mod monitoring;
 mod release;
 mod steps;
 mod tools;

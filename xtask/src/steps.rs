@@ -8,7 +8,7 @@ use std::{
 use crate::{
     Result,
     command::{cargo, output, root, run, target_dir},
-    fuzz, release, tools,
+    fuzz, monitoring, release, tools,
 };
 
 /// One named part of the whole check.
@@ -28,6 +28,11 @@ pub const STEPS: &[Step] = &[
     Step { name: "doctest", about: "examples in the documentation", run: doctests },
     Step { name: "loom", about: "the hub under every thread interleaving", run: loom },
     Step { name: "fuzz", about: "every fuzz target from its corpus", run: fuzz::all },
+    Step {
+        name: "monitoring",
+        about: "alerts and dashboard against a real Prometheus",
+        run: monitoring::check,
+    },
     Step { name: "release", about: "size, start-up and memory of the binary", run: release::check },
 ];
 

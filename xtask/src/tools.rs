@@ -23,6 +23,7 @@ const TOOLS: &[Tool] = &[
     Tool { file: "ip", package: "iproute2" },
     Tool { file: "curl", package: "curl" },
     Tool { file: "python3", package: "python3" },
+    Tool { file: "promtool", package: "prometheus" },
     // libFuzzer is C++.
     Tool { file: "c++", package: "g++" },
 ];
