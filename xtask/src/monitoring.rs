@@ -387,7 +387,9 @@ mod tests {
     fn queries_are_found_in_panels_rows_and_variables() {
         let dashboard = serde_json::json!({
             "panels": [{ "targets": [{ "expr": "a" }] }, { "panels": [{ "targets": [{ "expr": "b" }] }] }],
-            "templating": { "list": [{ "query": { "query": "label_values(c{x=\"y\", z=\"w\"}, job)" } }, { "query": "d" }] },
+            "templating": { "list": [
+                { "query": { "query": "label_values(c{x=\"y\", z=\"w\"}, job)" } }, { "query": "d" },
+            ] },
         });
         assert_eq!(dashboard_queries(&dashboard).unwrap(), ["a", "b", "c{x=\"y\", z=\"w\"}"]);
     }
