@@ -299,7 +299,7 @@ impl Follower {
 /// Resolves when the process is going to stop.
 async fn asked(stopping: &mut watch::Receiver<bool>) {
     if stopping.wait_for(|stopping| *stopping).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
