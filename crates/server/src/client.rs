@@ -109,7 +109,8 @@ impl Client {
     /// Says in the log that it may not play; only once, for it can ask as often as it likes.
     pub fn refused(&mut self, stream: &StreamKey, reason: &str) {
         if !std::mem::replace(&mut self.refused, true) {
-            info!(conn = self.id, peer = %self.peer, stream = %stream, reason, "play refused");
+            let side = Side::Policy.label();
+            info!(conn = self.id, peer = %self.peer, stream = %stream, side, reason, "play refused");
         }
     }
 
