@@ -30,7 +30,7 @@ KUSTOMIZE = DEPLOY / "kubernetes"
 COPIES = {
     "files/nginx.conf": DEPLOY / "kubernetes/base/origin/nginx.conf",
     "files/alerts.yaml": DEPLOY / "monitoring/alerts.yaml",
-    "files/dashboard.json": DEPLOY / "monitoring/dashboard.json",
+    "files/dashboard.json": DEPLOY / "monitoring/grafana/weir.json",
 }
 
 # Values that the chart must refuse, and what it must say about it.

@@ -7,6 +7,7 @@ mod command;
 mod deploy;
 mod fuzz;
 mod image;
+mod monitoring;
 mod release;
 mod steps;
 mod tools;

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     Result,
     command::{cargo, output, root, run, target_dir},
-    deploy, fuzz, image, release, tools,
+    deploy, fuzz, image, monitoring, release, tools,
 };
 
 /// One named part of the whole check.
@@ -29,6 +29,11 @@ pub const STEPS: &[Step] = &[
     Step { name: "deploy", about: "Kubernetes manifests, Helm chart", run: deploy::check },
     Step { name: "loom", about: "the hub under every thread interleaving", run: loom },
     Step { name: "fuzz", about: "every fuzz target from its corpus", run: fuzz::all },
+    Step {
+        name: "monitoring",
+        about: "alerts and dashboard against a real Prometheus",
+        run: monitoring::check,
+    },
     Step { name: "release", about: "size, start-up and memory of the binary", run: release::check },
     Step { name: "image", about: "the OCI image, run as Kubernetes runs it", run: image::check },
 ];

@@ -28,6 +28,7 @@ const TOOLS: &[Tool] = &[
     BUILDAH,
     CERTIFICATES,
     Tool { file: "setpriv", package: "util-linux" },
+    Tool { file: "promtool", package: "prometheus" },
     // libFuzzer is C++.
     Tool { file: "c++", package: "g++" },
 ];

@@ -71,6 +71,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Ok(publish::run(&publish::Source::File(file), &url, repeat).await?)
         }),
     };
+    log::finish();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

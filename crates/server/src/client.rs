@@ -17,6 +17,7 @@ use crate::{
     metrics::COUNTS,
     quota::{Viewing, Visit},
     roster::{Activity, Enlisted, Figures, Roster},
+    trace::Trail,
 };
 
 /// A client's part in the process. It goes where its socket goes; dropping it frees its place under
@@ -46,6 +47,9 @@ pub struct Client {
     pub visit: Option<Visit>,
     refused: bool,
     place: Place,
+    trail: Trail,
+    /// Of what it does now.
+    doing: Trail,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -76,6 +80,12 @@ impl Client {
             visit: None,
             refused: false,
             place,
+            trail: match protocol {
+                // Whoever looks after the server is no session.
+                "api" => Trail::none(),
+                _ => Trail::connection(id, peer, protocol),
+            },
+            doing: Trail::none(),
         }
     }
 
@@ -99,7 +109,8 @@ impl Client {
     /// Says in the log that it may not play; only once, for it can ask as often as it likes.
     pub fn refused(&mut self, stream: &StreamKey, reason: &str) {
         if !std::mem::replace(&mut self.refused, true) {
-            info!(conn = self.id, peer = %self.peer, stream = %stream, reason, "play refused");
+            let side = Side::Policy.label();
+            info!(conn = self.id, peer = %self.peer, stream = %stream, side, reason, "play refused");
         }
     }
 
@@ -112,6 +123,7 @@ impl Client {
     pub fn began(&mut self, activity: Activity, stream: &StreamKey) {
         self.role = activity;
         self.stream = Some(stream.clone());
+        self.doing = self.trail.activity(activity, stream);
         self.presence.note(|doing| {
             doing.activity = activity;
             doing.stream = Some(stream.clone());
@@ -124,12 +136,15 @@ impl Client {
 
     /// It has ceased to publish or play, and may begin anew.
     pub fn ceased(&mut self) {
+        self.doing = Trail::none();
         self.presence.note(|doing| doing.activity = Activity::Control);
     }
 
     /// Says in the log that and why it is going.
     pub fn end(self, end: &End) {
         let stream = self.stream.as_ref().map(ToString::to_string).unwrap_or_default();
+        self.doing.end(end);
+        self.trail.end(end);
         let seconds = self.presence.since.elapsed().as_secs_f32();
         // A load balancer's health check connects and goes: nobody wants to read of it.
         let is_probe = self.stream.is_none() && self.received == 0 && end.side == Side::Peer;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! notice: not ready any more, everybody is served   (balancers take us off their lists)
-//! draining: the doors close; viewers, then publishers, then all others are asked to leave, paced
+//! draining: the doors close; everybody is asked to leave, paced: at an edge viewers and then publishers, at an origin
+//!           publishers and then the viewers of each, and all others at last
 //!           └─► each goes at the end of a group, or by itself where it follows reconnect requests
 //! the end: nobody is left, or drain.timeout has passed
 //! ```
@@ -29,9 +30,13 @@ const CLIENTS_A_SECOND_MIN: f64 = 50.0;
 /// The part of the time there is in which everybody is asked: the rest is for those who are slow to go.
 const ASKING: f64 = 0.5;
 
-/// The part of the time there is until publishers are asked whose viewers are still here: whatever those wait for, the
-/// publishers must get away in time.
-const PUBLISHERS: f64 = 0.75;
+/// The part of the time there is until an origin's viewers are asked whose publisher is still here: whatever that waits
+/// for, they must get away in time.
+const VIEWERS: f64 = 0.75;
+
+/// The part of an origin's clients that is asked at each look, at least, once their publishers have gone: all of them
+/// within half a second, for they have nothing to see here any more.
+const ORPHANS: usize = 10;
 
 /// How long who has connected and not asked for anything yet is left alone: a player that came in the last moment plays
 /// first, and moves then.
@@ -75,7 +80,7 @@ pub async fn drain(node: &Arc<Node>, doors: &[Arc<Door>], settings: &config::Dra
 async fn let_go(node: &Node, deadline: Instant) {
     let start = Instant::now();
     let time = deadline.saturating_duration_since(start);
-    let late = start + time.mul_f64(PUBLISHERS);
+    let late = start + time.mul_f64(VIEWERS);
     let time = time.as_secs_f64() * ASKING;
     let pace = (node.roster.len() as f64 / time.max(TICK.as_secs_f64())).max(CLIENTS_A_SECOND_MIN);
     let mut asked = 0;
@@ -86,7 +91,11 @@ async fn let_go(node: &Node, deadline: Instant) {
             return;
         }
         let is_late = Instant::now() >= late;
-        let next = next_to_leave(&everybody, due.saturating_sub(asked), is_late);
+        let count = due.saturating_sub(asked);
+        let next = match &node.edge {
+            Some(_) => next_of_edge(&everybody, count),
+            None => next_of_origin(&everybody, count, is_late),
+        };
         asked += next.len();
         next.iter().for_each(|presence| presence.ask_to_leave(Farewell::Draining));
         if !next.is_empty() {
@@ -109,34 +118,51 @@ async fn until_empty(roster: &Roster) {
     }
 }
 
-/// Those of `everybody` who are asked next, `count` at most: viewers first, so that they are elsewhere when the
-/// publishers move; then publishers, and at last those who do neither.
-///
-/// A publisher takes with it the group at whose beginning its viewers leave. So it is asked once nobody plays its
-/// stream here any more, or when it `is_late`.
-fn next_to_leave(everybody: &[Arc<Presence>], count: usize, is_late: bool) -> Vec<&Arc<Presence>> {
-    let here = |activity| {
-        let stays = move |presence: &&Arc<Presence>| {
-            presence.does(activity) && presence.farewell().is_none()
-        };
-        everybody.iter().filter(stays)
-    };
-    let viewers: Vec<_> = here(Activity::Play).take(count).collect();
-    if here(Activity::Play).next().is_some() {
-        return viewers;
+/// Those of `everybody` who are asked next at an edge, `count` at most: viewers first, so that they are elsewhere when
+/// the publishers move; then publishers, and at last those who do neither. Viewers who are still here when their
+/// publisher moves have the stream from the origin then.
+fn next_of_edge(everybody: &[Arc<Presence>], count: usize) -> Vec<&Arc<Presence>> {
+    for activity in [Activity::Play, Activity::Publish] {
+        if unasked(everybody, activity).next().is_some() {
+            return unasked(everybody, activity).take(count).collect();
+        }
     }
-    if here(Activity::Publish).next().is_some() {
-        let played = everybody.iter().filter(|it| !is_late && it.does(Activity::Play));
-        let played: HashSet<_> = played.filter_map(|viewer| viewer.doing().stream).collect();
-        let is_free = |presence: &&Arc<Presence>| {
-            presence.doing().stream.is_none_or(|stream| !played.contains(&stream))
+    newcomers(everybody, count)
+}
+
+/// Those of `everybody` who are asked next at an origin: publishers first, `count` at most, since nobody else has their
+/// streams until they are there; then the viewers of streams that nobody publishes here any more, or all of them when
+/// it `is_late`; and at last those who do neither.
+fn next_of_origin(everybody: &[Arc<Presence>], count: usize, is_late: bool) -> Vec<&Arc<Presence>> {
+    let mut next: Vec<_> = unasked(everybody, Activity::Publish).take(count).collect();
+    if unasked(everybody, Activity::Play).next().is_some() {
+        let publishers = everybody.iter().filter(|it| !is_late && it.does(Activity::Publish));
+        let published: HashSet<_> = publishers.filter_map(|it| it.doing().stream).collect();
+        let is_orphan = |viewer: &&Arc<Presence>| {
+            viewer.doing().stream.is_none_or(|stream| !published.contains(&stream))
         };
-        return here(Activity::Publish).filter(is_free).take(count).collect();
+        let orphans = unasked(everybody, Activity::Play).filter(is_orphan);
+        next.extend(orphans.take(count.max(everybody.len() / ORPHANS + 1)));
+        return next;
     }
-    here(Activity::Control)
-        .filter(|presence| presence.since.elapsed() >= NEWCOMER)
-        .take(count)
-        .collect()
+    if unasked(everybody, Activity::Publish).next().is_some() {
+        return next;
+    }
+    newcomers(everybody, count)
+}
+
+fn unasked(
+    everybody: &[Arc<Presence>],
+    activity: Activity,
+) -> impl Iterator<Item = &Arc<Presence>> {
+    let stays = move |it: &&Arc<Presence>| it.does(activity) && it.farewell().is_none();
+    everybody.iter().filter(stays)
+}
+
+/// Those who have not begun anything, and have had the time to.
+fn newcomers(everybody: &[Arc<Presence>], count: usize) -> Vec<&Arc<Presence>> {
+    let idle = unasked(everybody, Activity::Control);
+    idle.filter(|presence| presence.since.elapsed() >= NEWCOMER).take(count).collect()
 }
 
 #[cfg(test)]
@@ -161,10 +187,8 @@ mod tests {
         (roster, enlisted)
     }
 
-    /// The numbers of those who are asked next.
-    fn next(roster: &Roster, count: usize, is_late: bool) -> Vec<u64> {
-        let everybody = roster.list();
-        let next = next_to_leave(&everybody, count, is_late);
+    /// Asks these; their numbers.
+    fn ask(next: Vec<&Arc<Presence>>) -> Vec<u64> {
         next.iter().for_each(|presence| presence.ask_to_leave(Farewell::Draining));
         next.iter().map(|presence| presence.id).collect()
     }
@@ -172,42 +196,39 @@ mod tests {
     const NOBODY: [u64; 0] = [];
 
     #[test]
-    fn viewers_leave_before_publishers() {
+    fn at_an_edge_viewers_leave_before_publishers() {
         let (roster, all) = roster([
             (1, Activity::Publish, "a"),
             (2, Activity::Play, "a"),
             (3, Activity::Play, "a"),
             (4, Activity::Control, ""),
         ]);
-        assert_eq!(next(&roster, 0, false), NOBODY);
-        assert_eq!(next(&roster, 1, false), [2]);
-        assert_eq!(next(&roster, 5, false), [3]);
-        assert_eq!(next(&roster, 5, false), NOBODY, "they are still here");
+        let next = |count| ask(next_of_edge(&roster.list(), count));
+        assert_eq!(next(0), NOBODY);
+        assert_eq!(next(1), [2]);
+        assert_eq!(next(5), [3]);
+        assert_eq!(next(5), [1]);
+        assert_eq!(next(5), NOBODY, "who has just come is left alone");
         drop(all);
     }
 
     #[test]
-    fn a_publisher_stays_until_its_viewers_have_gone_but_not_for_ever() {
-        let (roster, [_a, viewer, _b, late, _c]) = roster([
+    fn at_an_origin_viewers_follow_their_publishers() {
+        let (roster, [a, _viewer, _b, _late, _other, _new]) = roster([
             (1, Activity::Publish, "a"),
             (2, Activity::Play, "a"),
             (3, Activity::Publish, "b"),
-            (4, Activity::Play, "c"),
-            (5, Activity::Publish, "c"),
+            (4, Activity::Play, "b"),
+            (5, Activity::Play, "nobody's"),
+            (6, Activity::Control, ""),
         ]);
-        assert_eq!(next(&roster, 5, false), [2, 4]);
-        assert_eq!(next(&roster, 5, false), [3], "nobody plays what it publishes");
-        assert_eq!(next(&roster, 5, false), NOBODY);
-        drop(viewer);
-        assert_eq!(next(&roster, 5, false), [1]);
-        assert_eq!(next(&roster, 5, true), [5]);
-        drop(late);
-    }
-
-    #[test]
-    fn who_has_just_come_is_left_alone() {
-        let (roster, _all) = roster([(1, Activity::Publish, "a"), (2, Activity::Control, "")]);
-        assert_eq!(next(&roster, 5, false), [1]);
-        assert_eq!(next(&roster, 5, false), NOBODY);
+        let next = |count, is_late| ask(next_of_origin(&roster.list(), count, is_late));
+        assert_eq!(next(1, false), [1, 5]);
+        assert_eq!(next(5, false), [3]);
+        assert_eq!(next(5, false), NOBODY, "the publishers are still here");
+        drop(a);
+        assert_eq!(next(5, false), [2]);
+        assert_eq!(next(5, true), [4], "one whose publisher does not go");
+        assert_eq!(next(5, true), NOBODY, "who has just come is left alone");
     }
 }

@@ -35,4 +35,5 @@ mod rtmp;
 mod rtmp_client;
 mod seldom;
 mod settings;
+mod trace;
 mod wake;

@@ -33,6 +33,7 @@ use crate::{
     ingest::{self, Fault, Intake},
     metrics::COUNTS,
     play::NoStream,
+    trace::Trail,
     wake::Alarm,
 };
 
@@ -248,6 +249,7 @@ impl Pull {
     async fn run(mut self) {
         let key = self.request.key.clone();
         let began = Instant::now();
+        let trail = Trail::pull(&key);
         let mut idle = Idle::new(&self.edge.registry, &self.edge.audiences, &key);
         loop {
             let over = self.until_over(&mut idle).await;
@@ -264,6 +266,8 @@ impl Pull {
                 stream = %key, side = side.label(), reason, seconds = began.elapsed().as_secs_f32(),
                 "pull ended"
             );
+            trail.end_by(side, &reason);
+            drop(trail);
             // Viewers are told that it is over.
             self.intake = None;
             match over {

@@ -26,7 +26,7 @@ use weir_rtmp::{
 use self::pace::Pace;
 use crate::{
     edge::{self, Edge, Opened, Push},
-    end::{End, Kind},
+    end::{End, Kind, Side},
     metrics::Refused,
     roster::{Activity, Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
     rtmp::Connection,
@@ -259,7 +259,8 @@ async fn offer(
     opened.map(Some).or_else(|failure| {
         Refused::Origin.count();
         let (refusal, reason) = edge::refusal(&failure);
-        info!(conn = connection.client.id, stream = %key, "publish refused: {reason}");
+        let side = Side::Upstream.label();
+        info!(conn = connection.client.id, stream = %key, side, reason, "publish refused");
         connection.refuse_publish(stream_id, refusal, &reason);
         Ok(None)
     })

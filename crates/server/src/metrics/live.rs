@@ -30,9 +30,6 @@ use crate::{
     roster::Activity,
 };
 
-/// Streams that have series of their own.
-const STREAMS: usize = 20;
-
 /// Origins that have a series of their own. An edge with more of them has its answers from DNS, and an answer must not
 /// be able to fill the memory of whoever collects.
 const ORIGINS_MAX: usize = 256;
@@ -303,7 +300,8 @@ impl Live {
         let live = streams.iter().filter(|stream| stream.status != Status::Waiting);
         let live: HashMap<StreamKey, Figures> =
             live.map(|stream| (stream.key.clone(), figures(stream))).collect();
-        let lines = lock(&self.streams).lines(&live, STREAMS, Instant::now());
+        let lines =
+            lock(&self.streams).lines(&live, self.node().config().metrics.streams, Instant::now());
         let series =
             |figure: fn(&Line) -> f64| lines.iter().map(move |line| (labels(line), figure(line)));
         page.gauges(

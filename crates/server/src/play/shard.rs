@@ -455,7 +455,9 @@ impl Shard {
                 (Farewell::Kicked, Protocol::Rtmp(_)) => self.give_back(key, Why::Leave(farewell)),
                 (Farewell::Draining, _) => {
                     self.viewers[key].prepare_to_leave(now);
-                    if !self.viewers[key].armed {
+                    if self.is_left_alone(&self.viewers[key], now) {
+                        self.let_go(key, now);
+                    } else if !self.viewers[key].armed {
                         self.catch_up(key, now);
                     }
                 }
@@ -463,19 +465,32 @@ impl Shard {
         }
     }
 
-    /// Lets those go for whom no group has come in time, and ends those who do not take the rest.
+    /// Whether a viewer may leave, and waits for a group in vain: nobody publishes.
+    fn is_left_alone(&self, viewer: &Viewer, now: Instant) -> bool {
+        let status = self.stations[viewer.channel].view.status;
+        viewer.may_leave(now) && status != Some(Status::Live)
+    }
+
+    /// Lets those go for whom no group has come in time, or will come, and ends those who do not take the rest.
     fn let_go_overdue(&mut self, now: Instant) {
-        let overdue = self.viewers.iter().filter(|(_, viewer)| viewer.must_leave(now));
+        let is_overdue =
+            |viewer: &Viewer| viewer.must_leave(now) || self.is_left_alone(viewer, now);
+        let overdue = self.viewers.iter().filter(|(_, viewer)| is_overdue(viewer));
         for key in overdue.map(|(key, _)| key).collect::<Vec<_>>() {
             if self.viewers[key].is_ending() {
                 self.end(key, &Farewell::Draining.end());
-                continue;
+            } else {
+                self.let_go(key, now);
             }
-            let station = &self.stations[self.viewers[key].channel];
-            let (format, tracks) = (station.channel.format(), station.tracks);
-            self.viewers[key].end(&station.view, format, tracks);
-            self.catch_up(key, now);
         }
+    }
+
+    /// Gives a viewer what there still is, and the end.
+    fn let_go(&mut self, key: usize, now: Instant) {
+        let station = &self.stations[self.viewers[key].channel];
+        let (format, tracks) = (station.channel.format(), station.tracks);
+        self.viewers[key].end(&station.view, format, tracks);
+        self.catch_up(key, now);
     }
 
     /// Tells others how far the viewers are.

@@ -32,8 +32,7 @@ fn replace(weir: &mut Weir) -> Duration {
 
 /// Encoders of all streams and viewers, at one server.
 async fn begin(weir: &Weir) -> (Roaming, Vec<RoamingEncoder>) {
-    let encoders: Vec<_> =
-        STREAMS.iter().map(|stream| encoder(weir.rtmp(), stream, *stream == STREAMS[0])).collect();
+    let encoders = encoders(|_| weir.rtmp(), true).await;
     let mut roaming = Roaming::new();
     come(&mut roaming, VIEWERS, [weir.rtmp(), weir.http()], Duration::from_secs(2));
     go_on(&roaming, &encoders, 20).await;
