@@ -196,17 +196,28 @@ async fn an_origin_checks_for_its_edges() {
 
 #[tokio::test]
 async fn addresses_of_either_family_may_or_may_not() {
-    let config = "rtmp: { listen: ['[::1]:0', '127.0.0.1:0'] }\nhttp: { listen: '[::1]:0' }\n\
-                  auth: { play: [{ cidr: { deny: ['::1'] } }] }\n";
+    let config = "rtmp: { listen: ['[::1]:0', '127.0.0.1:0'] }\n\
+                  http: { listen: '127.0.0.1:0', trusted_proxies: [127.0.0.1] }\n\
+                  auth: { play: [{ cidr: { deny: ['::1', 'fd00::/8'] } }] }\n";
     let weir = start(&format!("{HLS}{config}"));
     let words = "denied: not from this address";
     let mut publisher = Publisher::start(&weir.rtmp_url("live/a"), Numbered::default()).await;
-    publisher.pictures(30).await;
+    publisher.pictures(60).await;
     let refused = play_refused(&weir.rtmp_url("live/a")).await;
     assert_refused(&refused, "NetStream.Play.Failed", words);
-    for file in ["a.flv", "a.m3u8", "a-0.ts"] {
-        let mut answer = http::get(weir.http(), &format!("live/{file}")).await;
-        assert_eq!((answer.status, answer.text().await.trim()), (403, words), "{file}");
+    // Behind a proxy it is the client's address that counts, on any request of a connection and for segments too.
+    for (client, is_denied) in [("fd00::1", true), ("fe80::1", false)] {
+        for file in ["a.flv", "a.m3u8", "a-0.ts"] {
+            let request = format!(
+                "GET /live/{file} HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: {client}\r\nConnection: close\r\n\r\n"
+            );
+            let mut answer = http::request(weir.http(), request.as_bytes()).await;
+            // That segment does not exist: who may have it is told so.
+            assert_eq!(answer.status == 403, is_denied, "{file} for {client}: {}", answer.status);
+            if is_denied {
+                assert_eq!(answer.text().await.trim(), words);
+            }
+        }
     }
     let v4 = weir.said().all().into_iter().find_map(|line| {
         line.strip_prefix("listening rtmp 127.0.0.1:").map(|port| port.trim().to_owned())
