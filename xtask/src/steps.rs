@@ -8,7 +8,7 @@ use std::{
 use crate::{
     Result,
     command::{cargo, output, root, run, target_dir},
-    fuzz, release, tools,
+    deploy, fuzz, image, release, tools,
 };
 
 /// One named part of the whole check.
@@ -26,9 +26,11 @@ pub const STEPS: &[Step] = &[
     Step { name: "doc", about: "documentation builds without a warning", run: doc },
     Step { name: "unit", about: "unit, tidiness and end-to-end tests", run: tests },
     Step { name: "doctest", about: "examples in the documentation", run: doctests },
+    Step { name: "deploy", about: "Kubernetes manifests, Helm chart", run: deploy::check },
     Step { name: "loom", about: "the hub under every thread interleaving", run: loom },
     Step { name: "fuzz", about: "every fuzz target from its corpus", run: fuzz::all },
     Step { name: "release", about: "size, start-up and memory of the binary", run: release::check },
+    Step { name: "image", about: "the OCI image, run as Kubernetes runs it", run: image::check },
 ];
 
 /// What became of a step.

@@ -14,6 +14,7 @@ use weir_media::StreamKey;
 use crate::{
     end::{End, Side},
     listen::Place,
+    metrics::COUNTS,
     quota::{Viewing, Visit},
     roster::{Activity, Enlisted, Figures, Roster},
 };
@@ -28,7 +29,7 @@ pub struct Client {
     /// What it speaks, for the log.
     pub protocol: &'static str,
     /// What it did last, for the log.
-    pub role: &'static str,
+    pub role: Activity,
     /// What others know of it, and how it hears that it is to leave.
     pub presence: Enlisted,
     /// The stream it publishes or plays.
@@ -58,11 +59,14 @@ impl Client {
         roster: &Arc<Roster>,
     ) -> Self {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        if protocol != "api" {
+            COUNTS.clients.increase();
+        }
         Self {
             id,
             peer,
             protocol,
-            role: Activity::Control.label(),
+            role: Activity::Control,
             presence: roster.enlist(id, protocol, peer),
             stream: None,
             sent: 0,
@@ -106,14 +110,14 @@ impl Client {
 
     /// Says in the log that it is publishing or playing now.
     pub fn began(&mut self, activity: Activity, stream: &StreamKey) {
-        self.role = activity.label();
+        self.role = activity;
         self.stream = Some(stream.clone());
         self.presence.note(|doing| {
             doing.activity = activity;
             doing.stream = Some(stream.clone());
         });
         info!(
-            conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role, stream = %stream,
+            conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role.label(), stream = %stream,
             "session began"
         );
     }
@@ -132,11 +136,15 @@ impl Client {
         macro_rules! say {
             ($level:ident) => {
                 $level!(
-                    conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role, stream,
-                    side = end.side.label(), reason = %end.reason, seconds, sent = self.sent,
+                    conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role.label(), stream,
+                    side = end.side.label(), kind = end.kind.label(), reason = %end.reason, seconds, sent = self.sent,
                     received = self.received, skips = self.skips, "session ended"
                 )
             };
+        }
+        // Whoever looks after the server is no session.
+        if !is_probe && self.protocol != "api" {
+            COUNTS.ended(self.role, end);
         }
         match end.side {
             _ if is_probe => say!(debug),

@@ -23,6 +23,7 @@ mod http;
 mod ingest;
 mod listen;
 mod memory;
+mod metrics;
 mod node;
 mod phase;
 mod play;

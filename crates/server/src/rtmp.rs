@@ -28,7 +28,7 @@ use crate::{
     auth::without_secrets,
     client::Client,
     edge::{Ask, Hops},
-    end::End,
+    end::{End, Kind},
     ingest, listen,
     node::{Node, SERVER},
     play::{self, Returned, Why},
@@ -276,7 +276,7 @@ impl Connection {
             return read;
         }
         let timed_out = self.session.handle_timeout(Instant::now().into_std());
-        timed_out.map_err(|error| End::policy(error.to_string()))
+        timed_out.map_err(|error| End::new(Kind::Idle, error.to_string()))
     }
 
     /// Reads once. Nothing is lost when it is cancelled.
@@ -340,7 +340,7 @@ impl Connection {
                 }
             }
             let Ok(written) = timeout(limit, self.socket.write(&self.out)).await else {
-                return Err(End::policy(format!("took no data for {limit:?}")));
+                return Err(End::new(Kind::Stalled, format!("took no data for {limit:?}")));
             };
             let written = written?;
             self.out.advance(written);

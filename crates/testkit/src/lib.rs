@@ -10,6 +10,7 @@
 //! | [`relay`] | a TCP relay that cuts, holds and counts connections |
 //! | [`netns`] | hosts in network namespaces, whose links can be cut |
 //! | [`nginx`] | nginx-rtmp |
+//! | [`web`] | nginx as the server of HLS files |
 //! | [`impostor`] | servers that accept connections and are no origins |
 //! | [`peer`] | scripted RTMP publishers and viewers, HTTP-FLV viewers, streams of numbered frames |
 //! | [`raw`] | connections that send whatever bytes a test likes |
@@ -39,6 +40,7 @@ pub mod process;
 pub mod raw;
 pub mod relay;
 pub mod server;
+pub mod web;
 
 pub use server::Weir;
 

@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use weir_hub::Status;
 
-use crate::{control::Control, node::Node};
+use crate::{control::Control, metrics, node::Node};
 
 #[derive(Clone)]
 struct Api {
@@ -28,6 +28,7 @@ pub fn router(control: &Arc<Control>) -> Router {
         .route("/api/v1/pulls", get(pulls))
         .route("/api/v1/hls_cache", get(hls_cache))
         .with_state(Api { node: Arc::clone(&control.node), control: Arc::clone(control) })
+        .merge(metrics::router(control))
 }
 
 /// Whether new clients are welcome, and if not, why.

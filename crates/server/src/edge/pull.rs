@@ -31,6 +31,7 @@ use crate::{
     config::Vhost,
     end::Side,
     ingest::{self, Fault, Intake},
+    metrics::COUNTS,
     play::NoStream,
     wake::Alarm,
 };
@@ -296,6 +297,9 @@ impl Pull {
                     return Over::Unwanted;
                 }
             }
+            if self.tries > 0 || self.lost.is_some() {
+                COUNTS.pull_retries.increase();
+            }
             let found = tokio::select! {
                 found = self.search() => found,
                 () = idle.lasts(linger) => return Over::Unwanted,
@@ -321,6 +325,7 @@ impl Pull {
         if lost.is_failure {
             origin.failed(&lost.why);
         }
+        COUNTS.pulls_lost.increase();
         self.lost.get_or_insert_with(Instant::now);
         self.tries = if since.elapsed() >= LASTED { 0 } else { self.tries + 1 };
         warn!(

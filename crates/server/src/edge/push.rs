@@ -19,7 +19,8 @@ use super::{
     upstream::{Broken, Lost, Sink},
 };
 use crate::{
-    end::{End, Side},
+    end::{End, Kind, Side},
+    metrics::COUNTS,
     play::{kind_of, wire_time},
     wake::Alarm,
 };
@@ -144,8 +145,10 @@ impl Task {
                 Broken::Lost(lost) => lost,
                 Broken::Decided(why) => {
                     // The encoder's session may have ended in the same moment.
-                    let _ = ended
-                        .send(End::upstream(format!("origin {origin} ended the stream: {why}")));
+                    let _ = ended.send(End::new(
+                        Kind::Origin,
+                        format!("origin {origin} ended the stream: {why}"),
+                    ));
                     // The encoder's session lets go of the stream first.
                     let _ = stopped.await;
                     return self.edge.adopt(&self.request.key);
@@ -155,6 +158,7 @@ impl Task {
             if lost.is_failure {
                 origin.failed(&lost.why);
             }
+            COUNTS.pushes_lost.increase();
             self.tries = if since.elapsed() >= LASTED { 0 } else { self.tries + 1 };
             warn!(
                 stream = %self.request.key, origin = %origin, side = Side::Upstream.label(), reason = lost.why,
@@ -193,13 +197,16 @@ impl Task {
                 Ok(Err(Failure::Refused { code, description }))
                     if code != PublishRefusal::BadName.code() =>
                 {
-                    return Err(End::upstream(format!("the origin says {code}: {description}")));
+                    return Err(End::new(
+                        Kind::Origin,
+                        format!("the origin says {code}: {description}"),
+                    ));
                 }
                 Ok(Err(_)) if Instant::now() < until => {}
                 Ok(Err(_)) | Err(_) => {
-                    return Err(End::upstream(format!(
-                        "no origin has taken the stream for {give_up:?} (edge.give_up)"
-                    )));
+                    let why =
+                        format!("no origin has taken the stream for {give_up:?} (edge.give_up)");
+                    return Err(End::new(Kind::Origin, why));
                 }
             }
         }

@@ -18,7 +18,8 @@ use crate::{
     client::Client,
     config::Vhost,
     edge::Ask,
-    end::End,
+    end::{End, Kind},
+    metrics::Refused,
     node::{Node, SERVER},
     play::{self, Arrival, Channel, Format, NoStream, Package, Protocol, View},
     quota::{RETRY_AFTER, Viewing},
@@ -57,6 +58,7 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
     let (key, mut vhost) = match request.route.resolve(&node) {
         Ok(resolved) => resolved,
         Err(error) => {
+            Refused::BadName.count();
             let answer = answer("400 Bad Request", &error.to_string(), "", request.is_head);
             return refuse(socket, client, &answer, &error.to_string()).await;
         }
@@ -88,7 +90,7 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
     if request.is_head {
         let _ = socket.write_all(head.as_bytes()).await;
         let _ = socket.shutdown().await;
-        return client.end(&End::peer("asked for the head only"));
+        return client.end(&End::new(Kind::Closed, "asked for the head only"));
     }
     match play::admit(&node, &channel) {
         Ok(viewing) => client.viewing = Some(viewing),

@@ -40,8 +40,9 @@ pub use self::{
 };
 use crate::{
     client::Client,
-    end::End,
+    end::{End, Kind},
     listen,
+    metrics::Refused,
     node::{Node, SERVER},
     quota::{RETRY_AFTER, Refusal},
     roster::Presence,
@@ -132,10 +133,11 @@ async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut clien
         match node.quotas.enter(ip) {
             Ok(visit) => client.visit = Some(visit),
             Err(refusal) => {
+                Refused::from(&refusal).count();
                 let _ = socket.write_all(refusal_answer(&refusal, false).as_bytes()).await;
                 let _ = socket.shutdown().await;
                 drain(&mut socket).await;
-                return client.end(&End::policy(refusal.to_string()));
+                return client.end(&End::new(Kind::Limit, refusal.to_string()));
             }
         }
     }
@@ -194,7 +196,9 @@ async fn serve_with(router: Router, socket: Prefixed<TcpStream>, client: Client,
     client.end(&match served {
         Ok(()) => End::closed(),
         Err(error) if error.is_timeout() => head::too_late(),
-        Err(error) => End::peer(error.to_string()),
+        // The client went in the midst of something, or sent what is no request.
+        Err(error) if error.is_parse() => End::peer(error.to_string()),
+        Err(error) => End::new(Kind::Failed, error.to_string()),
     });
 }
 

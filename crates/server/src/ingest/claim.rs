@@ -11,6 +11,7 @@ use super::pace;
 use crate::{
     config::{self, Config, Vhost},
     end::End,
+    metrics,
     rtmp::Connection,
     wake::Alarm,
 };
@@ -83,6 +84,7 @@ pub async fn claim(
 }
 
 fn refuse(connection: &mut Connection, stream_id: u32, key: &StreamKey) -> Option<Publisher> {
+    metrics::Refused::Conflict.count();
     let reason = format!("{key} is being published already");
     info!(conn = connection.client.id, stream = %key, "publish refused: {reason}");
     connection.refuse_publish(stream_id, PublishRefusal::BadName, &reason);

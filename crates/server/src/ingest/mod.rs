@@ -27,7 +27,8 @@ use self::pace::Pace;
 use crate::{
     auth::Action,
     edge::{self, Edge, Opened, Push},
-    end::End,
+    end::{End, Kind},
+    metrics::Refused,
     roster::{Activity, Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
     rtmp::Connection,
     wake::Alarm,
@@ -68,6 +69,7 @@ pub async fn publish(
     let node = Arc::clone(&connection.node);
     let (key, vhost) = node.resolve(url).map_err(|error| {
         connection.refuse_publish(stream_id, PublishRefusal::BadName, &error.to_string());
+        Refused::BadName.count();
         End::peer(format!("publish refused: {error}"))
     })?;
     let peer = connection.client.peer.ip();
@@ -172,9 +174,8 @@ impl Ingest {
             }
             let idle_timeout = self.idle_timeout;
             if self.heard.elapsed() >= idle_timeout && !connection.session.has_events() {
-                return Err(End::policy(format!(
-                    "sent nothing for {idle_timeout:?} (publish.idle_timeout)"
-                )));
+                let reason = format!("sent nothing for {idle_timeout:?} (publish.idle_timeout)");
+                return Err(End::new(Kind::Idle, reason));
             }
         }
     }
@@ -264,6 +265,7 @@ async fn offer(
         left = claim::given_up(connection, stream_id) => return left.map(|()| None),
     };
     opened.map(Some).or_else(|failure| {
+        Refused::Origin.count();
         let (refusal, reason) = edge::refusal(&failure);
         info!(conn = connection.client.id, stream = %key, "publish refused: {reason}");
         connection.refuse_publish(stream_id, refusal, &reason);
@@ -287,5 +289,5 @@ fn end_of(fault: Fault) -> End {
 }
 
 fn replaced_by_another() -> End {
-    End::policy("another publisher took the stream over (publish.conflict)")
+    End::new(Kind::Replaced, "another publisher took the stream over (publish.conflict)")
 }

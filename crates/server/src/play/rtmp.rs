@@ -13,7 +13,8 @@ use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Why, slow};
 use crate::{
     auth::Action,
     config::Vhost,
-    end::End,
+    end::{End, Kind},
+    metrics::Refused,
     roster::Activity,
     rtmp::{Connection, Turn},
 };
@@ -23,6 +24,7 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
     let (key, mut vhost) = match connection.node.resolve(url) {
         Ok(resolved) => resolved,
         Err(error) => {
+            Refused::BadName.count();
             connection.refuse_play(stream_id, PlayRefusal::Failed, &error.to_string());
             return Turn::Over(connection, End::peer(format!("play refused: {error}")));
         }
@@ -90,7 +92,7 @@ pub async fn returned(mut connection: Box<Connection>, why: Why) -> Turn {
         (Why::StreamEnded | Why::Command(_), _) => {
             // The idle time begins now, not when the viewer last said something.
             if let Err(error) = connection.session.handle_timeout(Instant::now()) {
-                return Turn::Over(connection, End::policy(error.to_string()));
+                return Turn::Over(connection, End::new(Kind::Idle, error.to_string()));
             }
             connection.session.end_play(MESSAGE_STREAM_ID);
             Turn::Stay(connection)
