@@ -13,7 +13,7 @@ mod prefixed;
 use std::{
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -161,6 +161,8 @@ async fn refuse(mut socket: TcpStream, client: Client, refusal: Refusal) {
 struct Peer {
     ip: IpAddr,
     presence: Arc<Presence>,
+    /// Whether the log has said that it may not have what it asks for.
+    was_denied: Arc<AtomicBool>,
 }
 
 /// Serves one request after the other, as long as each of them comes in time.
@@ -171,8 +173,10 @@ async fn serve_with(router: Router, socket: Prefixed<TcpStream>, client: Client,
         return client.end(&error.into());
     }
     let presence = Arc::clone(&client.presence);
+    let was_denied = Arc::<AtomicBool>::default();
     let router = router.map_request(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(Peer { ip: peer, presence: Arc::clone(&presence) });
+        let (presence, was_denied) = (Arc::clone(&presence), Arc::clone(&was_denied));
+        request.extensions_mut().insert(Peer { ip: peer, presence, was_denied });
         request
     });
     let serving = hyper::server::conn::http1::Builder::new()
