@@ -102,7 +102,7 @@ impl Cli {
 /// `weir check`: says on stdout that the file at `path` is a configuration and what it means, or on stderr what is
 /// wrong with it.
 pub fn check(path: &Path) -> ExitCode {
-    match Config::load(path) {
+    match Config::load_from_process(Some(path)) {
         Ok(config) => {
             // A reader that has gone away has seen enough.
             let _ = write!(io::stdout(), "{}: ok\n{}", path.display(), summary(&config));

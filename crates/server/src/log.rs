@@ -28,7 +28,14 @@ pub struct Options {
     pub filter: Filter,
 
     /// The shape of a log line.
-    #[arg(long = "log-format", value_name = "FORMAT", value_enum, default_value_t, global = true)]
+    #[arg(
+        long = "log-format",
+        env = "WEIR_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        global = true
+    )]
     pub format: Format,
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
-    Config, OriginName, Role,
+    Algorithm, Check, Cidr, Config, Jwt, OriginName, Role,
     value::{Human, Problem, Size},
 };
 
@@ -19,6 +19,9 @@ pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {
         .or_else(|| same_origin_twice(config))
         .or_else(|| origin_is_this_edge(config))
         .or_else(|| early_give_up(config))
+        .or_else(|| half_tls(config))
+        .or_else(|| long_notice(config))
+        .or_else(|| useless_check(config))
 }
 
 fn shared_address(config: &Config) -> Option<Contradiction> {
@@ -175,4 +178,99 @@ fn early_give_up(config: &Config) -> Option<Contradiction> {
             ),
         ])
     })
+}
+
+fn half_tls(config: &Config) -> Option<Contradiction> {
+    let tls = config.api.tls.as_ref()?;
+    let (cert, key) = (tls.cert.as_os_str().is_empty(), tls.key.as_os_str().is_empty());
+    let fix = "name both files: tls: { cert: FILE, key: FILE }";
+    let one = |path: &str, what: &str| Some(alone(path, Problem::new(what, fix)));
+    match (cert, key) {
+        (false, false) => None,
+        (false, true) => {
+            one("api.tls.cert", "a certificate needs its key, and api.tls.key names none")
+        }
+        (true, false) => {
+            one("api.tls.key", "a key needs its certificate, and api.tls.cert names none")
+        }
+        (true, true) => {
+            let what = "TLS needs a certificate and its key";
+            let side = |path: &str| (path.to_owned(), Problem::new(what, fix));
+            // What else was set may stand alone in a variable.
+            let other = if tls.admin_ca.is_some() { "api.tls.admin_ca" } else { "api.tls.read_ca" };
+            Some(Contradiction([side("api.tls"), side(other)]))
+        }
+    }
+}
+
+/// What one setting shows alone, but only where all sources have been read.
+fn alone(path: &str, problem: Problem) -> Contradiction {
+    Contradiction([(path.to_owned(), problem.clone()), (path.to_owned(), problem)])
+}
+
+fn long_notice(config: &Config) -> Option<Contradiction> {
+    let (notice, timeout) = (Human(config.drain.notice), Human(config.drain.timeout));
+    let side = |key: &str, what, fix| (format!("drain.{key}"), Problem::new(what, fix));
+    (notice.0 >= timeout.0).then(|| {
+        Contradiction([
+            side(
+                "notice",
+                format!("{notice} is not shorter than drain.timeout ({timeout})"),
+                "use less, so that time is left to let clients go".to_owned(),
+            ),
+            side(
+                "timeout",
+                format!("{timeout} is not longer than drain.notice ({notice})"),
+                format!("use more than {notice}, or lower drain.notice"),
+            ),
+        ])
+    })
+}
+
+/// A check that everybody passes, or nobody.
+fn useless_check(config: &Config) -> Option<Contradiction> {
+    let vhosts = config.vhosts.iter().flat_map(|(name, own)| {
+        let of = |list| format!("vhosts.{name}.auth.{list}");
+        [(of("publish"), own.auth.publish.as_ref()), (of("play"), own.auth.play.as_ref())]
+    });
+    let all = [("auth.publish", &config.auth.publish), ("auth.play", &config.auth.play)];
+    let all = all.into_iter().map(|(path, checks)| (path.to_owned(), Some(checks)));
+    all.chain(vhosts).find_map(|(path, checks)| {
+        checks?.iter().enumerate().find_map(|(number, check)| {
+            let path = format!("{path}[{number}].{}", check.name());
+            useless(check).map(|problem| alone(&path, problem))
+        })
+    })
+}
+
+fn useless(check: &Check) -> Option<Problem> {
+    let (what, fix) = match check {
+        Check::Cidr(Cidr { allow, deny }) if allow.is_empty() && deny.is_empty() => {
+            ("the check names no network", "write allow: [10.0.0.0/8] or deny: [10.0.0.0/8]")
+        }
+        Check::Secret(check) if check.values.is_empty() => {
+            ("the check has no secret", "write values: [SECRET]")
+        }
+        Check::Token(check) if check.secrets.is_empty() => {
+            ("the check has no secret", "write secrets: [SECRET]")
+        }
+        Check::Token(check) if check.param == check.expires => {
+            ("the signature and its time are in one parameter", "use two names: param and expires")
+        }
+        Check::Jwt(Jwt { secret, public_key, algorithm, .. }) => match (secret, public_key) {
+            (Some(_), Some(_)) => ("the check has a secret and a public key", "keep one of them"),
+            (None, None) => {
+                ("the check has no key", "write secret: SECRET, or public_key: FILE and algorithm")
+            }
+            (None, Some(_)) if *algorithm == Algorithm::Hs256 => {
+                ("HS256 has no public key", "write algorithm: RS256, ES256 or EdDSA")
+            }
+            (Some(_), None) if *algorithm != Algorithm::Hs256 => {
+                ("only HS256 has a secret", "write public_key: FILE in its place")
+            }
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(Problem::new(what, fix))
 }

@@ -7,12 +7,16 @@ use std::{
 };
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserializer,
     de::{self, IntoDeserializer, Visitor},
 };
+use serde_json::json;
 
 use super::{
-    host, suggest,
+    host::Resolver,
+    kind::{Form, Given, Json, Leaf, Many, Secrets, Text, section},
+    scalar::{Bytes, Parameter, Time, Whole, Word, Words},
+    suggest,
     value::{self, Human, Problem},
 };
 
@@ -30,35 +34,28 @@ const GIVE_UP_MAX: u64 = 3600 * SECOND;
 /// Below, not one segment of a common stream has its place.
 const HLS_CACHE_MIN: u64 = 1 << 20;
 
-/// Where an edge has its streams from, and how.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Edge {
-    /// Origins. A name stands for all its addresses, and is looked up again and again.
-    #[serde(deserialize_with = "host::origins")]
-    pub origins: Vec<OriginName>,
-    /// What streams are pulled with. Publishes are always passed on by RTMP.
-    pub protocol: Upstream,
-    /// The HTTP port of the origins: HLS, and streams with `protocol: flv`.
-    #[serde(deserialize_with = "value::whole::<_, u16, _, 1, 65_535>")]
-    pub http_port: u16,
-    /// How long a stream goes on being pulled after its last viewer.
-    #[serde(deserialize_with = "value::duration::<_, _, 0, LINGER_MAX>")]
-    pub linger: Duration,
-    /// How long an origin may say nothing before it counts as dead.
-    #[serde(deserialize_with = "dead_after")]
-    pub dead_after: Duration,
-    /// How long viewers and encoders are kept while no origin has their stream any more.
-    #[serde(deserialize_with = "value::duration::<_, _, DEAD_AFTER_MIN, GIVE_UP_MAX>")]
-    pub give_up: Duration,
-    /// Which parameters of the first viewer's, or the publisher's, URL go along.
-    pub forward_query: ForwardQuery,
-    /// Name servers to ask instead of those of the system.
-    #[serde(deserialize_with = "host::resolvers")]
-    pub resolvers: Vec<SocketAddr>,
-    /// Bytes of playlists and segments of the origins that are kept.
-    #[serde(deserialize_with = "value::size::<_, HLS_CACHE_MIN>")]
-    pub hls_cache: u64,
+section! {
+    /// Where an edge has its streams from, and how.
+    Edge / EdgeKeys {
+        /// Origins. A name stands for all its addresses, and is looked up again and again.
+        origins: Vec<OriginName> = Vec::new(), Many<OriginName>;
+        /// What streams are pulled with. Publishes are always passed on by RTMP.
+        protocol: Upstream = Upstream::Rtmp, Word<Upstream>;
+        /// The HTTP port of the origins: HLS, and streams with `protocol: flv`.
+        http_port: u16 = 8080, Whole<u16, 1, 65_535>;
+        /// How long a stream goes on being pulled after its last viewer.
+        linger: Duration = Duration::from_secs(10), Time<0, LINGER_MAX>;
+        /// How long an origin may say nothing before it counts as dead.
+        dead_after: Duration = Duration::from_secs(5), DeadAfter;
+        /// How long viewers and encoders are kept while no origin has their stream any more.
+        give_up: Duration = Duration::from_secs(60), Time<DEAD_AFTER_MIN, GIVE_UP_MAX>;
+        /// Which parameters of the first viewer's, or the publisher's, URL go along.
+        forward_query: ForwardQuery = ForwardQuery::All, ForwardQuery;
+        /// Name servers to ask instead of those of the system.
+        resolvers: Vec<SocketAddr> = Vec::new(), Many<Resolver>;
+        /// Bytes of playlists and segments of the origins that are kept.
+        hls_cache: u64 = 64 << 20, Bytes<HLS_CACHE_MIN>;
+    }
 }
 
 /// The name of one or many origins.
@@ -100,45 +97,59 @@ pub enum ForwardQuery {
     Only(Vec<String>),
 }
 
-impl Default for Edge {
-    fn default() -> Self {
-        Self {
-            origins: Vec::new(),
-            protocol: Upstream::default(),
-            http_port: 8080,
-            linger: Duration::from_secs(10),
-            dead_after: Duration::from_secs(5),
-            give_up: Duration::from_secs(60),
-            forward_query: ForwardQuery::default(),
-            resolvers: Vec::new(),
-            hls_cache: 64 << 20,
+impl Words for Upstream {
+    const WORDS: &'static [(&'static str, Self)] = &[("rtmp", Self::Rtmp), ("flv", Self::Flv)];
+}
+
+/// The duration of `edge.dead_after`, with its own reason for the lower bound.
+pub struct DeadAfter;
+
+impl Text for DeadAfter {
+    type Value = Duration;
+
+    fn parse(text: &str) -> Result<Duration, Problem> {
+        let min = Human(Duration::from_millis(DEAD_AFTER_MIN));
+        match value::parse_duration(text) {
+            Ok(duration) if duration < min.0 => Err(Problem::new(
+                format!("{text} is shorter than {min}"),
+                format!(
+                    "use {min} or more: with less, short stalls of a network pass for dead origins"
+                ),
+            )),
+            _ => Time::<DEAD_AFTER_MIN, DEAD_AFTER_MAX>::parse(text),
         }
     }
-}
 
-fn dead_after<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let (min, max) = (Duration::from_millis(DEAD_AFTER_MIN), Duration::from_millis(DEAD_AFTER_MAX));
-    value::scalar(from, |text| match value::parse_duration(text) {
-        Ok(duration) if duration < min => Err(Problem::new(
-            format!("{text} is shorter than {}", Human(min)),
-            format!(
-                "use {} or more: with less, short stalls of a network pass for dead origins",
-                Human(min)
-            ),
-        )),
-        _ => value::duration_within(text, min, max),
-    })
-}
+    fn show(value: &Duration, secrets: Secrets) -> Json {
+        <Time<DEAD_AFTER_MIN, DEAD_AFTER_MAX> as Text>::show(value, secrets)
+    }
 
-impl<'de> Deserialize<'de> for Upstream {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        value::word(from, &[("rtmp", Self::Rtmp), ("flv", Self::Flv)])
+    fn schema() -> Json {
+        <Time<DEAD_AFTER_MIN, DEAD_AFTER_MAX> as Text>::schema()
     }
 }
 
-impl<'de> Deserialize<'de> for ForwardQuery {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+impl Leaf for ForwardQuery {
+    type Value = Self;
+    const FORM: Form = Form::List;
+
+    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(AllNoneOrNames)
+    }
+
+    fn show(value: &Self, _: Secrets) -> Json {
+        match value {
+            Self::All => "all".into(),
+            Self::Only(names) if names.is_empty() => "none".into(),
+            Self::Only(names) => names.clone().into(),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "anyOf": [
+            { "enum": ["all", "none"] },
+            { "type": "array", "items": <Parameter as Text>::schema() },
+        ] })
     }
 }
 
@@ -170,24 +181,9 @@ impl<'de> Visitor<'de> for AllNoneOrNames {
 
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut names = Vec::new();
-        while let Some(Parameter(name)) = list.next_element()? {
+        while let Some(Given(name)) = list.next_element::<Given<Parameter>>()? {
             names.push(name);
         }
         Ok(ForwardQuery::Only(names))
-    }
-}
-
-/// The name of a parameter of a URL.
-struct Parameter(String);
-
-impl<'de> Deserialize<'de> for Parameter {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        value::scalar(from, |text| {
-            if text.is_empty() || text.contains(['?', '&', '=', '#', ' ']) {
-                let what = format!("`{text}` is not the name of a parameter");
-                return Err(Problem::new(what, "write the name alone, such as token"));
-            }
-            Ok(Self(text.to_owned()))
-        })
     }
 }

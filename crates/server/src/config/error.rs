@@ -32,17 +32,27 @@ pub enum ConfigError {
 ///   |          ^^
 ///   = help: use 0ms, video, or a duration up to 1s
 /// ```
+///
+/// or, where it is in the environment, as
+///
+/// ```text
+/// error: WEIR_PLAY__FLUSH: play.flush: 5s is longer than 1s
+///   |
+///   | WEIR_PLAY__FLUSH=5s
+///   |                  ^^
+///   = help: use 0ms, video, or a duration up to 1s
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Diagnostic {
-    /// The name of the file, as given.
-    pub file: String,
+    /// Where the text is from.
+    pub origin: Origin,
     /// The line, from 1.
     pub line: usize,
     /// The column in characters, from 1.
     pub column: usize,
     /// How many characters of the line are meant, at least 1.
     pub width: usize,
-    /// The text of the line.
+    /// The text of the line, with secrets masked.
     pub snippet: String,
     /// The setting, such as `play.flush`; empty for an error of syntax.
     pub path: String,
@@ -52,15 +62,32 @@ pub struct Diagnostic {
     pub fix: String,
 }
 
+/// Where settings are from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file; its name, as given.
+    File(String),
+    /// The value of a variable of the environment; the variable's name.
+    Variable(String),
+    /// The name of a variable itself.
+    Name(String),
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, width, snippet, path, what, fix } = self;
+        let Self { origin, line, column, width, snippet, path, what, fix } = self;
         let colon = if path.is_empty() { "" } else { ": " };
-        writeln!(f, "error: {file}:{line}:{column}: {}{colon}{}", Visible(path), Visible(what))?;
-        let line = line.to_string();
-        let margin = " ".repeat(line.len());
-        let indent = " ".repeat(column.saturating_sub(1));
-        writeln!(f, "{margin} |\n{line} | {}", Visible(snippet))?;
+        let number = line.to_string();
+        let (place, number, before) = match origin {
+            Origin::File(name) => (format!("{name}:{line}:{column}"), number.as_str(), None),
+            Origin::Variable(name) => (name.clone(), " ", Some(name).filter(|_| *line == 1)),
+            Origin::Name(name) => (name.clone(), " ", None),
+        };
+        let before = before.map_or(String::new(), |name| format!("{name}="));
+        writeln!(f, "error: {}: {}{colon}{}", Visible(&place), Visible(path), Visible(what))?;
+        let margin = " ".repeat(number.len());
+        let indent = " ".repeat(before.chars().count() + column.saturating_sub(1));
+        writeln!(f, "{margin} |\n{number} | {}{}", Visible(&before), Visible(snippet))?;
         write!(f, "{margin} | {indent}{}", "^".repeat(*width))?;
         if !fix.is_empty() {
             write!(f, "\n{margin} = help: {fix}")?;

@@ -6,10 +6,11 @@ use std::{
 };
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer};
+use serde_json::json;
 
 use super::{
     OriginName,
+    kind::{Element, Json, Secrets, Text},
     value::{self, Problem},
 };
 
@@ -17,65 +18,138 @@ use super::{
 pub(super) const RTMP_PORT: u16 = 1935;
 /// The port of DNS (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
+/// The port of our own API.
+const API_PORT: u16 = 1985;
 
 /// The longest name and the longest label that DNS has (RFC 1035 section 2.3.4).
 const NAME_CHARS_MAX: usize = 253;
 const LABEL_CHARS_MAX: usize = 63;
 
-/// One origin or a list of them.
-pub(super) fn origins<'de, D>(from: D) -> Result<Vec<OriginName>, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    value::one_or_many(from, "a host or a list of hosts", "a host such as origin:1935")
-}
+impl Text for OriginName {
+    type Value = Self;
 
-impl<'de> Deserialize<'de> for OriginName {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        value::scalar(from, parse_origin)
+    fn parse(text: &str) -> Result<Self, Problem> {
+        parse_origin(text)
+    }
+
+    fn show(value: &Self, _: Secrets) -> Json {
+        value.to_string().into()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": ["string", "integer"], "minLength": 1 })
     }
 }
 
-/// One name server or a list of them.
-pub(super) fn resolvers<'de, D>(from: D) -> Result<Vec<SocketAddr>, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    struct Resolver(SocketAddr);
+impl Element for OriginName {
+    const EXPECTED: &'static str = "a host or a list of hosts";
+    const WRITE: &'static str = "a host such as origin:1935";
+    const MAY_BE_NUMBER: bool = true;
+}
 
-    impl<'de> Deserialize<'de> for Resolver {
-        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-            value::scalar(from, |text| parse_resolver(text).map(Self))
+/// Another node's API, by its name or address: `weir-edge-peers:1985`.
+pub struct Peer;
+
+impl Text for Peer {
+    type Value = OriginName;
+
+    fn parse(text: &str) -> Result<OriginName, Problem> {
+        if let Some((_, rest)) = text.split_once("://") {
+            let what = format!("`{text}` has a scheme, and peers are named by host and port");
+            return Err(Problem::new(what, format!("use \"{}\"", rest.trim_end_matches('/'))));
         }
+        let (host, port) = parse_host(text, API_PORT)?;
+        Ok(OriginName { host: host.to_string(), port: port.unwrap_or(API_PORT) })
     }
 
-    let all: Vec<Resolver> = value::one_or_many(
-        from,
-        "an IP address or a list of IP addresses",
-        "an IP address; [] means the name servers of the system",
-    )?;
-    Ok(all.into_iter().map(|Resolver(address)| address).collect())
+    fn show(value: &OriginName, secrets: Secrets) -> Json {
+        <OriginName as Text>::show(value, secrets)
+    }
+
+    fn schema() -> Json {
+        <OriginName as Text>::schema()
+    }
 }
 
-/// One network or a list of them.
-pub(super) fn networks<'de, D>(from: D) -> Result<Vec<IpNet>, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    struct Network(IpNet);
+impl Element for Peer {
+    const EXPECTED: &'static str = "a host or a list of hosts";
+    const WRITE: &'static str = "a host such as weir-edge-peers:1985; [] means none";
+    const MAY_BE_NUMBER: bool = true;
+}
 
-    impl<'de> Deserialize<'de> for Network {
-        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-            value::scalar(from, |text| parse_network(text).map(Self))
-        }
+/// An address to listen on.
+pub struct Address;
+
+impl Text for Address {
+    type Value = SocketAddr;
+
+    fn parse(text: &str) -> Result<SocketAddr, Problem> {
+        value::parse_address(text)
     }
 
-    let all: Vec<Network> = value::one_or_many(
-        from,
-        "a network or a list of networks",
-        "a network such as 10.0.0.0/8; [] means none",
-    )?;
-    Ok(all.into_iter().map(|Network(network)| network).collect())
+    fn show(value: &SocketAddr, _: Secrets) -> Json {
+        value.to_string().into()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": r"^([0-9.]+|\[[0-9A-Fa-f:.]+(%[0-9]+)?\]):[0-9]{1,5}$" })
+    }
+}
+
+impl Element for Address {
+    const EXPECTED: &'static str = "an address or a list of addresses";
+    const WRITE: &'static str = "an address; [] switches the listener off";
+    const MAY_BE_NUMBER: bool = true;
+}
+
+/// A name server.
+pub struct Resolver;
+
+impl Text for Resolver {
+    type Value = SocketAddr;
+
+    fn parse(text: &str) -> Result<SocketAddr, Problem> {
+        parse_resolver(text)
+    }
+
+    fn show(value: &SocketAddr, _: Secrets) -> Json {
+        value.to_string().into()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": r"^([0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$" })
+    }
+}
+
+impl Element for Resolver {
+    const EXPECTED: &'static str = "an IP address or a list of IP addresses";
+    const WRITE: &'static str = "an IP address; [] means the name servers of the system";
+    const MAY_BE_NUMBER: bool = true;
+}
+
+/// A network, or one address.
+pub struct Network;
+
+impl Text for Network {
+    type Value = IpNet;
+
+    fn parse(text: &str) -> Result<IpNet, Problem> {
+        parse_network(text)
+    }
+
+    fn show(value: &IpNet, _: Secrets) -> Json {
+        value.to_string().into()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$" })
+    }
+}
+
+impl Element for Network {
+    const EXPECTED: &'static str = "a network or a list of networks";
+    const WRITE: &'static str = "a network such as 10.0.0.0/8; [] means none";
+    const MAY_BE_NUMBER: bool = true;
 }
 
 fn parse_origin(text: &str) -> Result<OriginName, Problem> {

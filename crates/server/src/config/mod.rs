@@ -5,11 +5,15 @@
 //! line, column, the offending text and the fix ([`ConfigError`]). Reading ends at the first error.
 //! `docs/guide/configuration.md` says what each key means to an operator.
 
+mod auth;
 mod check;
 mod edge;
+mod env;
 mod error;
 mod host;
+mod kind;
 mod report;
+mod scalar;
 mod source;
 mod stream;
 mod suggest;
@@ -19,72 +23,96 @@ mod value;
 
 use std::{
     collections::BTreeMap,
-    fs,
+    ffi::OsString,
+    fs, iter,
     net::{Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
+    time::Duration,
 };
 
 use ipnet::IpNet;
-use serde::Deserialize;
-use weir_media::DEFAULT_VHOST;
+use serde::{Deserialize, Deserializer};
+use serde_json::json;
+use weir_media::{DEFAULT_VHOST, StreamKey};
 
+pub use auth::{Algorithm, Auth, AuthOverride, Check, Cidr, Jwt, SharedSecret, SignedToken};
 pub use edge::{Edge, ForwardQuery, OriginName, Upstream};
-pub use error::{ConfigError, Diagnostic};
+use env::Variable;
+pub use error::{ConfigError, Diagnostic, Origin};
+use host::{Address, Network, Peer};
+use kind::{Form, Json, Leaf, Many, Maybe, Optional, Own, Part, Secrets, Section, section};
 use report::Source;
+pub use scalar::Secret;
+use scalar::{BitRate, Bytes, File, SecretOrNone, Switch, Time, Whole, Word, Words};
 pub use stream::{Conflict, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride};
+use value::Problem;
 pub use value::{Human, Rate, Size};
 
-/// Everything an operator can set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// What this process is.
-    pub role: Role,
-    /// RTMP listeners.
-    #[serde(deserialize_with = "value::section")]
-    pub rtmp: Rtmp,
-    /// HTTP listeners for viewers: HTTP-FLV, HLS, pages.
-    #[serde(deserialize_with = "value::section")]
-    pub http: Http,
-    /// HTTP listeners for operators: API, metrics, health.
-    #[serde(deserialize_with = "value::section")]
-    pub api: Api,
-    /// Delivery shards.
-    pub workers: Workers,
-    /// How publishers are treated.
-    #[serde(deserialize_with = "value::section")]
-    pub publish: Publish,
-    /// How viewers are treated.
-    #[serde(deserialize_with = "value::section")]
-    pub play: Play,
-    /// The HLS output.
-    #[serde(deserialize_with = "value::section")]
-    pub hls: Hls,
-    /// Where an edge has its streams from.
-    #[serde(deserialize_with = "value::section")]
-    pub edge: Edge,
-    /// What the process may use at most.
-    #[serde(deserialize_with = "value::section")]
-    pub limits: Limits,
-    /// How the process stops.
-    #[serde(skip)]
-    pub drain: Drain,
-    /// What is different on some vhosts; the key is the vhost's name.
-    #[serde(deserialize_with = "value::vhosts")]
-    pub vhosts: BTreeMap<String, VhostOverride>,
+section! {
+    /// Everything an operator can set.
+    Config / ConfigKeys {
+        /// What this process is.
+        role: Role = Role::Origin, Word<Role>;
+        /// RTMP listeners.
+        rtmp: Rtmp = Rtmp::default(), Part<Rtmp>;
+        /// HTTP listeners for viewers: HTTP-FLV, HLS, pages.
+        http: Http = Http::default(), Part<Http>;
+        /// HTTP listeners for operators: API, metrics, health.
+        api: Api = Api::default(), Part<Api>;
+        /// Delivery shards.
+        workers: Workers = Workers::Auto, Workers;
+        /// How publishers are treated.
+        publish: Publish = Publish::default(), Part<Publish>;
+        /// How viewers are treated.
+        play: Play = Play::default(), Part<Play>;
+        /// The HLS output.
+        hls: Hls = Hls::default(), Part<Hls>;
+        /// Where an edge has its streams from.
+        edge: Edge = Edge::default(), Part<Edge>;
+        /// Who may publish and who may play.
+        auth: Auth = Auth::default(), Part<Auth>;
+        /// What the process may use at most.
+        limits: Limits = Limits::default(), Part<Limits>;
+        /// What `/metrics` shows.
+        metrics: Metrics = Metrics::default(), Part<Metrics>;
+        /// How the process ends when it is asked to.
+        drain: Drain = Drain::default(), Part<Drain>;
+        /// How a new process takes over from the one that runs.
+        handover: Handover = Handover::default(), Part<Handover>;
+        /// What is different on some vhosts; the key is the vhost's name.
+        vhosts: BTreeMap<String, VhostOverride> = BTreeMap::new(), Vhosts;
+    }
 }
 
 impl Config {
-    /// Reads the file at `path`.
+    /// Reads the file at `path`, if one is named, and over it the environment of this process.
     ///
     /// # Errors
-    /// The file cannot be read, is not YAML, or has a key or value that is not acceptable.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+    /// As [`Config::load`].
+    pub fn load_from_process(path: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load(path, std::env::vars_os())
+    }
+
+    /// Reads the file at `path`, if one is named, and over it those variables of `environment` that begin with
+    /// `WEIR_`.
+    ///
+    /// # Errors
+    /// The file cannot be read or is not YAML, a key or value is not acceptable, or a variable sets no key that there
+    /// is.
+    pub fn load<N, V>(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, ConfigError>
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let Some(path) = path else { return Self::assemble("", "", environment) };
         let text = fs::read_to_string(path)
             .map_err(|why| ConfigError::Read { path: path.to_owned(), why })?;
-        Self::parse(&text, &path.display().to_string())
+        Self::assemble(&text, &path.display().to_string(), environment)
     }
 
     /// Reads `text`; `origin` is the file name that messages show.
@@ -92,12 +120,31 @@ impl Config {
     /// # Errors
     /// The text is not YAML, or has a key or value that is not acceptable.
     pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
+        Self::assemble(text, origin, iter::empty::<(OsString, OsString)>())
+    }
+
+    fn assemble<N, V>(
+        text: &str,
+        file: &str,
+        environment: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, ConfigError>
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let source = || Source::new(text, origin);
-        let config: Option<Self> =
-            serde_saphyr::from_str(text).map_err(|e| source().refused(&e))?;
-        let config = config.unwrap_or_default();
-        check::contradiction(&config).map_or(Ok(config), |found| Err(source().contradicted(found)))
+        let keys: Option<ConfigKeys> =
+            serde_saphyr::from_str(text).map_err(|e| Source::file(file, text).refused(&e))?;
+        let mut config = keys.unwrap_or_default().over(&Self::default());
+        let variables = env::variables(environment)?;
+        for variable in &variables {
+            config = variable.read()?.over(&config);
+        }
+        check::contradiction(&config).map_or(Ok(config), |found| {
+            let mut sources: Vec<_> = variables.iter().rev().map(Variable::source).collect();
+            sources.push(Source::file(file, text));
+            Err(report::contradicted(&sources, found))
+        })
     }
 
     /// The settings in force for the vhost a client `asked` for. One that is not configured gets the settings and
@@ -108,9 +155,10 @@ impl Config {
         let own = self.vhosts.get(name).unwrap_or(&none);
         Vhost {
             name: name.to_owned(),
-            publish: own.publish.over(&self.publish),
-            play: own.play.over(&self.play),
-            hls: own.hls.over(&self.hls),
+            publish: own.publish.clone().over(&self.publish),
+            play: own.play.clone().over(&self.play),
+            hls: own.hls.clone().over(&self.hls),
+            auth: own.auth.clone().over(&self.auth),
         }
     }
 }
@@ -125,19 +173,21 @@ pub enum Role {
     Edge,
 }
 
-/// RTMP listeners.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Rtmp {
-    /// Addresses to listen on; empty switches RTMP off, port 0 takes any free port.
-    #[serde(deserialize_with = "value::addresses")]
-    pub listen: Vec<SocketAddr>,
-    /// Chunk size of what we send, in bytes.
-    #[serde(deserialize_with = "value::whole::<_, u32, _, CHUNK_SIZE_MIN, CHUNK_SIZE_MAX>")]
-    pub chunk_size: u32,
-    /// Whether each connection begins with a header of the PROXY protocol (version 1 or 2).
-    #[serde(deserialize_with = "value::flag")]
-    pub proxy_protocol: bool,
+impl Words for Role {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("origin", Self::Origin), ("edge", Self::Edge)];
+}
+
+section! {
+    /// RTMP listeners.
+    Rtmp / RtmpKeys {
+        /// Addresses to listen on; empty switches RTMP off, port 0 takes any free port.
+        listen: Vec<SocketAddr> = everywhere(1935), Many<Address>;
+        /// Chunk size of what we send, in bytes.
+        chunk_size: u32 = 60_000, Whole<u32, CHUNK_SIZE_MIN, CHUNK_SIZE_MAX>;
+        /// Whether each connection begins with a header of the PROXY protocol (version 1 or 2).
+        proxy_protocol: bool = false, Switch;
+    }
 }
 
 /// What RTMP starts with, and the least that SRS allows.
@@ -145,45 +195,47 @@ const CHUNK_SIZE_MIN: u64 = 128;
 /// The most that SRS allows; nothing is gained above, since one chunk then holds nearly every frame.
 const CHUNK_SIZE_MAX: u64 = 65_536;
 
-impl Default for Rtmp {
-    fn default() -> Self {
-        Self { listen: everywhere(1935), chunk_size: 60_000, proxy_protocol: false }
+section! {
+    /// HTTP listeners for viewers: HTTP-FLV, HLS, pages.
+    Http / HttpKeys {
+        /// Addresses to listen on; empty switches HTTP off, port 0 takes any free port.
+        listen: Vec<SocketAddr> = everywhere(8080), Many<Address>;
+        /// Whether each connection begins with a header of the PROXY protocol (version 1 or 2).
+        proxy_protocol: bool = false, Switch;
+        /// Whose `X-Forwarded-For` is believed.
+        trusted_proxies: Vec<IpNet> = Vec::new(), Many<Network>;
     }
 }
 
-/// HTTP listeners for viewers: HTTP-FLV, HLS, pages.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    /// Addresses to listen on; empty switches HTTP off, port 0 takes any free port.
-    #[serde(deserialize_with = "value::addresses")]
-    pub listen: Vec<SocketAddr>,
-    /// Whether each connection begins with a header of the PROXY protocol (version 1 or 2).
-    #[serde(deserialize_with = "value::flag")]
-    pub proxy_protocol: bool,
-    /// Whose `X-Forwarded-For` is believed.
-    #[serde(deserialize_with = "host::networks")]
-    pub trusted_proxies: Vec<IpNet>,
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self { listen: everywhere(8080), proxy_protocol: false, trusted_proxies: Vec::new() }
+section! {
+    /// HTTP listeners for operators: API, metrics, health.
+    Api / ApiKeys {
+        /// Addresses to listen on; empty switches the API off, port 0 takes any free port.
+        listen: Vec<SocketAddr> = everywhere(1985), Many<Address>;
+        /// Bearer tokens with all rights. Without any, nobody may change anything, unless by a certificate.
+        admin_tokens: Vec<Secret> = Vec::new(), Many<Secret>;
+        /// Bearer tokens that may read `/api/v1` and `/metrics`. Without any, whoever reaches the port may.
+        read_tokens: Vec<Secret> = Vec::new(), Many<Secret>;
+        /// TLS of the API; without it, plain HTTP.
+        tls: Option<Tls> = None, Optional<Tls>;
+        /// The APIs of the other nodes, for `?scope=cluster`. A name stands for all its addresses.
+        peers: Vec<OriginName> = Vec::new(), Many<Peer>;
+        /// The bearer token that is shown to peers.
+        peer_token: Option<Secret> = None, SecretOrNone;
     }
 }
 
-/// HTTP listeners for operators: API, metrics, health.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Api {
-    /// Addresses to listen on; empty switches the API off, port 0 takes any free port.
-    #[serde(deserialize_with = "value::addresses")]
-    pub listen: Vec<SocketAddr>,
-}
-
-impl Default for Api {
-    fn default() -> Self {
-        Self { listen: everywhere(1985) }
+section! {
+    /// The TLS of a listener. Certificate and key are both there: a [`Config`] with one alone is refused.
+    Tls / TlsKeys {
+        /// The PEM file with the certificate and those between it and the root.
+        cert: PathBuf = PathBuf::new(), File;
+        /// The PEM file with the certificate's private key.
+        key: PathBuf = PathBuf::new(), File;
+        /// The PEM file with the authorities whose clients have all rights.
+        admin_ca: Option<PathBuf> = None, Maybe<File>;
+        /// The PEM file with the authorities whose clients may read.
+        read_ca: Option<PathBuf> = None, Maybe<File>;
     }
 }
 
@@ -211,28 +263,22 @@ impl Workers {
     }
 }
 
-/// What the process may use at most.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Connections at one time, over all listeners; 0 sets no limit.
-    #[serde(deserialize_with = "value::whole::<_, usize, _, 0, CONNECTIONS_MAX>")]
-    pub connections: usize,
-    /// Bits of media that all viewers together are sent in a second; 0 sets no limit.
-    #[serde(deserialize_with = "value::rate")]
-    pub egress: u64,
-    /// Viewers of one stream at one time; 0 sets no limit.
-    #[serde(deserialize_with = "value::whole::<_, usize, _, 0, CONNECTIONS_MAX>")]
-    pub viewers_per_stream: usize,
-    /// Connections from one client address at one time; 0 sets no limit.
-    #[serde(deserialize_with = "value::whole::<_, usize, _, 0, CONNECTIONS_MAX>")]
-    pub connections_per_ip: usize,
-    /// Bytes that the logs of all streams may hold together.
-    #[serde(deserialize_with = "value::size::<_, MEMORY_MIN>")]
-    pub memory: u64,
-    /// Bytes that one log of one stream may hold, whatever its publisher sends.
-    #[serde(deserialize_with = "value::size::<_, STREAM_MEMORY_MIN>")]
-    pub stream_memory: u64,
+section! {
+    /// What the process may use at most.
+    Limits / LimitsKeys {
+        /// Connections at one time, over all listeners; 0 sets no limit.
+        connections: usize = 20_000, Whole<usize, 0, CONNECTIONS_MAX>;
+        /// Bits of media that all viewers together are sent in a second; 0 sets no limit.
+        egress: u64 = 0, BitRate;
+        /// Viewers of one stream at one time; 0 sets no limit.
+        viewers_per_stream: usize = 0, Whole<usize, 0, CONNECTIONS_MAX>;
+        /// Connections from one client address at one time; 0 sets no limit.
+        connections_per_ip: usize = 0, Whole<usize, 0, CONNECTIONS_MAX>;
+        /// Bytes that the logs of all streams may hold together.
+        memory: u64 = 2 << 30, Bytes<MEMORY_MIN>;
+        /// Bytes that one log of one stream may hold, whatever its publisher sends.
+        stream_memory: u64 = 64 << 20, Bytes<STREAM_MEMORY_MIN>;
+    }
 }
 
 /// More than any machine holds; a greater number is a slip.
@@ -242,50 +288,99 @@ const MEMORY_MIN: u64 = 16 << 20;
 /// Below, common streams lose the start of their group of pictures, and nobody can join them.
 const STREAM_MEMORY_MIN: u64 = 1 << 20;
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 20_000,
-            egress: 0,
-            viewers_per_stream: 0,
-            connections_per_ip: 0,
-            memory: 2 << 30,
-            stream_memory: 64 << 20,
-        }
+section! {
+    /// What `/metrics` shows.
+    Metrics / MetricsKeys {
+        /// Streams with series of their own: those with most viewers. The others are counted together.
+        streams: usize = 20, Whole<usize, 0, METRICS_STREAMS_MAX>;
     }
 }
 
-/// placeholder
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drain {
-    /// n
-    pub notice: std::time::Duration,
-    /// t
-    pub timeout: std::time::Duration,
-}
+/// Each is a dozen series, which every scrape carries and the monitoring keeps.
+const METRICS_STREAMS_MAX: u64 = 1000;
 
-impl Default for Drain {
-    fn default() -> Self {
-        Self {
-            notice: std::time::Duration::from_secs(5),
-            timeout: std::time::Duration::from_secs(60),
-        }
+section! {
+    /// How the process ends when it is asked to.
+    Drain / DrainKeys {
+        /// How long everybody is still served while `/readyz` says no: time for load balancers to notice.
+        notice: Duration = Duration::from_secs(5), Time<0, DRAIN_MAX>;
+        /// When the process ends, counted from the signal, whoever is still there.
+        timeout: Duration = Duration::from_secs(60), Time<DRAIN_MIN, DRAIN_MAX>;
     }
 }
 
-/// What is different on one vhost.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct VhostOverride {
-    /// How publishers are treated.
-    #[serde(deserialize_with = "value::section")]
-    pub publish: PublishOverride,
-    /// How viewers are treated.
-    #[serde(deserialize_with = "value::section")]
-    pub play: PlayOverride,
-    /// The HLS output.
-    #[serde(deserialize_with = "value::section")]
-    pub hls: HlsOverride,
+/// Clients that are let go at once all come back at once, elsewhere.
+const DRAIN_MIN: u64 = 1000;
+/// Whoever waits for the end, a rollout or a node that is emptied, waits for as long.
+const DRAIN_MAX: u64 = 3_600_000;
+
+section! {
+    /// How a new process takes over from the one that runs.
+    Handover / HandoverKeys {
+        /// The unix socket at which listeners are handed over; without one, they are not.
+        socket: Option<PathBuf> = None, Maybe<File>;
+    }
+}
+
+section! {
+    /// What is different on one vhost.
+    VhostOverride / VhostKeys {
+        /// How publishers are treated.
+        publish: PublishOverride = PublishOverride::default(), Own<Publish>;
+        /// How viewers are treated.
+        play: PlayOverride = PlayOverride::default(), Own<Play>;
+        /// The HLS output.
+        hls: HlsOverride = HlsOverride::default(), Own<Hls>;
+        /// Who may publish and who may play.
+        auth: AuthOverride = AuthOverride::default(), Own<Auth>;
+    }
+}
+
+/// Vhosts by name, each name fit for a [`StreamKey`].
+pub struct Vhosts;
+
+impl Leaf for Vhosts {
+    type Value = BTreeMap<String, VhostOverride>;
+    const FORM: Form = Form::Map;
+
+    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self::Value, D::Error> {
+        let vhosts: BTreeMap<VhostName, Option<VhostKeys>> = value::section(from)?;
+        let over = |own: Option<VhostKeys>| own.unwrap_or_default().over(&VhostOverride::default());
+        Ok(vhosts.into_iter().map(|(VhostName(name), own)| (name, over(own))).collect())
+    }
+
+    fn show(vhosts: &Self::Value, secrets: Secrets) -> Json {
+        vhosts.iter().map(|(name, own)| (name.clone(), shown_vhost(own, secrets))).collect()
+    }
+
+    fn schema() -> Json {
+        json!({
+            "type": ["object", "null"],
+            "additionalProperties": VhostOverride::schema(None),
+            "propertyNames": { "pattern": "^[^/]+$" },
+        })
+    }
+}
+
+/// Sections that set nothing are left out.
+fn shown_vhost(own: &VhostOverride, secrets: Secrets) -> Json {
+    let mut shown = own.show(secrets);
+    if let Json::Object(sections) = &mut shown {
+        sections.retain(|_, keys| keys.as_object().is_some_and(|keys| !keys.is_empty()));
+    }
+    shown
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct VhostName(String);
+
+impl<'de> Deserialize<'de> for VhostName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        value::scalar(from, |text| match StreamKey::new(text, "app", "stream") {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(why) => Err(Problem::new(why.to_string(), "use a host name")),
+        })
+    }
 }
 
 /// The settings in force for one vhost.
@@ -299,6 +394,8 @@ pub struct Vhost {
     pub play: Play,
     /// The HLS output.
     pub hls: Hls,
+    /// Who may publish and who may play.
+    pub auth: Auth,
 }
 
 // STUB-BEGIN
@@ -334,11 +431,5 @@ impl Diff {
 /// n
 pub fn diff(_: &Config, _: &Config) -> Diff {
     Diff::default()
-}
-impl Config {
-    /// n
-    pub fn load_from_process(path: Option<&Path>) -> Result<Self, ConfigError> {
-        path.map_or(Ok(Self::default()), Self::load)
-    }
 }
 // STUB-END

@@ -3,24 +3,55 @@
 use serde_saphyr::{Error, UserMessageFormatter, granit_parser::Span};
 
 use super::{
-    ConfigError, Diagnostic,
+    ConfigError, Diagnostic, Origin,
     check::Contradiction,
-    source::{self, Place},
+    source::{self, Place, Places},
     suggest,
     value::{self, Problem},
 };
 
-/// The text being read, for [`Diagnostic`]s about it.
+/// A text with settings, for [`Diagnostic`]s about it.
 pub(super) struct Source<'t> {
     text: &'t str,
-    file: &'t str,
-    places: Vec<Place>,
+    origin: Origin,
+    /// The key that the whole text is the value of; empty for a file.
+    path: &'t str,
+    places: Places,
 }
 
 impl<'t> Source<'t> {
-    /// `text` as the parser read it, `file` its name.
-    pub(super) fn new(text: &'t str, file: &'t str) -> Self {
-        Self { text, file, places: source::places(text) }
+    /// A file: `text` as the parser read it, `name` the file's.
+    pub(super) fn file(name: &str, text: &'t str) -> Self {
+        let origin = Origin::File(name.to_owned());
+        Self { text, origin, path: "", places: source::places(text) }
+    }
+
+    /// A variable that sets the key `path` to `text` as it is.
+    pub(super) fn variable(name: &str, path: &'t str, text: &'t str) -> Self {
+        let origin = Origin::Variable(name.to_owned());
+        Self { text, origin, path, places: Places::default() }
+    }
+
+    /// A variable that sets the key `path` to `text`, which is YAML.
+    pub(super) fn yaml_variable(name: &str, path: &'t str, text: &'t str) -> Self {
+        let mut places = source::places(text);
+        for inner in places.all.iter_mut().map(|p| &mut p.path).chain(&mut places.cut) {
+            let dot = if inner.is_empty() || inner.starts_with('[') { "" } else { "." };
+            *inner = format!("{path}{dot}{inner}");
+        }
+        let origin = Origin::Variable(name.to_owned());
+        Self { text, origin, path, places }
+    }
+
+    /// The name of a variable.
+    pub(super) fn name(name: &'t str) -> Self {
+        let origin = Origin::Name(name.to_owned());
+        Self { text: name, origin, path: "", places: Places::default() }
+    }
+
+    /// The whole text is refused.
+    pub(super) fn refused_text(&self, problem: Problem) -> ConfigError {
+        self.diagnostic((1, 1), usize::MAX, self.path, problem)
     }
 
     /// What serde-saphyr or one of our readers refused.
@@ -28,31 +59,29 @@ impl<'t> Source<'t> {
         let at = error.location().map_or((1, 1), |at| (count(at.line()), count(at.column())));
         let width = error.location().map_or(1, |at| count(at.span().len()));
         let begins = |span: Span| (span.start.line(), span.start.col() + 1) == at;
-        let mut places = self.places.iter().filter(|p| begins(p.key) || begins(p.value));
+        let mut places = self.places.all.iter().filter(|p| begins(p.key) || begins(p.value));
         let cause = inner(error);
         // A section begins where its first key begins.
         let place = if is_innermost(cause) { places.next_back() } else { places.next() };
-        let path = place.map_or("", |place| &place.path);
+        let path = place.map_or(self.path, |place| &place.path);
         let problem = self.problem(cause, path);
         self.diagnostic(at, width, setting(cause, path), problem)
     }
 
-    /// What two settings make impossible, from the first side that stands in the text.
-    pub(super) fn contradicted(&self, Contradiction(sides): Contradiction) -> ConfigError {
-        let place = |path: &str| {
-            // One address need not be written as a list.
-            let alone = path.strip_suffix("[0]").unwrap_or(path);
-            self.places
-                .iter()
-                .find(|p| p.path == path)
-                .or(self.places.iter().find(|p| p.path == alone))
-        };
-        let [first, second] = sides.map(|(path, problem)| (place(&path), path, problem));
-        let (place, path, problem) = if first.0.is_some() { first } else { second };
-        let at = place.map_or((1, 1), |p| (p.value.start.line(), p.value.start.col() + 1));
-        let width = place.map_or(1, |p| p.value.len());
-        let path = place.map_or(path.as_str(), |p| &p.path);
-        self.diagnostic(at, width, path, problem)
+    /// Where the text sets the key `path`: its place, and the path as it stands there.
+    fn place(&self, path: &str) -> Option<((usize, usize), usize, String)> {
+        // One value need not be written as a list.
+        let alone = path.strip_suffix("[0]").unwrap_or(path);
+        let find = |path: &str| self.places.all.iter().find(|place| place.path == path);
+        if let Some(place) = find(path).or_else(|| find(alone)) {
+            let at = (place.value.start.line(), place.value.start.col() + 1);
+            return Some((at, place.value.len(), place.path.clone()));
+        }
+        // A list, or a single value, sets all that is below its key.
+        let below = path.strip_prefix(self.path)?;
+        let is_whole = below.is_empty() || below.starts_with('[');
+        let path = if self.places.all.is_empty() { alone } else { path };
+        (!self.path.is_empty() && is_whole).then(|| ((1, 1), usize::MAX, path.to_owned()))
     }
 
     fn problem(&self, error: &Error, path: &str) -> Problem {
@@ -90,7 +119,7 @@ impl<'t> Source<'t> {
     }
 
     fn twice(&self, path: &str) -> Problem {
-        let first = self.places.iter().find(|place| place.path == path);
+        let first = self.places.all.iter().find(|place| place.path == path);
         let line = first.map_or(1, |place| place.key.start.line());
         Problem::new(format!("is set twice, first in line {line}"), "keep one of them")
     }
@@ -103,27 +132,84 @@ impl<'t> Source<'t> {
         problem: Problem,
     ) -> ConfigError {
         let (line, column) = at;
-        let snippet = self.line(line).to_owned();
+        let snippet = self.masked_line(line);
         let rest = snippet.chars().count().saturating_sub(column - 1);
         let width = width.min(rest).max(1);
         let Problem { what, fix } = problem;
-        let file = self.file.to_owned();
+        let (origin, path) = (self.origin.clone(), path.to_owned());
         ConfigError::Invalid(Box::new(Diagnostic {
-            file,
+            origin,
             line,
             column,
             width,
             snippet,
-            path: path.to_owned(),
+            path,
             what,
             fix,
         }))
+    }
+
+    /// The text of a line with each character of a secret as a star.
+    fn masked_line(&self, number: usize) -> String {
+        let line = self.line(number);
+        let star = |c: char| if c.is_whitespace() { c } else { '*' };
+        let unread = self.places.cut.as_ref().is_some_and(|path| {
+            let last = self.places.all.last().map_or(1, |place| place.value.start.line());
+            number >= last && (is_secret(path) || sounds_secret(line))
+        });
+        if unread || is_secret(self.path) {
+            return line.chars().map(star).collect();
+        }
+        let mut chars: Vec<_> = line.chars().collect();
+        let secrets = self.places.all.iter().filter(|p| p.is_single && is_secret(&p.path));
+        for Place { value, .. } in secrets {
+            let (first, last) = (value.start.line(), value.end.line());
+            let from = if first == number { value.start.col() } else { 0 };
+            let to = if last == number { value.end.col() } else { chars.len() };
+            if (first..=last).contains(&number) && from <= to.min(chars.len()) {
+                let end = to.min(chars.len());
+                chars[from..end].iter_mut().for_each(|c| *c = star(*c));
+            }
+        }
+        chars.into_iter().collect()
     }
 
     /// The text of a line, numbered from 1; nothing after the last.
     fn line(&self, number: usize) -> &'t str {
         self.text.lines().nth(number - 1).unwrap_or_default()
     }
+}
+
+/// What two settings make impossible, from the first side that stands in one of `sources`; the source that wins comes
+/// first.
+pub(super) fn contradicted(
+    sources: &[Source<'_>],
+    Contradiction(sides): Contradiction,
+) -> ConfigError {
+    let [first, second] = sides;
+    let place = |(path, problem): (String, Problem)| {
+        let found = sources.iter().find_map(|source| Some((source, source.place(&path)?)));
+        found.ok_or((path, problem.clone())).map(|found| (found, problem))
+    };
+    match place(first).or_else(|_| place(second)) {
+        Ok(((source, (at, width, path)), problem)) => source.diagnostic(at, width, &path, problem),
+        Err((path, problem)) => Source::file("", "").diagnostic((1, 1), 1, &path, problem),
+    }
+}
+
+/// The keys of secrets, whatever stands below them.
+const SECRET_KEYS: [&str; 5] = ["admin_tokens", "read_tokens", "peer_token", "secrets", "values"];
+
+/// Whether what stands at `path` is, or was probably meant to be, a secret.
+fn is_secret(path: &str) -> bool {
+    let mut keys = path.split('.').map(|key| key.split('[').next().unwrap_or_default());
+    sounds_secret(keys.clone().next_back().unwrap_or_default())
+        || keys.any(|key| SECRET_KEYS.contains(&key))
+}
+
+fn sounds_secret(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["token", "secret", "password"].iter().any(|word| text.contains(word))
 }
 
 /// The error without the snippet of serde-saphyr, and without the way through an alias.

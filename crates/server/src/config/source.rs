@@ -13,18 +13,33 @@ pub(super) struct Place {
     pub(super) key: Span,
     /// Where the value stands; of a mapping or list, where it begins.
     pub(super) value: Span,
+    /// Whether it is a single value.
+    pub(super) is_single: bool,
 }
 
-/// All values of the first document in `text`, in its order, up to the first syntax error.
-pub(super) fn places(text: &str) -> Vec<Place> {
+/// What stands in a text.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// All values of the first document, in its order, up to the first syntax error.
+    pub(super) all: Vec<Place>,
+    /// Where there is a syntax error: the path of what was being read there.
+    pub(super) cut: Option<String>,
+}
+
+/// The values in `text`.
+pub(super) fn places(text: &str) -> Places {
     let mut walk = Walk::default();
+    let mut cut = None;
     for event in Parser::new_from_str(text) {
-        let Ok((event, span)) = event else { break };
+        let Ok((event, span)) = event else {
+            cut = Some(walk.path());
+            break;
+        };
         if walk.on_event(event, span).is_none() {
             break;
         }
     }
-    walk.found
+    Places { all: walk.found, cut }
 }
 
 /// The collections that are open, outermost first, and what was found so far. The parser bounds how deep they nest.
@@ -46,14 +61,14 @@ impl Walk {
     fn on_event(&mut self, event: Event<'_>, span: Span) -> Option<()> {
         match event {
             Event::Scalar(text, ..) => self.on_scalar(&text, span),
-            Event::Alias(_) => self.on_value(span).map(drop),
+            Event::Alias(_) => self.on_value(span, true).map(drop),
             Event::MappingStart(..) => {
-                let path = self.on_value(span)?;
+                let path = self.on_value(span, false)?;
                 self.open.push(Open::Map { path, key: None });
                 Some(())
             }
             Event::SequenceStart(..) => {
-                let path = self.on_value(span)?;
+                let path = self.on_value(span, false)?;
                 self.open.push(Open::List { path, next: 0 });
                 Some(())
             }
@@ -69,11 +84,22 @@ impl Walk {
             *key = Some((format!("{path}{dot}{text}"), span));
             return Some(());
         }
-        self.on_value(span).map(drop)
+        self.on_value(span, true).map(drop)
+    }
+
+    /// The path of what comes next, of a key that of its section.
+    fn path(&self) -> String {
+        match self.open.last() {
+            None => String::new(),
+            Some(Open::Map { key: Some((path, _)), .. } | Open::Map { path, key: None }) => {
+                path.clone()
+            }
+            Some(Open::List { path, next }) => format!("{path}[{next}]"),
+        }
     }
 
     /// Notes the value and returns its path.
-    fn on_value(&mut self, value: Span) -> Option<String> {
+    fn on_value(&mut self, value: Span, is_single: bool) -> Option<String> {
         let (path, key) = match self.open.last_mut() {
             None => return Some(String::new()),
             Some(Open::Map { key, .. }) => key.take()?,
@@ -83,7 +109,7 @@ impl Walk {
                 (element, value)
             }
         };
-        self.found.push(Place { path: path.clone(), key, value });
+        self.found.push(Place { path: path.clone(), key, value, is_single });
         Some(path)
     }
 }
@@ -98,6 +124,7 @@ mod tests {
             http: { listen: [a, \"b\"] }\nvhosts:\n  a.b:\n    hls: *x\n";
         let text = text.replace("flush: video", "flush: &x video");
         let found: Vec<_> = places(&text)
+            .all
             .into_iter()
             .map(|p| (p.path, p.key.slice(&text).unwrap().to_owned(), p.value.start.line()))
             .collect();
@@ -119,9 +146,11 @@ mod tests {
 
     #[test]
     fn stops_at_what_it_cannot_read() {
-        assert_eq!(places("a: 1\nb: [\n").len(), 2);
-        assert_eq!(places("? [a]\n: 1\n"), []);
-        assert_eq!(places("just text"), []);
-        assert_eq!(places(""), []);
+        let cut = places("a: 1\nb: [x, \n");
+        assert_eq!((cut.all.len(), cut.cut.as_deref()), (3, Some("b[1]")));
+        for text in ["? [a]\n: 1\n", "just text", ""] {
+            assert_eq!(places(text).all, [], "{text}");
+        }
+        assert_eq!(places("a: 1\n").cut, None);
     }
 }

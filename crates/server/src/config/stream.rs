@@ -2,52 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use serde::{Deserialize, Deserializer};
+use serde_json::json;
 
-use super::value;
-
-/// Declares a section that vhosts can override: the section with its defaults, and its partial form, in which every
-/// key may be missing. Both come from one list, so that a key cannot be forgotten in one of them. Behind the default
-/// stands the function that reads the key.
-macro_rules! overridable {
-    (
-        $(#[doc = $doc:literal])*
-        $section:ident / $partial:ident {
-            $( $(#[doc = $key_doc:literal])* $key:ident: $type:ty = $default:expr, $read:literal; )*
-        }
-    ) => {
-        $(#[doc = $doc])*
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        pub struct $section { $( $(#[doc = $key_doc])* pub $key: $type, )* }
-
-        #[doc = concat!("The keys of [`", stringify!($section), "`] that a vhost sets.")]
-        #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        pub struct $partial {
-            $( $(#[doc = $key_doc])* #[serde(deserialize_with = $read)] pub $key: Option<$type>, )*
-        }
-
-        impl Default for $section {
-            fn default() -> Self {
-                Self { $( $key: $default, )* }
-            }
-        }
-
-        impl $partial {
-            /// These keys, and `base` for the others.
-            pub fn over(&self, base: &$section) -> $section {
-                let Self { $( $key, )* } = self.clone();
-                $section { $( $key: $key.unwrap_or_else(|| base.$key.clone()), )* }
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $section {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                Ok($partial::deserialize(from)?.over(&Self::default()))
-            }
-        }
-    };
-}
+use super::{
+    kind::{Json, Secrets, Text, section},
+    scalar::{DURATION_PATTERN, Folder, Switch, Time, Whole, Word, Words},
+    value::{self, Human, Problem},
+};
 
 const SECOND: u64 = 1000;
 const HOUR: u64 = 3600 * SECOND;
@@ -62,6 +23,8 @@ const STALL_TIMEOUT_MIN: u64 = SECOND;
 const WINDOW_MIN: u64 = SECOND;
 /// What a viewer may fall behind is memory of the stream.
 const WINDOW_MAX: u64 = 600 * SECOND;
+/// The longest a video frame may wait to be merged with others; SRS users go up to 1 s (`mw_latency`).
+const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// Shorter segments are more requests than media.
 const SEGMENT_MIN: u64 = SECOND / 2;
 /// A viewer starts three segments behind (RFC 8216 section 6.3.3).
@@ -71,45 +34,45 @@ const SEGMENTS_MIN: u64 = 3;
 /// Every viewer fetches the whole playlist once a segment.
 const SEGMENTS_MAX: u64 = 1000;
 
-overridable! {
+section! {
     /// How publishers are treated.
     Publish / PublishOverride {
         /// How long a stream outlives its publisher: one that comes back in time finds its viewers still there.
-        linger: Duration = Duration::from_secs(10), "value::duration::<_, _, 0, ABSENCE_MAX>";
+        linger: Duration = Duration::from_secs(10), Time<0, ABSENCE_MAX>;
         /// How long a publisher may send nothing before it is cut.
-        idle_timeout: Duration = Duration::from_secs(10), "value::duration::<_, _, IDLE_TIMEOUT_MIN, ABSENCE_MAX>";
+        idle_timeout: Duration = Duration::from_secs(10), Time<IDLE_TIMEOUT_MIN, ABSENCE_MAX>;
         /// What happens when a stream that has a publisher is published again.
-        conflict: Conflict = Conflict::TakeoverIfIdle, "value::required";
+        conflict: Conflict = Conflict::TakeoverIfIdle, Word<Conflict>;
     }
 }
 
-overridable! {
+section! {
     /// How viewers are treated.
     Play / PlayOverride {
         /// When what a publisher sent is passed on.
-        flush: Flush = Flush::Video, "value::required";
+        flush: Flush = Flush::Video, Flush;
         /// How long a viewer waits for a stream that nobody publishes.
-        wait: Duration = Duration::from_secs(10), "value::duration::<_, _, 0, ABSENCE_MAX>";
+        wait: Duration = Duration::from_secs(10), Time<0, ABSENCE_MAX>;
         /// Whether a new viewer starts with the latest group of pictures, and not with the next one.
-        gop: bool = true, "value::flag";
+        gop: bool = true, Switch;
         /// How long a viewer may take nothing of what is sent before it is cut.
-        stall_timeout: Duration = Duration::from_secs(30), "value::duration::<_, _, STALL_TIMEOUT_MIN, ABSENCE_MAX>";
+        stall_timeout: Duration = Duration::from_secs(30), Time<STALL_TIMEOUT_MIN, ABSENCE_MAX>;
         /// How far a viewer may fall behind before it skips to the newest group of pictures.
-        window: Duration = Duration::from_secs(10), "value::duration::<_, _, WINDOW_MIN, WINDOW_MAX>";
+        window: Duration = Duration::from_secs(10), Time<WINDOW_MIN, WINDOW_MAX>;
     }
 }
 
-overridable! {
+section! {
     /// The HLS output.
     Hls / HlsOverride {
         /// Whether streams are segmented.
-        enabled: bool = true, "value::flag";
+        enabled: bool = true, Switch;
         /// Where segments and playlists are written.
-        dir: PathBuf = PathBuf::from("./data/hls"), "value::path";
+        dir: PathBuf = PathBuf::from("./data/hls"), Folder;
         /// How long a segment is at least; it ends before the next key frame.
-        segment: Duration = Duration::from_secs(2), "value::duration::<_, _, SEGMENT_MIN, SEGMENT_MAX>";
+        segment: Duration = Duration::from_secs(2), Time<SEGMENT_MIN, SEGMENT_MAX>;
         /// How many segments a playlist lists.
-        window: usize = 6, "value::whole::<_, usize, _, SEGMENTS_MIN, SEGMENTS_MAX>";
+        window: usize = 6, Whole<usize, SEGMENTS_MIN, SEGMENTS_MAX>;
     }
 }
 
@@ -133,4 +96,47 @@ pub enum Flush {
     Video,
     /// Together what came in this time.
     Every(Duration),
+}
+
+impl Words for Conflict {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("reject", Self::Reject),
+        ("takeover", Self::Takeover),
+        ("takeover_if_idle", Self::TakeoverIfIdle),
+    ];
+}
+
+impl Text for Flush {
+    type Value = Self;
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        const FIX: &str = "use 0ms, video, or a duration up to 1s";
+        if text == "video" {
+            return Ok(Self::Video);
+        }
+        match value::parse_duration(text) {
+            Ok(Duration::ZERO) => Ok(Self::Each),
+            Ok(duration) if duration <= FLUSH_MAX => Ok(Self::Every(duration)),
+            Ok(_) => {
+                let max = Human(FLUSH_MAX);
+                Err(Problem::new(format!("{text} is longer than {max}"), FIX))
+            }
+            Err(what) => Err(Problem::new(what, FIX)),
+        }
+    }
+
+    fn show(value: &Self, _: Secrets) -> Json {
+        match value {
+            Self::Each => "0ms".into(),
+            Self::Video => "video".into(),
+            Self::Every(period) => Human(*period).to_string().into(),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "anyOf": [
+            { "const": "video" },
+            { "type": "string", "pattern": DURATION_PATTERN, "description": "A duration up to 1s." },
+        ] })
+    }
 }

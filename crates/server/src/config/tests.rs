@@ -1,4 +1,6 @@
 mod edge;
+mod env;
+mod running;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,6 +12,9 @@ use super::*;
 const EXAMPLE: &str = include_str!("../../../../weir.example.yaml");
 const GUIDE: &str = include_str!("../../../../docs/guide/configuration.md");
 const EDGE_GUIDE: &str = include_str!("../../../../docs/guide/edge.md");
+
+/// An empty environment.
+const NONE: [(&str, &str); 0] = [];
 
 fn good(text: &str) -> Config {
     Config::parse(text, "weir.yaml").unwrap_or_else(|error| panic!("{text}\n{error}"))
@@ -59,7 +64,13 @@ fn every_key_can_be_set() {
         "role: edge
 rtmp: { listen: [127.0.0.1:0, '[::1]:1935'], chunk_size: 128, proxy_protocol: true }
 http: { listen: 127.0.0.1:80, proxy_protocol: on, trusted_proxies: [10.0.0.0/8, fd00::/8, 192.0.2.7] }
-api: { listen: [] }
+api:
+  listen: []
+  admin_tokens: [a, 'b c']
+  read_tokens: r
+  tls: { cert: c.pem, key: k.pem, admin_ca: a.pem, read_ca: r.pem }
+  peers: [peers, '[fd00::1]:80']
+  peer_token: '7'
 workers: 3
 publish: { linger: 0s, idle_timeout: 1m30s, conflict: reject }
 play: { flush: 350ms, wait: 1h, gop: off, stall_timeout: 1s, window: 1500ms }
@@ -74,6 +85,14 @@ edge:
   forward_query: [token, expires]
   resolvers: [10.96.0.10, '[fd00::a]:5353']
   hls_cache: 1GiB
+auth:
+  publish:
+    - cidr: { allow: 10.0.0.0/8, deny: [10.1.0.0/16] }
+    - secret: { param: key, values: s }
+  play:
+    - token: { param: sig, expires: until, secrets: [s, t] }
+    - jwt: { param: j, algorithm: EdDSA, public_key: p.pem }
+    - jwt: { secret: s }
 limits:
   connections: 0
   egress: 1.5Gbps
@@ -81,10 +100,12 @@ limits:
   connections_per_ip: 20
   memory: 1GiB
   stream_memory: 1024KiB
+metrics: { streams: 0 }
+drain: { notice: 0s, timeout: 1s }
+handover: { socket: /run/weir.sock }
 ",
     );
     let expected = Config {
-        drain: Drain::default(),
         role: Role::Edge,
         rtmp: Rtmp {
             listen: vec![address("127.0.0.1:0"), address("[::1]:1935")],
@@ -96,7 +117,19 @@ limits:
             proxy_protocol: true,
             trusted_proxies: ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"].map(network).to_vec(),
         },
-        api: Api { listen: vec![] },
+        api: Api {
+            listen: vec![],
+            admin_tokens: vec![Secret::new("a"), Secret::new("b c")],
+            read_tokens: vec![Secret::new("r")],
+            tls: Some(Tls {
+                cert: "c.pem".into(),
+                key: "k.pem".into(),
+                admin_ca: Some("a.pem".into()),
+                read_ca: Some("r.pem".into()),
+            }),
+            peers: vec![origin("peers", 1985), origin("fd00::1", 80)],
+            peer_token: Some(Secret::new("7")),
+        },
         workers: Workers::Count(NonZeroUsize::new(3).unwrap()),
         publish: Publish {
             linger: Duration::ZERO,
@@ -132,6 +165,32 @@ limits:
             resolvers: vec![address("10.96.0.10:53"), address("[fd00::a]:5353")],
             hls_cache: 1 << 30,
         },
+        auth: Auth {
+            publish: vec![
+                Check::Cidr(Cidr {
+                    allow: vec![network("10.0.0.0/8")],
+                    deny: vec![network("10.1.0.0/16")],
+                }),
+                Check::Secret(SharedSecret {
+                    param: "key".to_owned(),
+                    values: vec![Secret::new("s")],
+                }),
+            ],
+            play: vec![
+                Check::Token(SignedToken {
+                    param: "sig".to_owned(),
+                    expires: "until".to_owned(),
+                    secrets: vec![Secret::new("s"), Secret::new("t")],
+                }),
+                Check::Jwt(Jwt {
+                    param: "j".to_owned(),
+                    algorithm: Algorithm::EdDsa,
+                    secret: None,
+                    public_key: Some("p.pem".into()),
+                }),
+                Check::Jwt(Jwt { secret: Some(Secret::new("s")), ..Jwt::default() }),
+            ],
+        },
         limits: Limits {
             connections: 0,
             egress: 1_500_000_000,
@@ -140,6 +199,9 @@ limits:
             memory: 1 << 30,
             stream_memory: 1 << 20,
         },
+        metrics: Metrics { streams: 0 },
+        drain: Drain { notice: Duration::ZERO, timeout: Duration::from_secs(1) },
+        handover: Handover { socket: Some("/run/weir.sock".into()) },
         vhosts: BTreeMap::new(),
     };
     assert_eq!(config, expected);
@@ -208,13 +270,11 @@ error: weir.yaml:10:6: unclosed bracket '{'
 /// A text; line, column and width of what is wrong in it; the message; the fix.
 type Bad = (&'static str, (usize, usize, usize), &'static str, &'static str);
 
+const KEYS: &str = "the keys here are role, rtmp, http, api, workers, publish, play, hls, edge, auth, limits, \
+    metrics, drain, handover, vhosts";
+
 const BAD: &[Bad] = &[
-    (
-        "rol: origin\n",
-        (1, 1, 3),
-        "unknown key `rol`; did you mean `role`?",
-        "the keys here are role, rtmp, http, api, workers, publish, play, hls, edge, limits, vhosts",
-    ),
+    ("rol: origin\n", (1, 1, 3), "unknown key `rol`; did you mean `role`?", KEYS),
     (
         "role: edeg\n",
         (1, 7, 4),
@@ -240,12 +300,7 @@ const BAD: &[Bad] = &[
         "play: unknown key `queue_length`",
         "the keys here are flush, wait, gop, stall_timeout, window",
     ),
-    (
-        "play:\nflush: video\n",
-        (2, 1, 5),
-        "unknown key `flush`",
-        "the keys here are role, rtmp, http, api, workers, publish, play, hls, edge, limits, vhosts",
-    ),
+    ("play:\nflush: video\n", (2, 1, 5), "unknown key `flush`", KEYS),
     (
         "vhosts: { a.org: { play: { wiat: 0s } } }\n",
         (1, 28, 4),
@@ -532,12 +587,7 @@ const BAD: &[Bad] = &[
         "a second document begins",
         "keep one; take the line `---` out",
     ),
-    (
-        "é: &a {}\n",
-        (1, 1, 1),
-        "unknown key `é`",
-        "the keys here are role, rtmp, http, api, workers, publish, play, hls, edge, limits, vhosts",
-    ),
+    ("é: &a {}\n", (1, 1, 1), "unknown key `é`", KEYS),
     (
         "vhosts: { a: { play: &p { flush: 2s } }, b: { play: *p } }\n",
         (1, 34, 2),
@@ -566,7 +616,7 @@ const BAD: &[Bad] = &[
 
 #[test]
 fn every_error_has_its_place_and_its_fix() {
-    for (text, place, message, fix) in BAD.iter().chain(edge::BAD) {
+    for (text, place, message, fix) in BAD.iter().chain(edge::BAD).chain(running::BAD) {
         let found = bad(text);
         assert_eq!((found.line, found.column, found.width), *place, "{found}");
         let shown = found.to_string();
@@ -581,7 +631,7 @@ fn every_error_has_its_place_and_its_fix() {
 fn a_file_that_cannot_be_read_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("weir.yaml");
-    let shown = |path: &Path| Config::load(path).unwrap_err().to_string();
+    let shown = |path: &Path| Config::load(Some(path), NONE).unwrap_err().to_string();
     let begin = format!("error: {}: cannot be read: ", path.display());
     assert!(shown(&path).starts_with(&begin), "{}", shown(&path));
     fs::write(&path, b"role: \xff\n").unwrap();
@@ -589,7 +639,7 @@ fn a_file_that_cannot_be_read_is_named() {
     fs::write(&path, "role: edge\n").unwrap();
     assert!(shown(&path).starts_with(&format!("error: {}:1:7: ", path.display())));
     fs::write(&path, "role: origin\n").unwrap();
-    assert_eq!(Config::load(&path).unwrap(), Config::default());
+    assert_eq!(Config::load(Some(&path), NONE).unwrap(), Config::default());
 }
 
 #[test]
@@ -626,11 +676,12 @@ fn keys_below(section: &str) -> Vec<String> {
     }
 }
 
-/// The keys and defaults of the guide's tables: the first two cells of each line, both in backquotes.
+/// The keys and defaults of the guide's table: the first two cells of each line, both in backquotes.
 fn guide() -> BTreeMap<&'static str, &'static str> {
-    let cells = GUIDE.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | `"));
+    let table = GUIDE.split("\n## ").find(|part| part.starts_with("Every key\n")).unwrap();
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | `"));
     let cells = cells.map(|(key, rest)| (key, rest.split_once('`').unwrap().0));
-    cells.filter(|(key, _)| !key.starts_with("--")).collect()
+    cells.collect()
 }
 
 /// The keys and values of the example file, as written.
@@ -640,6 +691,7 @@ fn example(known: &[String]) -> BTreeMap<String, &'static str> {
         line[at.col()..].split(" #").next().unwrap().trim()
     };
     source::places(EXAMPLE)
+        .all
         .into_iter()
         .filter(|place| known.contains(&place.path))
         .map(|place| (place.path, written(place.value.start)))

@@ -3,30 +3,15 @@
 //! What is wrong with a value travels through serde as text: the problem, a line feed, and how to mend it
 //! ([`Problem`]). serde-saphyr adds where it was.
 
-use std::{
-    collections::BTreeMap, fmt, marker::PhantomData, net::SocketAddr, num::NonZeroUsize,
-    path::PathBuf, time::Duration,
-};
+use std::{fmt, net::SocketAddr, time::Duration};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, IntoDeserializer, Visitor},
-};
-use weir_media::StreamKey;
-
-use super::{Conflict, Flush, Role, VhostOverride, Workers, suggest};
-
-/// The longest a video frame may wait to be merged with others; SRS users go up to 1 s (`mw_latency`).
-const FLUSH_MAX: Duration = Duration::from_secs(1);
-
-/// More shards than any machine has cores.
-const WORKERS_MAX: usize = 1024;
+use serde::{Deserialize, Deserializer, de};
 
 /// What is wrong with a value, and how to mend it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Problem {
-    pub(super) what: String,
-    pub(super) fix: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub what: String,
+    pub fix: String,
 }
 
 impl Problem {
@@ -56,267 +41,6 @@ where
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// A value that, where its key is written, is written too: serde would take YAML's null for a missing key.
-pub(super) fn required<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    T::deserialize(from).map(Some)
-}
-
-/// `true` or `false`; or `on` and `off`, as in an SRS configuration.
-pub(super) fn flag<'de, D, T>(from: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: From<bool>,
-{
-    scalar(from, |text| match text {
-        "true" | "on" | "yes" => Ok(true.into()),
-        "false" | "off" | "no" => Ok(false.into()),
-        _ => Err(Problem::new(format!("`{text}` is neither true nor false"), "use true or false")),
-    })
-}
-
-/// One of `words`.
-pub(super) fn word<'de, D, T>(from: D, words: &[(&str, T)]) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Copy,
-{
-    scalar(from, |text| match words.iter().find(|(word, _)| *word == text) {
-        Some((_, meaning)) => Ok(*meaning),
-        None => {
-            let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            let what = format!("unknown value `{text}`{}", suggest::did_you_mean(text, &words));
-            Err(Problem::new(what, format!("use {}", words.join(", "))))
-        }
-    })
-}
-
-/// A path that is not empty.
-pub(super) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
-    scalar(from, |text| match text {
-        "" => Err(Problem::new("the path is empty", "write a directory, such as ./data/hls")),
-        path => Ok(Some(path.into())),
-    })
-}
-
-/// A whole number from `MIN` to `MAX`.
-pub(super) fn whole<'de, D, N, T, const MIN: u64, const MAX: u64>(from: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    N: TryFrom<u64>,
-    T: From<N>,
-{
-    scalar(from, |text| {
-        let fix = format!("use a number from {MIN} to {MAX}");
-        let not_one = || Problem::new(format!("`{text}` is not a whole number"), fix.clone());
-        let number: u64 = text.parse().map_err(|_| not_one())?;
-        if number < MIN {
-            Err(Problem::new(format!("{text} is less than {MIN}"), fix))
-        } else if number > MAX {
-            Err(Problem::new(format!("{text} is more than {MAX}"), fix))
-        } else {
-            N::try_from(number).map(T::from).map_err(|_| not_one())
-        }
-    })
-}
-
-/// A duration from `MIN` to `MAX` milliseconds.
-pub(super) fn duration<'de, D, T, const MIN: u64, const MAX: u64>(from: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: From<Duration>,
-{
-    let (min, max) = (Duration::from_millis(MIN), Duration::from_millis(MAX));
-    scalar(from, |text| duration_within(text, min, max).map(T::from))
-}
-
-/// Reads a duration from `min` to `max`.
-pub(super) fn duration_within(
-    text: &str,
-    min: Duration,
-    max: Duration,
-) -> Result<Duration, Problem> {
-    let fix = format!("use a duration from {} to {}", Human(min), Human(max));
-    let duration = parse_duration(text)
-        .map_err(|what| Problem::new(what, format!("{fix}, such as 10s or 1m30s")))?;
-    if duration < min {
-        Err(Problem::new(format!("{text} is shorter than {}", Human(min)), fix))
-    } else if duration > max {
-        Err(Problem::new(format!("{text} is longer than {}", Human(max)), fix))
-    } else {
-        Ok(duration)
-    }
-}
-
-/// A number of bytes, at least `MIN`.
-pub(super) fn size<'de, D, const MIN: u64>(from: D) -> Result<u64, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    scalar(from, |text| {
-        let bytes = parse_size(text)
-            .map_err(|what| Problem::new(what, "use a size such as 512MiB or 2GiB"))?;
-        if bytes < MIN {
-            let min = Size(MIN);
-            let what = format!("{text} is less than {min}");
-            return Err(Problem::new(what, format!("use {min} or more")));
-        }
-        Ok(bytes)
-    })
-}
-
-/// Bits per second; 0 needs no unit.
-pub(super) fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    scalar(from, |text| {
-        parse_rate(text).map_err(|what| {
-            Problem::new(what, "use bits per second such as 800Mbps or 1.5Gbps, or 0 for no limit")
-        })
-    })
-}
-
-impl<'de> Deserialize<'de> for Role {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        word(from, &[("origin", Self::Origin), ("edge", Self::Edge)])
-    }
-}
-
-impl<'de> Deserialize<'de> for Conflict {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let words = [
-            ("reject", Self::Reject),
-            ("takeover", Self::Takeover),
-            ("takeover_if_idle", Self::TakeoverIfIdle),
-        ];
-        word(from, &words)
-    }
-}
-
-impl<'de> Deserialize<'de> for Flush {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        const FIX: &str = "use 0ms, video, or a duration up to 1s";
-        scalar(from, |text| {
-            if text == "video" {
-                return Ok(Self::Video);
-            }
-            match parse_duration(text) {
-                Ok(Duration::ZERO) => Ok(Self::Each),
-                Ok(duration) if duration <= FLUSH_MAX => Ok(Self::Every(duration)),
-                Ok(_) => {
-                    let max = Human(FLUSH_MAX);
-                    Err(Problem::new(format!("{text} is longer than {max}"), FIX))
-                }
-                Err(what) => Err(Problem::new(what, FIX)),
-            }
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Workers {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        scalar(from, |text| match text.parse::<NonZeroUsize>() {
-            _ if text == "auto" => Ok(Self::Auto),
-            Ok(count) if count.get() <= WORKERS_MAX => Ok(Self::Count(count)),
-            _ => Err(Problem::new(
-                format!("`{text}` is not a number of workers"),
-                format!("use auto, or a number from 1 to {WORKERS_MAX}"),
-            )),
-        })
-    }
-}
-
-/// One address or a list of them.
-pub(super) fn addresses<'de, D>(from: D) -> Result<Vec<SocketAddr>, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    let all: Vec<Address> = one_or_many(
-        from,
-        "an address or a list of addresses",
-        "an address; [] switches the listener off",
-    )?;
-    Ok(all.into_iter().map(|Address(address)| address).collect())
-}
-
-struct Address(SocketAddr);
-
-impl<'de> Deserialize<'de> for Address {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        scalar(from, |text| parse_address(text).map(Self))
-    }
-}
-
-/// One value or a list of them: what is `expected`, in words, and what to `write` where nothing stands.
-pub(super) fn one_or_many<'de, D, T>(
-    from: D,
-    expected: &'static str,
-    write: &'static str,
-) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    from.deserialize_any(OneOrMany { expected, write, element: PhantomData })
-}
-
-struct OneOrMany<T> {
-    expected: &'static str,
-    write: &'static str,
-    element: PhantomData<T>,
-}
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
-    type Value = Vec<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.expected)
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        T::deserialize(text.into_deserializer()).map(|one| vec![one])
-    }
-
-    /// A port alone, as in `listen 1935;` of an SRS configuration.
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
-        self.visit_str(&number.to_string())
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Err(E::custom(no_value(self.write)))
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut all = Vec::new();
-        while let Some(one) = list.next_element()? {
-            all.push(one);
-        }
-        Ok(all)
-    }
-}
-
-/// Vhosts by name, each name fit for a [`StreamKey`].
-pub(super) fn vhosts<'de, D>(from: D) -> Result<BTreeMap<String, VhostOverride>, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    #[derive(PartialEq, Eq, PartialOrd, Ord)]
-    struct Name(String);
-
-    impl<'de> Deserialize<'de> for Name {
-        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-            scalar(from, |text| match StreamKey::new(text, "app", "stream") {
-                Ok(_) => Ok(Self(text.to_owned())),
-                Err(why) => Err(Problem::new(why.to_string(), "use a host name")),
-            })
-        }
-    }
-
-    let vhosts: BTreeMap<Name, Option<VhostOverride>> = section(from)?;
-    Ok(vhosts.into_iter().map(|(name, own)| (name.0, own.unwrap_or_default())).collect())
-}
-
 /// A scalar that `read` understands, whatever YAML would take it for.
 pub(super) fn scalar<'de, D, T>(
     from: D,
@@ -337,7 +61,8 @@ pub(super) fn no_value(use_what: &str) -> Problem {
     Problem::new("has no value", format!("write {use_what}, or take the key out"))
 }
 
-fn parse_address(text: &str) -> Result<SocketAddr, Problem> {
+/// Reads an IP address with a port.
+pub(super) fn parse_address(text: &str) -> Result<SocketAddr, Problem> {
     text.parse().map_err(|_| {
         let port =
             text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(1935);
@@ -377,7 +102,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A whole number with a unit: `64MiB`. The error says what is wrong.
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let not_one = || format!("`{text}` is not a size");
     let (number, unit, rest) = quantity(text).ok_or_else(not_one)?;
     if unit.is_empty() && rest.is_empty() {
@@ -389,7 +114,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// A number with a unit, together a whole number of bits per second: `1.5Gbps`; or `0`. The error says what is wrong.
-fn parse_rate(text: &str) -> Result<u64, String> {
+pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
     if text == "0" {
         return Ok(0);
     }

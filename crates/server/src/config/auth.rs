@@ -1,0 +1,231 @@
+//! Who may publish and who may play: the settings of the checks.
+
+use std::{fmt, path::PathBuf};
+
+use ipnet::IpNet;
+use serde::{
+    Deserializer,
+    de::{self, MapAccess, Visitor},
+};
+use serde_json::json;
+
+use super::{
+    host::Network,
+    kind::{Element, Form, Given, Json, Kind, Leaf, Many, Maybe, Part, Secrets, Section, section},
+    scalar::{File, Parameter, Secret, Word, Words},
+    value::Problem,
+};
+
+section! {
+    /// Who may publish and who may play.
+    Auth / AuthOverride {
+        /// What a publisher has to pass: all of these checks.
+        publish: Vec<Check> = Vec::new(), Many<Check>;
+        /// What a viewer has to pass: all of these checks.
+        play: Vec<Check> = Vec::new(), Many<Check>;
+    }
+}
+
+/// A check that a client passes or does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Its address is in the right networks.
+    Cidr(Cidr),
+    /// A parameter of its URL is one of some secrets.
+    Secret(SharedSecret),
+    /// A parameter of its URL signs the stream's name and a time.
+    Token(SignedToken),
+    /// A parameter of its URL is a JSON Web Token.
+    Jwt(Jwt),
+}
+
+section! {
+    /// Networks that clients are in or not.
+    Cidr / CidrKeys {
+        /// The networks that may; empty: all.
+        allow: Vec<IpNet> = Vec::new(), Many<Network>;
+        /// The networks that may not, even if they may by `allow`.
+        deny: Vec<IpNet> = Vec::new(), Many<Network>;
+    }
+}
+
+section! {
+    /// Secrets that clients know.
+    SharedSecret / SharedSecretKeys {
+        /// The parameter of the URL that has the secret.
+        param: String = "secret".to_owned(), Parameter;
+        /// The secrets, any of which will do.
+        values: Vec<Secret> = Vec::new(), Many<Secret>;
+    }
+}
+
+section! {
+    /// Signatures that expire.
+    SignedToken / SignedTokenKeys {
+        /// The parameter of the URL that has the signature.
+        param: String = "token".to_owned(), Parameter;
+        /// The parameter of the URL that has the time at which the signature expires.
+        expires: String = "expires".to_owned(), Parameter;
+        /// The keys that signatures are made with, any of which will do.
+        secrets: Vec<Secret> = Vec::new(), Many<Secret>;
+    }
+}
+
+section! {
+    /// JSON Web Tokens.
+    Jwt / JwtKeys {
+        /// The parameter of the URL that has the token.
+        param: String = "jwt".to_owned(), Parameter;
+        /// What tokens are signed with. A token that names another algorithm is refused.
+        algorithm: Algorithm = Algorithm::Hs256, Word<Algorithm>;
+        /// The key of HS256.
+        secret: Option<Secret> = None, Maybe<Secret>;
+        /// The PEM file with the public key of RS256, ES256 or EdDSA.
+        public_key: Option<PathBuf> = None, Maybe<File>;
+    }
+}
+
+/// What a JSON Web Token is signed with (RFC 7518 section 3.1, RFC 8037).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// HMAC with SHA-256.
+    Hs256,
+    /// RSA PKCS #1 with SHA-256.
+    Rs256,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// Ed25519.
+    EdDsa,
+}
+
+impl Words for Algorithm {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("HS256", Self::Hs256),
+        ("RS256", Self::Rs256),
+        ("ES256", Self::Es256),
+        ("EdDSA", Self::EdDsa),
+    ];
+}
+
+impl Check {
+    /// The key that the check stands behind.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Cidr(_) => "cidr",
+            Self::Secret(_) => "secret",
+            Self::Token(_) => "token",
+            Self::Jwt(_) => "jwt",
+        }
+    }
+}
+
+impl Element for Check {
+    const EXPECTED: &'static str = "a list of checks";
+    const WRITE: &'static str = "a list of checks; [] means that everybody may";
+    const MAY_BE_NUMBER: bool = false;
+}
+
+impl Leaf for Check {
+    type Value = Self;
+    const FORM: Form = Form::Map;
+
+    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(OneCheck)
+    }
+
+    fn show(value: &Self, secrets: Secrets) -> Json {
+        let settings = match value {
+            Self::Cidr(check) => check.show(secrets),
+            Self::Secret(check) => check.show(secrets),
+            Self::Token(check) => check.show(secrets),
+            Self::Jwt(check) => check.show(secrets),
+        };
+        json!({ value.name(): settings })
+    }
+
+    fn schema() -> Json {
+        let checks = [
+            ("cidr", Cidr::schema(Some(&Cidr::default()))),
+            ("secret", SharedSecret::schema(Some(&SharedSecret::default()))),
+            ("token", SignedToken::schema(Some(&SignedToken::default()))),
+            ("jwt", Jwt::schema(Some(&Jwt::default()))),
+        ];
+        let checks: serde_json::Map<_, _> =
+            checks.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+        json!({
+            "type": "object",
+            "properties": checks,
+            "additionalProperties": false,
+            "minProperties": 1,
+            "maxProperties": 1,
+        })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Cidr,
+    Secret,
+    Token,
+    Jwt,
+}
+
+impl Words for Name {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("cidr", Self::Cidr),
+        ("secret", Self::Secret),
+        ("token", Self::Token),
+        ("jwt", Self::Jwt),
+    ];
+}
+
+struct OneCheck;
+
+impl<'de> Visitor<'de> for OneCheck {
+    type Value = Check;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a check such as `cidr: { allow: [10.0.0.0/8] }`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Check, A::Error> {
+        let Some(Given(name)) = map.next_key::<Given<Word<Name>>>()? else {
+            let fix = "write one of cidr, secret, token, jwt with its settings";
+            return Err(de::Error::custom(Problem::new("the check is empty", fix)));
+        };
+        let check = match name {
+            Name::Cidr => Check::Cidr(settings(&mut map)?),
+            Name::Secret => Check::Secret(settings(&mut map)?),
+            Name::Token => Check::Token(settings(&mut map)?),
+            Name::Jwt => Check::Jwt(settings(&mut map)?),
+        };
+        map.next_key::<Given<Another>>()?;
+        Ok(check)
+    }
+}
+
+fn settings<'de, A: MapAccess<'de>, S: Section>(map: &mut A) -> Result<S, A::Error> {
+    let Given(given) = map.next_value::<Given<Part<S>>>()?;
+    Ok(<Part<S> as Kind>::over(given, &S::default()))
+}
+
+/// A key that is one too many.
+struct Another;
+
+impl super::kind::Text for Another {
+    type Value = ();
+
+    fn parse(text: &str) -> Result<(), Problem> {
+        let what = format!("`{text}` is a second key, and a check has one");
+        let fix = "begin each check with `- `, and indent its settings below its name";
+        Err(Problem::new(what, fix))
+    }
+
+    fn show(_: &(), _: Secrets) -> Json {
+        Json::Null
+    }
+
+    fn schema() -> Json {
+        Json::Null
+    }
+}

@@ -1,0 +1,228 @@
+//! The settings in the environment: `WEIR_HTTP__LISTEN` for `http.listen`.
+
+use std::ffi::OsString;
+
+use serde::{
+    Deserializer,
+    de::{Visitor, value::Error as TextError},
+    forward_to_deserialize_any,
+};
+
+use super::{
+    Config, ConfigError, ConfigKeys,
+    kind::{Form, Section},
+    report::Source,
+    suggest,
+    value::{self, Problem},
+};
+
+/// What the names of our variables begin with.
+const PREFIX: &str = "WEIR_";
+/// What stands between the keys of a path.
+const BETWEEN: &str = "__";
+/// The variables of the log.
+const LOG: [&str; 2] = ["WEIR_LOG", "WEIR_LOG_FORMAT"];
+
+/// A variable that sets a key.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Variable {
+    name: String,
+    /// The key that it sets.
+    path: String,
+    form: Form,
+    text: String,
+}
+
+/// Our variables among `all`. A section comes before its own keys, which are to win.
+pub(super) fn variables<N, V>(
+    all: impl IntoIterator<Item = (N, V)>,
+) -> Result<Vec<Variable>, ConfigError>
+where
+    N: Into<OsString>,
+    V: Into<OsString>,
+{
+    let ours = |(name, text): (N, V)| {
+        let name = name.into().into_string().ok()?;
+        name.starts_with(PREFIX).then(|| (name, text.into()))
+    };
+    let mut ours: Vec<_> = all.into_iter().filter_map(ours).collect();
+    ours.sort();
+    let known = known();
+    let ours = ours.into_iter().filter(|(name, _)| !is_of_others(name));
+    ours.map(|(name, text)| variable(name, text, &known)).collect()
+}
+
+/// The name of each key's variable, the key's path, and how its value is written.
+fn known() -> Vec<(String, String, Form)> {
+    let mut known = Vec::new();
+    Config::each_key("", &mut |path, form| {
+        let name = format!("{PREFIX}{}", path.replace('.', BETWEEN).to_ascii_uppercase());
+        known.push((name, path, form));
+    });
+    known
+}
+
+fn variable(
+    name: String,
+    text: OsString,
+    known: &[(String, String, Form)],
+) -> Result<Variable, ConfigError> {
+    let Some((_, path, form)) = known.iter().find(|(known, ..)| *known == name) else {
+        return Err(Source::name(&name).refused_text(unknown(&name, known)));
+    };
+    let refused = |what, fix| {
+        let source = Source::variable(&name, path, "");
+        Err(source.refused_text(Problem::new(what, fix)))
+    };
+    match text.into_string() {
+        Ok(text) if text.is_empty() => refused("has no value", "write one, or unset the variable"),
+        Ok(text) => Ok(Variable { name, path: path.clone(), form: *form, text }),
+        Err(_) => refused("is not text in UTF-8", "write it in UTF-8"),
+    }
+}
+
+fn unknown(name: &str, known: &[(String, String, Form)]) -> Problem {
+    let vhosts = format!("{PREFIX}VHOSTS{BETWEEN}");
+    if name.starts_with(&vhosts) {
+        let fix =
+            "set all vhosts in one: WEIR_VHOSTS='{\"a.org\": {\"play\": {\"wait\": \"0s\"}}}'";
+        return Problem::new("vhosts have no variables of their own", fix);
+    }
+    let names: Vec<_> = known.iter().map(|(name, ..)| name.as_str()).collect();
+    let near = suggest::did_you_mean(&name.to_ascii_uppercase(), &names);
+    let fix = format!("use {PREFIX}SECTION{BETWEEN}KEY, in capitals, or unset the variable");
+    Problem::new(format!("sets no key that there is{near}"), fix)
+}
+
+/// Whether the variable has nothing to say about the configuration: it is the log's, or Kubernetes has set it for a
+/// Service whose name begins with `weir`.
+fn is_of_others(name: &str) -> bool {
+    LOG.contains(&name) || (!name.contains(BETWEEN) && is_service_link(name))
+}
+
+/// Whether it is the name of a variable that Kubernetes sets for a Service (as Docker did for links): `X_SERVICE_HOST`,
+/// `X_SERVICE_PORT`, `X_SERVICE_PORT_NAME`, `X_PORT`, `X_PORT_80_TCP`, `X_PORT_80_TCP_ADDR`.
+fn is_service_link(name: &str) -> bool {
+    let words: Vec<_> = name.split('_').collect();
+    let is_port = |words: &[&str]| {
+        let [number, protocol, ..] = words else { return words.is_empty() };
+        let part = words.get(2).is_none_or(|part| ["PROTO", "PORT", "ADDR"].contains(part));
+        number.parse::<u16>().is_ok()
+            && ["TCP", "UDP", "SCTP"].contains(protocol)
+            && part
+            && words.len() <= 3
+    };
+    (1..words.len()).any(|at| match &words[at..] {
+        ["SERVICE", "HOST"] | ["SERVICE", "PORT", ..] => true,
+        ["PORT", rest @ ..] => is_port(rest),
+        _ => false,
+    })
+}
+
+impl Variable {
+    /// The keys that it sets.
+    pub(super) fn read(&self) -> Result<ConfigKeys, ConfigError> {
+        let path: Vec<_> = self.path.split('.').collect();
+        let (key, below) = path.split_first().unwrap_or((&"", &[]));
+        if self.is_yaml() {
+            let read = serde_saphyr::with_deserializer_from_str(&self.text, |from| {
+                Config::read_key(key, below, from)
+            });
+            return read.map_err(|error| self.source().refused(&error));
+        }
+        Config::read_key(key, below, Alone(&self.text)).map_err(|error| {
+            self.source().refused_text(value::Problem::from_text(&error.to_string()))
+        })
+    }
+
+    /// The variable as a source of settings.
+    pub(super) fn source(&self) -> Source<'_> {
+        if self.is_yaml() {
+            Source::yaml_variable(&self.name, &self.path, &self.text)
+        } else {
+            Source::variable(&self.name, &self.path, &self.text)
+        }
+    }
+
+    /// Whether the value has a structure. Of what has none, no character means anything to YAML: a secret may begin
+    /// with `*`, an address with a bracket.
+    fn is_yaml(&self) -> bool {
+        let text = self.text.trim();
+        match self.form {
+            Form::Scalar => false,
+            Form::List => text.starts_with('[') && text.ends_with(']'),
+            Form::Map => true,
+        }
+    }
+}
+
+/// A value without YAML around it.
+struct Alone<'t>(&'t str);
+
+impl<'de> Deserializer<'de> for Alone<'_> {
+    type Error = TextError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TextError> {
+        visitor.visit_str(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TextError> {
+        if self.0 == "null" { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_has_a_variable() {
+        let known = known();
+        let name = |path: &str| {
+            known.iter().find(|(_, known, _)| known == path).map(|(name, ..)| name.as_str())
+        };
+        assert_eq!(name("role"), Some("WEIR_ROLE"));
+        assert_eq!(name("play"), Some("WEIR_PLAY"));
+        assert_eq!(name("play.stall_timeout"), Some("WEIR_PLAY__STALL_TIMEOUT"));
+        assert_eq!(name("api.tls.admin_ca"), Some("WEIR_API__TLS__ADMIN_CA"));
+        assert_eq!(name("vhosts"), Some("WEIR_VHOSTS"));
+        assert!(known.iter().all(|(name, ..)| !is_of_others(name)), "{known:?}");
+    }
+
+    #[test]
+    fn knows_what_kubernetes_sets() {
+        for name in [
+            "WEIR_SERVICE_HOST",
+            "WEIR_SERVICE_PORT",
+            "WEIR_SERVICE_PORT_HTTP_FLV",
+            "WEIR_PORT",
+            "WEIR_PORT_1935_TCP",
+            "WEIR_PORT_1935_TCP_ADDR",
+            "WEIR_EDGE_SERVICE_HOST",
+            "WEIR_EDGE_PORT_8080_UDP_PROTO",
+            "WEIR_HTTP_PORT_80_SCTP_PORT",
+            "WEIR_EDGE_PORT",
+        ] {
+            assert!(is_of_others(name), "{name}");
+        }
+        for name in [
+            "WEIR_ROLE",
+            "WEIR_SERVICE",
+            "WEIR_PORTS",
+            "WEIR_PORT_80",
+            "WEIR_PORT_80_ICMP",
+            "WEIR_PORT_80_TCP_NAME",
+            "WEIR_HOST",
+            "WEIR_EDGE__HTTP_PORT",
+            "WEIR_EDGE__SERVICE_HOST",
+            "WEIR_LOGS",
+        ] {
+            assert!(!is_of_others(name), "{name}");
+        }
+    }
+}
