@@ -12,6 +12,7 @@ pub mod audio;
 mod cursor;
 mod enhanced;
 mod error;
+pub mod describe;
 pub mod file;
 pub mod metadata;
 mod tag;

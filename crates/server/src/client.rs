@@ -125,6 +125,7 @@ impl Client {
 
     /// Says in the log that and why it is going.
     pub fn end(self, end: &End) {
+        self.report();
         let stream = self.stream.as_ref().map(ToString::to_string).unwrap_or_default();
         let seconds = self.presence.since.elapsed().as_secs_f32();
         // A load balancer's health check connects and goes: nobody wants to read of it.
