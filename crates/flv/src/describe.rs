@@ -79,16 +79,16 @@ fn metadata(init: &Init) -> Option<Metadata> {
 
 fn number(said: Option<&Metadata>, name: &str) -> Option<u32> {
     match said?.properties().get(name)? {
-        Value::Number(number) if (0.0..=f64::from(u32::MAX)).contains(number) => Some(*number as u32),
+        Value::Number(number) if (0.0..=f64::from(u32::MAX)).contains(number) => {
+            Some(*number as u32)
+        }
         _ => None,
     }
 }
 
 /// The configuration of the first track of a kind.
 fn config(init: &Init, is_kind: impl Fn(&Track) -> bool) -> Option<&[u8]> {
-    let is_config = |frame: &&Frame| {
-        matches!(frame.init_slot(), Some(InitSlot::Config(track)) if is_kind(&track))
-    };
+    let is_config = |frame: &&Frame| matches!(frame.init_slot(), Some(InitSlot::Config(track)) if is_kind(&track));
     init.frames().find(is_config).map(|frame| &*frame.payload)
 }
 
@@ -130,7 +130,8 @@ fn hevc_profile(idc: u8) -> String {
 /// first two bytes, which holds unless a rate is spelled out.
 fn aac(record: &[u8]) -> (Option<u32>, Option<u8>, Option<String>) {
     const RATES: [u32; 13] = [
-        96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350,
+        96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,
+        8000, 7350,
     ];
     let [first, second, ..] = *record else { return (None, None, None) };
     let bits = u16::from_be_bytes([first, second]);
@@ -174,14 +175,16 @@ mod tests {
 
     #[test]
     fn pictures_are_described_by_configuration_and_metadata() {
-        const METADATA: &[u8] = b"\x02\x00\x0aonMetaData\x03\x00\x05width\x00\x40\x94\x00\x00\x00\x00\x00\x00\
+        const METADATA: &[u8] =
+            b"\x02\x00\x0aonMetaData\x03\x00\x05width\x00\x40\x94\x00\x00\x00\x00\x00\x00\
             \x00\x06height\x00\x40\x86\x80\x00\x00\x00\x00\x00\x00\x00\x09";
         let avcc = frame(
             Track::Video(0),
             Content::VideoConfig(VideoCodec::Avc),
             &[1, 100, 0, 31, 0xFF, 0xE1],
         );
-        let described = video(VideoCodec::Avc, &init(&[frame(Track::Data, Content::Metadata, METADATA), avcc]));
+        let described =
+            video(VideoCodec::Avc, &init(&[frame(Track::Data, Content::Metadata, METADATA), avcc]));
         let expected = Video {
             codec: "H.264".to_owned(),
             profile: Some("High".to_owned()),
@@ -198,7 +201,10 @@ mod tests {
             ..frame(Track::Video(0), Content::VideoConfig(VideoCodec::Hevc), b"")
         };
         let described = video(VideoCodec::Hevc, &init(&[hevc]));
-        assert_eq!((described.profile.as_deref(), described.level.as_deref()), (Some("Main 10"), Some("4")));
+        assert_eq!(
+            (described.profile.as_deref(), described.level.as_deref()),
+            (Some("Main 10"), Some("4"))
+        );
         assert_eq!(video(VideoCodec::Vp9, &Init::default()).profile, None);
     }
 

@@ -10,9 +10,9 @@
 pub mod amf0;
 pub mod audio;
 mod cursor;
+pub mod describe;
 mod enhanced;
 mod error;
-pub mod describe;
 pub mod file;
 pub mod metadata;
 mod tag;

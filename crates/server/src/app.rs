@@ -21,9 +21,11 @@ use crate::{
     api,
     cli::{self, Cli, Command},
     config::{Config, ConfigError},
-    control::Control,
-    demo, drain, http,
-    listen::{self, Door, ListenError, Places},
+    control::{Control, Why},
+    demo, drain,
+    handover::{self, Heirloom, Inherited, Keeper},
+    http,
+    listen::{self, ListenError},
     log,
     node::Node,
     phase::Phase,
@@ -34,9 +36,6 @@ use crate::{
     settings::Settings,
 };
 
-/// Connections to the API, on places of their own: whoever looks after a full server must be able to reach it.
-const API_CONNECTIONS: usize = 256;
-
 /// Why the process could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -46,6 +45,9 @@ pub enum Error {
     /// A port cannot be had.
     #[error("error: {0}")]
     Listen(#[from] ListenError),
+    /// The process before does not give way.
+    #[error("error: {0}")]
+    Handover(#[from] handover::Error),
     /// Publishing failed.
     #[error("error: {0}")]
     Publish(#[from] publish::Error),
@@ -61,9 +63,10 @@ pub fn run(cli: Cli) -> ExitCode {
         eprintln!("warning: {error}");
     }
     let done = match cli.command {
-        Command::Check { config } => return cli::check(&config),
-        Command::Serve { config } => in_runtime(serve(config, false)),
-        Command::Demo { config } => in_runtime(serve(config, true)),
+        Command::Check { config } => return cli::check(config.as_deref()),
+        Command::Schema => return cli::schema(),
+        Command::Serve { config, replace } => in_runtime(serve(config, replace, false)),
+        Command::Demo { config } => in_runtime(serve(config, false, true)),
         Command::Publish { file, url, repeat } => in_runtime(async move {
             Ok(publish::run(&publish::Source::File(file), &url, repeat).await?)
         }),
@@ -88,36 +91,54 @@ struct Ports {
     api: Vec<TcpListener>,
 }
 
-async fn serve(path: Option<PathBuf>, is_demo: bool) -> Result<(), Error> {
+async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<(), Error> {
     let config = Config::load_from_process(path.as_deref())?;
     let signals = Signals::listen()?;
     // The ports come first: a process that cannot have them must not touch anything.
-    let ports = Ports::bind(&config)?;
+    let socket = config.handover.socket.clone();
+    let mut inherited = match replace {
+        true => Inherited::from_process_at(socket.as_deref()).await?,
+        false => Inherited::default(),
+    };
+    let ports = Ports::bind(&config, &mut inherited)?;
+    let heirlooms = if socket.is_some() { ports.heirlooms()? } else { Vec::new() };
     let settings = Settings::new(config);
     let (node, returned) = Node::start(&settings)?;
     node.hls.sweep_later(&settings.now().hls);
     let summary = ports.summary(is_demo)?;
     let rtmp_address = ports.rtmp.first().map(TcpListener::local_addr).transpose()?;
-    let doors = Doors::new(&node);
+    let doors = Doors::new(&node)?;
     let reloader = Reloader::new(path, &node, doors.clone());
     let control = Arc::new(Control::new(&node, &reloader));
     ports.serve(&control, &doors, returned);
     tokio::spawn(reload::watch(Arc::clone(&reloader)));
+    tokio::spawn(Arc::clone(&doors.tls).renew(settings.clone()));
     node.phase.send_replace(Phase::Serving);
+    inherited.are_served().await;
+    let keeper = match &socket {
+        Some(path) => Some(Keeper::start(path, heirlooms, &control)?),
+        None => None,
+    };
     io::stdout().write_all(summary.as_bytes())?;
     io::stdout().flush()?;
     if let (true, Some(address)) = (is_demo, rtmp_address) {
         tokio::spawn(demo::publish(reachable(address)));
     }
-    until_stopped(&control, &doors, signals, is_demo).await;
+    until_stopped(&control, &doors, signals, keeper, is_demo).await;
     Ok(())
 }
 
 /// Serves until the process is asked to stop, then lets everybody go. A second signal, or the first one to a demo, ends
 /// it at once.
-async fn until_stopped(control: &Control, doors: &Doors, mut signals: Signals, is_demo: bool) {
+async fn until_stopped(
+    control: &Control,
+    doors: &Doors,
+    mut signals: Signals,
+    keeper: Option<Keeper>,
+    is_demo: bool,
+) {
     let reloader = Arc::clone(&control.reloader);
-    let asked = loop {
+    let cause = loop {
         tokio::select! {
             signal = signals.next() => match signal {
                 Signal::Hangup => {
@@ -125,22 +146,27 @@ async fn until_stopped(control: &Control, doors: &Doors, mut signals: Signals, i
                     // The reason is in the log.
                     let _ = tokio::task::spawn_blocking(move || reloader.reload("SIGHUP")).await;
                 }
-                signal => break signal,
+                signal => break Cause::Signal(signal),
             },
-            () = control.asked_to_drain() => break Signal::Terminate,
+            why = control.asked_to_drain() => break Cause::Control(why),
         }
     };
-    info!(signal = asked.name(), "stopping");
+    info!(cause = cause.name(), "stopping");
     if is_demo {
         return;
     }
     let mut settings = control.node.config().drain.clone();
-    if asked == Signal::Interrupt {
-        // Somebody sits before it, and no balancer has to hear of it.
+    if matches!(cause, Cause::Signal(Signal::Interrupt) | Cause::Control(Why::Replaced)) {
+        // Somebody sits before it, or the next process is there already: no balancer has to hear of it.
         settings.notice = Duration::ZERO;
     }
-    let doors = doors.all();
-    let mut draining = pin!(drain::drain(&control.node, &doors, &settings));
+    let mut closing = vec![Arc::clone(&doors.rtmp), Arc::clone(&doors.http)];
+    // Else whoever looks after this process must be able to reach it to the end.
+    if cause == Cause::Control(Why::Replaced) {
+        closing.push(Arc::clone(&doors.api));
+    }
+    drop(keeper);
+    let mut draining = pin!(drain::drain(&control.node, &closing, &settings));
     loop {
         tokio::select! {
             () = &mut draining => return,
@@ -148,6 +174,23 @@ async fn until_stopped(control: &Control, doors: &Doors, mut signals: Signals, i
                 info!(signal = signal.name(), "asked again: stopping at once");
                 return;
             },
+        }
+    }
+}
+
+/// Why the process stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Signal(Signal),
+    Control(Why),
+}
+
+impl Cause {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Signal(signal) => signal.name(),
+            Self::Control(Why::Asked) => "an operator",
+            Self::Control(Why::Replaced) => "another process",
         }
     }
 }
@@ -195,12 +238,21 @@ impl Signals {
 }
 
 impl Ports {
-    fn bind(config: &Config) -> Result<Self, ListenError> {
+    fn bind(config: &Config, inherited: &mut Inherited) -> Result<Self, ListenError> {
         Ok(Self {
-            rtmp: listen::bind("rtmp", &config.rtmp.listen)?,
-            http: listen::bind("http", &config.http.listen)?,
-            api: listen::bind("api", &config.api.listen)?,
+            rtmp: listen::bind("rtmp", &config.rtmp.listen, inherited)?,
+            http: listen::bind("http", &config.http.listen, inherited)?,
+            api: listen::bind("api", &config.api.listen, inherited)?,
         })
+    }
+
+    /// All of them, for the process that will replace this one.
+    fn heirlooms(&self) -> io::Result<Vec<Heirloom>> {
+        let of = |service, listeners: &[TcpListener]| {
+            listeners.iter().map(|it| Heirloom::of(service, it)).collect::<io::Result<Vec<_>>>()
+        };
+        let all = [of("rtmp", &self.rtmp)?, of("http", &self.http)?, of("api", &self.api)?];
+        Ok(all.into_iter().flatten().collect())
     }
 
     fn serve(self, control: &Arc<Control>, doors: &Doors, returned: mpsc::Receiver<Returned>) {
@@ -213,10 +265,10 @@ impl Ports {
         for listener in self.http {
             tokio::spawn(listen::accept(listener, Arc::clone(&doors.http), Arc::clone(&service)));
         }
-        let door = Arc::new(Door::new("api", Places::new(API_CONNECTIONS)));
-        let service = Arc::new(http::Plain(api::router(control)));
+        let door = &doors.api;
+        let service = Arc::new(api::Service::new(api::router(control, &doors.tls), &doors.tls));
         for listener in self.api {
-            tokio::spawn(listen::accept(listener, Arc::clone(&door), Arc::clone(&service)));
+            tokio::spawn(listen::accept(listener, Arc::clone(door), Arc::clone(&service)));
         }
         tokio::spawn(take_back(Arc::clone(node), returned));
     }

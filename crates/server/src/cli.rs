@@ -11,7 +11,7 @@ use std::{
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::{
-    config::{Config, Limits, Rate, Role, Size},
+    config::{self, Check, Config, ConfigError, Human, Limits, Rate, Role, Secret, Size, Tls},
     log,
 };
 
@@ -32,6 +32,9 @@ pub enum Command {
         /// The configuration file; without one, an origin on ports 1935 (RTMP), 8080 (HTTP) and 1985 (API).
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Take the listeners over from the process behind `handover.socket`, which then lets its clients go and ends.
+        #[arg(long)]
+        replace: bool,
     },
     /// Run the server with a stream that loops a clip, and say where to watch it.
     Demo {
@@ -50,12 +53,14 @@ pub enum Command {
         #[arg(long = "loop")]
         repeat: bool,
     },
-    /// Say what is wrong with a configuration file; exits with 1 if something is.
+    /// Say what is wrong with a configuration: the file, and the variables WEIR_* over it; exits with 1 if something is.
     Check {
-        /// The configuration file.
+        /// The configuration file; without one, only the environment is checked.
         #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        config: Option<PathBuf>,
     },
+    /// Print the JSON Schema of the configuration file, for editors.
+    Schema,
 }
 
 /// The words as clap sees them.
@@ -67,6 +72,9 @@ struct Words {
     /// The configuration file of `weir serve`.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Take the listeners over from the process that runs: `weir serve --replace`.
+    #[arg(long)]
+    replace: bool,
     #[command(flatten)]
     log: log::Options,
 }
@@ -86,26 +94,33 @@ impl Cli {
         I: IntoIterator<Item = T>,
         T: Into<OsString> + Clone,
     {
-        let Words { command, config, log } = Words::try_parse_from(args)?;
-        let command = match (command, config) {
-            (None, config) => Command::Serve { config },
-            (Some(command), None) => command,
-            (Some(_), Some(_)) => {
-                let message = "write --config after the command it is for";
-                return Err(Words::command().error(ErrorKind::ArgumentConflict, message));
-            }
+        let Words { command, config, replace, log } = Words::try_parse_from(args)?;
+        let misplaced = match (&command, &config, replace) {
+            (Some(_), Some(_), _) => Some("--config"),
+            (Some(_), None, true) => Some("--replace"),
+            _ => None,
         };
+        if let Some(option) = misplaced {
+            let message = format!("write {option} after the command it is for");
+            return Err(Words::command().error(ErrorKind::ArgumentConflict, message));
+        }
+        let command = command.unwrap_or(Command::Serve { config, replace });
         Ok(Self { command, log })
     }
 }
 
-/// `weir check`: says on stdout that the file at `path` is a configuration and what it means, or on stderr what is
-/// wrong with it.
-pub fn check(path: &Path) -> ExitCode {
-    match Config::load_from_process(Some(path)) {
+/// `weir check`: says on stdout that the file at `path`, if one is named, and the environment are a configuration and
+/// what it means, or on stderr what is wrong.
+pub fn check(path: Option<&Path>) -> ExitCode {
+    checked(path, Config::load_from_process(path))
+}
+
+fn checked(path: Option<&Path>, read: Result<Config, ConfigError>) -> ExitCode {
+    match read {
         Ok(config) => {
+            let what = path.map_or("environment".to_owned(), |path| path.display().to_string());
             // A reader that has gone away has seen enough.
-            let _ = write!(io::stdout(), "{}: ok\n{}", path.display(), summary(&config));
+            let _ = write!(io::stdout(), "{what}: ok\n{}", summary(&config));
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -115,9 +130,15 @@ pub fn check(path: &Path) -> ExitCode {
     }
 }
 
+/// `weir schema`.
+pub fn schema() -> ExitCode {
+    let _ = writeln!(io::stdout(), "{:#}", config::schema());
+    ExitCode::SUCCESS
+}
+
 /// What a server with this configuration would do, in a few lines.
 fn summary(config: &Config) -> String {
-    let hls = &config.hls;
+    let Config { api, hls, auth, metrics, drain, handover, .. } = config;
     let Limits { egress, memory, stream_memory, .. } = config.limits;
     let (role, hls) = match config.role {
         Role::Origin if hls.enabled => ("origin".to_owned(), hls.dir.display().to_string()),
@@ -127,18 +148,51 @@ fn summary(config: &Config) -> String {
         }
     };
     let vhosts: Vec<_> = config.vhosts.keys().map(String::as_str).collect();
+    let tls = if api.tls.is_some() { " with TLS" } else { "" };
+    let ca = |of: fn(&Tls) -> bool| api.tls.as_ref().is_some_and(of);
+    let admins = rights(&api.admin_tokens, ca(|tls| tls.admin_ca.is_some()));
+    let readers = rights(&api.read_tokens, ca(|tls| tls.read_ca.is_some()));
+    let socket = handover.socket.as_ref().map(|socket| socket.display().to_string());
     let lines = [
         ("role", role),
         ("rtmp", listeners(&config.rtmp.listen)),
         ("http", listeners(&config.http.listen)),
-        ("api", listeners(&config.api.listen)),
+        ("api", listeners(&api.listen) + tls),
+        ("admins", admins.unwrap_or("nobody".to_owned())),
+        ("readers", readers.unwrap_or("everybody".to_owned())),
+        ("peers", if api.peers.is_empty() { "none".to_owned() } else { list(&api.peers) }),
         ("hls", hls),
+        ("publish", checks(&auth.publish)),
+        ("play", checks(&auth.play)),
         ("workers", config.workers.count().to_string()),
         ("memory", format!("{}, {} a stream", Size(memory), Size(stream_memory))),
         ("egress", if egress == 0 { "no limit".to_owned() } else { Rate(egress).to_string() }),
+        ("metrics", format!("{} streams of their own", metrics.streams)),
+        ("drain", format!("{}, after {} of notice", Human(drain.timeout), Human(drain.notice))),
+        ("handover", socket.unwrap_or("off".to_owned())),
         ("vhosts", if vhosts.is_empty() { "none".to_owned() } else { vhosts.join(", ") }),
     ];
     lines.iter().fold(String::new(), |all, (name, value)| format!("{all}  {name:<8} {value}\n"))
+}
+
+/// Who is let in; `None` where nothing says so.
+fn rights(tokens: &[Secret], certificates: bool) -> Option<String> {
+    let tokens = match tokens.len() {
+        0 => None,
+        1 => Some("1 token".to_owned()),
+        many => Some(format!("{many} tokens")),
+    };
+    let certificates = certificates.then(|| "certificates".to_owned());
+    let all: Vec<_> = [tokens, certificates].into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+fn checks(checks: &[Check]) -> String {
+    if checks.is_empty() {
+        return "everybody".to_owned();
+    }
+    let names: Vec<_> = checks.iter().map(Check::name).collect();
+    format!("whoever passes {}", names.join(", "))
 }
 
 fn list(items: &[impl ToString]) -> String {
@@ -175,10 +229,13 @@ mod tests {
     #[test]
     fn serves_unless_told_otherwise() {
         let file = || Some(PathBuf::from("a.yaml"));
-        assert_eq!(command("weir"), Command::Serve { config: None });
-        assert_eq!(command("weir --config a.yaml"), Command::Serve { config: file() });
-        assert_eq!(command("weir serve"), Command::Serve { config: None });
-        assert_eq!(command("weir serve --config a.yaml"), Command::Serve { config: file() });
+        let serve = |config, replace| Command::Serve { config, replace };
+        assert_eq!(command("weir"), serve(None, false));
+        assert_eq!(command("weir --config a.yaml"), serve(file(), false));
+        assert_eq!(command("weir serve"), serve(None, false));
+        assert_eq!(command("weir serve --config a.yaml"), serve(file(), false));
+        assert_eq!(command("weir --replace"), serve(None, true));
+        assert_eq!(command("weir serve --config a.yaml --replace"), serve(file(), true));
         assert_eq!(command("weir demo --config a.yaml"), Command::Demo { config: file() });
     }
 
@@ -188,7 +245,9 @@ mod tests {
         let publish = |repeat| Command::Publish { file: "a.flv".into(), url: url.clone(), repeat };
         assert_eq!(command(&format!("weir publish a.flv {url}")), publish(false));
         assert_eq!(command(&format!("weir publish --loop a.flv {url}")), publish(true));
-        assert_eq!(command("weir check --config x"), Command::Check { config: "x".into() });
+        assert_eq!(command("weir check --config x"), Command::Check { config: Some("x".into()) });
+        assert_eq!(command("weir check"), Command::Check { config: None });
+        assert_eq!(command("weir schema"), Command::Schema);
     }
 
     #[test]
@@ -206,7 +265,8 @@ mod tests {
     fn refuses_what_would_be_ignored() {
         let kind = |words| parse(words).unwrap_err().kind();
         assert_eq!(kind("weir --config a.yaml demo"), ErrorKind::ArgumentConflict);
-        assert_eq!(kind("weir check"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(kind("weir --replace demo"), ErrorKind::ArgumentConflict);
+        assert_eq!(kind("weir demo --replace"), ErrorKind::UnknownArgument);
         assert_eq!(kind("weir publish a.flv"), ErrorKind::MissingRequiredArgument);
         assert_eq!(kind("weir publish --config x a.flv rtmp://h/a/b"), ErrorKind::UnknownArgument);
         assert_eq!(kind("weir --log verbose"), ErrorKind::ValueValidation);
@@ -220,8 +280,11 @@ mod tests {
                     vhosts: { a.org: , b.org: }\n";
         let expected = "  role     origin\n  rtmp     0.0.0.0:1935\n  \
                         http     127.0.0.1:80, [::1]:80\n  api      off\n  \
-                        hls      ./data/hls\n  workers  3\n  memory   2GiB, 64MiB a stream\n  \
-                        egress   no limit\n  vhosts   a.org, b.org\n";
+                        admins   nobody\n  readers  everybody\n  peers    none\n  \
+                        hls      ./data/hls\n  publish  everybody\n  play     everybody\n  \
+                        workers  3\n  memory   2GiB, 64MiB a stream\n  \
+                        egress   no limit\n  metrics  20 streams of their own\n  \
+                        drain    1m, after 5s of notice\n  handover off\n  vhosts   a.org, b.org\n";
         assert_eq!(summary(&Config::parse(text, "a.yaml").unwrap()), expected);
         let text = "role: edge\nedge: { origins: [origin, '[fd00::1]:1936'] }\nlimits: { egress: 1.5Gbps }\n";
         let shown = summary(&Config::parse(text, "a.yaml").unwrap());
@@ -235,14 +298,39 @@ mod tests {
     }
 
     #[test]
+    fn the_summary_says_who_may_and_no_secret() {
+        let text = "api: { admin_tokens: [hunter2, hunter3], tls: { cert: a, key: b, read_ca: c }, peers: [a, b] }\n\
+                    auth: { publish: [secret: { values: hunter4 }], play: [cidr: { allow: '::1' }, jwt: { secret: hunter5 }] }\n\
+                    handover: { socket: /run/weir.sock }\n";
+        let shown = summary(&Config::parse(text, "a.yaml").unwrap());
+        for line in [
+            "  api      0.0.0.0:1985 with TLS\n",
+            "  admins   2 tokens\n",
+            "  readers  certificates\n",
+            "  peers    a:1985, b:1985\n",
+            "  publish  whoever passes secret\n",
+            "  play     whoever passes cidr, jwt\n",
+            "  handover /run/weir.sock\n",
+        ] {
+            assert!(shown.contains(line), "{shown}");
+        }
+        assert!(!shown.contains("hunter"), "{shown}");
+    }
+
+    #[test]
     fn checks_files() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("weir.yaml");
         // ExitCode cannot be compared, only shown.
-        let code = || format!("{:?}", check(&file));
+        let check = |environment: &[(&str, &str)]| {
+            let read = Config::load(Some(&file), environment.iter().copied());
+            format!("{:?}", checked(Some(&file), read))
+        };
+        let code = || check(&[]);
         assert_eq!(code(), format!("{:?}", ExitCode::FAILURE), "no file");
         fs::write(&file, "role: origin\n").unwrap();
         assert_eq!(code(), format!("{:?}", ExitCode::SUCCESS));
+        assert_eq!(check(&[("WEIR_ROLE", "edeg")]), format!("{:?}", ExitCode::FAILURE));
         fs::write(&file, "rol: origin\n").unwrap();
         assert_eq!(code(), format!("{:?}", ExitCode::FAILURE));
     }

@@ -17,7 +17,16 @@ pub struct Control {
     pub node: Arc<Node>,
     /// Puts configurations in force.
     pub reloader: Arc<Reloader>,
-    drain: watch::Sender<bool>,
+    drain: watch::Sender<Option<Why>>,
+}
+
+/// Why the process is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// An operator wants it.
+    Asked,
+    /// Another process serves its listeners.
+    Replaced,
 }
 
 impl Control {
@@ -26,19 +35,26 @@ impl Control {
         Self {
             node: Arc::clone(node),
             reloader: Arc::clone(reloader),
-            drain: watch::Sender::new(false),
+            drain: watch::Sender::new(None),
         }
     }
 
     /// Begins to let everybody go, and stops then.
     pub fn drain(&self) {
-        self.drain.send_replace(true);
+        self.drain.send_replace(Some(Why::Asked));
     }
 
-    /// Resolves once [`drain`](Self::drain) was called.
-    pub async fn asked_to_drain(&self) {
-        // The sender is ours, so that it cannot be gone.
-        let _ = self.drain.subscribe().wait_for(|asked| *asked).await;
+    /// The same, because another process serves the listeners of this one.
+    pub fn replaced(&self) {
+        self.drain.send_replace(Some(Why::Replaced));
+    }
+
+    /// Resolves once [`drain`](Self::drain) or [`replaced`](Self::replaced) was called.
+    pub async fn asked_to_drain(&self) -> Why {
+        let mut asked = self.drain.subscribe();
+        let why = asked.wait_for(Option::is_some).await.map_or(None, |why| *why);
+        // The sender is ours, so that it cannot be gone without a word.
+        why.unwrap_or(Why::Asked)
     }
 
     /// Ends the connection with this number. False if there is none.

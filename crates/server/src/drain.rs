@@ -45,6 +45,7 @@ pub async fn drain(node: &Arc<Node>, doors: &[Arc<Door>], settings: &config::Dra
     sleep_until((start + settings.notice).min(deadline)).await;
     node.phase.send_replace(Phase::Draining);
     doors.iter().for_each(|door| door.close());
+    node.hls.leave_open();
     let clients = node.roster.len();
     info!(clients, "nobody new is let in; those who are here are let go");
     if timeout_at(deadline, let_go(node, deadline)).await.is_err() {

@@ -16,6 +16,7 @@ mod demo;
 mod drain;
 mod edge;
 mod end;
+mod handover;
 mod hls;
 mod http;
 mod ingest;

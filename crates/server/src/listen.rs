@@ -27,6 +27,7 @@ use tracing::warn;
 use crate::{
     client::Client,
     end::End,
+    handover::Inherited,
     quota::{Quotas, Refusal},
     roster::Roster,
     seldom::Seldom,
@@ -70,18 +71,23 @@ fn hint(error: &io::Error) -> impl fmt::Display {
     }
 }
 
-/// Binds every address of a service.
+/// Binds every address of a service, or takes it from what was inherited.
 ///
 /// # Errors
 /// For the first address that cannot be had.
 pub fn bind(
     service: &'static str,
     addresses: &[SocketAddr],
+    inherited: &mut Inherited,
 ) -> Result<Vec<TcpListener>, ListenError> {
-    addresses
-        .iter()
-        .map(|&address| listen(address).map_err(|error| ListenError { service, address, error }))
-        .collect()
+    let listener = |&address: &SocketAddr| {
+        let listener = match inherited.take(service, address) {
+            Some(listener) => TcpListener::from_std(listener),
+            None => listen(address),
+        };
+        listener.map_err(|error| ListenError { service, address, error })
+    };
+    addresses.iter().map(listener).collect()
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -43,6 +43,8 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// For people when stderr is a terminal, JSON otherwise.
+    // A variable that is set to nothing.
+    #[value(alias = "")]
     #[default]
     Auto,
     /// Text for people; in colour on a terminal.

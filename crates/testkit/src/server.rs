@@ -1,6 +1,7 @@
 //! The server under test: the `weir` binary in a folder and on ports of its own.
 
 use std::{
+    env,
     ffi::{OsStr, OsString},
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -266,6 +267,11 @@ impl Launch {
         let mut words =
             self.through.iter().map(OsString::as_os_str).chain([self.binary.as_os_str()]);
         let mut command = Command::new(words.next().unwrap_or_default());
+        // What the developer has set for the tests is no setting of this server.
+        let ours = |name: &OsString| name.to_str().is_some_and(|name| name.starts_with("WEIR_"));
+        for (name, _) in env::vars_os().filter(|(name, _)| ours(name) && name != "WEIR_LOG") {
+            command.env_remove(name);
+        }
         command
             .args(words)
             .args([self.command, "--config", "weir.yaml"])

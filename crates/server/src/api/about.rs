@@ -70,7 +70,10 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version of this server.
 #[utoipa::path(get, path = "/api/v1/versions", tag = "server", params(Scoped),
     responses((status = 200, body = inline(Answer<Versions>)), ReadFailures))]
-pub async fn versions(State(api): State<Api>, Params(Scoped { scope }): Params<Scoped>) -> Json<Value> {
+pub async fn versions(
+    State(api): State<Api>,
+    Params(Scoped { scope }): Params<Scoped>,
+) -> Json<Value> {
     let mut parts = VERSION.split(['.', '-']).map(|part| part.parse().unwrap_or_default());
     let mut part = || parts.next().unwrap_or_default();
     let data = Version { major: part(), minor: part(), revision: part(), version: VERSION };
@@ -138,7 +141,10 @@ pub struct Summaries {
 /// How this server and its system do.
 #[utoipa::path(get, path = "/api/v1/summaries", tag = "server", params(Scoped),
     responses((status = 200, body = inline(Answer<Summaries>)), ReadFailures))]
-pub async fn summaries(State(api): State<Api>, Params(Scoped { scope }): Params<Scoped>) -> Json<Value> {
+pub async fn summaries(
+    State(api): State<Api>,
+    Params(Scoped { scope }): Params<Scoped>,
+) -> Json<Value> {
     let data = summary(&api);
     cluster::side_by_side(&api, scope, "summaries", Summaries { data }).await
 }

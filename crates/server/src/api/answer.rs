@@ -220,7 +220,9 @@ impl Page {
     pub fn range(&self) -> Result<(usize, usize), Failure> {
         let count = self.count.map_or(COUNT, |count| count as usize);
         if count > COUNT_MAX {
-            let most = format!("count: {count} is too much; {COUNT_MAX} is the most, ask for the next ones with start");
+            let most = format!(
+                "count: {count} is too much; {COUNT_MAX} is the most, ask for the next ones with start"
+            );
             return Err(Failure::bad(most));
         }
         Ok((self.start.unwrap_or(0) as usize, count))

@@ -123,12 +123,16 @@ fn find(api: &Api, id: &str) -> Result<Arc<Presence>, Failure> {
 /// Those who are connected over RTMP or watch HTTP-FLV. HLS viewers are requests without a connection.
 #[utoipa::path(get, path = "/api/v1/clients", tag = "clients", params(Page),
     responses((status = 200, body = inline(Answer<Clients>)), ReadFailures))]
-pub async fn clients(State(api): State<Api>, Params(page): Params<Page>) -> Result<Json<Value>, Failure> {
+pub async fn clients(
+    State(api): State<Api>,
+    Params(page): Params<Page>,
+) -> Result<Json<Value>, Failure> {
     let (start, count) = page.range()?;
     cluster::paged(&api, page.scope, ("clients", "clients"), (start, count), |start, count| {
         let all = api.node.roster.list();
         let total = all.len();
-        let clients = all.iter().skip(start).take(count).map(|presence| describe(&api, presence)).collect();
+        let clients =
+            all.iter().skip(start).take(count).map(|presence| describe(&api, presence)).collect();
         Clients { total, clients }
     })
     .await
@@ -138,7 +142,10 @@ pub async fn clients(State(api): State<Api>, Params(page): Params<Page>) -> Resu
 #[utoipa::path(get, path = "/api/v1/clients/{id}", tag = "clients",
     params(("id" = String, Path, description = "its number")),
     responses((status = 200, body = inline(Answer<OneClient>)), ReadFailures, NotFound))]
-pub async fn client(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Answer<OneClient>>, Failure> {
+pub async fn client(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<Answer<OneClient>>, Failure> {
     let presence = find(&api, &id)?;
     Ok(api.identity.answer(OneClient { client: describe(&api, &presence) }))
 }
@@ -147,7 +154,10 @@ pub async fn client(State(api): State<Api>, Path(id): Path<String>) -> Result<Js
 #[utoipa::path(delete, path = "/api/v1/clients/{id}", tag = "clients",
     params(("id" = String, Path, description = "its number")),
     responses((status = 200, body = inline(Answer<Done>)), AdminFailures, NotFound))]
-pub async fn kick(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Answer<Done>>, Failure> {
+pub async fn kick(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<Answer<Done>>, Failure> {
     let number = number(&id).ok_or_else(nobody)?;
     if !api.control.kick(number) {
         return Err(nobody());

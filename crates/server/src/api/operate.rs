@@ -27,7 +27,7 @@ pub struct InForce {
 #[utoipa::path(get, path = "/api/v1/config", tag = "operation",
     responses((status = 200, body = inline(Answer<InForce>)), ReadFailures))]
 pub async fn config(State(api): State<Api>) -> Json<Answer<InForce>> {
-    api.identity.answer(InForce { config: api.node.config().masked() })
+    api.identity.answer(InForce { config: api.node.config().to_json() })
 }
 
 /// How reloads went.
@@ -59,7 +59,8 @@ pub async fn reloads(State(api): State<Api>) -> Json<Answer<Reloads>> {
     let last = api.control.reloader.last();
     let [succeeded, failed] = last.counts;
     let applied_ms = millis(last.applied_at);
-    let reload = Last { applied_ms, success: last.is_success, succeeded, failed, error: last.error };
+    let reload =
+        Last { applied_ms, success: last.is_success, succeeded, failed, error: last.error };
     api.identity.answer(Reloads { reload })
 }
 
@@ -97,10 +98,14 @@ impl From<config::Change> for Change {
     ))]
 pub async fn reload(State(api): State<Api>) -> Result<Json<Answer<Reloaded>>, Failure> {
     let reloader = Arc::clone(&api.control.reloader);
-    let reloaded = tokio::task::spawn_blocking(move || reloader.reload("the API was asked to")).await;
-    let reloaded = reloaded.map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    let reloaded =
+        tokio::task::spawn_blocking(move || reloader.reload("the API was asked to")).await;
+    let reloaded =
+        reloaded.map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
     let diff = reloaded.map_err(|error| refusal(&error))?;
-    Ok(api.identity.answer(Reloaded { changes: diff.changes.into_iter().map(Change::from).collect() }))
+    Ok(api
+        .identity
+        .answer(Reloaded { changes: diff.changes.into_iter().map(Change::from).collect() }))
 }
 
 fn refusal(error: &ReloadError) -> Failure {

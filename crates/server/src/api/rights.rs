@@ -76,10 +76,15 @@ fn check_admin(api: &Api, right: Right) -> Result<(), Failure> {
             "nobody may do this: no administrator is configured; set api.admin_tokens, or api.tls.admin_ca",
         )),
         Right::Read => {
-            let failure = Failure::new(StatusCode::FORBIDDEN, "this is for administrators; the rights that were shown are for reading");
+            let failure = Failure::new(
+                StatusCode::FORBIDDEN,
+                "this is for administrators; the rights that were shown are for reading",
+            );
             Err(failure.with_code(code::AUTH))
         }
-        Right::None => Err(unauthorized("an administrator's token is needed: Authorization: Bearer TOKEN")),
+        Right::None => {
+            Err(unauthorized("an administrator's token is needed: Authorization: Bearer TOKEN"))
+        }
     }
 }
 
@@ -110,7 +115,8 @@ fn shown(api: &Api, request: &Request) -> Right {
 fn of_token(api: &Api, fields: &HeaderMap) -> Right {
     let Some(token) = bearer(fields) else { return Right::None };
     // Both lists to their ends, so that the time says nothing.
-    let (is_admin, is_reader) = (is_one_of(token, &api.admin_tokens), is_one_of(token, &api.read_tokens));
+    let (is_admin, is_reader) =
+        (is_one_of(token, &api.admin_tokens), is_one_of(token, &api.read_tokens));
     match (is_admin, is_reader) {
         (true, _) => Right::Admin,
         (false, true) => Right::Read,

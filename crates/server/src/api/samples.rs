@@ -108,7 +108,9 @@ impl Samples {
         let sent = streams::sent(node);
         let streams: HashMap<_, _> = stats
             .iter()
-            .map(|stream| (stream.key.clone(), Traffic { received: stream.bytes, sent: sent.of(&stream.key) }))
+            .map(|stream| {
+                (stream.key.clone(), Traffic { received: stream.bytes, sent: sent.of(&stream.key) })
+            })
             .collect();
         node.roster.forget_parted(|key| streams.contains_key(key));
         let load = system::load();
@@ -185,7 +187,10 @@ mod tests {
             ring.note(start + EVERY * n as u32, traffic(n * 625_000, sent));
         }
         let now = start + EVERY * 99;
-        assert_eq!(ring.rate(now, traffic(99 * 625_000, 6 * 1_250_000)), Kbps { recv_30s: 1000, send_30s: 2000 });
+        assert_eq!(
+            ring.rate(now, traffic(99 * 625_000, 6 * 1_250_000)),
+            Kbps { recv_30s: 1000, send_30s: 2000 }
+        );
         assert_eq!(ring.0.len(), KEPT);
     }
 

@@ -255,13 +255,17 @@ pub fn find(node: &Node, name: &str) -> Result<StreamStats, Failure> {
 /// The streams that there are.
 #[utoipa::path(get, path = "/api/v1/streams", tag = "streams", params(Page),
     responses((status = 200, body = inline(Answer<Streams>)), ReadFailures))]
-pub async fn streams(State(api): State<Api>, Params(page): Params<Page>) -> Result<Json<Value>, Failure> {
+pub async fn streams(
+    State(api): State<Api>,
+    Params(page): Params<Page>,
+) -> Result<Json<Value>, Failure> {
     let (start, count) = page.range()?;
     cluster::paged(&api, page.scope, ("streams", "streams"), (start, count), |start, count| {
         let all = ordered(&api.node);
         let around = Around::new(&api);
         let total = all.len();
-        let streams = all.into_iter().skip(start).take(count).map(|stats| around.describe(stats)).collect();
+        let streams =
+            all.into_iter().skip(start).take(count).map(|stats| around.describe(stats)).collect();
         Streams { total, streams }
     })
     .await
@@ -363,8 +367,12 @@ pub async fn vhosts(State(api): State<Api>) -> Json<Answer<Vhosts>> {
 #[utoipa::path(get, path = "/api/v1/vhosts/{id}", tag = "streams",
     params(("id" = String, Path, description = "the id or the name")),
     responses((status = 200, body = inline(Answer<OneVhost>)), ReadFailures, super::NotFound))]
-pub async fn vhost(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Answer<OneVhost>>, Failure> {
+pub async fn vhost(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<Answer<OneVhost>>, Failure> {
     let found = vhosts_of(&api).into_iter().find(|vhost| vhost.id == id || vhost.name == id);
-    let vhost = found.ok_or_else(|| Failure::not_found(code::VHOST_NOT_FOUND, "there is no such vhost"))?;
+    let vhost =
+        found.ok_or_else(|| Failure::not_found(code::VHOST_NOT_FOUND, "there is no such vhost"))?;
     Ok(api.identity.answer(OneVhost { vhost }))
 }

@@ -46,12 +46,14 @@ impl Load {
             let seconds = now.at.saturating_duration_since(before.at).as_secs_f64().max(0.001);
             let grown = |now: u64, before: u64| now.saturating_sub(before) as f64;
             let total = grown(now.cpu_total, before.cpu_total).max(1.0);
-            let kilobytes = |sectors: f64| (sectors * SECTOR_BYTES as f64 / 1024.0 / seconds) as u64;
+            let kilobytes =
+                |sectors: f64| (sectors * SECTOR_BYTES as f64 / 1024.0 / seconds) as u64;
             self.cpu = grown(now.cpu_busy, before.cpu_busy) / total;
             self.own_cpu = grown(now.own_ticks, before.own_ticks) / TICKS / seconds;
             self.disk_read = kilobytes(grown(now.read_sectors, before.read_sectors));
             self.disk_write = kilobytes(grown(now.written_sectors, before.written_sectors));
-            self.disk_busy = (grown(now.busy_millis, before.busy_millis) / 1000.0 / seconds).min(1.0);
+            self.disk_busy =
+                (grown(now.busy_millis, before.busy_millis) / 1000.0 / seconds).min(1.0);
         }
         self.before = Some(now);
     }
@@ -230,13 +232,19 @@ fn labelled(text: &str, label: &str) -> u64 {
 }
 
 fn is_core(line: &str) -> bool {
-    line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()))
+    line.strip_prefix("cpu")
+        .is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()))
 }
 
 /// User and system time. The program's name stands before them in parentheses and may have blanks.
 fn own_ticks(stat: &str) -> u64 {
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    fields.split_ascii_whitespace().skip(11).take(2).filter_map(|word| word.parse::<u64>().ok()).sum()
+    fields
+        .split_ascii_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|word| word.parse::<u64>().ok())
+        .sum()
 }
 
 /// Sectors read and written and busy milliseconds of each whole disk: not of its parts, which are in it.
@@ -246,7 +254,8 @@ fn disks(text: &str) -> Vec<[u64; 3]> {
         let words: Vec<_> = line.split_ascii_whitespace().collect();
         let Some(&name) = words.get(2) else { continue };
         let is_part = disks.iter().any(|(disk, _)| name.starts_with(disk) && name != *disk);
-        if is_part || name.starts_with("loop") || name.starts_with("ram") || name.starts_with("dm-") {
+        if is_part || name.starts_with("loop") || name.starts_with("ram") || name.starts_with("dm-")
+        {
             continue;
         }
         let field = |at: usize| words.get(at).and_then(|word| word.parse().ok()).unwrap_or(0);
@@ -292,7 +301,10 @@ mod tests {
         assert_eq!(network(dev), [30, 40, 1, 2]);
         let sockets = "TCP: inuse 1 orphan 0 tw 5\nTCP6: inuse 2\nUDP: inuse 3\nUDPLITE: inuse 9\n";
         assert_eq!(sockets_of(sockets, "TCP", "inuse"), 3);
-        assert_eq!((sockets_of(sockets, "TCP:", "tw"), sockets_of(sockets, "UDP", "inuse")), (5, 3));
+        assert_eq!(
+            (sockets_of(sockets, "TCP:", "tw"), sockets_of(sockets, "UDP", "inuse")),
+            (5, 3)
+        );
         let stats = "254 0 vda 9 9 100 9 9 9 50 9 0 700 9\n254 1 vda1 9 9 100 9 9 9 50 9 0 700 9\n7 0 loop0 1 1 1 1 1 1 1 1 1 1";
         assert_eq!(disks(stats), [[100, 50, 700]]);
     }
@@ -313,7 +325,10 @@ mod tests {
         load.advance(counters(at, 1));
         assert_eq!((load.cpu, load.own_cpu), (0.0, 0.0), "there is nothing to compare with");
         load.advance(counters(at + Duration::from_secs(1), 2));
-        assert_eq!((load.cpu, load.own_cpu, load.disk_read, load.disk_write, load.disk_busy), (0.25, 1.5, 10, 2, 0.5));
+        assert_eq!(
+            (load.cpu, load.own_cpu, load.disk_read, load.disk_write, load.disk_busy),
+            (0.25, 1.5, 10, 2, 0.5)
+        );
     }
 
     #[cfg(target_os = "linux")]

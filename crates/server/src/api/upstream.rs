@@ -99,7 +99,10 @@ pub async fn pulls(
                 state: answer.label(),
                 origin: from.map(|(origin, _)| origin.to_string()),
                 since_ms: from.map(|(_, since)| since.elapsed().as_millis() as u64),
-                recv_bytes: stats.iter().find(|stream| stream.key == key).map_or(0, |stream| stream.bytes),
+                recv_bytes: stats
+                    .iter()
+                    .find(|stream| stream.key == key)
+                    .map_or(0, |stream| stream.bytes),
             }
         })
         .collect();

@@ -109,7 +109,7 @@ impl Words for Algorithm {
 
 impl Check {
     /// The key that the check stands behind.
-    pub(super) fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Cidr(_) => "cidr",
             Self::Secret(_) => "secret",

@@ -7,6 +7,7 @@
 
 mod auth;
 mod check;
+mod diff;
 mod edge;
 mod env;
 mod error;
@@ -14,6 +15,7 @@ mod host;
 mod kind;
 mod report;
 mod scalar;
+mod schema;
 mod source;
 mod stream;
 mod suggest;
@@ -38,6 +40,7 @@ use serde_json::json;
 use weir_media::{DEFAULT_VHOST, StreamKey};
 
 pub use auth::{Algorithm, Auth, AuthOverride, Check, Cidr, Jwt, SharedSecret, SignedToken};
+pub use diff::{Change, Diff, diff};
 pub use edge::{Edge, ForwardQuery, OriginName, Upstream};
 use env::Variable;
 pub use error::{ConfigError, Diagnostic, Origin};
@@ -46,6 +49,7 @@ use kind::{Form, Json, Leaf, Many, Maybe, Optional, Own, Part, Secrets, Section,
 use report::Source;
 pub use scalar::Secret;
 use scalar::{BitRate, Bytes, File, SecretOrNone, Switch, Time, Whole, Word, Words};
+pub use schema::schema;
 pub use stream::{Conflict, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride};
 use value::Problem;
 pub use value::{Human, Rate, Size};
@@ -145,6 +149,11 @@ impl Config {
             sources.push(Source::file(file, text));
             Err(report::contradicted(&sources, found))
         })
+    }
+
+    /// All keys and values as a file would have them, with secrets as `***`.
+    pub fn to_json(&self) -> Json {
+        self.show(Secrets::Masked)
     }
 
     /// The settings in force for the vhost a client `asked` for. One that is not configured gets the settings and
@@ -397,39 +406,3 @@ pub struct Vhost {
     /// Who may publish and who may play.
     pub auth: Auth,
 }
-
-// STUB-BEGIN
-/// n
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// n
-    pub path: String,
-    /// n
-    pub from: String,
-    /// n
-    pub to: String,
-    /// n
-    pub needs_restart: bool,
-}
-impl std::fmt::Display for Change {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {} -> {}", self.path, self.from, self.to)
-    }
-}
-/// n
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Diff {
-    /// n
-    pub changes: Vec<Change>,
-}
-impl Diff {
-    /// n
-    pub fn needing_restart(&self) -> impl Iterator<Item = &Change> {
-        self.changes.iter().filter(|change| change.needs_restart)
-    }
-}
-/// n
-pub fn diff(_: &Config, _: &Config) -> Diff {
-    Diff::default()
-}
-// STUB-END

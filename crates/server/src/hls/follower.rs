@@ -13,7 +13,7 @@ use weir_hub::{Batch, Item, Reader, Registry, Start, Status};
 use weir_media::{Frame, Init, StreamKey};
 
 use super::{
-    DISPOSE, State,
+    DISPOSE, State, Stopping,
     files::{self, Files},
 };
 use crate::{config::Hls, wake::Alarm};
@@ -33,7 +33,7 @@ pub struct Follower {
     reader: Reader,
     state: watch::Sender<State>,
     /// Whether the process is going to stop.
-    stopping: watch::Receiver<bool>,
+    stopping: watch::Receiver<Stopping>,
     /// None until the first run has looked for one on disk.
     playlist: Option<Playlist>,
 }
@@ -54,7 +54,7 @@ impl Follower {
         key: &StreamKey,
         settings: &Hls,
         state: watch::Sender<State>,
-        stopping: watch::Receiver<bool>,
+        stopping: watch::Receiver<Stopping>,
     ) -> Self {
         let config = Config {
             target: settings.segment,
@@ -86,7 +86,7 @@ impl Follower {
         loop {
             // Boxed, so that a stream that has ended does not hold the room for segmenting until it is disposed of.
             Box::pin(self.segment()).await;
-            if *self.stopping.borrow() {
+            if *self.stopping.borrow() != Stopping::No {
                 return;
             }
             // The stream that ended is not the one that may come.
@@ -95,7 +95,7 @@ impl Follower {
             let mut stopping = self.stopping.clone();
             tokio::select! {
                 live = timeout(DISPOSE, self.until_live()) => if live.is_err() { break },
-                () = asked(&mut stopping) => return,
+                () = becomes(&mut stopping, Stopping::WithPublishers) => return,
             }
         }
         self.files.remove_all(&self.dir).await;
@@ -134,17 +134,20 @@ impl Follower {
                     self.take(making, &frame).await;
                 }
             }
+            let stopping = *self.stopping.borrow();
+            let is_left = !matches!(status, Status::Live | Status::Waiting);
+            if stopping == Stopping::Now || (stopping == Stopping::WithPublishers && is_left) {
+                if let Some(making) = making {
+                    self.complete(making).await;
+                }
+                return;
+            }
             if status == Status::Ended {
                 return self.finish(making).await;
             }
             tokio::select! {
                 () = self.alarm.rang() => {}
-                () = asked(&mut self.stopping) => {
-                    if let Some(making) = making {
-                        self.complete(making).await;
-                    }
-                    return;
-                }
+                () = more_than(&mut self.stopping, stopping) => {}
             }
         }
     }
@@ -285,9 +288,16 @@ impl Follower {
     }
 }
 
-/// Resolves when the process is going to stop.
-async fn asked(stopping: &mut watch::Receiver<bool>) {
-    if stopping.wait_for(|stopping| *stopping).await.is_err() {
+/// Resolves when the process is going to stop in this way, or in a more urgent one.
+async fn becomes(stopping: &mut watch::Receiver<Stopping>, urgency: Stopping) {
+    if stopping.wait_for(|stopping| *stopping >= urgency).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Resolves when it becomes more urgent than it was.
+async fn more_than(stopping: &mut watch::Receiver<Stopping>, known: Stopping) {
+    if stopping.wait_for(|stopping| *stopping > known).await.is_err() {
         std::future::pending().await
     }
 }

@@ -34,9 +34,19 @@ pub struct HlsOutput {
     /// Told whenever another stream is followed.
     more: Notify,
     /// Whether the process is going to stop.
-    stopping: watch::Sender<bool>,
+    stopping: watch::Sender<Stopping>,
     /// How many followers there are.
     following: watch::Sender<usize>,
+}
+
+/// Whether the process is going to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stopping {
+    No,
+    /// Each stream is written as long as it has its publisher.
+    WithPublishers,
+    /// All that there is is written now.
+    Now,
 }
 
 /// What there is of a stream's HLS.
@@ -57,7 +67,7 @@ impl HlsOutput {
             registry,
             streams: Mutex::default(),
             more: Notify::new(),
-            stopping: watch::Sender::new(false),
+            stopping: watch::Sender::new(Stopping::No),
             following: watch::Sender::new(0),
         })
     }
@@ -86,7 +96,7 @@ impl HlsOutput {
             follower.run().await;
             let mut streams = self.lock();
             // A publisher that came in this moment has found the stream followed.
-            if !follower.is_live() || *self.stopping.borrow() {
+            if !follower.is_live() || *self.stopping.borrow() != Stopping::No {
                 streams.remove(&key);
                 drop(streams);
                 self.following.send_modify(|followers| *followers -= 1);
@@ -95,10 +105,16 @@ impl HlsOutput {
         }
     }
 
+    /// The process is going to stop: from now on a stream that its publisher leaves is the next process's, with its
+    /// playlist, which is not ended.
+    pub fn leave_open(&self) {
+        self.stopping.send_replace(Stopping::WithPublishers);
+    }
+
     /// The process is going to stop: what is segmented so far is written, and the playlists stay open, because the next
     /// process continues them. Ends when that is done.
     pub async fn finish(&self) {
-        self.stopping.send_replace(true);
+        self.stopping.send_replace(Stopping::Now);
         // The sender is ours, so that it cannot be gone.
         let _ = self.following.subscribe().wait_for(|followers| *followers == 0).await;
     }

@@ -39,7 +39,8 @@ async fn next(seated: &mut Seated) -> (TcpStream, Client, Option<Refusal>) {
 
 fn any_port() -> (TcpListener, SocketAddr) {
     let address = "127.0.0.1:0".parse().expect("an address");
-    let listener = bind("rtmp", &[address]).expect("a free port").remove(0);
+    let listener =
+        bind("rtmp", &[address], &mut Inherited::default()).expect("a free port").remove(0);
     let address = listener.local_addr().expect("an address");
     (listener, address)
 }
@@ -47,7 +48,9 @@ fn any_port() -> (TcpListener, SocketAddr) {
 #[tokio::test]
 async fn a_port_that_is_taken_is_named_with_its_key_and_a_way_out() {
     let (_listener, address) = any_port();
-    let error = bind("http", &[address]).expect_err("the port is taken").to_string();
+    let error = bind("http", &[address], &mut Inherited::default())
+        .expect_err("the port is taken")
+        .to_string();
     assert!(error.starts_with(&format!("cannot listen on {address} (http.listen): ")));
     assert!(error.ends_with("stop that, or choose another port"), "{error}");
 }
@@ -55,8 +58,11 @@ async fn a_port_that_is_taken_is_named_with_its_key_and_a_way_out() {
 #[tokio::test]
 async fn all_addresses_of_a_service_are_listened_on() {
     let any = "127.0.0.1:0".parse().expect("an address");
-    assert_eq!(bind("rtmp", &[any, any]).expect("free ports").len(), 2);
-    assert!(bind("rtmp", &[]).expect("nothing to do").is_empty(), "the service is off");
+    assert_eq!(bind("rtmp", &[any, any], &mut Inherited::default()).expect("free ports").len(), 2);
+    assert!(
+        bind("rtmp", &[], &mut Inherited::default()).expect("nothing to do").is_empty(),
+        "the service is off"
+    );
 }
 
 #[tokio::test]
