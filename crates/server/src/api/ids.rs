@@ -51,8 +51,8 @@ mod tests {
 
     #[test]
     fn ids_are_the_same_everywhere_and_for_ever() {
-        assert_eq!(stream(&key("a")), "vid-STREAM");
-        assert_eq!(vhost("v.org"), "vid-VHOST");
+        assert_eq!(stream(&key("a")), "vid-gedxcymn0j");
+        assert_eq!(vhost("v.org"), "vid-t4xzc8qtdy");
         assert_ne!(vhost("a"), vhost("b"));
     }
 
