@@ -103,6 +103,15 @@ impl Auth {
         check(checks, &self.0.load(), &Request { action, key, params, peer, now: now() })
     }
 
+    /// Whether a viewer at `peer` may have a segment. The names of segments come from a playlist, and no parameters
+    /// with them: who has the one may have the other, from the right address.
+    ///
+    /// # Errors
+    /// When it may not, with the reason.
+    pub fn check_segment(&self, settings: &config::Auth, peer: IpAddr) -> Result<(), Denied> {
+        check_address(&settings.play, peer)
+    }
+
     /// Puts `keys` in force beside those that are; [`settle`](Self::settle) follows once the configuration is.
     pub fn prepare(&self, keys: &Keys) {
         self.0.rcu(|present| keys.and(present));
@@ -136,7 +145,7 @@ pub fn check(checks: &[Check], keys: &Keys, request: &Request) -> Result<(), Den
 ///
 /// # Errors
 /// The first check that it does not pass.
-pub fn check_address(checks: &[Check], peer: IpAddr) -> Result<(), Denied> {
+fn check_address(checks: &[Check], peer: IpAddr) -> Result<(), Denied> {
     checks.iter().try_for_each(|check| match check {
         Check::Cidr(Cidr { allow, deny }) => match deny.iter().find(|net| holds(net, peer)) {
             Some(net) => Err(Denied::Address(Some(*net))),
@@ -147,8 +156,8 @@ pub fn check_address(checks: &[Check], peer: IpAddr) -> Result<(), Denied> {
     })
 }
 
-/// Whether `ip` is in `net`. A socket for both families has IPv4 clients at `::ffff:a.b.c.d`: they count as IPv4, and so
-/// does a network that is written like that.
+/// Whether `ip` is in `net`. A socket for both families has IPv4 clients at `::ffff:a.b.c.d`: they count as IPv4, and
+/// so does a network that is written like that.
 fn holds(net: &IpNet, ip: IpAddr) -> bool {
     /// The prefix of addresses that stand for IPv4 (RFC 4291 section 2.5.5.2).
     const MAPPED_PREFIX: u8 = 96;

@@ -22,8 +22,8 @@ const SHOWN: [&str; 2] = ["vhost", "domain"];
 /// What a secret looks like where everybody may look.
 const MASK: &str = "***";
 
-/// `url`, or a name with parameters, as it may be shown: in logs, in the API. The values of its parameters and a password
-/// before its host are masked; the vhost stays.
+/// `url`, or a name with parameters, as it may be shown: in logs, in the API. The values of its parameters and a
+/// password before its host are masked; the vhost stays.
 pub fn without_secrets(url: &str) -> String {
     let (path, query) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
     let mut shown = without_user(path);

@@ -391,7 +391,7 @@ proptest! {
             let _ = ask_with(std::slice::from_ref(check), &keys, &params, "10.0.0.1");
         }
         let shown = without_secrets(&params);
-        prop_assert_eq!(without_secrets(&shown), shown.clone());
+        prop_assert_eq!(without_secrets(&shown), shown);
     }
 
     #[test]
@@ -416,7 +416,7 @@ proptest! {
         };
         let until = until.to_string();
         prop_assert!(may(&until, &signature));
-        let both = [until.clone(), signature.clone()].concat();
+        let both = [&*until, &*signature].concat();
         let mut bytes = both.clone().into_bytes();
         let at = at.index(bytes.len());
         bytes[at] ^= other;

@@ -18,8 +18,7 @@ use weir_rtmp::url::PORT as DEFAULT_PORT;
 
 use super::{ANY_ORIGIN, Peer, flv, forwarded, hls};
 use crate::{
-    auth::{self, Action, Denied},
-    config::Vhost,
+    auth::{Action, Denied},
     edge::{Ask, Hops},
     node::{Node, SERVER},
     play::NoStream,
@@ -95,7 +94,11 @@ async fn serve(
         Ok(resolved) => resolved,
         Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    if let Err(denied) = check(node, &key, &vhost, segment.is_some(), &ask, asker.ip) {
+    let checked = match segment {
+        Some(_) => node.auth.check_segment(&vhost.auth, asker.ip),
+        None => node.auth.check(&vhost.auth, Action::Play, &key, &ask.params, asker.ip),
+    };
+    if let Err(denied) = checked {
         return refuse(&key, &denied, asker.connection.as_ref());
     }
     match (route.extension.as_str(), segment) {
@@ -107,22 +110,6 @@ async fn serve(
         ("ts", Some((_, sequence))) => hls::segment(node, &key, &vhost, &ask, sequence).await,
         _ => not_found("streams end in .flv or .m3u8"),
     }
-}
-
-/// Whether a viewer at `ip` may have this. The names of segments come from a playlist, and no parameters with them: who
-/// has the one may have the other, from the right address.
-fn check(
-    node: &Node,
-    key: &StreamKey,
-    vhost: &Vhost,
-    is_segment: bool,
-    ask: &Ask,
-    ip: IpAddr,
-) -> Result<(), Denied> {
-    if is_segment {
-        return auth::check_address(&vhost.auth.play, ip);
-    }
-    node.auth.check(&vhost.auth, Action::Play, key, &ask.params, ip)
 }
 
 /// 403 for a viewer that may not have `key`. The log says it once for each connection, which can ask as often as it
