@@ -10,6 +10,7 @@
 pub mod amf0;
 pub mod audio;
 mod cursor;
+pub mod describe;
 mod enhanced;
 mod error;
 pub mod file;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use weir_media::{Content, Frame, Init, Timestamp, Track};
+use weir_media::{AudioCodec, Content, Frame, Init, Timestamp, Track, VideoCodec};
 
 use crate::sync::Arc;
 
@@ -31,6 +31,10 @@ pub struct Tracks {
 pub(crate) struct Session {
     init: Arc<Init>,
     pub(crate) seen: Tracks,
+    /// What the pictures are coded with, as they came last.
+    pub(crate) video: Option<VideoCodec>,
+    /// What the sound is coded with, as it came last.
+    pub(crate) audio: Option<AudioCodec>,
     expected: Option<Tracks>,
     first_media: Option<Instant>,
     /// Readers may start: it is known which tracks there are.
@@ -51,8 +55,14 @@ impl Session {
     /// Takes note of `frame`; returns whether readers get it. Pictures before the first key frame cannot be decoded.
     pub(crate) fn admit(&mut self, frame: &Frame, now: Instant) -> bool {
         match frame.content {
-            Content::Video { .. } | Content::VideoConfig(_) => self.seen.video = true,
-            Content::Audio(_) | Content::AudioConfig(_) => self.seen.audio = true,
+            Content::Video { codec, .. } | Content::VideoConfig(codec) => {
+                self.seen.video = true;
+                self.video = Some(codec);
+            }
+            Content::Audio(codec) | Content::AudioConfig(codec) => {
+                self.seen.audio = true;
+                self.audio = Some(codec);
+            }
             _ => {}
         }
         if matches!(frame.content, Content::Video { .. } | Content::Audio(_)) {
@@ -62,6 +72,11 @@ impl Session {
         self.ready |= self.is_presentable(now);
         self.remember(frame);
         !frame.is_picture() || self.lead.is_some()
+    }
+
+    /// What is known before the first frame.
+    pub(crate) fn init(&self) -> Arc<Init> {
+        Arc::clone(&self.init)
     }
 
     fn follow_lead(&mut self, frame: &Frame) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use weir_media::{Content, Frame, Init, StreamKey};
+use weir_media::{AudioCodec, Content, Frame, Init, StreamKey, VideoCodec};
 
 use crate::{
     Batch, Budget, Ended, Flush, Item, Limits, Log, Start, Timeline, Totals, Tracks, Wake,
@@ -44,6 +44,16 @@ pub struct StreamStats {
     pub repairs: u64,
     /// When the present publisher came.
     pub since: Option<Instant>,
+    /// Pictures published.
+    pub pictures: u64,
+    /// Packets of sound published.
+    pub sounds: u64,
+    /// What the pictures are coded with, as they came last.
+    pub video: Option<VideoCodec>,
+    /// What the sound is coded with, as it came last.
+    pub audio: Option<AudioCodec>,
+    /// The metadata and configuration records of the present or last publisher.
+    pub init: Arc<Init>,
 }
 
 pub(crate) struct Stream {
@@ -68,6 +78,8 @@ struct Shared {
     frames: u64,
     bytes: u64,
     totals: Totals,
+    pictures: u64,
+    sounds: u64,
 }
 
 enum State {
@@ -139,6 +151,8 @@ impl Stream {
             frames: 0,
             bytes: 0,
             totals,
+            pictures: 0,
+            sounds: 0,
         };
         Self { key, shared: Mutex::new(shared) }
     }
@@ -238,6 +252,11 @@ impl Stream {
                 State::Live { since, .. } => Some(since),
                 _ => None,
             },
+            pictures: shared.pictures,
+            sounds: shared.sounds,
+            video: shared.session.video,
+            audio: shared.session.audio,
+            init: shared.session.init(),
         }
     }
 
@@ -362,6 +381,11 @@ impl Shared {
             }
             _ => self.timeline.place_untimed(frame.track, frame.dts.to_wire()),
         };
+        match frame.content {
+            Content::Video { .. } => self.pictures += 1,
+            Content::Audio(_) => self.sounds += 1,
+            _ => {}
+        }
         self.frames += 1;
         self.bytes += frame.body.len() as u64;
         self.totals.count(frame.body.len(), self.timeline.repairs() - repairs);

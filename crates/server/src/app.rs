@@ -18,7 +18,7 @@ use tokio::{
 use tracing::info;
 
 use crate::{
-    api,
+    api, auth,
     cli::{self, Cli, Command},
     config::{Config, ConfigError},
     control::{Control, Why},
@@ -65,6 +65,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Check { config } => return cli::check(config.as_deref()),
         Command::Schema => return cli::schema(),
+        Command::Token(words) => return auth::cli::run(&words),
         Command::Serve { config, replace } => in_runtime(serve(config, replace, false)),
         Command::Demo { config } => in_runtime(serve(config, false, true)),
         Command::Publish { file, url, repeat } => in_runtime(async move {
@@ -108,11 +109,12 @@ async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<()
     node.hls.sweep_later(&settings.now().hls);
     let summary = ports.summary(is_demo)?;
     let rtmp_address = ports.rtmp.first().map(TcpListener::local_addr).transpose()?;
-    let doors = Doors::new(&node);
+    let doors = Doors::new(&node)?;
     let reloader = Reloader::new(path, &node, doors.clone());
     let control = Arc::new(Control::new(&node, &reloader));
     ports.serve(&control, &doors, returned);
     tokio::spawn(reload::watch(Arc::clone(&reloader)));
+    tokio::spawn(Arc::clone(&doors.tls).renew(settings.clone()));
     node.phase.send_replace(Phase::Serving);
     inherited.are_served().await;
     let keeper = match &socket {
@@ -266,7 +268,7 @@ impl Ports {
             tokio::spawn(listen::accept(listener, Arc::clone(&doors.http), Arc::clone(&service)));
         }
         let door = &doors.api;
-        let service = Arc::new(http::Plain(api::router(control)));
+        let service = Arc::new(api::Service::new(api::router(control, &doors.tls), &doors.tls));
         for listener in self.api {
             tokio::spawn(listen::accept(listener, Arc::clone(door), Arc::clone(&service)));
         }

@@ -11,6 +11,7 @@ use std::{
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::{
+    auth,
     config::{self, Check, Config, ConfigError, Human, Limits, Rate, Role, Secret, Size, Tls},
     log,
 };
@@ -53,6 +54,8 @@ pub enum Command {
         #[arg(long = "loop")]
         repeat: bool,
     },
+    /// Sign the right to publish or play a stream for some time, for a check of kind `token`.
+    Token(auth::cli::Token),
     /// Say what is wrong with a configuration, of a file and the variables WEIR_*; exits with 1 if something is.
     Check {
         /// The configuration file; without one, only the environment is checked.
@@ -118,6 +121,10 @@ pub fn check(path: Option<&Path>) -> ExitCode {
 fn checked(path: Option<&Path>, read: Result<Config, ConfigError>) -> ExitCode {
     match read {
         Ok(config) => {
+            if let Err(error) = auth::Keys::read(&config) {
+                let _ = writeln!(io::stderr(), "error: {error}");
+                return ExitCode::FAILURE;
+            }
             let what = path.map_or("environment".to_owned(), |path| path.display().to_string());
             // A reader that has gone away has seen enough.
             let _ = write!(io::stdout(), "{what}: ok\n{}", summary(&config));

@@ -142,6 +142,7 @@ impl Client {
 
     /// Says in the log that and why it is going.
     pub fn end(self, end: &End) {
+        self.report();
         let stream = self.stream.as_ref().map(ToString::to_string).unwrap_or_default();
         self.doing.end(end);
         self.trail.end(end);

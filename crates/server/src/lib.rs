@@ -10,6 +10,7 @@ pub mod config;
 pub mod log;
 
 mod api;
+mod auth;
 mod client;
 mod control;
 mod demo;

@@ -6,6 +6,7 @@
 mod watch;
 
 use std::{
+    io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
@@ -15,6 +16,7 @@ use tracing::{error, info};
 
 pub use self::watch::watch;
 use crate::{
+    api::Tls,
     config::{self, Change, Config, ConfigError, Diff},
     listen::{Door, Places},
     node::Node,
@@ -29,6 +31,8 @@ pub struct Doors {
     pub http: Arc<Door>,
     /// Of those who look after the process.
     pub api: Arc<Door>,
+    /// The TLS of the latter.
+    pub tls: Arc<Tls>,
 }
 
 /// Connections to the API, on places of their own: whoever looks after a full server must be able to reach it.
@@ -36,15 +40,23 @@ const API_CONNECTIONS: usize = 256;
 
 impl Doors {
     /// The doors of `node`, open.
-    pub fn new(node: &Arc<Node>) -> Self {
+    ///
+    /// # Errors
+    /// When the files of the API's TLS cannot be read.
+    pub fn new(node: &Arc<Node>) -> io::Result<Self> {
         let door = |protocol| {
             let door = Door::new(protocol, node.places.clone());
             Arc::new(door.counting(&node.quotas).listing(&node.roster))
         };
         let api = Arc::new(Door::new("api", Places::new(API_CONNECTIONS)));
-        let doors = Self { rtmp: door("rtmp"), http: door("http"), api };
+        let doors = Self {
+            rtmp: door("rtmp"),
+            http: door("http"),
+            api,
+            tls: Tls::start(&node.config().api)?,
+        };
         doors.reconfigure(&node.config());
-        doors
+        Ok(doors)
     }
 
     /// From now on they are what `config` says.
@@ -144,8 +156,10 @@ impl Reloader {
         if !fixed.is_empty() {
             return Err(ReloadError::NeedsRestart(fixed));
         }
+        let tls = Tls::prepare(&config.api)?;
         self.node.reconfigure(config)?;
         self.doors.reconfigure(&self.node.config());
+        self.doors.tls.put(tls);
         Ok(diff)
     }
 

@@ -77,8 +77,22 @@ impl Activity {
 #[derive(Debug, Default)]
 pub struct Roster {
     present: Mutex<HashMap<u64, Arc<Presence>>>,
+    parted: Mutex<Parted>,
     left: Notify,
 }
+
+/// What those took and brought who have gone.
+#[derive(Debug, Default)]
+struct Parted {
+    /// Clients so far, those who are here included.
+    count: u64,
+    received: u64,
+    /// Bytes that viewers of each stream were sent.
+    sent: HashMap<StreamKey, u64>,
+}
+
+/// Streams whose departed viewers' bytes are remembered; more at one time are not counted.
+const PARTED_MAX: usize = 10_000;
 
 /// One client, as others may know of it.
 #[derive(Debug)]
@@ -158,6 +172,7 @@ impl Roster {
             waker: AtomicWaker::new(),
         });
         self.lock().insert(id, Arc::clone(&presence));
+        self.parted().count += 1;
         Enlisted { presence, roster: Arc::clone(self) }
     }
 
@@ -171,6 +186,45 @@ impl Roster {
     /// The client with this number.
     pub fn find(&self, id: u64) -> Option<Arc<Presence>> {
         self.lock().get(&id).cloned()
+    }
+
+    /// Bytes that viewers of `key` were sent who have gone.
+    pub fn sent_to_parted(&self, key: &StreamKey) -> u64 {
+        self.parted().sent.get(key).copied().unwrap_or(0)
+    }
+
+    /// Bytes that came from clients so far.
+    pub fn received(&self) -> u64 {
+        let here: u64 = self.lock().values().map(|presence| presence.figures().received).sum();
+        here + self.parted().received
+    }
+
+    /// How many have come so far.
+    pub fn came(&self) -> u64 {
+        self.parted().count
+    }
+
+    /// Keeps what departed viewers were sent of the streams that `is_known` says yes to.
+    pub fn forget_parted(&self, is_known: impl Fn(&StreamKey) -> bool) {
+        self.parted().sent.retain(|key, _| is_known(key));
+    }
+
+    fn parted(&self) -> MutexGuard<'_, Parted> {
+        self.parted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn part(&self, presence: &Presence) {
+        let figures = presence.figures();
+        let stream = presence.doing().stream;
+        let mut parted = self.parted();
+        parted.received += figures.received;
+        let Some(key) = stream.filter(|_| figures.sent > 0) else { return };
+        let is_full = parted.sent.len() >= PARTED_MAX;
+        match parted.sent.get_mut(&key) {
+            Some(sent) => *sent += figures.sent,
+            None if is_full => {}
+            None => drop(parted.sent.insert(key, figures.sent)),
+        }
     }
 
     /// How many there are.
@@ -266,6 +320,7 @@ impl std::ops::Deref for Enlisted {
 
 impl Drop for Enlisted {
     fn drop(&mut self) {
+        self.roster.part(&self.presence);
         self.roster.lock().remove(&self.presence.id);
         self.roster.left.notify_waiters();
     }
@@ -302,6 +357,20 @@ mod tests {
         assert_eq!(asked.await.ok(), Some(Farewell::Kicked));
         enlisted.ask_to_leave(Farewell::Draining);
         assert_eq!(enlisted.farewell(), Some(Farewell::Kicked), "the stronger word stays");
+    }
+
+    #[test]
+    fn what_was_sent_to_those_who_have_gone_is_remembered_while_their_stream_is() {
+        let roster = Arc::<Roster>::default();
+        let key = StreamKey::new("v", "live", "a").expect("a key");
+        for id in 1..=2 {
+            let enlisted = enlist(&roster, id);
+            enlisted.note(|doing| doing.stream = Some(key.clone()));
+            enlisted.report(Figures { sent: 50, received: 7, skips: 0 });
+        }
+        assert_eq!((roster.sent_to_parted(&key), roster.received(), roster.came()), (100, 14, 2));
+        roster.forget_parted(|_| false);
+        assert_eq!(roster.sent_to_parted(&key), 0);
     }
 
     #[tokio::test]

@@ -25,6 +25,7 @@ use weir_rtmp::{
 };
 
 use crate::{
+    auth::without_secrets,
     client::Client,
     edge::{Ask, Hops},
     end::{End, Kind},
@@ -227,13 +228,13 @@ impl Connection {
                 let is_node = !self.came.hops.is_empty();
                 self.client.presence.note(|doing| {
                     doing.is_node = is_node;
-                    doing.tc_url = info.tc_url.as_str().into();
-                    doing.page_url = info.page_url.as_str().into();
-                    doing.swf_url = info.swf_url.as_str().into();
+                    doing.tc_url = without_secrets(&info.tc_url).into();
+                    doing.page_url = without_secrets(&info.page_url).into();
+                    doing.swf_url = without_secrets(&info.swf_url).into();
                 });
                 debug!(
                     conn = self.client.id,
-                    tc_url = info.tc_url,
+                    tc_url = without_secrets(&info.tc_url),
                     flash_ver = info.flash_ver,
                     "connected"
                 );

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use proptest::prelude::*;
-use weir_media::{Frame, Track};
+use weir_media::{AudioCodec, Frame, Track, VideoCodec};
 
 use super::*;
 use crate::{Batch, Ended, Status, testing::*};
@@ -448,4 +448,19 @@ proptest! {
             rig.wants.heard().into_iter().partition(|want| want.starts_with('+'));
         prop_assert_eq!(wanted.len(), unwanted.len());
     }
+}
+
+#[test]
+fn figures_tell_what_a_stream_is_coded_with() {
+    let mut rig = Rig::new();
+    let mut publisher = rig.publish();
+    let before = rig.registry.stats();
+    assert_eq!((before[0].video, before[0].audio, before[0].pictures), (None, None, 0));
+    rig.push(&mut publisher, [video_config("avcC"), audio_config("asc")]);
+    rig.push(&mut publisher, both(0));
+    let stats = rig.registry.stats();
+    let stream = &stats[0];
+    assert_eq!((stream.pictures, stream.sounds, stream.frames), (1, 1, 4));
+    assert_eq!((stream.video, stream.audio), (Some(VideoCodec::Avc), Some(AudioCodec::Aac)));
+    assert_eq!(stream.init.frames().count(), 2);
 }

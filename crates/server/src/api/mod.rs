@@ -1,34 +1,158 @@
-//! The API port: health and the first of SRS's calls.
+//! The API port: health, SRS's calls, and ours.
+//!
+//! ```text
+//! connection ─► serve (TLS, certificate) ─► rights ─► a call ─► answer in its envelope
+//!                                                      └─ scope=cluster ─► cluster: the same call at every peer
+//! ```
+//!
+//! Each call is declared where it is implemented, with what it answers; [`openapi`] is made from these declarations,
+//! and so is the router: a call cannot be in one and not in the other.
+
+mod about;
+mod answer;
+mod clients;
+mod cluster;
+mod ids;
+mod operate;
+pub mod rights;
+mod samples;
+mod serve;
+mod streams;
+mod system;
+mod tls;
+mod upstream;
 
 use std::sync::Arc;
 
 use axum::{Json, Router, extract::State, routing::get};
-use http::StatusCode;
-use serde_json::{Value, json};
-use weir_hub::Status;
+use http::{Request, StatusCode, Uri, uri::PathAndQuery};
+use tower::ServiceExt as _;
+use utoipa::{
+    IntoResponses, OpenApi as _,
+    openapi::{
+        OpenApi, PathItem,
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
+use self::{
+    answer::{Failure, Identity, Refused},
+    cluster::Peers,
+    samples::Samples,
+};
+pub use self::{serve::Service, tls::Tls};
 use crate::{control::Control, metrics, node::Node};
 
+/// What calls need.
 #[derive(Clone)]
 struct Api {
     node: Arc<Node>,
     control: Arc<Control>,
+    identity: Arc<Identity>,
+    samples: Arc<Samples>,
+    peers: Arc<Peers>,
+    tls: Arc<Tls>,
 }
 
-/// What the API port serves.
-pub fn router(control: &Arc<Control>) -> Router {
+/// What every call may answer instead.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "a description for the document")]
+enum ReadFailures {
+    /// A parameter makes no sense.
+    #[response(status = 400)]
+    Bad(#[to_schema] Refused),
+    /// A token is needed to read.
+    #[response(status = 401)]
+    Unauthorized(#[to_schema] Refused),
+}
+
+/// What calls for administrators may answer instead.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "a description for the document")]
+enum AdminFailures {
+    /// The request makes no sense.
+    #[response(status = 400)]
+    Bad(#[to_schema] Refused),
+    /// An administrator's token is needed.
+    #[response(status = 401)]
+    Unauthorized(#[to_schema] Refused),
+    /// The rights that were shown are for reading.
+    #[response(status = 403)]
+    Forbidden(#[to_schema] Refused),
+}
+
+/// What calls about one of many may answer instead.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "a description for the document")]
+enum NotFound {
+    /// There is no such thing.
+    #[response(status = 404)]
+    Missing(#[to_schema] Refused),
+}
+
+/// What the API port serves. Needs a tokio runtime.
+pub fn router(control: &Arc<Control>, tls: &Arc<Tls>) -> Router {
+    about::started();
+    let node = &control.node;
+    let api = Api {
+        node: Arc::clone(node),
+        control: Arc::clone(control),
+        identity: Arc::new(Identity::of_process()),
+        samples: Samples::start(node),
+        peers: Arc::default(),
+        tls: Arc::clone(tls),
+    };
+    let (reads, _) = reads().split_for_parts();
+    let (admin, _) = admin().split_for_parts();
+    let reads =
+        reads.route("/api/v1/openapi.json", get(|| async { Json(openapi()) })).fallback(|| async {
+            Failure::new(StatusCode::NOT_FOUND, "there is nothing under this path")
+        });
+    let reads = reads.with_state(api.clone()).merge(metrics::router(control));
+    let calls = rights::reading(reads, &node.settings)
+        .merge(rights::administering(admin.with_state(api.clone()), &node.settings))
+        .merge(probes().with_state(api))
+        .method_not_allowed_fallback(|| async {
+            Failure::new(StatusCode::METHOD_NOT_ALLOWED, "this call has another method")
+        });
+    // SRS's scripts write a slash behind lists.
+    Router::new().fallback_service(calls.map_request(without_last_slash))
+}
+
+fn reads() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(about::index))
+        .routes(routes!(about::versions))
+        .routes(routes!(about::summaries))
+        .routes(routes!(about::features))
+        .routes(routes!(streams::vhosts))
+        .routes(routes!(streams::vhost))
+        .routes(routes!(streams::streams))
+        .routes(routes!(streams::stream))
+        .routes(routes!(clients::clients))
+        .routes(routes!(clients::client))
+        .routes(routes!(upstream::origins))
+        .routes(routes!(upstream::pulls))
+        .routes(routes!(upstream::hls_cache))
+        .routes(routes!(operate::config))
+        .routes(routes!(operate::reloads))
+}
+
+fn admin() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(clients::kick))
+        .routes(routes!(clients::kick_publisher))
+        .routes(routes!(operate::reload))
+        .routes(routes!(operate::drain))
+}
+
+/// For whoever must know whether the process is well, without any right.
+fn probes() -> Router<Api> {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/startupz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/api/v1/versions", get(versions))
-        .route("/api/v1/summaries", get(summaries))
-        .route("/api/v1/streams", get(streams))
-        .route("/api/v1/origins", get(origins))
-        .route("/api/v1/pulls", get(pulls))
-        .route("/api/v1/hls_cache", get(hls_cache))
-        .with_state(Api { node: Arc::clone(&control.node), control: Arc::clone(control) })
-        .merge(metrics::router(control))
 }
 
 /// Whether new clients are welcome, and if not, why.
@@ -39,98 +163,98 @@ async fn ready(State(api): State<Api>) -> (StatusCode, String) {
     }
 }
 
-async fn versions() -> Json<Value> {
-    let version = env!("CARGO_PKG_VERSION");
-    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
-    let (major, minor, revision) = (
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-    );
-    Json(json!({
-        "code": 0, "server": "weir",
-        "data": { "major": major, "minor": minor, "revision": revision, "version": version },
-    }))
+fn without_last_slash<B>(mut request: Request<B>) -> Request<B> {
+    let uri = request.uri();
+    if let Some(path) = uri.path().strip_suffix('/').filter(|path| !path.is_empty()) {
+        let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        if let Ok(path) = PathAndQuery::try_from(format!("{path}{query}")) {
+            let mut parts = uri.clone().into_parts();
+            parts.path_and_query = Some(path);
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+    }
+    request
 }
 
-async fn summaries(State(api): State<Api>) -> Json<Value> {
-    let streams = api.node.registry.stats();
-    let publishing = streams.iter().filter(|stream| stream.status == Status::Live).count();
-    Json(json!({
-        "code": 0, "server": "weir",
-        "data": {
-            "ok": true,
-            "self": { "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION") },
-            "clients": api.node.places.taken(),
-            "streams": publishing,
-            "viewers": api.node.quotas.viewers_total(),
-            "send_bytes": api.node.quotas.sent(),
-            "expected_send_bps": api.node.quotas.expected(),
-            "viewers_per_shard": api.node.shards.viewers(),
-            "log_bytes": api.node.registry.budget().used(),
-        },
-    }))
+/// The description of all calls but the probes, for programs.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Weir",
+        description = "The API of a Weir server: SRS's calls with SRS's field names and numbers, and Weir's own.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    tags(
+        (name = "server", description = "What this server is and how it does"),
+        (name = "streams", description = "Streams and vhosts"),
+        (name = "clients", description = "Who is connected"),
+        (name = "edge", description = "What an edge has from its origins"),
+        (name = "operation", description = "Configuration and end"),
+    ),
+)]
+struct Document;
+
+/// The name of the one way to show rights that the document describes.
+const BEARER: &str = "bearer";
+
+/// The description of all calls but the probes, for programs: OpenAPI 3.1.
+pub fn openapi() -> OpenApi {
+    let bearer = SecurityRequirement::new(BEARER, [""; 0]);
+    let mut document = Document::openapi();
+    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    // Without `api.read_tokens`, whoever reaches the port may read.
+    let read = secured(reads().into_openapi(), &[SecurityRequirement::default(), bearer.clone()]);
+    let admin = secured(admin().into_openapi(), &[bearer]);
+    document.merge(read);
+    document.merge(admin);
+    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme(BEARER, SecurityScheme::Http(scheme));
+    document
 }
 
-async fn streams(State(api): State<Api>) -> Json<Value> {
-    let streams: Vec<Value> = api
-        .node
-        .registry
-        .stats()
-        .iter()
-        .map(|stream| {
-            let is_published = stream.status == Status::Live;
-            let viewers = api.node.quotas.viewers(&stream.key);
-            json!({
-                "vhost": stream.key.vhost(), "app": stream.key.app(), "name": stream.key.stream(),
-                "url": stream.key.to_string(),
-                "publish": { "active": is_published },
-                "clients": viewers + usize::from(is_published), "viewers": viewers,
-                "status": format!("{:?}", stream.status).to_lowercase(),
-                "live_ms": stream.since.map_or(0, |since| since.elapsed().as_millis()),
-                "frames": stream.frames, "recv_bytes": stream.bytes,
-                "log_bytes": stream.held, "timestamp_repairs": stream.repairs,
-            })
-        })
-        .collect();
-    Json(json!({ "code": 0, "server": "weir", "streams": streams }))
+fn secured(mut document: OpenApi, by: &[SecurityRequirement]) -> OpenApi {
+    for item in document.paths.paths.values_mut() {
+        let PathItem { get, post, delete, .. } = item;
+        for operation in [get, post, delete].into_iter().flatten() {
+            operation.security = Some(by.to_vec());
+        }
+    }
+    document
 }
 
-/// The origins of an edge and their health; none on an origin.
-async fn origins(State(api): State<Api>) -> Json<Value> {
-    let known = api.node.edge.as_ref().map(|edge| edge.origins().status()).unwrap_or_default();
-    let origins: Vec<Value> = known
-        .iter()
-        .map(|origin| {
-            json!({
-                "address": origin.address, "host": origin.host, "healthy": origin.healthy,
-                "since_ms": origin.since.elapsed().as_millis(),
-                "last_failure": origin.last_failure, "checks": origin.checks,
-            })
-        })
-        .collect();
-    Json(json!({ "code": 0, "server": "weir", "origins": origins }))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The streams that an edge pulls; none on an origin.
-async fn pulls(State(api): State<Api>) -> Json<Value> {
-    let known = api.node.edge.as_ref().map(|edge| edge.pulls()).unwrap_or_default();
-    let pulls: Vec<Value> = known
-        .iter()
-        .map(|(key, answer)| json!({ "url": key.to_string(), "state": answer.label() }))
-        .collect();
-    Json(json!({ "code": 0, "server": "weir", "pulls": pulls }))
-}
+    /// Write it with `WEIR_BLESS=1 cargo test -p weir-server openapi`.
+    #[test]
+    fn openapi_in_the_documentation_is_the_present_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api/openapi.json");
+        let text = openapi().to_pretty_json().expect("it can be written") + "\n";
+        if std::env::var_os("WEIR_BLESS").is_some() {
+            std::fs::write(path, &text).expect("written");
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            written == text,
+            "docs/api/openapi.json is old: WEIR_BLESS=1 cargo test -p weir-server openapi"
+        );
+    }
 
-/// What an edge's HLS cache has done since the start; nothing on an origin.
-async fn hls_cache(State(api): State<Api>) -> Json<Value> {
-    let stats = api.node.edge.as_ref().map(|edge| edge.hls().stats());
-    let figures = stats.map(|stats| {
-        json!({
-            "fetches": stats.fetches, "hits": stats.hits, "coalesced": stats.coalesced,
-            "stale": stats.stale, "failures": stats.failures, "bytes": stats.bytes,
-            "entries": stats.entries, "memory": stats.memory,
-        })
-    });
-    Json(json!({ "code": 0, "server": "weir", "hls_cache": figures }))
+    #[test]
+    fn a_slash_at_the_end_of_a_path_means_nothing() {
+        let of = |uri: &str| {
+            let request = Request::builder().uri(uri).body(()).expect("a request");
+            without_last_slash(request).uri().to_string()
+        };
+        assert_eq!(of("/api/v1/streams/?count=5"), "/api/v1/streams?count=5");
+        assert_eq!(of("/api/v1/"), "/api/v1");
+        assert_eq!(
+            (of("/"), of("/api/v1/streams")),
+            ("/".to_owned(), "/api/v1/streams".to_owned())
+        );
+    }
 }

@@ -30,7 +30,7 @@ use crate::{config::Config, ingest::Audiences, settings::Settings};
 
 pub use hls::{HlsRelay, Kind as HlsKind, Object as HlsObject};
 pub use hops::{Hops, NodeId};
-pub use origins::{Origin, Origins};
+pub use origins::{Name, Origin, Origins};
 pub use pull::Answer;
 pub use push::{Opened, Push, refusal};
 pub use upstream::{Failure, Request};

@@ -8,6 +8,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -66,18 +67,34 @@ pub enum Answer {
     /// The origins are being asked. They may have said something already.
     Asking(Option<NoStream>),
     /// It flows.
-    Flowing,
+    Flowing {
+        /// From this origin.
+        origin: SocketAddr,
+        /// Since then.
+        since: Instant,
+    },
     /// The origins have decided against it.
     Refused(String),
 }
 
 impl Answer {
-    /// Its name in the API.
+    /// All the names that there are.
+    pub const LABELS: [&'static str; 3] = ["asking", "flowing", "refused"];
+
+    /// Its name in the API and in metrics.
     pub const fn label(&self) -> &'static str {
         match self {
-            Self::Asking(_) => "asking",
-            Self::Flowing => "flowing",
-            Self::Refused(_) => "refused",
+            Self::Asking(_) => Self::LABELS[0],
+            Self::Flowing { .. } => Self::LABELS[1],
+            Self::Refused(_) => Self::LABELS[2],
+        }
+    }
+
+    /// Where it flows from, and since when.
+    pub const fn source(&self) -> Option<(SocketAddr, Instant)> {
+        match self {
+            Self::Flowing { origin, since } => Some((*origin, *since)),
+            Self::Asking(_) | Self::Refused(_) => None,
         }
     }
 }
@@ -126,7 +143,7 @@ impl Edge {
                 let verdict = match answer {
                     Answer::Refused(reason) => return NoStream::Refused(reason),
                     Answer::Asking(said) => said,
-                    Answer::Flowing => {
+                    Answer::Flowing { .. } => {
                         Some(NoStream::Missing(format!("{key} has no picture to start with")))
                     }
                 };
@@ -438,7 +455,7 @@ impl Pull {
         let intake = self.intake.insert(Intake::new(publisher, &format_args!("origin {origin}")));
         edge.origins.found(&key, origin);
         let is_back = self.lost.take().is_some();
-        self.answer.send_replace(Answer::Flowing);
+        self.answer.send_replace(Answer::Flowing { origin: origin.rtmp, since: Instant::now() });
         info!(stream = %key, origin = %origin, again = is_back, "pull began");
         let mut unwanted = pin!(idle.lasts(edge.settings().edge.linger));
         let mut dismissed = pin!(edge.dismissed(origin));

@@ -11,14 +11,14 @@ mod pages;
 mod prefixed;
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use axum::{Router, routing::get};
-use bytes::BytesMut;
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -27,16 +27,16 @@ use hyper_util::{
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 use tower::ServiceExt as _;
 
-use self::prefixed::Prefixed;
 pub use self::{
     hls::{PLAYLIST_HEADERS, SEGMENT_HEADERS},
     pages::plain,
+    prefixed::Prefixed,
 };
 use crate::{
     client::Client,
@@ -97,21 +97,6 @@ impl listen::Service for Media {
     }
 }
 
-/// What accepted connections get on ports that nothing but a router is for.
-pub struct Plain(pub Router);
-
-impl listen::Service for Plain {
-    async fn serve(self: Arc<Self>, socket: TcpStream, client: Client) {
-        let peer = client.peer.ip();
-        let socket = Prefixed::new(BytesMut::new(), socket);
-        serve_with(self.0.clone(), socket, client, peer).await;
-    }
-
-    async fn refuse(self: Arc<Self>, socket: TcpStream, client: Client, refusal: Refusal) {
-        refuse(socket, client, refusal).await;
-    }
-}
-
 /// Serves a connection that has just been accepted.
 async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut client: Client) {
     let head = match head::read(&mut socket, &mut client).await {
@@ -143,8 +128,20 @@ async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut clien
     }
     match flv::Request::of(&head) {
         Some(request) => flv::serve(node, socket, client, request).await,
-        None => serve_with(router, Prefixed::new(head.bytes, socket), client, peer).await,
+        None => match bound_stalls(&socket) {
+            Ok(()) => serve_with(router, Prefixed::new(head.bytes, socket), client, peer).await,
+            Err(error) => client.end(&error.into()),
+        },
     }
+}
+
+/// Has the system end a connection whose other end stops reading in the midst of an answer: it would hold its memory
+/// for ever.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "only Linux can do that"))]
+pub fn bound_stalls(socket: &TcpStream) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    SockRef::from(socket).set_tcp_user_timeout(Some(STALL_TIMEOUT))?;
+    Ok(())
 }
 
 /// Refuses a connection that has just been accepted, whatever it wants.
@@ -161,18 +158,20 @@ async fn refuse(mut socket: TcpStream, client: Client, refusal: Refusal) {
 struct Peer {
     ip: IpAddr,
     presence: Arc<Presence>,
+    /// Whether the log has said that it may not have what it asks for.
+    was_denied: Arc<AtomicBool>,
 }
 
 /// Serves one request after the other, as long as each of them comes in time.
-async fn serve_with(router: Router, socket: Prefixed<TcpStream>, client: Client, peer: IpAddr) {
-    // Who stops reading in the midst of an answer would hold its memory for ever.
-    #[cfg(target_os = "linux")]
-    if let Err(error) = SockRef::from(socket.inner()).set_tcp_user_timeout(Some(STALL_TIMEOUT)) {
-        return client.end(&error.into());
-    }
+pub async fn serve_with<S>(router: Router, socket: S, client: Client, peer: IpAddr)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let presence = Arc::clone(&client.presence);
+    let was_denied = Arc::<AtomicBool>::default();
     let router = router.map_request(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(Peer { ip: peer, presence: Arc::clone(&presence) });
+        let (presence, was_denied) = (Arc::clone(&presence), Arc::clone(&was_denied));
+        request.extensions_mut().insert(Peer { ip: peer, presence, was_denied });
         request
     });
     let serving = hyper::server::conn::http1::Builder::new()

@@ -16,11 +16,6 @@ pub struct Prefixed<S> {
 }
 
 impl<S> Prefixed<S> {
-    /// The socket itself.
-    pub fn inner(&self) -> &S {
-        &self.inner
-    }
-
     /// `inner`, after `prefix`.
     pub fn new(prefix: BytesMut, inner: S) -> Self {
         Self { prefix, inner }

@@ -25,6 +25,7 @@ use weir_rtmp::{
 
 use self::pace::Pace;
 use crate::{
+    auth::Action,
     edge::{self, Edge, Opened, Push},
     end::{End, Kind, Side},
     metrics::Refused,
@@ -71,6 +72,13 @@ pub async fn publish(
         Refused::BadName.count();
         End::peer(format!("publish refused: {error}"))
     })?;
+    let peer = connection.client.peer.ip();
+    if let Err(denied) = node.auth.check(&vhost.auth, Action::Publish, &key, &url.params, peer) {
+        connection.refuse_publish(stream_id, PublishRefusal::Denied, &denied.to_string());
+        let end = denied.end(Action::Publish, &key);
+        connection.client.stream = Some(key);
+        return Err(end);
+    }
     let opened = match &node.edge {
         None => None,
         Some(edge) => match offer(connection, stream_id, edge, &key, url).await? {

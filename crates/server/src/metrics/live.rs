@@ -383,13 +383,12 @@ fn write_outcomes(page: &mut Page<'_>) -> fmt::Result {
 
 fn write_edge(page: &mut Page<'_>, edge: &Edge) -> fmt::Result {
     let (pulls, origins) = (edge.pulls(), edge.origins().status());
-    let states = [Answer::Asking(None), Answer::Flowing, Answer::Refused(String::new())];
     page.gauges(
         "weir_pulls",
         "Streams that are being pulled or asked for.",
-        states.map(|state| {
-            let count = pulls.iter().filter(|(_, it)| it.label() == state.label()).count();
-            (vec![("state", state.label())], count as f64)
+        Answer::LABELS.map(|state| {
+            let count = pulls.iter().filter(|(_, it)| it.label() == state).count();
+            (vec![("state", state)], count as f64)
         }),
     )?;
     page.counter(

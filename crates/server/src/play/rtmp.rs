@@ -11,6 +11,7 @@ use weir_rtmp::{
 
 use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Why, slow};
 use crate::{
+    auth::Action,
     config::Vhost,
     end::{End, Kind},
     metrics::Refused,
@@ -29,6 +30,13 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
         }
     };
     let node = Arc::clone(&connection.node);
+    let peer = connection.client.peer.ip();
+    if let Err(denied) = node.auth.check(&vhost.auth, Action::Play, &key, &url.params, peer) {
+        connection.refuse_play(stream_id, PlayRefusal::Failed, &denied.to_string());
+        let end = denied.end(Action::Play, &key);
+        connection.client.stream = Some(key);
+        return Turn::Over(connection, end);
+    }
     let ask = connection.ask(url);
     vhost.play.gop &= !super::has_had_it(&node, &key, &ask);
     let opened = tokio::select! {

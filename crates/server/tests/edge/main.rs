@@ -60,7 +60,7 @@ async fn until_pulls(weir: &Weir, stream: &str, open: usize) {
 
 /// The streams that are live at `weir`, such as `/live/a`.
 async fn live_streams(weir: &Weir) -> Vec<String> {
-    let text = http::get(weir.api(), "api/v1/streams").await.text().await;
+    let text = http::get(weir.api(), "api/v1/streams?count=1000").await.text().await;
     let answer: Value = serde_json::from_str(&text).expect("the API answers with JSON");
     let streams = answer["streams"].as_array().expect("the API lists streams");
     let live = streams.iter().filter(|stream| stream["publish"]["active"] == true);

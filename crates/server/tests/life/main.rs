@@ -27,7 +27,7 @@ fn server(config: &str) -> Weir {
 
 /// What the API says of the stream `url`, such as `/live/a`.
 async fn stream(weir: &Weir, url: &str) -> Option<Value> {
-    let text = http::get(weir.api(), "api/v1/streams").await.text().await;
+    let text = http::get(weir.api(), "api/v1/streams?count=1000").await.text().await;
     let answer: Value = serde_json::from_str(&text).expect("the API answers with JSON");
     let streams = answer["streams"].as_array().expect("the API lists streams");
     streams.iter().find(|stream| stream["url"] == url).cloned()

@@ -33,7 +33,7 @@ use weir_media::StreamKey;
 use crate::config::{Edge, OriginName};
 use found::Found;
 pub use health::{Origin, OriginStatus};
-use names::Name;
+pub use names::Name;
 
 /// How long a start waits for name servers. They have been asked twice by then, and the viewer is waiting.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -184,7 +184,7 @@ impl Present {
         let mut names = Vec::new();
         for (index, name) in settings.origins.iter().enumerate() {
             if name.host.parse::<IpAddr>().is_err() {
-                names.push((index, Name::new(&name.host, &settings.resolvers)?));
+                names.push((index, Name::new(&name.host, &settings.resolvers, "edge.origins")?));
             }
         }
         let known = Arc::new(Known::new(settings, Arc::clone(news)));

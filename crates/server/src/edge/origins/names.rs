@@ -53,19 +53,20 @@ pub struct Name {
 }
 
 impl Name {
-    /// A name that has not been looked up. `servers` are asked, or those of the system if there are none.
+    /// A name that has not been looked up. `servers` are asked, or those of the system if there are none. `key` is where the
+    /// configuration has it, for the log.
     ///
     /// # Errors
     /// When the system does not say which name servers to ask.
-    pub fn new(host: &str, servers: &[SocketAddr]) -> io::Result<Self> {
+    pub fn new(host: &str, servers: &[SocketAddr], key: &'static str) -> io::Result<Self> {
         let resolver = Resolver::new(servers).map_err(|error| {
             let text = format!(
-                "edge.origins: nobody can be asked for the addresses of {host} ({error}); name the name servers in \
+                "{key}: nobody can be asked for the addresses of {host} ({error}); name the name servers in \
                  edge.resolvers"
             );
             io::Error::new(error.kind(), text)
         })?;
-        Ok(Self { memory: Memory::new(host), full: None, resolver })
+        Ok(Self { memory: Memory::new(host, key), full: None, resolver })
     }
 
     /// Looks it up; returns when to do so again.
@@ -111,6 +112,8 @@ impl Name {
 /// What is known of a name.
 #[derive(Debug)]
 struct Memory {
+    /// Where the configuration has it.
+    key: &'static str,
     host: String,
     /// The IPv4 and the IPv6 addresses.
     kinds: [Vec<IpAddr>; 2],
@@ -187,8 +190,8 @@ impl From<NetError> for Answer {
 }
 
 impl Memory {
-    fn new(host: &str) -> Self {
-        Self { host: host.to_owned(), kinds: [Vec::new(), Vec::new()], state: State::New }
+    fn new(host: &str, key: &'static str) -> Self {
+        Self { key, host: host.to_owned(), kinds: [Vec::new(), Vec::new()], state: State::New }
     }
 
     fn addresses(&self) -> Vec<IpAddr> {
@@ -219,7 +222,7 @@ impl Memory {
             }
         }
         if let State::Fails { .. } = std::mem::replace(&mut self.state, State::Resolves) {
-            info!(origin = self.host, "the name in edge.origins resolves again");
+            info!(origin = self.host, "the name in {} resolves again", self.key);
         }
     }
 
@@ -228,18 +231,14 @@ impl Memory {
             return;
         }
         self.state = State::Fails { vanished: None };
-        let origin = &self.host;
+        let (key, origin) = (self.key, &self.host);
         if self.kinds.iter().all(Vec::is_empty) {
             warn!(
                 origin,
-                reason,
-                "a name in edge.origins does not resolve: without it no stream comes from there"
+                reason, "a name in {key} does not resolve: whoever it stands for is not asked"
             );
         } else {
-            warn!(
-                origin,
-                reason, "a name in edge.origins does not resolve: its last addresses are used"
-            );
+            warn!(origin, reason, "a name in {key} does not resolve: its last addresses are used");
         }
     }
 
@@ -359,7 +358,7 @@ mod tests {
 
     /// What is known after each of the `answers`, a second apart.
     fn known_after(answers: impl IntoIterator<Item = [Answer; 2]>) -> Vec<Vec<IpAddr>> {
-        let (mut memory, mut now) = (Memory::new("origin.test"), Instant::now());
+        let (mut memory, mut now) = (Memory::new("origin.test", "edge.origins"), Instant::now());
         let learn = |answers| {
             memory.learn(answers, now);
             now += SECOND;

@@ -1,0 +1,245 @@
+//! What this server is and how it does.
+
+use std::{
+    sync::OnceLock,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use weir_hub::Status;
+
+use super::{
+    Api, ReadFailures,
+    answer::{Answer, Params, Scoped},
+    cluster,
+    samples::{self, Kbps},
+    system::{self, Own, System},
+};
+use crate::config::Role;
+
+/// Where calls are, by name.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Index {
+    /// Name and what is to be had there.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    urls: Value,
+}
+
+/// What can be asked here.
+#[utoipa::path(get, path = "/api/v1", tag = "server",
+    responses((status = 200, body = inline(Answer<Index>)), ReadFailures))]
+pub async fn index(State(api): State<Api>) -> Json<Answer<Index>> {
+    let urls = serde_json::json!({
+        "versions": "the version of this server",
+        "summaries": "how this server and its system do",
+        "features": "what this server can do",
+        "vhosts": "the vhosts, or /{id}",
+        "streams": "the streams, or /{id}",
+        "clients": "the clients, or /{id}",
+        "origins": "the origins of an edge",
+        "pulls": "the streams that an edge has from its origins",
+        "hls_cache": "the HLS cache of an edge",
+        "config": "the configuration in force",
+        "reload": "how reloads went; POST to reload",
+        "drain": "POST to let everybody go and stop",
+        "openapi.json": "all of this for programs",
+    });
+    api.identity.answer(Index { urls })
+}
+
+/// A version, in parts.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Version {
+    major: u32,
+    minor: u32,
+    revision: u32,
+    version: &'static str,
+}
+
+/// The version.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Versions {
+    data: Version,
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The version of this server.
+#[utoipa::path(get, path = "/api/v1/versions", tag = "server", params(Scoped),
+    responses((status = 200, body = inline(Answer<Versions>)), ReadFailures))]
+pub async fn versions(
+    State(api): State<Api>,
+    Params(Scoped { scope }): Params<Scoped>,
+) -> Json<Value> {
+    let mut parts = VERSION.split(['.', '-']).map(|part| part.parse().unwrap_or_default());
+    let mut part = || parts.next().unwrap_or_default();
+    let data = Version { major: part(), minor: part(), revision: part(), version: VERSION };
+    cluster::side_by_side(&api, scope, "versions", Versions { data }).await
+}
+
+/// This process.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Process {
+    version: &'static str,
+    pid: u32,
+    ppid: u64,
+    argv: String,
+    cwd: String,
+    /// Memory that it holds, in KB.
+    mem_kbyte: u64,
+    /// The part of the machine's memory that this is, 0 to 1.
+    mem_percent: f64,
+    /// Of one core, the part that it uses; more than 1 on several cores.
+    cpu_percent: f64,
+    /// Seconds since its start.
+    srs_uptime: u64,
+}
+
+/// How the server does.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Summary {
+    ok: bool,
+    /// Milliseconds since 1970.
+    now_ms: u64,
+    #[serde(rename = "self")]
+    own: Process,
+    system: System,
+    /// `origin` or `edge`.
+    role: &'static str,
+    /// `starting`, `serving`, `notice` (it is going to stop) or `draining`.
+    phase: &'static str,
+    /// Connections to the RTMP and HTTP ports.
+    clients: usize,
+    /// Connections to them so far.
+    clients_total: u64,
+    /// Streams that are being published.
+    streams: usize,
+    /// Viewers over RTMP and HTTP-FLV.
+    viewers: usize,
+    /// Bytes that clients have sent.
+    recv_bytes: u64,
+    /// Bytes that viewers were sent.
+    send_bytes: u64,
+    kbps: Kbps,
+    /// Bits a second that all viewers together are expected to take.
+    expected_send_bps: u64,
+    /// Viewers on each delivery thread.
+    viewers_per_shard: Vec<usize>,
+    /// Bytes of media in memory.
+    log_bytes: usize,
+}
+
+/// How the server does.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Summaries {
+    data: Summary,
+}
+
+/// How this server and its system do.
+#[utoipa::path(get, path = "/api/v1/summaries", tag = "server", params(Scoped),
+    responses((status = 200, body = inline(Answer<Summaries>)), ReadFailures))]
+pub async fn summaries(
+    State(api): State<Api>,
+    Params(Scoped { scope }): Params<Scoped>,
+) -> Json<Value> {
+    let data = summary(&api);
+    cluster::side_by_side(&api, scope, "summaries", Summaries { data }).await
+}
+
+fn summary(api: &Api) -> Summary {
+    let node = &api.node;
+    let traffic = samples::process(node);
+    let load = api.samples.load();
+    let clients = node.places.taken();
+    let now_ms = millis(SystemTime::now());
+    let own = Own { now_ms, received: traffic.received, sent: traffic.sent, clients };
+    let system = system::system(&load, own);
+    let streams = node.registry.stats();
+    Summary {
+        ok: true,
+        now_ms,
+        own: this_process(&system, load.own_cpu),
+        system,
+        role: match node.config().role {
+            Role::Origin => "origin",
+            Role::Edge => "edge",
+        },
+        phase: node.phase().label(),
+        clients,
+        clients_total: node.roster.came(),
+        streams: streams.iter().filter(|stream| stream.status == Status::Live).count(),
+        viewers: node.quotas.viewers_total(),
+        recv_bytes: traffic.received,
+        send_bytes: traffic.sent,
+        kbps: api.samples.process(traffic),
+        expected_send_bps: node.quotas.expected(),
+        viewers_per_shard: node.shards.viewers(),
+        log_bytes: node.registry.budget().used(),
+    }
+}
+
+fn this_process(system: &System, cpu_percent: f64) -> Process {
+    let mem_kbyte = system::own_memory();
+    let cwd = std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default();
+    Process {
+        version: VERSION,
+        pid: std::process::id(),
+        ppid: system::parent(),
+        argv: std::env::args().collect::<Vec<_>>().join(" "),
+        cwd,
+        mem_kbyte,
+        mem_percent: mem_kbyte as f64 / system.mem_ram_kbyte.max(1) as f64,
+        cpu_percent,
+        srs_uptime: started().elapsed().as_secs(),
+    }
+}
+
+/// When the API was set up, which is at the start.
+pub fn started() -> Instant {
+    static STARTED: OnceLock<Instant> = OnceLock::new();
+    *STARTED.get_or_init(Instant::now)
+}
+
+/// Milliseconds since 1970.
+pub fn millis(moment: SystemTime) -> u64 {
+    moment.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// What the server can do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Feature {
+    rtmp: bool,
+    enhanced_rtmp: bool,
+    http_flv: bool,
+    hls: bool,
+    edge: bool,
+    api: bool,
+    reload: bool,
+    drain: bool,
+}
+
+/// What the server can do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Features {
+    data: Feature,
+}
+
+/// What this server can do.
+#[utoipa::path(get, path = "/api/v1/features", tag = "server",
+    responses((status = 200, body = inline(Answer<Features>)), ReadFailures))]
+pub async fn features(State(api): State<Api>) -> Json<Answer<Features>> {
+    let data = Feature {
+        rtmp: true,
+        enhanced_rtmp: true,
+        http_flv: true,
+        hls: true,
+        edge: true,
+        api: true,
+        reload: true,
+        drain: true,
+    };
+    api.identity.answer(Features { data })
+}

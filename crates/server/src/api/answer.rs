@@ -1,0 +1,230 @@
+//! What calls answer with: an envelope around every answer, and refusals with a status, a number and a sentence.
+
+use std::{fmt::Display, fs};
+
+use axum::{
+    Json,
+    extract::{FromRequestParts, Query},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE, request::Parts};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa::{IntoParams, ToSchema};
+
+use super::cluster::{Node, Peer};
+
+/// Numbers of refusals. Those that SRS has a number for have that one; the others have the number of their HTTP status.
+pub mod code {
+    /// There is no such vhost.
+    pub const VHOST_NOT_FOUND: u32 = 2014;
+    /// There is no such stream, or nobody publishes it.
+    pub const STREAM_NOT_FOUND: u32 = 2048;
+    /// There is no such client.
+    pub const CLIENT_NOT_FOUND: u32 = 2049;
+    /// The call needs rights that were not shown.
+    pub const AUTH: u32 = 1102;
+}
+
+/// Who answers: the same for all answers of a process.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The machine or pod.
+    pub server: String,
+    /// This process, another one after each start.
+    pub service: String,
+    pid: String,
+}
+
+impl Identity {
+    /// That of this process.
+    pub fn of_process() -> Self {
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = host.trim();
+        let server = if host.is_empty() { "weir" } else { host }.to_owned();
+        // Without randomness the process number has to do.
+        let random = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
+        let service = super::ids::letters(random, 8);
+        Self { server, service, pid: std::process::id().to_string() }
+    }
+
+    /// The name of this node among its peers.
+    pub fn node(&self) -> String {
+        format!("{}/{}", self.server, self.service)
+    }
+
+    /// `body` in its envelope.
+    pub fn answer<T: Serialize>(&self, body: T) -> Json<Answer<T>> {
+        Json(self.wrap(body))
+    }
+
+    /// The same, to be merged with those of peers.
+    pub fn wrap<T: Serialize>(&self, body: T) -> Answer<T> {
+        Answer {
+            code: 0,
+            server: self.server.clone(),
+            service: self.service.clone(),
+            pid: self.pid.clone(),
+            body,
+            nodes: None,
+            peers: None,
+        }
+    }
+}
+
+/// An answer in its envelope.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Answer<T> {
+    /// 0: it worked.
+    pub code: u32,
+    /// The machine or pod that answers.
+    pub server: String,
+    /// The process that answers: another one after each start.
+    pub service: String,
+    /// Its process number.
+    pub pid: String,
+    #[serde(flatten)]
+    body: T,
+    /// With `scope=cluster`, where nothing can be merged: what each node says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nodes: Option<Vec<Node>>,
+    /// With `scope=cluster`: the nodes that were asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peers: Option<Vec<Peer>>,
+}
+
+/// An answer without anything else.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Done {}
+
+/// Why a call did nothing.
+#[derive(Debug)]
+pub struct Failure {
+    status: StatusCode,
+    body: Refused,
+}
+
+/// The body of a refusal.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Refused {
+    /// A number for scripts: SRS's where it has one, else the HTTP status.
+    pub code: u32,
+    /// A sentence for people.
+    pub error: String,
+    /// The keys of the configuration that it is about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+}
+
+impl Failure {
+    /// Any.
+    pub fn new(status: StatusCode, error: impl Display) -> Self {
+        let code = u32::from(status.as_u16());
+        Self { status, body: Refused { code, error: error.to_string(), keys: Vec::new() } }
+    }
+
+    /// There is no such thing; `code` says of which kind.
+    pub fn not_found(code: u32, error: impl Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, error).with_code(code)
+    }
+
+    /// The call makes no sense.
+    pub fn bad(error: impl Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// The same with a number of its own.
+    pub fn with_code(mut self, code: u32) -> Self {
+        self.body.code = code;
+        self
+    }
+
+    /// The same, about these keys of the configuration.
+    pub fn about(mut self, keys: Vec<String>) -> Self {
+        self.body.keys = keys;
+        self
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = self.status;
+        let mut response = (status, Json(self.body)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}
+
+/// Parameters behind the `?`; wrong ones are refused with a sentence.
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query.map(|Query(params)| Self(params)).map_err(|why| Failure::bad(why.body_text()))
+    }
+}
+
+/// Whose answer is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// This node's.
+    #[default]
+    Node,
+    /// That of all nodes of `api.peers` too.
+    Cluster,
+}
+
+/// For calls that the whole cluster can answer.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Scoped {
+    /// Whose answer is wanted: `node` is this node's, `cluster` merges that of all nodes of `api.peers`.
+    #[serde(default)]
+    #[param(inline)]
+    pub scope: Scope,
+}
+
+/// How many items of a list are answered where nobody says: as in SRS.
+const COUNT: usize = 10;
+
+/// Most items that are answered at once.
+pub const COUNT_MAX: usize = 10_000;
+
+/// Which part of a list is wanted.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Page {
+    /// How many items are left out at the beginning; 0 where it is not said.
+    #[param(minimum = 0, maximum = 4_294_967_295_u64)]
+    pub start: Option<u32>,
+    /// How many items are wanted, 10 where it is not said.
+    #[param(minimum = 0, maximum = 10_000)]
+    pub count: Option<u32>,
+    /// Whose answer is wanted: `node` is this node's, `cluster` merges that of all nodes of `api.peers`.
+    #[serde(default)]
+    #[param(inline)]
+    pub scope: Scope,
+}
+
+impl Page {
+    /// Where it begins and how much it is.
+    ///
+    /// # Errors
+    /// When it is more than can be answered at once.
+    pub fn range(&self) -> Result<(usize, usize), Failure> {
+        let count = self.count.map_or(COUNT, |count| count as usize);
+        if count > COUNT_MAX {
+            let most = format!(
+                "count: {count} is too much; {COUNT_MAX} is the most, ask for the next ones with start"
+            );
+            return Err(Failure::bad(most));
+        }
+        Ok((self.start.unwrap_or(0) as usize, count))
+    }
+}

@@ -1,0 +1,191 @@
+//! Clients: who is connected, and ending their connections.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use serde::Serialize;
+use serde_json::Value;
+use tracing::info;
+use utoipa::ToSchema;
+
+use super::{
+    AdminFailures, Api, NotFound, ReadFailures,
+    answer::{Answer, Done, Failure, Page, Params, code},
+    cluster, ids,
+    samples::{Kbps, Traffic},
+    streams,
+};
+use crate::roster::{Activity, Presence};
+
+/// Somebody who is connected for a stream.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Client {
+    /// Its number, which the log calls `conn`.
+    id: String,
+    /// The id of its vhost.
+    vhost: String,
+    /// The id of its stream; empty while it has none.
+    stream: String,
+    /// Its address.
+    ip: String,
+    /// The page that the player says it is embedded in.
+    #[serde(rename = "pageUrl")]
+    page_url: String,
+    /// The file that the player says it is.
+    #[serde(rename = "swfUrl")]
+    swf_url: String,
+    /// The URL that it connected to.
+    #[serde(rename = "tcUrl")]
+    tc_url: String,
+    /// The name of its stream in full.
+    url: String,
+    /// The name of its stream without the app.
+    name: String,
+    /// As in SRS: `rtmp-play`, `flv-play`, `rtmp-publish`; `control` while it has not begun anything.
+    #[serde(rename = "type")]
+    kind: String,
+    /// Whether it publishes.
+    publish: bool,
+    /// Seconds that it has been connected.
+    alive: f64,
+    /// Bytes of media that it was sent.
+    send_bytes: u64,
+    /// Bytes that it has sent.
+    recv_bytes: u64,
+    kbps: Kbps,
+    /// How often it fell behind and was moved to the newest group.
+    skips: u32,
+    /// Whether it is an edge.
+    is_edge: bool,
+}
+
+/// Clients, in the order in which they came.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Clients {
+    /// How many there are.
+    total: usize,
+    clients: Vec<Client>,
+}
+
+/// One client.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OneClient {
+    client: Client,
+}
+
+fn describe(api: &Api, presence: &Presence) -> Client {
+    let doing = presence.doing();
+    let figures = presence.figures();
+    let traffic = Traffic { received: figures.received, sent: figures.sent };
+    let stream = doing.stream.as_ref();
+    let protocol = if presence.protocol == "http" { "flv" } else { presence.protocol };
+    let kind = match doing.activity {
+        Activity::Control => Activity::Control.label().to_owned(),
+        activity => format!("{protocol}-{}", activity.label()),
+    };
+    Client {
+        id: presence.id.to_string(),
+        vhost: stream.map(|key| ids::vhost(key.vhost())).unwrap_or_default(),
+        stream: stream.map(ids::stream).unwrap_or_default(),
+        ip: doing.peer.ip().to_string(),
+        page_url: doing.page_url.into(),
+        swf_url: doing.swf_url.into(),
+        tc_url: doing.tc_url.into(),
+        url: stream.map(ToString::to_string).unwrap_or_default(),
+        name: stream.map(|key| key.stream().to_owned()).unwrap_or_default(),
+        kind,
+        publish: doing.activity == Activity::Publish,
+        alive: presence.since.elapsed().as_secs_f64(),
+        send_bytes: figures.sent,
+        recv_bytes: figures.received,
+        kbps: api.samples.client(presence.id, traffic),
+        skips: figures.skips,
+        is_edge: doing.is_node,
+    }
+}
+
+fn number(id: &str) -> Option<u64> {
+    // Only as it is written in answers: `+7` and `007` are nobody.
+    id.parse().ok().filter(|number: &u64| number.to_string() == id)
+}
+
+fn nobody() -> Failure {
+    Failure::not_found(code::CLIENT_NOT_FOUND, "there is no such client")
+}
+
+fn find(api: &Api, id: &str) -> Result<Arc<Presence>, Failure> {
+    number(id).and_then(|id| api.node.roster.find(id)).ok_or_else(nobody)
+}
+
+/// Those who are connected over RTMP or watch HTTP-FLV. HLS viewers are requests without a connection.
+#[utoipa::path(get, path = "/api/v1/clients", tag = "clients", params(Page),
+    responses((status = 200, body = inline(Answer<Clients>)), ReadFailures))]
+pub async fn clients(
+    State(api): State<Api>,
+    Params(page): Params<Page>,
+) -> Result<Json<Value>, Failure> {
+    let (start, count) = page.range()?;
+    cluster::paged(&api, page.scope, ("clients", "clients"), (start, count), |start, count| {
+        let all = api.node.roster.list();
+        let total = all.len();
+        let clients =
+            all.iter().skip(start).take(count).map(|presence| describe(&api, presence)).collect();
+        Clients { total, clients }
+    })
+    .await
+}
+
+/// One client.
+#[utoipa::path(get, path = "/api/v1/clients/{id}", tag = "clients",
+    params(("id" = String, Path, description = "its number")),
+    responses((status = 200, body = inline(Answer<OneClient>)), ReadFailures, NotFound))]
+pub async fn client(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<Answer<OneClient>>, Failure> {
+    let presence = find(&api, &id)?;
+    Ok(api.identity.answer(OneClient { client: describe(&api, &presence) }))
+}
+
+/// Ends the connection of a client at once. It may come back.
+#[utoipa::path(delete, path = "/api/v1/clients/{id}", tag = "clients",
+    params(("id" = String, Path, description = "its number")),
+    responses((status = 200, body = inline(Answer<Done>)), AdminFailures, NotFound))]
+pub async fn kick(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<Answer<Done>>, Failure> {
+    let number = number(&id).ok_or_else(nobody)?;
+    if !api.control.kick(number) {
+        return Err(nobody());
+    }
+    info!(conn = number, "an operator ends this connection");
+    Ok(api.identity.answer(Done {}))
+}
+
+/// Who was ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Kicked {
+    /// The number of the client that published.
+    cid: String,
+}
+
+/// Ends the connection of a stream's publisher at once. It may come back.
+#[utoipa::path(delete, path = "/api/v1/streams/{id}/publisher", tag = "streams",
+    params(("id" = String, Path, description = "the stream's id, or its name with `%2F` for each `/`")),
+    responses((status = 200, body = inline(Answer<Kicked>)), AdminFailures, NotFound))]
+pub async fn kick_publisher(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<Answer<Kicked>>, Failure> {
+    let key = streams::find(&api.node, &id)?.key;
+    let Some(conn) = api.control.kick_publisher(&key) else {
+        let error = "nobody who is connected here publishes this stream";
+        return Err(Failure::not_found(code::STREAM_NOT_FOUND, error));
+    };
+    info!(conn, stream = %key, "an operator ends this publisher's connection");
+    Ok(api.identity.answer(Kicked { cid: conn.to_string() }))
+}

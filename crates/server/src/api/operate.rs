@@ -1,0 +1,140 @@
+//! What operators do: look at the configuration, reload it, stop the server.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{
+    AdminFailures, Api, ReadFailures,
+    about::millis,
+    answer::{Answer, Failure, Refused},
+};
+use crate::{config, reload::ReloadError};
+
+/// The configuration in force.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InForce {
+    /// Every key with its value; secrets are `***`.
+    #[schema(value_type = Object)]
+    config: Value,
+}
+
+/// The configuration in force: every key, the defaults included. Secrets are not shown.
+#[utoipa::path(get, path = "/api/v1/config", tag = "operation",
+    responses((status = 200, body = inline(Answer<InForce>)), ReadFailures))]
+pub async fn config(State(api): State<Api>) -> Json<Answer<InForce>> {
+    api.identity.answer(InForce { config: api.node.config().to_json() })
+}
+
+/// How reloads went.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Reloads {
+    reload: Last,
+}
+
+/// How the reloads so far went.
+#[derive(Debug, Serialize, ToSchema)]
+struct Last {
+    /// When a configuration was put in force last, the start included: milliseconds since 1970.
+    applied_ms: u64,
+    /// Whether the last attempt succeeded.
+    success: bool,
+    /// Attempts that succeeded.
+    succeeded: u64,
+    /// Attempts that failed.
+    failed: u64,
+    /// Why the last attempt failed, if it did.
+    #[schema(required)]
+    error: Option<String>,
+}
+
+/// How the reloads so far went.
+#[utoipa::path(get, path = "/api/v1/reload", tag = "operation",
+    responses((status = 200, body = inline(Answer<Reloads>)), ReadFailures))]
+pub async fn reloads(State(api): State<Api>) -> Json<Answer<Reloads>> {
+    let last = api.control.reloader.last();
+    let [succeeded, failed] = last.counts;
+    let applied_ms = millis(last.applied_at);
+    let reload =
+        Last { applied_ms, success: last.is_success, succeeded, failed, error: last.error };
+    api.identity.answer(Reloads { reload })
+}
+
+/// What a reload changed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Reloaded {
+    /// Nothing, if nothing is different.
+    changes: Vec<Change>,
+}
+
+/// A key that has another value now.
+#[derive(Debug, Serialize, ToSchema)]
+struct Change {
+    /// The key, such as `limits.egress`.
+    key: String,
+    /// Its value before.
+    from: String,
+    /// Its value now.
+    to: String,
+}
+
+impl From<config::Change> for Change {
+    fn from(change: config::Change) -> Self {
+        Self { key: change.path, from: change.from, to: change.to }
+    }
+}
+
+/// Reads the configuration anew and puts it in force, as a whole or not at all. Nobody is disconnected.
+#[utoipa::path(post, path = "/api/v1/reload", tag = "operation",
+    responses(
+        (status = 200, body = inline(Answer<Reloaded>)), AdminFailures,
+        (status = 409, description = "it changes keys that need a restart; nothing was changed", body = Refused),
+        (status = 422, description = "it is wrong; nothing was changed", body = Refused),
+        (status = 500, description = "the system refuses something; nothing was changed", body = Refused),
+    ))]
+pub async fn reload(State(api): State<Api>) -> Result<Json<Answer<Reloaded>>, Failure> {
+    let reloader = Arc::clone(&api.control.reloader);
+    let reloaded =
+        tokio::task::spawn_blocking(move || reloader.reload("the API was asked to")).await;
+    let reloaded =
+        reloaded.map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    let diff = reloaded.map_err(|error| refusal(&error))?;
+    Ok(api
+        .identity
+        .answer(Reloaded { changes: diff.changes.into_iter().map(Change::from).collect() }))
+}
+
+fn refusal(error: &ReloadError) -> Failure {
+    match error {
+        ReloadError::NeedsRestart(changes) => {
+            let keys = changes.iter().map(|change| change.path.clone()).collect();
+            Failure::new(StatusCode::CONFLICT, error).about(keys)
+        }
+        ReloadError::Config(_) => Failure::new(StatusCode::UNPROCESSABLE_ENTITY, error),
+        ReloadError::System(_) => Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error),
+    }
+}
+
+/// That it begins.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Draining {
+    /// How long everybody is still served, in milliseconds.
+    notice_ms: u64,
+    /// When the process ends at the latest, in milliseconds from now.
+    timeout_ms: u64,
+}
+
+/// Lets everybody go, as SIGTERM does, and ends the process then.
+#[utoipa::path(post, path = "/api/v1/drain", tag = "operation",
+    responses((status = 202, body = inline(Answer<Draining>)), AdminFailures))]
+pub async fn drain(State(api): State<Api>) -> (StatusCode, Json<Answer<Draining>>) {
+    let drain = api.node.config().drain.clone();
+    api.control.drain();
+    let notice_ms = drain.notice.as_millis() as u64;
+    let answer = Draining { notice_ms, timeout_ms: drain.timeout.as_millis() as u64 };
+    (StatusCode::ACCEPTED, api.identity.answer(answer))
+}

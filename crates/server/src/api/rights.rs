@@ -1,0 +1,225 @@
+//! Who may do what: bearer tokens, and certificates of clients.
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, Method, StatusCode, header::AUTHORIZATION};
+use subtle::ConstantTimeEq as _;
+
+use super::answer::{Failure, code};
+use crate::{
+    config::{Api, Secret},
+    settings::Settings,
+};
+
+/// What somebody may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    /// Nothing that needs a right.
+    #[default]
+    None,
+    /// Read.
+    Read,
+    /// Everything.
+    Admin,
+}
+
+/// The right that the certificate of a connection's client gives.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Certified(pub Right);
+
+/// `routes`, for those who may read.
+pub fn reading(routes: Router, settings: &Settings) -> Router {
+    routes.layer(from_fn_with_state(settings.clone(), require_read))
+}
+
+/// `routes`, for those who may do everything.
+pub fn administering(routes: Router, settings: &Settings) -> Router {
+    routes.layer(from_fn_with_state(settings.clone(), require_admin))
+}
+
+async fn require_read(State(settings): State<Settings>, request: Request, next: Next) -> Response {
+    let config = settings.now();
+    match check_read(&config.api, shown(&config.api, &request)) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn require_admin(State(settings): State<Settings>, request: Request, next: Next) -> Response {
+    let config = settings.now();
+    let checked = check_admin(&config.api, shown(&config.api, &request))
+        .and_then(|()| check_site(&config.api, &request));
+    match checked {
+        Ok(()) => next.run(request).await,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+fn check_read(api: &Api, right: Right) -> Result<(), Failure> {
+    let has_read_ca = api.tls.as_ref().is_some_and(|tls| tls.read_ca.is_some());
+    let is_open = api.read_tokens.is_empty() && !has_read_ca;
+    if is_open || right >= Right::Read {
+        return Ok(());
+    }
+    Err(unauthorized("a token is needed to read: Authorization: Bearer TOKEN"))
+}
+
+fn check_admin(api: &Api, right: Right) -> Result<(), Failure> {
+    let has_admin_ca = api.tls.as_ref().is_some_and(|tls| tls.admin_ca.is_some());
+    match right {
+        Right::Admin => Ok(()),
+        _ if api.admin_tokens.is_empty() && !has_admin_ca => Err(unauthorized(
+            "nobody may do this: no administrator is configured; set api.admin_tokens, or api.tls.admin_ca",
+        )),
+        Right::Read => {
+            let failure = Failure::new(
+                StatusCode::FORBIDDEN,
+                "this is for administrators; the rights that were shown are for reading",
+            );
+            Err(failure.with_code(code::AUTH))
+        }
+        Right::None => {
+            Err(unauthorized("an administrator's token is needed: Authorization: Bearer TOKEN"))
+        }
+    }
+}
+
+fn unauthorized(error: &str) -> Failure {
+    Failure::new(StatusCode::UNAUTHORIZED, error).with_code(code::AUTH)
+}
+
+/// A browser shows its user's certificate to us whatever page asks it to: what changes something must not come from a
+/// page of somebody else. Tokens are not shown unasked.
+fn check_site(api: &Api, request: &Request) -> Result<(), Failure> {
+    let site = request.headers().get("sec-fetch-site").and_then(|site| site.to_str().ok());
+    let is_foreign = matches!(site, Some("cross-site" | "same-site"));
+    let is_safe = *request.method() == Method::GET;
+    if is_safe || !is_foreign || of_token(api, request.headers()) == Right::Admin {
+        return Ok(());
+    }
+    let error = "a page of another site asks for this; show a token";
+    Err(Failure::new(StatusCode::FORBIDDEN, error).with_code(code::AUTH))
+}
+
+/// What the one who sent `request` may do.
+fn shown(api: &Api, request: &Request) -> Right {
+    let certified = request.extensions().get().map_or(Right::None, |Certified(right)| *right);
+    certified.max(of_token(api, request.headers()))
+}
+
+/// What the bearer token in `fields`, if there is one, gives.
+fn of_token(api: &Api, fields: &HeaderMap) -> Right {
+    let Some(token) = bearer(fields) else { return Right::None };
+    // Both lists to their ends, so that the time says nothing.
+    let (is_admin, is_reader) =
+        (is_one_of(token, &api.admin_tokens), is_one_of(token, &api.read_tokens));
+    match (is_admin, is_reader) {
+        (true, _) => Right::Admin,
+        (false, true) => Right::Read,
+        (false, false) => Right::None,
+    }
+}
+
+fn is_one_of(token: &str, known: &[Secret]) -> bool {
+    let same = |secret: &Secret| bool::from(token.as_bytes().ct_eq(secret.expose().as_bytes()));
+    known.iter().fold(false, |found, secret| found | same(secret))
+}
+
+fn bearer(fields: &HeaderMap) -> Option<&str> {
+    let mut values = fields.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+    use crate::config::Tls;
+
+    fn secrets(texts: &[&str]) -> Vec<Secret> {
+        texts.iter().map(|text| Secret::new(*text)).collect()
+    }
+
+    fn api(admin: &[&str], read: &[&str]) -> Api {
+        Api { admin_tokens: secrets(admin), read_tokens: secrets(read), ..Api::default() }
+    }
+
+    fn request(field: Option<&str>, certified: Right) -> Request {
+        let mut request = Request::new(Body::empty());
+        if let Some(field) = field {
+            request.headers_mut().insert(AUTHORIZATION, field.parse().expect("a field"));
+        }
+        request.extensions_mut().insert(Certified(certified));
+        request
+    }
+
+    fn status(checked: Result<(), Failure>) -> u16 {
+        checked.map_or_else(|failure| failure.into_response().status().as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn rights_follow_from_tokens_and_certificates() {
+        let closed = api(&["root", "root2"], &["look"]);
+        let open = api(&["root"], &[]);
+        let nobody = api(&[], &[]);
+        let tls = Tls { read_ca: Some("ca.pem".into()), ..Tls::default() };
+        let by_certificate = Api { tls: Some(tls), ..api(&[], &[]) };
+        let cases = [
+            // who, what is shown, by certificate, reading, administering
+            (&closed, None, Right::None, 401, 401),
+            (&closed, Some("Bearer look"), Right::None, 200, 403),
+            (&closed, Some("bearer root"), Right::None, 200, 200),
+            (&closed, Some("Bearer root2"), Right::None, 200, 200),
+            (&closed, Some("Bearer roo"), Right::None, 401, 401),
+            (&closed, Some("Bearer root3"), Right::None, 401, 401),
+            (&closed, Some("Bearer "), Right::None, 401, 401),
+            (&closed, Some("root"), Right::None, 401, 401),
+            (&closed, Some("Basic root"), Right::None, 401, 401),
+            (&closed, None, Right::Read, 200, 403),
+            (&closed, None, Right::Admin, 200, 200),
+            (&closed, Some("Bearer look"), Right::Admin, 200, 200),
+            (&open, None, Right::None, 200, 401),
+            (&open, Some("Bearer wrong"), Right::None, 200, 401),
+            (&open, Some("Bearer root"), Right::None, 200, 200),
+            (&nobody, None, Right::None, 200, 401),
+            (&nobody, Some("Bearer "), Right::None, 200, 401),
+            (&nobody, Some("Bearer x"), Right::None, 200, 401),
+            (&by_certificate, None, Right::None, 401, 401),
+            (&by_certificate, None, Right::Read, 200, 401),
+        ];
+        for (api, field, certified, read, admin) in cases {
+            let request = request(field, certified);
+            let right = shown(api, &request);
+            let got = (status(check_read(api, right)), status(check_admin(api, right)));
+            assert_eq!(got, (read, admin), "{field:?} {certified:?} with {api:?}");
+        }
+    }
+
+    #[test]
+    fn two_tokens_are_none() {
+        let mut request = request(Some("Bearer root"), Right::None);
+        request.headers_mut().append(AUTHORIZATION, "Bearer x".parse().expect("a field"));
+        assert_eq!(shown(&api(&["root"], &[]), &request), Right::None);
+    }
+
+    #[test]
+    fn a_page_of_another_site_cannot_use_its_visitors_certificate() {
+        let config = api(&["root"], &[]);
+        let from = |site: &str, token| {
+            let mut request = request(token, Right::Admin);
+            *request.method_mut() = Method::POST;
+            request.headers_mut().insert("sec-fetch-site", site.parse().expect("a field"));
+            status(check_site(&config, &request))
+        };
+        assert_eq!(from("cross-site", None), 403);
+        assert_eq!(from("same-origin", None), 200);
+        assert_eq!(from("cross-site", Some("Bearer root")), 200);
+    }
+}

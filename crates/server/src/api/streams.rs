@@ -1,0 +1,378 @@
+//! Streams and vhosts.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use weir_flv::describe;
+use weir_hub::{Status, StreamStats};
+use weir_media::{DEFAULT_VHOST, StreamKey};
+
+use super::{
+    Api, ReadFailures,
+    answer::{Answer, Failure, Page, Params, code},
+    cluster, ids,
+    samples::{Kbps, Traffic},
+};
+use crate::{node::Node, roster::Activity};
+
+/// A stream.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Stream {
+    /// Its id, the same on all nodes.
+    id: String,
+    /// Its name without the app.
+    name: String,
+    /// The id of its vhost.
+    vhost: String,
+    /// The name of its vhost.
+    vhost_name: String,
+    /// Its app.
+    app: String,
+    /// The URL that its publisher connected to; empty where it is not known, as for a stream that comes from an origin.
+    #[serde(rename = "tcUrl")]
+    tc_url: String,
+    /// Its name in full, in the log too.
+    url: String,
+    /// Milliseconds since its publisher came.
+    live_ms: u64,
+    /// Who is connected for it: its viewers, and its publisher.
+    clients: usize,
+    /// Its viewers over RTMP and HTTP-FLV.
+    viewers: usize,
+    /// Messages that were published.
+    frames: u64,
+    /// Pictures that were published.
+    video_frames: u64,
+    /// Packets of sound that were published.
+    audio_frames: u64,
+    /// Bytes that its viewers were sent over RTMP and HTTP-FLV.
+    send_bytes: u64,
+    /// Bytes that were published.
+    recv_bytes: u64,
+    kbps: Kbps,
+    publish: Publish,
+    /// Its pictures, if it has any.
+    #[schema(required)]
+    video: Option<Video>,
+    /// Its sound, if it has any.
+    #[schema(required)]
+    audio: Option<Audio>,
+    /// `waiting` for a publisher, `live`, `lingering` after its publisher has left, or `ended`.
+    status: &'static str,
+    /// Bytes in memory.
+    log_bytes: usize,
+    /// Timestamps that had to be repaired.
+    timestamp_repairs: u64,
+}
+
+/// Who publishes a stream.
+#[derive(Debug, Serialize, ToSchema)]
+struct Publish {
+    /// Whether anybody does.
+    active: bool,
+    /// The number of the client that does; none for a stream that comes from an origin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cid: Option<String>,
+}
+
+/// Pictures.
+#[derive(Debug, Serialize, ToSchema)]
+struct Video {
+    /// What they are coded with.
+    codec: String,
+    #[schema(required)]
+    profile: Option<String>,
+    #[schema(required)]
+    level: Option<String>,
+    /// Pixels in a line, as the encoder says.
+    #[schema(required)]
+    width: Option<u32>,
+    /// Lines, as the encoder says.
+    #[schema(required)]
+    height: Option<u32>,
+}
+
+/// Sound.
+#[derive(Debug, Serialize, ToSchema)]
+struct Audio {
+    /// What it is coded with.
+    codec: String,
+    /// Samples in a second.
+    #[schema(required)]
+    sample_rate: Option<u32>,
+    /// Channels.
+    #[schema(required)]
+    channel: Option<u8>,
+    #[schema(required)]
+    profile: Option<String>,
+}
+
+impl From<describe::Video> for Video {
+    fn from(video: describe::Video) -> Self {
+        let describe::Video { codec, profile, level, width, height } = video;
+        Self { codec, profile, level, width, height }
+    }
+}
+
+impl From<describe::Audio> for Audio {
+    fn from(audio: describe::Audio) -> Self {
+        let describe::Audio { codec, sample_rate, channels: channel, profile } = audio;
+        Self { codec, sample_rate, channel, profile }
+    }
+}
+
+/// Streams, ordered by vhost, app and name.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Streams {
+    /// How many there are.
+    total: usize,
+    streams: Vec<Stream>,
+}
+
+/// One stream.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OneStream {
+    stream: Stream,
+}
+
+/// Bytes that viewers of streams were sent.
+pub struct Sent<'n> {
+    node: &'n Node,
+    here: HashMap<StreamKey, u64>,
+}
+
+impl Sent<'_> {
+    /// To those of `key`, those who have gone included.
+    pub fn of(&self, key: &StreamKey) -> u64 {
+        let here = self.here.get(key).copied().unwrap_or(0);
+        here + self.node.roster.sent_to_parted(key)
+    }
+}
+
+/// Bytes that viewers of streams were sent, looked up once for all of them.
+pub fn sent(node: &Node) -> Sent<'_> {
+    let mut here = HashMap::new();
+    for presence in node.roster.list() {
+        if let Some(key) = presence.doing().stream {
+            *here.entry(key).or_insert(0) += presence.figures().sent;
+        }
+    }
+    Sent { node, here }
+}
+
+/// What is needed of the clients to describe streams.
+struct Around<'a> {
+    api: &'a Api,
+    sent: Sent<'a>,
+    publishers: HashMap<StreamKey, (u64, Box<str>)>,
+}
+
+impl<'a> Around<'a> {
+    fn new(api: &'a Api) -> Self {
+        let mut publishers = HashMap::new();
+        for presence in api.node.roster.list() {
+            let doing = presence.doing();
+            if let (Activity::Publish, Some(key)) = (doing.activity, doing.stream) {
+                publishers.insert(key, (presence.id, doing.tc_url));
+            }
+        }
+        Self { api, sent: sent(&api.node), publishers }
+    }
+
+    fn describe(&self, stats: StreamStats) -> Stream {
+        let StreamStats { key, status, .. } = &stats;
+        let node = &self.api.node;
+        let publisher = self.publishers.get(key);
+        let viewers = node.quotas.viewers(key);
+        let active = *status == Status::Live;
+        let traffic = Traffic { received: stats.bytes, sent: self.sent.of(key) };
+        let cid = publisher.map(|(id, _)| id.to_string()).filter(|_| active);
+        Stream {
+            id: ids::stream(key),
+            name: key.stream().to_owned(),
+            vhost: ids::vhost(key.vhost()),
+            vhost_name: key.vhost().to_owned(),
+            app: key.app().to_owned(),
+            tc_url: publisher.map(|(_, url)| url.to_string()).unwrap_or_default(),
+            url: key.to_string(),
+            live_ms: stats.since.map_or(0, |since| since.elapsed().as_millis() as u64),
+            clients: viewers + usize::from(active),
+            viewers,
+            frames: stats.frames,
+            video_frames: stats.pictures,
+            audio_frames: stats.sounds,
+            send_bytes: traffic.sent,
+            recv_bytes: traffic.received,
+            kbps: self.api.samples.stream(key, traffic),
+            publish: Publish { active, cid },
+            video: stats.video.map(|codec| describe::video(codec, &stats.init).into()),
+            audio: stats.audio.map(|codec| describe::audio(codec, &stats.init).into()),
+            status: label(*status),
+            log_bytes: stats.held,
+            timestamp_repairs: stats.repairs,
+        }
+    }
+}
+
+const fn label(status: Status) -> &'static str {
+    match status {
+        Status::Waiting => "waiting",
+        Status::Live => "live",
+        Status::Lingering => "lingering",
+        Status::Ended => "ended",
+    }
+}
+
+fn ordered(node: &Node) -> Vec<StreamStats> {
+    let mut all = node.registry.stats();
+    all.sort_by(|a, b| name(&a.key).cmp(&name(&b.key)));
+    all
+}
+
+fn name(key: &StreamKey) -> (&str, &str, &str) {
+    (key.vhost(), key.app(), key.stream())
+}
+
+/// The stream that `name`, an id or a name in full, means.
+pub fn find(node: &Node, name: &str) -> Result<StreamStats, Failure> {
+    let is_it = |key: &StreamKey| {
+        let url = key.to_string();
+        url == name
+            || url.trim_start_matches('/') == name
+            || ids::stream(key) == name
+            || format!("{}{url}", key.vhost()) == name
+    };
+    let found = node.registry.stats().into_iter().find(|stream| is_it(&stream.key));
+    found.ok_or_else(|| Failure::not_found(code::STREAM_NOT_FOUND, "there is no such stream"))
+}
+
+/// The streams that there are.
+#[utoipa::path(get, path = "/api/v1/streams", tag = "streams", params(Page),
+    responses((status = 200, body = inline(Answer<Streams>)), ReadFailures))]
+pub async fn streams(
+    State(api): State<Api>,
+    Params(page): Params<Page>,
+) -> Result<Json<Value>, Failure> {
+    let (start, count) = page.range()?;
+    cluster::paged(&api, page.scope, ("streams", "streams"), (start, count), |start, count| {
+        let all = ordered(&api.node);
+        let around = Around::new(&api);
+        let total = all.len();
+        let streams =
+            all.into_iter().skip(start).take(count).map(|stats| around.describe(stats)).collect();
+        Streams { total, streams }
+    })
+    .await
+}
+
+/// One stream, by its id or by its name, written as `vhost%2Fapp%2Fstream` or `app%2Fstream`.
+#[utoipa::path(get, path = "/api/v1/streams/{id}", tag = "streams",
+    params(("id" = String, Path, description = "the id, or the name with `%2F` for each `/`")),
+    responses((status = 200, body = inline(Answer<OneStream>)), ReadFailures, super::NotFound))]
+pub async fn stream(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<Answer<OneStream>>, Failure> {
+    let stats = find(&api.node, &id)?;
+    Ok(api.identity.answer(OneStream { stream: Around::new(&api).describe(stats) }))
+}
+
+/// A vhost.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Vhost {
+    /// Its id, the same on all nodes.
+    id: String,
+    /// Its name.
+    name: String,
+    /// Always true: what is not to be served is not configured.
+    enabled: bool,
+    /// Its clients: publishers and viewers.
+    clients: usize,
+    /// Its streams.
+    streams: usize,
+    /// Bytes that its viewers were sent over RTMP and HTTP-FLV.
+    send_bytes: u64,
+    /// Bytes that were published.
+    recv_bytes: u64,
+    kbps: Kbps,
+    hls: HlsOfVhost,
+}
+
+/// The HLS of a vhost.
+#[derive(Debug, Serialize, ToSchema)]
+struct HlsOfVhost {
+    enabled: bool,
+    /// The length of segments, in seconds.
+    fragment: f64,
+}
+
+/// Vhosts, ordered by name.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Vhosts {
+    vhosts: Vec<Vhost>,
+}
+
+/// One vhost.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OneVhost {
+    vhost: Vhost,
+}
+
+/// Those that are configured, and the default one.
+fn vhosts_of(api: &Api) -> Vec<Vhost> {
+    let config = api.node.config();
+    let mut names: BTreeSet<&str> = config.vhosts.keys().map(String::as_str).collect();
+    names.insert(DEFAULT_VHOST);
+    let around = Around::new(api);
+    let mut streams: BTreeMap<String, Vec<Stream>> = BTreeMap::new();
+    for stats in api.node.registry.stats() {
+        streams.entry(stats.key.vhost().to_owned()).or_default().push(around.describe(stats));
+    }
+    let vhost = |name: &str| {
+        let streams = streams.remove(name).unwrap_or_default();
+        let hls = config.vhost(name).hls;
+        let sum = |figure: fn(&Stream) -> u64| streams.iter().map(figure).sum::<u64>();
+        Vhost {
+            id: ids::vhost(name),
+            name: name.to_owned(),
+            enabled: true,
+            clients: streams.iter().map(|stream| stream.clients).sum(),
+            streams: streams.len(),
+            send_bytes: sum(|stream| stream.send_bytes),
+            recv_bytes: sum(|stream| stream.recv_bytes),
+            kbps: Kbps {
+                recv_30s: sum(|stream| stream.kbps.recv_30s),
+                send_30s: sum(|stream| stream.kbps.send_30s),
+            },
+            hls: HlsOfVhost { enabled: hls.enabled, fragment: hls.segment.as_secs_f64() },
+        }
+    };
+    names.into_iter().map(vhost).collect()
+}
+
+/// The vhosts that are configured, and the default one.
+#[utoipa::path(get, path = "/api/v1/vhosts", tag = "streams",
+    responses((status = 200, body = inline(Answer<Vhosts>)), ReadFailures))]
+pub async fn vhosts(State(api): State<Api>) -> Json<Answer<Vhosts>> {
+    api.identity.answer(Vhosts { vhosts: vhosts_of(&api) })
+}
+
+/// One vhost, by its id or its name.
+#[utoipa::path(get, path = "/api/v1/vhosts/{id}", tag = "streams",
+    params(("id" = String, Path, description = "the id or the name")),
+    responses((status = 200, body = inline(Answer<OneVhost>)), ReadFailures, super::NotFound))]
+pub async fn vhost(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<Answer<OneVhost>>, Failure> {
+    let found = vhosts_of(&api).into_iter().find(|vhost| vhost.id == id || vhost.name == id);
+    let vhost =
+        found.ok_or_else(|| Failure::not_found(code::VHOST_NOT_FOUND, "there is no such vhost"))?;
+    Ok(api.identity.answer(OneVhost { vhost }))
+}

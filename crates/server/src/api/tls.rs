@@ -1,0 +1,281 @@
+//! TLS of the API port: the server's certificate, and what certificates of clients allow.
+
+use std::{
+    fmt::Display,
+    fs, io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+};
+use tokio::{net::TcpStream, time::sleep};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use tracing::{info, warn};
+
+use super::rights::Right;
+use crate::{
+    config::{Api, Tls as Keys},
+    settings::Settings,
+};
+
+/// How often it is looked whether the files are others: certificates are renewed days before they end.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// The TLS in force, if there is any.
+#[derive(Debug, Default)]
+pub struct Tls(ArcSwapOption<InForce>);
+
+/// What was made from one state of the files.
+#[derive(Debug)]
+pub struct InForce {
+    files: Vec<Vec<u8>>,
+    server: Arc<ServerConfig>,
+    admin: Option<Arc<dyn ClientCertVerifier>>,
+    read: Option<Arc<dyn ClientCertVerifier>>,
+    trust: Arc<Trust>,
+}
+
+/// How peers are recognised.
+#[derive(Debug)]
+pub struct Trust(Arc<ClientConfig>);
+
+impl Tls {
+    /// Reads what the configuration names.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or is not what it should be.
+    pub fn start(api: &Api) -> io::Result<Arc<Self>> {
+        let tls = Self::default();
+        tls.put(Self::prepare(api)?);
+        Ok(Arc::new(tls))
+    }
+
+    /// Reads what the configuration names, to put it in force later.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn prepare(api: &Api) -> io::Result<Option<InForce>> {
+        api.tls.as_ref().map(InForce::read).transpose()
+    }
+
+    /// From now on this is in force, for new connections.
+    pub fn put(&self, prepared: Option<InForce>) {
+        self.0.store(prepared.map(Arc::new));
+    }
+
+    /// What is in force now.
+    pub fn now(&self) -> Option<Arc<InForce>> {
+        self.0.load_full()
+    }
+
+    /// How peers are recognised; none where they speak plain HTTP.
+    pub fn trust(&self) -> Option<Arc<Trust>> {
+        self.now().map(|tls| Arc::clone(&tls.trust))
+    }
+
+    /// Takes in renewed certificates without being asked. Never ends.
+    pub async fn renew(self: Arc<Self>, settings: Settings) {
+        loop {
+            sleep(LOOK).await;
+            let Some(before) = self.now() else { continue };
+            match Self::prepare(&settings.now().api) {
+                Ok(Some(new)) if new.files != before.files => {
+                    info!("the files of api.tls are others: they are in force for new connections");
+                    self.put(Some(new));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    warn!(%error, "the files of api.tls cannot be taken in: those before stay in force")
+                }
+            }
+        }
+    }
+
+    /// TLS with a peer.
+    ///
+    /// # Errors
+    /// When it does not show the certificate of this node.
+    pub async fn connect(
+        trust: &Trust,
+        socket: TcpStream,
+        ip: IpAddr,
+    ) -> io::Result<client::TlsStream<TcpStream>> {
+        let connector = TlsConnector::from(Arc::clone(&trust.0));
+        connector.connect(ServerName::IpAddress(ip.into()), socket).await
+    }
+}
+
+impl InForce {
+    fn read(keys: &Keys) -> io::Result<Self> {
+        let provider = Arc::new(ring::default_provider());
+        let mut files = vec![read("cert", &keys.cert)?, read("key", &keys.key)?];
+        let chain = certificates("cert", &keys.cert, &files[0])?;
+        let private =
+            PrivateKeyDer::from_pem_slice(&files[1]).map_err(|why| wrong("key", &keys.key, why))?;
+        let mut all = RootCertStore::empty();
+        let mut authority = |key, path: &Option<PathBuf>| -> io::Result<_> {
+            let Some(path) = path else { return Ok(None) };
+            let file = read(key, path)?;
+            let mut own = RootCertStore::empty();
+            for certificate in certificates(key, path, &file)? {
+                own.add(certificate.clone()).map_err(|why| wrong(key, path, why))?;
+                all.add(certificate).map_err(|why| wrong(key, path, why))?;
+            }
+            files.push(file);
+            verifier(own, &provider, false).map(Some)
+        };
+        let admin = authority("admin_ca", &keys.admin_ca)?;
+        let read = authority("read_ca", &keys.read_ca)?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?;
+        let builder = match all.is_empty() {
+            true => builder.with_no_client_auth(),
+            false => builder.with_client_cert_verifier(verifier(all, &provider, true)?),
+        };
+        let own = chain[0].clone();
+        let mut server = builder.with_single_cert(chain, private).map_err(|why| {
+            wrong("key", &keys.key, format!("{why} (with the certificate of api.tls.cert)"))
+        })?;
+        server.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let trust = Arc::new(Trust::new(own, &provider)?);
+        Ok(Self { files, server: Arc::new(server), admin, read, trust })
+    }
+
+    /// The handshake with a client; also what its certificate, if it shows one, allows.
+    ///
+    /// # Errors
+    /// When it speaks no TLS, or shows a certificate of nobody's.
+    pub async fn accept(
+        &self,
+        socket: TcpStream,
+    ) -> io::Result<(server::TlsStream<TcpStream>, Right)> {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.server));
+        let stream = acceptor.accept(socket).await?;
+        let right =
+            stream.get_ref().1.peer_certificates().map_or(Right::None, |chain| self.right(chain));
+        Ok((stream, right))
+    }
+
+    /// The handshake has accepted it for one authority or the other: which of them decides.
+    fn right(&self, chain: &[CertificateDer<'_>]) -> Right {
+        let Some((own, between)) = chain.split_first() else { return Right::None };
+        let signed = |by: &Option<Arc<dyn ClientCertVerifier>>| {
+            by.as_ref()
+                .is_some_and(|by| by.verify_client_cert(own, between, UnixTime::now()).is_ok())
+        };
+        match (signed(&self.admin), signed(&self.read)) {
+            (true, _) => Right::Admin,
+            (false, true) => Right::Read,
+            (false, false) => Right::None,
+        }
+    }
+}
+
+fn verifier(
+    roots: RootCertStore,
+    provider: &Arc<CryptoProvider>,
+    is_optional: bool,
+) -> io::Result<Arc<dyn ClientCertVerifier>> {
+    let builder =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    // Probes and bearer tokens need no certificate.
+    let builder = if is_optional { builder.allow_unauthenticated() } else { builder };
+    builder.build().map_err(io::Error::other)
+}
+
+fn read(key: &str, path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path).map_err(|why| {
+        io::Error::new(
+            why.kind(),
+            format!("api.tls.{key}: {} cannot be read: {why}", path.display()),
+        )
+    })
+}
+
+fn wrong(key: &str, path: &Path, why: impl Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("api.tls.{key}: {}: {why}", path.display()))
+}
+
+fn certificates(key: &str, path: &Path, file: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
+    let chain = CertificateDer::pem_slice_iter(file).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|why| wrong(key, path, why))?;
+    if chain.is_empty() {
+        return Err(wrong(key, path, "there is no certificate in it; it must be PEM"));
+    }
+    Ok(chain)
+}
+
+impl Trust {
+    fn new(own: CertificateDer<'static>, provider: &Arc<CryptoProvider>) -> io::Result<Self> {
+        let config = ClientConfig::builder_with_provider(Arc::clone(provider))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(SameAsOurs {
+                own,
+                provider: Arc::clone(provider),
+            }))
+            .with_no_client_auth();
+        Ok(Self(Arc::new(config)))
+    }
+}
+
+/// Peers are the nodes that have the same certificate, and its key: pods that mount one Secret. They are asked by
+/// their addresses, which no certificate names.
+#[derive(Debug)]
+struct SameAsOurs {
+    own: CertificateDer<'static>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for SameAsOurs {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if *end_entity == self.own {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::ApplicationVerificationFailure.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

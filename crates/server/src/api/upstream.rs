@@ -1,0 +1,158 @@
+//! What an edge has from its origins.
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{
+    Api, ReadFailures,
+    answer::{Answer, Failure, Params, Scoped},
+    cluster, ids,
+};
+
+/// An origin.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Origin {
+    /// Its RTMP address.
+    address: String,
+    /// The name in `edge.origins` that stands for it.
+    host: String,
+    /// Whether it is alive, as far as this edge knows.
+    healthy: bool,
+    /// Milliseconds since that is so.
+    since_ms: u64,
+    /// Why it failed last, if it ever did.
+    #[schema(required)]
+    last_failure: Option<String>,
+    /// How often it was looked whether it is alive again.
+    checks: u64,
+}
+
+/// Origins, in the order of `edge.origins`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Origins {
+    origins: Vec<Origin>,
+}
+
+/// The origins of an edge and their health; none on an origin.
+#[utoipa::path(get, path = "/api/v1/origins", tag = "edge", params(Scoped),
+    responses((status = 200, body = inline(Answer<Origins>)), ReadFailures))]
+pub async fn origins(
+    State(api): State<Api>,
+    Params(Scoped { scope }): Params<Scoped>,
+) -> Result<Json<Value>, Failure> {
+    let known = api.node.edge.as_ref().map(|edge| edge.origins().status()).unwrap_or_default();
+    let origins = known.into_iter().map(|origin| Origin {
+        address: origin.address.to_string(),
+        host: origin.host,
+        healthy: origin.healthy,
+        since_ms: origin.since.elapsed().as_millis() as u64,
+        last_failure: origin.last_failure,
+        checks: origin.checks,
+    });
+    let origins = Origins { origins: origins.collect() };
+    cluster::merged(&api, scope, ("origins", "origins"), origins).await
+}
+
+/// A stream that an edge has from an origin, or asks for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Pull {
+    /// The stream's id, the same on all nodes.
+    stream: String,
+    /// Its name in full.
+    url: String,
+    /// `asking`, `flowing` or `refused`.
+    state: &'static str,
+    /// Where it comes from, while it flows.
+    #[schema(required)]
+    origin: Option<String>,
+    /// Milliseconds since that is so.
+    #[schema(required)]
+    since_ms: Option<u64>,
+    /// Bytes that have come, from all origins.
+    recv_bytes: u64,
+}
+
+/// Pulls.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Pulls {
+    pulls: Vec<Pull>,
+}
+
+/// The streams that an edge has from its origins; none on an origin.
+#[utoipa::path(get, path = "/api/v1/pulls", tag = "edge", params(Scoped),
+    responses((status = 200, body = inline(Answer<Pulls>)), ReadFailures))]
+pub async fn pulls(
+    State(api): State<Api>,
+    Params(Scoped { scope }): Params<Scoped>,
+) -> Result<Json<Value>, Failure> {
+    let known = api.node.edge.as_ref().map(|edge| edge.pulls()).unwrap_or_default();
+    let stats = api.node.registry.stats();
+    let mut pulls: Vec<_> = known
+        .into_iter()
+        .map(|(key, answer)| {
+            let from = answer.source();
+            Pull {
+                stream: ids::stream(&key),
+                url: key.to_string(),
+                state: answer.label(),
+                origin: from.map(|(origin, _)| origin.to_string()),
+                since_ms: from.map(|(_, since)| since.elapsed().as_millis() as u64),
+                recv_bytes: stats
+                    .iter()
+                    .find(|stream| stream.key == key)
+                    .map_or(0, |stream| stream.bytes),
+            }
+        })
+        .collect();
+    pulls.sort_by(|a, b| a.url.cmp(&b.url));
+    cluster::merged(&api, scope, ("pulls", "pulls"), Pulls { pulls }).await
+}
+
+/// What an edge's HLS cache has done since the start.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HlsCache {
+    /// Objects that origins were asked for.
+    fetches: u64,
+    /// Requests that were answered from memory.
+    hits: u64,
+    /// Requests that waited for an object that had been asked for already.
+    coalesced: u64,
+    /// Requests that were answered with a playlist that may have changed, because no origin said.
+    stale: u64,
+    /// Objects that could not be had.
+    failures: u64,
+    /// Bytes in the cache.
+    bytes: u64,
+    /// Objects in the cache.
+    entries: usize,
+    /// Bytes of all objects: in the cache, on their way, and being sent.
+    memory: u64,
+}
+
+/// The HLS cache.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HlsCaches {
+    /// Null on an origin.
+    #[schema(required)]
+    hls_cache: Option<HlsCache>,
+}
+
+/// What an edge's HLS cache has done since the start; null on an origin.
+#[utoipa::path(get, path = "/api/v1/hls_cache", tag = "edge",
+    responses((status = 200, body = inline(Answer<HlsCaches>)), ReadFailures))]
+pub async fn hls_cache(State(api): State<Api>) -> Json<Answer<HlsCaches>> {
+    let stats = api.node.edge.as_ref().map(|edge| edge.hls().stats());
+    let hls_cache = stats.map(|stats| HlsCache {
+        fetches: stats.fetches,
+        hits: stats.hits,
+        coalesced: stats.coalesced,
+        stale: stats.stale,
+        failures: stats.failures,
+        bytes: stats.bytes,
+        entries: stats.entries,
+        memory: stats.memory,
+    });
+    api.identity.answer(HlsCaches { hls_cache })
+}

@@ -1,0 +1,179 @@
+//! TLS of the API, with curl at the other end.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tempfile::TempDir;
+use weir_testkit::Weir;
+
+use crate::ADMIN;
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+fn authority(name: &str) -> Authority {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
+}
+
+/// Writes a certificate by `authority` and its key as `NAME.pem` and `NAME.key`.
+fn certify(dir: &Path, name: &str, authority: &Authority) {
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])
+        .expect("names");
+    let certificate = params.signed_by(&key, authority).expect("signed");
+    fs::write(dir.join(format!("{name}.pem")), certificate.pem()).expect("written");
+    fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).expect("written");
+}
+
+struct Rig {
+    dir: TempDir,
+    weir: Weir,
+}
+
+impl Rig {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let [servers, admins, readers, strangers] =
+            ["servers", "admins", "readers", "strangers"].map(authority);
+        for (name, by) in [
+            ("server", &servers),
+            ("admin", &admins),
+            ("reader", &readers),
+            ("stranger", &strangers),
+        ] {
+            certify(dir.path(), name, by);
+        }
+        for (name, authority) in [("servers", &servers), ("admins", &admins), ("readers", &readers)]
+        {
+            fs::write(dir.path().join(format!("{name}.ca")), authority.pem()).expect("written");
+        }
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let tls = format!(
+            "{{ cert: {}, key: {}, admin_ca: {}, read_ca: {} }}",
+            at("server.pem"),
+            at("server.key"),
+            at("admins.ca"),
+            at("readers.ca")
+        );
+        let weir = Weir::builder(env!("CARGO_BIN_EXE_weir"))
+            .env("WEIR_API__TLS", tls)
+            .env("WEIR_API__ADMIN_TOKENS", ADMIN)
+            .start();
+        Self { dir, weir }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The status of a call, 0 if there is no answer; and how often curl connected.
+    fn call(&self, options: &[&str], paths: &[&str]) -> (String, String) {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--max-time", "10", "--cacert"])
+            .arg(self.at("servers.ca"))
+            .args(options);
+        for path in paths {
+            curl.args(["--output", "/dev/null", "--write-out", "%{http_code} %{num_connects} "]);
+            curl.arg(format!("https://{}/{path}", self.weir.api()));
+        }
+        let output = curl.output().expect("curl is installed (cargo xtask test tools)");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut words = text.split_ascii_whitespace().map(str::to_owned);
+        (words.next().unwrap_or_default(), words.next().unwrap_or_default())
+    }
+
+    fn status(&self, client: &str, more: &[&str], path: &str) -> String {
+        let (certificate, key) =
+            (self.at(&format!("{client}.pem")), self.at(&format!("{client}.key")));
+        let mut options = more.to_vec();
+        let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+        if !client.is_empty() {
+            options.extend(["--cert", &certificate, "--key", &key]);
+        }
+        self.call(&options, &[path]).0
+    }
+}
+
+#[test]
+fn certificates_give_the_rights_of_the_authority_that_signed_them() {
+    let rig = Rig::start();
+    let delete = ["--request", "DELETE"];
+    let token = format!("Authorization: Bearer {ADMIN}");
+    let cases: [(&str, &[&str], &str, &str); 9] = [
+        ("", &[], "healthz", "200"),
+        ("", &[], "api/v1/streams", "401"),
+        ("", &["--header", &token], "api/v1/streams", "200"),
+        ("reader", &[], "api/v1/streams", "200"),
+        ("reader", &delete, "api/v1/clients/0", "403"),
+        ("admin", &[], "api/v1/streams", "200"),
+        ("admin", &delete, "api/v1/clients/0", "404"),
+        ("stranger", &[], "api/v1/streams", "000"),
+        ("stranger", &[], "healthz", "000"),
+    ];
+    for (client, options, path, status) in cases {
+        assert_eq!(rig.status(client, options, path), status, "{client:?} {options:?} {path}");
+    }
+    // Who speaks plain HTTP to it gets no answer, and it lives on.
+    let plain = Command::new("curl")
+        .args(["--silent", "--max-time", "5"])
+        .arg(rig.weir.api_url("healthz"))
+        .output();
+    assert!(!plain.expect("curl runs").status.success());
+    assert_eq!(rig.status("", &[], "healthz"), "200");
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_after_a_reload_and_a_broken_one_changes_nothing() {
+    let rig = Rig::start();
+    let reload = ["--request", "POST"];
+    assert_eq!(rig.status("admin", &reload, "api/v1/reload"), "200");
+    fs::write(rig.at("server.pem"), "nonsense").expect("written");
+    assert_eq!(rig.status("admin", &reload, "api/v1/reload"), "500");
+    assert_eq!(rig.status("", &[], "healthz"), "200", "the certificate before stays in force");
+
+    // Signed by another authority: whoever trusts the old one does not trust it any more.
+    let other = authority("others");
+    certify(rig.dir.path(), "server", &other);
+    assert_eq!(rig.status("admin", &reload, "api/v1/reload"), "200");
+    assert_eq!(rig.status("", &[], "healthz"), "000");
+    fs::write(rig.at("servers.ca"), other.pem()).expect("written");
+    assert_eq!(rig.status("", &[], "healthz"), "200");
+}
+
+#[test]
+fn peers_that_have_the_same_certificate_are_asked_over_tls() {
+    let rig = Rig::start();
+    let at = |name: &str| rig.at(name).display().to_string();
+    let start = |certificate: &str, peers: String| {
+        let tls = format!(
+            "{{ cert: {}, key: {} }}",
+            at(&format!("{certificate}.pem")),
+            at(&format!("{certificate}.key"))
+        );
+        Weir::builder(env!("CARGO_BIN_EXE_weir"))
+            .env("WEIR_API__TLS", tls)
+            .env("WEIR_API__PEERS", peers)
+            .start()
+    };
+    let (same, other) = (start("server", "[]".to_owned()), start("admin", "[]".to_owned()));
+    let asking = start("server", format!("[\"{}\", \"{}\"]", same.api(), other.api()));
+    let url = format!("https://{}/api/v1/streams?scope=cluster", asking.api());
+    let output = Command::new("curl")
+        .args(["--silent", "--max-time", "10", "--cacert", &at("servers.ca"), &url])
+        .output();
+    let answer: serde_json::Value =
+        serde_json::from_slice(&output.expect("curl runs").stdout).expect("JSON");
+    let peers = answer["peers"].as_array().expect("peers");
+    let error = |address: std::net::SocketAddr| {
+        let peer = peers.iter().find(|peer| peer["address"] == address.to_string());
+        peer.map(|peer| peer["error"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(error(same.api()).as_deref(), Some(""), "{peers:#?}");
+    assert!(error(other.api()).is_some_and(|error| error.starts_with("no TLS: ")), "{peers:#?}");
+}
