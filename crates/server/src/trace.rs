@@ -82,11 +82,15 @@ impl Trail {
     /// It ends like this.
     pub fn end(&self, end: &End) {
         self.span.record("kind", end.kind.label());
-        self.end_by(end.side, &end.reason);
+        self.say(end.side, &end.reason);
     }
 
-    /// The same, for what is no session.
-    pub fn end_by(&self, side: Side, reason: &str) {
+    /// It is over, for what is no session.
+    pub fn over(self, side: Side, reason: &str) {
+        self.say(side, reason);
+    }
+
+    fn say(&self, side: Side, reason: &str) {
         self.span.record("side", side.label()).record("reason", reason);
     }
 }
@@ -122,6 +126,6 @@ impl Trail {
     /// It ends like this.
     pub fn end(&self, _end: &End) {}
 
-    /// The same, for what is no session.
-    pub fn end_by(&self, _side: Side, _reason: &str) {}
+    /// It is over, for what is no session.
+    pub fn over(self, _side: Side, _reason: &str) {}
 }

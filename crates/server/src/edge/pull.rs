@@ -283,8 +283,7 @@ impl Pull {
                 stream = %key, side = side.label(), reason, seconds = began.elapsed().as_secs_f32(),
                 "pull ended"
             );
-            trail.end_by(side, &reason);
-            drop(trail);
+            trail.over(side, &reason);
             // Viewers are told that it is over.
             self.intake = None;
             match over {

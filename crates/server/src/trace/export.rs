@@ -1,5 +1,5 @@
-//! Sending spans away: a thread of the OpenTelemetry library with a bounded queue. What does not fit is dropped, so that
-//! a collector that is away or slow disturbs nobody. The library's own variables (`OTEL_BSP_MAX_QUEUE_SIZE`,
+//! Sending spans away: a thread of the OpenTelemetry library with a bounded queue. What does not fit is dropped, so
+//! that a collector that is away or slow disturbs nobody. The library's own variables (`OTEL_BSP_MAX_QUEUE_SIZE`,
 //! `OTEL_SERVICE_NAME`, ...) hold.
 
 use std::{env, sync::OnceLock, time::Duration};
