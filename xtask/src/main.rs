@@ -5,6 +5,7 @@
 mod bench;
 mod command;
 mod fuzz;
+mod openapi;
 mod release;
 mod steps;
 mod tools;
