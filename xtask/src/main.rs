@@ -4,7 +4,10 @@
 
 mod bench;
 mod command;
+mod deploy;
 mod fuzz;
+mod image;
+mod monitoring;
 mod openapi;
 mod release;
 mod steps;
@@ -19,6 +22,7 @@ Usage: cargo xtask <TASK>
   fuzz [TARGET] [--seconds N]  one fuzz target, or all of them, for N seconds each
   bench [SUITE...] [--runs N] [--seconds N]
                                Weir beside the bare loop and nginx-rtmp; results go to bench/
+  image                        a static binary and an OCI image around it: target/image/weir.tar
   arrows                       the rules between crates and the tidiness of the sources";
 
 /// What a task ends with; the error is a sentence for the person who ran it.
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
         ["bench", rest @ ..] => {
             bench::Options::parse(rest).and_then(|options| bench::run(&options))
         }
+        ["image"] => image::task(),
         ["arrows"] => steps::arrows(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}\n\nSteps of `test`:\n{}", steps::describe());

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     Result,
     command::{cargo, output, root, run, target_dir},
-    fuzz, openapi, release, tools,
+    deploy, fuzz, image, monitoring, openapi, release, tools,
 };
 
 /// One named part of the whole check.
@@ -31,9 +31,16 @@ pub const STEPS: &[Step] = &[
         run: openapi::check,
     },
     Step { name: "doctest", about: "examples in the documentation", run: doctests },
+    Step { name: "deploy", about: "Kubernetes manifests, Helm chart", run: deploy::check },
     Step { name: "loom", about: "the hub under every thread interleaving", run: loom },
     Step { name: "fuzz", about: "every fuzz target from its corpus", run: fuzz::all },
+    Step {
+        name: "monitoring",
+        about: "alerts and dashboard against a real Prometheus",
+        run: monitoring::check,
+    },
     Step { name: "release", about: "size, start-up and memory of the binary", run: release::check },
+    Step { name: "image", about: "the OCI image, run as Kubernetes runs it", run: image::check },
 ];
 
 /// What became of a step.

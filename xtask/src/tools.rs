@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Command};
 use crate::{
     Result,
     command::{create_dir, output, root, run, which},
-    openapi,
+    deploy, openapi,
 };
 
 /// A program that some test starts, or a file of it, and the Debian package that has it.
@@ -19,11 +19,16 @@ const TOOLS: &[Tool] = &[
     Tool { file: "ffprobe", package: "ffmpeg" },
     NGINX,
     NGINX_RTMP,
+    Tool { file: "haproxy", package: "haproxy" },
     Tool { file: "chromium", package: "chromium" },
     Tool { file: "chromedriver", package: "chromium-driver" },
     Tool { file: "ip", package: "iproute2" },
     Tool { file: "curl", package: "curl" },
     Tool { file: "python3", package: "python3" },
+    BUILDAH,
+    CERTIFICATES,
+    Tool { file: "setpriv", package: "util-linux" },
+    Tool { file: "promtool", package: "prometheus" },
     // libFuzzer is C++.
     Tool { file: "c++", package: "g++" },
 ];
@@ -34,6 +39,16 @@ const FFMPEG9: &str = "imageio-ffmpeg==0.8.1";
 const NGINX: Tool = Tool { file: "nginx", package: "nginx" };
 const NGINX_RTMP: Tool =
     Tool { file: "/usr/lib/nginx/modules/ngx_rtmp_module.so", package: "libnginx-mod-rtmp" };
+
+const BUILDAH: Tool = Tool { file: "buildah", package: "buildah" };
+const CERTIFICATES: Tool =
+    Tool { file: "/etc/ssl/certs/ca-certificates.crt", package: "ca-certificates" };
+
+/// Installs what images are made with, and of, if it is missing.
+pub fn install_buildah() -> Result {
+    let missing = [BUILDAH, CERTIFICATES].into_iter().filter(|tool| which(tool.file).is_none());
+    install_packages(&missing.map(|tool| tool.package).collect::<Vec<_>>())
+}
 
 /// Installs nginx with its RTMP module, the peer of the benchmarks, if it is missing.
 pub fn install_nginx_rtmp() -> Result {
@@ -49,8 +64,9 @@ pub fn nginx_rtmp() -> Option<PathBuf> {
 /// Installs what is missing, or says exactly what to install.
 pub fn install() -> Result {
     install_packages(&missing_packages())?;
+    install_ffmpeg9()?;
     openapi::install()?;
-    install_ffmpeg9()
+    deploy::install()
 }
 
 fn missing_packages() -> Vec<&'static str> {

@@ -25,6 +25,7 @@ mod sync;
 #[cfg(test)]
 mod testing;
 mod timeline;
+mod totals;
 
 pub use budget::Budget;
 pub use flush::{FLUSH_HOLD_MAX, Flush};
@@ -35,3 +36,4 @@ pub use registry::{Conflict, Demand, PublishSettings, Refused, Registry};
 pub use session::Tracks;
 pub use stream::{Status, StreamStats};
 pub use timeline::Timeline;
+pub use totals::Totals;

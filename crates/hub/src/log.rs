@@ -53,6 +53,7 @@ pub struct Log<T, G> {
 struct Slot<T> {
     entry: T,
     bytes: usize,
+    at: Instant,
 }
 
 impl<T, G> Log<T, G> {
@@ -67,7 +68,7 @@ impl<T, G> Log<T, G> {
         if let Some(start) = group {
             self.groups.push_back((Group { seq, start }, now));
         }
-        self.slots.push_back(Slot { entry, bytes });
+        self.slots.push_back(Slot { entry, bytes, at: now });
         self.bytes += bytes;
         self.budget.take(bytes);
         self.trim(now);
@@ -88,6 +89,12 @@ impl<T, G> Log<T, G> {
     pub fn get(&self, seq: u64) -> Option<&T> {
         let at = usize::try_from(seq.checked_sub(self.first)?).ok()?;
         self.slots.get(at).map(|slot| &slot.entry)
+    }
+
+    /// When the entry with this sequence number was appended.
+    pub fn arrival(&self, seq: u64) -> Option<Instant> {
+        let at = usize::try_from(seq.checked_sub(self.first)?).ok()?;
+        self.slots.get(at).map(|slot| slot.at)
     }
 
     /// The newest place to start at; none before the first group, or when the newest group outgrew the limit.

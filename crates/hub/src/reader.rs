@@ -51,6 +51,9 @@ pub struct Batch {
     pub items: Vec<Item>,
     /// Frames that the reader missed before `items`, because it was too slow.
     pub skipped: u64,
+    /// When the first of `items` came from the publisher; none where it was there before the reader, who starts with
+    /// it.
+    pub since: Option<Instant>,
 }
 
 /// A reader's place in a stream. Dropping it ends its demand.
@@ -81,6 +84,7 @@ impl Reader {
     pub fn read(&mut self, batch: &mut Batch) -> Status {
         batch.items.clear();
         batch.skipped = 0;
+        batch.since = None;
         self.stream.read(&mut self.cursor, batch)
     }
 

@@ -8,7 +8,7 @@ use std::{
 use weir_media::StreamKey;
 
 use crate::{
-    Budget, Flush, Limits, Publisher, Reader, Start, Status, StreamStats, Wake,
+    Budget, Flush, Limits, Publisher, Reader, Start, Status, StreamStats, Totals, Wake,
     stream::{Calls, Expiry, Interest, Stream},
     sync::{Arc, Mutex, lock},
 };
@@ -78,6 +78,7 @@ pub enum Refused {
 pub(crate) struct Shelf {
     streams: Mutex<HashMap<StreamKey, Arc<Stream>>>,
     budget: Budget,
+    totals: Totals,
     demand: Option<Arc<dyn Demand>>,
     /// Woken when a linger begins, so that somebody calls [`Registry::expire`] in time.
     lingering: Option<Arc<dyn Wake>>,
@@ -92,7 +93,15 @@ impl Registry {
         lingering: Option<Arc<dyn Wake>>,
     ) -> Self {
         let streams = Mutex::new(HashMap::new());
-        Self { shelf: Arc::new(Shelf { streams, budget, demand, lingering }) }
+        Self {
+            shelf: Arc::new(Shelf {
+                streams,
+                budget,
+                totals: Totals::default(),
+                demand,
+                lingering,
+            }),
+        }
     }
 
     /// Makes the caller the publisher of `key`.
@@ -142,7 +151,8 @@ impl Registry {
         next
     }
 
-    /// Gives every stream that is being published the flush and the limits that `settings` says, from its next frame on.
+    /// Gives every stream that is being published the flush and the limits that `settings` says, from its next frame
+    /// on.
     pub fn reconfigure(&self, settings: impl Fn(&StreamKey) -> (Flush, Limits)) {
         let streams: Vec<_> = lock(&self.shelf.streams).values().cloned().collect();
         for stream in streams {
@@ -165,6 +175,11 @@ impl Registry {
     pub fn stats(&self) -> Vec<StreamStats> {
         let streams: Vec<_> = lock(&self.shelf.streams).values().cloned().collect();
         streams.iter().map(|stream| stream.stats()).collect()
+    }
+
+    /// What all streams have taken in since the start.
+    pub fn totals(&self) -> &Totals {
+        &self.shelf.totals
     }
 
     /// The budget that the logs share.
@@ -210,7 +225,10 @@ impl Shelf {
         streams: &mut HashMap<StreamKey, Arc<Stream>>,
         key: &StreamKey,
     ) -> Arc<Stream> {
-        let fresh = || Arc::new(Stream::new(key.clone(), LIMITS, self.budget.clone()));
+        let fresh = || {
+            let (budget, totals) = (self.budget.clone(), self.totals.clone());
+            Arc::new(Stream::new(key.clone(), LIMITS, budget, totals))
+        };
         Arc::clone(streams.entry(key.clone()).or_insert_with(fresh))
     }
 

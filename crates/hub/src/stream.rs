@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use weir_media::{AudioCodec, Content, Frame, Init, StreamKey, VideoCodec};
 
 use crate::{
-    Batch, Budget, Ended, Flush, Item, Limits, Log, Start, Timeline, Tracks, Wake,
+    Batch, Budget, Ended, Flush, Item, Limits, Log, Start, Timeline, Totals, Tracks, Wake,
     reader::Cursor,
     registry::PublishSettings,
     session::Session,
@@ -77,6 +77,7 @@ struct Shared {
     wakers: Option<Arc<[Arc<dyn Wake>]>>,
     frames: u64,
     bytes: u64,
+    totals: Totals,
     pictures: u64,
     sounds: u64,
 }
@@ -136,7 +137,7 @@ pub(crate) enum Expiry {
 }
 
 impl Stream {
-    pub(crate) fn new(key: StreamKey, limits: Limits, budget: Budget) -> Self {
+    pub(crate) fn new(key: StreamKey, limits: Limits, budget: Budget, totals: Totals) -> Self {
         let shared = Shared {
             state: State::Waiting,
             log: Log::new(limits, budget),
@@ -149,6 +150,7 @@ impl Stream {
             wakers: None,
             frames: 0,
             bytes: 0,
+            totals,
             pictures: 0,
             sounds: 0,
         };
@@ -372,6 +374,7 @@ impl Shared {
 
     /// Repairs, classifies and stores a frame. Returns who must be woken when a flush is due.
     fn append(&mut self, mut frame: Frame, now: Instant) -> Option<Calls> {
+        let repairs = self.timeline.repairs();
         (frame.dts, frame.epoch) = match frame.content {
             Content::Video { .. } | Content::Audio(_) => {
                 self.timeline.place(frame.track, frame.dts.to_wire(), now)
@@ -385,6 +388,7 @@ impl Shared {
         }
         self.frames += 1;
         self.bytes += frame.body.len() as u64;
+        self.totals.count(frame.body.len(), self.timeline.repairs() - repairs);
         let (was_ready, had_video) = (self.session.ready, self.session.seen.video);
         let is_admitted = self.session.admit(&frame, now);
         if self.session.seen.video && !had_video {
@@ -424,6 +428,7 @@ impl Shared {
         let Ok(frames) = self.log.read_from(from) else { return };
         if let Cursor::At(seq) = *cursor {
             batch.skipped = from - seq;
+            batch.since = self.log.arrival(from).filter(|_| from == seq);
         }
         batch.items.extend((from..).zip(frames).map(|(seq, frame)| Item {
             frame: frame.clone(),

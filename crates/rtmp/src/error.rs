@@ -129,7 +129,7 @@ pub enum Error {
     /// A URL or stream name that names no stream.
     #[error("URL {url:?}: {reason}")]
     Url {
-        /// The URL, cut to [`url::BYTES_SHOWN`] bytes.
+        /// The URL without its query, which may have secrets, cut to [`url::BYTES_SHOWN`] bytes.
         url: String,
         /// What is wrong with it.
         reason: &'static str,
@@ -144,7 +144,8 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn url(url: &str, reason: &'static str) -> Self {
-        Self::Url { url: cut(url, url::BYTES_SHOWN), reason }
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        Self::Url { url: cut(path, url::BYTES_SHOWN), reason }
     }
 
     pub(crate) fn command(command: &str, missing: &'static str) -> Self {

@@ -18,7 +18,7 @@ use tokio::{
 use tracing::info;
 
 use crate::{
-    api,
+    api, auth,
     cli::{self, Cli, Command},
     config::{Config, ConfigError},
     control::{Control, Why},
@@ -65,12 +65,14 @@ pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Check { config } => return cli::check(config.as_deref()),
         Command::Schema => return cli::schema(),
+        Command::Token(words) => return auth::cli::run(&words),
         Command::Serve { config, replace } => in_runtime(serve(config, replace, false)),
         Command::Demo { config } => in_runtime(serve(config, false, true)),
         Command::Publish { file, url, repeat } => in_runtime(async move {
             Ok(publish::run(&publish::Source::File(file), &url, repeat).await?)
         }),
     };
+    log::finish();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -11,6 +11,7 @@ use std::{
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::{
+    auth,
     config::{self, Check, Config, ConfigError, Human, Limits, Rate, Role, Secret, Size, Tls},
     log,
 };
@@ -53,7 +54,9 @@ pub enum Command {
         #[arg(long = "loop")]
         repeat: bool,
     },
-    /// Say what is wrong with a configuration: the file, and the variables WEIR_* over it; exits with 1 if something is.
+    /// Sign the right to publish or play a stream for some time, for a check of kind `token`.
+    Token(auth::cli::Token),
+    /// Say what is wrong with a configuration, of a file and the variables WEIR_*; exits with 1 if something is.
     Check {
         /// The configuration file; without one, only the environment is checked.
         #[arg(long, value_name = "FILE")]
@@ -118,6 +121,10 @@ pub fn check(path: Option<&Path>) -> ExitCode {
 fn checked(path: Option<&Path>, read: Result<Config, ConfigError>) -> ExitCode {
     match read {
         Ok(config) => {
+            if let Err(error) = auth::Keys::read(&config) {
+                let _ = writeln!(io::stderr(), "error: {error}");
+                return ExitCode::FAILURE;
+            }
             let what = path.map_or("environment".to_owned(), |path| path.display().to_string());
             // A reader that has gone away has seen enough.
             let _ = write!(io::stdout(), "{what}: ok\n{}", summary(&config));
@@ -168,7 +175,7 @@ fn summary(config: &Config) -> String {
         ("memory", format!("{}, {} a stream", Size(memory), Size(stream_memory))),
         ("egress", if egress == 0 { "no limit".to_owned() } else { Rate(egress).to_string() }),
         ("metrics", format!("{} streams of their own", metrics.streams)),
-        ("drain", format!("{}, after {} of notice", Human(drain.timeout), Human(drain.notice))),
+        ("drain", format!("within {}, {} of it notice", Human(drain.timeout), Human(drain.notice))),
         ("handover", socket.unwrap_or("off".to_owned())),
         ("vhosts", if vhosts.is_empty() { "none".to_owned() } else { vhosts.join(", ") }),
     ];
@@ -284,7 +291,7 @@ mod tests {
                         hls      ./data/hls\n  publish  everybody\n  play     everybody\n  \
                         workers  3\n  memory   2GiB, 64MiB a stream\n  \
                         egress   no limit\n  metrics  20 streams of their own\n  \
-                        drain    1m, after 5s of notice\n  handover off\n  vhosts   a.org, b.org\n";
+                        drain    within 1m, 5s of it notice\n  handover off\n  vhosts   a.org, b.org\n";
         assert_eq!(summary(&Config::parse(text, "a.yaml").unwrap()), expected);
         let text = "role: edge\nedge: { origins: [origin, '[fd00::1]:1936'] }\nlimits: { egress: 1.5Gbps }\n";
         let shown = summary(&Config::parse(text, "a.yaml").unwrap());
@@ -300,7 +307,8 @@ mod tests {
     #[test]
     fn the_summary_says_who_may_and_no_secret() {
         let text = "api: { admin_tokens: [hunter2, hunter3], tls: { cert: a, key: b, read_ca: c }, peers: [a, b] }\n\
-                    auth: { publish: [secret: { values: hunter4 }], play: [cidr: { allow: '::1' }, jwt: { secret: hunter5 }] }\n\
+                    auth: { publish: [secret: { values: hunter4 }], \
+                    play: [cidr: { allow: '::1' }, jwt: { secret: hunter5 }] }\n\
                     handover: { socket: /run/weir.sock }\n";
         let shown = summary(&Config::parse(text, "a.yaml").unwrap());
         for line in [

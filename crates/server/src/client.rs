@@ -14,8 +14,10 @@ use weir_media::StreamKey;
 use crate::{
     end::{End, Side},
     listen::Place,
+    metrics::COUNTS,
     quota::{Viewing, Visit},
     roster::{Activity, Enlisted, Figures, Roster},
+    trace::Trail,
 };
 
 /// A client's part in the process. It goes where its socket goes; dropping it frees its place under
@@ -28,7 +30,7 @@ pub struct Client {
     /// What it speaks, for the log.
     pub protocol: &'static str,
     /// What it did last, for the log.
-    pub role: &'static str,
+    pub role: Activity,
     /// What others know of it, and how it hears that it is to leave.
     pub presence: Enlisted,
     /// The stream it publishes or plays.
@@ -45,6 +47,9 @@ pub struct Client {
     pub visit: Option<Visit>,
     refused: bool,
     place: Place,
+    trail: Trail,
+    /// Of what it does now.
+    doing: Trail,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -58,11 +63,14 @@ impl Client {
         roster: &Arc<Roster>,
     ) -> Self {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        if protocol != "api" {
+            COUNTS.clients.increase();
+        }
         Self {
             id,
             peer,
             protocol,
-            role: Activity::Control.label(),
+            role: Activity::Control,
             presence: roster.enlist(id, protocol, peer),
             stream: None,
             sent: 0,
@@ -72,6 +80,12 @@ impl Client {
             visit: None,
             refused: false,
             place,
+            trail: match protocol {
+                // Whoever looks after the server is no session.
+                "api" => Trail::none(),
+                _ => Trail::connection(id, peer, protocol),
+            },
+            doing: Trail::none(),
         }
     }
 
@@ -95,7 +109,8 @@ impl Client {
     /// Says in the log that it may not play; only once, for it can ask as often as it likes.
     pub fn refused(&mut self, stream: &StreamKey, reason: &str) {
         if !std::mem::replace(&mut self.refused, true) {
-            info!(conn = self.id, peer = %self.peer, stream = %stream, reason, "play refused");
+            let side = Side::Policy.label();
+            info!(conn = self.id, peer = %self.peer, stream = %stream, side, reason, "play refused");
         }
     }
 
@@ -106,20 +121,22 @@ impl Client {
 
     /// Says in the log that it is publishing or playing now.
     pub fn began(&mut self, activity: Activity, stream: &StreamKey) {
-        self.role = activity.label();
+        self.role = activity;
         self.stream = Some(stream.clone());
+        self.doing = self.trail.activity(activity, stream);
         self.presence.note(|doing| {
             doing.activity = activity;
             doing.stream = Some(stream.clone());
         });
         info!(
-            conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role, stream = %stream,
+            conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role.label(), stream = %stream,
             "session began"
         );
     }
 
     /// It has ceased to publish or play, and may begin anew.
     pub fn ceased(&mut self) {
+        self.doing = Trail::none();
         self.presence.note(|doing| doing.activity = Activity::Control);
     }
 
@@ -127,17 +144,23 @@ impl Client {
     pub fn end(self, end: &End) {
         self.report();
         let stream = self.stream.as_ref().map(ToString::to_string).unwrap_or_default();
+        self.doing.end(end);
+        self.trail.end(end);
         let seconds = self.presence.since.elapsed().as_secs_f32();
         // A load balancer's health check connects and goes: nobody wants to read of it.
         let is_probe = self.stream.is_none() && self.received == 0 && end.side == Side::Peer;
         macro_rules! say {
             ($level:ident) => {
                 $level!(
-                    conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role, stream,
-                    side = end.side.label(), reason = %end.reason, seconds, sent = self.sent,
+                    conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role.label(), stream,
+                    side = end.side.label(), kind = end.kind.label(), reason = %end.reason, seconds, sent = self.sent,
                     received = self.received, skips = self.skips, "session ended"
                 )
             };
+        }
+        // Whoever looks after the server is no session.
+        if !is_probe && self.protocol != "api" {
+            COUNTS.ended(self.role, end);
         }
         match end.side {
             _ if is_probe => say!(debug),

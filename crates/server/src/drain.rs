@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! notice: not ready any more, everybody is served   (balancers take us off their lists)
-//! draining: the doors close; viewers, then publishers, then all others are asked to leave, paced
+//! draining: the doors close; everybody is asked to leave, paced: at an edge viewers and then publishers, at an origin
+//!           publishers and then the viewers of each, and all others at last
 //!           └─► each goes at the end of a group, or by itself where it follows reconnect requests
 //! the end: nobody is left, or drain.timeout has passed
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
@@ -17,7 +18,7 @@ use crate::{
     listen::Door,
     node::Node,
     phase::Phase,
-    roster::{Activity, Farewell, Presence},
+    roster::{Activity, Farewell, Presence, Roster},
 };
 
 /// Between two looks at who is asked next.
@@ -28,6 +29,14 @@ const CLIENTS_A_SECOND_MIN: f64 = 50.0;
 
 /// The part of the time there is in which everybody is asked: the rest is for those who are slow to go.
 const ASKING: f64 = 0.5;
+
+/// The part of the time there is until an origin's viewers are asked whose publisher is still here: whatever that waits
+/// for, they must get away in time.
+const VIEWERS: f64 = 0.75;
+
+/// The part of an origin's clients that is asked at each look, at least, once their publishers have gone: all of them
+/// within half a second, for they have nothing to see here any more.
+const ORPHANS: usize = 10;
 
 /// How long who has connected and not asked for anything yet is left alone: a player that came in the last moment plays
 /// first, and moves then.
@@ -70,7 +79,9 @@ pub async fn drain(node: &Arc<Node>, doors: &[Arc<Door>], settings: &config::Dra
 /// Asks everybody to leave, and waits until they have.
 async fn let_go(node: &Node, deadline: Instant) {
     let start = Instant::now();
-    let time = deadline.saturating_duration_since(start).as_secs_f64() * ASKING;
+    let time = deadline.saturating_duration_since(start);
+    let late = start + time.mul_f64(VIEWERS);
+    let time = time.as_secs_f64() * ASKING;
     let pace = (node.roster.len() as f64 / time.max(TICK.as_secs_f64())).max(CLIENTS_A_SECOND_MIN);
     let mut asked = 0;
     loop {
@@ -79,7 +90,12 @@ async fn let_go(node: &Node, deadline: Instant) {
         if everybody.is_empty() {
             return;
         }
-        let next = next_to_leave(&everybody, due.saturating_sub(asked));
+        let is_late = Instant::now() >= late;
+        let count = due.saturating_sub(asked);
+        let next = match &node.edge {
+            Some(_) => next_of_edge(&everybody, count),
+            None => next_of_origin(&everybody, count, is_late),
+        };
         asked += next.len();
         next.iter().for_each(|presence| presence.ask_to_leave(Farewell::Draining));
         if !next.is_empty() {
@@ -87,65 +103,132 @@ async fn let_go(node: &Node, deadline: Instant) {
         }
         tokio::select! {
             () = sleep(TICK) => {}
-            // The last one has perhaps gone.
-            () = node.roster.left(), if next.is_empty() => {}
+            () = until_empty(&node.roster) => {}
         }
     }
 }
 
-/// Those of `everybody` who are asked next, `count` at most: viewers first, so that they are elsewhere when the
-/// publishers move; then publishers, and at last those who do neither.
-fn next_to_leave(everybody: &[Arc<Presence>], count: usize) -> Vec<&Arc<Presence>> {
-    let here = |activity| {
-        let stays = move |presence: &&Arc<Presence>| {
-            presence.does(activity) && presence.farewell().is_none()
-        };
-        everybody.iter().filter(stays)
-    };
+async fn until_empty(roster: &Roster) {
+    loop {
+        let left = roster.left();
+        if roster.len() == 0 {
+            return;
+        }
+        left.await;
+    }
+}
+
+/// Those of `everybody` who are asked next at an edge, `count` at most: viewers first, so that they are elsewhere when
+/// the publishers move; then publishers, and at last those who do neither. Viewers who are still here when their
+/// publisher moves have the stream from the origin then.
+fn next_of_edge(everybody: &[Arc<Presence>], count: usize) -> Vec<&Arc<Presence>> {
     for activity in [Activity::Play, Activity::Publish] {
-        let next: Vec<_> = here(activity).take(count).collect();
-        if here(activity).next().is_some() {
-            return next;
+        if unasked(everybody, activity).next().is_some() {
+            return unasked(everybody, activity).take(count).collect();
         }
     }
-    here(Activity::Control)
-        .filter(|presence| presence.since.elapsed() >= NEWCOMER)
-        .take(count)
-        .collect()
+    newcomers(everybody, count)
+}
+
+/// Those of `everybody` who are asked next at an origin: publishers first, `count` at most, since nobody else has their
+/// streams until they are there; then the viewers of streams that nobody publishes here any more, or all of them when
+/// it `is_late`; and at last those who do neither.
+fn next_of_origin(everybody: &[Arc<Presence>], count: usize, is_late: bool) -> Vec<&Arc<Presence>> {
+    let mut next: Vec<_> = unasked(everybody, Activity::Publish).take(count).collect();
+    if unasked(everybody, Activity::Play).next().is_some() {
+        let publishers = everybody.iter().filter(|it| !is_late && it.does(Activity::Publish));
+        let published: HashSet<_> = publishers.filter_map(|it| it.doing().stream).collect();
+        let is_orphan = |viewer: &&Arc<Presence>| {
+            viewer.doing().stream.is_none_or(|stream| !published.contains(&stream))
+        };
+        let orphans = unasked(everybody, Activity::Play).filter(is_orphan);
+        next.extend(orphans.take(count.max(everybody.len() / ORPHANS + 1)));
+        return next;
+    }
+    if unasked(everybody, Activity::Publish).next().is_some() {
+        return next;
+    }
+    newcomers(everybody, count)
+}
+
+fn unasked(
+    everybody: &[Arc<Presence>],
+    activity: Activity,
+) -> impl Iterator<Item = &Arc<Presence>> {
+    let stays = move |it: &&Arc<Presence>| it.does(activity) && it.farewell().is_none();
+    everybody.iter().filter(stays)
+}
+
+/// Those who have not begun anything, and have had the time to.
+fn newcomers(everybody: &[Arc<Presence>], count: usize) -> Vec<&Arc<Presence>> {
+    let idle = unasked(everybody, Activity::Control);
+    idle.filter(|presence| presence.since.elapsed() >= NEWCOMER).take(count).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use weir_media::{DEFAULT_VHOST, StreamKey};
+
     use super::*;
-    use crate::roster::Roster;
+
+    /// Clients with these numbers, what they do, and with which stream of `live`.
+    fn roster<const N: usize>(
+        all: [(u64, Activity, &str); N],
+    ) -> (Arc<Roster>, [crate::roster::Enlisted; N]) {
+        let roster = Arc::<Roster>::default();
+        let enlisted = all.map(|(id, activity, stream)| {
+            let enlisted = roster.enlist(id, "rtmp", ([127, 0, 0, 1], 1).into());
+            enlisted.note(|doing| {
+                doing.activity = activity;
+                doing.stream = StreamKey::new(DEFAULT_VHOST, "live", stream).ok();
+            });
+            enlisted
+        });
+        (roster, enlisted)
+    }
+
+    /// Asks these; their numbers.
+    fn ask(next: Vec<&Arc<Presence>>) -> Vec<u64> {
+        next.iter().for_each(|presence| presence.ask_to_leave(Farewell::Draining));
+        next.iter().map(|presence| presence.id).collect()
+    }
+
+    const NOBODY: [u64; 0] = [];
 
     #[test]
-    fn viewers_leave_before_publishers() {
-        let roster = Arc::<Roster>::default();
-        let enlist = |id, activity| {
-            let enlisted = roster.enlist(id, "rtmp", ([127, 0, 0, 1], 1).into());
-            enlisted.note(|doing| doing.activity = activity);
-            enlisted
-        };
-        let all: Vec<_> = [
-            (1, Activity::Publish),
-            (2, Activity::Play),
-            (3, Activity::Play),
-            (4, Activity::Control),
-        ]
-        .map(|(id, activity)| enlist(id, activity))
-        .into();
-        let next = |count| {
-            let everybody = roster.list();
-            let next = next_to_leave(&everybody, count);
-            next.iter().for_each(|presence| presence.ask_to_leave(Farewell::Draining));
-            next.iter().map(|presence| presence.id).collect::<Vec<_>>()
-        };
-        assert_eq!(next(0), [] as [u64; 0]);
+    fn at_an_edge_viewers_leave_before_publishers() {
+        let (roster, all) = roster([
+            (1, Activity::Publish, "a"),
+            (2, Activity::Play, "a"),
+            (3, Activity::Play, "a"),
+            (4, Activity::Control, ""),
+        ]);
+        let next = |count| ask(next_of_edge(&roster.list(), count));
+        assert_eq!(next(0), NOBODY);
         assert_eq!(next(1), [2]);
         assert_eq!(next(5), [3]);
         assert_eq!(next(5), [1]);
-        assert_eq!(next(5), [] as [u64; 0], "who has just come is left alone");
+        assert_eq!(next(5), NOBODY, "who has just come is left alone");
         drop(all);
+    }
+
+    #[test]
+    fn at_an_origin_viewers_follow_their_publishers() {
+        let (roster, [a, _viewer, _b, _late, _other, _new]) = roster([
+            (1, Activity::Publish, "a"),
+            (2, Activity::Play, "a"),
+            (3, Activity::Publish, "b"),
+            (4, Activity::Play, "b"),
+            (5, Activity::Play, "nobody's"),
+            (6, Activity::Control, ""),
+        ]);
+        let next = |count, is_late| ask(next_of_origin(&roster.list(), count, is_late));
+        assert_eq!(next(1, false), [1, 5]);
+        assert_eq!(next(5, false), [3]);
+        assert_eq!(next(5, false), NOBODY, "the publishers are still here");
+        drop(a);
+        assert_eq!(next(5, false), [2]);
+        assert_eq!(next(5, true), [4], "one whose publisher does not go");
+        assert_eq!(next(5, true), NOBODY, "who has just come is left alone");
     }
 }

@@ -114,7 +114,8 @@ impl Inherited {
     pub async fn are_served(self) {
         let Some(before) = self.before else { return };
         for (offer, _) in &self.listeners {
-            info!(service = offer.service, address = %offer.address, "a listener of the process before is not in the configuration any more");
+            let Offer { service, address } = offer;
+            info!(service, %address, "a listener of the process before is not configured any more");
         }
         if let Err(error) = send(&before, READY, &[]).await {
             warn!(%error, "the process before is gone already");

@@ -26,8 +26,9 @@ use tracing::warn;
 
 use crate::{
     client::Client,
-    end::End,
+    end::{End, Kind},
     handover::Inherited,
+    metrics::Refused,
     quota::{Quotas, Refusal},
     roster::Roster,
     seldom::Seldom,
@@ -217,7 +218,7 @@ impl Door {
         let key = format!("{}.proxy_protocol", self.protocol);
         let Ok(read) = timeout(HEADER_TIMEOUT, read_header(socket, client)).await else {
             let reason = format!("sent no whole PROXY header within {HEADER_TIMEOUT:?} ({key})");
-            return Err(End::policy(reason));
+            return Err(End::new(Kind::Idle, reason));
         };
         match read {
             Ok(source) => client.is_at(source.map_or(client.peer, canonical)),
@@ -294,6 +295,7 @@ async fn let_through(
         }
     };
     let Some(place) = door.places.take() else {
+        Refused::Connections.count();
         if door.complained.is_time(Instant::now()) {
             let limit = door.places.limit();
             warn!(protocol, %peer, limit, "turning connections away (limits.connections)");
@@ -330,6 +332,7 @@ fn let_in(door: &Door, service: Arc<impl Service>, socket: TcpStream, mut client
         tokio::spawn(service.serve(socket, client));
         return;
     };
+    Refused::from(&refusal).count();
     if door.complained.is_time(Instant::now()) {
         let protocol = door.protocol;
         warn!(protocol, peer = %client.peer, "turning connections away: {refusal}");

@@ -6,6 +6,8 @@ use std::{
     str::FromStr,
 };
 
+#[cfg(feature = "otlp")]
+use crate::trace::exported;
 use tracing::{
     Subscriber,
     dispatcher::SetGlobalDefaultError,
@@ -112,7 +114,17 @@ pub fn init(options: &Options) -> Result<(), SetGlobalDefaultError> {
         Format::Auto if !terminal => Look::Json,
         Format::Auto | Format::Human => Look::Human { colour },
     };
+    #[cfg(feature = "otlp")]
+    if crate::trace::is_wanted() {
+        return subscriber::set_global_default(build_with(&options.filter, look, io::stderr, true));
+    }
     subscriber::set_global_default(build(&options.filter, look, io::stderr))
+}
+
+/// Sends what is still to be sent, before the process ends.
+pub fn finish() {
+    #[cfg(feature = "otlp")]
+    crate::trace::finish();
 }
 
 #[derive(Clone, Copy)]
@@ -125,13 +137,43 @@ fn build<W>(filter: &Filter, look: Look, writer: W) -> Box<dyn Subscriber + Send
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&filter.0)).with_writer(writer);
+    build_with(filter, look, writer, false)
+}
+
+/// The same; `is_traced` says whether spans are exported too.
+fn build_with<W>(
+    filter: &Filter,
+    look: Look,
+    writer: W,
+    is_traced: bool,
+) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = match is_traced {
+        // Spans are wanted however little is logged.
+        #[cfg(feature = "otlp")]
+        true => EnvFilter::new(format!("{},{}=info", filter.0, crate::trace::TARGET)),
+        _ => EnvFilter::new(&filter.0),
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match look {
-        Look::Human { colour } => Box::new(lines.with_ansi(colour).with_target(false).finish()),
+        Look::Human { colour } => {
+            exported(lines.with_ansi(colour).with_target(false).finish(), is_traced)
+        }
         // Fields at the top level, where log stores look for them; spans once, outermost first.
-        Look::Json => Box::new(lines.json().flatten_event(true).with_current_span(false).finish()),
+        Look::Json => {
+            exported(lines.json().flatten_event(true).with_current_span(false).finish(), is_traced)
+        }
     }
+}
+
+#[cfg(not(feature = "otlp"))]
+fn exported(
+    subscriber: impl Subscriber + Send + Sync,
+    _: bool,
+) -> Box<dyn Subscriber + Send + Sync> {
+    Box::new(subscriber)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use weir_media::{InvalidKey, StreamKey};
 use weir_rtmp::url::StreamUrl;
 
 use crate::{
+    auth::{self, Auth},
     config::{Config, Role, Vhost},
     edge::Edge,
     hls::HlsOutput,
@@ -53,15 +54,18 @@ pub struct Node {
     pub edge: Option<Arc<Edge>>,
     /// What viewers and addresses may take.
     pub quotas: Arc<Quotas>,
+    /// Who may publish and play.
+    pub auth: Auth,
 }
 
 impl Node {
     /// Starts the shards and the keeping of lingering streams. The receiver gets RTMP viewers that must be answered.
     ///
     /// # Errors
-    /// When the system gives no thread or poller.
+    /// When the system gives no thread or poller, or a public key of `auth` cannot be read.
     pub fn start(settings: &Settings) -> std::io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
         let config = settings.now();
+        let auth = Auth::new(auth::Keys::read(&config)?);
         let alarm = Arc::new(Alarm::default());
         let budget = Budget::new(usize::try_from(config.limits.memory).unwrap_or(usize::MAX));
         let audiences = Arc::new(Audiences::default());
@@ -89,6 +93,7 @@ impl Node {
             hls,
             edge,
             quotas,
+            auth,
         };
         Ok((Arc::new(node), returned))
     }
@@ -149,12 +154,16 @@ impl Node {
     /// Puts `config` in force, in all that runs. Nobody is disturbed by it.
     ///
     /// # Errors
-    /// When the system gives no resolver for new names of origins; then nothing has changed.
+    /// When the system gives no resolver for new names of origins, or a public key of `auth` cannot be read; then
+    /// nothing has changed.
     pub fn reconfigure(&self, config: Config) -> std::io::Result<()> {
+        let keys = auth::Keys::read(&config)?;
         if let Some(edge) = &self.edge {
             edge.reconfigure(&config)?;
         }
+        self.auth.prepare(&keys);
         self.settings.replace(config);
+        self.auth.settle(keys);
         let config = self.config();
         self.places.limit_to(config.limits.connections);
         self.quotas.limit_to(&config.limits);

@@ -19,7 +19,10 @@ use weir_rtmp::{
     url::RtmpUrl,
 };
 
-use crate::rtmp_client::{Lost, RtmpClient};
+use crate::{
+    auth::without_secrets,
+    rtmp_client::{Lost, RtmpClient},
+};
 
 /// How long connecting and the server's yes may take.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -106,7 +109,7 @@ pub async fn run(source: &Source, url: &str, repeat: bool) -> Result<(), Error> 
     let url = RtmpUrl::parse(url).map_err(Error::Url)?;
     let mut tags = Tags::open(source, 0)?;
     let mut link = Link::open(&url).await?;
-    info!(server = link.server, stream = url.stream_with_query, "publishing");
+    info!(server = link.server, stream = without_secrets(&url.stream_with_query), "publishing");
     let start = Instant::now();
     loop {
         let mut any = false;

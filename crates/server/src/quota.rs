@@ -71,6 +71,8 @@ struct Audience {
     viewers: usize,
     /// Bits per second that each of them takes, once known.
     bit_rate: Option<u64>,
+    /// Bytes that they have been sent, since the first of them came.
+    sent: u64,
 }
 
 impl Audience {
@@ -81,6 +83,17 @@ impl Audience {
     fn all(&self) -> u64 {
         self.each().saturating_mul(self.viewers as u64)
     }
+}
+
+/// What shows of a stream while it is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Learned<'a> {
+    /// Which.
+    pub key: &'a StreamKey,
+    /// Bits per second that each of its viewers takes; 0 while that is not known.
+    pub bit_rate: u64,
+    /// Bytes sent since the last time.
+    pub sent: u64,
 }
 
 /// Why somebody is not let in.
@@ -205,7 +218,7 @@ impl Quotas {
         let cost = books.streams.get(key).map_or(known.unwrap_or(UNKNOWN_BIT_RATE), Audience::each);
         self.check_stream(&books, key)?;
         self.check_egress(&mut books, cost, now)?;
-        let new = || Audience { viewers: 0, bit_rate: known };
+        let new = || Audience { viewers: 0, bit_rate: known, sent: 0 };
         books.streams.entry(key.clone()).or_insert_with(new).viewers += 1;
         books.viewers += 1;
         books.expected = books.expected.saturating_add(cost);
@@ -218,9 +231,7 @@ impl Quotas {
     /// # Errors
     /// When it begins and what is sent is as much as may be.
     pub fn admit_playlist(&self, key: &StreamKey, ip: IpAddr, now: Instant) -> Result<(), Refusal> {
-        if self.egress() == 0 {
-            return Ok(());
-        }
+        // Without a limit nobody is refused, and who watches is known all the same.
         let spent = self.check_egress(&mut self.books(), 1, now);
         let mut watching = lock(&self.watching);
         if watching.len() >= WATCHING_MAX {
@@ -272,15 +283,33 @@ impl Quotas {
 
     /// Takes notice of the bit rates that streams have by now, and of what was sent. Called about once a second by
     /// those who send.
-    pub fn learn(&self, rates: &[(&StreamKey, u64)], now: Instant) {
+    pub fn learn(&self, learned: &[Learned<'_>], now: Instant) {
         let mut books = self.books();
-        rates.iter().for_each(|&(key, bit_rate)| books.learn(key, bit_rate));
+        for &Learned { key, bit_rate, sent } in learned {
+            books.learn(key, bit_rate);
+            if let Some(audience) = books.streams.get_mut(key) {
+                audience.sent += sent;
+            }
+        }
         books.bucket.update(self.egress(), self.sent(), now);
     }
 
     /// Viewers of `key`: RTMP and HTTP-FLV.
     pub fn viewers(&self, key: &StreamKey) -> usize {
         self.books().streams.get(key).map_or(0, |audience| audience.viewers)
+    }
+
+    /// The same, and the bytes that they have been sent since the first of them came.
+    pub fn audience(&self, key: &StreamKey) -> (u64, u64) {
+        let books = self.books();
+        books.streams.get(key).map_or((0, 0), |audience| (audience.viewers as u64, audience.sent))
+    }
+
+    /// Viewers of HLS, as far as they can be known: those who have asked for a playlist within [`WATCHING`] of `now`.
+    pub fn watching(&self, now: Instant) -> usize {
+        let mut watching = lock(&self.watching);
+        watching.retain(|_, since| now.saturating_duration_since(*since) < WATCHING);
+        watching.len()
     }
 
     /// Viewers of all streams.

@@ -19,7 +19,7 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use weir_media::StreamKey;
 
-use crate::end::End;
+use crate::end::{End, Kind};
 
 /// How long a client that follows reconnect requests has to leave by itself, which costs its viewers nothing: a
 /// connection and the first group take a round trip or two and, for a server that has to fetch the stream, some more.
@@ -44,8 +44,8 @@ impl Farewell {
     /// The end that follows from it.
     pub fn end(self) -> End {
         match self {
-            Self::Kicked => End::policy("ended by an operator"),
-            Self::Draining => End::policy("let go: this server is going to stop"),
+            Self::Kicked => End::new(Kind::Kicked, "ended by an operator"),
+            Self::Draining => End::new(Kind::Drained, "let go: this server is going to stop"),
         }
     }
 }

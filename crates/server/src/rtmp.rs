@@ -25,9 +25,10 @@ use weir_rtmp::{
 };
 
 use crate::{
+    auth::without_secrets,
     client::Client,
     edge::{Ask, Hops},
-    end::End,
+    end::{End, Kind},
     ingest, listen,
     node::{Node, SERVER},
     play::{self, Returned, Why},
@@ -227,13 +228,13 @@ impl Connection {
                 let is_node = !self.came.hops.is_empty();
                 self.client.presence.note(|doing| {
                     doing.is_node = is_node;
-                    doing.tc_url = info.tc_url.as_str().into();
-                    doing.page_url = info.page_url.as_str().into();
-                    doing.swf_url = info.swf_url.as_str().into();
+                    doing.tc_url = without_secrets(&info.tc_url).into();
+                    doing.page_url = without_secrets(&info.page_url).into();
+                    doing.swf_url = without_secrets(&info.swf_url).into();
                 });
                 debug!(
                     conn = self.client.id,
-                    tc_url = info.tc_url,
+                    tc_url = without_secrets(&info.tc_url),
                     flash_ver = info.flash_ver,
                     "connected"
                 );
@@ -275,7 +276,7 @@ impl Connection {
             return read;
         }
         let timed_out = self.session.handle_timeout(Instant::now().into_std());
-        timed_out.map_err(|error| End::policy(error.to_string()))
+        timed_out.map_err(|error| End::new(Kind::Idle, error.to_string()))
     }
 
     /// Reads once. Nothing is lost when it is cancelled.
@@ -339,7 +340,7 @@ impl Connection {
                 }
             }
             let Ok(written) = timeout(limit, self.socket.write(&self.out)).await else {
-                return Err(End::policy(format!("took no data for {limit:?}")));
+                return Err(End::new(Kind::Stalled, format!("took no data for {limit:?}")));
             };
             let written = written?;
             self.out.advance(written);

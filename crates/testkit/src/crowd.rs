@@ -4,7 +4,7 @@
 //! A viewer here costs a socket and a task. It holds no buffer while it waits, so that a thousand of them fit beside
 //! the servers under test.
 
-mod viewer;
+pub(crate) mod viewer;
 mod watch;
 
 use std::{
@@ -268,7 +268,7 @@ impl Drop for Member {
 }
 
 /// Lets a process have as many sockets as a crowd needs; desktops give 1,024.
-fn allow_files(pid: u32) {
+pub(crate) fn allow_files(pid: u32) {
     let limit = format!("--nofile={FILES}:");
     // Where it is not allowed the test fails for want of sockets, and says so.
     let _ = Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).output();

@@ -5,11 +5,15 @@
 //! |---|---|
 //! | [`server`] | the `weir` binary in a folder and on ports of its own, with its log |
 //! | [`cluster`] | origins and edges that find each other, on ports that outlive them |
+//! | [`config_map`] | a file that is swapped as the kubelet swaps those of a ConfigMap |
 //! | [`crowd`] | hundreds of viewers that must not be disturbed |
+//! | [`roaming`] | viewers and encoders that connect anew whenever they are let go |
+//! | [`haproxy`] | a load balancer that asks whether servers are ready |
 //! | [`dns`] | a name server with the names that a test gives it |
 //! | [`relay`] | a TCP relay that cuts, holds and counts connections |
 //! | [`netns`] | hosts in network namespaces, whose links can be cut |
 //! | [`nginx`] | nginx-rtmp |
+//! | [`web`] | nginx as the server of HLS files |
 //! | [`impostor`] | servers that accept connections and are no origins |
 //! | [`peer`] | scripted RTMP publishers and viewers, HTTP-FLV viewers, streams of numbered frames |
 //! | [`raw`] | connections that send whatever bytes a test likes |
@@ -24,10 +28,12 @@
 
 pub mod browser;
 pub mod cluster;
+pub mod config_map;
 pub mod crowd;
 pub mod dns;
 pub mod ffmpeg;
 pub mod fixture;
+pub mod haproxy;
 pub mod hls;
 pub mod http;
 pub mod impostor;
@@ -38,7 +44,9 @@ pub mod peer;
 pub mod process;
 pub mod raw;
 pub mod relay;
+pub mod roaming;
 pub mod server;
+pub mod web;
 
 pub use server::Weir;
 

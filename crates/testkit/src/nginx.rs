@@ -22,6 +22,12 @@ const PROGRAMS: [&str; 2] = ["/usr/sbin/nginx", "nginx"];
 /// Until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The program.
+pub(crate) fn command() -> Command {
+    let program = PROGRAMS.into_iter().find(|program| Path::new(program).exists());
+    Command::new(program.unwrap_or("nginx"))
+}
+
 /// A running nginx with the application `live`. Dropping it ends it.
 #[derive(Debug)]
 pub struct Nginx {
@@ -51,8 +57,7 @@ impl Nginx {
         );
         fs::write(dir.path().join("nginx.conf"), config)
             .expect("a temporary folder can be written to");
-        let program = PROGRAMS.into_iter().find(|program| Path::new(program).exists());
-        let mut command = Command::new(program.unwrap_or("nginx"));
+        let mut command = command();
         command.arg("-p").arg(dir.path()).args(["-c", "nginx.conf", "-e", "stderr"]);
         let nginx = Self { process: Process::start("nginx", &mut command), ports, _dir: dir };
         let deadline = Instant::now() + START_TIMEOUT;

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::{
     cluster::Ports,
+    config_map::ConfigMap,
     netns::Host,
     process::{Lines, Process},
 };
@@ -35,6 +36,7 @@ pub struct Weir {
     rtmp: SocketAddr,
     http: SocketAddr,
     api: SocketAddr,
+    config_map: Option<ConfigMap>,
     dir: TempDir,
 }
 
@@ -43,6 +45,7 @@ pub struct Weir {
 pub struct Builder {
     launch: Launch,
     config: String,
+    config_map: bool,
     listeners: [SocketAddr; 3],
 }
 
@@ -82,7 +85,7 @@ impl Weir {
             environment: Vec::new(),
         };
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Builder { launch, config: String::new(), listeners: [free; 3] }
+        Builder { launch, config: String::new(), config_map: false, listeners: [free; 3] }
     }
 
     /// Where it takes RTMP.
@@ -215,6 +218,12 @@ impl Weir {
         fs::read_dir(&path).unwrap_or_else(|error| panic!("{path}: {error}")).count()
     }
 
+    /// Asks it to read its configuration again, with SIGHUP.
+    #[track_caller]
+    pub fn hang_up(&self) {
+        self.process.signal("HUP");
+    }
+
     /// Asks it to stop, as Kubernetes does, with SIGTERM.
     #[track_caller]
     pub fn terminate(&self) {
@@ -255,15 +264,54 @@ impl Weir {
     #[track_caller]
     pub fn restart(&mut self) {
         self.process.kill();
-        let process = self.launch.start(self.dir.path());
+        let process = self.launch.start(self.dir.path(), &[]);
         self.earlier.push(std::mem::replace(&mut self.process, process));
         [self.rtmp, self.http, self.api] = listeners(&self.process);
     }
+
+    /// Starts another one in the same folder, with the same configuration, which takes the listeners over from the one
+    /// that runs; returns the latter. The log begins anew.
+    ///
+    /// # Panics
+    /// If the new one does not listen soon.
+    #[track_caller]
+    pub fn replace(&mut self) -> Process {
+        let process = self.launch.start(self.dir.path(), &["--replace"]);
+        [self.rtmp, self.http, self.api] = listeners(&process);
+        std::mem::replace(&mut self.process, process)
+    }
+
+    /// Writes another configuration into its file, as a whole, beside the listeners that it has. Where the file comes
+    /// from a [ConfigMap](Builder::config_map), that is swapped as the kubelet does. The server is not told.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    #[track_caller]
+    pub fn configure(&mut self, yaml: &str) {
+        self.write_config(&with_listeners(yaml, [self.rtmp, self.http, self.api]));
+    }
+
+    /// The same, with exactly this text.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    #[track_caller]
+    pub fn write_config(&mut self, text: &str) {
+        if let Some(map) = &mut self.config_map {
+            return map.swap(text);
+        }
+        let (new, path) = (self.dir.path().join("weir.yaml.new"), self.dir.path().join(CONFIG));
+        fs::write(&new, text).expect("a temporary folder can be written to");
+        fs::rename(&new, &path).expect("a file can be renamed in its folder");
+    }
 }
+
+/// The configuration file in the folder of a server.
+const CONFIG: &str = "weir.yaml";
 
 impl Launch {
     #[track_caller]
-    fn start(&self, dir: &Path) -> Process {
+    fn start(&self, dir: &Path, more: &[&str]) -> Process {
         let mut words =
             self.through.iter().map(OsString::as_os_str).chain([self.binary.as_os_str()]);
         let mut command = Command::new(words.next().unwrap_or_default());
@@ -274,7 +322,8 @@ impl Launch {
         }
         command
             .args(words)
-            .args([self.command, "--config", "weir.yaml"])
+            .args([self.command, "--config", CONFIG])
+            .args(more)
             .current_dir(dir)
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         Process::start("weir", &mut command)
@@ -312,6 +361,13 @@ impl Builder {
         self
     }
 
+    /// The configuration file comes from a mounted ConfigMap: it is a link to a file of a folder that is swapped.
+    #[must_use]
+    pub fn config_map(mut self) -> Self {
+        self.config_map = true;
+        self
+    }
+
     /// An environment variable for it.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
@@ -345,11 +401,15 @@ impl Builder {
             .tempdir()
             .expect("a temporary folder can be made");
         let config = with_listeners(&self.config, self.listeners);
-        fs::write(dir.path().join("weir.yaml"), config)
-            .expect("a temporary folder can be written to");
-        let process = self.launch.start(dir.path());
+        let config_map = self.config_map.then(|| ConfigMap::mount(dir.path(), CONFIG, &config));
+        if config_map.is_none() {
+            fs::write(dir.path().join(CONFIG), config)
+                .expect("a temporary folder can be written to");
+        }
+        let process = self.launch.start(dir.path(), &[]);
         let [rtmp, http, api] = listeners(&process);
-        Weir { process, earlier: Vec::new(), launch: self.launch, rtmp, http, api, dir }
+        let (earlier, launch) = (Vec::new(), self.launch);
+        Weir { process, earlier, launch, rtmp, http, api, config_map, dir }
     }
 }
 

@@ -42,7 +42,7 @@ use self::{
     samples::Samples,
 };
 pub use self::{serve::Service, tls::Tls};
-use crate::{control::Control, node::Node};
+use crate::{control::Control, metrics, node::Node};
 
 /// What calls need.
 #[derive(Clone)]
@@ -109,7 +109,8 @@ pub fn router(control: &Arc<Control>, tls: &Arc<Tls>) -> Router {
         reads.route("/api/v1/openapi.json", get(|| async { Json(openapi()) })).fallback(|| async {
             Failure::new(StatusCode::NOT_FOUND, "there is nothing under this path")
         });
-    let calls = rights::reading(reads.with_state(api.clone()), &node.settings)
+    let reads = reads.with_state(api.clone()).merge(metrics::router(control));
+    let calls = rights::reading(reads, &node.settings)
         .merge(rights::administering(admin.with_state(api.clone()), &node.settings))
         .merge(probes().with_state(api))
         .method_not_allowed_fallback(|| async {

@@ -52,7 +52,7 @@ use scalar::{BitRate, Bytes, File, SecretOrNone, Switch, Time, Whole, Word, Word
 pub use schema::schema;
 pub use stream::{Conflict, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride};
 use value::Problem;
-pub use value::{Human, Rate, Size};
+pub use value::{Human, Rate, Size, parse_duration};
 
 section! {
     /// Everything an operator can set.

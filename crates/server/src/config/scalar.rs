@@ -321,7 +321,7 @@ impl Text for Secret {
     }
 
     fn schema() -> Json {
-        json!({ "type": ["string", "integer"], "minLength": 1 })
+        json!({ "type": "string", "minLength": 1 })
     }
 }
 

@@ -57,7 +57,7 @@ mod tests {
             "role: edge\nworkers: '3'\nedge: { origins: a, resolvers: ['[fd00::1]', 10.0.0.1:53], forward_query: [a] }",
             "limits: { egress: 1.5Gbps, memory: 1024KiB }\nrtmp: { chunk_size: '128', listen: '[::]:1' }",
             "play: { flush: 0ms }\nhttp: { trusted_proxies: ['fd00::/8', 10.0.0.1] }\nhandover: { socket: a }",
-            "api: { tls: { cert: a, key: b, read_ca: null }, admin_tokens: [1, a], read_tokens: a }",
+            "api: { tls: { cert: a, key: b, read_ca: null }, admin_tokens: ['1', a], read_tokens: a }",
             "auth: { play: [jwt: { secret: a }, token: { secrets: b }], publish: [cidr: { deny: '::1' }] }",
         ] {
             assert_eq!(complaints(&validator, text), [""; 0], "{text}");
@@ -94,6 +94,7 @@ mod tests {
             "edge: { forward_query: al }",
             "edge: { forward_query: ['a=b'] }",
             "api: { admin_tokens: [''] }",
+            "api: { admin_tokens: 1 }",
             "api: { tls: true }",
             "api: { tls: { certs: a } }",
             "metrics: { streams: 1001 }",

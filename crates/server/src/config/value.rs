@@ -83,7 +83,7 @@ const RATE_UNITS: [(&str, u64); 4] =
     [("Gbps", 1_000_000_000), ("Mbps", 1_000_000), ("kbps", 1000), ("bps", 1)];
 
 /// Whole numbers with units, the longest unit first: `10s`, `1m30s`. The error says what is wrong.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let not_one = || format!("`{text}` is not a duration");
     let mut rest = text;
     let mut units = TIME_UNITS.iter();

@@ -140,6 +140,11 @@ impl Edge {
         self.pulls.list()
     }
 
+    /// How many streams are being passed on to an origin.
+    pub fn pushes(&self) -> usize {
+        *self.pushing.0.borrow()
+    }
+
     /// Waits until nothing is being passed on to an origin any more: the last words of pushes whose encoders have gone.
     pub async fn until_pushed(&self) {
         self.pushing.ended().await;

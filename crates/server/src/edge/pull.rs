@@ -32,7 +32,9 @@ use crate::{
     config::Vhost,
     end::Side,
     ingest::{self, Fault, Intake},
+    metrics::COUNTS,
     play::NoStream,
+    trace::Trail,
     wake::Alarm,
 };
 
@@ -76,12 +78,15 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// Its name in the API.
+    /// All the names that there are.
+    pub const LABELS: [&'static str; 3] = ["asking", "flowing", "refused"];
+
+    /// Its name in the API and in metrics.
     pub const fn label(&self) -> &'static str {
         match self {
-            Self::Asking(_) => "asking",
-            Self::Flowing { .. } => "flowing",
-            Self::Refused(_) => "refused",
+            Self::Asking(_) => Self::LABELS[0],
+            Self::Flowing { .. } => Self::LABELS[1],
+            Self::Refused(_) => Self::LABELS[2],
         }
     }
 
@@ -261,6 +266,7 @@ impl Pull {
     async fn run(mut self) {
         let key = self.request.key.clone();
         let began = Instant::now();
+        let trail = Trail::pull(&key);
         let mut idle = Idle::new(&self.edge.registry, &self.edge.audiences, &key);
         loop {
             let over = self.until_over(&mut idle).await;
@@ -277,6 +283,8 @@ impl Pull {
                 stream = %key, side = side.label(), reason, seconds = began.elapsed().as_secs_f32(),
                 "pull ended"
             );
+            trail.end_by(side, &reason);
+            drop(trail);
             // Viewers are told that it is over.
             self.intake = None;
             match over {
@@ -310,6 +318,9 @@ impl Pull {
                     return Over::Unwanted;
                 }
             }
+            if self.tries > 0 || self.lost.is_some() {
+                COUNTS.pull_retries.increase();
+            }
             let found = tokio::select! {
                 found = self.search() => found,
                 () = idle.lasts(linger) => return Over::Unwanted,
@@ -335,6 +346,7 @@ impl Pull {
         if lost.is_failure {
             origin.failed(&lost.why);
         }
+        COUNTS.pulls_lost.increase();
         self.lost.get_or_insert_with(Instant::now);
         self.tries = if since.elapsed() >= LASTED { 0 } else { self.tries + 1 };
         warn!(

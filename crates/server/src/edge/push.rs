@@ -19,8 +19,10 @@ use super::{
     upstream::{Broken, Lost, Sink},
 };
 use crate::{
-    end::{End, Side},
+    end::{End, Kind, Side},
+    metrics::COUNTS,
     play::{kind_of, wire_time},
+    trace::Trail,
     wake::Alarm,
 };
 use weir_media::{Frame, Init, StreamKey, Timestamp};
@@ -87,7 +89,9 @@ impl Edge {
         let task = Task { edge: Arc::clone(self), request, tries: 0 };
         let pushing = self.pushing.begin();
         tokio::spawn(async move {
-            task.run(origin, sink, stopped, ended).await;
+            let trail = Trail::push(&task.request.key);
+            let end = task.run(origin, sink, stopped, ended).await;
+            trail.end(&end);
             drop(pushing);
         });
         Push { _stop: stop, over }
@@ -120,7 +124,7 @@ impl Task {
         mut sink: Sink,
         mut stopped: oneshot::Receiver<()>,
         ended: oneshot::Sender<End>,
-    ) {
+    ) -> End {
         loop {
             let since = Instant::now();
             let mut feed = Feed::new(&self.edge.registry, &self.request.key);
@@ -131,7 +135,7 @@ impl Task {
                     info!(stream = %self.request.key, origin = %origin, "push ended");
                     drop(feed);
                     sink.close().await;
-                    return self.edge.adopt(&self.request.key);
+                    return self.ended_by_encoder();
                 }
                 broken = feed.forward(&mut sink) => broken,
                 () = self.edge.dismissed(&origin) => {
@@ -143,36 +147,44 @@ impl Task {
             let lost = match broken {
                 Broken::Lost(lost) => lost,
                 Broken::Decided(why) => {
+                    let why = format!("origin {origin} ended the stream: {why}");
+                    let end = End::new(Kind::Origin, why);
                     // The encoder's session may have ended in the same moment.
-                    let _ = ended
-                        .send(End::upstream(format!("origin {origin} ended the stream: {why}")));
+                    let _ = ended.send(end.clone());
                     // The encoder's session lets go of the stream first.
                     let _ = stopped.await;
-                    return self.edge.adopt(&self.request.key);
+                    self.edge.adopt(&self.request.key);
+                    return end;
                 }
             };
             drop(sink);
             if lost.is_failure {
                 origin.failed(&lost.why);
             }
+            COUNTS.pushes_lost.increase();
             self.tries = if since.elapsed() >= LASTED { 0 } else { self.tries + 1 };
             warn!(
                 stream = %self.request.key, origin = %origin, side = Side::Upstream.label(), reason = lost.why,
                 "push lost: its encoder goes on"
             );
             let again = tokio::select! {
-                _ = &mut stopped => return self.edge.adopt(&self.request.key),
+                _ = &mut stopped => return self.ended_by_encoder(),
                 again = self.reopen() => again,
             };
             match again {
                 Ok(opened) => (origin, sink) = opened,
                 Err(end) => {
-                    let _ = ended.send(end);
-                    return;
+                    let _ = ended.send(end.clone());
+                    return end;
                 }
             }
             info!(stream = %self.request.key, origin = %origin, again = true, "push began");
         }
+    }
+
+    fn ended_by_encoder(&self) -> End {
+        self.edge.adopt(&self.request.key);
+        End::new(Kind::Closed, "its encoder has ended it")
     }
 
     async fn reopen(&mut self) -> Result<(Arc<Origin>, Sink), End> {
@@ -193,13 +205,16 @@ impl Task {
                 Ok(Err(Failure::Refused { code, description }))
                     if code != PublishRefusal::BadName.code() =>
                 {
-                    return Err(End::upstream(format!("the origin says {code}: {description}")));
+                    return Err(End::new(
+                        Kind::Origin,
+                        format!("the origin says {code}: {description}"),
+                    ));
                 }
                 Ok(Err(_)) if Instant::now() < until => {}
                 Ok(Err(_)) | Err(_) => {
-                    return Err(End::upstream(format!(
-                        "no origin has taken the stream for {give_up:?} (edge.give_up)"
-                    )));
+                    let why =
+                        format!("no origin has taken the stream for {give_up:?} (edge.give_up)");
+                    return Err(End::new(Kind::Origin, why));
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! The task that segments one stream.
 
 use std::{
+    io,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -16,7 +17,7 @@ use super::{
     DISPOSE, State, Stopping,
     files::{self, Files},
 };
-use crate::{config::Hls, wake::Alarm};
+use crate::{config::Hls, metrics::COUNTS, wake::Alarm};
 
 /// Where sequence numbers of a stream that is new on this disk begin: seconds since the year 2020. An origin that has
 /// lost its disk thus never gives a number, which caches may hold for long, to a second segment.
@@ -210,8 +211,10 @@ impl Follower {
         let segment = self.files.segment(&playlist.next_uri());
         let mut written = self.files.write(&segment, &cut.data).await;
         if written.is_ok() {
+            COUNTS.hls_segments.increase();
+            COUNTS.hls_bytes.add(cut.data.len() as u64);
             let expired = playlist.push(cut);
-            written = self.files.write(&self.files.playlist(), playlist.render().as_bytes()).await;
+            written = self.write_playlist(&playlist).await;
             for uri in expired {
                 files::remove(&self.files.segment(&uri)).await;
             }
@@ -220,10 +223,17 @@ impl Follower {
         match &written {
             Ok(()) => self.tell(State::Playable),
             Err(error) => {
+                COUNTS.hls_errors.increase();
                 error!(stream = %self.key, path = %segment.display(), %error, "cannot write HLS: a segment is lost");
             }
         }
         written.is_ok()
+    }
+
+    async fn write_playlist(&self, playlist: &Playlist) -> io::Result<()> {
+        self.files.write(&self.files.playlist(), playlist.render().as_bytes()).await?;
+        COUNTS.hls_playlists.increase();
+        Ok(())
     }
 
     /// The playlist that is on disk, else a new one.
@@ -273,8 +283,9 @@ impl Follower {
         }
         let Some(playlist) = &mut self.playlist else { return };
         playlist.end();
-        let text = playlist.render();
-        if let Err(error) = self.files.write(&self.files.playlist(), text.as_bytes()).await {
+        let playlist = playlist.clone();
+        if let Err(error) = self.write_playlist(&playlist).await {
+            COUNTS.hls_errors.increase();
             error!(stream = %self.key, %error, "cannot write the end of an HLS playlist");
         }
     }
@@ -291,14 +302,14 @@ impl Follower {
 /// Resolves when the process is going to stop in this way, or in a more urgent one.
 async fn becomes(stopping: &mut watch::Receiver<Stopping>, urgency: Stopping) {
     if stopping.wait_for(|stopping| *stopping >= urgency).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
 /// Resolves when it becomes more urgent than it was.
 async fn more_than(stopping: &mut watch::Receiver<Stopping>, known: Stopping) {
     if stopping.wait_for(|stopping| *stopping > known).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

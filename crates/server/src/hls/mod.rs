@@ -119,6 +119,11 @@ impl HlsOutput {
         let _ = self.following.subscribe().wait_for(|followers| *followers == 0).await;
     }
 
+    /// How many streams are followed.
+    pub fn followers(&self) -> usize {
+        *self.following.borrow()
+    }
+
     /// What there is of `key`, now and from now on; none if it is not followed.
     pub fn state(&self, key: &StreamKey) -> Option<watch::Receiver<State>> {
         self.lock().get(key).cloned()

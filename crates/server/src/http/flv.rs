@@ -14,10 +14,12 @@ use weir_media::StreamKey;
 
 use super::{ANY_ORIGIN, answer, head::Head, pages};
 use crate::{
+    auth::Action,
     client::Client,
     config::Vhost,
     edge::Ask,
-    end::End,
+    end::{End, Kind},
+    metrics::Refused,
     node::{Node, SERVER},
     play::{self, Arrival, Channel, Format, NoStream, Package, Protocol, View},
     quota::{RETRY_AFTER, Viewing},
@@ -56,10 +58,17 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
     let (key, mut vhost) = match request.route.resolve(&node) {
         Ok(resolved) => resolved,
         Err(error) => {
+            Refused::BadName.count();
             let answer = answer("400 Bad Request", &error.to_string(), "", request.is_head);
             return refuse(socket, client, &answer, &error.to_string()).await;
         }
     };
+    let (params, peer) = (&request.ask.params, client.peer.ip());
+    if let Err(denied) = node.auth.check(&vhost.auth, Action::Play, &key, params, peer) {
+        let answer = answer("403 Forbidden", &denied.to_string(), "", request.is_head);
+        client.stream = Some(key.clone());
+        return refuse_with(socket, client, &answer, &denied.end(Action::Play, &key)).await;
+    }
     vhost.play.gop &= !play::has_had_it(&node, &key, &request.ask);
     let opened = tokio::select! {
         opened = play::open(&node, &key, &vhost, request.format, &request.ask) => opened,
@@ -81,7 +90,7 @@ pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, r
     if request.is_head {
         let _ = socket.write_all(head.as_bytes()).await;
         let _ = socket.shutdown().await;
-        return client.end(&End::peer("asked for the head only"));
+        return client.end(&End::new(Kind::Closed, "asked for the head only"));
     }
     match play::admit(&node, &channel) {
         Ok(viewing) => client.viewing = Some(viewing),
@@ -150,11 +159,15 @@ fn response_head(format: Format) -> String {
     )
 }
 
-async fn refuse(mut socket: TcpStream, client: Client, answer: &str, reason: &str) {
+async fn refuse(socket: TcpStream, client: Client, answer: &str, reason: &str) {
+    refuse_with(socket, client, answer, &End::policy(format!("play refused: {reason}"))).await;
+}
+
+async fn refuse_with(mut socket: TcpStream, client: Client, answer: &str, end: &End) {
     // The peer may be gone already; the log has the reason.
     let _ = socket.write_all(answer.as_bytes()).await;
     let _ = socket.shutdown().await;
-    client.end(&End::policy(format!("play refused: {reason}")));
+    client.end(end);
 }
 
 /// Ends when the client closes before it was answered.

@@ -7,7 +7,7 @@ use super::{HEAD_BYTES_MAX, HEAD_TIMEOUT, forwarded};
 use crate::{
     client::Client,
     edge::{Ask, Hops},
-    end::End,
+    end::{End, Kind},
 };
 
 /// Header fields looked at; more in one request is an attack or a mistake.
@@ -79,7 +79,7 @@ pub async fn read(socket: &mut TcpStream, client: &mut Client) -> Result<Head, F
 
 /// The end of a client whose request did not come in time.
 pub fn too_late() -> End {
-    End::policy(format!("sent no whole request within {HEAD_TIMEOUT:?}"))
+    End::new(Kind::Idle, format!("sent no whole request within {HEAD_TIMEOUT:?}"))
 }
 
 /// The head at the start of `bytes`, once it is all there. The caller adds the bytes.

@@ -28,6 +28,7 @@ use crate::{
     config::Vhost,
     edge::{Ask, Edge, HlsKind, HlsObject},
     hls::{Files, State},
+    metrics::Refused,
     node::Node,
 };
 
@@ -51,13 +52,17 @@ pub async fn playlist(
     if let Some(edge) = &node.edge {
         return match node.quotas.admit_playlist(key, client, Instant::now()) {
             Ok(()) => relayed(node, edge, key, HlsKind::Playlist, vhost, ask).await,
-            Err(refusal) => refused(node, key, &refusal),
+            Err(refusal) => {
+                Refused::from(&refusal).count();
+                refused(node, key, &refusal)
+            }
         };
     }
     if !vhost.hls.enabled {
         return not_found(&format!("HLS is switched off for {key}"));
     }
     if let Err(refusal) = node.quotas.admit_playlist(key, client, Instant::now()) {
+        Refused::from(&refusal).count();
         return refused(node, key, &refusal);
     }
     let path = Files::new(&vhost.hls.dir, key).playlist();
@@ -73,9 +78,10 @@ pub async fn playlist(
             "{key} is not to be had as HLS: {reason}. RTMP and HTTP-FLV carry it."
         ));
     }
-    file(node, &path, PLAYLIST_HEADERS)
-        .await
-        .unwrap_or_else(|_| not_found(&format!("nobody publishes {key}")))
+    file(node, &path, PLAYLIST_HEADERS).await.unwrap_or_else(|_| {
+        Refused::NotFound.count();
+        not_found(&format!("nobody publishes {key}"))
+    })
 }
 
 /// Answers with a segment.

@@ -14,7 +14,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -40,8 +40,9 @@ pub use self::{
 };
 use crate::{
     client::Client,
-    end::End,
+    end::{End, Kind},
     listen,
+    metrics::Refused,
     node::{Node, SERVER},
     quota::{RETRY_AFTER, Refusal},
     roster::Presence,
@@ -117,10 +118,11 @@ async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut clien
         match node.quotas.enter(ip) {
             Ok(visit) => client.visit = Some(visit),
             Err(refusal) => {
+                Refused::from(&refusal).count();
                 let _ = socket.write_all(refusal_answer(&refusal, false).as_bytes()).await;
                 let _ = socket.shutdown().await;
                 drain(&mut socket).await;
-                return client.end(&End::policy(refusal.to_string()));
+                return client.end(&End::new(Kind::Limit, refusal.to_string()));
             }
         }
     }
@@ -156,6 +158,8 @@ async fn refuse(mut socket: TcpStream, client: Client, refusal: Refusal) {
 struct Peer {
     ip: IpAddr,
     presence: Arc<Presence>,
+    /// Whether the log has said that it may not have what it asks for.
+    was_denied: Arc<AtomicBool>,
 }
 
 /// Serves one request after the other, as long as each of them comes in time.
@@ -164,8 +168,10 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let presence = Arc::clone(&client.presence);
+    let was_denied = Arc::<AtomicBool>::default();
     let router = router.map_request(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(Peer { ip: peer, presence: Arc::clone(&presence) });
+        let (presence, was_denied) = (Arc::clone(&presence), Arc::clone(&was_denied));
+        request.extensions_mut().insert(Peer { ip: peer, presence, was_denied });
         request
     });
     let serving = hyper::server::conn::http1::Builder::new()
@@ -185,7 +191,9 @@ where
     client.end(&match served {
         Ok(()) => End::closed(),
         Err(error) if error.is_timeout() => head::too_late(),
-        Err(error) => End::peer(error.to_string()),
+        // The client went in the midst of something, or sent what is no request.
+        Err(error) if error.is_parse() => End::peer(error.to_string()),
+        Err(error) => End::new(Kind::Failed, error.to_string()),
     });
 }
 

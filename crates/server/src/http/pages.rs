@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 
@@ -18,11 +18,11 @@ use weir_rtmp::url::PORT as DEFAULT_PORT;
 
 use super::{ANY_ORIGIN, Peer, flv, forwarded, hls};
 use crate::{
+    auth::{Action, Denied},
     edge::{Ask, Hops},
     node::{Node, SERVER},
     play::NoStream,
     quota::{RETRY_AFTER, Refusal},
-    roster::Presence,
     route::{self, Route},
 };
 
@@ -55,8 +55,15 @@ pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response 
         return not_found("there is nothing under this path");
     };
     let ask = ask(&route, request.headers());
-    let presence = request.extensions().get().map(|peer: &Peer| Arc::clone(&peer.presence));
-    serve(&node, &route, ask, is_head, client(&node, &request), presence).await
+    let asker =
+        Asker { ip: client(&node, &request), connection: request.extensions().get().cloned() };
+    serve(&node, &route, ask, is_head, &asker).await
+}
+
+/// Who asks.
+struct Asker {
+    ip: IpAddr,
+    connection: Option<Peer>,
 }
 
 fn ask(route: &Route, fields: &HeaderMap) -> Ask {
@@ -65,7 +72,7 @@ fn ask(route: &Route, fields: &HeaderMap) -> Ask {
     Ask::of_fields(route.params(), hops, wait, next)
 }
 
-/// Who asks.
+/// The address of who asks.
 fn client(node: &Node, request: &Request) -> IpAddr {
     let peer =
         request.extensions().get().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer: &Peer| peer.ip);
@@ -79,8 +86,7 @@ async fn serve(
     route: &Route,
     ask: Ask,
     is_head: bool,
-    client: IpAddr,
-    presence: Option<Arc<Presence>>,
+    asker: &Asker,
 ) -> Response {
     let segment = if route.extension == "ts" { route.segment() } else { None };
     let named = segment.as_ref().map_or(route, |(stream, _)| stream);
@@ -88,14 +94,35 @@ async fn serve(
         Ok(resolved) => resolved,
         Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
     };
+    let checked = match segment {
+        Some(_) => node.auth.check_segment(&vhost.auth, asker.ip),
+        None => node.auth.check(&vhost.auth, Action::Play, &key, &ask.params, asker.ip),
+    };
+    if let Err(denied) = checked {
+        return refuse(&key, &denied, asker.connection.as_ref());
+    }
     match (route.extension.as_str(), segment) {
         (route::FLV, _) => {
+            let presence = asker.connection.as_ref().map(|peer| Arc::clone(&peer.presence));
             flv::serve_late(Arc::clone(node), key, vhost, ask, is_head, presence).await
         }
-        ("m3u8", _) => hls::playlist(node, &key, &vhost, &ask, client).await,
+        ("m3u8", _) => hls::playlist(node, &key, &vhost, &ask, asker.ip).await,
         ("ts", Some((_, sequence))) => hls::segment(node, &key, &vhost, &ask, sequence).await,
         _ => not_found("streams end in .flv or .m3u8"),
     }
+}
+
+/// 403 for a viewer that may not have `key`. The log says it once for each connection, which can ask as often as it
+/// likes.
+fn refuse(key: &StreamKey, denied: &Denied, connection: Option<&Peer>) -> Response {
+    if let Some(peer) = connection
+        && !peer.was_denied.swap(true, Ordering::Relaxed)
+    {
+        let end = denied.end(Action::Play, key);
+        let (conn, side) = (peer.presence.id, end.side.label());
+        info!(conn, peer = %peer.ip, stream = %key, side, reason = %end.reason, "HTTP requests are refused");
+    }
+    plain(StatusCode::FORBIDDEN, &denied.to_string())
 }
 
 /// 404 with a reason that a person can read.

@@ -10,7 +10,8 @@ use weir_rtmp::server::{Event, PublishRefusal};
 use super::pace;
 use crate::{
     config::{self, Config, Vhost},
-    end::End,
+    end::{End, Side},
+    metrics,
     rtmp::Connection,
     wake::Alarm,
 };
@@ -83,8 +84,9 @@ pub async fn claim(
 }
 
 fn refuse(connection: &mut Connection, stream_id: u32, key: &StreamKey) -> Option<Publisher> {
+    metrics::Refused::Conflict.count();
     let reason = format!("{key} is being published already");
-    info!(conn = connection.client.id, stream = %key, "publish refused: {reason}");
+    info!(conn = connection.client.id, stream = %key, side = Side::Policy.label(), reason, "publish refused");
     connection.refuse_publish(stream_id, PublishRefusal::BadName, &reason);
     None
 }

@@ -25,8 +25,10 @@ use weir_rtmp::{
 
 use self::pace::Pace;
 use crate::{
+    auth::Action,
     edge::{self, Edge, Opened, Push},
-    end::End,
+    end::{End, Kind, Side},
+    metrics::Refused,
     roster::{Activity, Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
     rtmp::Connection,
     wake::Alarm,
@@ -67,8 +69,16 @@ pub async fn publish(
     let node = Arc::clone(&connection.node);
     let (key, vhost) = node.resolve(url).map_err(|error| {
         connection.refuse_publish(stream_id, PublishRefusal::BadName, &error.to_string());
+        Refused::BadName.count();
         End::peer(format!("publish refused: {error}"))
     })?;
+    let peer = connection.client.peer.ip();
+    if let Err(denied) = node.auth.check(&vhost.auth, Action::Publish, &key, &url.params, peer) {
+        connection.refuse_publish(stream_id, PublishRefusal::Denied, &denied.to_string());
+        let end = denied.end(Action::Publish, &key);
+        connection.client.stream = Some(key);
+        return Err(end);
+    }
     let opened = match &node.edge {
         None => None,
         Some(edge) => match offer(connection, stream_id, edge, &key, url).await? {
@@ -164,9 +174,8 @@ impl Ingest {
             }
             let idle_timeout = self.idle_timeout;
             if self.heard.elapsed() >= idle_timeout && !connection.session.has_events() {
-                return Err(End::policy(format!(
-                    "sent nothing for {idle_timeout:?} (publish.idle_timeout)"
-                )));
+                let reason = format!("sent nothing for {idle_timeout:?} (publish.idle_timeout)");
+                return Err(End::new(Kind::Idle, reason));
             }
         }
     }
@@ -256,8 +265,10 @@ async fn offer(
         left = claim::given_up(connection, stream_id) => return left.map(|()| None),
     };
     opened.map(Some).or_else(|failure| {
+        Refused::Origin.count();
         let (refusal, reason) = edge::refusal(&failure);
-        info!(conn = connection.client.id, stream = %key, "publish refused: {reason}");
+        let side = Side::Upstream.label();
+        info!(conn = connection.client.id, stream = %key, side, reason, "publish refused");
         connection.refuse_publish(stream_id, refusal, &reason);
         Ok(None)
     })
@@ -279,5 +290,5 @@ fn end_of(fault: Fault) -> End {
 }
 
 fn replaced_by_another() -> End {
-    End::policy("another publisher took the stream over (publish.conflict)")
+    End::new(Kind::Replaced, "another publisher took the stream over (publish.conflict)")
 }

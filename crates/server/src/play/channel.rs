@@ -37,8 +37,16 @@ pub struct Channel {
 struct Filling {
     reader: Reader,
     batch: Batch,
-    log: Log<Bytes, Opening>,
+    log: Log<Entry, Opening>,
     rate: Rate,
+}
+
+/// What one fill appends.
+#[derive(Clone, Debug)]
+struct Entry {
+    bytes: Bytes,
+    /// When its oldest frame came; none if the channel has started with it.
+    since: Option<Instant>,
 }
 
 /// What a viewer must know that starts in an entry.
@@ -63,6 +71,8 @@ pub struct View {
     pub newest: Option<Group<Opening>>,
     /// What the stream is doing.
     pub status: Option<Status>,
+    /// When the oldest frame came of what the last refresh brought, as far as that is known.
+    pub since: Option<Instant>,
 }
 
 impl View {
@@ -245,8 +255,12 @@ impl Channel {
         while view.first < log.first() && view.entries.pop_front().is_some() {
             view.first += 1;
         }
+        view.since = None;
         if let Ok(new) = log.read_from(view.end()) {
-            view.entries.extend(new.cloned());
+            for entry in new {
+                view.since = view.since.or(entry.since);
+                view.entries.push_back(entry.bytes.clone());
+            }
         }
         view.newest = log.newest_group().cloned();
     }
@@ -262,6 +276,7 @@ impl Filling {
         let items = &self.batch.items;
         let bytes = items.iter().map(|item| item.frame.body.len()).sum();
         self.rate.count(items, bytes, now);
+        let since = self.batch.since;
         let mut package = Package::new(format, bytes, items.len());
         let (mut opening, mut has_skipped) = (None, self.batch.skipped > 0);
         for item in items {
@@ -269,7 +284,7 @@ impl Filling {
                 // An entry has at most one start.
                 if opening.is_some() {
                     let full = std::mem::replace(&mut package, Package::new(format, 0, 0));
-                    append(&mut self.log, full.finish(), opening.take(), now);
+                    append(&mut self.log, full.finish(), since, opening.take(), now);
                 }
                 let dts = item.frame.dts;
                 if std::mem::take(&mut has_skipped) {
@@ -282,7 +297,7 @@ impl Filling {
             package.push(&item.frame);
         }
         if !package.is_empty() {
-            append(&mut self.log, package.finish(), opening, now);
+            append(&mut self.log, package.finish(), since, opening, now);
         }
         // The frames' bytes must not live until the next flush.
         self.batch.items.clear();
@@ -290,9 +305,15 @@ impl Filling {
     }
 }
 
-fn append(log: &mut Log<Bytes, Opening>, entry: Bytes, opening: Option<Opening>, now: Instant) {
-    let weight = entry.len();
-    log.push(entry, weight, opening, now);
+fn append(
+    log: &mut Log<Entry, Opening>,
+    bytes: Bytes,
+    since: Option<Instant>,
+    opening: Option<Opening>,
+    now: Instant,
+) {
+    let weight = bytes.len();
+    log.push(Entry { bytes, since }, weight, opening, now);
 }
 
 impl Drop for Channel {

@@ -14,6 +14,7 @@ use super::{Channel, Format};
 use crate::{
     config::Vhost,
     edge::Ask,
+    metrics::Refused,
     node::Node,
     quota::{Refusal, Viewing},
 };
@@ -65,6 +66,17 @@ pub async fn open(
     format: Format,
     ask: &Ask,
 ) -> Result<Arc<Channel>, NoStream> {
+    let opened = try_open(node, key, vhost, format, ask).await;
+    opened.inspect_err(|why| Refused::from(why).count())
+}
+
+async fn try_open(
+    node: &Node,
+    key: &StreamKey,
+    vhost: &Vhost,
+    format: Format,
+    ask: &Ask,
+) -> Result<Arc<Channel>, NoStream> {
     // A full edge pulls nothing.
     node.quotas.look(key, Instant::now())?;
     let wait = ask.wait_at_most(vhost.play.wait);
@@ -82,7 +94,8 @@ pub async fn open(
 /// When there is none.
 pub fn admit(node: &Node, channel: &Channel) -> Result<Viewing, NoStream> {
     let now = Instant::now();
-    Ok(node.quotas.admit(channel.key(), channel.bit_rate_now(now), now)?)
+    let admitted = node.quotas.admit(channel.key(), channel.bit_rate_now(now), now);
+    Ok(admitted.inspect_err(|refusal| Refused::from(refusal).count())?)
 }
 
 /// Whether the one who asks has had everything that is here: its viewers' encoder has just left, and no other has come.

@@ -11,8 +11,10 @@ use weir_rtmp::{
 
 use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Why, slow};
 use crate::{
+    auth::Action,
     config::Vhost,
-    end::End,
+    end::{End, Kind},
+    metrics::Refused,
     roster::Activity,
     rtmp::{Connection, Turn},
 };
@@ -22,11 +24,19 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
     let (key, mut vhost) = match connection.node.resolve(url) {
         Ok(resolved) => resolved,
         Err(error) => {
+            Refused::BadName.count();
             connection.refuse_play(stream_id, PlayRefusal::Failed, &error.to_string());
             return Turn::Over(connection, End::peer(format!("play refused: {error}")));
         }
     };
     let node = Arc::clone(&connection.node);
+    let peer = connection.client.peer.ip();
+    if let Err(denied) = node.auth.check(&vhost.auth, Action::Play, &key, &url.params, peer) {
+        connection.refuse_play(stream_id, PlayRefusal::Failed, &denied.to_string());
+        let end = denied.end(Action::Play, &key);
+        connection.client.stream = Some(key);
+        return Turn::Over(connection, end);
+    }
     let ask = connection.ask(url);
     vhost.play.gop &= !super::has_had_it(&node, &key, &ask);
     let opened = tokio::select! {
@@ -82,7 +92,7 @@ pub async fn returned(mut connection: Box<Connection>, why: Why) -> Turn {
         (Why::StreamEnded | Why::Command(_), _) => {
             // The idle time begins now, not when the viewer last said something.
             if let Err(error) = connection.session.handle_timeout(Instant::now()) {
-                return Turn::Over(connection, End::policy(error.to_string()));
+                return Turn::Over(connection, End::new(Kind::Idle, error.to_string()));
             }
             connection.session.end_play(MESSAGE_STREAM_ID);
             Turn::Stay(connection)

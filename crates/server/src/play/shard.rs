@@ -35,8 +35,9 @@ use super::{
 };
 use crate::{
     config::{Config, Play},
-    end::End,
-    quota::Quotas,
+    end::{End, Kind},
+    metrics::Histogram,
+    quota::{Learned, Quotas},
     roster::Farewell,
 };
 
@@ -65,6 +66,8 @@ struct Station {
     tracks: Tracks,
     /// Bits per second that each of its viewers counts for in the shard's load.
     weight: u64,
+    /// Bytes sent that `quotas` has not been told of.
+    sent: u64,
 }
 
 impl Station {
@@ -115,6 +118,7 @@ impl Shard {
             waker,
             load: AtomicU64::new(0),
             viewers: AtomicUsize::new(0),
+            latency: Histogram::default(),
         });
         let shard = Self {
             poll,
@@ -258,6 +262,7 @@ impl Shard {
             play,
             tracks: channel.tracks(),
             weight: channel.bit_rate().max(BIT_RATE_MIN),
+            sent: 0,
             channel: Arc::clone(channel),
         });
         self.set_tick();
@@ -273,7 +278,7 @@ impl Shard {
         let is_over = station.view.status == Some(Status::Ended);
         let fresh = station.view.end() - tip;
         let group = station.view.newest.as_ref().map(|group| group.seq).filter(|seq| *seq >= tip);
-        let mut seat = 0;
+        let (mut seat, mut sent) = (0, 0);
         // A viewer that goes is replaced by the last one in its seat.
         while let Some(station) = self.stations.get(number)
             && let Some(&key) = station.seats.get(seat)
@@ -288,7 +293,7 @@ impl Shard {
                 Some(entry) if fresh == 1 && viewer.is_at(tip) => {
                     let before = viewer.client.sent;
                     let progress = viewer.send(tip, entry, now);
-                    self.sent += viewer.client.sent - before;
+                    sent += viewer.client.sent - before;
                     self.after_write(key, progress);
                 }
                 _ if fresh > 0 && (viewer.is_at(tip) || viewer.is_seeking()) => {
@@ -299,19 +304,40 @@ impl Shard {
             let stayed = |station: &Station| station.seats.get(seat) == Some(&key);
             seat += usize::from(self.stations.get(number).is_some_and(stayed));
         }
+        self.count_sent(number, sent);
+        self.note_latency(number);
         if is_over {
             self.close_station(number, now);
         }
     }
 
+    /// Counts how long the flush that has just ended was under way, for those who have it. Who has not, because its
+    /// socket is full, is late by its own doing.
+    fn note_latency(&self, number: usize) {
+        if let Some(station) = self.stations.get(number)
+            && let Some(since) = station.view.since
+        {
+            self.post.latency.observe(since.elapsed(), station.seats.len() as u64);
+        }
+    }
+
     fn catch_up(&mut self, key: usize, now: Instant) {
         let Some(viewer) = self.viewers.get_mut(key) else { return };
-        let station = &self.stations[viewer.channel];
+        let number = viewer.channel;
+        let station = &self.stations[number];
         let before = viewer.client.sent;
         let progress =
             viewer.catch_up(&station.view, station.channel.format(), station.tracks, now);
-        self.sent += viewer.client.sent - before;
+        let sent = viewer.client.sent - before;
+        self.count_sent(number, sent);
         self.after_write(key, progress);
+    }
+
+    fn count_sent(&mut self, number: usize, sent: u64) {
+        self.sent += sent;
+        if let Some(station) = self.stations.get_mut(number) {
+            station.sent += sent;
+        }
     }
 
     fn after_write(&mut self, key: usize, progress: io::Result<Progress>) {
@@ -415,7 +441,8 @@ impl Shard {
             })
             .collect();
         for (key, limit) in stalled {
-            self.end(key, &End::policy(format!("took no data for {limit:?} (play.stall_timeout)")));
+            let reason = format!("took no data for {limit:?} (play.stall_timeout)");
+            self.end(key, &End::new(Kind::Stalled, reason));
         }
     }
 
@@ -428,7 +455,9 @@ impl Shard {
                 (Farewell::Kicked, Protocol::Rtmp(_)) => self.give_back(key, Why::Leave(farewell)),
                 (Farewell::Draining, _) => {
                     self.viewers[key].prepare_to_leave(now);
-                    if !self.viewers[key].armed {
+                    if self.is_left_alone(&self.viewers[key], now) {
+                        self.let_go(key, now);
+                    } else if !self.viewers[key].armed {
                         self.catch_up(key, now);
                     }
                 }
@@ -436,19 +465,32 @@ impl Shard {
         }
     }
 
-    /// Lets those go for whom no group has come in time, and ends those who do not take the rest.
+    /// Whether a viewer may leave, and waits for a group in vain: nobody publishes.
+    fn is_left_alone(&self, viewer: &Viewer, now: Instant) -> bool {
+        let status = self.stations[viewer.channel].view.status;
+        viewer.may_leave(now) && status != Some(Status::Live)
+    }
+
+    /// Lets those go for whom no group has come in time, or will come, and ends those who do not take the rest.
     fn let_go_overdue(&mut self, now: Instant) {
-        let overdue = self.viewers.iter().filter(|(_, viewer)| viewer.must_leave(now));
+        let is_overdue =
+            |viewer: &Viewer| viewer.must_leave(now) || self.is_left_alone(viewer, now);
+        let overdue = self.viewers.iter().filter(|(_, viewer)| is_overdue(viewer));
         for key in overdue.map(|(key, _)| key).collect::<Vec<_>>() {
             if self.viewers[key].is_ending() {
                 self.end(key, &Farewell::Draining.end());
-                continue;
+            } else {
+                self.let_go(key, now);
             }
-            let station = &self.stations[self.viewers[key].channel];
-            let (format, tracks) = (station.channel.format(), station.tracks);
-            self.viewers[key].end(&station.view, format, tracks);
-            self.catch_up(key, now);
         }
+    }
+
+    /// Gives a viewer what there still is, and the end.
+    fn let_go(&mut self, key: usize, now: Instant) {
+        let station = &self.stations[self.viewers[key].channel];
+        let (format, tracks) = (station.channel.format(), station.tracks);
+        self.viewers[key].end(&station.view, format, tracks);
+        self.catch_up(key, now);
     }
 
     /// Tells others how far the viewers are.
@@ -470,7 +512,12 @@ impl Shard {
             let (rate, before) = (station.channel.bit_rate(), station.load());
             station.weight = rate.max(BIT_RATE_MIN);
             self.post.reweigh(before, station.load());
-            rates.push((station.channel.key(), rate));
+            let bit_rate = rate;
+            rates.push(Learned {
+                key: station.channel.key(),
+                bit_rate,
+                sent: std::mem::take(&mut station.sent),
+            });
         }
         self.quotas.learn(&rates, now);
     }

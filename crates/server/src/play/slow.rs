@@ -12,6 +12,7 @@ use super::package::{kind_of, wire_time};
 use crate::{
     config::Vhost,
     end::End,
+    metrics::COUNTS,
     rtmp::{Connection, Turn},
     wake::Alarm,
 };
@@ -136,6 +137,7 @@ impl SlowViewer {
     async fn deliver(&mut self, connection: &mut Connection, batch: &mut Batch) -> Result<(), End> {
         if batch.skipped > 0 {
             connection.client.skips += 1;
+            COUNTS.skips.increase();
             self.needs_init = true;
         }
         for item in batch.items.drain(..) {

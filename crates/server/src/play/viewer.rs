@@ -18,6 +18,7 @@ use super::{
 use crate::{
     client::Client,
     end::End,
+    metrics::COUNTS,
     roster::{Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
 };
 
@@ -338,6 +339,7 @@ impl Viewer {
             // An entry that is begun is in `rest`, so this is always a clean boundary.
             Place::At(seq) if seq < view.first => {
                 self.client.skips += 1;
+                COUNTS.skips.increase();
                 (seq, false)
             }
             Place::At(_) | Place::Ending => return,

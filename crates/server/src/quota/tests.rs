@@ -21,6 +21,10 @@ fn crowd(quotas: &Arc<Quotas>, stream: &str, bit_rate: u64, now: Instant) -> Vec
     std::iter::from_fn(come).take(1000).collect()
 }
 
+fn learned(key: &StreamKey, bit_rate: u64) -> Learned<'_> {
+    Learned { key, bit_rate, sent: 0 }
+}
+
 #[test]
 fn without_limits_everybody_is_counted_and_nobody_refused() {
     let (quotas, now) = (quotas(0, 0, 0), Instant::now());
@@ -71,16 +75,16 @@ fn streams_of_unknown_rate_count_for_what_is_common_until_it_is_known() {
     let (quotas, now) = (quotas(10 * MEGABIT, 0, 0), Instant::now());
     let first = crowd(&quotas, "new", 0, now);
     assert_eq!(first.len(), 5);
-    quotas.learn(&[(&key("new"), MEGABIT / 2), (&key("other"), MEGABIT)], now);
+    quotas.learn(&[learned(&key("new"), MEGABIT / 2), learned(&key("other"), MEGABIT)], now);
     assert_eq!(quotas.expected(), 5 * MEGABIT / 2);
     let second = crowd(&quotas, "new", 0, now);
     assert_eq!(second.len(), 15);
     // The stream has become larger: who is here stays.
-    quotas.learn(&[(&key("new"), MEGABIT)], now);
+    quotas.learn(&[learned(&key("new"), MEGABIT)], now);
     assert_eq!((quotas.viewers_total(), quotas.expected()), (20, 20 * MEGABIT));
     drop(second);
     assert_eq!(quotas.expected(), 5 * MEGABIT);
-    quotas.learn(&[(&key("new"), 0)], now);
+    quotas.learn(&[learned(&key("new"), 0)], now);
     assert_eq!(quotas.expected(), 5 * MEGABIT, "what is known is not forgotten");
 }
 

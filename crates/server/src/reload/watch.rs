@@ -31,7 +31,7 @@ pub async fn watch(reloader: Arc<Reloader>) {
     let alarm = Arc::new(Alarm::default());
     // Held for as long as this runs.
     let _watcher = notice(&path, &alarm)
-        .inspect_err(|error| warn!(%error, "the configuration's folder cannot be watched: it is looked at every {LOOK:?}"));
+        .inspect_err(|error| warn!(%error, every = ?LOOK, "the configuration's folder is only looked at now and then"));
     let mut known = fs::read(&path).ok();
     loop {
         // Changed or not: the text decides.

@@ -118,7 +118,7 @@ async fn http_flv(address: SocketAddr, stream: &str, note: &Note<'_>) -> io::Res
 }
 
 /// The answer that is not 200, as a sentence.
-async fn refusal(
+pub(crate) async fn refusal(
     socket: &TcpStream,
     (status, headers): (u16, &[(String, String)]),
     body: &mut Body,
@@ -141,7 +141,7 @@ async fn refusal(
 }
 
 /// Waits for more input.
-async fn more(socket: &TcpStream, input: &mut BytesMut) -> io::Result<()> {
+pub(crate) async fn more(socket: &TcpStream, input: &mut BytesMut) -> io::Result<()> {
     socket.readable().await?;
     read(socket, |bytes| {
         input.extend_from_slice(bytes);
@@ -150,7 +150,10 @@ async fn more(socket: &TcpStream, input: &mut BytesMut) -> io::Result<()> {
 }
 
 /// Gives what has come to `take`. The buffer lives here, so that a viewer that waits has none.
-fn read(socket: &TcpStream, take: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn read(
+    socket: &TcpStream,
+    take: impl FnOnce(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     let mut buffer = [0; READ_BYTES];
     match socket.try_read(&mut buffer) {
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),

@@ -34,6 +34,9 @@ const DIGITS: usize = 16;
 pub struct Numbered {
     next: u64,
     key_every: u64,
+    /// Groups are counted from this picture.
+    group_from: u64,
+    picture_millis: u32,
     start: u32,
     picture_bytes: usize,
     avcc: Bytes,
@@ -52,7 +55,17 @@ impl Numbered {
     /// A stream with a key frame every so many pictures.
     pub fn new(key_every: u64) -> Self {
         let (avcc, asc) = (Bytes::from_static(AVCC), Bytes::from_static(ASC));
-        Self { next: 0, key_every, start: 0, picture_bytes: 0, avcc, asc, sound: true }
+        Self {
+            next: 0,
+            key_every,
+            group_from: 0,
+            picture_millis: PICTURE_MILLIS,
+            start: 0,
+            picture_bytes: 0,
+            avcc,
+            asc,
+            sound: true,
+        }
     }
 
     /// Timestamps begin at `millis`.
@@ -90,6 +103,25 @@ impl Numbered {
         self
     }
 
+    /// Pictures are so far apart.
+    #[must_use]
+    pub fn with_picture_millis(mut self, millis: u32) -> Self {
+        self.picture_millis = millis;
+        self
+    }
+
+    /// Leaves out what comes before picture `number`, if anything does, and begins a group: an encoder that was away
+    /// and starts anew.
+    pub fn skip_to(&mut self, number: u64) {
+        self.next = self.next.max(number);
+        self.group_from = self.next;
+    }
+
+    /// Whether the next picture is a key frame.
+    pub fn begins_group(&self) -> bool {
+        (self.next - self.group_from).is_multiple_of(self.key_every)
+    }
+
     /// The number of the next picture, and of the next packet of sound.
     pub fn next_number(&self) -> u64 {
         self.next
@@ -116,7 +148,7 @@ impl Numbered {
     /// The next picture and the next packet of sound.
     pub fn next_pair(&mut self) -> [Tag; 2] {
         let timestamp = self.timestamp();
-        let key = self.next.is_multiple_of(self.key_every);
+        let key = self.begins_group();
         let number = format!("{:0DIGITS$x}", self.next);
         self.next += 1;
         let picture = Tag { kind: TagKind::Video, timestamp, body: self.picture(key, &number) };
@@ -126,7 +158,7 @@ impl Numbered {
 
     fn timestamp(&self) -> u32 {
         let pictures = u32::try_from(self.next).expect("tests send fewer pictures");
-        self.start.wrapping_add(pictures.wrapping_mul(PICTURE_MILLIS))
+        self.start.wrapping_add(pictures.wrapping_mul(self.picture_millis))
     }
 
     fn picture(&self, key: bool, number: &str) -> Bytes {
@@ -393,6 +425,21 @@ mod tests {
         assert!(check(&all).is_ok());
         all[9].timestamp = all[7].timestamp - 1;
         assert!(check(&all).unwrap_err().contains("backwards"));
+    }
+
+    #[test]
+    fn an_encoder_that_starts_anew_begins_with_a_key_frame_at_its_time() {
+        let mut source = Numbered::new(5).with_picture_millis(100);
+        source.next_pair();
+        source.skip_to(3);
+        let tags: Vec<_> = (0..6).map(|_| source.next_pair()[0].clone()).collect();
+        assert_eq!(tags[0].timestamp, 300);
+        let keys: Vec<_> = tags.iter().map(Piece::of).collect();
+        let key = |at: usize| matches!(keys[at], Ok(Piece::Picture { key: true, .. }));
+        assert_eq!([0, 1, 2, 3, 4, 5].map(key), [true, false, false, false, false, true]);
+        assert_eq!(keys[0], Ok(Piece::Picture { number: 3, key: true }));
+        source.skip_to(2);
+        assert!(source.next_number() == 9 && source.begins_group(), "time does not run backwards");
     }
 
     #[test]

@@ -11,7 +11,7 @@ vhosts: { a.org: { auth: { play: [] } }, b.org: { auth: { play: [cidr: { deny: '
     );
     let (a, b, other) = (config.vhost("a.org"), config.vhost("b.org"), config.vhost("c.org"));
     assert_eq!(other.auth, config.auth);
-    assert_eq!(a.auth, Auth { play: vec![], ..config.auth.clone() });
+    assert_eq!(a.auth, Auth { play: vec![], ..config.auth });
     let cidr = Cidr { allow: vec![], deny: vec![network("::1/128")] };
     assert_eq!(b.auth.play, [Check::Cidr(cidr)]);
 }

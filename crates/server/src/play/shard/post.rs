@@ -19,6 +19,7 @@ use super::Shard;
 use crate::{
     client::Client,
     config::{Config, Play},
+    metrics::{Counted, Histogram},
     play::{channel::Channel, viewer::Protocol},
     quota::Quotas,
     roster::Farewell,
@@ -79,6 +80,8 @@ pub(super) struct Post {
     /// Bits per second that its viewers are expected to take.
     pub(super) load: AtomicU64,
     pub(super) viewers: AtomicUsize,
+    /// How long flushes took; only the shard's thread writes it.
+    pub(super) latency: Histogram,
 }
 
 /// Bounded by what is in it: arrivals by `limits.connections`, due channels by one entry per channel.
@@ -139,6 +142,11 @@ impl Shards {
     /// Bits per second that the viewers of each shard are expected to take.
     pub fn loads(&self) -> Vec<u64> {
         self.posts.iter().map(|post| post.load.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Adds how long flushes took.
+    pub fn add_latency(&self, counted: &mut Counted) {
+        self.posts.iter().for_each(|post| post.latency.add_to(counted));
     }
 
     /// Viewers on each shard.

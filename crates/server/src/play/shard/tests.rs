@@ -396,7 +396,7 @@ async fn until_heard(rig: &mut Rig) {
         play: Play::default(),
         head: Bytes::from_static(b"head"),
         protocol: Protocol::Http { received: 0 },
-        client: client(&Places::new(1), &Arc::default()),
+        client: client(&Places::new(1), &rig.roster),
     });
     assert_eq!(&*read(&mut peer, 4), b"head");
 }

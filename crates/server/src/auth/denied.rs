@@ -1,0 +1,69 @@
+//! Why a client may not do what it asks for.
+
+use std::fmt;
+
+use ipnet::IpNet;
+use weir_media::StreamKey;
+
+use super::Action;
+use crate::end::End;
+
+/// Why a client may not do what it asks for. Shown, it is what the client is told: enough for somebody who has a right
+/// to be here, and nothing that helps others to guess.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// Its address is in this network, which may not, or in none of those that may.
+    #[error("denied: not from this address")]
+    Address(Option<IpNet>),
+    /// Its URL does not have this parameter.
+    #[error("denied: the parameter `{0}` is missing")]
+    Missing(String),
+    /// Its URL has more parameters than any URL.
+    #[error("denied: the parameters are too long")]
+    TooLong,
+    /// What it shows was good, until so many seconds ago.
+    #[error("denied: the token has expired")]
+    Expired(u64),
+    /// What it shows is going to be good.
+    #[error("denied: the token is not valid yet")]
+    Early,
+    /// What it shows is good for nothing; why, the log says.
+    #[error("denied: {0} is not valid")]
+    Invalid(Credential, &'static str),
+}
+
+/// What a client shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A secret.
+    Secret,
+    /// A signature, or a JSON Web Token.
+    Token,
+}
+
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Secret => "the secret",
+            Self::Token => "the token",
+        })
+    }
+}
+
+impl Denied {
+    /// The whole reason, for the log. It repeats nothing of what the client has shown.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Address(Some(net)) => format!("{self}: it is in {net} (deny)"),
+            Self::Address(None) => format!("{self}: it is in no network of allow"),
+            Self::Expired(ago) => format!("{self}, {ago}s ago"),
+            Self::Invalid(_, why) => format!("{self}: {why}"),
+            Self::Missing(_) | Self::TooLong | Self::Early => self.to_string(),
+        }
+    }
+
+    /// The end of a session that was refused.
+    pub fn end(&self, action: Action, key: &StreamKey) -> End {
+        End::policy(format!("{} of {key} refused: {}", action.label(), self.reason()))
+    }
+}

@@ -1,0 +1,213 @@
+//! Who may publish and who may play: the checks of `auth.publish` and `auth.play`.
+//!
+//! A client is checked when it asks, by the settings of that moment; who is in stays in, whatever a reload changes. A
+//! check reads no file and asks nobody: public keys are read together with the configuration.
+
+pub mod cli;
+mod denied;
+mod jwt;
+mod params;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::{
+    io,
+    net::IpAddr,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use subtle::{Choice, ConstantTimeEq as _};
+use weir_media::StreamKey;
+use weir_rtmp::url::URL_BYTES_MAX;
+
+use self::denied::Credential;
+pub use self::{denied::Denied, jwt::Keys, params::without_secrets};
+use crate::config::{self, Check, Cidr, Config, SharedSecret};
+
+/// The most checks in one list. Each one costs up to a verified signature (some 0.1 ms with RSA), for every client that
+/// asks; a rule that needs more is one for the service that makes the tokens.
+const CHECKS_MAX: usize = 16;
+
+/// The most secrets of one check: each one is a hash for every client that asks. For two generations of keys, or one
+/// secret for each of some dozen encoders.
+const SECRETS_MAX: usize = 64;
+
+/// What a client wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Action {
+    /// Send a stream.
+    Publish,
+    /// Watch it.
+    Play,
+}
+
+impl Action {
+    /// Its name in tokens and in the log.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Play => "play",
+        }
+    }
+}
+
+/// What a client asks for.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// What it wants to do.
+    pub action: Action,
+    /// With which stream.
+    pub key: &'a StreamKey,
+    /// The parameters of its URL, with or without a `?` before them.
+    pub params: &'a str,
+    /// Its address: the one behind balancers and proxies, where they say it.
+    pub peer: IpAddr,
+    /// When it asks, in seconds since 1970.
+    pub now: u64,
+}
+
+/// Decides who may do what. It has what was read along with the configuration in force.
+#[derive(Debug, Default)]
+pub struct Auth(ArcSwap<Keys>);
+
+impl Auth {
+    /// With the keys of the configuration that is in force at the start.
+    pub fn new(keys: Keys) -> Self {
+        Self(ArcSwap::from_pointee(keys))
+    }
+
+    /// Whether a client at `peer` may do this now. `settings` are those of the stream's vhost.
+    ///
+    /// # Errors
+    /// When it may not, with the reason.
+    pub fn check(
+        &self,
+        settings: &config::Auth,
+        action: Action,
+        key: &StreamKey,
+        params: &str,
+        peer: IpAddr,
+    ) -> Result<(), Denied> {
+        let checks = match action {
+            Action::Publish => &settings.publish,
+            Action::Play => &settings.play,
+        };
+        // Without checks there is nothing to look at, and not at the clock either.
+        if checks.is_empty() {
+            return Ok(());
+        }
+        check(checks, &self.0.load(), &Request { action, key, params, peer, now: now() })
+    }
+
+    /// Whether a viewer at `peer` may have a segment. The names of segments come from a playlist, and no parameters
+    /// with them: who has the one may have the other, from the right address.
+    ///
+    /// # Errors
+    /// When it may not, with the reason.
+    pub fn check_segment(&self, settings: &config::Auth, peer: IpAddr) -> Result<(), Denied> {
+        check_address(&settings.play, peer)
+    }
+
+    /// Puts `keys` in force beside those that are; [`settle`](Self::settle) follows once the configuration is.
+    pub fn prepare(&self, keys: &Keys) {
+        self.0.rcu(|present| keys.and(present));
+    }
+
+    /// From now on only `keys` are in force.
+    pub fn settle(&self, keys: Keys) {
+        self.0.store(Arc::new(keys));
+    }
+}
+
+/// Whether `request` passes all of `checks`. `keys` are those of the configuration that has the checks.
+///
+/// # Errors
+/// The first check that it does not pass.
+pub fn check(checks: &[Check], keys: &Keys, request: &Request) -> Result<(), Denied> {
+    // The addresses cost nothing: they come first.
+    check_address(checks, request.peer)?;
+    if request.params.len() > URL_BYTES_MAX {
+        return Err(Denied::TooLong);
+    }
+    checks.iter().try_for_each(|check| match check {
+        Check::Cidr(_) => Ok(()),
+        Check::Secret(check) => check_secret(check, request.params),
+        Check::Token(check) => token::check(check, request),
+        Check::Jwt(check) => jwt::check(check, keys, request),
+    })
+}
+
+/// Whether somebody at `peer` passes those of `checks` that are about addresses.
+///
+/// # Errors
+/// The first check that it does not pass.
+fn check_address(checks: &[Check], peer: IpAddr) -> Result<(), Denied> {
+    checks.iter().try_for_each(|check| match check {
+        Check::Cidr(Cidr { allow, deny }) => match deny.iter().find(|net| holds(net, peer)) {
+            Some(net) => Err(Denied::Address(Some(*net))),
+            None if allow.is_empty() || allow.iter().any(|net| holds(net, peer)) => Ok(()),
+            None => Err(Denied::Address(None)),
+        },
+        _ => Ok(()),
+    })
+}
+
+/// Whether `ip` is in `net`. A socket for both families has IPv4 clients at `::ffff:a.b.c.d`: they count as IPv4, and
+/// so does a network that is written like that.
+fn holds(net: &IpNet, ip: IpAddr) -> bool {
+    /// The prefix of addresses that stand for IPv4 (RFC 4291 section 2.5.5.2).
+    const MAPPED_PREFIX: u8 = 96;
+    match (net, ip.to_canonical()) {
+        (IpNet::V6(net), IpAddr::V4(ip)) => {
+            net.prefix_len() >= MAPPED_PREFIX && net.contains(&ip.to_ipv6_mapped())
+        }
+        (net, ip) => net.contains(&ip),
+    }
+}
+
+fn check_secret(check: &SharedSecret, params: &str) -> Result<(), Denied> {
+    let given =
+        params::value(params, &check.param).ok_or_else(|| Denied::Missing(check.param.clone()))?;
+    // All are compared, so that the time does not say which one was close.
+    let same = |secret: &config::Secret| secret.expose().as_bytes().ct_eq(given.as_bytes());
+    let found = check.values.iter().map(same).fold(Choice::from(0), |found, same| found | same);
+    if found.into() {
+        return Ok(());
+    }
+    Err(Denied::Invalid(Credential::Secret, "it is none of those that are set"))
+}
+
+/// Whether every list of checks is one that clients can be put through in time.
+fn check_bounds(config: &Config) -> io::Result<()> {
+    let wrong = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    for checks in lists(config) {
+        if checks.len() > CHECKS_MAX {
+            return wrong(format!("a list in auth has more than {CHECKS_MAX} checks"));
+        }
+        let is_long = |check: &Check| match check {
+            Check::Secret(check) => check.values.len() > SECRETS_MAX,
+            Check::Token(check) => check.secrets.len() > SECRETS_MAX,
+            Check::Cidr(_) | Check::Jwt(_) => false,
+        };
+        if checks.iter().any(is_long) {
+            return wrong(format!("a check in auth has more than {SECRETS_MAX} secrets"));
+        }
+    }
+    Ok(())
+}
+
+/// All lists of checks that `config` has.
+fn lists(config: &Config) -> impl Iterator<Item = &Vec<Check>> {
+    let vhosts = config.vhosts.values();
+    let vhosts = vhosts.flat_map(|own| own.auth.publish.iter().chain(&own.auth.play));
+    [&config.auth.publish, &config.auth.play].into_iter().chain(vhosts)
+}
+
+fn now() -> u64 {
+    // A clock before 1970 knows of no time at all: then every token is from the future, and none has expired.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

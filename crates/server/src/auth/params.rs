@@ -1,0 +1,59 @@
+//! The parameters of a URL.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+/// The value of the first parameter `name`, percent-decoded. A `?` separates like a `&`, since encoders paste a name
+/// with a query behind another one.
+pub fn value<'a>(params: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let pairs = params.split(['?', '&']).filter_map(|pair| pair.split_once('='));
+    let mut values = pairs.filter(|(key, _)| decoded(key) == name).map(|(_, value)| value);
+    values.next().map(decoded)
+}
+
+fn decoded(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
+}
+
+/// Whatever parameters of a URL are called, their values may be secrets. These two are names of hosts.
+const SHOWN: [&str; 2] = ["vhost", "domain"];
+
+/// What a secret looks like where everybody may look.
+const MASK: &str = "***";
+
+/// `url`, or a name with parameters, as it may be shown: in logs, in the API. The values of its parameters and a
+/// password before its host are masked; the vhost stays.
+pub fn without_secrets(url: &str) -> String {
+    let (path, query) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
+    let mut shown = without_user(path);
+    let mut rest = query;
+    while let Some(separator) = rest.chars().next() {
+        let after = &rest[separator.len_utf8()..];
+        // As in the names of streams, all of these separate parameters.
+        let end = after.find(['?', '#', '&', ',', ';']).unwrap_or(after.len());
+        shown.push(separator);
+        match after[..end].split_once('=') {
+            Some((name, _)) if SHOWN.contains(&name) => shown.push_str(&after[..end]),
+            Some((name, _)) => {
+                shown.push_str(name);
+                shown.push('=');
+                shown.push_str(MASK);
+            }
+            None if end == 0 => {}
+            None => shown.push_str(MASK),
+        }
+        rest = &after[end..];
+    }
+    shown
+}
+
+/// `scheme://user:password@host` without the middle.
+fn without_user(path: &str) -> String {
+    let Some((scheme, rest)) = path.split_once("://") else { return path.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://{MASK}@{host}{path}"),
+        None => format!("{scheme}://{rest}"),
+    }
+}

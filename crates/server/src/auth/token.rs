@@ -1,0 +1,67 @@
+//! Signatures that expire: `?expires=UNIX&token=HEX`.
+//!
+//! HEX is HMAC-SHA256 with a shared secret as the key over three lines without an end of line behind the last one: the
+//! action, the stream, and the text of `expires`.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use weir_media::StreamKey;
+
+use super::{Action, Credential, Denied, Request, params};
+use crate::config::{Secret, SignedToken};
+
+/// Bytes of a signature.
+const BYTES: usize = 32;
+
+/// The signature of `secret` for doing `action` with `key` until `expires`, in hexadecimal digits.
+pub fn sign(secret: &Secret, action: Action, key: &StreamKey, expires: u64) -> String {
+    let signature = mac(secret, action, key, &expires.to_string()).finalize().into_bytes();
+    signature.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub fn check(check: &SignedToken, request: &Request) -> Result<(), Denied> {
+    let parameter = |name: &str| {
+        params::value(request.params, name).ok_or_else(|| Denied::Missing(name.to_owned()))
+    };
+    let (signature, expires) = (parameter(&check.param)?, parameter(&check.expires)?);
+    let invalid = |why| Denied::Invalid(Credential::Token, why);
+    let until = seconds(&expires).ok_or_else(|| invalid("its time is no number of seconds"))?;
+    let signature = bytes(&signature).ok_or_else(|| invalid("it is not 64 hexadecimal digits"))?;
+    let is_of = |secret| {
+        mac(secret, request.action, request.key, &expires).verify_slice(&signature).is_ok()
+    };
+    // All are tried, so that the time does not say which secret is in use.
+    if check.secrets.iter().filter(|secret| is_of(secret)).count() == 0 {
+        return Err(invalid("no secret gives it for this action, stream and time"));
+    }
+    match request.now.checked_sub(until) {
+        Some(ago) => Err(Denied::Expired(ago)),
+        None => Ok(()),
+    }
+}
+
+fn mac(secret: &Secret, action: Action, key: &StreamKey, expires: &str) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes())
+        .expect("HMAC takes keys of any length");
+    // None of the parts can have an end of line in it.
+    mac.update(format!("{}\n{key}\n{expires}", action.label()).as_bytes());
+    mac
+}
+
+/// Digits alone: what Rust takes for a number has a sign.
+fn seconds(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+fn bytes(text: &str) -> Option<[u8; BYTES]> {
+    let digits = text.as_bytes();
+    let digit = |at: usize| char::from(digits[at]).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    if digits.len() != 2 * BYTES {
+        return None;
+    }
+    let mut bytes = [0; BYTES];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = digit(2 * at)? << 4 | digit(2 * at + 1)?;
+    }
+    Some(bytes)
+}

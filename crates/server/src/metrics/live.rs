@@ -1,0 +1,472 @@
+//! What the process knows of itself, read when somebody asks.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
+use tokio::time::{MissedTickBehavior, interval};
+use weir_hub::{Status, StreamStats};
+use weir_media::StreamKey;
+
+use super::{
+    counts::COUNTS,
+    histogram::Counted,
+    page::{Labels, Page},
+    process::{self, Process},
+    srs,
+    streams::{Figures, Line, Streams},
+    window::{Sample, TICK, Window},
+};
+use crate::{
+    config::Role,
+    control::Control,
+    edge::{Answer, Edge},
+    node::Node,
+    phase::Phase,
+    roster::Activity,
+};
+
+/// Origins that have a series of their own. An edge with more of them has its answers from DNS, and an answer must not
+/// be able to fill the memory of whoever collects.
+const ORIGINS_MAX: usize = 256;
+
+/// Reads what runs.
+pub struct Live {
+    control: Arc<Control>,
+    start: Instant,
+    started_at: SystemTime,
+    window: Mutex<Window>,
+    streams: Mutex<Streams>,
+}
+
+/// Clients by what they do.
+#[derive(Default)]
+struct Census {
+    rtmp: usize,
+    http: usize,
+    rtmp_viewers: usize,
+    publishers: usize,
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("start", &self.start).finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    /// Begins to watch what `control` controls.
+    pub fn start(control: &Arc<Control>) -> Arc<Self> {
+        let live = Arc::new(Self {
+            control: Arc::clone(control),
+            start: Instant::now(),
+            started_at: SystemTime::now(),
+            window: Mutex::default(),
+            streams: Mutex::default(),
+        });
+        tokio::spawn(sample(Arc::downgrade(&live)));
+        live
+    }
+
+    fn node(&self) -> &Node {
+        &self.control.node
+    }
+
+    fn sample(&self) {
+        let sent = self.node().quotas.sent();
+        let cpu = process::cpu_time().unwrap_or_default();
+        lock(&self.window).push(Sample { at: Instant::now(), sent, cpu });
+    }
+
+    fn census(&self) -> Census {
+        let mut census = Census::default();
+        for presence in self.node().roster.list() {
+            let is_rtmp = presence.protocol == "rtmp";
+            *if is_rtmp { &mut census.rtmp } else { &mut census.http } += 1;
+            census.rtmp_viewers += usize::from(is_rtmp && presence.does(Activity::Play));
+            census.publishers += usize::from(presence.does(Activity::Publish));
+        }
+        census
+    }
+
+    fn write(&self, page: &mut Page<'_>) -> fmt::Result {
+        let (census, streams) = (self.census(), self.node().registry.stats());
+        let process = Process::read();
+        self.write_state(page)?;
+        self.write_clients(page, &census, &streams)?;
+        self.write_traffic(page)?;
+        write_outcomes(page)?;
+        self.write_delivery(page)?;
+        self.write_hls(page)?;
+        if let Some(edge) = &self.node().edge {
+            write_edge(page, edge)?;
+        }
+        self.write_streams(page, &streams)?;
+        if let Some(process) = &process {
+            self.write_process(page, process)?;
+        }
+        let live = streams.iter().filter(|stream| stream.status == Status::Live).count();
+        let totals = self.node().registry.totals();
+        let figures = srs::Figures {
+            role: self.role(),
+            cpus: lock(&self.window).cpus(),
+            resident_bytes: process.map_or(0, |process| process.resident_bytes),
+            sent: self.node().quotas.sent(),
+            received: totals.bytes(),
+            streams: live,
+            clients: self.node().roster.len(),
+        };
+        srs::write(page, &figures)
+    }
+
+    fn role(&self) -> &'static str {
+        match self.node().config().role {
+            Role::Origin => "origin",
+            Role::Edge => "edge",
+        }
+    }
+
+    fn write_state(&self, page: &mut Page<'_>) -> fmt::Result {
+        let node = self.node();
+        let build = vec![("version", env!("CARGO_PKG_VERSION")), ("role", self.role())];
+        page.gauges("weir_build_info", "What runs here.", [(build, 1.0)])?;
+        page.gauge(
+            "weir_uptime_seconds",
+            "Time since the start.",
+            self.start.elapsed().as_secs_f64(),
+        )?;
+        let now = node.phase();
+        let phases = [Phase::Starting, Phase::Serving, Phase::Notice, Phase::Draining];
+        page.gauges(
+            "weir_phase",
+            "1 for the phase that the process is in.",
+            phases.map(|phase| (vec![("phase", phase.label())], truth(phase == now))),
+        )?;
+        let ready = truth(node.readiness().is_ok());
+        page.gauge("weir_ready", "Whether new clients are welcome, as /readyz says.", ready)?;
+        let left = if now.is_ending() { node.roster.len() } else { 0 };
+        page.gauge("weir_drain_clients_left", "Clients that a drain waits for.", left as f64)?;
+        let last = self.control.reloader.last();
+        let results = ["success", "failure"].into_iter().zip(last.counts);
+        page.counters(
+            "weir_config_reloads",
+            "Attempts to put a new configuration in force.",
+            results.map(|(result, count)| (vec![("result", result)], count as f64)),
+        )?;
+        page.gauge(
+            "weir_config_last_reload_successful",
+            "Whether the last reload succeeded.",
+            truth(last.is_success),
+        )?;
+        page.gauge(
+            "weir_config_last_reload_success_timestamp_seconds",
+            "When a configuration was put in force last, the start included.",
+            unix(last.applied_at),
+        )
+    }
+
+    fn write_clients(
+        &self,
+        page: &mut Page<'_>,
+        census: &Census,
+        streams: &[StreamStats],
+    ) -> fmt::Result {
+        let node = self.node();
+        let connections = [("rtmp", census.rtmp), ("http", census.http)];
+        page.gauges(
+            "weir_connections",
+            "Connections, without those to the API.",
+            connections.map(|(protocol, count)| (vec![("protocol", protocol)], count as f64)),
+        )?;
+        let limit = node.config().limits.connections as f64;
+        page.gauge("weir_connections_limit", "limits.connections; 0 is no limit.", limit)?;
+        page.counter("weir_clients", "Connections that came in.", COUNTS.clients.get() as f64)?;
+        let viewers = [
+            ("rtmp", census.rtmp_viewers),
+            ("http-flv", node.quotas.viewers_total().saturating_sub(census.rtmp_viewers)),
+            ("hls", node.quotas.watching(Instant::now())),
+        ];
+        page.gauges(
+            "weir_viewers",
+            "Viewers; of HLS, addresses that have asked for a playlist of a stream lately.",
+            viewers.map(|(protocol, count)| (vec![("protocol", protocol)], count as f64)),
+        )?;
+        page.gauge(
+            "weir_publishers",
+            "Clients that publish; pulls from origins are none.",
+            census.publishers as f64,
+        )?;
+        let states = [
+            (Status::Waiting, "waiting"),
+            (Status::Live, "live"),
+            (Status::Lingering, "lingering"),
+        ];
+        page.gauges(
+            "weir_streams",
+            "Streams, by what they do.",
+            states.map(|(status, state)| {
+                let count = streams.iter().filter(|stream| stream.status == status).count();
+                (vec![("state", state)], count as f64)
+            }),
+        )
+    }
+
+    fn write_traffic(&self, page: &mut Page<'_>) -> fmt::Result {
+        let quotas = &self.node().quotas;
+        page.counter("weir_sent_bytes", "Media bytes sent to viewers.", quotas.sent() as f64)?;
+        let measured = lock(&self.window).bits_per_second();
+        page.gauge(
+            "weir_egress_bits_per_second",
+            "What viewers were sent in the last seconds.",
+            measured,
+        )?;
+        let expected = quotas.expected() as f64;
+        page.gauge(
+            "weir_egress_expected_bits_per_second",
+            "What all RTMP and HTTP-FLV viewers are expected to take.",
+            expected,
+        )?;
+        let limit = quotas.egress() as f64;
+        page.gauge("weir_egress_limit_bits_per_second", "limits.egress; 0 is no limit.", limit)?;
+        // Whichever is higher is what newcomers are refused by.
+        let utilization = if limit > 0.0 { measured.max(expected) / limit } else { 0.0 };
+        page.gauge(
+            "weir_egress_utilization",
+            "Measured or expected egress, whichever is higher, as a part of limits.egress; 0 without a limit.",
+            utilization,
+        )?;
+        let totals = self.node().registry.totals();
+        page.counter("weir_received_bytes", "Bytes of frames taken in.", totals.bytes() as f64)?;
+        page.counter("weir_frames", "Frames taken in.", totals.frames() as f64)?;
+        page.counter(
+            "weir_timestamp_repairs",
+            "Timestamps of publishers that had to be repaired.",
+            totals.repairs() as f64,
+        )?;
+        let budget = self.node().registry.budget();
+        page.gauge("weir_log_bytes", "Bytes of streams held in memory.", budget.used() as f64)?;
+        let limit = self.node().config().limits.memory as f64;
+        page.gauge("weir_log_limit_bytes", "limits.memory.", limit)
+    }
+
+    fn write_delivery(&self, page: &mut Page<'_>) -> fmt::Result {
+        let shards = &self.node().shards;
+        let mut latency = Counted::default();
+        shards.add_latency(&mut latency);
+        page.histogram(
+            "weir_delivery_seconds",
+            "From the arrival of the oldest frame of a flush to the end of a shard's sends of it, for each viewer.",
+            &latency,
+        )?;
+        let numbers: Vec<String> = (0..shards.viewers().len()).map(|it| it.to_string()).collect();
+        let series = |figures: Vec<f64>| {
+            let labels = numbers.iter().map(|number| vec![("shard", &**number)]);
+            labels.zip(figures).collect::<Vec<_>>()
+        };
+        let viewers = shards.viewers().into_iter().map(|viewers| viewers as f64).collect();
+        page.gauges("weir_shard_viewers", "Viewers on each delivery shard.", series(viewers))?;
+        let loads = shards.loads().into_iter().map(|load| load as f64).collect();
+        page.gauges(
+            "weir_shard_expected_bits_per_second",
+            "What the viewers of each shard are expected to take.",
+            series(loads),
+        )
+    }
+
+    fn write_hls(&self, page: &mut Page<'_>) -> fmt::Result {
+        let followers = self.node().hls.followers() as f64;
+        page.gauge("weir_hls_followers", "Streams that are being segmented.", followers)?;
+        let counters = [
+            ("weir_hls_segments", "HLS segments written.", &COUNTS.hls_segments),
+            ("weir_hls_segment_bytes", "Bytes of HLS segments written.", &COUNTS.hls_bytes),
+            ("weir_hls_playlists", "HLS playlists written.", &COUNTS.hls_playlists),
+            ("weir_hls_write_errors", "HLS files that could not be written.", &COUNTS.hls_errors),
+        ];
+        counters
+            .into_iter()
+            .try_for_each(|(name, help, count)| page.counter(name, help, count.get() as f64))
+    }
+
+    fn write_streams(&self, page: &mut Page<'_>, streams: &[StreamStats]) -> fmt::Result {
+        let quotas = &self.node().quotas;
+        let figures = |stream: &StreamStats| {
+            let (viewers, sent) = quotas.audience(&stream.key);
+            Figures { viewers, frames: stream.frames, received: stream.bytes, sent }
+        };
+        let live = streams.iter().filter(|stream| stream.status != Status::Waiting);
+        let live: HashMap<StreamKey, Figures> =
+            live.map(|stream| (stream.key.clone(), figures(stream))).collect();
+        let lines =
+            lock(&self.streams).lines(&live, self.node().config().metrics.streams, Instant::now());
+        let series =
+            |figure: fn(&Line) -> f64| lines.iter().map(move |line| (labels(line), figure(line)));
+        page.gauges(
+            "weir_stream_viewers",
+            "RTMP and HTTP-FLV viewers of the streams that have most.",
+            series(|line| line.figures.viewers as f64),
+        )?;
+        page.counters(
+            "weir_stream_received_bytes",
+            "Bytes published of a stream.",
+            series(|line| line.figures.received as f64),
+        )?;
+        page.counters(
+            "weir_stream_frames",
+            "Frames published of a stream.",
+            series(|line| line.figures.frames as f64),
+        )?;
+        page.counters(
+            "weir_stream_sent_bytes",
+            "Bytes that delivery shards have sent of a stream, since its first viewer came.",
+            series(|line| line.figures.sent as f64),
+        )?;
+        page.gauges(
+            "weir_stream_bits_per_second",
+            "What was published of a stream between the last two pages.",
+            series(|line| line.bit_rate),
+        )
+    }
+
+    /// Under the names that all exporters use.
+    fn write_process(&self, page: &mut Page<'_>, process: &Process) -> fmt::Result {
+        let cpu = process.cpu_seconds;
+        page.counter("process_cpu_seconds", "Processor time used.", cpu)?;
+        let gauges = [
+            (
+                "process_resident_memory_bytes",
+                "Memory that the process holds.",
+                process.resident_bytes,
+            ),
+            (
+                "process_virtual_memory_bytes",
+                "Address space of the process.",
+                process.virtual_bytes,
+            ),
+            ("process_threads", "Threads of the process.", process.threads),
+            ("process_open_fds", "Files and sockets that are open.", process.open_fds),
+            ("process_max_fds", "How many files and sockets may be open.", process.max_fds),
+        ];
+        gauges
+            .into_iter()
+            .try_for_each(|(name, help, value)| page.gauge(name, help, value as f64))?;
+        page.gauge("process_start_time_seconds", "When the process started.", unix(self.started_at))
+    }
+}
+
+impl Collector for Live {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.write(&mut Page(encoder))
+    }
+}
+
+fn write_outcomes(page: &mut Page<'_>) -> fmt::Result {
+    let skips = COUNTS.skips.get() as f64;
+    page.counter("weir_lag_skips", "Viewers that were moved to the newest group.", skips)?;
+    page.counters(
+        "weir_refusals",
+        "Clients and requests that did not get what they asked for.",
+        COUNTS.all_refused().map(|(why, count)| (vec![("reason", why.label())], count as f64)),
+    )?;
+    page.counters(
+        "weir_session_ends",
+        "Sessions that have ended, by whose doing it was.",
+        COUNTS.all_ended().map(|(role, kind, count)| {
+            let (side, role) = (kind.side().label(), role.label());
+            (vec![("side", side), ("role", role), ("kind", kind.label())], count as f64)
+        }),
+    )
+}
+
+fn write_edge(page: &mut Page<'_>, edge: &Edge) -> fmt::Result {
+    let (pulls, origins) = (edge.pulls(), edge.origins().status());
+    page.gauges(
+        "weir_pulls",
+        "Streams that are being pulled or asked for.",
+        Answer::LABELS.map(|state| {
+            let count = pulls.iter().filter(|(_, it)| it.label() == state).count();
+            (vec![("state", state)], count as f64)
+        }),
+    )?;
+    page.counter(
+        "weir_pulls_lost",
+        "Pulls lost while somebody watched.",
+        COUNTS.pulls_lost.get() as f64,
+    )?;
+    page.counter(
+        "weir_pull_retries",
+        "Questions for a stream after the first one.",
+        COUNTS.pull_retries.get() as f64,
+    )?;
+    page.gauge(
+        "weir_pushes",
+        "Streams that are being passed on to an origin.",
+        edge.pushes() as f64,
+    )?;
+    page.counter("weir_pushes_lost", "Losses of such streams.", COUNTS.pushes_lost.get() as f64)?;
+    page.gauge("weir_origins", "Origins that are known.", origins.len() as f64)?;
+    let up: Vec<_> =
+        origins.iter().map(|it| (it.address.to_string(), it)).take(ORIGINS_MAX).collect();
+    page.gauges(
+        "weir_origin_up",
+        "Whether an origin counts as alive.",
+        up.iter().map(|(address, origin)| {
+            (vec![("origin", &**address), ("host", &*origin.host)], truth(origin.healthy))
+        }),
+    )?;
+    let cache = edge.hls().stats();
+    let counters = [
+        ("weir_hls_cache_fetches", "HLS objects that origins were asked for.", cache.fetches),
+        ("weir_hls_cache_hits", "HLS requests answered from memory.", cache.hits),
+        (
+            "weir_hls_cache_coalesced",
+            "HLS requests that waited for the same fetch.",
+            cache.coalesced,
+        ),
+        ("weir_hls_cache_stale", "HLS requests answered with an old playlist.", cache.stale),
+        ("weir_hls_cache_failures", "HLS objects that could not be had.", cache.failures),
+    ];
+    counters
+        .into_iter()
+        .try_for_each(|(name, help, count)| page.counter(name, help, count as f64))?;
+    page.gauge("weir_hls_cache_bytes", "Bytes in the HLS cache.", cache.bytes as f64)?;
+    page.gauge("weir_hls_cache_entries", "Objects in the HLS cache.", cache.entries as f64)?;
+    page.gauge(
+        "weir_hls_cache_memory_bytes",
+        "Bytes of HLS objects in the cache, on their way and being sent.",
+        cache.memory as f64,
+    )
+}
+
+fn labels(line: &Line) -> Labels<'_> {
+    match &line.key {
+        Some(key) => vec![("vhost", key.vhost()), ("app", key.app()), ("stream", key.stream())],
+        // No stream is without a vhost and an app.
+        None => vec![("vhost", ""), ("app", ""), ("stream", "other")],
+    }
+}
+
+fn truth(truth: bool) -> f64 {
+    f64::from(u8::from(truth))
+}
+
+fn unix(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
+}
+
+async fn sample(live: Weak<Live>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(live) = live.upgrade() else { return };
+        live.sample();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,66 @@
+//! Figures for Prometheus: `/metrics`.
+//!
+//! Nothing is kept for the sake of a page. What the process knows anyway is read when somebody asks ([`Live`]); what
+//! only counts up is a plain atomic ([`COUNTS`]); what takes time on a delivery shard goes into a histogram of that
+//! shard. `docs/guide/monitoring.md` lists every series, and a test holds it against the page.
+
+mod counts;
+mod histogram;
+mod live;
+mod page;
+mod process;
+mod srs;
+mod streams;
+mod window;
+
+use std::{fmt, sync::Arc};
+
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{HeaderMap, StatusCode, header};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+
+pub use self::{
+    counts::{COUNTS, Refused},
+    histogram::{Counted, Histogram},
+};
+use self::{live::Live, page::Shape};
+use crate::control::Control;
+
+/// All series of the process.
+pub struct Metrics(Registry);
+
+impl Metrics {
+    /// The series of what `control` controls. Needs a tokio runtime.
+    pub fn new(control: &Arc<Control>) -> Arc<Self> {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Live::start(control)));
+        Arc::new(Self(registry))
+    }
+
+    fn page(&self, shape: Shape) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.0)?;
+        Ok(shape.render(text))
+    }
+}
+
+/// `/metrics`.
+pub fn router(control: &Arc<Control>) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(Metrics::new(control))
+}
+
+async fn metrics(State(metrics): State<Arc<Metrics>>, fields: HeaderMap) -> Response {
+    let accept = fields.get(header::ACCEPT).and_then(|field| field.to_str().ok());
+    let shape = Shape::of(accept.unwrap_or_default());
+    // A page looks at every client, and at `/proc`: milliseconds where there are tens of thousands.
+    let page = tokio::task::spawn_blocking(move || metrics.page(shape)).await;
+    match page {
+        Ok(Ok(page)) => ([(header::CONTENT_TYPE, shape.content_type())], page).into_response(),
+        Ok(Err(_)) | Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

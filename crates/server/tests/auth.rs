@@ -1,0 +1,261 @@
+//! Who may publish and who may play, with real encoders and players, on an origin and through an edge.
+
+use std::{fs, process::Command, time::Duration};
+
+use weir_testkit::{
+    Weir,
+    cluster::Cluster,
+    eventually,
+    ffmpeg::Ffmpeg,
+    fixture::Fixture,
+    hls::Playlist,
+    http,
+    peer::{Encoder, Numbered, PICTURE_MILLIS, Publisher, Refused, Viewer},
+    process::Process,
+    server::field,
+};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_weir");
+
+/// For the slowest machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The pace of a stream in real time.
+const PICTURE: Duration = Duration::from_millis(PICTURE_MILLIS as u64);
+
+/// Segments that come soon.
+const HLS: &str = "hls: { segment: 1s, window: 20 }\n";
+
+/// Signs publishing and playing; what the log must never have in it.
+const KEY: &str = "k3yOfTheSigner";
+const SECRET: &str = "s3cretOfTheEncoder";
+
+/// A server that logs all it has to say.
+fn start(config: &str) -> Weir {
+    Weir::builder(BINARY).config(config).env("WEIR_LOG", "trace").start()
+}
+
+fn assert_refused(refused: &Refused, code: &str, words: &str) {
+    assert_eq!((&*refused.code, &*refused.description), (code, words));
+}
+
+async fn publish_refused(url: &str) -> Refused {
+    Publisher::try_start(url, Numbered::default()).await.expect_err("the publisher is refused")
+}
+
+async fn play_refused(url: &str) -> Refused {
+    Viewer::try_rtmp(url).await.expect_err("the viewer is refused")
+}
+
+/// What `weir token` prints for these words.
+fn token(words: &str) -> String {
+    let output = Command::new(BINARY)
+        .args(["token", "--secret", KEY])
+        .args(words.split(' '))
+        .output()
+        .expect("weir can be run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+}
+
+/// FFmpeg publishes a clip over and over.
+fn ffmpeg_publishes(url: &str) -> Process {
+    Ffmpeg::System.publish_with(&["-stream_loop", "-1"], &Fixture::AvcAac.file(), url)
+}
+
+/// FFmpeg plays a second of `url`.
+async fn ffmpeg_plays(url: String) {
+    let play = move || {
+        let mut command = Ffmpeg::System.command();
+        command.args(["-i", &url, "-t", "1", "-c", "copy", "-f", "null", "-"]);
+        Process::start(&url, &mut command).wait_success(TIMEOUT);
+    };
+    tokio::task::spawn_blocking(play).await.expect("FFmpeg plays");
+}
+
+fn assert_never_logged(weir: &Weir, secret: &str) {
+    let found = weir.log().all().into_iter().find(|line| line.contains(secret));
+    assert_eq!(found, None, "the log has {secret}");
+}
+
+/// The lines of sessions that ended because of a check.
+fn denials(weir: &Weir, words: &str) -> usize {
+    let lines = weir.log().all();
+    let lines = lines.iter().filter_map(|line| serde_json::from_str(line).ok());
+    let is_it = |line: &serde_json::Value| {
+        field(line, "side") == "policy"
+            && field(line, "reason").as_str().is_some_and(|reason| reason.contains(words))
+    };
+    lines.filter(is_it).count()
+}
+
+/// OBS has a server and a stream key, and the secret is a part of either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_goes_into_the_stream_key() {
+    let weir =
+        start(&format!("{HLS}auth: {{ publish: [{{ secret: {{ values: [{SECRET}] }} }}] }}\n"));
+    let _ffmpeg = ffmpeg_publishes(&weir.rtmp_url(&format!("live/a?secret={SECRET}")));
+    Viewer::rtmp(&weir.rtmp_url("live/a")).await.next().await.expect("media, for everybody");
+    // In the server's URL, as FMLE has it.
+    let url = weir.rtmp_url(&format!("live?secret={SECRET}/b"));
+    let ffmpeg = ffmpeg_publishes(&url);
+    Viewer::rtmp(&weir.rtmp_url("live/b")).await.next().await.expect("media");
+    drop(ffmpeg);
+
+    let wrong = publish_refused(&weir.rtmp_url("live/c?secret=s3creT")).await;
+    assert_refused(&wrong, "NetStream.Publish.Denied", "denied: the secret is not valid");
+    let none = publish_refused(&weir.rtmp_url("live/c")).await;
+    let missing = "denied: the parameter `secret` is missing";
+    assert_refused(&none, "NetStream.Publish.Denied", missing);
+    let said = tokio::task::spawn_blocking({
+        let url = weir.rtmp_url("live/c?secret=s3creT");
+        move || {
+            let mut ffmpeg = ffmpeg_publishes(&url);
+            assert!(!ffmpeg.wait(TIMEOUT).success());
+            ffmpeg.stderr().all().concat()
+        }
+    });
+    let said = said.await.expect("FFmpeg ends");
+    assert!(said.contains("denied: the secret is not valid"), "{said}");
+    for (reason, times) in [
+        ("publish of /live/c refused: denied: the secret is not valid", 2),
+        ("publish of /live/c refused: denied: the parameter `secret` is missing", 1),
+    ] {
+        eventually("a line for each", TIMEOUT, async || {
+            (denials(&weir, reason) == times).then_some(())
+        })
+        .await;
+    }
+    for secret in [SECRET, "s3creT"] {
+        assert_never_logged(&weir, secret);
+    }
+    let shown = http::get(weir.api(), "api/v1/clients").await.text().await;
+    assert!(!shown.contains(SECRET), "{shown}");
+}
+
+/// Both check; the edge passes on what it was shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_go_through_an_edge() {
+    let check = format!("{{ token: {{ secrets: [older, {KEY}] }} }}");
+    let config = format!("{HLS}auth: {{ publish: [{check}], play: [{check}] }}\n");
+    let cluster = Cluster::new(BINARY);
+    let origin = cluster.origin(1, &config);
+    let edge = cluster.edge(&["127.0.0.1"], "", &config);
+
+    let may_publish = token("--action publish --stream /live/a --for 1h");
+    let may_play = token("--action play --stream /live/a --for 1h");
+    let expired = token("--action play --stream /live/a --for 0s");
+    let other = token("--action play --stream /live/b --for 1h");
+    let (gone, wrong) = ("denied: the token has expired", "denied: the token is not valid");
+
+    let direct = publish_refused(&edge.rtmp_url(&format!("live/a?{may_play}"))).await;
+    assert_refused(&direct, "NetStream.Publish.Denied", wrong);
+    let _ffmpeg = ffmpeg_publishes(&edge.rtmp_url(&format!("live/a?{may_publish}")));
+    for weir in [&origin, &edge] {
+        for (params, said) in [(&expired, gone), (&other, wrong), (&may_publish, wrong)] {
+            let refused = play_refused(&weir.rtmp_url(&format!("live/a?{params}"))).await;
+            assert_refused(&refused, "NetStream.Play.Failed", said);
+            for file in ["a.flv", "a.m3u8"] {
+                let mut answer = http::get(weir.http(), &format!("live/{file}?{params}")).await;
+                let text = answer.text().await;
+                assert_eq!((answer.status, text.trim()), (403, said), "{file}");
+                assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+            }
+        }
+        ffmpeg_plays(weir.rtmp_url(&format!("live/a?{may_play}"))).await;
+        ffmpeg_plays(weir.http_url(&format!("live/a.flv?{may_play}"))).await;
+        ffmpeg_plays(weir.http_url(&format!("live/a.m3u8?{may_play}"))).await;
+        let mut playlist = http::get(weir.http(), &format!("live/a.m3u8?{may_play}")).await;
+        let playlist = Playlist::parse(&playlist.text().await);
+        let segment = &playlist.segments.first().expect("a segment").uri;
+        // Its name has no parameters, and needs none.
+        assert_eq!(http::get(weir.http(), &format!("live/{segment}")).await.status, 200);
+        for secret in [&may_publish, &may_play, &expired, &other] {
+            assert_never_logged(weir, &secret[secret.find("&token=").expect("a token")..]);
+        }
+    }
+}
+
+/// The origin's no reaches encoders and viewers of an edge that checks nothing itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_checks_for_its_edges() {
+    let check = format!("{{ secret: {{ values: [{SECRET}] }} }}");
+    let cluster = Cluster::new(BINARY);
+    let _origin =
+        cluster.origin(1, &format!("{HLS}auth: {{ publish: [{check}], play: [{check}] }}\n"));
+    let edge = cluster.edge(&["127.0.0.1"], "", "");
+    let refused = publish_refused(&edge.rtmp_url("live/a?secret=x")).await;
+    assert_refused(&refused, "NetStream.Publish.Denied", "denied: the secret is not valid");
+    let url = edge.rtmp_url(&format!("live/a?secret={SECRET}"));
+    let _encoder = Encoder::start(&url, Numbered::default(), PICTURE).await;
+    Viewer::rtmp(&url).await.until_picture(1).await;
+    let refused = play_refused(&edge.rtmp_url("live/b?secret=x")).await;
+    assert_eq!(refused.code, "NetStream.Play.Failed");
+    assert!(refused.description.contains("denied: the secret is not valid"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn addresses_of_either_family_may_or_may_not() {
+    let config = "rtmp: { listen: ['[::1]:0', '127.0.0.1:0'] }\n\
+                  http: { listen: '127.0.0.1:0', trusted_proxies: [127.0.0.1] }\n\
+                  auth: { play: [{ cidr: { deny: ['::1', 'fd00::/8'] } }] }\n";
+    let weir = start(&format!("{HLS}{config}"));
+    let words = "denied: not from this address";
+    let mut publisher = Publisher::start(&weir.rtmp_url("live/a"), Numbered::default()).await;
+    publisher.pictures(60).await;
+    let refused = play_refused(&weir.rtmp_url("live/a")).await;
+    assert_refused(&refused, "NetStream.Play.Failed", words);
+    // Behind a proxy it is the client's address that counts, on any request of a connection and for segments too.
+    for (client, is_denied) in [("fd00::1", true), ("fe80::1", false)] {
+        for file in ["a.flv", "a.m3u8", "a-0.ts"] {
+            let request = format!(
+                "GET /live/{file} HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: {client}\r\nConnection: close\r\n\r\n"
+            );
+            let mut answer = http::request(weir.http(), request.as_bytes()).await;
+            // That segment does not exist: who may have it is told so.
+            assert_eq!(answer.status == 403, is_denied, "{file} for {client}: {}", answer.status);
+            if is_denied {
+                assert_eq!(answer.text().await.trim(), words);
+            }
+        }
+    }
+    let v4 = weir.said().all().into_iter().find_map(|line| {
+        line.strip_prefix("listening rtmp 127.0.0.1:").map(|port| port.trim().to_owned())
+    });
+    let url = format!("rtmp://127.0.0.1:{}/live/a", v4.expect("a listener on IPv4"));
+    Viewer::rtmp(&url).await.until_picture(1).await;
+}
+
+/// Newcomers fall under the rule of the moment; those who are inside stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_is_for_newcomers() {
+    let weir = start(HLS);
+    let url = weir.rtmp_url("live/a");
+    let encoder = Encoder::start(&url, Numbered::default(), PICTURE).await;
+    let mut viewers = [Viewer::rtmp(&url).await, Viewer::http_flv(weir.http(), "live/a.flv").await];
+
+    let file = weir.dir().join("weir.yaml");
+    let before = fs::read_to_string(&file).expect("the configuration is there");
+    let list = format!("[{{ secret: {{ values: [{SECRET}] }} }}]");
+    fs::write(&file, format!("{before}auth: {{ publish: {list}, play: {list} }}\n"))
+        .expect("the configuration can be written");
+    let status = Command::new("kill").args(["-HUP", &weir.pid().to_string()]).status();
+    assert!(status.expect("kill runs").success());
+    eventually("newcomers are refused", TIMEOUT, async || Viewer::try_rtmp(&url).await.err()).await;
+
+    assert_eq!(http::get(weir.http(), "live/a.flv").await.status, 403);
+    let refused = publish_refused(&weir.rtmp_url("live/b")).await;
+    assert_eq!(refused.code, "NetStream.Publish.Denied");
+    Viewer::rtmp(&format!("{url}?secret={SECRET}")).await.until_picture(1).await;
+    let newest = encoder.next_number() + 25;
+    for viewer in &mut viewers {
+        viewer.until_picture(newest).await;
+    }
+    encoder.assert_connected();
+    // The log says which list changed, and not to what.
+    eventually("the reload is logged", TIMEOUT, async || {
+        weir.log().all().iter().any(|line| line.contains("configuration reloaded")).then_some(())
+    })
+    .await;
+    assert_never_logged(&weir, SECRET);
+}

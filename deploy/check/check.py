@@ -1,0 +1,244 @@
+"""Checks everything below deploy/: `cargo xtask test deploy` runs it, with the tools that it has installed.
+
+Every Kustomize folder and every variant of the chart is rendered by an old and a new kubectl and Helm. What comes out
+must be the same, be accepted by each Kubernetes version, and obey the rules in rules.py and configs.py. selftest.py
+shows that these rules see what they are for.
+"""
+
+import argparse
+import functools
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import unittest
+
+import configs
+import rules
+import schemas
+import selftest
+from objects import Objects, parse
+
+HERE = pathlib.Path(__file__).parent
+DEPLOY = HERE.parent
+ROOT = DEPLOY.parent
+CHART = DEPLOY / "helm/weir"
+KUSTOMIZE = DEPLOY / "kubernetes"
+
+# What the chart carries a copy of, because it can only read its own files.
+COPIES = {
+    "files/nginx.conf": DEPLOY / "kubernetes/base/origin/nginx.conf",
+    "files/alerts.yaml": DEPLOY / "monitoring/alerts.yaml",
+    "files/dashboard.json": DEPLOY / "monitoring/grafana/weir.json",
+}
+
+# Values that the chart must refuse, and what it must say about it.
+REFUSED = {
+    "edges.main.replica=3": "replica",
+    "config.role=edge": "role",
+    "image.tag=latest": "tag",
+    "origin.replicas=3": "HLS comes through the edges",
+    "edges.canary.joins=other": "there is no edge cluster",
+    "drain.timeoutSeconds=0": "timeoutSeconds",
+    "edges.main.autoscaling.enabled=true,edges.main.autoscaling.cpuUtilization=0": "by nothing",
+    "edges.peers.replicas=1": "peers",
+}
+
+# Drawn by chance otherwise, and different in each rendering.
+TOKEN = "tokens.adminToken=a-token"
+
+# What a reload applies must not start pods again, and what it cannot apply must: values, and whether pods start again.
+RESTARTS = {
+    "edges.main.limits.egress=1Gbps": False,
+    "config.play.gop=false": False,
+    "config.limits.connections=7": False,
+    "config.workers=3": True,
+    "config.rtmp.chunk_size=4096": True,
+    "config.http.listen={0.0.0.0:8080}": True,
+    "apiTls.secretName=tls": True,
+}
+
+
+class Tools:
+    """The programs, each in an old and a new version."""
+
+    def __init__(self, folder, weir):
+        self.versions = sorted(folder.glob("kubernetes-*"))
+        self.weir = weir
+        self.environment = dict(os.environ)
+        for kind in ("CACHE", "CONFIG", "DATA"):
+            self.environment[f"HELM_{kind}_HOME"] = str(folder / "helm")
+        # No cluster is asked, and none that this machine may know.
+        self.environment["KUBECONFIG"] = os.devnull
+
+    def run(self, program, *args):
+        done = subprocess.run(
+            [str(program), *map(str, args)], env=self.environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.strip() or done.stdout.strip())
+        return done.stdout
+
+    def same(self, program, *args):
+        """What every version of the program prints; it must be the same."""
+        printed = [self.run(version / program, *args) for version in self.versions]
+        if len(printed) < 2:
+            raise RuntimeError("there are no two versions of the tools; run: cargo xtask test tools")
+        if len({tuple(map(str, parse(text))) for text in printed}) != 1:
+            raise RuntimeError(f"{' and '.join(v.name for v in self.versions)} do not make the same of it")
+        return printed[0]
+
+    @functools.lru_cache(maxsize=None)
+    def kustomize(self, folder):
+        return self.same("kubectl", "kustomize", folder)
+
+    @functools.lru_cache(maxsize=None)
+    def chart(self, *args):
+        return self.same("helm", "template", "weir", CHART, "--namespace", "live", *args)
+
+
+def whole(tools, text):
+    """Everything that is wrong with a set-up."""
+    items = parse(text)
+    if not items:
+        return ["nothing was rendered"]
+    objects = Objects(items)
+    return schemas.broken(items) + rules.broken(objects) + configs.broken(objects, tools.weir)
+
+
+def kustomizations(tools):
+    folders = [KUSTOMIZE / "base", *sorted((KUSTOMIZE / "overlays").iterdir())]
+    for folder in folders:
+        yield f"kustomize {folder.relative_to(ROOT)}", lambda folder=folder: whole(tools, tools.kustomize(folder))
+
+
+def charts(tools):
+    yield "chart, defaults", lambda: whole(tools, tools.chart("--set", TOKEN))
+    for file in sorted((HERE / "values").glob("*.yaml")):
+        yield f"chart, {file.stem}", lambda file=file: whole(tools, tools.chart("--set", TOKEN, "--values", file))
+    yield "chart, lint", lambda: lint(tools)
+    yield "chart, copies", copies
+    yield "chart, monitoring", lambda: monitoring(tools)
+    for values, word in REFUSED.items():
+        yield f"chart, refuses {values}", lambda values=values, word=word: refuses(tools, values, word)
+    for values, restarts in RESTARTS.items():
+        yield f"chart, {values} {'starts' if restarts else 'leaves'} pods", (
+            lambda values=values, restarts=restarts: starts(tools, values, restarts)
+        )
+
+
+def lint(tools):
+    for file in [None, *sorted((HERE / "values").glob("*.yaml"))]:
+        for version in tools.versions:
+            tools.run(version / "helm", "lint", "--strict", "--quiet", CHART, *(["--values", file] if file else []))
+    return []
+
+
+def copies():
+    for copy, original in COPIES.items():
+        file = CHART / copy
+        if original.is_file() and (not file.is_file() or file.read_bytes() != original.read_bytes()):
+            relative = [path.relative_to(ROOT) for path in (original, file)]
+            yield f"the chart's copy is not the original; run: cp {relative[0]} {relative[1]}"
+
+
+def monitoring(tools):
+    """What the chart has of alerts and dashboards, it installs."""
+    kinds = {f"{item['kind']}/{item['metadata']['name']}" for item in everything(tools)}
+    carried = {"files/alerts.yaml": "PrometheusRule/live", "files/dashboard.json": "ConfigMap/live-dashboard"}
+    for copy, wanted in carried.items():
+        if (CHART / copy).is_file() and wanted not in kinds:
+            yield f"{wanted} is not rendered"
+    if "ServiceMonitor/live" not in kinds:
+        yield "ServiceMonitor/live is not rendered"
+
+
+def everything(tools):
+    return parse(tools.chart("--set", TOKEN, "--values", HERE / "values/everything.yaml"))
+
+
+def refuses(tools, values, word):
+    for version in tools.versions:
+        try:
+            tools.run(version / "helm", "template", "weir", CHART, "--set", values)
+        except RuntimeError as error:
+            if word not in str(error):
+                yield f"{version.name} refuses it without a word of {word!r}: {error}"
+        else:
+            yield f"{version.name} takes it"
+
+
+def starts(tools, values, restarts):
+    def template(*more):
+        edge = Objects(parse(tools.chart("--set", TOKEN, *more))).find("Deployment", "weir-edge-main")
+        return edge["spec"]["template"]
+
+    if (template() != template("--set", values)) != restarts:
+        yield "it does not"
+
+
+def guide(_tools):
+    """Files that the documentation names."""
+    for page in (ROOT / "docs/guide/kubernetes.md", ROOT / "compose.yaml"):
+        for path in re.findall(r"\b(?:deploy|docs)/[\w./-]*[\w]", page.read_text(encoding="utf-8")):
+            if not (ROOT / path).exists():
+                yield f"{page.relative_to(ROOT)} names {path}, which is not there"
+
+
+def compose(tools):
+    """The configurations that compose.yaml mounts."""
+    for file in sorted((DEPLOY / "compose").glob("*.yaml")):
+        refusal = configs.accepted(tools.weir, file.read_text(encoding="utf-8"), ())
+        if refusal:
+            yield refusal
+    services = parse((ROOT / "compose.yaml").read_text(encoding="utf-8"))[0]["services"]
+    for name, service in services.items():
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            if source.startswith("./") and not (ROOT / source).is_file():
+                yield f"{name} mounts {source}, which is not there"
+        image = service.get("image", "weir:0.1.0")
+        if not image.rpartition("/")[2].partition(":")[2] or image.endswith(":latest"):
+            yield f"{name}: the image {image} has no fixed version"
+        if not service.get("read_only") or service.get("cap_drop") != ["ALL"]:
+            yield f"{name} may write to its image, or keeps capabilities"
+
+
+def self_tests(tools):
+    selftest.BASE = tools.kustomize(KUSTOMIZE / "base")
+    selftest.EVERYTHING = tools.chart("--set", TOKEN, "--values", HERE / "values/everything.yaml")
+    selftest.WEIR = tools.weir
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromModule(selftest).run(result)
+    if result.testsRun == 0:
+        yield "no self-test ran"
+    for test, text in result.failures + result.errors:
+        yield f"{test}: {text}"
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--tools", type=pathlib.Path, required=True)
+    arguments.add_argument("--weir", required=True)
+    given = arguments.parse_args()
+    tools = Tools(given.tools, given.weir)
+    checks = [*kustomizations(tools), *charts(tools)]
+    checks += [(text, lambda do=do: do(tools)) for text, do in
+               {"guide": guide, "compose.yaml": compose, "rules see what they are for": self_tests}.items()]
+    failed = 0
+    for text, check in checks:
+        try:
+            wrong = list(check())
+        except Exception as error:
+            wrong = [f"{type(error).__name__}: {error}"]
+        failed += bool(wrong)
+        print(f"{'FAILED' if wrong else 'ok':<8}{text}", flush=True)
+        for line in wrong:
+            print(f"        {line}")
+    print(f"{len(checks) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
