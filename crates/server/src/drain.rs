@@ -188,7 +188,7 @@ mod tests {
     }
 
     /// Asks these; their numbers.
-    fn ask(next: Vec<&Arc<Presence>>) -> Vec<u64> {
+    fn ask(next: &[&Arc<Presence>]) -> Vec<u64> {
         next.iter().for_each(|presence| presence.ask_to_leave(Farewell::Draining));
         next.iter().map(|presence| presence.id).collect()
     }
@@ -203,7 +203,7 @@ mod tests {
             (3, Activity::Play, "a"),
             (4, Activity::Control, ""),
         ]);
-        let next = |count| ask(next_of_edge(&roster.list(), count));
+        let next = |count| ask(&next_of_edge(&roster.list(), count));
         assert_eq!(next(0), NOBODY);
         assert_eq!(next(1), [2]);
         assert_eq!(next(5), [3]);
@@ -222,7 +222,7 @@ mod tests {
             (5, Activity::Play, "nobody's"),
             (6, Activity::Control, ""),
         ]);
-        let next = |count, is_late| ask(next_of_origin(&roster.list(), count, is_late));
+        let next = |count, is_late| ask(&next_of_origin(&roster.list(), count, is_late));
         assert_eq!(next(1, false), [1, 5]);
         assert_eq!(next(5, false), [3]);
         assert_eq!(next(5, false), NOBODY, "the publishers are still here");

@@ -26,7 +26,10 @@ use weir_rtmp::url::URL_BYTES_MAX;
 
 use self::denied::Credential;
 pub use self::{denied::Denied, jwt::Keys, params::without_secrets};
-use crate::config::{self, Check, Cidr, Config, SharedSecret};
+use crate::{
+    config::{self, Check, Cidr, Config, SharedSecret},
+    metrics::Refused,
+};
 
 /// The most checks in one list. Each one costs up to a verified signature (some 0.1 ms with RSA), for every client that
 /// asks; a rule that needs more is one for the service that makes the tokens.
@@ -100,7 +103,8 @@ impl Auth {
         if checks.is_empty() {
             return Ok(());
         }
-        check(checks, &self.0.load(), &Request { action, key, params, peer, now: now() })
+        let request = Request { action, key, params, peer, now: now() };
+        check(checks, &self.0.load(), &request).inspect_err(|_| Refused::Auth.count())
     }
 
     /// Whether a viewer at `peer` may have a segment. The names of segments come from a playlist, and no parameters
@@ -109,7 +113,7 @@ impl Auth {
     /// # Errors
     /// When it may not, with the reason.
     pub fn check_segment(&self, settings: &config::Auth, peer: IpAddr) -> Result<(), Denied> {
-        check_address(&settings.play, peer)
+        check_address(&settings.play, peer).inspect_err(|_| Refused::Auth.count())
     }
 
     /// Puts `keys` in force beside those that are; [`settle`](Self::settle) follows once the configuration is.
