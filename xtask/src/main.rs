@@ -8,6 +8,7 @@ mod deploy;
 mod fuzz;
 mod image;
 mod monitoring;
+mod openapi;
 mod release;
 mod steps;
 mod tools;

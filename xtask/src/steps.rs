@@ -8,7 +8,7 @@ use std::{
 use crate::{
     Result,
     command::{cargo, output, root, run, target_dir},
-    deploy, fuzz, image, monitoring, release, tools,
+    deploy, fuzz, image, monitoring, openapi, release, tools,
 };
 
 /// One named part of the whole check.
@@ -25,6 +25,11 @@ pub const STEPS: &[Step] = &[
     Step { name: "clippy", about: "lints, all targets", run: clippy },
     Step { name: "doc", about: "documentation builds without a warning", run: doc },
     Step { name: "unit", about: "unit, tidiness and end-to-end tests", run: tests },
+    Step {
+        name: "api",
+        about: "every answer of the API against its document",
+        run: openapi::check,
+    },
     Step { name: "doctest", about: "examples in the documentation", run: doctests },
     Step { name: "deploy", about: "Kubernetes manifests, Helm chart", run: deploy::check },
     Step { name: "loom", about: "the hub under every thread interleaving", run: loom },

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Command};
 use crate::{
     Result,
     command::{create_dir, output, root, run, which},
-    deploy,
+    deploy, openapi,
 };
 
 /// A program that some test starts, or a file of it, and the Debian package that has it.
@@ -65,6 +65,7 @@ pub fn nginx_rtmp() -> Option<PathBuf> {
 pub fn install() -> Result {
     install_packages(&missing_packages())?;
     install_ffmpeg9()?;
+    openapi::install()?;
     deploy::install()
 }
 
@@ -73,6 +74,9 @@ fn missing_packages() -> Vec<&'static str> {
     let mut packages: Vec<_> = missing.map(|tool| tool.package).collect();
     if ffmpeg9().is_none() && !has_pip() {
         packages.push("python3-pip");
+    }
+    if output(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_none() {
+        packages.push("python3-venv");
     }
     packages.dedup();
     packages

@@ -247,7 +247,7 @@ async fn resolve(api: &Api, config: &config::Config) -> (Vec<SocketAddr>, Vec<As
     for peer in &config.api.peers {
         match look_up(&mut names, peer, &config.edge.resolvers).await {
             Ok(found) => {
-                addresses.extend(found.into_iter().map(|ip| SocketAddr::new(ip, peer.port)))
+                addresses.extend(found.into_iter().map(|ip| SocketAddr::new(ip, peer.port)));
             }
             Err(error) => unknown.push(Asked::Unknown { name: peer.to_string(), error }),
         }

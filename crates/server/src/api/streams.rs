@@ -185,8 +185,8 @@ impl<'a> Around<'a> {
         Self { api, sent: sent(&api.node), publishers }
     }
 
-    fn describe(&self, stats: StreamStats) -> Stream {
-        let StreamStats { key, status, .. } = &stats;
+    fn describe(&self, stats: &StreamStats) -> Stream {
+        let StreamStats { key, status, .. } = stats;
         let node = &self.api.node;
         let publisher = self.publishers.get(key);
         let viewers = node.quotas.viewers(key);
@@ -265,7 +265,7 @@ pub async fn streams(
         let around = Around::new(&api);
         let total = all.len();
         let streams =
-            all.into_iter().skip(start).take(count).map(|stats| around.describe(stats)).collect();
+            all.into_iter().skip(start).take(count).map(|stats| around.describe(&stats)).collect();
         Streams { total, streams }
     })
     .await
@@ -280,7 +280,7 @@ pub async fn stream(
     Path(id): Path<String>,
 ) -> Result<Json<Answer<OneStream>>, Failure> {
     let stats = find(&api.node, &id)?;
-    Ok(api.identity.answer(OneStream { stream: Around::new(&api).describe(stats) }))
+    Ok(api.identity.answer(OneStream { stream: Around::new(&api).describe(&stats) }))
 }
 
 /// A vhost.
@@ -332,7 +332,7 @@ fn vhosts_of(api: &Api) -> Vec<Vhost> {
     let around = Around::new(api);
     let mut streams: BTreeMap<String, Vec<Stream>> = BTreeMap::new();
     for stats in api.node.registry.stats() {
-        streams.entry(stats.key.vhost().to_owned()).or_default().push(around.describe(stats));
+        streams.entry(stats.key.vhost().to_owned()).or_default().push(around.describe(&stats));
     }
     let vhost = |name: &str| {
         let streams = streams.remove(name).unwrap_or_default();

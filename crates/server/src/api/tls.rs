@@ -95,7 +95,7 @@ impl Tls {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    warn!(%error, "the files of api.tls cannot be taken in: those before stay in force")
+                    warn!(%error, "the files of api.tls cannot be taken in: those before stay in force");
                 }
             }
         }

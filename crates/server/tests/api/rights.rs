@@ -53,6 +53,9 @@ async fn without_the_right_token_no_call_does_or_says_anything() {
     // What does not exist is not told from what does.
     assert_eq!(call(weir.api(), "GET", "api/v1/nothing", "").await.status, 401);
     assert_eq!(call(weir.api(), "GET", "api/v1/nothing", READ).await.status, 404);
+    for (token, status) in [("", 401), ("wrong", 401), (READ, 200), (ADMIN, 200)] {
+        assert_eq!(call(weir.api(), "GET", "metrics", token).await.status, status, "{token:?}");
+    }
     for probe in ["healthz", "startupz", "readyz"] {
         assert_eq!(call(weir.api(), "GET", probe, "").await.status, 200, "{probe}");
     }
