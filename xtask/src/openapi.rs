@@ -1,5 +1,5 @@
-//! Step `api`: schemathesis asks a running origin and a running edge, with a publisher and viewers on them, whatever the
-//! OpenAPI document allows and much that it does not, and compares every answer with the document.
+//! Step `api`: schemathesis asks a running origin and a running edge, with a publisher and viewers on them, whatever
+//! the OpenAPI document allows and much that it does not, and compares every answer with the document.
 
 use std::{
     fs,
@@ -174,12 +174,15 @@ impl Server {
     fn ask(&self, program: &Path, with_token: bool, which: &[&str], no_checks: &[&str]) -> Result {
         let mut command = Command::new(program);
         command
-            .args(["run", "docs/api/openapi.json", "--checks", "all", "--max-examples", EXAMPLES])
+            .arg("run")
+            .arg(root().join("docs/api/openapi.json"))
+            .args(["--checks", "all", "--max-examples", EXAMPLES])
             // What fails today fails tomorrow.
             .args(["--seed", "1", "--warnings", "off", "--url"])
             .arg(format!("http://{}", self.address("api")))
             .args(which)
-            .current_dir(root())
+            // It keeps notes where it runs.
+            .current_dir(target_dir().join("api"))
             .env("NO_COLOR", "1");
         if with_token {
             command.args(["--header", &format!("Authorization: Bearer {ADMIN}")]);

@@ -305,7 +305,8 @@ mod tests {
             (sockets_of(sockets, "TCP:", "tw"), sockets_of(sockets, "UDP", "inuse")),
             (5, 3)
         );
-        let stats = "254 0 vda 9 9 100 9 9 9 50 9 0 700 9\n254 1 vda1 9 9 100 9 9 9 50 9 0 700 9\n7 0 loop0 1 1 1 1 1 1 1 1 1 1";
+        let stats = "254 0 vda 9 9 100 9 9 9 50 9 0 700 9\n\
+            254 1 vda1 9 9 100 9 9 9 50 9 0 700 9\n7 0 loop0 1 1 1 1 1 1 1 1 1 1";
         assert_eq!(disks(stats), [[100, 50, 700]]);
     }
 
