@@ -53,8 +53,8 @@ pub struct Name {
 }
 
 impl Name {
-    /// A name that has not been looked up. `servers` are asked, or those of the system if there are none. `key` is where
-    /// the configuration has it, for the log.
+    /// A name that has not been looked up. `servers` are asked, or those of the system if there are none. `key` is
+    /// where the configuration has it, for the log.
     ///
     /// # Errors
     /// When the system does not say which name servers to ask.
