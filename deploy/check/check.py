@@ -199,7 +199,7 @@ def compose(tools):
             if source.startswith("./") and not (ROOT / source).exists():
                 yield f"{name} mounts {source}, which is not there"
         config = next((word for word in service.get("command", []) if word.startswith("/etc/weir/")), None)
-        if config and not (DEPLOY / "compose" / Path(config).name).is_file():
+        if config and not (DEPLOY / "compose" / pathlib.Path(config).name).is_file():
             yield f"{name} reads {config}, which is not there"
         image = service.get("image", "weir:0.1.0")
         if not image.rpartition("/")[2].partition(":")[2] or image.endswith(":latest"):
