@@ -1,6 +1,6 @@
 //! The writing end of a stream.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use weir_media::{Frame, StreamKey};
 
@@ -35,6 +35,11 @@ impl Publisher {
     /// promise.
     pub fn expect(&mut self, tracks: Tracks) {
         self.stream.expect(self.id, tracks);
+    }
+
+    /// The stream waits for another publisher for `linger` at least, once this one has gone.
+    pub fn linger_at_least(&mut self, linger: Duration) {
+        self.stream.linger_at_least(self.id, linger);
     }
 
     /// The stream's name.

@@ -278,6 +278,15 @@ impl Stream {
         Ok(())
     }
 
+    pub(crate) fn linger_at_least(&self, publisher: u64, least: Duration) {
+        let mut shared = lock(&self.shared);
+        if let State::Live { publisher: current, linger, .. } = &mut shared.state
+            && *current == publisher
+        {
+            *linger = (*linger).max(least);
+        }
+    }
+
     pub(crate) fn expect(&self, publisher: u64, tracks: Tracks) {
         let mut shared = lock(&self.shared);
         if matches!(shared.state, State::Live { publisher: current, .. } if current == publisher) {

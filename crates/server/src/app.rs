@@ -23,7 +23,7 @@ use crate::{
     config::{Config, ConfigError},
     control::{Control, Why},
     demo, drain,
-    handover::{self, Heirloom, Inherited, Keeper},
+    handover::{self, Estate, Heirloom, Inherited, Keeper},
     http,
     listen::{self, ListenError},
     log,
@@ -112,17 +112,16 @@ async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<()
     let doors = Doors::new(&node)?;
     let reloader = Reloader::new(path, &node, doors.clone());
     let control = Arc::new(Control::new(&node, &reloader));
+    let estate = socket.map(|path| Estate::prepare(path, heirlooms)).transpose()?;
+    // The process before goes with this: whatever can fail has not failed.
+    inherited.are_served().await?;
     ports.serve(&control, &doors, returned);
     tokio::spawn(reload::watch(Arc::clone(&reloader)));
     tokio::spawn(Arc::clone(&doors.tls).renew(settings.clone()));
     node.phase.send_replace(Phase::Serving);
-    inherited.are_served().await;
-    let keeper = match &socket {
-        Some(path) => Some(Keeper::start(path, heirlooms, &control)?),
-        None => None,
-    };
-    io::stdout().write_all(summary.as_bytes())?;
-    io::stdout().flush()?;
+    let keeper = estate.map(|estate| estate.keep(&control));
+    // Who has closed our output does not want to know.
+    let _ = io::stdout().write_all(summary.as_bytes()).and_then(|()| io::stdout().flush());
     if let (true, Some(address)) = (is_demo, rtmp_address) {
         tokio::spawn(demo::publish(reachable(address)));
     }
@@ -168,13 +167,19 @@ async fn until_stopped(
         closing.push(Arc::clone(&doors.api));
     }
     drop(keeper);
+    let mut is_signalled = matches!(cause, Cause::Signal(_));
     let mut draining = pin!(drain::drain(&control.node, &closing, &settings));
     loop {
         tokio::select! {
             () = &mut draining => return,
-            signal = signals.next() => if signal != Signal::Hangup {
-                info!(signal = signal.name(), "asked again: stopping at once");
-                return;
+            signal = signals.next() => match signal {
+                Signal::Hangup => {}
+                // A supervisor that stops what was told to drain already wants it to drain.
+                _ if !std::mem::replace(&mut is_signalled, true) => {}
+                signal => {
+                    info!(signal = signal.name(), "asked again: stopping at once");
+                    return;
+                }
             },
         }
     }

@@ -57,20 +57,18 @@ pub async fn drain(node: &Arc<Node>, doors: &[Arc<Door>], settings: &config::Dra
     node.hls.leave_open();
     let clients = node.roster.len();
     info!(clients, "nobody new is let in; those who are here are let go");
-    if timeout_at(deadline, let_go(node, deadline)).await.is_err() {
+    let enough = deadline - LAST_WORDS.min(settings.timeout / 4);
+    if timeout_at(enough, let_go(node, enough)).await.is_err() {
         let left = node.roster.len();
         warn!(left, "drain.timeout has passed: those who are left are cut off");
     }
-    let finish = async {
+    let pushed = async {
         if let Some(edge) = &node.edge {
             edge.until_pushed().await;
         }
-        node.hls.finish().await;
     };
-    if timeout_at(deadline.max(Instant::now()).min(Instant::now() + LAST_WORDS), finish)
-        .await
-        .is_err()
-    {
+    let finish = async { tokio::join!(pushed, node.hls.finish()) };
+    if timeout_at(deadline.min(Instant::now() + LAST_WORDS), finish).await.is_err() {
         warn!("the last of what was passed on or written is lost");
     }
     info!(seconds = start.elapsed().as_secs_f32(), clients, "drain ended");

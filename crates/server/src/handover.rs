@@ -4,9 +4,10 @@
 //! new: weir serve --replace                       old
 //!   │ connects to handover.socket ──── hello ────► │
 //!   │ ◄── names of the listeners, and the sockets  │   both could accept now: the queue is one
-//!   │ serves                                       │
-//!   │ ───────────────── ready ───────────────────► │ closes its doors, lets everybody go, ends
-//!   │ listens on handover.socket                   │
+//!   │ has all that it needs                        │
+//!   │ ───────────────── ready ───────────────────► │
+//!   │ ◄──────────────── bye ────────────────────── │ closes its doors, lets everybody go, ends
+//!   │ serves, and listens on handover.socket       │
 //! ```
 //!
 //! A new process that fails before it is ready leaves the old one as it was.
@@ -37,8 +38,14 @@ use crate::control::Control;
 /// What the new process says first, with the version of this protocol.
 const HELLO: &str = "weir handover 1";
 
-/// What it says once it serves.
+/// What it says once it is going to serve, and nothing can keep it from that.
 const READY: &str = "ready";
+
+/// What it hears then, unless the old process has stopped waiting and goes on.
+const BYE: &str = "bye";
+
+/// How long accepting rests after it failed for lack of descriptors, which only others can free.
+const REST: Duration = Duration::from_millis(100);
 
 /// How long either side may take for a line. Both are on one machine, and at most a start lies between them.
 const LINE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -71,7 +78,7 @@ pub enum Error {
 #[derive(Default)]
 pub struct Inherited {
     listeners: Vec<(Offer, std::net::TcpListener)>,
-    before: Option<UnixStream>,
+    before: Option<(PathBuf, UnixStream)>,
 }
 
 impl Inherited {
@@ -96,7 +103,7 @@ impl Inherited {
         let refused = |why| Error::Refused { path: path.to_owned(), why };
         let listeners = received.map_err(refused)?;
         info!(listeners = listeners.len(), "listeners taken over");
-        Ok(Self { listeners, before: Some(before) })
+        Ok(Self { listeners, before: Some((path.to_owned(), before)) })
     }
 
     /// The listener of `service` on `address`, if the process before had it. It is the caller's from now on.
@@ -110,15 +117,30 @@ impl Inherited {
         Some(self.listeners.remove(at).1)
     }
 
-    /// Tells the process before that its listeners are served here; it lets its clients go then.
-    pub async fn are_served(self) {
-        let Some(before) = self.before else { return };
+    /// Tells the process before that its listeners are served here from now on; it lets its clients go then.
+    ///
+    /// # Errors
+    /// When it has stopped waiting and goes on: two processes must not serve the same listeners.
+    pub async fn are_served(self) -> Result<(), Error> {
+        let Some((path, mut before)) = self.before else { return Ok(()) };
         for (offer, _) in &self.listeners {
             let Offer { service, address } = offer;
             info!(service, %address, "a listener of the process before is not configured any more");
         }
-        if let Err(error) = send(&before, READY, &[]).await {
-            warn!(%error, "the process before is gone already");
+        let told = async {
+            send(&before, READY, &[]).await?;
+            hear(&mut before).await
+        };
+        match told.await {
+            Ok(bye) if bye == BYE => Ok(()),
+            told if UnixStream::connect(&path).await.is_ok() => {
+                let why = told.err().unwrap_or_else(|| io::Error::other("it did not say goodbye"));
+                Err(Error::Refused { path, why })
+            }
+            _ => {
+                warn!("the process before is gone already");
+                Ok(())
+            }
         }
     }
 }
@@ -145,20 +167,37 @@ impl Heirloom {
     }
 }
 
-impl Keeper {
-    /// Waits at `path` for the process that replaces this one.
+/// All that is needed to hand the listeners over, but for the place where they are asked for.
+pub struct Estate {
+    path: PathBuf,
+    draft: PathBuf,
+    listener: UnixListener,
+    heirlooms: Vec<Heirloom>,
+}
+
+impl Estate {
+    /// Makes a socket that only this user can reach, beside `path`.
     ///
     /// # Errors
-    /// When there is no socket to be had at `path`.
-    pub fn start(
-        path: &Path,
-        heirlooms: Vec<Heirloom>,
-        control: &Arc<Control>,
-    ) -> Result<Self, Error> {
-        let failed = |why| Error::Listen { path: path.to_owned(), why };
-        let listener = listen(path).map_err(failed)?;
+    /// When there is none to be had.
+    pub fn prepare(path: PathBuf, heirlooms: Vec<Heirloom>) -> Result<Self, Error> {
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(format!(".{}", std::process::id()));
+        let draft = PathBuf::from(draft);
+        match listen(&draft) {
+            Ok(listener) => Ok(Self { path, draft, listener, heirlooms }),
+            Err(why) => Err(Error::Listen { path, why }),
+        }
+    }
+
+    /// Waits at the path for the process that replaces this one. What an earlier process left there goes.
+    pub fn keep(self, control: &Arc<Control>) -> Keeper {
+        let Self { path, draft, listener, heirlooms } = self;
+        if let Err(error) = std::fs::rename(&draft, &path) {
+            warn!(path = %path.display(), %error, "nobody can replace this process (handover.socket)");
+        }
         let control = Arc::clone(control);
-        Ok(Self { task: tokio::spawn(async move { keep(listener, heirlooms, &control).await }) })
+        Keeper { task: tokio::spawn(async move { keep(listener, heirlooms, &control).await }) }
     }
 }
 
@@ -168,16 +207,12 @@ impl Drop for Keeper {
     }
 }
 
-/// A socket at `path` that only this user can reach. One that an earlier process left is replaced in one step.
+/// A socket at `path` that only this user can reach.
 fn listen(path: &Path) -> io::Result<UnixListener> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}", std::process::id()));
-    let draft = PathBuf::from(draft);
-    // What a process with this number left there is nobody's.
-    let _ = std::fs::remove_file(&draft);
-    let listener = UnixListener::bind(&draft)?;
-    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))?;
-    std::fs::rename(&draft, path)?;
+    // What a process with our number left there is nobody's.
+    let _ = std::fs::remove_file(path);
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }
 
@@ -185,7 +220,10 @@ async fn keep(listener: UnixListener, heirlooms: Vec<Heirloom>, control: &Contro
     loop {
         let served = match listener.accept().await {
             Ok((next, _)) => hand_over(next, &heirlooms).await,
-            Err(error) => Err(error),
+            Err(error) => {
+                tokio::time::sleep(REST).await;
+                Err(error)
+            }
         };
         match served {
             Ok(()) => {
@@ -207,7 +245,11 @@ async fn hand_over(mut next: UnixStream, heirlooms: &[Heirloom]) -> io::Result<(
     let sockets: Vec<_> = heirlooms.iter().map(|heirloom| heirloom.socket.as_fd()).collect();
     send(&next, &text, &sockets).await?;
     match hear(&mut next).await?.as_str() {
-        READY => Ok(()),
+        READY => {
+            // It serves them, whether it hears this or not.
+            let _ = send(&next, BYE, &[]).await;
+            Ok(())
+        }
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not ready")),
     }
 }
@@ -256,7 +298,7 @@ mod tests {
         let any = SocketAddr::new(other.ip(), 0);
         assert!(inherited.take("http", any).is_some(), "any port will do");
         let listener = TcpListener::from_std(taken).expect("a listener");
-        inherited.are_served().await;
+        inherited.are_served().await.expect("goodbye");
         assert!(task.await.expect("a task").is_ok());
         timeout(LINE_TIMEOUT, listener.accept()).await.expect("in time").expect("who waited");
     }

@@ -72,7 +72,9 @@ pub struct Reloader {
     path: Option<PathBuf>,
     node: Arc<Node>,
     doors: Doors,
-    /// One reload at a time; what became of the last one.
+    /// One reload at a time: held while files are read, by threads that may wait.
+    turn: Mutex<()>,
+    /// What became of the last one.
     last: Mutex<Last>,
 }
 
@@ -116,7 +118,13 @@ impl Reloader {
     pub fn new(path: Option<PathBuf>, node: &Arc<Node>, doors: Doors) -> Arc<Self> {
         let last =
             Last { applied_at: SystemTime::now(), is_success: true, counts: [0, 0], error: None };
-        Arc::new(Self { path, node: Arc::clone(node), doors, last: Mutex::new(last) })
+        Arc::new(Self {
+            path,
+            node: Arc::clone(node),
+            doors,
+            turn: Mutex::default(),
+            last: Mutex::new(last),
+        })
     }
 
     /// Reads the configuration anew and puts it in force; returns what is different. `cause` is for the log.
@@ -124,8 +132,9 @@ impl Reloader {
     /// # Errors
     /// When nothing was changed, with the reason.
     pub fn reload(&self, cause: &str) -> Result<Diff, ReloadError> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let done = self.try_reload();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match &done {
             Ok(diff) => {
                 let changes: Vec<_> = diff.changes.iter().map(ToString::to_string).collect();

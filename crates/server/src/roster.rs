@@ -305,6 +305,15 @@ impl Presence {
         poll_fn(|cx| self.poll_farewell(cx)).await
     }
 
+    /// Resolves when it is to leave at once, for the one task that serves it.
+    pub async fn until_kicked(&self) {
+        poll_fn(|cx| match self.poll_farewell(cx) {
+            Poll::Ready(Farewell::Kicked) => Poll::Ready(()),
+            _ => Poll::Pending,
+        })
+        .await;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Doing> {
         self.doing.lock().unwrap_or_else(PoisonError::into_inner)
     }

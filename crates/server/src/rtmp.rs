@@ -33,6 +33,7 @@ use crate::{
     node::{Node, SERVER},
     play::{self, Returned, Why},
     quota::Refusal,
+    roster::Farewell,
 };
 
 /// Bytes read at a time: more than comes between two looks at a publisher of 2 Mb/s that nobody watches.
@@ -146,6 +147,10 @@ pub async fn resume(node: Arc<Node>, returned: Returned) {
         .as_ref()
         .map_or(WRITE_TIMEOUT, |key| node.config().vhost(key.vhost()).play.stall_timeout);
     let mut connection = Connection::new(node, socket, session, client);
+    if matches!(why, Why::Leave(Farewell::Kicked)) && !unsent.is_empty() {
+        // It reads too slowly to be told.
+        return connection.client.end(&Farewell::Kicked.end());
+    }
     for piece in unsent {
         connection.out = piece;
         if let Err(end) = connection.flush_within(limit).await {

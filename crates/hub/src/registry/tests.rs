@@ -464,3 +464,14 @@ fn figures_tell_what_a_stream_is_coded_with() {
     assert_eq!((stream.video, stream.audio), (Some(VideoCodec::Avc), Some(AudioCodec::Aac)));
     assert_eq!(stream.init.frames().count(), 2);
 }
+
+#[test]
+fn a_publisher_can_make_its_stream_outlive_it_for_longer_and_never_for_less() {
+    let mut rig = Rig::new();
+    let mut publisher = rig.publish();
+    rig.push(&mut publisher, both(0));
+    publisher.linger_at_least(Rig::LINGER / 2);
+    publisher.linger_at_least(Rig::LINGER * 2);
+    publisher.leave(rig.now);
+    assert_eq!(rig.registry.expire(rig.now), Some(rig.now + Rig::LINGER * 2));
+}

@@ -7,12 +7,12 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use axum::{Json, body::Body};
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future::join_all, stream};
 use http::{
     Request, StatusCode,
     header::{AUTHORIZATION, CONNECTION, HOST},
@@ -25,7 +25,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::Mutex,
+    sync::Semaphore,
     task::JoinSet,
     time::timeout,
 };
@@ -79,8 +79,31 @@ pub struct Node {
 }
 
 /// Names of peers that have been looked up.
-#[derive(Debug, Default)]
-pub struct Peers(Mutex<HashMap<String, Name>>);
+#[derive(Debug)]
+pub struct Peers {
+    names: Mutex<HashMap<String, Name>>,
+    turns: Semaphore,
+}
+
+/// Answers of whole clusters that are gathered at a time: each may be as large as all peers together may say.
+const GATHERINGS: usize = 4;
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self { names: Mutex::default(), turns: Semaphore::new(GATHERINGS) }
+    }
+}
+
+impl Peers {
+    /// What is known of the names, which is the caller's until it puts it back.
+    fn take(&self) -> HashMap<String, Name> {
+        std::mem::take(&mut *self.names.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put(&self, names: HashMap<String, Name>) {
+        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+}
 
 /// The answer of a list, of which a part is wanted: `own` gives this node's part from one item on, and how many.
 ///
@@ -218,6 +241,8 @@ fn sort_out(api: &Api, said: Vec<Asked>) -> (Vec<(String, Value)>, Vec<Peer>) {
 
 /// Asks every peer for `path`; the answers are in the order of the addresses.
 async fn ask_all(api: &Api, path: &str) -> Vec<Asked> {
+    // Answers of whole clusters are large: few of them are gathered at a time. It is never closed.
+    let _turn = api.peers.turns.acquire().await;
     let config = api.node.config();
     let (addresses, mut asked) = resolve(api, &config).await;
     let token = config.api.peer_token.as_ref().map(|token| token.expose().to_owned());
@@ -242,40 +267,50 @@ async fn ask_all(api: &Api, path: &str) -> Vec<Asked> {
 /// The addresses of all peers, and the names that have none.
 async fn resolve(api: &Api, config: &config::Config) -> (Vec<SocketAddr>, Vec<Asked>) {
     let (mut addresses, mut unknown) = (Vec::new(), Vec::new());
-    let mut names = api.peers.0.lock().await;
-    names.retain(|host, _| config.api.peers.iter().any(|peer| peer.host == *host));
-    for peer in &config.api.peers {
-        match look_up(&mut names, peer, &config.edge.resolvers).await {
+    // Whoever asks meanwhile looks them up as well.
+    let mut names = api.peers.take();
+    let looked = config.api.peers.iter().map(|peer| {
+        let name = names.remove(&peer.host);
+        async move { (peer, look_up(name, peer, &config.edge.resolvers).await) }
+    });
+    let looked = join_all(looked.collect::<Vec<_>>()).await;
+    let mut known = HashMap::new();
+    for (peer, (name, found)) in looked {
+        known.extend(name.map(|name| (peer.host.clone(), name)));
+        match found {
             Ok(found) => {
                 addresses.extend(found.into_iter().map(|ip| SocketAddr::new(ip, peer.port)));
             }
             Err(error) => unknown.push(Asked::Unknown { name: peer.to_string(), error }),
         }
     }
+    api.peers.put(known);
     addresses.sort();
     addresses.dedup();
     addresses.truncate(PEERS_MAX);
     (addresses, unknown)
 }
 
+/// The addresses of `peer`, and what remembers them for the next time.
 async fn look_up(
-    names: &mut HashMap<String, Name>,
+    name: Option<Name>,
     peer: &OriginName,
     servers: &[SocketAddr],
-) -> Result<Vec<IpAddr>, String> {
+) -> (Option<Name>, Result<Vec<IpAddr>, String>) {
     if let Ok(ip) = peer.host.parse() {
-        return Ok(vec![ip]);
+        return (None, Ok(vec![ip]));
     }
-    if !names.contains_key(&peer.host) {
-        let name =
-            Name::new(&peer.host, servers, "api.peers").map_err(|error| error.to_string())?;
-        names.insert(peer.host.clone(), name);
-    }
-    let Some(name) = names.get_mut(&peer.host) else { return Ok(Vec::new()) };
+    let name = name.map_or_else(|| Name::new(&peer.host, servers, "api.peers"), Ok);
+    let mut name = match name {
+        Ok(name) => name,
+        Err(error) => return (None, Err(error.to_string())),
+    };
     // What was known before is good enough where the servers do not answer in time.
     let _ = timeout(PEER_TIMEOUT, name.look_up()).await;
     let addresses = name.addresses();
-    if addresses.is_empty() { Err("the name has no addresses".to_owned()) } else { Ok(addresses) }
+    let none = || Err("the name has no addresses".to_owned());
+    let found = if addresses.is_empty() { none() } else { Ok(addresses) };
+    (Some(name), found)
 }
 
 /// Asks one peer.

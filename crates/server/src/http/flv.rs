@@ -224,7 +224,11 @@ impl LateViewer {
             if is_to_leave || self.view.status == Some(Status::Ended) {
                 return None;
             }
-            changed.await;
+            let presence = self.presence.clone();
+            tokio::select! {
+                () = changed => {}
+                () = asked_to_leave(presence.as_deref()) => {}
+            }
         }
     }
 
@@ -246,5 +250,13 @@ impl LateViewer {
         self.next = group.seq + 1;
         self.started = true;
         Some([&opening[..], &entry[group.start.offset..]].concat().into())
+    }
+}
+
+/// Resolves when whoever this is is to leave.
+async fn asked_to_leave(presence: Option<&Presence>) {
+    match presence {
+        Some(presence) => drop(presence.until_farewell().await),
+        None => std::future::pending().await,
     }
 }

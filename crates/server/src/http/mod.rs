@@ -45,7 +45,7 @@ use crate::{
     metrics::Refused,
     node::{Node, SERVER},
     quota::{RETRY_AFTER, Refusal},
-    roster::Presence,
+    roster::{Farewell, Presence},
 };
 
 /// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.
@@ -182,10 +182,14 @@ where
     let mut serving = pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,
+        () = client.presence.until_kicked() => return client.end(&Farewell::Kicked.end()),
         _ = client.presence.until_farewell() => {
             // The answer that is on its way is the last one.
             serving.as_mut().graceful_shutdown();
-            serving.await
+            tokio::select! {
+                served = &mut serving => served,
+                () = client.presence.until_kicked() => return client.end(&Farewell::Kicked.end()),
+            }
         }
     };
     client.end(&match served {

@@ -48,6 +48,10 @@ struct Ingest {
     leaving: Option<Leaving>,
 }
 
+/// How long a stream outlives a publisher that was let go, whatever `publish.linger` says: its viewers follow within a
+/// second.
+const PARTING: Duration = Duration::from_secs(5);
+
 /// When a publisher goes that was asked to leave.
 #[derive(Clone, Copy)]
 struct Leaving {
@@ -167,6 +171,9 @@ impl Ingest {
                 farewell = presence.until_farewell(), if self.leaving.is_none() => {
                     self.on_farewell(connection, stream_id, farewell)?;
                 }
+                () = presence.until_kicked(), if self.leaving.is_some() => {
+                    self.on_farewell(connection, stream_id, Farewell::Kicked)?;
+                }
                 () = &mut timer => connection.read_what_is_there()?,
             }
             if self.leaving.is_some_and(|leaving| leaving.by <= Instant::now()) {
@@ -205,6 +212,8 @@ impl Ingest {
             connection.end_publish(stream_id, PublishRefusal::Denied, &end.reason);
             return Err(end);
         }
+        // Its viewers are asked after it has gone: their stream must not have ended by then.
+        self.intake.publisher.linger_at_least(PARTING);
         let follows = connection.session.request_reconnect(RECONNECT_WORDS);
         let from = Instant::now() + if follows { RECONNECT_WAIT } else { Duration::ZERO };
         self.leaving = Some(Leaving { from, by: from + GROUP_WAIT });

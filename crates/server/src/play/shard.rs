@@ -199,6 +199,10 @@ impl Shard {
             let look = std::mem::take(&mut inbox.look);
             (std::mem::take(&mut inbox.arrivals), look, inbox.config.take())
         };
+        let is_to_leave =
+            |(arrival, _): &(Arrival, u64)| arrival.client.presence.farewell().is_some();
+        // Who was asked on its way here has not been looked at yet.
+        let look = look || arrivals.iter().any(is_to_leave);
         for (arrival, weight) in arrivals {
             self.seat(arrival, weight, now);
         }

@@ -13,6 +13,7 @@ use crate::{
     config::Vhost,
     end::End,
     metrics::COUNTS,
+    roster::Farewell,
     rtmp::{Connection, Turn},
     wake::Alarm,
 };
@@ -144,7 +145,11 @@ impl SlowViewer {
             self.send(connection, &item);
         }
         let before = connection.client.sent;
-        let flushed = connection.flush_within(self.vhost.play.stall_timeout).await;
+        let presence = Arc::clone(&connection.client.presence);
+        let flushed = tokio::select! {
+            flushed = connection.flush_within(self.vhost.play.stall_timeout) => flushed,
+            () = presence.until_kicked() => Err(Farewell::Kicked.end()),
+        };
         connection.node.quotas.count_sent(connection.client.sent - before);
         connection.client.report();
         flushed

@@ -71,7 +71,7 @@ struct Known {
 struct Set {
     /// The addresses of each name.
     addresses: Vec<Vec<IpAddr>>,
-    members: Vec<Member>,
+    members: Vec<Arc<Member>>,
 }
 
 #[derive(Debug)]
@@ -220,13 +220,14 @@ impl Known {
 
     /// Takes the addresses of the names that are the same, and the origins that are at them.
     fn take_over(&self, before: &Self) {
-        let mut old = before.set();
+        let old = before.set();
         let mut set = self.set();
         for (index, name) in self.names.iter().enumerate() {
             let Some(known) = before.names.iter().position(|known| known == name) else { continue };
             set.addresses[index].clone_from(&old.addresses[known]);
         }
-        set.members = std::mem::take(&mut old.members);
+        // Shared until the set before is gone: nobody finds it empty meanwhile.
+        set.members.clone_from(&old.members);
         drop(old);
         self.reshape(set);
     }
@@ -260,7 +261,7 @@ impl Known {
     /// Makes the members those that the addresses stand for. Origins that stay keep what is known of them.
     fn reshape(&self, mut set: MutexGuard<'_, Set>) {
         let members = std::mem::take(&mut set.members);
-        let same_ports = |member: &Member| member.origin.http.port() == self.http_port;
+        let same_ports = |member: &Arc<Member>| member.origin.http.port() == self.http_port;
         let mut old: HashMap<_, _> = members
             .into_iter()
             .filter(same_ports)
@@ -269,7 +270,7 @@ impl Known {
         let mut added = Vec::new();
         for (rtmp, name) in self.wanted(&set.addresses) {
             let member = old.remove(&rtmp).unwrap_or_else(|| {
-                let member = Member::new(rtmp, name, self);
+                let member = Arc::new(Member::new(rtmp, name, self));
                 added.push(Arc::clone(&member.origin));
                 member
             });

@@ -454,3 +454,23 @@ async fn who_is_kicked_goes_at_once() {
     assert!(matches!(returned.why, Why::Leave(Farewell::Kicked)));
     assert!(returned.client.presence.does(Activity::Play));
 }
+
+#[tokio::test]
+async fn who_is_asked_to_leave_on_the_way_to_a_shard_leaves() {
+    let mut rig = Rig::new(Flush::Each);
+    let channel = rig.channels.open(&key(), Format::FlvChunked, LIMITS).await;
+    let (near, mut peer) = sockets();
+    let client = client(&rig.places, &rig.roster);
+    ask_to_leave(&rig, Farewell::Kicked);
+    until_heard(&mut rig).await;
+    rig.shards.deliver(Arrival {
+        socket: near,
+        channel,
+        play: Play::default(),
+        head: Bytes::new(),
+        protocol: Protocol::Http { received: 0 },
+        client,
+    });
+    let mut body = Vec::new();
+    peer.read_to_end(&mut body).expect("the end of the connection");
+}
