@@ -300,6 +300,11 @@ impl Presence {
         self.farewell().map_or(Poll::Pending, Poll::Ready)
     }
 
+    /// No task serves it any more. Its waker would keep the memory of the whole task, some 6 KiB a viewer.
+    pub fn leaves_its_task(&self) {
+        drop(self.waker.take());
+    }
+
     /// Resolves when it is asked to leave, for the one task that serves it.
     pub async fn until_farewell(&self) -> Farewell {
         poll_fn(|cx| self.poll_farewell(cx)).await
@@ -380,6 +385,24 @@ mod tests {
         assert_eq!((roster.sent_to_parted(&key), roster.received(), roster.came()), (100, 14, 2));
         roster.forget_parted(|_| false);
         assert_eq!(roster.sent_to_parted(&key), 0);
+    }
+
+    #[test]
+    fn who_leaves_its_task_keeps_nothing_of_it() {
+        struct Task;
+
+        impl std::task::Wake for Task {
+            fn wake(self: Arc<Self>) {}
+        }
+
+        let roster = Arc::<Roster>::default();
+        let (enlisted, task) = (enlist(&roster, 1), Arc::new(Task));
+        let waker = Arc::clone(&task).into();
+        assert!(enlisted.poll_farewell(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        assert_eq!(Arc::strong_count(&task), 2, "it would be woken");
+        enlisted.leaves_its_task();
+        assert_eq!(Arc::strong_count(&task), 1);
     }
 
     #[tokio::test]

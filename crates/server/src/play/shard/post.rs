@@ -115,6 +115,7 @@ impl Shards {
 
     /// Gives a viewer to the shard with the least to send.
     pub fn deliver(&self, arrival: Arrival) {
+        arrival.client.presence.leaves_its_task();
         let Some(post) = self.posts.iter().min_by_key(|post| post.load.load(Ordering::Relaxed))
         else {
             return;
