@@ -15,7 +15,8 @@ fn rewritten(text: &str) -> String {
 
 #[test]
 fn where_parameters_begin_and_end() {
-    let table: &[(&str, &[(&str, Option<&str>)])] = &[
+    type Row = (&'static str, &'static [(&'static str, Option<&'static str>)]);
+    let table: &[Row] = &[
         ("", &[]),
         ("?&?&=x", &[]),
         ("?a=b&c", &[("a", Some("b")), ("c", None)]),
