@@ -15,6 +15,7 @@ import sys
 import unittest
 
 import configs
+import overlays
 import rules
 import schemas
 import selftest
@@ -111,6 +112,14 @@ def kustomizations(tools):
     folders = [KUSTOMIZE / "base", *sorted((KUSTOMIZE / "overlays").iterdir())]
     for folder in folders:
         yield f"kustomize {folder.relative_to(ROOT)}", lambda folder=folder: whole(tools, tools.kustomize(folder))
+    base = KUSTOMIZE / "base"
+    for folder in folders[1:]:
+        yield f"kustomize {folder.relative_to(ROOT)}, beside the base", lambda folder=folder: overlays.broken(
+            parse(tools.kustomize(base)), parse(tools.kustomize(folder)), folder.name
+        )
+    yield "kustomize, overlays in overlays", lambda: overlays.composed(
+        KUSTOMIZE, lambda folder: tools.same("kubectl", "kustomize", folder)
+    )
 
 
 def charts(tools):
@@ -210,6 +219,8 @@ def compose(tools):
 
 def self_tests(tools):
     selftest.BASE = tools.kustomize(KUSTOMIZE / "base")
+    selftest.CANARY = tools.kustomize(KUSTOMIZE / "overlays/canary")
+    selftest.PARTNERS = tools.kustomize(KUSTOMIZE / "overlays/second-cluster")
     selftest.EVERYTHING = tools.chart("--set", TOKEN, "--values", HERE / "values/everything.yaml")
     selftest.WEIR = tools.weir
     result = unittest.TestResult()
