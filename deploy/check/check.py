@@ -188,7 +188,10 @@ def starts(tools, values, restarts):
 
 
 def guide(_tools):
-    """Files that the documentation names."""
+    """Files and versions that the documentation names."""
+    first, last = schemas.VERSIONS[0], schemas.VERSIONS[-1]
+    if f"Kubernetes {first} to {last}" not in (ROOT / "docs/guide/kubernetes.md").read_text(encoding="utf-8"):
+        yield f"docs/guide/kubernetes.md does not say that it runs on Kubernetes {first} to {last}"
     for page in (ROOT / "docs/guide/kubernetes.md", ROOT / "compose.yaml"):
         for path in re.findall(r"\b(?:deploy|docs)/[\w./-]*[\w]", page.read_text(encoding="utf-8")):
             if not (ROOT / path).exists():

@@ -52,13 +52,13 @@ class Schemas(Broken):
     def test_a_wrong_type(self):
         self.all.find("Deployment", "weir-edge")["spec"]["replicas"] = "three"
         self.by_schemas("Kubernetes 1.28 refuses spec.replicas")
-        self.by_schemas("Kubernetes 1.34 refuses spec.replicas")
+        self.by_schemas("Kubernetes 1.36 refuses spec.replicas")
 
     def test_what_only_newer_versions_have(self):
         self.weir()["lifecycle"] = {"preStop": {"sleep": {"seconds": 5}}}
         found = schemas.broken(self.all.items)
         self.assert_says("Kubernetes 1.28 refuses", found)
-        self.assertFalse([text for text in found if "1.34" in text])
+        self.assertFalse([text for text in found if "1.36" in text])
 
     def test_an_unknown_kind(self):
         self.all.items[0]["kind"] = "ConfigMop"
