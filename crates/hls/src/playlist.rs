@@ -128,8 +128,9 @@ impl Playlist {
         (self.media_sequence().saturating_sub(waiting as u64)..=self.next).contains(&sequence)
     }
 
-    /// Appends the segment that was written to [`next_file`](Self::next_file) with the same `nonce`; returns the names of those whose files may be deleted now. A segment that has left the
-    /// playlist stays for its own duration and that of the longest playlist that listed it (RFC 8216, 6.2.2).
+    /// Appends the segment that was written to [`next_file`](Self::next_file) with the same `nonce`; returns the names
+    /// of those whose files may be deleted now. A segment that has left the playlist stays for its own duration and
+    /// that of the longest playlist that listed it (RFC 8216, 6.2.2).
     pub fn push(&mut self, cut: &Cut, nonce: Nonce) -> Vec<String> {
         self.segments.push_back(Segment {
             name: self.next_name(nonce),

@@ -102,7 +102,7 @@ impl Disk {
             let make = |folder: Folder, name: &String| folder.make_folder(name);
             match folders.iter().try_fold(self.root()?, make) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && tries < MAKING_TRIES => {
-                    tries += 1
+                    tries += 1;
                 }
                 made => return made,
             }

@@ -83,6 +83,7 @@ impl HlsOutput {
         if !settings.enabled {
             return;
         }
+        let files = self.files(&settings.dir, key);
         let mut streams = self.lock();
         if streams.contains_key(key) {
             return;
@@ -90,7 +91,6 @@ impl HlsOutput {
         let (state, watched) = watch::channel(State::Starting);
         streams.insert(key.clone(), watched);
         let stopping = self.stopping.subscribe();
-        let files = self.files(&settings.dir, key);
         let follower = Follower::new(&self.registry, key, settings, files, state, stopping);
         self.following.send_modify(|followers| *followers += 1);
         tokio::spawn(Arc::clone(self).run(follower, key.clone()));

@@ -84,7 +84,7 @@ fn is_folder(name: &str) -> bool {
         let from = name.len().checked_sub(end.len());
         from.and_then(|from| name.get(from..)).is_some_and(|last| last.eq_ignore_ascii_case(end))
     };
-    name.len() <= FILE_BYTES_MAX && !EXTENSIONS.iter().any(|end| ends_with(&end))
+    name.len() <= FILE_BYTES_MAX && !EXTENSIONS.iter().any(ends_with)
 }
 
 /// Whether this is a name with a hash.

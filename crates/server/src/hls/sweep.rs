@@ -198,11 +198,7 @@ mod tests {
                 list("once", 7).render().replace("-aaaaaaaaaaaaaaaa", ""),
             ),
             (&["@v.org", "live", "victim.m3u8"], "once-7.ts", String::new()),
-            (
-                &["long"],
-                &format!("{long}.m3u8"),
-                list(&names::segments_of(long.clone()), 7).render(),
-            ),
+            (&["long"], &format!("{long}.m3u8"), list(&names::segments_of(long), 7).render()),
         ];
         for (folders, file, text) in &ours {
             put(&disk, folders, file, text);

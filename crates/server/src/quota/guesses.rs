@@ -82,10 +82,10 @@ impl Guesses {
     }
 
     /// What was asked for was there, or it is not known whether it is.
-    pub fn forgive(&self, guess: Guess) {
-        let Some(network) = guess.network else { return };
+    pub fn forgive(&self, Guess { network, since }: Guess) {
+        let Some(network) = network else { return };
         let mut books = self.books();
-        if books.since == guess.since {
+        if books.since == since {
             let misses = books.misses(network);
             *misses = misses.saturating_sub(1);
         }

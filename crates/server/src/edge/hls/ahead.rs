@@ -116,14 +116,9 @@ impl HlsRelay {
             return fetched;
         }
         let list = listed(&object.key, &fetched.body);
-        let missing: Vec<_> = {
-            let state = self.lock();
-            let is_missing = |(_, it): &(usize, &Listed)| !state.cache.contains(&it.object);
-            list.iter().enumerate().filter(is_missing).collect()
-        };
-        let (behind, ahead) = missing.split_at(missing.len().saturating_sub(START));
-        let first_missing =
-            timeout(SEGMENTS_WAIT, self.first_missing(ahead, ask)).await.ok().flatten();
+        let (ahead, behind) = self.missing(object, &list);
+        let first_missing = self.first_missing(&list, &ahead, ask);
+        let first_missing = timeout(SEGMENTS_WAIT, first_missing).await.ok().flatten();
         // A list of nothing helps nobody.
         if let Some(at) = first_missing.filter(|at| *at > 0) {
             fetched.body = fetched.body.slice(..list[at - 1].end);
@@ -131,23 +126,39 @@ impl HlsRelay {
             fetched.etag = None;
         }
         if !behind.is_empty() {
-            let objects = behind.iter().rev().map(|(_, it)| it.object.clone()).collect();
+            let objects = behind.into_iter().rev().map(|at| list[at].object.clone()).collect();
             tokio::spawn(fetch_behind(Arc::clone(self), objects, ask.clone()));
         }
         fetched
     }
 
-    /// The place in its list of the first of these segments that the origins do not give.
+    /// The places in `list`, which is to become that of the playlist `object`, of what is not here: first what it waits
+    /// for, then the others. What was listed once stays listed: a list must not end earlier than the one before.
+    fn missing(&self, object: &Object, list: &[Listed]) -> (Vec<usize>, Vec<usize>) {
+        let mut state = self.lock();
+        let before = state.cache.get(object, Instant::now().into_std());
+        let before = before.map(|cached| listed(&object.key, &cached.body)).unwrap_or_default();
+        let is_missing = |at: &usize| !state.cache.contains(&list[*at].object);
+        let mut behind: Vec<_> = (0..list.len()).filter(is_missing).collect();
+        let is_new = |at: &usize| before.iter().all(|old| old.object != list[*at].object);
+        let newest = behind.split_off(behind.len().saturating_sub(START));
+        let (ahead, listed_before): (Vec<_>, Vec<_>) = newest.into_iter().partition(is_new);
+        behind.extend(listed_before);
+        (ahead, behind)
+    }
+
+    /// The first of these places in `list` whose segment the origins do not give.
     async fn first_missing(
         self: &Arc<Self>,
-        segments: &[(usize, &Listed)],
+        list: &[Listed],
+        places: &[usize],
         ask: &Ask,
     ) -> Option<usize> {
-        for (place, segment) in segments {
-            match self.get_as(&segment.object, ask, Mode::Now).await {
+        for &place in places {
+            match self.get_as(&list[place].object, ask, Mode::Now).await {
                 // What there is no room for here may be had when it is asked for.
                 Ok(_) | Err(Failure::Busy(_)) => {}
-                Err(_) => return Some(*place),
+                Err(_) => return Some(place),
             }
         }
         None

@@ -641,7 +641,7 @@ async fn a_stream_that_is_watched_is_followed_without_being_asked_for() {
     gives_all(&origin, 8..11);
     let newest = async {
         while origin.asked("/live/a-10.ts") == 0 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     };
     timeout(SOON, newest).await.expect("the newest segment is fetched");
