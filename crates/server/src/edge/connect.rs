@@ -37,7 +37,7 @@ pub async fn connect_to_name(host: &str, port: u16, by: Instant) -> io::Result<T
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no addresses");
     for address in tokio::net::lookup_host((host, port)).await? {
         if Instant::now() >= by {
-            break;
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time"));
         }
         match connect(address).await {
             Ok(socket) => return Ok(socket),
@@ -71,7 +71,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let socket = connect(address).await.expect("it listens");
         assert_eq!(socket.peer_addr().expect("connected"), address);
-        let by = Instant::now() + CONNECT_TIMEOUT;
+        let by = Instant::now() + Duration::from_secs(60);
         connect_to_name("localhost", address.port(), by).await.expect("the second address listens");
         drop(listener);
         let refused = connect(address).await.expect_err("nobody listens");

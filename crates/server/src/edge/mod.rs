@@ -154,8 +154,8 @@ impl Edge {
         self.pushing.ended().await;
     }
 
-    /// A viewer of `key` has come, and found the stream here. If its encoder has left, it may have gone to another edge:
-    /// the stream is looked for at once.
+    /// A viewer of `key` has come, and found the stream here. If its encoder has left, it may have gone to another
+    /// edge: the stream is looked for at once.
     pub fn joined(self: &Arc<Self>, key: &StreamKey) {
         if self.registry.status(key) == Some(Status::Lingering) {
             self.adopt(key);

@@ -27,8 +27,8 @@ const GREETING_MAX: Duration = Duration::from_secs(1);
 /// Origins asked at the same time.
 pub const AT_ONCE_MAX: usize = 8;
 
-/// What an attempt at one origin is given, to be set at the first sign of life: a TCP connection where several are asked
-/// side by side, the handshake's answer where the next one is asked only if this one is dead.
+/// What an attempt at one origin is given, to be set at the first sign of life: a TCP connection where several are
+/// asked side by side, the handshake's answer where the next one is asked only if this one is dead.
 pub type Connected = Arc<AtomicBool>;
 
 /// Asks `origins` for a stream, each as soon as the one before has failed or is late, and takes the first that has it.

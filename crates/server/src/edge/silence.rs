@@ -1,5 +1,5 @@
-//! A stream that is pulled and silent: its encoder may have gone to another origin, and the one it has left waits for it
-//! (`publish.linger`) without a word.
+//! A stream that is pulled and silent: its encoder may have gone to another origin, and the one it has left waits for
+//! it (`publish.linger`) without a word.
 
 use std::{
     pin::pin,
@@ -56,8 +56,8 @@ impl Pulse {
     }
 }
 
-/// Looks for the stream of `request` at other origins than `present`, which it comes from, whenever that is silent. Ends
-/// when one of them has it.
+/// Looks for the stream of `request` at other origins than `present`, which it comes from, whenever that is silent.
+/// Ends when one of them has it.
 pub async fn elsewhere(
     edge: Arc<Edge>,
     request: Request,

@@ -37,7 +37,8 @@ const PROTOCOLS: [&str; 2] = ["rtmp", "flv"];
 
 const STREAMS: [&str; 6] = ["live/a", "live/b", "live/c", "live/d", "live/e", "live/f"];
 
-/// Three origins on hosts of their own, two edges, and streams that come through the first edge and are watched at both.
+/// Three origins on hosts of their own, three edges, and streams that come through the first edge and are watched at
+/// all of them.
 struct Three {
     hosts: Vec<Host>,
     origins: Vec<Weir>,
