@@ -76,6 +76,17 @@ impl RtmpClient {
         &self.session
     }
 
+    /// Waits until the server has answered the handshake.
+    ///
+    /// # Errors
+    /// When the connection is lost before that.
+    pub async fn greeted(&mut self) -> Result<(), Lost> {
+        while !self.session.greeted() {
+            self.step().await?;
+        }
+        Ok(())
+    }
+
     /// What the server does next. It is written to as well.
     ///
     /// # Errors

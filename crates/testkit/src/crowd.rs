@@ -65,6 +65,11 @@ pub struct Seen {
     pub resumed: Option<Instant>,
     /// When the latest picture came.
     pub last: Option<Instant>,
+    /// The longest time between two pictures each of which was newer than all before it, since the latest
+    /// [`Crowd::mark`].
+    pub gap: Duration,
+    /// When the latest of those pictures came.
+    newer: Option<Instant>,
     /// What came, and what is wrong with it.
     pub watch: Watch,
     /// How the server ended or refused it, in its own words: a status code and description, or a status line and body.
@@ -91,13 +96,19 @@ impl Seen {
 
     fn mark(&mut self) {
         (self.mark, self.marked, self.resumed) = (self.newest(), true, None);
+        self.gap = Duration::ZERO;
     }
 
     fn take(&mut self, tag: &weir_flv::Tag) {
+        let before = self.newest();
         if !self.watch.take(tag) {
             return;
         }
         let now = Instant::now();
+        if self.newest() > before {
+            let newer = self.newer.replace(now).unwrap_or(now);
+            self.gap = self.gap.max(now.duration_since(newer));
+        }
         self.first.get_or_insert(now);
         self.last = Some(now);
         if self.marked && self.newest() > self.mark {
@@ -230,6 +241,11 @@ impl Crowd {
         assert!(missing.is_empty(), "nothing new yet: {}", self.show(&missing));
         let times = self.viewers.iter().filter_map(|member| member.seen().resumed);
         times.map(|time| time.duration_since(start)).max().unwrap_or_default()
+    }
+
+    /// The longest that anybody has been without a new picture since the [mark](Self::mark).
+    pub fn longest_gap(&self) -> Duration {
+        self.viewers.iter().map(|member| member.seen().gap).max().unwrap_or_default()
     }
 
     fn those(&self, is: impl Fn(&Seen) -> bool) -> Vec<&Member> {

@@ -1,9 +1,10 @@
 //! A TCP relay that cuts, holds and counts the connections that go through it.
 
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -25,6 +26,7 @@ pub struct Relay {
     orders: watch::Sender<Orders>,
     counts: Arc<Counts>,
     task: JoinHandle<()>,
+    servers: Arc<Mutex<VecDeque<SocketAddr>>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,12 +49,26 @@ impl Relay {
     /// # Panics
     /// If there is none.
     pub async fn start(server: SocketAddr) -> Self {
+        Self::spread(vec![server]).await
+    }
+
+    /// A relay that gives each connection to another one of `servers`, in turn, as a balancer in front of them does.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    pub async fn spread(servers: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (orders, seen) = watch::channel(Orders::default());
         let counts = Arc::new(Counts::default());
-        let task = tokio::spawn(accept(listener, server, seen, counts.clone()));
-        Self { address, orders, counts, task }
+        let servers = Arc::new(Mutex::new(VecDeque::from(servers)));
+        let task = tokio::spawn(accept(listener, servers.clone(), seen, counts.clone()));
+        Self { address, orders, counts, task, servers }
+    }
+
+    /// From now on new connections go to these `servers`. Those that are there stay.
+    pub fn lead_to(&self, servers: Vec<SocketAddr>) {
+        *self.servers.lock().unwrap_or_else(PoisonError::into_inner) = servers.into();
     }
 
     /// Where it listens.
@@ -100,11 +116,17 @@ impl Drop for Relay {
 
 async fn accept(
     listener: TcpListener,
-    server: SocketAddr,
+    servers: Arc<Mutex<VecDeque<SocketAddr>>>,
     orders: watch::Receiver<Orders>,
     counts: Arc<Counts>,
 ) {
     while let Ok((client, _)) = listener.accept().await {
+        let server = {
+            let mut servers = servers.lock().unwrap_or_else(PoisonError::into_inner);
+            servers.rotate_left(1);
+            servers.back().copied()
+        };
+        let Some(server) = server else { return };
         let open = Open::new(counts.clone());
         let mut orders = orders.clone();
         let born = orders.borrow_and_update().generation;

@@ -9,6 +9,7 @@
 //!
 //! [`Origins`] knows where the origins are, which of them owns a stream and which of them are alive.
 
+mod connect;
 mod hls;
 mod hops;
 mod idle;
@@ -17,13 +18,15 @@ mod pull;
 mod push;
 mod query;
 mod search;
+mod seek;
+mod silence;
 mod upstream;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tracing::{info, warn};
-use weir_hub::{Limits, Registry};
+use weir_hub::{Limits, Registry, Status};
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
 
@@ -143,12 +146,20 @@ impl Edge {
 
     /// How many streams are being passed on to an origin.
     pub fn pushes(&self) -> usize {
-        *self.pushing.0.borrow()
+        self.pushing.count()
     }
 
     /// Waits until nothing is being passed on to an origin any more: the last words of pushes whose encoders have gone.
     pub async fn until_pushed(&self) {
         self.pushing.ended().await;
+    }
+
+    /// A viewer of `key` has come, and found the stream here. If its encoder has left, it may have gone to another
+    /// edge: the stream is looked for at once.
+    pub fn joined(self: &Arc<Self>, key: &StreamKey) {
+        if self.registry.status(key) == Some(Status::Lingering) {
+            self.adopt(key);
+        }
     }
 
     /// From now on the edge settings of `config` are in force. Streams that come from, or go to, an origin that it does
@@ -216,29 +227,48 @@ impl Edge {
     }
 }
 
-/// Counts the pushes that are going on.
+/// The pushes that are going on, by stream: an encoder that is back at once has two for a moment.
 #[derive(Clone, Debug, Default)]
-struct Pushing(watch::Sender<usize>);
+struct Pushing(watch::Sender<HashMap<StreamKey, usize>>);
 
 /// One push that is going on, until this is dropped.
 #[derive(Debug)]
-struct OnePush(watch::Sender<usize>);
+struct OnePush {
+    pushing: Pushing,
+    key: StreamKey,
+}
 
 impl Pushing {
-    fn begin(&self) -> OnePush {
-        self.0.send_modify(|pushes| *pushes += 1);
-        OnePush(self.0.clone())
+    fn begin(&self, key: &StreamKey) -> OnePush {
+        self.0.send_modify(|pushes| *pushes.entry(key.clone()).or_default() += 1);
+        OnePush { pushing: self.clone(), key: key.clone() }
+    }
+
+    fn count(&self) -> usize {
+        self.0.borrow().values().sum()
+    }
+
+    fn has(&self, key: &StreamKey) -> bool {
+        self.0.borrow().contains_key(key)
     }
 
     async fn ended(&self) {
         // The sender is ours, so that it cannot be gone.
-        let _ = self.0.subscribe().wait_for(|pushes| *pushes == 0).await;
+        let _ = self.0.subscribe().wait_for(HashMap::is_empty).await;
     }
 }
 
 impl Drop for OnePush {
     fn drop(&mut self) {
-        self.0.send_modify(|pushes| *pushes -= 1);
+        self.pushing.0.send_modify(|pushes| {
+            let left = pushes.get_mut(&self.key).map(|count| {
+                *count -= 1;
+                *count
+            });
+            if left == Some(0) {
+                pushes.remove(&self.key);
+            }
+        });
     }
 }
 

@@ -10,10 +10,11 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until},
@@ -26,6 +27,8 @@ use super::{
     Ask, Edge, Failure, Origin, Request, backoff,
     idle::Idle,
     search,
+    seek::{HOLD, Seek},
+    silence::{self, Pulse},
     upstream::{Lost, Source},
 };
 use crate::{
@@ -41,18 +44,9 @@ use crate::{
 /// How long an answer is remembered after nobody wants it any more, so that a storm of requests is one question.
 const REMEMBER: Duration = Duration::from_secs(2);
 
-/// How long an origin that does not have a stream is asked to hold the question, at most: its own `play.wait` counts
-/// too.
-const HOLD: Duration = Duration::from_secs(10);
-
 /// How long a viewer whose wait is over stays for an answer that is on its way: an origin that holds the question
 /// answers at that very moment, and a viewer that may not wait at all has to let it be asked.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// How often the other origins are asked again meanwhile.
-const ASK_AGAIN: Duration = Duration::from_secs(2);
-/// The same for a stream that was there a moment ago.
-const ASK_AGAIN_LOST: Duration = Duration::from_millis(500);
 
 /// A connection that lasted this long was a good one: the next loss is a new story.
 const LASTED: Duration = Duration::from_secs(5);
@@ -164,7 +158,8 @@ impl Edge {
 
     /// Looks for `key` elsewhere for the viewers whose encoder has just left us: it may have gone to another edge.
     pub fn adopt(self: &Arc<Self>, key: &StreamKey) {
-        if self.registry.demand(key) == 0 {
+        // One that is being passed on still is looked for when that is over.
+        if self.registry.demand(key) == 0 || self.pushing.has(key) {
             return;
         }
         let mut pulls = self.pulls.lock();
@@ -188,11 +183,13 @@ impl Edge {
             self.check(key, ask)?;
             return Ok(Some(answers.clone()));
         }
-        if matches!(self.registry.status(key), Some(Status::Live | Status::Lingering)) {
+        let status = self.registry.status(key);
+        if status == Some(Status::Live) {
             return Ok(None);
         }
         self.check(key, ask)?;
-        let answers = self.begin(key, ask, wait);
+        let ask = Ask { next: ask.next || status == Some(Status::Lingering), ..ask.clone() };
+        let answers = self.begin(key, &ask, wait);
         pulls.insert(key.clone(), answers.clone());
         Ok(Some(answers))
     }
@@ -211,6 +208,7 @@ impl Edge {
             wait,
             answer,
             intake: None,
+            replaced: Arc::default(),
             lost: None,
             tries: 0,
         };
@@ -228,6 +226,8 @@ struct Pull {
     answer: watch::Sender<Answer>,
     /// The stream in our hub, once it has flowed.
     intake: Option<Intake>,
+    /// Rung when somebody publishes the stream here.
+    replaced: Arc<Alarm>,
     /// Since when it has not flowed any more.
     lost: Option<Instant>,
     /// Attempts in a row that brought nothing.
@@ -246,6 +246,14 @@ enum Over {
     GivenUp(Duration),
     /// The origins have decided.
     Refused(String),
+}
+
+/// Why a connection to an origin is not read any more.
+enum Relayed {
+    Over(Over),
+    Lost(Lost),
+    /// Another origin has the stream, and this one has been silent.
+    Elsewhere(Arc<Origin>, Source),
 }
 
 impl Over {
@@ -306,9 +314,11 @@ impl Pull {
             let give_up = settings.edge.give_up;
             let lost = self.lost;
             let linger = if self.intake.is_some() { settings.edge.linger } else { REMEMBER };
+            let replaced = Arc::clone(&self.replaced);
             if self.tries > 0 {
                 tokio::select! {
                     () = self.rest() => {}
+                    () = replaced.rang() => return Over::Published,
                     () = idle.lasts(linger) => return Over::Unwanted,
                     () = passed(lost, give_up) => return Over::GivenUp(give_up),
                 }
@@ -322,17 +332,22 @@ impl Pull {
             }
             let found = tokio::select! {
                 found = self.search() => found,
+                () = replaced.rang() => return Over::Published,
                 () = idle.lasts(linger) => return Over::Unwanted,
                 () = passed(lost, give_up) => return Over::GivenUp(give_up),
             };
             match found {
-                Ok((origin, source)) => {
+                Ok((mut origin, mut source)) => loop {
                     let since = Instant::now();
                     match self.relay(&origin, source, idle).await {
-                        Ok(over) => return over,
-                        Err(lost) => self.on_lost(&origin, &lost, since),
+                        Relayed::Over(over) => return over,
+                        Relayed::Lost(lost) => {
+                            self.on_lost(&origin, &lost, since);
+                            break;
+                        }
+                        Relayed::Elsewhere(other, there) => (origin, source) = (other, there),
                     }
-                }
+                },
                 Err(Failure::Refused { code, description }) if self.intake.is_none() => {
                     return Over::Refused(format!("the origin says {code}: {description}"));
                 }
@@ -346,6 +361,7 @@ impl Pull {
             origin.failed(&lost.why);
         }
         COUNTS.pulls_lost.increase();
+        self.edge.origins.troubled();
         self.lost.get_or_insert_with(Instant::now);
         self.tries = if since.elapsed() >= LASTED { 0 } else { self.tries + 1 };
         warn!(
@@ -369,7 +385,7 @@ impl Pull {
     /// Waits until it makes sense to ask again.
     async fn rest(&self) {
         tokio::select! {
-            () = sleep(backoff(self.tries, self.lost.is_some())) => {}
+            () = sleep(backoff(self.tries, self.is_urgent())) => {}
             () = self.edge.origins.changed() => {}
         }
     }
@@ -379,11 +395,15 @@ impl Pull {
         let origins = &self.edge.origins;
         origins.ready().await;
         let key = &self.request.key;
+        if self.is_urgent() {
+            return self.seek().await;
+        }
         let order = origins.order(key);
-        if let ([_], Some(_place)) = (&*order, self.edge.hold()) {
+        if !origins.is_troubled()
+            && let ([_], Some(_place)) = (&*order, self.edge.hold())
+        {
             // It can as well hold the question at once.
-            let is_first = self.tries == 0 && self.lost.is_none();
-            return self.ask(order, if is_first { self.wait.min(HOLD) } else { HOLD }).await;
+            return self.ask(order, if self.tries == 0 { self.wait.min(HOLD) } else { HOLD }).await;
         }
         let asked = {
             let _turn = self.edge.turn().await;
@@ -393,26 +413,30 @@ impl Pull {
         if self.intake.is_none() {
             self.answer.send_replace(Answer::Asking(Some(NoStream::Missing(reason.clone()))));
         }
-        let Some(_place) = self.edge.hold() else { return Err(Failure::Missing(reason)) };
-        let mut order = order.into_iter();
-        let owner: Vec<_> = order.by_ref().take(1).collect();
-        let others: Vec<_> = order.collect();
-        tokio::select! {
-            held = self.ask(owner, HOLD) => held,
-            found = self.elsewhere(others) => Ok(found),
-        }
+        self.seek().await
     }
 
-    async fn elsewhere(&self, origins: Vec<Arc<Origin>>) -> (Arc<Origin>, Source) {
-        if origins.is_empty() {
-            return std::future::pending().await;
-        }
-        loop {
-            sleep(if self.lost.is_some() { ASK_AGAIN_LOST } else { ASK_AGAIN }).await;
-            if let Ok(found) = self.ask(origins.clone(), Duration::ZERO).await {
-                return found;
-            }
-        }
+    /// Whether viewers see a frozen picture.
+    fn is_urgent(&self) -> bool {
+        self.lost.is_some() || self.request.next
+    }
+
+    /// Asks until somebody has the stream.
+    async fn seek(&self) -> Result<(Arc<Origin>, Source), Failure> {
+        let (edge, request) = (&self.edge, &self.request);
+        let seek = Seek {
+            origins: &edge.origins,
+            key: &request.key,
+            held: &edge.held,
+            is_urgent: self.is_urgent(),
+        };
+        let settings = edge.settings();
+        let (protocol, dead_after) = (settings.edge.protocol, settings.edge.dead_after);
+        let sought = seek.run(|origin, wait| async move {
+            let request = Request { wait, ..request.clone() };
+            Source::open(&origin, protocol, &request, dead_after, &AtomicBool::default()).await
+        });
+        sought.await
     }
 
     async fn ask(
@@ -429,15 +453,19 @@ impl Pull {
         .await
     }
 
-    /// Takes the stream in until it is over (`Ok`) or lost (`Err`).
+    /// Takes the stream in until it is over, lost, or found elsewhere while its origin is silent.
     async fn relay(
         &mut self,
         origin: &Arc<Origin>,
         mut source: Source,
         idle: &mut Idle,
-    ) -> Result<Over, Lost> {
+    ) -> Relayed {
         let edge = Arc::clone(&self.edge);
         let key = self.request.key.clone();
+        // While it was being looked for, an encoder may have brought it here.
+        if self.replaced.rang().now_or_never().is_some() {
+            return Relayed::Over(Over::Published);
+        }
         let replaced = Arc::new(Alarm::default());
         let settings = PublishSettings {
             // A stream that is over is over: what we wait for, we wait for with the publisher in hand.
@@ -449,8 +477,9 @@ impl Pull {
             replaced: Arc::clone(&replaced) as _,
         };
         let Ok(publisher) = edge.registry.publish(&key, settings, Instant::now().into_std()) else {
-            return Ok(Over::Published);
+            return Relayed::Over(Over::Published);
         };
+        self.replaced = Arc::clone(&replaced);
         let intake = self.intake.insert(Intake::new(publisher, &format_args!("origin {origin}")));
         edge.origins.found(&key, origin);
         let is_back = self.lost.take().is_some();
@@ -459,21 +488,38 @@ impl Pull {
         let mut unwanted = pin!(idle.lasts(edge.settings().edge.linger));
         let mut dismissed = pin!(edge.dismissed(origin));
         let mut taken_over = pin!(replaced.rang());
+        let pulse = Pulse::default();
+        let (request, present) = (self.request.clone(), Arc::clone(origin));
+        let elsewhere = silence::elsewhere(Arc::clone(&edge), request, present, pulse.clone());
+        let mut elsewhere = pin!(elsewhere);
         loop {
             let tag = tokio::select! {
                 tag = source.next() => tag,
-                () = &mut unwanted => return Ok(Over::Unwanted),
-                () = &mut taken_over => return Ok(Over::Published),
+                () = &mut unwanted => return Relayed::Over(Over::Unwanted),
+                () = &mut taken_over => return Relayed::Over(Over::Published),
                 () = &mut dismissed => {
                     let why = "edge.origins does not name it any more".to_owned();
-                    return Err(Lost { why, is_failure: false });
+                    return Relayed::Lost(Lost { why, is_failure: false });
+                }
+                (other, there) = &mut elsewhere => {
+                    info!(stream = %key, origin = %origin, "it is silent, and {other} has the stream");
+                    return Relayed::Elsewhere(other, there);
                 }
             };
-            let Some(tag) = tag? else { return Ok(Over::Ended) };
+            let tag = match tag {
+                Ok(Some(tag)) => {
+                    pulse.beat();
+                    tag
+                }
+                Ok(None) => return Relayed::Over(Over::Ended),
+                Err(lost) => return Relayed::Lost(lost),
+            };
             match intake.take(&tag, Instant::now().into_std()) {
                 Ok(()) => {}
-                Err(Fault::Replaced) => return Ok(Over::Published),
-                Err(Fault::Broken(why)) => return Err(Lost { why, is_failure: true }),
+                Err(Fault::Replaced) => return Relayed::Over(Over::Published),
+                Err(Fault::Broken(why)) => {
+                    return Relayed::Lost(Lost { why, is_failure: true });
+                }
             }
         }
     }

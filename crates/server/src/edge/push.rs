@@ -86,13 +86,16 @@ impl Edge {
         let (ended, over) = oneshot::channel();
         let Opened { origin, sink, request } = opened;
         info!(stream = %request.key, origin = %origin, "push began");
+        let (edge, key) = (Arc::clone(self), request.key.clone());
         let task = Task { edge: Arc::clone(self), request, tries: 0 };
-        let pushing = self.pushing.begin();
+        let pushing = self.pushing.begin(&key);
         tokio::spawn(async move {
-            let trail = Trail::push(&task.request.key);
+            let trail = Trail::push(&key);
             let end = task.run(origin, sink, stopped, ended).await;
             trail.end(&end);
+            // In this order: whoever came before has left the stream to us.
             drop(pushing);
+            edge.adopt(&key);
         });
         Push { _stop: stop, over }
     }
@@ -100,8 +103,8 @@ impl Edge {
     async fn open_sink(&self, request: &Request) -> Result<(Arc<Origin>, Sink), Failure> {
         let dead_after = self.settings().edge.dead_after;
         let opened =
-            search::in_turn(self.origins.order(&request.key), |origin, connected| async move {
-                Sink::open(&origin, request, dead_after, &connected).await
+            search::in_turn(self.origins.order(&request.key), |origin, greeted| async move {
+                Sink::open(&origin, request, dead_after, &greeted).await
             })
             .await;
         if let Ok((origin, _)) = &opened {
@@ -135,7 +138,7 @@ impl Task {
                     info!(stream = %self.request.key, origin = %origin, "push ended");
                     drop(feed);
                     sink.close().await;
-                    return self.ended_by_encoder();
+                    return ended_by_encoder();
                 }
                 broken = feed.forward(&mut sink) => broken,
                 () = self.edge.dismissed(&origin) => {
@@ -153,7 +156,6 @@ impl Task {
                     let _ = ended.send(end.clone());
                     // The encoder's session lets go of the stream first.
                     let _ = stopped.await;
-                    self.edge.adopt(&self.request.key);
                     return end;
                 }
             };
@@ -162,29 +164,26 @@ impl Task {
                 origin.failed(&lost.why);
             }
             COUNTS.pushes_lost.increase();
+            self.edge.origins.troubled();
             self.tries = if since.elapsed() >= LASTED { 0 } else { self.tries + 1 };
             warn!(
                 stream = %self.request.key, origin = %origin, side = Side::Upstream.label(), reason = lost.why,
                 "push lost: its encoder goes on"
             );
             let again = tokio::select! {
-                _ = &mut stopped => return self.ended_by_encoder(),
+                _ = &mut stopped => return ended_by_encoder(),
                 again = self.reopen() => again,
             };
             match again {
                 Ok(opened) => (origin, sink) = opened,
                 Err(end) => {
                     let _ = ended.send(end.clone());
+                    let _ = stopped.await;
                     return end;
                 }
             }
             info!(stream = %self.request.key, origin = %origin, again = true, "push began");
         }
-    }
-
-    fn ended_by_encoder(&self) -> End {
-        self.edge.adopt(&self.request.key);
-        End::new(Kind::Closed, "its encoder has ended it")
     }
 
     async fn reopen(&mut self) -> Result<(Arc<Origin>, Sink), End> {
@@ -219,6 +218,10 @@ impl Task {
             }
         }
     }
+}
+
+fn ended_by_encoder() -> End {
+    End::new(Kind::Closed, "its encoder has ended it")
 }
 
 /// What one connection to an origin is fed from.

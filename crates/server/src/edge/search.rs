@@ -20,13 +20,15 @@ const CONNECT_HEAD_START: Duration = Duration::from_millis(150);
 /// How long a connected origin may take to send the stream before the next one is asked as well.
 const ANSWER_HEAD_START: Duration = Duration::from_secs(1);
 
-/// How long an origin that is published to may take to connect while there are others.
-const CONNECT_MAX: Duration = Duration::from_secs(1);
+/// How long an origin that is published to may take to connect and to answer the handshake while there are others. The
+/// system connects for a process that is frozen.
+const GREETING_MAX: Duration = Duration::from_secs(1);
 
 /// Origins asked at the same time.
-const AT_ONCE_MAX: usize = 8;
+pub const AT_ONCE_MAX: usize = 8;
 
-/// What an attempt at one origin is given: set `connected` once TCP is up.
+/// What an attempt at one origin is given, to be set at the first sign of life: a TCP connection where several are
+/// asked side by side, the handshake's answer where the next one is asked only if this one is dead.
 pub type Connected = Arc<AtomicBool>;
 
 /// Asks `origins` for a stream, each as soon as the one before has failed or is late, and takes the first that has it.
@@ -45,10 +47,9 @@ where
     let mut running: FuturesUnordered<BoxFuture<'_, _>> = FuturesUnordered::new();
     let mut worst = None;
     let mut latest = None;
-    let mut is_late = true;
     loop {
-        if is_late
-            && running.len() < AT_ONCE_MAX
+        // Here at first, and again whenever one has failed or is late.
+        if running.len() < AT_ONCE_MAX
             && let Some(origin) = waiting.next()
         {
             let connected = Connected::default();
@@ -66,9 +67,8 @@ where
                     }
                     Err(failure) => note(&origin, failure, &mut worst),
                 }
-                is_late = true;
             }
-            () = head_start(latest.as_ref()), if more => is_late = true,
+            () = head_start(latest.as_ref()), if more => {}
             else => return Err(worst.unwrap_or_else(no_origin)),
         }
     }
@@ -91,14 +91,14 @@ where
         let connected = Connected::default();
         let mut opened = std::pin::pin!(open(Arc::clone(&origin), Arc::clone(&connected)));
         let early = if origins.peek().is_some() {
-            timeout(CONNECT_MAX, &mut opened).await.ok()
+            timeout(GREETING_MAX, &mut opened).await.ok()
         } else {
             None
         };
         let opened = match early {
             Some(opened) => opened,
             None if origins.peek().is_some() && !connected.load(Ordering::Relaxed) => {
-                Err(Failure::Unreachable(format!("no connection within {CONNECT_MAX:?}")))
+                Err(Failure::Unreachable(format!("no handshake within {GREETING_MAX:?}")))
             }
             None => opened.await,
         };
@@ -126,7 +126,8 @@ async fn head_start(latest: Option<&(Connected, Instant)>) {
     }
 }
 
-fn note(origin: &Origin, failure: Failure, worst: &mut Option<Failure>) {
+/// Takes note of what an origin has said, for its health and for the one answer that counts.
+pub fn note(origin: &Origin, failure: Failure, worst: &mut Option<Failure>) {
     match &failure {
         Failure::Unreachable(why) => origin.failed(why),
         Failure::Missing(_) | Failure::Busy(_) | Failure::Refused { .. } => origin.succeeded(),
@@ -142,7 +143,8 @@ fn note(origin: &Origin, failure: Failure, worst: &mut Option<Failure>) {
     }
 }
 
-fn no_origin() -> Failure {
+/// There is nobody to ask.
+pub fn no_origin() -> Failure {
     Failure::Unreachable("edge.origins has no address now".to_owned())
 }
 
@@ -216,6 +218,6 @@ mod tests {
         let start = Instant::now();
         let taken = in_turn(vec![origin(1), origin(9)], act).await.map(|found| found.1);
         assert_eq!(taken.ok(), Some(9));
-        assert_eq!(start.elapsed(), CONNECT_MAX);
+        assert_eq!(start.elapsed(), GREETING_MAX);
     }
 }

@@ -80,12 +80,16 @@ async fn try_open(
     // A full edge pulls nothing.
     node.quotas.look(key, Instant::now())?;
     let wait = ask.wait_at_most(vhost.play.wait);
-    tokio::select! {
+    let channel = tokio::select! {
         // A stream that is here is found before anything is waited for.
         biased;
-        channel = node.channels.open(key, format, node.play_limits(vhost)) => Ok(channel),
-        why = denied(node, key, ask, wait) => Err(why),
+        channel = node.channels.open(key, format, node.play_limits(vhost)) => channel,
+        why = denied(node, key, ask, wait) => return Err(why),
+    };
+    if let Some(edge) = &node.edge {
+        edge.joined(key);
     }
+    Ok(channel)
 }
 
 /// A place for one more viewer of `channel`.

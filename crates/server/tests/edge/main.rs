@@ -4,6 +4,7 @@
 mod continuity;
 mod flood;
 mod limits;
+mod moves;
 mod nginx;
 mod owners;
 mod publishing;

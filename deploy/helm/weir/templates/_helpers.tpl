@@ -130,8 +130,12 @@ api:
 {{- $name := include "weir.fullname" .root -}}
 {{- $origins := .root.Values.origin.external -}}
 {{- if not $origins -}}
-{{- $service := ternary "origins" "origin" (gt (int .root.Values.origin.replicas) 1) -}}
-{{- $origins = list (printf "rtmp://%s-%s:1935" $name $service) -}}
+{{- /* Each origin's own address. One origin has a second name, with one address for whichever pod is ready: name
+servers may remember a pod that has been replaced. */ -}}
+{{- $origins = list (printf "rtmp://%s-origins:1935" $name) -}}
+{{- if le (int .root.Values.origin.replicas) 1 -}}
+{{- $origins = append $origins (printf "rtmp://%s-origin:1935" $name) -}}
+{{- end -}}
 {{- end -}}
 {{- $config := dict "role" "edge" "edge" (dict "origins" $origins) "limits" (dict "memory" "1GiB") -}}
 {{- $_ := set $config "api" (dict "peers" (list (printf "%s-edge-peers:1985" $name))) -}}

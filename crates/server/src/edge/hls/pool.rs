@@ -19,6 +19,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::edge::connect;
+
 /// Connections to one origin at a time, as many as hls.js or a CDN node would never need. More wait for a free one.
 const CONNECTIONS_MAX: usize = 32;
 
@@ -147,7 +149,7 @@ async fn open(address: SocketAddr, limit: Duration) -> Result<Sender, String> {
 }
 
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect(address).await?;
+    let socket = connect::connect(address).await?;
     socket.set_nodelay(true)?;
     Ok(socket)
 }

@@ -37,17 +37,18 @@ impl Found {
         Some(place.origin)
     }
 
-    /// Takes note that `key` is at `origin`.
-    pub fn insert(&mut self, key: &StreamKey, origin: SocketAddr, now: Instant) {
+    /// Takes note that `key` is at `origin`. Whether that is news.
+    pub fn insert(&mut self, key: &StreamKey, origin: SocketAddr, now: Instant) -> bool {
         if self.0.len() >= STREAMS_MAX && !self.0.contains_key(key) {
             self.make_room(now);
         }
-        self.0.insert(key.clone(), Place { origin, used: now });
+        let before = self.0.insert(key.clone(), Place { origin, used: now });
+        before.is_none_or(|before| before.origin != origin)
     }
 
-    /// Forgets where `key` was.
-    pub fn remove(&mut self, key: &StreamKey) {
-        self.0.remove(key);
+    /// Forgets where `key` was. Whether it was known.
+    pub fn remove(&mut self, key: &StreamKey) -> bool {
+        self.0.remove(key).is_some()
     }
 
     fn make_room(&mut self, now: Instant) {

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use weir_rtmp::handshake::{Client, Kind, PACKET_BYTES};
 
 use super::hash::Hash;
+use crate::edge::connect::connect;
 
 /// From an origin's failure to the first check, since a process that is restarted is back within a moment.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -25,14 +26,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Between two checks of an origin that fails them, at first: viewers see a frozen picture until it is found again.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// The same later on: it is not being restarted, but gone.
-const PAUSE_LATER: Duration = Duration::from_secs(1);
+/// The same later on: it is not being restarted, but gone. Nobody is to be without his stream for a second after it is
+/// back all the same.
+const PAUSE_LATER: Duration = Duration::from_millis(500);
 
 /// After so many checks it is later.
 const CHECKS_AT_FIRST: u32 = 120;
-
-/// For an origin to accept the connection of a check.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// For an origin to answer the handshake of a check. A process that is stuck accepts connections all the same, since
 /// the system does that for it.
@@ -54,7 +53,7 @@ pub struct Origin {
     health: Mutex<Health>,
     /// Wakes its checks when it has failed.
     fell: Notify,
-    /// Wakes those who wait for an origin.
+    /// Wakes those who wait for an origin, or have put a question to this one.
     news: Arc<Notify>,
 }
 
@@ -84,7 +83,7 @@ pub struct OriginStatus {
 }
 
 impl Origin {
-    /// An origin that counts as alive. `news` is told when it has become so again.
+    /// An origin that counts as alive. `news` is told when it does not any more, and when it does again.
     pub(in crate::edge) fn new(
         ports: (SocketAddr, SocketAddr),
         host: &str,
@@ -131,6 +130,7 @@ impl Origin {
         drop(health);
         warn!(origin = %self, host = self.host, reason, "the origin failed: the others are asked before it");
         self.fell.notify_one();
+        self.news.notify_waiters();
     }
 
     /// Whether it is known to be alive, as far as one can know.
@@ -195,9 +195,7 @@ pub async fn look_after(origin: Arc<Origin>) {
 
 /// Does the RTMP handshake with whatever is at `address`.
 async fn check(address: SocketAddr) -> Result<(), String> {
-    let connect = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
-    let socket = connect.map_err(|_| format!("no connection within {CONNECT_TIMEOUT:?}"))?;
-    let socket = socket.map_err(|error| format!("cannot connect: {error}"))?;
+    let socket = connect(address).await.map_err(|error| format!("cannot connect: {error}"))?;
     let handshake = timeout(HANDSHAKE_TIMEOUT, shake_hands(socket)).await;
     let handshake = handshake.map_err(|_| format!("no handshake within {HANDSHAKE_TIMEOUT:?}"))?;
     handshake.map_err(|error| format!("no handshake: {error}"))

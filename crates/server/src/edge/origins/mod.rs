@@ -11,6 +11,7 @@ mod found;
 mod hash;
 mod health;
 mod names;
+mod wanted;
 
 use std::{
     cmp::Reverse,
@@ -34,15 +35,26 @@ use crate::config::{Edge, OriginName};
 use found::Found;
 pub use health::{Origin, OriginStatus};
 pub use names::Name;
+pub use wanted::Sought;
+use wanted::Wanted;
 
 /// How long a start waits for name servers. They have been asked twice by then, and the viewer is waiting.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long after the last look-up a name is looked up again when there is reason to.
+const LOOK_UP_PAUSE: Duration = Duration::from_secs(1);
+
+/// For how long after trouble at an origin its name is looked up as often as that: by then one that was replaced is
+/// known by its new address.
+const TROUBLED: Duration = Duration::from_secs(120);
 
 /// All origins of an edge. What keeps them up to date ends with it.
 #[derive(Debug)]
 pub struct Origins {
     present: ArcSwap<Present>,
     places: Mutex<Found>,
+    /// The streams that are being looked for.
+    wanted: Wanted,
     news: Arc<Notify>,
 }
 
@@ -60,8 +72,10 @@ struct Known {
     names: Vec<OriginName>,
     http_port: u16,
     set: Mutex<Set>,
-    /// An origin is alive again, or the addresses have changed.
+    /// An origin has failed or is alive again, or the addresses have changed.
     news: Arc<Notify>,
+    /// When there was trouble last: an origin that failed, or a stream that was lost.
+    trouble: watch::Sender<Option<Instant>>,
     /// How many names have never been looked up to the end.
     unanswered: watch::Sender<usize>,
 }
@@ -96,7 +110,8 @@ impl Origins {
         let news = Arc::default();
         let present = Present::start(settings, &news, None)?;
         let places = Mutex::default();
-        Ok(Arc::new(Self { present: ArcSwap::from_pointee(present), places, news }))
+        let wanted = Wanted::default();
+        Ok(Arc::new(Self { present: ArcSwap::from_pointee(present), places, wanted, news }))
     }
 
     /// From now on `settings` are in force. Origins that stay keep what is known of them, and names that stay their
@@ -151,19 +166,33 @@ impl Origins {
     /// Takes note that `key` is at `origin`.
     pub fn found(&self, key: &StreamKey, origin: &Arc<Origin>) {
         // The owner is asked first anyway.
-        if self.known().owner(key) == Some(origin.rtmp) {
-            self.lost(key);
+        let is_news = if self.known().owner(key) == Some(origin.rtmp) {
+            self.places().remove(key)
         } else {
-            self.places().insert(key, origin.rtmp, Instant::now());
+            self.places().insert(key, origin.rtmp, Instant::now())
+        };
+        if is_news {
+            self.wanted.found(key);
         }
     }
 
-    /// Takes note that `key` is not where it was found last.
-    pub fn lost(&self, key: &StreamKey) {
-        self.places().remove(key);
+    /// Hears of `key` being [found](Self::found) at another origin than before, for as long as what this returns is
+    /// held. One at a time looks for a stream.
+    pub fn seek(&self, key: &StreamKey) -> Sought<'_> {
+        self.wanted.seek(key)
     }
 
-    /// Resolves when an origin has become alive again, or the addresses have changed, after this call.
+    /// Takes note that a stream was lost, for whatever reason: who has it next may be new.
+    pub fn troubled(&self) {
+        self.known().trouble.send_replace(Some(Instant::now()));
+    }
+
+    /// Whether there has been trouble lately.
+    pub fn is_troubled(&self) -> bool {
+        self.known().is_troubled()
+    }
+
+    /// Resolves when an origin has failed or become alive again, or the addresses have changed, after this call.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + '_ {
         self.news.notified()
     }
@@ -214,12 +243,23 @@ impl Known {
             http_port: settings.http_port,
             set: Mutex::new(set),
             news,
+            trouble: watch::Sender::new(None),
             unanswered: watch::Sender::new(0),
         }
     }
 
+    fn is_troubled(&self) -> bool {
+        let is_ill = |member: &Arc<Member>| {
+            let status = member.origin.status();
+            !status.healthy && status.since.elapsed() < TROUBLED
+        };
+        self.trouble.borrow().is_some_and(|since| since.elapsed() < TROUBLED)
+            || self.set().members.iter().any(is_ill)
+    }
+
     /// Takes the addresses of the names that are the same, and the origins that are at them.
     fn take_over(&self, before: &Self) {
+        self.trouble.send_replace(*before.trouble.borrow());
         let old = before.set();
         let mut set = self.set();
         for (index, name) in self.names.iter().enumerate() {
@@ -310,8 +350,20 @@ async fn keep_looking_up(mut name: Name, index: usize, is_new: bool, known: Arc<
     let mut pause = name.look_up().await;
     known.update(index, name.addresses());
     known.unanswered.send_modify(|names| *names -= usize::from(is_new));
+    let mut trouble = known.trouble.subscribe();
     loop {
-        sleep(pause).await;
+        if known.is_troubled() {
+            pause = pause.min(LOOK_UP_PAUSE);
+        }
+        let asked = Instant::now();
+        tokio::select! {
+            () = sleep(pause) => {}
+            // The sender is ours, so that it cannot be gone.
+            _ = trouble.changed() => sleep(LOOK_UP_PAUSE.saturating_sub(asked.elapsed())).await,
+            // An origin has failed, most often.
+            () = known.news.notified() => sleep(LOOK_UP_PAUSE.saturating_sub(asked.elapsed())).await,
+        }
+        trouble.mark_unchanged();
         pause = name.look_up().await;
         known.update(index, name.addresses());
     }

@@ -27,7 +27,10 @@ use weir_flv::{Tag, file};
 
 use super::{Failure, Over, Request, words};
 use crate::{
-    edge::{Ask, Hops, Origin},
+    edge::{
+        Ask, Hops, Origin,
+        connect::{connect, connect_to_name},
+    },
     node::SERVER,
 };
 
@@ -93,11 +96,9 @@ pub async fn open(
         for _ in 0..=REDIRECTS_MAX {
             let connect_by = Instant::now() + dead_after;
             let socket = match &target.elsewhere {
-                None => {
-                    super::connect(TcpStream::connect(origin.http), connect_by, connected).await?
-                }
+                None => super::connect(connect(origin.http), connect_by, connected).await?,
                 Some((host, port)) => {
-                    let connecting = TcpStream::connect((host.as_str(), *port));
+                    let connecting = connect_to_name(host, *port, connect_by);
                     super::connect(connecting, connect_by, connected).await?
                 }
             };

@@ -241,8 +241,8 @@ pub enum Broken {
 }
 
 impl Sink {
-    /// Asks `origin` to take a stream and resolves once it agrees; `connected` is set as soon as there is a TCP
-    /// connection. Dropping the future closes the connection.
+    /// Asks `origin` to take a stream and resolves once it agrees; `greeted` is set as soon as it has answered the
+    /// handshake. Dropping the future closes the connection.
     ///
     /// The question must be put within `dead_after`, and the answer must come within `request.wait` more.
     ///
@@ -252,9 +252,9 @@ impl Sink {
         origin: &Origin,
         request: &Request,
         dead_after: Duration,
-        connected: &AtomicBool,
+        greeted: &AtomicBool,
     ) -> Result<Self, Failure> {
-        let client = rtmp::publish(origin, request, dead_after, connected).await?;
+        let client = rtmp::publish(origin, request, dead_after, greeted).await?;
         Ok(Self { client: Box::new(client), dead_after })
     }
 

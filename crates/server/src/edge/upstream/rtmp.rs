@@ -1,8 +1,12 @@
 //! RTMP to an origin.
 
-use std::{io::ErrorKind, sync::atomic::AtomicBool, time::Duration};
+use std::{
+    io::ErrorKind,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
-use tokio::{net::TcpStream, time::Instant};
+use tokio::time::Instant;
 use weir_flv::{Tag, amf0};
 use weir_rtmp::{
     Error,
@@ -13,7 +17,7 @@ use weir_rtmp::{
 
 use super::{Failure, Over, Request, words};
 use crate::{
-    edge::{Ask, Hops, Origin},
+    edge::{Ask, Hops, Origin, connect::connect},
     rtmp_client::{Lost, RtmpClient},
 };
 
@@ -30,31 +34,41 @@ pub async fn play(
     let start = Instant::now();
     // nginx-rtmp says no to a player by closing, and so do others.
     let closed = || Failure::Missing("closed the connection instead of playing".to_owned());
-    let client = ask(origin, request, dead_after, connected, Session::new_play, closed).await?;
+    let signs = Signs { connected, greeted: &AtomicBool::new(false) };
+    let client = ask(origin, request, dead_after, signs, Session::new_play, closed).await?;
     // An origin that held the question has waited already.
     let wait = request.wait + dead_after;
     Ok((client, (Instant::now() + wait).min(start + dead_after + wait)))
 }
 
-/// Asks to take a stream until it is accepted.
+/// Asks to take a stream until it is accepted; `greeted` is set once the origin has shown that it speaks RTMP.
 pub async fn publish(
     origin: &Origin,
     request: &Request,
     dead_after: Duration,
-    connected: &AtomicBool,
+    greeted: &AtomicBool,
 ) -> Result<RtmpClient, Failure> {
     let closed = || Failure::Refused {
         code: "NetConnection.Connect.Closed".to_owned(),
         description: "the origin closed the connection instead of accepting".to_owned(),
     };
-    ask(origin, request, dead_after, connected, Session::new_publish, closed).await
+    let signs = Signs { connected: &AtomicBool::new(false), greeted };
+    ask(origin, request, dead_after, signs, Session::new_publish, closed).await
+}
+
+/// Signs of life of an origin that is being asked.
+struct Signs<'a> {
+    /// Its system has accepted the connection.
+    connected: &'a AtomicBool,
+    /// It has answered the handshake itself.
+    greeted: &'a AtomicBool,
 }
 
 async fn ask(
     origin: &Origin,
     request: &Request,
     dead_after: Duration,
-    connected: &AtomicBool,
+    signs: Signs<'_>,
     begin: Begin,
     closed: impl FnOnce() -> Failure,
 ) -> Result<RtmpClient, Failure> {
@@ -64,8 +78,8 @@ async fn ask(
     getrandom::fill(&mut random).map_err(|error| {
         Failure::Unreachable(format!("no random bytes for the handshake: {error}"))
     })?;
-    let socket =
-        super::connect(TcpStream::connect(origin.rtmp), start + dead_after, connected).await?;
+    let connecting = connect(origin.rtmp);
+    let socket = super::connect(connecting, start + dead_after, signs.connected).await?;
     let config = Config {
         connect_extra: extra(request),
         timeout: dead_after,
@@ -76,7 +90,12 @@ async fn ask(
     };
     let session = begin(config, random, start.into_std());
     let mut client = RtmpClient::new(session, socket, dead_after);
-    match client.event().await {
+    let answered = async {
+        client.greeted().await?;
+        signs.greeted.store(true, Ordering::Relaxed);
+        client.event().await
+    };
+    match answered.await {
         Ok(Event::Refused { code, description } | Event::Ended { code, description }) => {
             Err(Failure::said(&code, &description))
         }

@@ -1,0 +1,99 @@
+//! TCP connections to origins.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+
+/// For an address to accept a connection, whatever the connection is for. What is further away than this is no origin;
+/// who does not answer by then is dead, or the packets go to where somebody was: another attempt, or another address,
+/// may find who is there now.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// From one attempt to the next beside it. The system sends a packet that was lost again after a second, and behind one
+/// address of a balancer may be others than the one that has just died. Across an ocean a connection takes 200 ms.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// Connects to `address`.
+///
+/// # Errors
+/// When it refuses, or accepts nothing within [`CONNECT_TIMEOUT`].
+pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let late = |_| {
+        let text = format!("not accepted within {CONNECT_TIMEOUT:?}");
+        io::Error::new(io::ErrorKind::TimedOut, text)
+    };
+    timeout(CONNECT_TIMEOUT, first_of_several(address)).await.map_err(late)?
+}
+
+/// Connects to whatever `host` stands for, one address after the other until `by`.
+///
+/// # Errors
+/// When none of them accepts; why the last one does not.
+pub async fn connect_to_name(host: &str, port: u16, by: Instant) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no addresses");
+    for address in tokio::net::lookup_host((host, port)).await? {
+        if Instant::now() >= by {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time"));
+        }
+        match connect(address).await {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// The first attempt that is accepted, or refused: somebody is there then, and says no.
+async fn first_of_several(address: SocketAddr) -> io::Result<TcpStream> {
+    let mut attempts = FuturesUnordered::new();
+    loop {
+        attempts.push(TcpStream::connect(address));
+        tokio::select! {
+            Some(connected) = attempts.next() => return connected,
+            () = sleep(AGAIN) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_that_listens_is_connected_to_and_one_that_does_not_refuses() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let socket = connect(address).await.expect("it listens");
+        assert_eq!(socket.peer_addr().expect("connected"), address);
+        let by = Instant::now() + Duration::from_secs(60);
+        connect_to_name("localhost", address.port(), by).await.expect("the second address listens");
+        drop(listener);
+        let refused = connect(address).await.expect_err("nobody listens");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    /// A queue that is full: the system drops what comes, as a dead host does.
+    #[tokio::test]
+    async fn one_that_says_nothing_costs_a_second() {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let listener = socket.listen(1).expect("it listens");
+        let address = listener.local_addr().expect("an address");
+        let mut queued = Vec::new();
+        while let Ok(Ok(socket)) =
+            timeout(Duration::from_millis(200), TcpStream::connect(address)).await
+        {
+            queued.push(socket);
+        }
+        let start = Instant::now();
+        let failure = connect(address).await.expect_err("nobody accepts");
+        assert_eq!(failure.kind(), io::ErrorKind::TimedOut, "{failure}");
+        assert!(start.elapsed() < CONNECT_TIMEOUT * 2, "it took {:?}", start.elapsed());
+    }
+}
