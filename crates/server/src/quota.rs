@@ -24,7 +24,7 @@ use std::{
 use weir_media::StreamKey;
 
 use self::{bucket::Bucket, network::Network};
-use crate::{config::Limits, seldom::Seldom};
+use crate::config::Limits;
 
 /// When a client that was refused may ask again, for `Retry-After`: soon enough for a person who waits, and a crowd
 /// that is refused comes back as a few hundred requests a second and not at once.
@@ -52,8 +52,6 @@ pub struct Quotas {
     addresses: Mutex<HashMap<Network, usize>>,
     watching: Mutex<HashMap<u64, Instant>>,
     hasher: RandomState,
-    /// That a request is refused; one connection can make many.
-    pub said: Seldom,
 }
 
 #[derive(Default)]
@@ -172,7 +170,6 @@ impl Quotas {
             addresses: Mutex::default(),
             watching: Mutex::default(),
             hasher: RandomState::new(),
-            said: Seldom::default(),
         };
         quotas.limit_to(limits);
         quotas

@@ -22,7 +22,7 @@ mod upstream;
 use std::{io, sync::Arc, time::Duration};
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
-use tracing::{info, warn};
+use tracing::info;
 use weir_hub::{Limits, Registry};
 use weir_media::StreamKey;
 
@@ -191,9 +191,9 @@ impl Edge {
         }
     }
 
-    /// Whether a request may be passed on.
-    fn check(&self, key: &StreamKey, ask: &Ask) -> Result<(), String> {
-        ask.hops.check(&self.id).inspect_err(|reason| warn!(stream = %key, reason, "refused"))
+    /// Whether a request may be passed on. Who asks says so in the log.
+    fn check(&self, ask: &Ask) -> Result<(), String> {
+        ask.hops.check(&self.id)
     }
 
     /// Waits for its turn to ask.

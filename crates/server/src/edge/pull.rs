@@ -136,7 +136,10 @@ impl Edge {
                     sleep_until(deadline).await;
                     return NoStream::Missing(format!("nobody publishes {key}"));
                 }
-                Err(reason) => return NoStream::Refused(reason),
+                Err(reason) => {
+                    warn!(stream = %key, reason, "refused");
+                    return NoStream::Refused(reason);
+                }
             };
             loop {
                 let answer = answers.borrow_and_update().clone();
@@ -185,13 +188,13 @@ impl Edge {
         let mut pulls = self.pulls.lock();
         if let Some(answers) = pulls.get(key) {
             // One that came back to us must not wait for itself.
-            self.check(key, ask)?;
+            self.check(ask)?;
             return Ok(Some(answers.clone()));
         }
         if matches!(self.registry.status(key), Some(Status::Live | Status::Lingering)) {
             return Ok(None);
         }
-        self.check(key, ask)?;
+        self.check(ask)?;
         let answers = self.begin(key, ask, wait);
         pulls.insert(key.clone(), answers.clone());
         Ok(Some(answers))

@@ -54,7 +54,7 @@ pub async fn playlist(
             Ok(()) => relayed(node, edge, key, HlsKind::Playlist, vhost, ask).await,
             Err(refusal) => {
                 Refused::from(&refusal).count();
-                refused(node, key, &refusal)
+                refused(key, &refusal)
             }
         };
     }
@@ -63,7 +63,7 @@ pub async fn playlist(
     }
     if let Err(refusal) = node.quotas.admit_playlist(key, client, Instant::now()) {
         Refused::from(&refusal).count();
-        return refused(node, key, &refusal);
+        return refused(key, &refusal);
     }
     let path = Files::new(&vhost.hls.dir, key).playlist();
     let is_left_over =
