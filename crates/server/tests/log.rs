@@ -14,9 +14,10 @@ use weir_flv::amf0;
 use weir_testkit::{
     Weir,
     cluster::Ports,
-    eventually, field, http,
+    eventually, http,
     peer::{Caller, Numbered, Publisher, Viewer},
     raw::Raw,
+    server::field,
 };
 
 const BINARY: &str = env!("CARGO_BIN_EXE_weir");
@@ -288,10 +289,8 @@ async fn a_connection_that_publishes_again_and_again_is_told_to_stop() {
     let stream = caller.create_stream().await;
     let mut cycles = 0;
     let told = loop {
-        let name = format!("s{cycles}");
-        caller.call(stream, "publish", amf0::Value::Null, vec![name.as_str().into()]).await;
+        let code = caller.publish(stream, &format!("s{cycles}")).await;
         caller.call(stream, "closeStream", amf0::Value::Null, vec![]).await;
-        let code = caller.status().await;
         if code != "NetStream.Publish.Start" {
             break code;
         }

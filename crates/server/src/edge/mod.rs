@@ -25,6 +25,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tracing::info;
 use weir_hub::{Limits, Registry};
 use weir_media::StreamKey;
+use weir_rtmp::url::params::Query;
 
 use crate::{config::Config, ingest::Audiences, settings::Settings};
 
@@ -109,7 +110,7 @@ impl Edge {
         info!(id = %id, "this is an edge");
         let config = settings.now();
         let origins = Origins::start(&config.edge)?;
-        let hls = HlsRelay::new(Arc::clone(&origins), &config.edge, id.clone());
+        let hls = HlsRelay::new(Arc::clone(&origins), settings, id.clone());
         Ok(Arc::new(Self {
             id,
             origins,
@@ -184,16 +185,21 @@ impl Edge {
     fn request(&self, key: &StreamKey, ask: &Ask) -> Request {
         Request {
             key: key.clone(),
-            params: query::forwarded(&ask.params, &self.settings().edge.forward_query),
+            params: self.forwarded(ask),
+            settings: self.settings.clone(),
             hops: ask.hops.and(&self.id),
             wait: Duration::ZERO,
             next: ask.next,
         }
     }
 
+    fn forwarded(&self, ask: &Ask) -> Query {
+        query::forwarded(&ask.params, &self.settings().edge.forward_query)
+    }
+
     /// Whether a request may be passed on. Who asks says so in the log.
-    fn check(&self, ask: &Ask) -> Result<(), String> {
-        ask.hops.check(&self.id)
+    fn check(&self, key: &StreamKey, ask: &Ask) -> Result<(), String> {
+        ask.hops.check(&self.id).and_then(|()| query::check(key, &self.forwarded(ask)))
     }
 
     /// Waits for its turn to ask.

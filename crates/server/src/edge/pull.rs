@@ -188,13 +188,13 @@ impl Edge {
         let mut pulls = self.pulls.lock();
         if let Some(answers) = pulls.get(key) {
             // One that came back to us must not wait for itself.
-            self.check(ask)?;
+            self.check(key, ask)?;
             return Ok(Some(answers.clone()));
         }
         if matches!(self.registry.status(key), Some(Status::Live | Status::Lingering)) {
             return Ok(None);
         }
-        self.check(ask)?;
+        self.check(key, ask)?;
         let answers = self.begin(key, ask, wait);
         pulls.insert(key.clone(), answers.clone());
         Ok(Some(answers))

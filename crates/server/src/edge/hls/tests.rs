@@ -174,7 +174,8 @@ fn settings(origins: &[SocketAddr]) -> config::Edge {
 
 fn relay_with(settings: &config::Edge, pauses: Pauses) -> Arc<HlsRelay> {
     let origins = Origins::start(settings).expect("addresses need no name servers");
-    HlsRelay::with(origins, settings, NodeId::random().expect("random bytes"), pauses)
+    let config = config::Config { edge: settings.clone(), ..config::Config::default() };
+    HlsRelay::with(origins, &Settings::new(config), NodeId::random().expect("random bytes"), pauses)
 }
 
 fn relay(origin: &Scripted, pauses: Pauses) -> Arc<HlsRelay> {
