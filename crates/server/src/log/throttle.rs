@@ -230,7 +230,7 @@ impl Budget {
 }
 
 /// What decides about a line.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Said {
     kind: Text,
     peer: Text,
