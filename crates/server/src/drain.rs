@@ -130,9 +130,9 @@ fn next_of_edge(queue: &mut Queue, count: usize) -> Vec<Arc<Presence>> {
     newcomers(queue, count)
 }
 
-/// Those who are asked next at an origin, of as many as are `here`: publishers first, `count` at most, since nobody else
-/// has their streams until they are there; then the viewers of streams that nobody publishes here any more, or all of
-/// them when it `is_late`; and at last those who do neither.
+/// Those who are asked next at an origin, of as many as are `here`: publishers first, `count` at most, since nobody
+/// else has their streams until they are there; then the viewers of streams that nobody publishes here any more, or all
+/// of them when it `is_late`; and at last those who do neither.
 fn next_of_origin(
     queue: &mut Queue,
     count: usize,
@@ -270,8 +270,7 @@ mod tests {
         assert_eq!(next(5), NOBODY, "nobody is asked twice");
     }
 
-    /// The longest wait of a drain: viewers whose publisher does not go. 1,000 looks are 50 s of it, and took 10 s of one
-    /// core when each of them listed everybody.
+    /// The longest wait of a drain: viewers whose publisher does not go. 1,000 looks are 50 s of it.
     #[test]
     fn a_look_costs_what_it_finds_and_not_what_is_here() {
         let roster = Arc::<Roster>::default();

@@ -234,7 +234,7 @@ pub fn say(text: &str) {
     }
 }
 
-/// Writes and sends what is still to be written and sent, before the process ends. Does not wait long for whoever reads.
+/// Writes and sends what is still to be written and sent, before the process ends. Does not wait long for who reads it.
 pub fn finish() {
     #[cfg(feature = "otlp")]
     crate::trace::finish();

@@ -1,7 +1,7 @@
 //! Lines that strangers can cause as often as they like: bounded for each kind of line and address, and over all.
 //!
-//! It looks at every line at level info and above, so that no place that logs has to think of it. A line's *kind* is the
-//! place in the code that says it, together with its field `kind` if it has one; its *address* is the field `peer`
+//! It looks at every line at level info and above, so that no place that logs has to think of it. A line's *kind* is
+//! the place in the code that says it, together with its field `kind` if it has one; its *address* is the field `peer`
 //! (of IPv6 the /64, which is what one customer has). What is left out is counted, in a line for each kind and in
 //! `weir_log_lines_left_out_total`.
 //!
