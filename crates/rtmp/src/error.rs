@@ -120,6 +120,14 @@ pub enum Error {
     /// More message streams than one connection may have.
     #[error("more than {} message streams", server::MESSAGE_STREAMS_MAX)]
     MessageStreams,
+    /// More of something than a connection may send in a second.
+    #[error("more than {per_second} {what} a second")]
+    TooOften {
+        /// Of what.
+        what: &'static str,
+        /// The limit in the long run; some more may come at once.
+        per_second: u32,
+    },
     /// Audio or video on a message stream that does not publish.
     #[error("media on message stream {stream_id} before its publish was accepted")]
     MediaBeforePublish {

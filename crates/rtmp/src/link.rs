@@ -21,6 +21,8 @@ pub(crate) struct Link {
     window: u32,
     received: u64,
     acknowledged: u64,
+    /// Messages since they were last [taken](Self::take_notices) that are neither commands nor audio or video.
+    notices: u32,
 }
 
 /// A message that the link did not deal with itself.
@@ -47,6 +49,7 @@ impl Link {
             window: 0,
             received: 0,
             acknowledged: 0,
+            notices: 0,
         }
     }
 
@@ -68,6 +71,7 @@ impl Link {
 
     fn sort(&mut self, message: Message) -> Result<Option<Incoming>, Error> {
         if let Some(control) = Control::decode(message.type_id, &message.payload) {
+            self.notices = self.notices.saturating_add(1);
             return Ok(self.control(control?));
         }
         Ok(match message.type_id {
@@ -75,13 +79,16 @@ impl Link {
                 let body = amf0_body(message.type_id, message.payload);
                 Some(Incoming::Command(message.stream_id, Command::decode(&body)?))
             }
-            type_id::AUDIO
-            | type_id::VIDEO
-            | type_id::DATA
-            | type_id::DATA_AMF3
-            | type_id::AGGREGATE => Some(Incoming::Media(message)),
+            type_id::AUDIO | type_id::VIDEO | type_id::AGGREGATE => Some(Incoming::Media(message)),
+            type_id::DATA | type_id::DATA_AMF3 => {
+                self.notices = self.notices.saturating_add(1);
+                Some(Incoming::Media(message))
+            }
             // Shared objects, and types that no specification has.
-            _ => None,
+            _ => {
+                self.notices = self.notices.saturating_add(1);
+                None
+            }
         })
     }
 
@@ -115,6 +122,11 @@ impl Link {
             self.acknowledged = self.received;
             self.send_control(Control::Acknowledgement(self.received as u32));
         }
+    }
+
+    /// How many control and data messages have come since the last call.
+    pub(crate) fn take_notices(&mut self) -> u32 {
+        std::mem::take(&mut self.notices).saturating_add(self.reader.take_obeyed())
     }
 
     /// Refuses messages longer than `bytes`.

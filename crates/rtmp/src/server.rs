@@ -3,6 +3,7 @@
 mod capabilities;
 mod command;
 mod event;
+mod rate;
 mod reply;
 mod stream;
 
@@ -22,12 +23,14 @@ use crate::{
     media,
     message::{COMMAND_BYTES_MAX, RECONNECT_REQUEST},
 };
+use rate::Rates;
 use stream::{Activity, Streams};
 
 pub use capabilities::Capabilities;
 pub use event::{
     ConnectInfo, Event, OTHER_BYTES_MAX, OTHER_FIELDS_MAX, PlayRefusal, PublishRefusal,
 };
+pub use rate::{COMMANDS_BURST, COMMANDS_PER_SECOND, NOTICES_BURST, NOTICES_PER_SECOND};
 pub use stream::MESSAGE_STREAMS_MAX;
 
 /// What a session is told at its start.
@@ -58,6 +61,9 @@ impl Default for Config {
         }
     }
 }
+
+/// What a client is told that says too much.
+const CALL_FAILED: &str = "NetConnection.Call.Failed";
 
 /// The server's end of one RTMP connection, without the socket.
 ///
@@ -90,6 +96,7 @@ pub struct Session {
     /// When `phase` or the idle time ends.
     deadline: Option<Instant>,
     idle_timeout: Duration,
+    rates: Rates,
     /// The latest time the caller named.
     now: Instant,
 }
@@ -121,6 +128,7 @@ impl Session {
             link,
             streams: Streams::default(),
             events: VecDeque::new(),
+            rates: Rates::new(now),
             now,
         }
     }
@@ -282,7 +290,10 @@ impl Session {
         while let Some(incoming) = self.link.read(&mut input)? {
             self.incoming(incoming)?;
         }
-        Ok(())
+        match self.link.take_notices() {
+            0 => Ok(()),
+            count => self.rates.notices(count, self.now).or_else(|error| self.too_often(error)),
+        }
     }
 
     fn incoming(&mut self, incoming: Incoming) -> Result<(), Error> {
@@ -297,6 +308,12 @@ impl Session {
             }
             Incoming::PeerBandwidth(_) | Incoming::Pong => Ok(()),
         }
+    }
+
+    /// Tells the client why its connection ends.
+    fn too_often(&mut self, error: Error) -> Result<(), Error> {
+        self.link.send_status(0, "error", CALL_FAILED, &error.to_string());
+        Err(error)
     }
 
     /// Reports what a publisher sends. What comes late, after the end of a publish or on a deleted stream, is

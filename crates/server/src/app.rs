@@ -7,6 +7,7 @@ use std::{
     pin::pin,
     process::ExitCode,
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -58,10 +59,11 @@ pub enum Error {
 
 /// Does what the command line asks.
 pub fn run(cli: Cli) -> ExitCode {
-    if let Err(error) = log::init(&cli.log) {
+    // Whatever becomes of this, the last lines are written.
+    let _log = log::init(&cli.log).inspect_err(|error| {
         // Somebody else's subscriber is as good; nobody's log is lost.
-        eprintln!("warning: {error}");
-    }
+        log::say(&format!("warning: {error}"));
+    });
     let done = match cli.command {
         Command::Check { config } => return cli::check(config.as_deref()),
         Command::Schema => return cli::schema(),
@@ -72,11 +74,10 @@ pub fn run(cli: Cli) -> ExitCode {
             Ok(publish::run(&publish::Source::File(file), &url, repeat).await?)
         }),
     };
-    log::finish();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            log::say(&error.to_string());
             ExitCode::FAILURE
         }
     }
@@ -120,8 +121,7 @@ async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<()
     tokio::spawn(Arc::clone(&doors.tls).renew(settings.clone()));
     node.phase.send_replace(Phase::Serving);
     let keeper = estate.map(|estate| estate.keep(&control));
-    // Who has closed our output does not want to know.
-    let _ = io::stdout().write_all(summary.as_bytes()).and_then(|()| io::stdout().flush());
+    print(summary)?;
     if let (true, Some(address)) = (is_demo, rtmp_address) {
         tokio::spawn(demo::publish(reachable(address)));
     }
@@ -306,6 +306,15 @@ impl Ports {
         }
         Ok(text)
     }
+}
+
+/// Writes the summary, from a thread of its own: nobody may read our output.
+fn print(summary: String) -> io::Result<()> {
+    let write = move || {
+        // Who has closed our output does not want to know.
+        let _ = io::stdout().write_all(summary.as_bytes()).and_then(|()| io::stdout().flush());
+    };
+    thread::Builder::new().name("weir-summary".to_owned()).spawn(write).map(drop)
 }
 
 /// An address under which this machine can reach a listener.

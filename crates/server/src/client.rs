@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use weir_media::StreamKey;
 
 use crate::{
-    end::{End, Side},
+    end::{End, Kind, Side},
     listen::Place,
     metrics::COUNTS,
     quota::{Viewing, Visit},
@@ -45,6 +45,9 @@ pub struct Client {
     pub viewing: Option<Viewing>,
     /// Its part of its address's limit.
     pub visit: Option<Visit>,
+    /// Whether it has been answered requests, one after the other: files are fetched over so many connections that the
+    /// log speaks of none.
+    pub fetches: bool,
     refused: bool,
     place: Place,
     trail: Trail,
@@ -78,6 +81,7 @@ impl Client {
             skips: 0,
             viewing: None,
             visit: None,
+            fetches: false,
             refused: false,
             place,
             trail: match protocol {
@@ -124,10 +128,7 @@ impl Client {
         self.role = activity;
         self.stream = Some(stream.clone());
         self.doing = self.trail.activity(activity, stream);
-        self.presence.note(|doing| {
-            doing.activity = activity;
-            doing.stream = Some(stream.clone());
-        });
+        self.presence.turns_to(activity, Some(stream));
         info!(
             conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role.label(), stream = %stream,
             "session began"
@@ -137,7 +138,7 @@ impl Client {
     /// It has ceased to publish or play, and may begin anew.
     pub fn ceased(&mut self) {
         self.doing = Trail::none();
-        self.presence.note(|doing| doing.activity = Activity::Control);
+        self.presence.turns_to(Activity::Control, None);
     }
 
     /// Says in the log that and why it is going.
@@ -162,8 +163,9 @@ impl Client {
         if !is_probe && self.protocol != "api" {
             COUNTS.ended(self.role, end);
         }
+        let is_usual = matches!(end.kind, Kind::Closed | Kind::Reset | Kind::Failed | Kind::Idle);
         match end.side {
-            _ if is_probe => say!(debug),
+            _ if is_probe || self.fetches && is_usual => say!(debug),
             Side::Peer | Side::Upstream | Side::Policy => say!(info),
             Side::Us => say!(warn),
         }

@@ -8,7 +8,7 @@
 //! the end: nobody is left, or drain.timeout has passed
 //! ```
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
@@ -18,7 +18,7 @@ use crate::{
     listen::Door,
     node::Node,
     phase::Phase,
-    roster::{Activity, Farewell, Presence, Roster},
+    roster::{Farewell, Presence, Queue, Roster},
 };
 
 /// Between two looks at who is asked next.
@@ -82,18 +82,19 @@ async fn let_go(node: &Node, deadline: Instant) {
     let time = time.as_secs_f64() * ASKING;
     let pace = (node.roster.len() as f64 / time.max(TICK.as_secs_f64())).max(CLIENTS_A_SECOND_MIN);
     let mut asked = 0;
+    node.roster.begin_to_ask(node.edge.is_some());
     loop {
         let due = (start.elapsed().as_secs_f64() * pace) as usize + 1;
-        let everybody = node.roster.list();
-        if everybody.is_empty() {
+        let here = node.roster.len();
+        if here == 0 {
             return;
         }
         let is_late = Instant::now() >= late;
         let count = due.saturating_sub(asked);
-        let next = match &node.edge {
-            Some(_) => next_of_edge(&everybody, count),
-            None => next_of_origin(&everybody, count, is_late),
-        };
+        let next = node.roster.next(|queue| match &node.edge {
+            Some(_) => next_of_edge(queue, count),
+            None => next_of_origin(queue, count, here, is_late),
+        });
         asked += next.len();
         next.iter().for_each(|presence| presence.ask_to_leave(Farewell::Draining));
         if !next.is_empty() {
@@ -116,77 +117,80 @@ async fn until_empty(roster: &Roster) {
     }
 }
 
-/// Those of `everybody` who are asked next at an edge, `count` at most: viewers first, so that they are elsewhere when
-/// the publishers move; then publishers, and at last those who do neither. Viewers who are still here when their
-/// publisher moves have the stream from the origin then.
-fn next_of_edge(everybody: &[Arc<Presence>], count: usize) -> Vec<&Arc<Presence>> {
-    for activity in [Activity::Play, Activity::Publish] {
-        if unasked(everybody, activity).next().is_some() {
-            return unasked(everybody, activity).take(count).collect();
-        }
+/// Those who are asked next at an edge, `count` at most: viewers first, so that they are elsewhere when the publishers
+/// move; then publishers, and at last those who do neither. Viewers who are still here when their publisher moves have
+/// the stream from the origin then.
+fn next_of_edge(queue: &mut Queue, count: usize) -> Vec<Arc<Presence>> {
+    if queue.has_viewers() {
+        return queue.take_viewers(count);
     }
-    newcomers(everybody, count)
+    if queue.has_publishers() {
+        return queue.take_publishers(count);
+    }
+    newcomers(queue, count)
 }
 
-/// Those of `everybody` who are asked next at an origin: publishers first, `count` at most, since nobody else has their
-/// streams until they are there; then the viewers of streams that nobody publishes here any more, or all of them when
-/// it `is_late`; and at last those who do neither.
-fn next_of_origin(everybody: &[Arc<Presence>], count: usize, is_late: bool) -> Vec<&Arc<Presence>> {
-    let mut next: Vec<_> = unasked(everybody, Activity::Publish).take(count).collect();
-    if unasked(everybody, Activity::Play).next().is_some() {
-        let publishers = everybody.iter().filter(|it| !is_late && it.does(Activity::Publish));
-        let published: HashSet<_> = publishers.filter_map(|it| it.doing().stream).collect();
-        let is_orphan = |viewer: &&Arc<Presence>| {
-            viewer.doing().stream.is_none_or(|stream| !published.contains(&stream))
-        };
-        let orphans = unasked(everybody, Activity::Play).filter(is_orphan);
-        next.extend(orphans.take(count.max(everybody.len() / ORPHANS + 1)));
+/// Those who are asked next at an origin, of as many as are `here`: publishers first, `count` at most, since nobody
+/// else has their streams until they are there; then the viewers of streams that nobody publishes here any more, or all
+/// of them when it `is_late`; and at last those who do neither.
+fn next_of_origin(
+    queue: &mut Queue,
+    count: usize,
+    here: usize,
+    is_late: bool,
+) -> Vec<Arc<Presence>> {
+    let had_publishers = queue.has_publishers();
+    let mut next = queue.take_publishers(count);
+    if is_late {
+        queue.release_viewers();
+    }
+    if queue.has_viewers() {
+        next.extend(queue.take_viewers(count.max(here / ORPHANS + 1)));
         return next;
     }
-    if unasked(everybody, Activity::Publish).next().is_some() {
+    if had_publishers {
         return next;
     }
-    newcomers(everybody, count)
-}
-
-fn unasked(
-    everybody: &[Arc<Presence>],
-    activity: Activity,
-) -> impl Iterator<Item = &Arc<Presence>> {
-    let stays = move |it: &&Arc<Presence>| it.does(activity) && it.farewell().is_none();
-    everybody.iter().filter(stays)
+    newcomers(queue, count)
 }
 
 /// Those who have not begun anything, and have had the time to.
-fn newcomers(everybody: &[Arc<Presence>], count: usize) -> Vec<&Arc<Presence>> {
-    let idle = unasked(everybody, Activity::Control);
-    idle.filter(|presence| presence.since.elapsed() >= NEWCOMER).take(count).collect()
+fn newcomers(queue: &mut Queue, count: usize) -> Vec<Arc<Presence>> {
+    queue.take_idle(count, |presence| presence.since.elapsed() >= NEWCOMER)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use weir_media::{DEFAULT_VHOST, StreamKey};
 
     use super::*;
+    use crate::roster::{Activity, Enlisted};
 
-    /// Clients with these numbers, what they do, and with which stream of `live`.
+    fn key(stream: &str) -> Option<StreamKey> {
+        StreamKey::new(DEFAULT_VHOST, "live", stream).ok()
+    }
+
+    /// One who has this number and does this with this stream of `live`.
+    fn enlist(roster: &Arc<Roster>, id: u64, activity: Activity, stream: &str) -> Enlisted {
+        let enlisted = roster.enlist(id, "rtmp", ([127, 0, 0, 1], 1).into());
+        enlisted.turns_to(activity, key(stream).as_ref());
+        enlisted
+    }
+
     fn roster<const N: usize>(
+        is_edge: bool,
         all: [(u64, Activity, &str); N],
-    ) -> (Arc<Roster>, [crate::roster::Enlisted; N]) {
+    ) -> (Arc<Roster>, [Enlisted; N]) {
         let roster = Arc::<Roster>::default();
-        let enlisted = all.map(|(id, activity, stream)| {
-            let enlisted = roster.enlist(id, "rtmp", ([127, 0, 0, 1], 1).into());
-            enlisted.note(|doing| {
-                doing.activity = activity;
-                doing.stream = StreamKey::new(DEFAULT_VHOST, "live", stream).ok();
-            });
-            enlisted
-        });
-        (roster, enlisted)
+        let all = all.map(|(id, activity, stream)| enlist(&roster, id, activity, stream));
+        roster.begin_to_ask(is_edge);
+        (roster, all)
     }
 
     /// Asks these; their numbers.
-    fn ask(next: &[&Arc<Presence>]) -> Vec<u64> {
+    fn ask(next: &[Arc<Presence>]) -> Vec<u64> {
         next.iter().for_each(|presence| presence.ask_to_leave(Farewell::Draining));
         next.iter().map(|presence| presence.id).collect()
     }
@@ -195,13 +199,16 @@ mod tests {
 
     #[test]
     fn at_an_edge_viewers_leave_before_publishers() {
-        let (roster, all) = roster([
-            (1, Activity::Publish, "a"),
-            (2, Activity::Play, "a"),
-            (3, Activity::Play, "a"),
-            (4, Activity::Control, ""),
-        ]);
-        let next = |count| ask(&next_of_edge(&roster.list(), count));
+        let (roster, all) = roster(
+            true,
+            [
+                (1, Activity::Publish, "a"),
+                (2, Activity::Play, "a"),
+                (3, Activity::Play, "a"),
+                (4, Activity::Control, ""),
+            ],
+        );
+        let next = |count| ask(&roster.next(|queue| next_of_edge(queue, count)));
         assert_eq!(next(0), NOBODY);
         assert_eq!(next(1), [2]);
         assert_eq!(next(5), [3]);
@@ -210,17 +217,25 @@ mod tests {
         drop(all);
     }
 
+    fn next_of_origin_of(roster: &Roster, count: usize, is_late: bool) -> Vec<u64> {
+        let here = roster.len();
+        ask(&roster.next(|queue| next_of_origin(queue, count, here, is_late)))
+    }
+
     #[test]
     fn at_an_origin_viewers_follow_their_publishers() {
-        let (roster, [a, _viewer, _b, _late, _other, _new]) = roster([
-            (1, Activity::Publish, "a"),
-            (2, Activity::Play, "a"),
-            (3, Activity::Publish, "b"),
-            (4, Activity::Play, "b"),
-            (5, Activity::Play, "nobody's"),
-            (6, Activity::Control, ""),
-        ]);
-        let next = |count, is_late| ask(&next_of_origin(&roster.list(), count, is_late));
+        let (roster, [a, _viewer, _b, _late, _other, _new]) = roster(
+            false,
+            [
+                (1, Activity::Publish, "a"),
+                (2, Activity::Play, "a"),
+                (3, Activity::Publish, "b"),
+                (4, Activity::Play, "b"),
+                (5, Activity::Play, "nobody's"),
+                (6, Activity::Control, ""),
+            ],
+        );
+        let next = |count, is_late| next_of_origin_of(&roster, count, is_late);
         assert_eq!(next(1, false), [1, 5]);
         assert_eq!(next(5, false), [3]);
         assert_eq!(next(5, false), NOBODY, "the publishers are still here");
@@ -228,5 +243,52 @@ mod tests {
         assert_eq!(next(5, false), [2]);
         assert_eq!(next(5, true), [4], "one whose publisher does not go");
         assert_eq!(next(5, true), NOBODY, "who has just come is left alone");
+    }
+
+    #[test]
+    fn those_who_change_their_minds_while_everybody_leaves_are_found() {
+        let (roster, [publisher, viewer, idle, kicked]) = roster(
+            false,
+            [
+                (1, Activity::Publish, "a"),
+                (2, Activity::Play, "a"),
+                (3, Activity::Control, ""),
+                (4, Activity::Play, "nobody's"),
+            ],
+        );
+        let next = |count| next_of_origin_of(&roster, count, false);
+        kicked.ask_to_leave(Farewell::Kicked);
+        assert_eq!(next(5), [1], "who is kicked is not asked again");
+        idle.turns_to(Activity::Play, key("b").as_ref());
+        let late = enlist(&roster, 5, Activity::Play, "b");
+        assert_eq!(next(5), [3, 5]);
+        assert_eq!(next(5), NOBODY);
+        publisher.turns_to(Activity::Control, None);
+        assert_eq!(next(5), [2], "its viewers need not wait any more");
+        viewer.turns_to(Activity::Control, None);
+        late.turns_to(Activity::Publish, key("c").as_ref());
+        assert_eq!(next(5), NOBODY, "nobody is asked twice");
+    }
+
+    /// The longest wait of a drain: viewers whose publisher does not go. 1,000 looks are 50 s of it.
+    #[test]
+    fn a_look_costs_what_it_finds_and_not_what_is_here() {
+        let roster = Arc::<Roster>::default();
+        let publisher = enlist(&roster, 0, Activity::Publish, "a");
+        let viewers: Vec<_> =
+            (1..=10_000).map(|id| enlist(&roster, id, Activity::Play, "a")).collect();
+        roster.begin_to_ask(false);
+        assert_eq!(next_of_origin_of(&roster, 1, false), [0]);
+        let began = Instant::now();
+        for _ in 0..1000 {
+            assert_eq!(next_of_origin_of(&roster, 100, false), NOBODY);
+        }
+        let took = began.elapsed();
+        println!("1,000 looks at 10,000 clients: {took:?}");
+        assert!(took < Duration::from_millis(500), "{took:?}");
+        drop(publisher);
+        let asked: usize = (0..9).map(|_| next_of_origin_of(&roster, 1, false).len()).sum();
+        assert_eq!(asked, 9 * 1001);
+        drop(viewers);
     }
 }

@@ -34,7 +34,6 @@ mod roster;
 mod route;
 mod rtmp;
 mod rtmp_client;
-mod seldom;
 mod settings;
 mod trace;
 mod wake;

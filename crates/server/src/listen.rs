@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -31,7 +31,6 @@ use crate::{
     metrics::Refused,
     quota::{Quotas, Refusal},
     roster::Roster,
-    seldom::Seldom,
 };
 
 /// Connections that may wait to be accepted: some thousand viewers come in the same second when a stream begins.
@@ -163,7 +162,6 @@ pub struct Door {
     proxy_protocol: AtomicBool,
     trusted: ArcSwap<Vec<IpNet>>,
     refusing: Places,
-    complained: Seldom,
     closed: watch::Sender<bool>,
 }
 
@@ -178,7 +176,6 @@ impl Door {
             proxy_protocol: AtomicBool::new(false),
             trusted: ArcSwap::default(),
             refusing: Places::new(REFUSING),
-            complained: Seldom::default(),
             closed: watch::Sender::new(false),
         }
     }
@@ -296,10 +293,8 @@ async fn let_through(
     };
     let Some(place) = door.places.take() else {
         Refused::Connections.count();
-        if door.complained.is_time(Instant::now()) {
-            let limit = door.places.limit();
-            warn!(protocol, %peer, limit, "turning connections away (limits.connections)");
-        }
+        let limit = door.places.limit();
+        warn!(protocol, %peer, limit, "turning connections away (limits.connections)");
         return;
     };
     if let Err(error) = prepare(&socket) {
@@ -333,10 +328,7 @@ fn let_in(door: &Door, service: Arc<impl Service>, socket: TcpStream, mut client
         return;
     };
     Refused::from(&refusal).count();
-    if door.complained.is_time(Instant::now()) {
-        let protocol = door.protocol;
-        warn!(protocol, peer = %client.peer, "turning connections away: {refusal}");
-    }
+    warn!(protocol = door.protocol, peer = %client.peer, "turning connections away: {refusal}");
     // Who is refused must not take a place from those who are not. Beyond these places nothing is said to it.
     if let Some(place) = door.refusing.take() {
         client.move_to(place);

@@ -1,9 +1,25 @@
 //! The log: events on stderr, as lines for people or as JSON for machines.
+//!
+//! ```text
+//! event ─► level, filter ─► Throttle: is there enough of this kind? ─► a line ─► Writer: bounded ─► stderr
+//! ```
+//!
+//! Nothing that logs waits for whoever reads stderr, and nobody from outside can fill the log. Still no line is logged
+//! with a lock held: what is logged may one day cost more than it does.
+
+mod throttle;
+mod writer;
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     env, fmt,
     io::{self, IsTerminal},
+    num::NonZeroU32,
+    panic::{self, PanicHookInfo},
     str::FromStr,
+    sync::{Arc, OnceLock},
+    thread,
+    time::Instant,
 };
 
 #[cfg(feature = "otlp")]
@@ -14,7 +30,14 @@ use tracing::{
     level_filters::{LevelFilter, ParseLevelFilterError},
     subscriber,
 };
-use tracing_subscriber::{EnvFilter, filter::ParseError, fmt::MakeWriter};
+use tracing_subscriber::{
+    EnvFilter, filter::ParseError, fmt::MakeWriter, layer::SubscriberExt as _,
+};
+
+use self::{
+    throttle::{Throttle, Throttled},
+    writer::{Remarks, Writer},
+};
 
 /// What is logged, and how.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
@@ -39,6 +62,51 @@ pub struct Options {
         global = true
     )]
     pub format: Format,
+
+    /// How many lines of one kind one address may cause at once; after them, one a second is written and the others are
+    /// counted.
+    #[arg(
+        long = "log-burst",
+        env = "WEIR_LOG_BURST",
+        value_name = "LINES",
+        default_value_t,
+        global = true
+    )]
+    pub burst: Burst,
+}
+
+/// How many lines of one kind one address may cause at once. Empty text, as of a variable that is set to nothing, is
+/// the default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Burst(NonZeroU32);
+
+impl Default for Burst {
+    fn default() -> Self {
+        Self(throttle::BURST)
+    }
+}
+
+impl fmt::Display for Burst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A text is no [`Burst`].
+#[derive(Debug, thiserror::Error)]
+#[error("must be a number of lines from 1 to 1000000")]
+pub struct InvalidBurst;
+
+impl FromStr for Burst {
+    type Err = InvalidBurst;
+
+    fn from_str(text: &str) -> Result<Self, InvalidBurst> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let lines = text.trim().parse().ok().filter(|lines: &NonZeroU32| lines.get() <= 1_000_000);
+        lines.map(Self).ok_or(InvalidBurst)
+    }
 }
 
 /// The shape of a log line.
@@ -101,11 +169,25 @@ impl FromStr for Filter {
     }
 }
 
-/// Sends the events of this process to stderr from now on.
+/// Where the lines of this process go.
+static WRITER: OnceLock<Writer> = OnceLock::new();
+
+/// Writes what is still to be written when it is dropped, however the process ends.
+#[must_use]
+#[derive(Debug)]
+pub struct Log;
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        finish();
+    }
+}
+
+/// Sends the events of this process, and its panics, to stderr from now on.
 ///
 /// # Errors
-/// The process logs already.
-pub fn init(options: &Options) -> Result<(), SetGlobalDefaultError> {
+/// The process logs already, or the system gives no thread.
+pub fn init(options: &Options) -> Result<Log, InitError> {
     let terminal = io::stderr().is_terminal();
     // https://no-color.org
     let colour = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -114,17 +196,79 @@ pub fn init(options: &Options) -> Result<(), SetGlobalDefaultError> {
         Format::Auto if !terminal => Look::Json,
         Format::Auto | Format::Human => Look::Human { colour },
     };
-    #[cfg(feature = "otlp")]
-    if crate::trace::is_wanted() {
-        return subscriber::set_global_default(build_with(&options.filter, look, io::stderr, true));
-    }
-    subscriber::set_global_default(build(&options.filter, look, io::stderr))
+    let throttle = Arc::new(Throttle::new(options.burst.0));
+    let writer = Writer::start(io::stderr(), Reporter(Arc::clone(&throttle)))?;
+    let writer = WRITER.get_or_init(|| writer).clone();
+    let logger = build(&options.filter, look, writer, throttle, is_traced());
+    subscriber::set_global_default(logger)?;
+    panic::set_hook(Box::new(on_panic));
+    Ok(Log)
 }
 
-/// Sends what is still to be sent, before the process ends.
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// Somebody else's subscriber is there.
+    #[error(transparent)]
+    Taken(#[from] SetGlobalDefaultError),
+    /// The system gives no thread.
+    #[error("no thread for the log: {0}")]
+    Thread(#[from] io::Error),
+}
+
+#[cfg(feature = "otlp")]
+fn is_traced() -> bool {
+    crate::trace::is_wanted()
+}
+
+#[cfg(not(feature = "otlp"))]
+const fn is_traced() -> bool {
+    false
+}
+
+/// Writes `text`, a line or some, to stderr as it is, in its turn and whatever is logged. Waits for nobody.
+pub fn say(text: &str) {
+    match WRITER.get() {
+        Some(writer) => writer.push(format!("{text}\n").as_bytes()),
+        None => eprintln!("{text}"),
+    }
+}
+
+/// Writes and sends what is still to be written and sent, before the process ends. Does not wait long for who reads it.
 pub fn finish() {
     #[cfg(feature = "otlp")]
     crate::trace::finish();
+    if let Some(writer) = WRITER.get() {
+        writer.finish();
+    }
+}
+
+/// The standard library would write to stderr itself, and wait for whoever reads it.
+fn on_panic(panic: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let (thread, reason) = (thread.name().unwrap_or_default(), panic.payload_as_str());
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    // Only where RUST_BACKTRACE asks for it.
+    let backtrace = Backtrace::capture();
+    let backtrace = match backtrace.status() {
+        BacktraceStatus::Captured => format!("\n{backtrace}"),
+        _ => String::new(),
+    };
+    let reason = reason.unwrap_or("no reason given");
+    tracing::error!(thread, at, reason, "a thread panicked{backtrace}");
+}
+
+/// What the log says of itself.
+struct Reporter(Arc<Throttle>);
+
+impl Remarks for Reporter {
+    fn lost(&mut self, lines: u64) {
+        tracing::warn!(lines, "log lines were lost here: whoever reads this log was too slow");
+    }
+
+    fn look(&mut self, is_ending: bool) {
+        self.0.report(is_ending, Instant::now());
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -133,18 +277,12 @@ enum Look {
     Json,
 }
 
-fn build<W>(filter: &Filter, look: Look, writer: W) -> Box<dyn Subscriber + Send + Sync>
-where
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
-{
-    build_with(filter, look, writer, false)
-}
-
-/// The same; `is_traced` says whether spans are exported too.
-fn build_with<W>(
+/// What takes events in; `is_traced` says whether spans are exported too.
+fn build<W>(
     filter: &Filter,
     look: Look,
     writer: W,
+    throttle: Arc<Throttle>,
     is_traced: bool,
 ) -> Box<dyn Subscriber + Send + Sync>
 where
@@ -157,13 +295,16 @@ where
         _ => EnvFilter::new(&filter.0),
     };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let throttled = Throttled(throttle);
     match look {
         Look::Human { colour } => {
-            exported(lines.with_ansi(colour).with_target(false).finish(), is_traced)
+            let lines = lines.with_ansi(colour).with_target(false).finish();
+            exported(lines.with(throttled), is_traced)
         }
         // Fields at the top level, where log stores look for them; spans once, outermost first.
         Look::Json => {
-            exported(lines.json().flatten_event(true).with_current_span(false).finish(), is_traced)
+            let lines = lines.json().flatten_event(true).with_current_span(false).finish();
+            exported(lines.with(throttled), is_traced)
         }
     }
 }
@@ -178,7 +319,7 @@ fn exported(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
 
@@ -186,7 +327,9 @@ mod tests {
     fn written(filter: &str, look: Look) -> String {
         let out = Arc::new(Mutex::new(Vec::new()));
         let writer = SharedWriter(Arc::clone(&out));
-        let subscriber = build(&filter.parse().unwrap(), look, move || writer.clone());
+        let throttle = Arc::new(Throttle::new(throttle::BURST));
+        let filter = filter.parse().unwrap();
+        let subscriber = build(&filter, look, move || writer.clone(), throttle, false);
         subscriber::with_default(subscriber, || {
             let _span = tracing::info_span!("conn", id = 7).entered();
             tracing::info!(stream = "/live/a", "published");

@@ -26,7 +26,7 @@ use weir_media::StreamKey;
 
 pub use self::guesses::Guesses;
 use self::{bucket::Bucket, network::Network};
-use crate::{config::Limits, seldom::Seldom};
+use crate::config::Limits;
 
 /// When a client that was refused may ask again, for `Retry-After`: soon enough for a person who waits, and a crowd
 /// that is refused comes back as a few hundred requests a second and not at once.
@@ -54,8 +54,6 @@ pub struct Quotas {
     addresses: Mutex<HashMap<Network, usize>>,
     watching: Mutex<HashMap<u64, Instant>>,
     hasher: RandomState,
-    /// That a request is refused; one connection can make many.
-    pub said: Seldom,
     /// Who asks for HLS segments in vain.
     pub guesses: Guesses,
 }
@@ -176,7 +174,6 @@ impl Quotas {
             addresses: Mutex::default(),
             watching: Mutex::default(),
             hasher: RandomState::new(),
-            said: Seldom::default(),
             guesses: Guesses::default(),
         };
         quotas.limit_to(limits);

@@ -132,9 +132,12 @@ impl Reloader {
     /// # Errors
     /// When nothing was changed, with the reason.
     pub fn reload(&self, cause: &str) -> Result<Diff, ReloadError> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = self.try_reload();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = {
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = self.try_reload();
+            self.note(&done);
+            done
+        };
         match &done {
             Ok(diff) => {
                 let changes: Vec<_> = diff.changes.iter().map(ToString::to_string).collect();
@@ -144,18 +147,28 @@ impl Reloader {
                     what = changes.join(", "),
                     "configuration reloaded"
                 );
+            }
+            Err(why) => {
+                error!(cause, reason = %why, "configuration not reloaded: the one before stays in force");
+            }
+        }
+        done
+    }
+
+    fn note(&self, done: &Result<Diff, ReloadError>) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match done {
+            Ok(_) => {
                 last.applied_at = SystemTime::now();
                 last.counts[0] += 1;
                 last.error = None;
             }
             Err(why) => {
-                error!(cause, reason = %why, "configuration not reloaded: the one before stays in force");
                 last.counts[1] += 1;
                 last.error = Some(why.to_string());
             }
         }
         last.is_success = done.is_ok();
-        done
     }
 
     fn try_reload(&self) -> Result<Diff, ReloadError> {

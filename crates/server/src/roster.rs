@@ -3,6 +3,8 @@
 //! A client has a [`Presence`] here from its first byte to its last. What it does is written into it when that changes,
 //! its figures about once a second; nothing of this is on the path of a frame.
 
+mod queue;
+
 use std::{
     collections::HashMap,
     future::poll_fn,
@@ -19,6 +21,7 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use weir_media::StreamKey;
 
+pub use self::queue::Queue;
 use crate::end::{End, Kind};
 
 /// How long a client that follows reconnect requests has to leave by itself, which costs its viewers nothing: a
@@ -76,9 +79,16 @@ impl Activity {
 /// Everybody who is connected.
 #[derive(Debug, Default)]
 pub struct Roster {
-    present: Mutex<HashMap<u64, Arc<Presence>>>,
+    present: Mutex<Present>,
     parted: Mutex<Parted>,
     left: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Present {
+    all: HashMap<u64, Arc<Presence>>,
+    /// Only while everybody is asked to leave.
+    queue: Option<Box<Queue>>,
 }
 
 /// What those took and brought who have gone.
@@ -171,21 +181,54 @@ impl Roster {
             farewell: AtomicU8::new(0),
             waker: AtomicWaker::new(),
         });
-        self.lock().insert(id, Arc::clone(&presence));
+        {
+            let mut present = self.lock();
+            if let Some(queue) = &mut present.queue {
+                queue.add(&presence, Activity::Control, None);
+            }
+            present.all.insert(id, Arc::clone(&presence));
+        }
         self.parted().count += 1;
         Enlisted { presence, roster: Arc::clone(self) }
     }
 
     /// Everybody, in the order in which they came.
     pub fn list(&self) -> Vec<Arc<Presence>> {
-        let mut all: Vec<_> = self.lock().values().cloned().collect();
+        let mut all: Vec<_> = self.lock().all.values().cloned().collect();
         all.sort_unstable_by_key(|presence| presence.id);
         all
     }
 
     /// The client with this number.
     pub fn find(&self, id: u64) -> Option<Arc<Presence>> {
-        self.lock().get(&id).cloned()
+        self.lock().all.get(&id).cloned()
+    }
+
+    /// Everybody has to leave: from now on it is known who is next. At an edge viewers do not wait for publishers.
+    pub fn begin_to_ask(&self, is_edge: bool) {
+        let mut queue = Box::new(Queue::new(is_edge));
+        let mut present = self.lock();
+        let mut viewers = Vec::new();
+        for presence in present.all.values() {
+            let (activity, stream) = presence.deed();
+            match activity {
+                // They come when it is known what is published.
+                Activity::Play => viewers.push((presence, stream)),
+                Activity::Control | Activity::Publish => {
+                    queue.add(presence, activity, stream.as_ref());
+                }
+            }
+        }
+        for (presence, stream) in viewers {
+            queue.add(presence, Activity::Play, stream.as_ref());
+        }
+        present.queue = Some(queue);
+    }
+
+    /// Takes those who are next out of the queue of those who have not been asked. Nobody before
+    /// [`begin_to_ask`](Self::begin_to_ask).
+    pub fn next(&self, take: impl FnOnce(&mut Queue) -> Vec<Arc<Presence>>) -> Vec<Arc<Presence>> {
+        self.lock().queue.as_mut().map(|queue| take(queue)).unwrap_or_default()
     }
 
     /// Bytes that viewers of `key` were sent who have gone.
@@ -195,7 +238,7 @@ impl Roster {
 
     /// Bytes that came from clients so far.
     pub fn received(&self) -> u64 {
-        let here: u64 = self.lock().values().map(|presence| presence.figures().received).sum();
+        let here: u64 = self.lock().all.values().map(|presence| presence.figures().received).sum();
         here + self.parted().received
     }
 
@@ -229,7 +272,7 @@ impl Roster {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().all.len()
     }
 
     /// Resolves when somebody leaves after this call.
@@ -237,7 +280,7 @@ impl Roster {
         self.left.notified()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Presence>>> {
+    fn lock(&self) -> MutexGuard<'_, Present> {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -248,12 +291,18 @@ impl Presence {
         self.lock().clone()
     }
 
+    /// What it does, and with which stream.
+    fn deed(&self) -> (Activity, Option<StreamKey>) {
+        let doing = self.lock();
+        (doing.activity, doing.stream.clone())
+    }
+
     /// Whether this is what it does.
     pub fn does(&self, activity: Activity) -> bool {
         self.lock().activity == activity
     }
 
-    /// Notes a change of what it does.
+    /// Notes what else is known of it.
     pub fn note(&self, change: impl FnOnce(&mut Doing)) {
         change(&mut self.lock());
     }
@@ -324,6 +373,28 @@ impl Presence {
     }
 }
 
+impl Enlisted {
+    /// This is what it does from now on, with this stream, or with the one before.
+    pub fn turns_to(&self, activity: Activity, stream: Option<&StreamKey>) {
+        let (did, does) = {
+            let mut doing = self.presence.lock();
+            if doing.activity == activity && stream.is_none() {
+                return;
+            }
+            let did = (doing.activity, doing.stream.clone());
+            doing.activity = activity;
+            if let Some(stream) = stream {
+                doing.stream = Some(stream.clone());
+            }
+            (did, (activity, doing.stream.clone()))
+        };
+        if let Some(queue) = &mut self.roster.lock().queue {
+            queue.remove(self.presence.id, did.0, did.1.as_ref());
+            queue.add(&self.presence, does.0, does.1.as_ref());
+        }
+    }
+}
+
 impl std::ops::Deref for Enlisted {
     type Target = Arc<Presence>;
 
@@ -335,7 +406,14 @@ impl std::ops::Deref for Enlisted {
 impl Drop for Enlisted {
     fn drop(&mut self) {
         self.roster.part(&self.presence);
-        self.roster.lock().remove(&self.presence.id);
+        {
+            let mut present = self.roster.lock();
+            present.all.remove(&self.presence.id);
+            if let Some(queue) = &mut present.queue {
+                let (activity, stream) = self.presence.deed();
+                queue.remove(self.presence.id, activity, stream.as_ref());
+            }
+        }
         self.roster.left.notify_waiters();
     }
 }

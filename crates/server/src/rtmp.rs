@@ -33,7 +33,7 @@ use crate::{
     node::{Node, SERVER},
     play::{self, Returned, Why},
     quota::Refusal,
-    roster::Farewell,
+    roster::{Farewell, RECONNECT_WAIT, RECONNECT_WORDS},
 };
 
 /// Bytes read at a time: more than comes between two looks at a publisher of 2 Mb/s that nobody watches.
@@ -68,8 +68,10 @@ pub struct Connection {
     came: Ask,
     /// What is being written.
     out: Bytes,
-    /// Whether it ends as soon as it is asked to leave, wherever it waits for the client.
+    /// Whether it ends when it is asked to leave, wherever it waits for the client.
     pub heeds: bool,
+    /// When it ends, once it has been asked to connect anew.
+    leaving: Option<Instant>,
 }
 
 /// What became of a connection after a request.
@@ -183,7 +185,16 @@ fn identity(id: u64) -> Object {
 impl Connection {
     fn new(node: Arc<Node>, socket: TcpStream, session: Box<Session>, client: Client) -> Box<Self> {
         let came = Ask::default();
-        Box::new(Self { node, session, client, socket, came, out: Bytes::new(), heeds: true })
+        Box::new(Self {
+            node,
+            session,
+            client,
+            socket,
+            came,
+            out: Bytes::new(),
+            heeds: true,
+            leaving: None,
+        })
     }
 
     async fn run(self: Box<Self>, why: Option<Why>) {
@@ -276,9 +287,16 @@ impl Connection {
     /// Writes what is to be written, then reads once or lets a timeout happen. Nothing is lost when it is cancelled.
     pub async fn pump(&mut self) -> Result<(), End> {
         self.flush().await?;
-        let Some(deadline) = self.session.poll_timeout() else { return self.read().await };
-        if let Ok(read) = tokio::time::timeout_at(deadline.into(), self.read()).await {
+        let leave_at = self.leaving.filter(|_| self.heeds);
+        let deadlines = [self.session.poll_timeout().map(Instant::from_std), leave_at];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else {
+            return self.read().await;
+        };
+        if let Ok(read) = tokio::time::timeout_at(deadline, self.read()).await {
             return read;
+        }
+        if leave_at.is_some_and(|leave_at| leave_at <= Instant::now()) {
+            return Err(Farewell::Draining.end());
         }
         let timed_out = self.session.handle_timeout(Instant::now().into_std());
         timed_out.map_err(|error| End::new(Kind::Idle, error.to_string()))
@@ -293,7 +311,16 @@ impl Connection {
         if self.heeds
             && let Poll::Ready(farewell) = self.client.presence.poll_farewell(cx)
         {
-            return Poll::Ready(Err(farewell.end()));
+            match (farewell, self.leaving) {
+                (Farewell::Draining, Some(_)) => {}
+                // Whatever it does or waits for here: it can go on with that elsewhere.
+                (Farewell::Draining, None) if self.session.request_reconnect(RECONNECT_WORDS) => {
+                    self.leaving = Some(Instant::now() + RECONNECT_WAIT);
+                    // What is to be written is written before the next read.
+                    return Poll::Ready(Ok(()));
+                }
+                _ => return Poll::Ready(Err(farewell.end())),
+            }
         }
         with_scratch(|scratch| {
             // Not `try_read`: after a read that does not fill the buffer, `poll_read` knows without another that it

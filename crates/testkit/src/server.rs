@@ -321,6 +321,8 @@ impl Launch {
             command.env_remove(name);
         }
         command
+            // Tests count sessions by their lines, and all of their peers have the same address.
+            .env("WEIR_LOG_BURST", "1000000")
             .args(words)
             .args([self.command, "--config", CONFIG])
             .args(more)

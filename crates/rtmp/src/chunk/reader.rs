@@ -31,6 +31,8 @@ pub struct Reader {
     message_bytes_max: u32,
     partial_bytes: usize,
     streams: Vec<ChunkStream>,
+    /// Messages of the chunk layer since they were last [taken](Self::take_obeyed).
+    obeyed: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +85,7 @@ impl Reader {
             message_bytes_max: MESSAGE_BYTES_MAX as u32,
             partial_bytes: 0,
             streams: Vec::new(),
+            obeyed: 0,
         }
     }
 
@@ -117,6 +120,11 @@ impl Reader {
     /// Refuses messages longer than `bytes` from the next message header on.
     pub fn set_message_bytes_max(&mut self, bytes: usize) {
         self.message_bytes_max = bytes.min(MESSAGE_BYTES_MAX) as u32;
+    }
+
+    /// How many messages of the chunk layer itself have come since the last call.
+    pub(crate) fn take_obeyed(&mut self) -> u32 {
+        std::mem::take(&mut self.obeyed)
     }
 
     /// The peer's present chunk size.
@@ -281,6 +289,7 @@ impl Reader {
             type_id::ABORT => "Abort",
             _ => return Ok(false),
         };
+        self.obeyed = self.obeyed.saturating_add(1);
         let length = message.payload.len();
         let bytes = message.payload.first_chunk().ok_or(Error::ShortMessage { name, length })?;
         let value = u32::from_be_bytes(*bytes);

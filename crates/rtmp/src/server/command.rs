@@ -15,6 +15,7 @@ use crate::{
 
 impl Session {
     pub(super) fn command(&mut self, stream_id: u32, command: &Command) -> Result<(), Error> {
+        self.rates.command(self.now).or_else(|error| self.too_often(error))?;
         match (&self.phase, command.name.as_str()) {
             (Phase::Hello(_), "connect") => return self.connect(command),
             (Phase::Connected { .. }, "connect") => return Err(Error::AlreadyConnected),

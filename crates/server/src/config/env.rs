@@ -21,7 +21,7 @@ const PREFIX: &str = "WEIR_";
 /// What stands between the keys of a path.
 const BETWEEN: &str = "__";
 /// The variables of the log.
-const LOG: [&str; 2] = ["WEIR_LOG", "WEIR_LOG_FORMAT"];
+const LOG: [&str; 3] = ["WEIR_LOG", "WEIR_LOG_BURST", "WEIR_LOG_FORMAT"];
 
 /// A variable that sets a key.
 #[derive(Debug, PartialEq, Eq)]

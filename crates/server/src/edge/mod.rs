@@ -25,7 +25,7 @@ mod upstream;
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
-use tracing::{info, warn};
+use tracing::info;
 use weir_hub::{Limits, Registry, Status};
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
@@ -208,11 +208,9 @@ impl Edge {
         query::forwarded(&ask.params, &self.settings().edge.forward_query)
     }
 
-    /// Whether a request may be passed on.
+    /// Whether a request may be passed on. Who asks says so in the log.
     fn check(&self, key: &StreamKey, ask: &Ask) -> Result<(), String> {
-        let checked =
-            ask.hops.check(&self.id).and_then(|()| query::check(key, &self.forwarded(ask)));
-        checked.inspect_err(|reason| warn!(stream = %key, reason, "refused"))
+        ask.hops.check(&self.id).and_then(|()| query::check(key, &self.forwarded(ask)))
     }
 
     /// Waits for its turn to ask.

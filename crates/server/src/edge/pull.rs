@@ -130,7 +130,10 @@ impl Edge {
                     sleep_until(deadline).await;
                     return NoStream::Missing(format!("nobody publishes {key}"));
                 }
-                Err(reason) => return NoStream::Refused(reason),
+                Err(reason) => {
+                    warn!(stream = %key, reason, "refused");
+                    return NoStream::Refused(reason);
+                }
             };
             loop {
                 let answer = answers.borrow_and_update().clone();

@@ -71,6 +71,7 @@ impl Edge {
     /// When it refuses, or no origin can be reached.
     pub async fn open_push(&self, key: &StreamKey, ask: &Ask) -> Result<Opened, Failure> {
         if let Err(description) = self.check(key, ask) {
+            warn!(stream = %key, reason = description, "refused");
             let code = PublishRefusal::Failed.code().to_owned();
             return Err(Failure::Refused { code, description });
         }

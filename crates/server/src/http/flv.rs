@@ -122,14 +122,14 @@ pub async fn serve_late(
 ) -> Response {
     let channel = match play::open(&node, &key, &vhost, Format::Flv, &ask).await {
         Ok(channel) => channel,
-        Err(why) => return pages::no_stream(&node, &key, &why),
+        Err(why) => return pages::no_stream(&key, &why),
     };
     let body = if is_head {
         Body::empty()
     } else {
         match play::admit(&node, &channel) {
             Ok(viewing) => Body::from_stream(LateViewer::stream(node, channel, viewing, presence)),
-            Err(why) => return pages::no_stream(&node, &key, &why),
+            Err(why) => return pages::no_stream(&key, &why),
         }
     };
     Response::builder()

@@ -56,7 +56,7 @@ pub async fn playlist(
     if let Some(edge) = &node.edge {
         if let Err(refusal) = node.quotas.admit_playlist(key, client, Instant::now()) {
             Refused::from(&refusal).count();
-            return refused(node, key, &refusal);
+            return refused(key, &refusal);
         }
         let answer = relayed(node, edge, key, HlsKind::Playlist, vhost, ask).await;
         if answer.status() == StatusCode::OK {
@@ -69,7 +69,7 @@ pub async fn playlist(
     }
     if let Err(refusal) = node.quotas.admit_playlist(key, client, Instant::now()) {
         Refused::from(&refusal).count();
-        return refused(node, key, &refusal);
+        return refused(key, &refusal);
     }
     let files = node.hls.files(&vhost.hls.dir, key);
     let is_left_over = node.hls.state(key).is_none() && files.open_playlist().await.is_ok();
@@ -95,7 +95,7 @@ pub async fn playlist(
             node.quotas.guesses.gave_playlist(key, client, Instant::now());
             answer
         }
-        Err(error) => no_file(node, key, &error, || {
+        Err(error) => no_file(key, &error, || {
             Refused::NotFound.count();
             format!("nobody publishes {key}")
         }),
@@ -114,13 +114,13 @@ pub async fn segment(
     let guesses = &node.quotas.guesses;
     let Some(guess) = guesses.ask(key, client, Instant::now()) else {
         Refused::Auth.count();
-        return too_many(node, key, client);
+        return too_many(key, client);
     };
     let answer = match &node.edge {
         Some(edge) => relayed(node, edge, key, HlsKind::Segment(name), vhost, ask).await,
         None => match node.hls.files(&vhost.hls.dir, key).open_segment(name).await {
             Ok(file) => answer(node, file, SEGMENT_HEADERS),
-            Err(error) => no_file(node, key, &error, || {
+            Err(error) => no_file(key, &error, || {
                 format!("{key} has no segment {} with this name (any more)", name.sequence)
             }),
         },
@@ -132,28 +132,19 @@ pub async fn segment(
 }
 
 /// 429 for one who asks for too many segments that are not there.
-fn too_many(node: &Node, key: &StreamKey, client: IpAddr) -> Response {
-    if node.quotas.said.is_time(Instant::now()) {
-        let reason = "it asks for too many HLS segments that are not there";
-        info!(peer = %client, stream = %key, reason, "HTTP requests are refused");
-    }
+fn too_many(key: &StreamKey, client: IpAddr) -> Response {
+    let reason = "it asks for too many HLS segments that are not there";
+    info!(peer = %client, stream = %key, reason, "HTTP requests are refused");
     let reason = "too many segments were asked for that are not here; ask for the playlist first";
     (retry_after(), plain(StatusCode::TOO_MANY_REQUESTS, reason)).into_response()
 }
 
 /// 404 for a file that is not there, and 503 for one that may be.
-fn no_file(
-    node: &Node,
-    key: &StreamKey,
-    error: &io::Error,
-    missing: impl FnOnce() -> String,
-) -> Response {
+fn no_file(key: &StreamKey, error: &io::Error, missing: impl FnOnce() -> String) -> Response {
     if error.kind() == io::ErrorKind::NotFound {
         return not_found(&missing());
     }
-    if node.quotas.said.is_time(Instant::now()) {
-        warn!(stream = %key, %error, "an HLS file cannot be read");
-    }
+    warn!(stream = %key, %error, "an HLS file cannot be read");
     (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, "the file cannot be read now"))
         .into_response()
 }

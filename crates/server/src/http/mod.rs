@@ -163,10 +163,11 @@ struct Peer {
 }
 
 /// Serves one request after the other, as long as each of them comes in time.
-pub async fn serve_with<S>(router: Router, socket: S, client: Client, peer: IpAddr)
+pub async fn serve_with<S>(router: Router, socket: S, mut client: Client, peer: IpAddr)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    client.fetches = true;
     let presence = Arc::clone(&client.presence);
     let was_denied = Arc::<AtomicBool>::default();
     let router = router.map_request(move |mut request: http::Request<Incoming>| {

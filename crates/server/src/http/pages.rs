@@ -3,7 +3,6 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, atomic::Ordering},
-    time::Instant,
 };
 
 use axum::{
@@ -131,9 +130,9 @@ pub fn not_found(reason: &str) -> Response {
 }
 
 /// What a viewer is told that gets no stream.
-pub fn no_stream(node: &Node, key: &StreamKey, why: &NoStream) -> Response {
+pub fn no_stream(key: &StreamKey, why: &NoStream) -> Response {
     match why {
-        NoStream::Full(refusal) => refused(node, key, refusal),
+        NoStream::Full(refusal) => refused(key, refusal),
         _ if why.status() == StatusCode::SERVICE_UNAVAILABLE => {
             (retry_after(), plain(why.status(), &why.to_string())).into_response()
         }
@@ -147,10 +146,8 @@ pub fn retry_after() -> [(&'static str, String); 1] {
 }
 
 /// 503 for a viewer of `key` that there is no room for now.
-pub fn refused(node: &Node, key: &StreamKey, refusal: &Refusal) -> Response {
-    if node.quotas.said.is_time(Instant::now()) {
-        info!(stream = %key, reason = %refusal, "HTTP requests are refused");
-    }
+pub fn refused(key: &StreamKey, refusal: &Refusal) -> Response {
+    info!(stream = %key, reason = %refusal, "HTTP requests are refused");
     (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string())).into_response()
 }
 

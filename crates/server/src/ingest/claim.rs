@@ -9,6 +9,7 @@ use weir_rtmp::server::{Event, PublishRefusal};
 
 use super::pace;
 use crate::{
+    client::Client,
     config::{self, Config, Vhost},
     end::{End, Side},
     metrics,
@@ -86,7 +87,8 @@ pub async fn claim(
 fn refuse(connection: &mut Connection, stream_id: u32, key: &StreamKey) -> Option<Publisher> {
     metrics::Refused::Conflict.count();
     let reason = format!("{key} is being published already");
-    info!(conn = connection.client.id, stream = %key, side = Side::Policy.label(), reason, "publish refused");
+    let Client { id: conn, peer, .. } = connection.client;
+    info!(conn, %peer, stream = %key, side = Side::Policy.label(), reason, "publish refused");
     connection.refuse_publish(stream_id, PublishRefusal::BadName, &reason);
     None
 }

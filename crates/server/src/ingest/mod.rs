@@ -26,6 +26,7 @@ use weir_rtmp::{
 use self::pace::Pace;
 use crate::{
     auth::Action,
+    client::Client,
     edge::{self, Edge, Opened, Push},
     end::{End, Kind, Side},
     metrics::Refused,
@@ -277,7 +278,8 @@ async fn offer(
         Refused::Origin.count();
         let (refusal, reason) = edge::refusal(&failure);
         let side = Side::Upstream.label();
-        info!(conn = connection.client.id, stream = %key, side, reason, "publish refused");
+        let Client { id: conn, peer, .. } = connection.client;
+        info!(conn, %peer, stream = %key, side, reason, "publish refused");
         connection.refuse_publish(stream_id, refusal, &reason);
         Ok(None)
     })

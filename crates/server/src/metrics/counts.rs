@@ -145,6 +145,10 @@ pub struct Counts {
     pub hls_bytes: Count,
     /// HLS files that could not be written.
     pub hls_errors: Count,
+    /// Lines of the log that nobody took.
+    pub log_lines_lost: Count,
+    /// Lines of the log of which there were enough.
+    pub log_lines_left_out: Count,
 }
 
 impl Counts {
@@ -161,6 +165,8 @@ impl Counts {
             hls_playlists: Count::new(),
             hls_bytes: Count::new(),
             hls_errors: Count::new(),
+            log_lines_lost: Count::new(),
+            log_lines_left_out: Count::new(),
         }
     }
 

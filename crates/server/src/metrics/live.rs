@@ -100,6 +100,7 @@ impl Live {
         self.write_clients(page, &census, &streams)?;
         self.write_traffic(page)?;
         write_outcomes(page)?;
+        write_log(page)?;
         self.write_delivery(page)?;
         self.write_hls(page)?;
         if let Some(edge) = &self.node().edge {
@@ -378,6 +379,19 @@ fn write_outcomes(page: &mut Page<'_>) -> fmt::Result {
             let (side, role) = (kind.side().label(), role.label());
             (vec![("side", side), ("role", role), ("kind", kind.label())], count as f64)
         }),
+    )
+}
+
+fn write_log(page: &mut Page<'_>) -> fmt::Result {
+    page.counter(
+        "weir_log_lines_lost",
+        "Lines of the log that are missing because whoever reads it was too slow.",
+        COUNTS.log_lines_lost.get() as f64,
+    )?;
+    page.counter(
+        "weir_log_lines_left_out",
+        "Lines of the log that were left out because there were many like them.",
+        COUNTS.log_lines_left_out.get() as f64,
     )
 }
 

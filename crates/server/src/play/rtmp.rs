@@ -62,7 +62,7 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
     }
     connection.client.began(Activity::Play, &key);
     // What the client has asked for in the same breath (receiveAudio, pause) makes it a viewer of its own kind.
-    match connection.session.poll_event() {
+    match next_command(&mut connection) {
         None if stream_id == MESSAGE_STREAM_ID => {
             hand_over(*connection, channel, vhost);
             Turn::Gone
@@ -116,6 +116,13 @@ fn hand_over(connection: Connection, channel: Arc<Channel>, vhost: Vhost) {
         }
         Err(error) => client.end(&End::us(format!("cannot hand the socket over: {error}"))),
     }
+}
+
+/// What the client has asked for already and changes what it gets. Players say how much they buffer right after `play`,
+/// in the same packet or not.
+fn next_command(connection: &mut Connection) -> Option<Event> {
+    let mut events = std::iter::from_fn(|| connection.session.poll_event());
+    events.find(|event| !matches!(event, Event::BufferLength { .. }))
 }
 
 /// Ends when the client does not want the stream any more, or is gone.

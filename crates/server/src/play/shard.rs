@@ -389,10 +389,23 @@ impl Shard {
             Ok(Input::Command(event)) => return self.give_back(key, Why::Command(event)),
             Ok(Input::More) => self.unfinished.push(key),
             Ok(Input::Nothing) => {}
-            Err(end) => return self.end(key, &end),
+            Err(end) => {
+                self.say_last_words(key, now);
+                return self.end(key, &end);
+            }
         }
         if self.viewers[key].has_rest() && !self.viewers[key].armed {
             self.catch_up(key, now);
+        }
+    }
+
+    /// Sends what a viewer that is going is to be told, if its socket takes it at once.
+    fn say_last_words(&mut self, key: usize, now: Instant) {
+        let viewer = &mut self.viewers[key];
+        if viewer.has_rest() && !viewer.armed {
+            let station = &self.stations[viewer.channel];
+            // It goes in any case.
+            let _ = viewer.catch_up(&station.view, station.channel.format(), station.tracks, now);
         }
     }
 

@@ -36,7 +36,7 @@ where
         match SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).build() {
             Ok(exporter) => exporter,
             Err(error) => {
-                eprintln!("warning: no traces: {error}");
+                crate::log::say(&format!("warning: no traces: {error}"));
                 return Box::new(subscriber);
             }
         };

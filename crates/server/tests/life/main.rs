@@ -4,6 +4,7 @@
 mod arrival;
 mod commands;
 mod conflict;
+mod farewell;
 mod lag;
 mod linger;
 mod vhosts;

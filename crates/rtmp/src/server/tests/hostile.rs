@@ -227,8 +227,10 @@ fn output_is_bounded_by_input() {
     for _ in 0..10_000 {
         chunk::encode_message(&mut pings, 2, 0, type_id, 0, &body, 128);
     }
-    harness.input(&pings).unwrap();
-    assert!(harness.session.poll_output().unwrap().len() <= pings.len());
+    let error = harness.input(&pings).unwrap_err();
+    assert!(matches!(error, Error::TooOften { .. }), "{error:?}");
+    let told = 200;
+    assert!(harness.session.poll_output().unwrap().len() <= pings.len() + told);
     assert!(harness.session.poll_output().is_none());
 }
 
@@ -268,6 +270,91 @@ fn one_byte_at_a_time() {
         matches!(events[..], [Event::Connected(_), Event::Publish { stream_id: 1, .. }]),
         "{events:?}"
     );
+}
+
+/// Whether a client that does `messages` again and again is told and let go, and how many rounds it had.
+fn rounds(harness: &mut Harness, messages: &[(u8, u32, Vec<u8>)]) -> (usize, String) {
+    for round in 0..10_000 {
+        for (type_id, stream_id, body) in messages {
+            if let Err(error) = harness.message(*type_id, *stream_id, 0, body) {
+                let told = harness.answers().pop().unwrap_or_default();
+                assert_eq!(told, "onStatus#0 NetConnection.Call.Failed on 0");
+                assert_dead(harness);
+                return (round, error.to_string());
+            }
+            harness.session.accept_publish(1);
+            harness.session.accept_play(1);
+            harness.events();
+        }
+        harness.answers();
+    }
+    panic!("it may go on for ever: {messages:?}");
+}
+
+#[test]
+fn a_client_that_cycles_through_commands_is_told_and_let_go() {
+    let call = |name: &str| (type_id::COMMAND, 1, Command::new(name, 0.0, vec![]).encode());
+    let on_1 = |command: Command| (type_id::COMMAND, 1, command.encode());
+    for cycle in [
+        vec![on_1(publish("cam")), call("closeStream")],
+        vec![on_1(play("cam")), call("closeStream")],
+        vec![call("releaseStream"), call("FCPublish"), call("FCUnpublish")],
+        vec![on_1(play("cam")), call("pause"), call("seek"), call("closeStream")],
+        vec![call("_result")],
+        vec![call("made up")],
+    ] {
+        let mut harness = Harness::with_stream();
+        let (count, why) = rounds(&mut harness, &cycle);
+        assert_eq!(why, "more than 10 commands a second", "{cycle:?}");
+        assert!(count * cycle.len() <= COMMANDS_BURST as usize, "{count} {cycle:?}");
+    }
+}
+
+#[test]
+fn a_client_that_sends_anything_else_without_end_is_told_and_let_go() {
+    let control = |control: Control| {
+        let (type_id, body) = control.encode();
+        (type_id, 0, body)
+    };
+    for message in [
+        control(Control::User(UserControl::PingRequest(1))),
+        control(Control::User(UserControl::PingResponse(1))),
+        control(Control::User(UserControl::SetBufferLength { stream_id: 1, millis: 1 })),
+        control(Control::Acknowledgement(1)),
+        control(Control::WindowAckSize(1_000_000)),
+        control(Control::Abort(9)),
+        control(Control::SetChunkSize(128)),
+        (type_id::DATA, 1, vec![2, 0, 1, b'x']),
+        (type_id::DATA_AMF3, 1, vec![0, 2, 0, 1, b'x']),
+        (19, 1, vec![0]),
+    ] {
+        for state in [Harness::with_stream, Harness::playing, Harness::publishing] {
+            let mut harness = state();
+            let (count, why) = rounds(&mut harness, std::slice::from_ref(&message));
+            assert_eq!(why, "more than 200 control and data messages a second", "{message:?}");
+            assert!(count <= NOTICES_BURST as usize, "{count}");
+        }
+    }
+}
+
+/// What an encoder and a player say in their first second, ten times over, and timed metadata for each picture.
+#[test]
+fn who_does_ten_times_what_real_peers_do_is_served() {
+    let mut harness = Harness::connected();
+    for _ in 0..10 {
+        for name in ["releaseStream", "FCPublish", "_checkbw", "getStreamLength", "FCUnpublish"] {
+            harness.command(0, &Command::new(name, 0.0, vec![])).expect("served");
+        }
+    }
+    let mut harness = Harness::publishing();
+    for picture in 0..36_000_u64 {
+        let now = harness.start + Duration::from_micros(picture * 16_667);
+        let mut out = BytesMut::new();
+        chunk::encode_message(&mut out, 5, 0, type_id::DATA, 1, &[2, 0, 1, b'x'], 128);
+        chunk::encode_message(&mut out, 4, 0, type_id::VIDEO, 1, &[0x17, 1, 0, 0, 0], 128);
+        harness.session.handle_input(&out, now).expect("served");
+        harness.events();
+    }
 }
 
 proptest! {

@@ -19,6 +19,7 @@ use super::Shard;
 use crate::{
     client::Client,
     config::{Config, Play},
+    log,
     metrics::{Counted, Histogram},
     play::{channel::Channel, viewer::Protocol},
     quota::Quotas,
@@ -187,6 +188,7 @@ impl Post {
 /// Ends the process: viewers of a dead shard would hang, and nobody would know.
 pub(super) fn die(what: &str, why: &dyn std::fmt::Display) -> ! {
     error!("a delivery shard {what}: {why}; the process ends so that it can be restarted");
+    log::finish();
     std::process::exit(70)
 }
 

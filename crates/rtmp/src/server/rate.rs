@@ -1,0 +1,81 @@
+//! How often a client may say what costs a server more than it costs the client.
+//!
+//! Audio and video are not counted: they are what a connection is for, and bounded by what the network carries.
+
+use std::time::{Duration, Instant};
+
+use crate::Error;
+
+/// Commands a second, in the long run. An encoder sends some eight at its start and three at its end, a player five at
+/// its start, then both none for hours; a person who changes channels or drags a position sends two or three a second.
+pub const COMMANDS_PER_SECOND: u32 = 10;
+
+/// Commands at once: ten times what a start takes.
+pub const COMMANDS_BURST: u32 = 100;
+
+/// Other messages but audio and video a second, in the long run: acknowledgements, pings, buffer lengths, script data.
+/// Cue points and captions for each picture are 60 a second, an acknowledgement for each 2.5 MB of 100 Mb/s is 5.
+pub const NOTICES_PER_SECOND: u32 = 200;
+
+/// Other messages at once: five seconds' worth, as come in one piece after a network has stalled.
+pub const NOTICES_BURST: u32 = 1000;
+
+/// What a connection has left of both.
+#[derive(Debug)]
+pub(super) struct Rates {
+    /// The moments until which they are used up (the "generic cell rate algorithm").
+    commands: Instant,
+    notices: Instant,
+}
+
+impl Rates {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { commands: now, notices: now }
+    }
+
+    /// Counts one command.
+    pub(super) fn command(&mut self, now: Instant) -> Result<(), Error> {
+        let is_within = take(&mut self.commands, 1, now, COMMANDS_PER_SECOND, COMMANDS_BURST);
+        let error = Error::TooOften { what: "commands", per_second: COMMANDS_PER_SECOND };
+        is_within.then_some(()).ok_or(error)
+    }
+
+    /// Counts so many other messages.
+    pub(super) fn notices(&mut self, count: u32, now: Instant) -> Result<(), Error> {
+        let is_within = take(&mut self.notices, count, now, NOTICES_PER_SECOND, NOTICES_BURST);
+        let error =
+            Error::TooOften { what: "control and data messages", per_second: NOTICES_PER_SECOND };
+        is_within.then_some(()).ok_or(error)
+    }
+}
+
+/// Whether `count` more are within `per_second` and `burst`; they count in any case.
+fn take(until: &mut Instant, count: u32, now: Instant, per_second: u32, burst: u32) -> bool {
+    let each = Duration::from_secs(1) / per_second;
+    *until = (*until).max(now) + each * count;
+    *until - now <= each * burst
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_and_then_so_many_a_second() {
+        let start = Instant::now();
+        let mut rates = Rates::new(start);
+        for _ in 0..COMMANDS_BURST {
+            rates.command(start).expect("within the burst");
+        }
+        for second in 1..=5 {
+            for _ in 0..COMMANDS_PER_SECOND {
+                rates.command(start + Duration::from_secs(second)).expect("within the rate");
+            }
+        }
+        let error = rates.command(start + Duration::from_secs(5)).expect_err("one too many");
+        assert_eq!(error.to_string(), "more than 10 commands a second");
+        rates.notices(NOTICES_BURST, start).expect("they are counted apart");
+        let error = rates.notices(1, start).expect_err("one too many");
+        assert_eq!(error.to_string(), "more than 200 control and data messages a second");
+    }
+}
