@@ -57,7 +57,7 @@ async fn require_read(State(node): State<Arc<Node>>, request: Request, next: Nex
     let is_near = is_near(&config.api, &request);
     match check_read(&config.api, shown(&config.api, &request), is_near) {
         Ok(()) => next.run(request).await,
-        Err(failure) => refuse(&node, &request, failure).await,
+        Err(failure) => refuse(&node, guesser(&node, &request), failure).await,
     }
 }
 
@@ -69,7 +69,7 @@ async fn require_monitoring(
     let config = node.config();
     match check_read(&config.api, shown(&config.api, &request), true) {
         Ok(()) => next.run(request).await,
-        Err(failure) => refuse(&node, &request, failure).await,
+        Err(failure) => refuse(&node, guesser(&node, &request), failure).await,
     }
 }
 
@@ -79,22 +79,23 @@ async fn require_admin(State(node): State<Arc<Node>>, request: Request, next: Ne
         .and_then(|()| check_site(&config.api, &request));
     match checked {
         Ok(()) => next.run(request).await,
-        Err(failure) => refuse(&node, &request, failure).await,
+        Err(failure) => refuse(&node, guesser(&node, &request), failure).await,
     }
 }
 
 /// Says no; to who has shown a wrong token, in due time.
-async fn refuse(node: &Node, request: &Request, failure: Failure) -> Response {
-    let is_guess = request.headers().contains_key(AUTHORIZATION)
-        && of_token(&node.config().api, request.headers()) == Right::None;
-    let peer = request.extensions().get::<Peer>().cloned();
-    match peer {
-        Some(peer) if is_guess => {
-            peer.hold_back(&node.throttle, peer.ip).await;
-            ([(CONNECTION, "close")], failure).into_response()
-        }
-        _ => failure.into_response(),
-    }
+async fn refuse(node: &Node, guesser: Option<Peer>, failure: Failure) -> Response {
+    let Some(peer) = guesser else { return failure.into_response() };
+    peer.hold_back(&node.throttle, peer.ip).await;
+    ([(CONNECTION, "close")], failure).into_response()
+}
+
+/// Who has sent `request`, if it shows something that gives no right.
+fn guesser(node: &Node, request: &Request) -> Option<Peer> {
+    let fields = request.headers();
+    let is_wrong =
+        fields.contains_key(AUTHORIZATION) && of_token(&node.config().api, fields) == Right::None;
+    request.extensions().get::<Peer>().filter(|_| is_wrong).cloned()
 }
 
 /// Whether a request without rights comes from where `api.read_from` trusts everybody, and from there only: a page in
