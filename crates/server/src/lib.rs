@@ -35,5 +35,6 @@ mod route;
 mod rtmp;
 mod rtmp_client;
 mod settings;
+mod throttle;
 mod trace;
 mod wake;

@@ -24,8 +24,8 @@ use std::{
 
 use weir_media::StreamKey;
 
-pub use self::guesses::Guesses;
-use self::{bucket::Bucket, network::Network};
+use self::bucket::Bucket;
+pub use self::{guesses::Guesses, network::Network};
 use crate::config::Limits;
 
 /// When a client that was refused may ask again, for `Retry-After`: soon enough for a person who waits, and a crowd
@@ -154,6 +154,13 @@ pub struct Viewing {
 pub struct Visit {
     quotas: Arc<Quotas>,
     network: Network,
+}
+
+impl Visit {
+    /// Whether it is counted for the address `ip`.
+    pub fn is_of(&self, ip: IpAddr) -> bool {
+        self.network == Network::of(ip)
+    }
 }
 
 impl Default for Quotas {
