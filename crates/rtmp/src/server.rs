@@ -3,6 +3,7 @@
 mod capabilities;
 mod command;
 mod event;
+mod question;
 mod reply;
 mod stream;
 
@@ -22,6 +23,7 @@ use crate::{
     media,
     message::{COMMAND_BYTES_MAX, RECONNECT_REQUEST},
 };
+use question::Questions;
 use stream::{Activity, Streams};
 
 pub use capabilities::Capabilities;
@@ -72,7 +74,7 @@ impl Default for Config {
 ///
 /// # Requests
 /// [`Event::Publish`] and [`Event::Play`] wait for an answer, which may take as long as it needs: no timeout runs
-/// meanwhile. A client that gives up before the answer causes [`Event::EndPublish`] or [`Event::EndPlay`]; an answer
+/// meanwhile; the same holds for [`Event::Question`]. A client that gives up before the answer causes [`Event::EndPublish`] or [`Event::EndPlay`]; an answer
 /// after that is ignored. After a refusal the connection stays usable (the idle timeout runs again); a server that
 /// does not want that closes it.
 ///
@@ -86,6 +88,7 @@ pub struct Session {
     phase: Phase,
     link: Link,
     streams: Streams,
+    questions: Questions,
     events: VecDeque<Event>,
     /// When `phase` or the idle time ends.
     deadline: Option<Instant>,
@@ -120,6 +123,7 @@ impl Session {
             phase: Phase::Handshake(Box::new((handshake::Server::new(random), config))),
             link,
             streams: Streams::default(),
+            questions: Questions::default(),
             events: VecDeque::new(),
             now,
         }
@@ -263,7 +267,8 @@ impl Session {
             Phase::Ended => 0,
         };
         let events = self.events.capacity() * size_of::<Event>();
-        phase + events + self.link.heap_bytes() + self.streams.heap_bytes()
+        let questions = self.questions.heap_bytes();
+        phase + events + questions + self.link.heap_bytes() + self.streams.heap_bytes()
     }
 
     fn take_input(&mut self, mut input: &[u8]) -> Result<(), Error> {
@@ -319,9 +324,10 @@ impl Session {
         }
     }
 
-    /// Starts the idle time when nothing is published, played or asked for; stops it when something is.
+    /// Starts the idle time when nothing is published, played or asked for; stops it when something is. A question
+    /// that waits for its answer is something, too.
     fn watch_idle(&mut self) {
-        self.deadline = match self.streams.any_active() {
+        self.deadline = match self.streams.any_active() || !self.questions.is_empty() {
             true => None,
             false => self.now.checked_add(self.idle_timeout),
         };
@@ -331,6 +337,7 @@ impl Session {
         if result.is_err() {
             self.phase = Phase::Ended;
             self.streams = Streams::default();
+            self.questions = Questions::default();
             self.deadline = None;
         }
         result

@@ -23,7 +23,8 @@ use std::{
 
 use weir_media::StreamKey;
 
-use self::{bucket::Bucket, network::Network};
+use self::bucket::Bucket;
+pub use self::network::Network;
 use crate::{config::Limits, seldom::Seldom};
 
 /// When a client that was refused may ask again, for `Retry-After`: soon enough for a person who waits, and a crowd

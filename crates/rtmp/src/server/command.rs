@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Error,
     error::cut,
-    message::{Command, NAME_BYTES_SHOWN},
+    message::{Command, MAY_PLAY, NAME_BYTES_SHOWN},
     url::{StreamUrl, URL_BYTES_MAX, discover},
 };
 
@@ -25,6 +25,7 @@ impl Session {
             "createStream" => self.create_stream(command)?,
             "publish" => self.publish(stream_id, command)?,
             "play" | "play2" => self.play(stream_id, command)?,
+            MAY_PLAY => self.question(command)?,
             "deleteStream" => self.delete_stream(stream_id, command),
             "closeStream" => self.close_stream(stream_id),
             "FCUnpublish" => self.fc_unpublish(command),

@@ -22,11 +22,11 @@ use weir_media::StreamKey;
 
 use super::{
     ANY_ORIGIN,
-    pages::{not_found, refused},
+    pages::{no_stream, not_found, refused},
 };
 use crate::{
     config::Vhost,
-    edge::{Ask, Edge, HlsKind, HlsObject},
+    edge::{Ask, Door, Edge, HlsKind, HlsObject},
     hls::{Files, State},
     metrics::Refused,
     node::Node,
@@ -51,7 +51,7 @@ pub async fn playlist(
 ) -> Response {
     if let Some(edge) = &node.edge {
         return match node.quotas.admit_playlist(key, client, Instant::now()) {
-            Ok(()) => relayed(node, edge, key, HlsKind::Playlist, vhost, ask).await,
+            Ok(()) => checked(node, edge, key, vhost, ask).await,
             Err(refusal) => {
                 Refused::from(&refusal).count();
                 refused(node, key, &refusal)
@@ -93,12 +93,32 @@ pub async fn segment(
     sequence: u64,
 ) -> Response {
     if let Some(edge) = &node.edge {
-        return relayed(node, edge, key, HlsKind::Segment(sequence), vhost, ask).await;
+        return relayed(node, edge, key, HlsKind::Segment(sequence), vhost, ask, false).await;
     }
     let files = Files::new(&vhost.hls.dir, key);
     file(node, &files.numbered(sequence), SEGMENT_HEADERS)
         .await
         .unwrap_or_else(|_| not_found(&format!("{key} has no segment {sequence} (any more)")))
+}
+
+/// The playlist, if the origins let this viewer have it.
+async fn checked(
+    node: &Arc<Node>,
+    edge: &Arc<Edge>,
+    key: &StreamKey,
+    vhost: &Vhost,
+    ask: &Ask,
+) -> Response {
+    let deadline = tokio::time::Instant::now() + ask.wait_at_most(vhost.play.wait);
+    match edge.admit(key, ask, Door::Hls, deadline).await {
+        Ok(is_admitted) => {
+            relayed(node, edge, key, HlsKind::Playlist, vhost, ask, !is_admitted).await
+        }
+        Err(why) => {
+            Refused::from(&why).count();
+            no_stream(node, key, &why)
+        }
+    }
 }
 
 /// What an edge has from its origins.
@@ -109,9 +129,10 @@ async fn relayed(
     kind: HlsKind,
     vhost: &Vhost,
     ask: &Ask,
+    alone: bool,
 ) -> Response {
     let object = HlsObject { key: key.clone(), kind };
-    let mut answer = edge.hls().serve(&object, ask, ask.wait_at_most(vhost.play.wait)).await;
+    let mut answer = edge.hls().serve(&object, ask, ask.wait_at_most(vhost.play.wait), alone).await;
     let quotas = Arc::clone(&node.quotas);
     // A body that is counted does not say its length any more.
     let length = answer.body().size_hint().exact().map(HeaderValue::from);
