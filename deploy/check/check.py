@@ -14,7 +14,9 @@ import subprocess
 import sys
 import unittest
 
+import cluster
 import configs
+import overlays
 import rules
 import schemas
 import selftest
@@ -111,12 +113,21 @@ def kustomizations(tools):
     folders = [KUSTOMIZE / "base", *sorted((KUSTOMIZE / "overlays").iterdir())]
     for folder in folders:
         yield f"kustomize {folder.relative_to(ROOT)}", lambda folder=folder: whole(tools, tools.kustomize(folder))
+    base = KUSTOMIZE / "base"
+    for folder in folders[1:]:
+        yield f"kustomize {folder.relative_to(ROOT)}, beside the base", lambda folder=folder: overlays.broken(
+            parse(tools.kustomize(base)), parse(tools.kustomize(folder)), folder.name
+        )
+    yield "kustomize, overlays in overlays", lambda: overlays.composed(
+        KUSTOMIZE, lambda folder: tools.same("kubectl", "kustomize", folder)
+    )
 
 
 def charts(tools):
     yield "chart, defaults", lambda: whole(tools, tools.chart("--set", TOKEN))
     for file in sorted((HERE / "values").glob("*.yaml")):
         yield f"chart, {file.stem}", lambda file=file: whole(tools, tools.chart("--set", TOKEN, "--values", file))
+    yield "chart, autoscaling", lambda: scaling(tools)
     yield "chart, lint", lambda: lint(tools)
     yield "chart, copies", copies
     yield "chart, monitoring", lambda: monitoring(tools)
@@ -178,8 +189,45 @@ def starts(tools, values, restarts):
         yield "it does not"
 
 
+SCALED = "edges.main.autoscaling.enabled=true"
+
+
+def scaling(tools):
+    """Autoscaling is switched on, used and switched off, and no pod is stopped by that or by an upgrade meanwhile."""
+    edge = "weir-edge-main"
+    for version in tools.versions:
+        with cluster.running() as (live, address):
+            def helm(*values, version=version, address=address):
+                given = [word for value in values for word in ("--set", value)]
+                tools.run(version / "helm", "upgrade", "--install", "weir", CHART, "--namespace", "live",
+                          "--kube-apiserver", address, "--disable-openapi-validation", *given)
+
+            helm()
+            helm(SCALED, "edges.main.autoscaling.minReplicas=2")
+            live.scale(edge, 7)
+            helm(SCALED, "config.play.gop=false")
+            try:
+                helm("edges.main.replicas=4")
+                yield f"{version.name}: switched off at 7 edges, it goes to 4 without a word"
+            except RuntimeError as error:
+                if "replicas: 7" not in str(error):
+                    raise
+            helm("edges.main.replicas=7")
+            helm("edges.main.replicas=4")
+            # By the values, by the autoscaler, and by the values again.
+            if live.numbers[edge] != [3, 7, 4]:
+                yield f"{version.name}: the edges were {live.numbers[edge]} one after the other, not 3, 7, 4"
+            helm("edges.main.replicas=4", "edges.other.autoscaling.enabled=true",
+                 "edges.other.autoscaling.minReplicas=5")
+            if live.numbers["weir-edge-other"] != [5]:
+                yield f"{version.name}: a new cluster with autoscaling begins with {live.numbers['weir-edge-other']}"
+
+
 def guide(_tools):
-    """Files that the documentation names."""
+    """Files and versions that the documentation names."""
+    first, last = schemas.VERSIONS[0], schemas.VERSIONS[-1]
+    if f"Kubernetes {first} to {last}" not in (ROOT / "docs/guide/kubernetes.md").read_text(encoding="utf-8"):
+        yield f"docs/guide/kubernetes.md does not say that it runs on Kubernetes {first} to {last}"
     for page in (ROOT / "docs/guide/kubernetes.md", ROOT / "compose.yaml"):
         for path in re.findall(r"\b(?:deploy|docs)/[\w./-]*[\w]", page.read_text(encoding="utf-8")):
             if not (ROOT / path).exists():
@@ -210,6 +258,8 @@ def compose(tools):
 
 def self_tests(tools):
     selftest.BASE = tools.kustomize(KUSTOMIZE / "base")
+    selftest.CANARY = tools.kustomize(KUSTOMIZE / "overlays/canary")
+    selftest.PARTNERS = tools.kustomize(KUSTOMIZE / "overlays/second-cluster")
     selftest.EVERYTHING = tools.chart("--set", TOKEN, "--values", HERE / "values/everything.yaml")
     selftest.WEIR = tools.weir
     result = unittest.TestResult()

@@ -11,6 +11,7 @@ mod publishing;
 mod pulls;
 mod seed;
 mod trouble;
+mod vhosts;
 
 use std::time::{Duration, Instant};
 

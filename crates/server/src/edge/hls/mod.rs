@@ -45,8 +45,8 @@ use self::{
     playlist::Playlist,
     recent::Recent,
 };
-use super::{Ask, NodeId, Origins, Request};
-use crate::{config, http as port};
+use super::{Ask, NodeId, Origins, Request, query};
+use crate::{config, http as port, settings::Settings};
 
 /// Longest playlist, some 8,000 segments.
 const PLAYLIST_BYTES_MAX: usize = 1 << 20;
@@ -237,16 +237,12 @@ enum Look {
 
 impl HlsRelay {
     /// A relay in front of `origins`, in the name of the edge `id`.
-    pub fn new(origins: Arc<Origins>, settings: &config::Edge, id: NodeId) -> Arc<Self> {
+    pub fn new(origins: Arc<Origins>, settings: &Settings, id: NodeId) -> Arc<Self> {
         Self::with(origins, settings, id, Pauses::default())
     }
 
-    fn with(
-        origins: Arc<Origins>,
-        settings: &config::Edge,
-        id: NodeId,
-        pauses: Pauses,
-    ) -> Arc<Self> {
+    fn with(origins: Arc<Origins>, all: &Settings, id: NodeId, pauses: Pauses) -> Arc<Self> {
+        let settings = all.now().edge.clone();
         let shared = Arc::new(ArcSwap::from_pointee(settings.clone()));
         let memory = Memory::new(settings.hls_cache.saturating_add(SPARE_BYTES));
         let state = State {
@@ -256,7 +252,7 @@ impl HlsRelay {
             troubles: Recent::new(TROUBLES_MAX),
         };
         Arc::new(Self {
-            fetcher: Fetcher::new(origins, Arc::clone(&shared), id.clone(), Arc::clone(&memory)),
+            fetcher: Fetcher::new(origins, (all, &shared), id.clone(), Arc::clone(&memory)),
             id,
             memory,
             settings: shared,
@@ -278,6 +274,11 @@ impl HlsRelay {
         if let Err(reason) = ask.hops.check(&self.id) {
             info!(stream = %object.key, reason, "HLS request refused");
             return port::plain(StatusCode::LOOP_DETECTED, &reason);
+        }
+        let params = query::forwarded(&ask.params, &self.settings.load().forward_query);
+        if let Err(reason) = query::check(&object.key, &params) {
+            info!(stream = %object.key, reason, "HLS request refused");
+            return port::plain(StatusCode::NOT_FOUND, &reason);
         }
         let wait = ask.wait.map_or(play_wait, |wait| wait.min(play_wait));
         match self.get(object, ask, wait, alone).await {
@@ -313,7 +314,7 @@ impl HlsRelay {
     ) -> Result<(), super::Failure> {
         let wanted = Wanted {
             object: object.clone(),
-            params: request.params.clone(),
+            params: request.params.to_string(),
             hops: request.hops.clone(),
             known: None,
         };

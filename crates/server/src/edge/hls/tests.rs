@@ -174,7 +174,8 @@ fn settings(origins: &[SocketAddr]) -> config::Edge {
 
 fn relay_with(settings: &config::Edge, pauses: Pauses) -> Arc<HlsRelay> {
     let origins = Origins::start(settings).expect("addresses need no name servers");
-    HlsRelay::with(origins, settings, NodeId::random().expect("random bytes"), pauses)
+    let config = config::Config { edge: settings.clone(), ..config::Config::default() };
+    HlsRelay::with(origins, &Settings::new(config), NodeId::random().expect("random bytes"), pauses)
 }
 
 fn relay(origin: &Scripted, pauses: Pauses) -> Arc<HlsRelay> {
@@ -394,7 +395,7 @@ async fn a_viewer_waits_no_longer_than_it_may() {
     origin.held.send_replace(true);
     let relay = relay(&origin, Pauses { failed: SOON, ..RESTLESS });
     let failure = Failure::NotFound("not yet".into());
-    relay.land(&object(Kind::Playlist), 0, &Err(failure));
+    relay.land(&object(Kind::Playlist), false, 0, &Err(failure));
     let ask = Ask { next: false, wait: Some(Duration::from_millis(50)), ..Ask::default() };
     let object = object(Kind::Playlist);
     let response = timeout(SOON / 2, relay.serve(&object, &ask, SOON, false)).await;

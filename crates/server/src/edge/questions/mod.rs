@@ -30,7 +30,7 @@ use tokio::{
 };
 use weir_hub::Status;
 use weir_media::StreamKey;
-use weir_rtmp::{message::MayPlay, server::PlayRefusal};
+use weir_rtmp::{message::MayPlay, server::PlayRefusal, url::params::Query};
 
 use super::{
     Ask, Edge, Failure, HlsKind, HlsObject, Origin, Request,
@@ -185,7 +185,7 @@ impl Questions {
     }
 
     /// A better set to ask for the stream with than that of `request`, after so many attempts, if there is one.
-    pub fn choose(&self, request: &Request, tries: u32) -> Option<String> {
+    pub fn choose(&self, request: &Request, tries: u32) -> Option<Query> {
         self.lock().sets.choose(&request.key, &request.params, tries)
     }
 
@@ -264,7 +264,7 @@ fn digest(request: &Request, door: Option<Door>) -> Digest {
         Some(Door::Hls) => "hls",
     };
     let mut hash = Sha256::new();
-    for part in [door, key.vhost(), key.app(), key.stream(), &request.params] {
+    for part in [door, key.vhost(), key.app(), key.stream(), request.params.as_str()] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }

@@ -9,7 +9,11 @@ use weir_flv::file;
 use weir_media::DEFAULT_VHOST;
 
 use super::*;
-use crate::edge::NodeId;
+use crate::{
+    config::ForwardQuery,
+    edge::{NodeId, query::forwarded},
+    settings::Settings,
+};
 
 /// Longer than any step takes on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
@@ -28,7 +32,8 @@ fn request(key: &StreamKey) -> Request {
     let hops = Hops::default().and(&NodeId::random().expect("random bytes"));
     Request {
         key: key.clone(),
-        params: "?token=1".to_owned(),
+        params: forwarded("?token=1", &ForwardQuery::All),
+        settings: Settings::default(),
         hops,
         wait: Duration::ZERO,
         next: false,
