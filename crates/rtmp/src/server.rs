@@ -74,9 +74,9 @@ impl Default for Config {
 ///
 /// # Requests
 /// [`Event::Publish`] and [`Event::Play`] wait for an answer, which may take as long as it needs: no timeout runs
-/// meanwhile; the same holds for [`Event::Question`]. A client that gives up before the answer causes [`Event::EndPublish`] or [`Event::EndPlay`]; an answer
-/// after that is ignored. After a refusal the connection stays usable (the idle timeout runs again); a server that
-/// does not want that closes it.
+/// meanwhile; the same holds for [`Event::Question`]. A client that gives up before the answer causes
+/// [`Event::EndPublish`] or [`Event::EndPlay`]; an answer after that is ignored. After a refusal the connection stays
+/// usable (the idle timeout runs again); a server that does not want that closes it.
 ///
 /// # Memory
 /// Unread events and output are bounded by the input that caused them: some 100 bytes of events for a byte of media

@@ -65,8 +65,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How long a viewer whose wait is over stays for the answer to its question.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long an origin is waited for that is asked where a stream is. One that is late is asked to play, as if it had not
-/// been asked before.
+/// How long an origin is waited for that is asked where a stream is. One that is late is asked to play, as if it had
+/// not been asked before.
 const LOCATE_TIME: Duration = Duration::from_millis(500);
 
 /// What viewers come for. An origin of another kind may let them have the one and not the other.
@@ -290,7 +290,7 @@ impl Edge {
         let mut known = self.questions.known(&request, door, Instant::now());
         while known.is_none() {
             let asked = self.ask_once(&request, ask, door).await;
-            // An answer to another door, or to somebody else of a vhost that is not open any more, is none for this one.
+            // An answer for another door, or for somebody else of a vhost that is not open any more, is none here.
             known = match asked {
                 Some(verdict) => Some(verdict),
                 None => self.questions.known(&request, door, Instant::now()),
@@ -485,8 +485,8 @@ impl Edge {
         }
     }
 
-    /// Where `request` would find its stream, before it is asked for: one question to each origin, all at once. The first
-    /// one that has it is enough.
+    /// Where `request` would find its stream, before it is asked for: one question to each origin, all at once. The
+    /// first one that has it is enough.
     pub async fn locate(
         &self,
         request: &Request,
