@@ -7,7 +7,7 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use weir_hls::{Config, Cut, Playlist, SEGMENT_BYTES_MAX, Segmenter};
+use weir_hls::{Config, Cut, Nonce, Playlist, SEGMENT_BYTES_MAX, Segmenter};
 use weir_media::{AudioCodec, Content, Frame, Timestamp, Track, VideoCodec};
 
 /// The length and first byte of an MPEG-TS packet (ISO/IEC 13818-1, section 2.4.3.2).
@@ -16,6 +16,8 @@ const SYNC_BYTE: u8 = 0x47;
 
 /// One frame may go beyond the limit on segments, as TS packs it.
 const SEGMENT_SLACK: usize = 1024 * 1024;
+
+const NONCE: Nonce = Nonce::new(0);
 
 const AVCC: &[u8] = include_bytes!("records/avcc");
 const HVCC: &[u8] = include_bytes!("records/hvcc");
@@ -168,8 +170,8 @@ fuzz_target!(|steps: Vec<Step>| {
     let (mut clock, mut wall) = (Clock::default(), Duration::from_secs(1_700_000_000));
     let mut take = |cut: Cut| {
         check(&cut);
-        let name = playlist.next_uri();
-        playlist.push(&cut);
+        let name = playlist.next_file(NONCE);
+        playlist.push(&cut, NONCE);
         assert!(playlist.render().contains(&name), "the playlist does not name the segment {name}");
     };
     for step in &steps {

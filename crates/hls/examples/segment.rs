@@ -3,7 +3,7 @@
 use std::{error::Error, fs, path::Path, time::UNIX_EPOCH};
 
 use weir_flv::file::{Item, Reader};
-use weir_hls::{Config, Cut, Playlist, Segmenter};
+use weir_hls::{Config, Cut, Nonce, Playlist, Segmenter};
 use weir_media::Timestamp;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -32,7 +32,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn write(dir: &Path, playlist: &mut Playlist, cut: &Cut) -> std::io::Result<()> {
-    fs::write(dir.join(playlist.next_uri()), &cut.data)?;
-    playlist.push(cut);
+    // Who serves these files to strangers takes chance from the system here.
+    let nonce = Nonce::new(0);
+    fs::write(dir.join(playlist.next_file(nonce)), &cut.data)?;
+    playlist.push(cut, nonce);
     Ok(())
 }

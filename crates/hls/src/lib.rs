@@ -13,8 +13,10 @@
 //! let mut playlist = weir_hls::Playlist::new(&config);
 //! for frame in &frames {
 //!     if let Some(cut) = segmenter.push(frame, wall)? {
-//!         // Write `cut.data` to the file `playlist.next_uri()` first: the playlist may only name what exists.
-//!         let may_go = playlist.push(&cut);
+//!         // 64 bits of the system's chance, so that nobody finds a segment who has no playlist.
+//!         let nonce = weir_hls::Nonce::new(0x5eed);
+//!         // Write `cut.data` to the file `playlist.next_file(nonce)` first: the playlist may only name what exists.
+//!         let may_go = playlist.push(&cut, nonce);
 //!         // Replace the playlist's file by `playlist.render()`, then remove the files of `may_go`.
 //!     }
 //! }
@@ -29,6 +31,7 @@ mod config;
 mod container;
 mod error;
 mod nal;
+mod name;
 mod playlist;
 mod segmenter;
 mod tracks;
@@ -36,5 +39,6 @@ mod ts;
 
 pub use config::Config;
 pub use error::{BadPlaylist, Damage, Unsupported};
+pub use name::{Nonce, SegmentName};
 pub use playlist::Playlist;
 pub use segmenter::{Cut, Dropped, SEGMENT_BYTES_MAX, SEGMENT_DURATION_MAX, Segmenter};

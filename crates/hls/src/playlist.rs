@@ -7,7 +7,7 @@ use std::{collections::VecDeque, fmt::Write as _, time::Duration};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::{Config, Cut};
+use crate::{Config, Cut, Nonce, SegmentName};
 
 /// A playlist must last three target durations (RFC 8216, 6.2.2), and the target duration never shrinks; one very long
 /// segment could so grow the list without end. It is listed up to this many times as long as asked for.
@@ -44,7 +44,7 @@ pub struct Playlist {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Segment {
-    sequence: u64,
+    name: SegmentName,
     duration: Duration,
     discontinuity: bool,
     /// RFC 3339.
@@ -55,7 +55,7 @@ struct Segment {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Retired {
-    sequence: u64,
+    name: SegmentName,
     /// In terms of [`Playlist::elapsed`].
     until: Duration,
 }
@@ -77,14 +77,18 @@ impl Playlist {
     }
 
     /// An empty playlist that numbers its segments from `sequence`, for when the playlist of an earlier run is lost but
-    /// the highest number it used is known (see [`Config::sequence_of`]). Its first segment has a discontinuity.
+    /// the highest number it used is known (see [`SegmentName`]). Its first segment has a discontinuity.
     pub fn starting_at(config: &Config, sequence: u64) -> Self {
         Self { next: sequence, interrupted: true, ..Self::new(config) }
     }
 
-    /// The name of the segment that is pushed next.
-    pub fn next_uri(&self) -> String {
-        self.config.segment_name(self.next)
+    /// The file name of the segment that is pushed next with this `nonce`.
+    pub fn next_file(&self, nonce: Nonce) -> String {
+        self.next_name(nonce).file(&self.config.name)
+    }
+
+    fn next_name(&self, nonce: Nonce) -> SegmentName {
+        SegmentName { sequence: self.next, nonce: Some(nonce) }
     }
 
     /// The sequence number of the segment that is pushed next.
@@ -95,7 +99,7 @@ impl Playlist {
     /// The sequence number of the first segment listed: EXT-X-MEDIA-SEQUENCE. Segments below it that
     /// [`Playlist::push`] never named were left behind by an earlier run.
     pub fn media_sequence(&self) -> u64 {
-        self.segments.front().map_or(self.next, |segment| segment.sequence)
+        self.segments.front().map_or(self.next, |segment| segment.name.sequence)
     }
 
     /// How many segments are listed.
@@ -111,16 +115,25 @@ impl Playlist {
     /// The names of all segments whose files should exist, oldest first: those that are listed, and before them those
     /// that wait for their deletion.
     pub fn files(&self) -> impl Iterator<Item = String> {
-        let retired = self.retired.iter().map(|retired| retired.sequence);
-        let listed = self.segments.iter().map(|segment| segment.sequence);
-        retired.chain(listed).map(|sequence| self.config.segment_name(sequence))
+        let retired = self.retired.iter().map(|retired| retired.name);
+        let listed = self.segments.iter().map(|segment| segment.name);
+        retired.chain(listed).map(|name| name.file(&self.config.name))
     }
 
-    /// Appends a segment; returns the names of those whose files may be deleted now. A segment that has left the
-    /// playlist stays for its own duration and that of the longest playlist that listed it (RFC 8216, 6.2.2).
-    pub fn push(&mut self, cut: &Cut) -> Vec<String> {
+    /// Whether a segment of this number, which need not be listed, may come from the run that the list comes from: it
+    /// waits for its deletion, or is the one that was to be listed next.
+    pub fn covers(&self, sequence: u64) -> bool {
+        let waiting =
+            self.config.window.max(1).saturating_mul(WINDOW_RATIO_MAX + RETIRED_RATIO_MAX);
+        (self.media_sequence().saturating_sub(waiting as u64)..=self.next).contains(&sequence)
+    }
+
+    /// Appends the segment that was written to [`next_file`](Self::next_file) with the same `nonce`; returns the names
+    /// of those whose files may be deleted now. A segment that has left the playlist stays for its own duration and
+    /// that of the longest playlist that listed it (RFC 8216, 6.2.2).
+    pub fn push(&mut self, cut: &Cut, nonce: Nonce) -> Vec<String> {
         self.segments.push_back(Segment {
-            sequence: self.next,
+            name: self.next_name(nonce),
             duration: cut.duration,
             discontinuity: std::mem::take(&mut self.interrupted) || cut.discontinuity,
             program_date_time: Some(date::rfc3339(cut.program_date_time)),
@@ -174,7 +187,7 @@ impl Playlist {
                 self.discontinuity_sequence.saturating_add(u64::from(first.discontinuity));
             let wait = first.duration.saturating_add(first.longest_playlist);
             let until = self.elapsed.saturating_add(wait);
-            self.retired.push_back(Retired { sequence: first.sequence, until });
+            self.retired.push_back(Retired { name: first.name, until });
             self.segments.pop_front();
             lasts = left;
         }
@@ -197,7 +210,7 @@ impl Playlist {
         let over = self.retired.iter().take_while(|retired| retired.until <= self.elapsed).count();
         self.retired
             .drain(..over.max(excess))
-            .map(|retired| self.config.segment_name(retired.sequence))
+            .map(|retired| retired.name.file(&self.config.name))
             .collect()
     }
 }
@@ -212,7 +225,7 @@ impl Segment {
         }
         let (seconds, millis) = (self.duration.as_secs(), self.duration.subsec_millis());
         writeln!(out, "#EXTINF:{seconds}.{millis:03},")?;
-        let name = config.segment_name(self.sequence);
+        let name = self.name.file(&config.name);
         writeln!(out, "{}", utf8_percent_encode(&name, ENCODED))
     }
 }

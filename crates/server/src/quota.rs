@@ -7,6 +7,7 @@
 //! take more than expected, and counts what no expectation covers: segments, and the start that each newcomer gets.
 
 mod bucket;
+mod guesses;
 mod network;
 
 use std::{
@@ -24,7 +25,7 @@ use std::{
 use weir_media::StreamKey;
 
 use self::bucket::Bucket;
-pub use self::network::Network;
+pub use self::{guesses::Guesses, network::Network};
 use crate::{config::Limits, seldom::Seldom};
 
 /// When a client that was refused may ask again, for `Retry-After`: soon enough for a person who waits, and a crowd
@@ -55,6 +56,8 @@ pub struct Quotas {
     hasher: RandomState,
     /// That a request is refused; one connection can make many.
     pub said: Seldom,
+    /// Who asks for HLS segments in vain.
+    pub guesses: Guesses,
 }
 
 #[derive(Default)]
@@ -174,6 +177,7 @@ impl Quotas {
             watching: Mutex::default(),
             hasher: RandomState::new(),
             said: Seldom::default(),
+            guesses: Guesses::default(),
         };
         quotas.limit_to(limits);
         quotas

@@ -1,5 +1,6 @@
 //! From an HTTP request's path to a stream.
 
+use weir_hls::SegmentName;
 use weir_media::{InvalidKey, StreamKey};
 use weir_rtmp::url::{StreamUrl, discover_http};
 
@@ -41,11 +42,12 @@ impl Route {
         self.url.params.clone()
     }
 
-    /// The same for a segment: its stream is what is before the last `-`, and the sequence number after it.
-    pub fn segment(&self) -> Option<(Self, u64)> {
-        let (stream, number) = self.url.stream.rsplit_once('-')?;
+    /// The route of the stream that this is a segment of, if it is one.
+    pub fn segment(&self) -> Option<(Self, SegmentName)> {
+        let file = format!("{}.{}", self.url.stream, self.extension);
+        let (stream, name) = SegmentName::parse(&file)?;
         let url = StreamUrl { stream: stream.to_owned(), ..self.url.clone() };
-        Some((Self { url, extension: self.extension.clone() }, number.parse().ok()?))
+        Some((Self { url, extension: self.extension.clone() }, name))
     }
 }
 
@@ -92,8 +94,14 @@ mod tests {
 
     #[test]
     fn segments_carry_their_stream_and_number() {
-        let route = Route::of("/live/my-stream-42.ts", "h").expect("a route");
-        let (playlist, number) = route.segment().expect("a segment");
-        assert_eq!((playlist.url.stream.as_str(), number), ("my-stream", 42));
+        let of = |target: &str| {
+            let (playlist, name) = Route::of(target, "h")?.segment()?;
+            Some((playlist.url.stream, name.sequence, name.nonce.is_some()))
+        };
+        assert_eq!(of("/live/my-stream-42.ts"), Some(("my-stream".to_owned(), 42, false)));
+        let unguessable = of("/live/my-stream-42-abcdefghijklmnop.ts");
+        assert_eq!(unguessable, Some(("my-stream".to_owned(), 42, true)));
+        assert_eq!(of("/live/my-stream-042.ts"), None);
+        assert_eq!(of("/live/my-stream-42.m3u8"), None);
     }
 }

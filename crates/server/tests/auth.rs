@@ -259,3 +259,85 @@ async fn a_reload_is_for_newcomers() {
     .await;
     assert_never_logged(&weir, SECRET);
 }
+
+/// GET as a trusted proxy makes it for `client`.
+async fn get_for(weir: &Weir, path: &str, client: &str) -> (u16, String) {
+    let request = format!(
+        "GET /{path} HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: {client}\r\nConnection: close\r\n\r\n"
+    );
+    let mut answer = http::request(weir.http(), request.as_bytes()).await;
+    let text = String::from_utf8_lossy(&answer.bytes().await).into_owned();
+    (answer.status, text)
+}
+
+/// The names of segments are in the playlist, and nowhere else.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_guesses_a_segment() {
+    const VIEWER: &str = "192.0.2.7";
+    const STRANGER: &str = "198.51.100.9";
+    let check = format!("{HLS}auth: {{ play: [{{ secret: {{ values: [{SECRET}] }} }}] }}\n");
+    let proxies = ("WEIR_HTTP__TRUSTED_PROXIES", "127.0.0.1");
+    let origin = Weir::builder(BINARY).config(&check).env(proxies.0, proxies.1).start();
+    let address = [origin.rtmp().to_string()];
+    let edge = Cluster::new(BINARY).edge_to(&address, origin.http().port(), "", &check);
+    let edge = edge.env(proxies.0, proxies.1).start();
+    let _encoder = Encoder::start(&origin.rtmp_url("live/a"), Numbered::default(), PICTURE).await;
+    let playlist = format!("live/a.m3u8?secret={SECRET}");
+    let list = eventually("some segments", TIMEOUT, async || {
+        let (status, text) = get_for(&origin, &playlist, VIEWER).await;
+        (status == 200).then(|| Playlist::parse(&text)).filter(|list| list.segments.len() >= 3)
+    })
+    .await;
+    assert_eq!(get_for(&edge, &playlist, VIEWER).await.0, 200);
+    let numbers = list.media_sequence..list.next_sequence();
+    for weir in [&origin, &edge] {
+        // As one guesses who has a clock.
+        let mut answers = Vec::new();
+        for number in numbers.clone().cycle().take(150) {
+            answers.push(get_for(weir, &format!("live/a-{number}.ts"), STRANGER).await.0);
+            let wrong = format!("live/a-{number}-abcdefghijklmnop.ts");
+            answers.push(get_for(weir, &wrong, STRANGER).await.0);
+        }
+        let count = |status| answers.iter().filter(|it| **it == status).count();
+        assert_eq!(count(403), 150, "a name that can be guessed needs the secret: {answers:?}");
+        assert!(count(404) <= 100 && count(404) + count(429) == 150, "{answers:?}");
+        let segment = &list.segments.last().expect("a segment").uri;
+        let segment = format!("live/{segment}");
+        assert_eq!(get_for(weir, &segment, STRANGER).await.0, 429, "it has guessed too often");
+        // A player asks for what is gone, and more than once, and is not taken for one who guesses.
+        for _ in 0..150 {
+            let gone = get_for(weir, "live/a-1-abcdefghijklmnop.ts", VIEWER).await.0;
+            assert_eq!(gone, 404);
+        }
+        assert_eq!(get_for(weir, &segment, VIEWER).await.0, 200);
+        assert_eq!(get_for(weir, &segment, "203.0.113.5").await.0, 200, "who was handed the name");
+    }
+    // What another web server would serve.
+    let folder = origin.dir().join("data/hls/live");
+    for entry in fs::read_dir(&folder).expect("the folder") {
+        let name = entry.expect("an entry").file_name().into_string().expect("text");
+        let can_be_guessed = numbers.clone().any(|number| name == format!("a-{number}.ts"));
+        assert!(!can_be_guessed, "{name} in {}", folder.display());
+    }
+}
+
+/// What an earlier release, or another server behind an edge, has named so that it can be guessed is checked in full.
+#[tokio::test]
+async fn a_segment_whose_name_can_be_guessed_needs_what_the_playlist_needs() {
+    let weir = start(&format!(
+        "{HLS}play: {{ wait: 0s }}\nauth: {{ play: [{{ secret: {{ values: [{SECRET}] }} }}] }}\n"
+    ));
+    let folder = weir.dir().join("data/hls/live");
+    fs::create_dir_all(&folder).expect("the server's folder can be written to");
+    let list = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:7\n\
+                #EXT-X-DISCONTINUITY-SEQUENCE:0\n#EXTINF:1.000,\na-7.ts\n";
+    fs::write(folder.join("a.m3u8"), list).expect("written");
+    fs::write(folder.join("a-7.ts"), "seven").expect("written");
+    assert_eq!(http::get(weir.http(), "live/a-7.ts").await.status, 403);
+    let mut answer = http::get(weir.http(), &format!("live/a.m3u8?secret={SECRET}")).await;
+    let playlist = Playlist::parse(&answer.text().await);
+    let segment = &playlist.segments[0].uri;
+    assert_eq!(*segment, format!("a-7.ts?secret={SECRET}"));
+    let mut answer = http::get(weir.http(), &format!("live/{segment}")).await;
+    assert_eq!((answer.status, answer.text().await.as_str()), (200, "seven"));
+}

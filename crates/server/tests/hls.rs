@@ -301,8 +301,15 @@ async fn numbers_go_on_after_a_kill() {
     let source = publish_gops(&weir.rtmp_url("live/a"), Numbered::new(GOP), 3).await;
     let before = playlist_when(&weir, "has 3 segments", |list| list.segments.len() == 3).await;
     weir.kill();
-    let stray = dir.path().join("live/a-1.ts");
-    fs::write(&stray, b"a segment that no playlist knows any more").expect("a writable folder");
+    let folder = dir.path().join("live");
+    // Of an earlier release, of this one, and of somebody else.
+    let number = before.media_sequence - 1;
+    let strays =
+        [format!("a-{number}.ts"), format!("a-{number}-abcdefghijklmnop.ts"), "a-1.ts".to_owned()]
+            .map(|name| folder.join(name));
+    for stray in &strays {
+        fs::write(stray, b"a segment that no playlist knows any more").expect("a writable folder");
+    }
 
     let weir = start_in(dir.path());
     let left = playlist(&weir).await;
@@ -315,9 +322,10 @@ async fn numbers_go_on_after_a_kill() {
     assert_eq!(after.media_sequence, before.media_sequence + 1, "{after:#?}");
     assert_eq!(after.segments[..2], before.segments[1..], "what players know stays as it is");
     let new = &after.segments[2];
-    assert_eq!(new.uri, format!("a-{next}.ts"), "the next number: {after:#?}");
+    assert!(new.uri.starts_with(&format!("a-{next}-")), "the next number: {after:#?}");
     assert!(new.discontinuity, "the timeline starts anew: {after:#?}");
-    assert!(!stray.exists(), "{} is cleaned up", stray.display());
+    let left = strays.map(|stray| stray.exists());
+    assert_eq!(left, [false, false, true], "what Weir wrote is cleaned up, and nothing else");
 }
 
 /// The decoder configuration record of an encoder that has changed its settings.
@@ -464,4 +472,98 @@ async fn answers_say_how_long_they_may_be_kept() {
         "{text}"
     );
     assert!(text.contains("nobody publishes"), "{text:?}");
+}
+
+/// The playlist of `path`, once it has so many segments.
+async fn playlist_at(weir: &Weir, path: &str, segments: usize) -> Playlist {
+    eventually(&format!("the playlist {path}"), TIMEOUT, async || {
+        let mut response = get(weir, path).await;
+        let text = response.text().await;
+        let list = (response.status == 200).then(|| Playlist::parse(&text));
+        list.filter(|list| list.segments.len() >= segments)
+    })
+    .await
+}
+
+/// Every name that a stream can have is published before and after others that it must not disturb.
+#[tokio::test]
+async fn no_name_stands_in_the_place_of_another() {
+    let dir = tempfile::tempdir().expect("a temporary folder can be made");
+    let weir = start_in(dir.path());
+    let long = ["x".repeat(239), "y".repeat(251), "z".repeat(255)];
+    let streams = [
+        "live/victim.m3u8/a",
+        "live/victim",
+        "live/victim-1.ts/a",
+        "live/victim-1",
+        "live/victim.m3u8",
+        "live/victim.m3u8.tmp",
+        "live/victim.m3u8.tmp/a",
+        "live/victim/victim",
+        "live/VICTIM.M3U8/a",
+    ];
+    let long = long.iter().map(|name| format!("live/{name}"));
+    let streams: Vec<_> = streams.into_iter().map(str::to_owned).chain(long).collect();
+    for (number, stream) in (1..).zip(&streams) {
+        // As many segments as nobody else has.
+        publish_gops(&weir.rtmp_url(stream), Numbered::new(GOP), number).await;
+    }
+    let mut names = std::collections::HashSet::new();
+    for (number, stream) in (1_usize..).zip(&streams) {
+        let path = format!("{}.m3u8", stream.replace('%', "%25").replace(' ', "%20"));
+        let list = playlist_at(&weir, &path, number.min(3)).await;
+        let folder = stream.rsplit_once('/').expect("an app").0;
+        for segment in &list.segments {
+            let path = format!("{folder}/{}", segment.uri);
+            assert_eq!(get(&weir, &path).await.status, 200, "{path}");
+            assert!(names.insert(path.clone()), "{path} is listed twice");
+        }
+    }
+    assert!(dir.path().join("live/victim.m3u8").is_file(), "nginx finds it under its URL");
+}
+
+/// Who can put something into the folder cannot have Weir read, or write, what lies elsewhere.
+#[tokio::test]
+async fn links_and_folders_are_no_files() {
+    const SECRET: &str = "#EXTM3U not for everybody";
+    let (dir, outside) = (
+        tempfile::tempdir().expect("a temporary folder can be made"),
+        tempfile::tempdir().expect("a temporary folder can be made"),
+    );
+    fs::create_dir(dir.path().join("live")).expect("a writable folder");
+    let at = |name: &str| dir.path().join("live").join(name);
+    for name in ["secret.m3u8", "secret-1.ts", "secret-1-abcdefghijklmnop.ts"] {
+        fs::write(outside.path().join(name), SECRET).expect("a writable folder");
+        std::os::unix::fs::symlink(outside.path().join(name), at(name)).expect("a link");
+    }
+    std::os::unix::fs::symlink(outside.path(), dir.path().join("away")).expect("a link");
+    std::os::unix::fs::symlink(outside.path().join("a.m3u8"), at("a.m3u8")).expect("a link");
+    for name in ["folder.m3u8", "folder-1.ts", "folder-1-abcdefghijklmnop.ts"] {
+        fs::create_dir(at(name)).expect("a writable folder");
+    }
+    let weir = start(&format!(
+        "hls: {{ dir: \"{}\", segment: 1s, window: 3 }}\nplay: {{ wait: 0s }}\n",
+        dir.path().display()
+    ));
+    for folder in ["live", "away"] {
+        for stream in ["secret", "folder"] {
+            for end in [".m3u8", "-1.ts", "-1-abcdefghijklmnop.ts"] {
+                let path = format!("{folder}/{stream}{end}");
+                let mut response = get(&weir, &path).await;
+                let text = response.text().await;
+                assert_eq!(response.status, 404, "{path}: {text}");
+                assert!(!text.contains(SECRET), "{path} is given");
+            }
+        }
+    }
+    publish_gops(&weir.rtmp_url("live/a"), Numbered::new(GOP), 2).await;
+    playlist_at(&weir, "live/a.m3u8", 2).await;
+    assert!(!at("a.m3u8").is_symlink() && !outside.path().join("a.m3u8").exists());
+    publish_gops(&weir.rtmp_url("away/a"), Numbered::new(GOP), 2).await;
+    let is_said = |line: &serde_json::Value| {
+        field(line, "stream") == "/away/a"
+            && field(line, "message").as_str().is_some_and(|it| it.contains("HLS"))
+    };
+    weir.wait_log(is_said, TIMEOUT);
+    assert_eq!(files(outside.path()).len(), 3, "nothing is written there");
 }

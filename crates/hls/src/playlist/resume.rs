@@ -5,10 +5,13 @@ use std::{collections::VecDeque, time::Duration};
 use percent_encoding::percent_decode_str;
 
 use super::{Playlist, Segment};
-use crate::{BadPlaylist, Config};
+use crate::{BadPlaylist, Config, SegmentName};
 
 /// Longest playlist that is read: 1 MiB, some 8,000 segments.
 const BYTES_MAX: usize = 1024 * 1024;
+
+/// How the playlist of a stream that has ended ends.
+const ENDLIST: &str = "#EXT-X-ENDLIST\n";
 
 /// Longest EXT-X-PROGRAM-DATE-TIME that is taken over.
 const DATE_BYTES_MAX: usize = 40;
@@ -48,6 +51,15 @@ impl Playlist {
             return Err(BadPlaylist::Missing("end"));
         }
         parser.finish()
+    }
+
+    /// Whether `text` is to the letter what [`Playlist::render`] writes for the stream: a file with it is no other
+    /// program's.
+    pub fn has_written(config: &Config, text: &str) -> bool {
+        let open = text.strip_suffix(ENDLIST).unwrap_or(text);
+        // The length in the text may be shorter than what is aimed at now.
+        let config = Config { target: Duration::ZERO, ..config.clone() };
+        Self::resume(&config, open).is_ok_and(|playlist| playlist.render() == open)
     }
 }
 
@@ -98,12 +110,12 @@ impl<'a> Parser<'a> {
     /// Takes a URI line, whose sequence number must be the next one.
     fn segment(&mut self, uri: &str) -> Option<()> {
         let name = percent_decode_str(uri).decode_utf8().ok()?;
-        let sequence = self.config.sequence_of(&name).filter(|sequence| *sequence < u64::MAX)?;
-        if sequence != self.next()? {
+        let name = SegmentName::of(&self.config.name, &name)?;
+        if name.sequence == u64::MAX || name.sequence != self.next()? {
             return None;
         }
         self.segments.push_back(Segment {
-            sequence,
+            name,
             duration: self.duration.take()?,
             discontinuity: std::mem::take(&mut self.discontinuity),
             program_date_time: self.program_date_time.take(),
@@ -120,7 +132,7 @@ impl<'a> Parser<'a> {
     /// The sequence number after the last segment's.
     fn next(&self) -> Option<u64> {
         match self.segments.back() {
-            Some(last) => last.sequence.checked_add(1),
+            Some(last) => last.name.sequence.checked_add(1),
             None => self.media_sequence,
         }
     }

@@ -4,6 +4,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::BadPlaylist;
 
+const NONCE: Nonce = Nonce::new(0);
+
+fn name(number: u64) -> String {
+    format!("live-{number}-aaaaaaaaaaaaaaaa.ts")
+}
+
 fn cut(millis: u64) -> Cut {
     Cut {
         data: Bytes::new(),
@@ -20,7 +26,7 @@ fn broken(millis: u64) -> Cut {
 fn filled(count: usize) -> Playlist {
     let mut playlist = Playlist::new(&Config::new("live"));
     for _ in 0..count {
-        playlist.push(&cut(2000));
+        playlist.push(&cut(2000), NONCE);
     }
     playlist
 }
@@ -32,6 +38,10 @@ fn value(text: &str, tag: &str) -> u64 {
     values[0].parse().unwrap()
 }
 
+fn sequence(file: &str) -> Option<u64> {
+    SegmentName::of("live", file).map(|name| name.sequence)
+}
+
 fn uris(text: &str) -> Vec<&str> {
     text.lines().filter(|line| !line.starts_with('#')).collect()
 }
@@ -39,8 +49,8 @@ fn uris(text: &str) -> Vec<&str> {
 #[test]
 fn renders_what_rfc_8216_asks_for() {
     let mut playlist = Playlist::new(&Config::new("live"));
-    playlist.push(&cut(2002));
-    playlist.push(&broken(1960));
+    playlist.push(&cut(2002), NONCE);
+    playlist.push(&broken(1960), NONCE);
     let expected = "#EXTM3U\n\
         #EXT-X-VERSION:3\n\
         #EXT-X-TARGETDURATION:3\n\
@@ -48,50 +58,50 @@ fn renders_what_rfc_8216_asks_for() {
         #EXT-X-DISCONTINUITY-SEQUENCE:0\n\
         #EXT-X-PROGRAM-DATE-TIME:2026-11-23T01:49:00.000Z\n\
         #EXTINF:2.002,\n\
-        live-0.ts\n\
+        live-0-aaaaaaaaaaaaaaaa.ts\n\
         #EXT-X-DISCONTINUITY\n\
         #EXT-X-PROGRAM-DATE-TIME:2026-11-23T01:49:00.000Z\n\
         #EXTINF:1.960,\n\
-        live-1.ts\n";
+        live-1-aaaaaaaaaaaaaaaa.ts\n";
     assert_eq!(playlist.render(), expected);
     playlist.end();
     assert_eq!(playlist.render(), format!("{expected}#EXT-X-ENDLIST\n"));
-    playlist.push(&cut(2000));
+    playlist.push(&cut(2000), NONCE);
     assert!(!playlist.render().contains("ENDLIST"), "the stream came back");
 }
 
 #[test]
 fn the_window_slides_and_counts_discontinuities() {
     let mut playlist = filled(1);
-    playlist.push(&broken(2000));
+    playlist.push(&broken(2000), NONCE);
     for _ in 0..6 {
-        playlist.push(&cut(2000));
+        playlist.push(&cut(2000), NONCE);
     }
     let text = playlist.render();
-    assert_eq!(uris(&text), (2..8).map(|n| format!("live-{n}.ts")).collect::<Vec<_>>());
+    assert_eq!(uris(&text), (2..8).map(name).collect::<Vec<_>>());
     assert_eq!(value(&text, "#EXT-X-MEDIA-SEQUENCE:"), 2);
     assert_eq!(value(&text, "#EXT-X-DISCONTINUITY-SEQUENCE:"), 1);
-    assert_eq!((playlist.next_sequence(), playlist.next_uri()), (8, "live-8.ts".into()));
+    assert_eq!((playlist.next_sequence(), playlist.next_file(NONCE)), (8, name(8)));
 }
 
 #[test]
 fn files_outlive_their_listing_by_their_own_and_the_playlists_length() {
     let mut playlist = filled(6);
     // Segment 0 leaves at 14 s; it was in playlists of 12 s and lasts 2 s, so it may go at 28 s.
-    let gone: Vec<_> = (7..=14).map(|_| playlist.push(&cut(2000))).collect();
+    let gone: Vec<_> = (7..=14).map(|_| playlist.push(&cut(2000), NONCE)).collect();
     assert!(gone[..7].iter().all(Vec::is_empty), "{gone:?}");
-    assert_eq!(gone[7], ["live-0.ts"]);
-    assert_eq!(playlist.push(&cut(2000)), ["live-1.ts"]);
+    assert_eq!(gone[7], [name(0)]);
+    assert_eq!(playlist.push(&cut(2000), NONCE), [name(1)]);
     let files: Vec<_> = playlist.files().collect();
-    assert_eq!(files, (2..15).map(|n| format!("live-{n}.ts")).collect::<Vec<_>>());
+    assert_eq!(files, (2..15).map(name).collect::<Vec<_>>());
 }
 
 #[test]
 fn the_target_duration_never_shrinks() {
     let mut playlist = filled(1);
-    playlist.push(&cut(9100));
+    playlist.push(&cut(9100), NONCE);
     for _ in 0..40 {
-        playlist.push(&cut(2000));
+        playlist.push(&cut(2000), NONCE);
     }
     let text = playlist.render();
     assert!(!text.contains("9.100"), "it has left the window");
@@ -101,14 +111,14 @@ fn the_target_duration_never_shrinks() {
 #[test]
 fn a_playlist_lasts_three_target_durations() {
     let mut playlist = filled(1);
-    playlist.push(&cut(10_000));
+    playlist.push(&cut(10_000), NONCE);
     for _ in 0..40 {
-        playlist.push(&cut(2000));
+        playlist.push(&cut(2000), NONCE);
     }
     assert_eq!(playlist.len(), 15, "30 s in segments of 2 s");
-    playlist.push(&cut(60_000));
+    playlist.push(&cut(60_000), NONCE);
     for _ in 0..200 {
-        playlist.push(&cut(2000));
+        playlist.push(&cut(2000), NONCE);
     }
     assert_eq!(playlist.len(), 24, "but not more than four windows");
 }
@@ -116,10 +126,10 @@ fn a_playlist_lasts_three_target_durations() {
 #[test]
 fn a_name_is_encoded_in_the_playlist_only() {
     let mut playlist = Playlist::new(&Config::new("rtsp:k\u{e4}se #1"));
-    assert_eq!(playlist.next_uri(), "rtsp:k\u{e4}se #1-0.ts");
-    playlist.push(&cut(2000));
+    assert_eq!(playlist.next_file(NONCE), "rtsp:k\u{e4}se #1-0-aaaaaaaaaaaaaaaa.ts");
+    playlist.push(&cut(2000), NONCE);
     let text = playlist.render();
-    assert_eq!(uris(&text), ["rtsp%3Ak%C3%A4se%20%231-0.ts"]);
+    assert_eq!(uris(&text), ["rtsp%3Ak%C3%A4se%20%231-0-aaaaaaaaaaaaaaaa.ts"]);
     let resumed = Playlist::resume(&Config::new("rtsp:k\u{e4}se #1"), &text).unwrap();
     assert_eq!(resumed.next_sequence(), 1);
 }
@@ -127,25 +137,25 @@ fn a_name_is_encoded_in_the_playlist_only() {
 #[test]
 fn resumes_where_it_stopped() {
     let mut before = filled(3);
-    before.push(&broken(4500));
+    before.push(&broken(4500), NONCE);
     for _ in 0..6 {
-        before.push(&cut(2000));
+        before.push(&cut(2000), NONCE);
     }
     before.end();
     let mut after = Playlist::resume(&Config::new("live"), &before.render()).unwrap();
     let open = before.render().replace("#EXT-X-ENDLIST\n", "");
     assert_eq!(after.render(), open);
     let (mut gone, last) = (Vec::new(), after.next_sequence());
-    gone.extend(after.push(&cut(2000)));
+    gone.extend(after.push(&cut(2000), NONCE));
     let text = after.render();
     assert_eq!(value(&text, "#EXT-X-TARGETDURATION:"), 5);
     let tail: Vec<_> = text.lines().rev().take(4).collect();
-    assert_eq!(tail[0], format!("live-{last}.ts"));
+    assert_eq!(tail[0], name(last));
     assert_eq!(tail[3], "#EXT-X-DISCONTINUITY");
     for _ in 0..14 {
-        gone.extend(after.push(&cut(2000)));
+        gone.extend(after.push(&cut(2000), NONCE));
     }
-    assert_eq!(gone[0], "live-3.ts", "files of the run before are deleted in their turn");
+    assert_eq!(gone[0], name(3), "files of the run before are deleted in their turn");
 }
 
 #[test]
@@ -159,10 +169,10 @@ fn an_empty_playlist_resumes_with_its_numbers() {
 #[test]
 fn a_fresh_start_after_a_lost_playlist_has_a_discontinuity() {
     let mut playlist = Playlist::starting_at(&Config::new("live"), 40);
-    playlist.push(&cut(2000));
-    playlist.push(&cut(2000));
+    playlist.push(&cut(2000), NONCE);
+    playlist.push(&cut(2000), NONCE);
     let text = playlist.render();
-    assert_eq!(uris(&text), ["live-40.ts", "live-41.ts"]);
+    assert_eq!(uris(&text), [name(40), name(41)]);
     assert_eq!(text.matches("#EXT-X-DISCONTINUITY\n").count(), 1);
 }
 
@@ -177,8 +187,11 @@ fn a_damaged_playlist_is_refused_with_the_line() {
         resume("#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:1\n"),
         BadPlaylist::Missing("EXT-X-TARGETDURATION")
     );
-    assert_eq!(resume(&text.replace("live-1", "other-1")), line(11, "other-1.ts"));
-    assert_eq!(resume(&text.replace("live-1", "live-7")), line(11, "live-7.ts"));
+    assert_eq!(
+        resume(&text.replace("live-1", "other-1")),
+        line(11, &name(1).replace("live", "other"))
+    );
+    assert_eq!(resume(&text.replace("live-1", "live-7")), line(11, &name(7)));
     assert_eq!(resume(&text.replacen("2.000", "2.-10", 1)), line(7, "#EXTINF:2.-10,"));
     let uri = format!("live-{}.ts", u64::MAX);
     let at_the_end = format!("#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:{}\n#EXTINF:2,\n{uri}\n", u64::MAX);
@@ -206,7 +219,7 @@ proptest! {
     #[test]
     fn any_playlist_is_read_or_refused(text in PLAYLIST_LIKE) {
         if let Ok(mut playlist) = Playlist::resume(&Config::new("live"), &text) {
-            playlist.push(&cut(2000));
+            playlist.push(&cut(2000), NONCE);
             playlist.render();
         }
     }
@@ -221,20 +234,59 @@ proptest! {
         let (mut media, mut discontinuities, mut gone) = (0, 0, 0);
         for (number, (millis, discontinuity)) in (0..).zip(cuts) {
             prop_assert_eq!(playlist.next_sequence(), number);
-            let deleted = playlist.push(&Cut { discontinuity, ..cut(millis) });
+            let deleted = playlist.push(&Cut { discontinuity, ..cut(millis) }, NONCE);
             gone += deleted.len();
             let text = playlist.render();
             let first = value(&text, "#EXT-X-MEDIA-SEQUENCE:");
             let count = value(&text, "#EXT-X-DISCONTINUITY-SEQUENCE:");
             prop_assert!(first >= media && count >= discontinuities);
             (media, discontinuities) = (first, count);
-            let listed: Vec<_> = uris(&text).into_iter().map(|uri| config.sequence_of(uri)).collect();
+            let listed: Vec<_> = uris(&text).into_iter().map(sequence).collect();
             prop_assert_eq!(listed, (first..=number).map(Some).collect::<Vec<_>>());
-            prop_assert!(deleted.iter().all(|name| config.sequence_of(name).unwrap() < first));
+            prop_assert!(deleted.iter().all(|name| sequence(name).unwrap() < first));
             prop_assert_eq!(gone + playlist.files().count(), usize::try_from(number).unwrap() + 1);
             prop_assert!(text.lines().filter(|line| line.starts_with("#EXTINF")).count() <= window.max(1) * 4 + 1);
             let resumed = Playlist::resume(&config, &text).unwrap();
             prop_assert_eq!(resumed.render(), text);
         }
     }
+}
+
+#[test]
+fn what_weir_wrote_is_known_from_what_others_did() {
+    let config = Config::new("live");
+    let wrote = |text: &str| Playlist::has_written(&config, text);
+    let mut playlist = filled(3);
+    playlist.push(&broken(61_000), NONCE);
+    let open = playlist.render();
+    assert!(wrote(&open));
+    playlist.end();
+    assert!(wrote(&playlist.render()));
+    let once = open.replace("-aaaaaaaaaaaaaaaa.ts", ".ts");
+    assert!(wrote(&once), "with the names of earlier releases");
+    let short = Config { target: Duration::from_millis(500), ..Config::new("live") };
+    assert!(wrote(&Playlist::new(&short).render()));
+    assert!(!wrote(""));
+    assert!(!wrote(&open.replace("live-", "other-")));
+    for (by_weir, by_another) in
+        [("2.000,", "2.000000,"), ("#EXT-X-VERSION:3\n", ""), ("#EXTM3U\n", "#EXTM3U\n# mine\n")]
+    {
+        assert!(!wrote(&once.replace(by_weir, by_another)), "{by_another}");
+    }
+}
+
+#[test]
+fn a_playlist_with_names_of_earlier_releases_goes_on_with_others() {
+    let text = filled(2).render().replace("-aaaaaaaaaaaaaaaa.ts", ".ts");
+    let mut playlist = Playlist::resume(&Config::new("live"), &text).unwrap();
+    playlist.push(&cut(2000), NONCE);
+    assert_eq!(uris(&playlist.render()), ["live-0.ts", "live-1.ts", &name(2)]);
+}
+
+#[test]
+fn numbers_near_the_list_may_be_of_its_run() {
+    let mut playlist = Playlist::starting_at(&Config::new("live"), 1000);
+    playlist.push(&cut(2000), NONCE);
+    let covered = |sequences: [u64; 5]| sequences.map(|sequence| playlist.covers(sequence));
+    assert_eq!(covered([1, 990, 1000, 1001, 1002]), [false, true, true, true, false]);
 }

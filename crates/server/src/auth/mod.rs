@@ -107,8 +107,8 @@ impl Auth {
         check(checks, &self.0.load(), &request).inspect_err(|_| Refused::Auth.count())
     }
 
-    /// Whether a viewer at `peer` may have a segment. The names of segments come from a playlist, and no parameters
-    /// with them: who has the one may have the other, from the right address.
+    /// Whether a viewer at `peer` may have a segment whose name cannot be guessed. It comes from a playlist, and no
+    /// parameters with it: who has the one may have the other, from the right address.
     ///
     /// # Errors
     /// When it may not, with the reason.
@@ -125,6 +125,11 @@ impl Auth {
     pub fn settle(&self, keys: Keys) {
         self.0.store(Arc::new(keys));
     }
+}
+
+/// Whether viewers are checked by more than their addresses.
+pub fn wants_parameters(settings: &config::Auth) -> bool {
+    settings.play.iter().any(|check| !matches!(check, Check::Cidr(_)))
 }
 
 /// Whether `request` passes all of `checks`. `keys` are those of the configuration that has the checks.

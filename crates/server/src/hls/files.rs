@@ -1,57 +1,97 @@
 //! Where a stream's playlist and segments are, and how they get there whole.
 
 use std::{
-    io,
-    path::{Path, PathBuf},
+    fs::File,
+    io::{self, Read as _},
+    path::PathBuf,
+    sync::Arc,
 };
 
-use tokio::fs;
-use weir_media::{DEFAULT_VHOST, StreamKey};
+use bytes::Bytes;
+use tokio::task::spawn_blocking;
+use weir_hls::{Config, Playlist, SegmentName};
+use weir_media::StreamKey;
 
-/// The files of one stream: `dir/app/stream.m3u8` and `dir/app/stream-<sequence>.ts`, as SRS names them; below
-/// `dir/@vhost` for another vhost than the default one.
+use super::{
+    disk::{Disk, Folder},
+    names::{self, PLAYLIST},
+};
+
+/// Longest playlist that is read, some 8,000 segments.
+const PLAYLIST_BYTES_MAX: u64 = 1 << 20;
+
+/// The files of one stream: `dir/app/stream.m3u8` and `dir/app/stream-<sequence>-<nonce>.ts`; below `dir/@vhost` for
+/// another vhost than the default one ([`names`]).
 #[derive(Clone, Debug)]
 pub struct Files {
-    folder: PathBuf,
-    /// How the stream's segments are named.
-    names: weir_hls::Config,
+    disk: Arc<Disk>,
+    key: StreamKey,
 }
 
 impl Files {
-    /// The files of `key` below `dir`. A key is safe as a path, so all of them are below `dir`.
-    pub fn new(dir: &Path, key: &StreamKey) -> Self {
-        let mut folder = dir.to_owned();
-        if key.vhost() != DEFAULT_VHOST {
-            folder.push(format!("@{}", key.vhost()));
-        }
-        folder.push(key.app());
-        Self { folder, names: weir_hls::Config::new(key.stream()) }
+    /// The files of `key` on `disk`.
+    pub fn new(disk: &Arc<Disk>, key: &StreamKey) -> Self {
+        Self { disk: Arc::clone(disk), key: key.clone() }
     }
 
-    /// The playlist.
-    pub fn playlist(&self) -> PathBuf {
-        self.folder.join(format!("{}.m3u8", self.names.name))
+    /// Makes `hls.dir` and finds out how it takes names: what files are called is certain from then on.
+    ///
+    /// # Errors
+    /// As the file system has it.
+    pub async fn prepare(&self) -> io::Result<()> {
+        let disk = Arc::clone(&self.disk);
+        blocking(move || disk.prepare()).await
     }
 
-    /// The segment with this sequence number.
-    pub fn numbered(&self, sequence: u64) -> PathBuf {
-        self.segment(&self.names.segment_name(sequence))
+    /// The playlist's name.
+    pub fn playlist(&self) -> String {
+        self.disk.naming().playlist(self.key.stream()) + PLAYLIST
     }
 
-    /// The file that a playlist calls `uri`.
-    pub fn segment(&self, uri: &str) -> PathBuf {
-        self.folder.join(uri)
+    /// The stream's name in the names of its segments.
+    pub fn stem(&self) -> String {
+        self.disk.naming().segments(self.key.stream())
+    }
+
+    /// Where the file with this name is, for people.
+    pub fn path(&self, file: &str) -> PathBuf {
+        let mut path = self.disk.dir().to_owned();
+        path.extend(self.folders());
+        path.join(file)
+    }
+
+    fn folders(&self) -> Vec<String> {
+        self.disk.naming().folders(&self.key)
     }
 
     /// Writes a file so that readers see all of it or none.
     ///
     /// # Errors
-    /// As the file system has it; a half-written temporary file may stay until the next write.
-    pub async fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        fs::create_dir_all(&self.folder).await?;
-        let temporary = temporary(path);
-        fs::write(&temporary, data).await?;
-        fs::rename(&temporary, path).await
+    /// As the file system has it.
+    pub async fn write(&self, file: String, data: Bytes) -> io::Result<()> {
+        let (disk, folders) = (Arc::clone(&self.disk), self.folders());
+        blocking(move || disk.make(&folders)?.write(&file, &data)).await
+    }
+
+    /// Opens the playlist, and says how long it is.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub async fn open_playlist(&self) -> io::Result<(File, u64)> {
+        let file = self.playlist();
+        self.there(move |folder| folder.open_file(&file)).await
+    }
+
+    /// Opens a segment that viewers know by this name, and says how long it is.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub async fn open_segment(&self, name: SegmentName) -> io::Result<(File, u64)> {
+        let called = self.key.stream();
+        // The names of segments are what viewers know of the stream.
+        let stem = if names::is_hashed(called) { called.to_owned() } else { self.stem() };
+        let file = name.file(&stem);
+        self.there(move |folder| folder.open_file(&file)).await
     }
 
     /// The playlist as it is on disk; none if there is no such file.
@@ -59,88 +99,158 @@ impl Files {
     /// # Errors
     /// When there is one that cannot be read.
     pub async fn read_playlist(&self) -> io::Result<Option<String>> {
-        match fs::read_to_string(self.playlist()).await {
+        let file = self.playlist();
+        let read = self.there(move |folder| read_text(folder, &file)).await;
+        match read {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// The sequence numbers of the segments that are on disk.
-    pub async fn sequences(&self) -> Vec<u64> {
-        let mut sequences = Vec::new();
-        let Ok(mut entries) = fs::read_dir(&self.folder).await else { return sequences };
-        while let Ok(Some(entry)) = entries.next_entry().await {
-            let name = entry.file_name();
-            // One that a killed process did not finish has a number too.
-            let name = name.to_str().map(|name| name.strip_suffix(".tmp").unwrap_or(name));
-            sequences.extend(name.and_then(|name| self.names.sequence_of(name)));
+    /// The segments that are on disk.
+    pub async fn segments(&self) -> Vec<SegmentName> {
+        let stem = self.stem();
+        let list = move |folder: &Folder| Ok(segments(folder, &stem));
+        self.there(list).await.unwrap_or_default()
+    }
+
+    /// Removes files that may be gone already.
+    pub async fn remove(&self, files: Vec<String>) {
+        if files.is_empty() {
+            return;
         }
-        sequences
+        let remove = move |folder: &Folder| {
+            files.iter().for_each(|file| remove(folder, file));
+            Ok(())
+        };
+        // Without the folder nothing is there.
+        let _ = self.there(remove).await;
     }
 
     /// Removes the playlist and every segment, then the folders if they are empty.
-    pub async fn remove_all(&self, dir: &Path) {
-        remove(&self.playlist()).await;
-        remove(&temporary(&self.playlist())).await;
-        for sequence in self.sequences().await {
-            remove(&self.numbered(sequence)).await;
-            remove(&temporary(&self.numbered(sequence))).await;
-        }
-        for folder in self.folder.ancestors().take_while(|folder| *folder != dir) {
-            // Fails when another stream uses the folder, as it should.
-            if fs::remove_dir(folder).await.is_err() {
-                break;
+    pub async fn remove_all(&self) {
+        let (disk, folders) = (Arc::clone(&self.disk), self.folders());
+        let (playlist, stem) = (self.playlist(), self.stem());
+        let removed = blocking(move || {
+            let folder = disk.open(&folders)?;
+            let text = read_text(&folder, &playlist).unwrap_or_default();
+            for name in
+                segments(&folder, &stem).into_iter().filter(|name| is_of(&text, &stem, *name))
+            {
+                remove(&folder, &name.file(&stem));
             }
-        }
+            remove(&folder, &playlist);
+            disk.remove_empty(&folders);
+            Ok(())
+        });
+        // Without the folder nothing is there.
+        let _ = removed.await;
+    }
+
+    async fn there<T, F>(&self, work: F) -> io::Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Folder) -> io::Result<T> + Send + 'static,
+    {
+        let (disk, folders) = (Arc::clone(&self.disk), self.folders());
+        blocking(move || work(&disk.open(&folders)?)).await
     }
 }
 
-/// Where a file is before it is whole.
-fn temporary(path: &Path) -> PathBuf {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    temporary.into()
+/// The text of a playlist.
+///
+/// # Errors
+/// When there is none, it cannot be read, or is too long.
+pub fn read_text(folder: &Folder, playlist: &str) -> io::Result<String> {
+    let (file, length) = folder.open_file(playlist)?;
+    if length > PLAYLIST_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long for a playlist"));
+    }
+    io::read_to_string(file.take(PLAYLIST_BYTES_MAX))
+}
+
+/// The segments in `folder` with this name of their stream.
+fn segments(folder: &Folder, stem: &str) -> Vec<SegmentName> {
+    let entries = folder.entries().unwrap_or_default().into_iter().filter(|entry| !entry.is_folder);
+    entries.filter_map(|entry| SegmentName::of(stem, &entry.name)).collect()
+}
+
+/// Whether Weir wrote this segment. A nonce says so. A name without one, which earlier releases gave, is ours if the
+/// playlist beside it is, and goes with it.
+pub fn is_of(playlist: &str, stem: &str, name: SegmentName) -> bool {
+    let config = Config::new(stem);
+    let covers = || {
+        Playlist::has_written(&config, playlist)
+            && Playlist::resume(&config, playlist).is_ok_and(|list| list.covers(name.sequence))
+    };
+    name.nonce.is_some() || covers()
 }
 
 /// Removes a file that may be gone already.
-pub async fn remove(path: &Path) {
-    if let Err(error) = fs::remove_file(path).await
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(path = %path.display(), %error, "cannot remove an old HLS file");
+pub fn remove(folder: &Folder, file: &str) {
+    if let Err(error) = folder.remove(file) {
+        tracing::warn!(file, %error, "cannot remove an old HLS file");
     }
+}
+
+/// Runs what waits for the disk where nothing else waits for it.
+async fn blocking<T, F>(work: F) -> io::Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> io::Result<T> + Send + 'static,
+{
+    // It fails when it panics, and when the process stops.
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 #[cfg(test)]
 mod tests {
+    use weir_hls::Nonce;
+    use weir_media::DEFAULT_VHOST;
+
     use super::*;
 
-    fn files(dir: &Path) -> Files {
-        Files::new(dir, &StreamKey::new(DEFAULT_VHOST, "live/eu", "a").expect("a good key"))
+    fn files(dir: &std::path::Path, vhost: &str, stream: &str) -> Files {
+        let key = StreamKey::new(vhost, "live/eu", stream).expect("a good key");
+        Files::new(&Arc::new(Disk::new(dir)), &key)
     }
 
     #[test]
     fn other_vhosts_have_a_folder_of_their_own() {
-        let key = StreamKey::new("example.com", "live", "a").expect("a good key");
-        assert_eq!(
-            Files::new(Path::new("d"), &key).playlist(),
-            Path::new("d/@example.com/live/a.m3u8")
-        );
+        let files = files(std::path::Path::new("d"), "example.com", "a");
+        let path = files.path(&files.playlist());
+        assert_eq!(path, std::path::Path::new("d/@example.com/live/eu/a.m3u8"));
     }
 
     #[tokio::test]
-    async fn removing_a_stream_leaves_its_neighbours() {
+    async fn removing_a_stream_leaves_what_is_not_its() {
         let dir = tempfile::tempdir().expect("a folder");
-        let files = files(dir.path());
-        let neighbour = dir.path().join("live/eu/b-1.ts");
-        for path in
-            [files.playlist(), files.segment("a-1.ts"), files.segment("a-2.ts"), neighbour.clone()]
-        {
-            files.write(&path, b"x").await.expect("written");
+        let (files, neighbour) =
+            (files(dir.path(), DEFAULT_VHOST, "a"), files(dir.path(), DEFAULT_VHOST, "a-1"));
+        let nonce = Nonce::new(getrandom::u64().expect("random bytes"));
+        let mut list = Playlist::starting_at(&Config::new("a"), 7);
+        let cut = weir_hls::Cut {
+            data: Bytes::new(),
+            duration: std::time::Duration::from_secs(2),
+            discontinuity: false,
+            program_date_time: std::time::Duration::ZERO,
+        };
+        let segment = list.next_file(nonce);
+        list.push(&cut, nonce);
+        let theirs = SegmentName { sequence: 7, nonce: Some(nonce) }.file("a-1");
+        let left = [theirs.as_str(), "a-1.m3u8", "a-500.ts", "a-notes.ts", "a.txt"];
+        for file in [segment.as_str(), "a-6.ts"].into_iter().chain(left) {
+            files.write(file.to_owned(), Bytes::from_static(b"x")).await.expect("written");
         }
-        files.remove_all(dir.path()).await;
-        assert!(neighbour.exists());
-        assert_eq!(std::fs::read_dir(dir.path().join("live/eu")).expect("folder").count(), 1);
+        files.write(files.playlist(), list.render().into()).await.expect("written");
+        assert_eq!(neighbour.segments().await.len(), 1);
+        files.remove_all().await;
+        let there = std::fs::read_dir(dir.path().join("live/eu")).expect("the folder");
+        let mut there: Vec<_> = there.map(|entry| entry.expect("an entry").file_name()).collect();
+        there.sort_unstable();
+        let mut left = left;
+        left.sort_unstable();
+        assert_eq!(there, left);
     }
 }

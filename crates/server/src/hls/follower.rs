@@ -2,20 +2,19 @@
 
 use std::{
     io,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{sync::watch, time::timeout};
-use tracing::{error, info, warn};
-use weir_hls::{Config, Cut, Playlist, Segmenter, Unsupported};
+use tracing::{debug, error, info, warn};
+use weir_hls::{Config, Cut, Nonce, Playlist, SegmentName, Segmenter, Unsupported};
 use weir_hub::{Batch, Item, Reader, Registry, Start, Status};
 use weir_media::{Frame, Init, StreamKey};
 
 use super::{
     DISPOSE, State, Stopping,
-    files::{self, Files},
+    files::{Files, is_of},
 };
 use crate::{config::Hls, metrics::COUNTS, wake::Alarm};
 
@@ -27,7 +26,6 @@ const FIRST_SEQUENCE_EPOCH: u64 = 1_577_836_800;
 pub struct Follower {
     key: StreamKey,
     config: Config,
-    dir: PathBuf,
     files: Files,
     registry: Registry,
     alarm: Arc<Alarm>,
@@ -54,20 +52,20 @@ impl Follower {
         registry: &Registry,
         key: &StreamKey,
         settings: &Hls,
+        files: Files,
         state: watch::Sender<State>,
         stopping: watch::Receiver<Stopping>,
     ) -> Self {
         let config = Config {
             target: settings.segment,
             window: settings.window,
-            ..Config::new(key.stream())
+            ..Config::new(files.stem())
         };
         let alarm = Arc::new(Alarm::default());
         Self {
             reader: registry.follow(key, Start::OldestGroup, Arc::clone(&alarm) as _),
             registry: registry.clone(),
-            files: Files::new(&settings.dir, key),
-            dir: settings.dir.clone(),
+            files,
             key: key.clone(),
             playlist: None,
             config,
@@ -99,7 +97,7 @@ impl Follower {
                 () = becomes(&mut stopping, Stopping::WithPublishers) => return,
             }
         }
-        self.files.remove_all(&self.dir).await;
+        self.files.remove_all().await;
         self.playlist = None;
     }
 
@@ -208,38 +206,45 @@ impl Follower {
             Some(playlist) => playlist,
             None => self.open_playlist().await,
         };
-        let segment = self.files.segment(&playlist.next_uri());
-        let mut written = self.files.write(&segment, &cut.data).await;
-        if written.is_ok() {
-            COUNTS.hls_segments.increase();
-            COUNTS.hls_bytes.add(cut.data.len() as u64);
-            let expired = playlist.push(cut);
-            written = self.write_playlist(&playlist).await;
-            for uri in expired {
-                files::remove(&self.files.segment(&uri)).await;
-            }
+        let written = self.add(&mut playlist, cut).await;
+        if let Err(error) = &written {
+            let path = self.files.path(&self.files.playlist());
+            COUNTS.hls_errors.increase();
+            error!(stream = %self.key, path = %path.display(), %error, "cannot write HLS: a segment is lost");
+        } else {
+            self.tell(State::Playable);
         }
         self.playlist = Some(playlist);
-        match &written {
-            Ok(()) => self.tell(State::Playable),
-            Err(error) => {
-                COUNTS.hls_errors.increase();
-                error!(stream = %self.key, path = %segment.display(), %error, "cannot write HLS: a segment is lost");
-            }
-        }
         written.is_ok()
     }
 
+    async fn add(&self, playlist: &mut Playlist, cut: &Cut) -> io::Result<()> {
+        let nonce = Nonce::new(getrandom::u64()?);
+        self.files.write(playlist.next_file(nonce), cut.data.clone()).await?;
+        COUNTS.hls_segments.increase();
+        COUNTS.hls_bytes.add(cut.data.len() as u64);
+        let expired = playlist.push(cut, nonce);
+        let written = self.write_playlist(playlist).await;
+        self.files.remove(expired).await;
+        written
+    }
+
     async fn write_playlist(&self, playlist: &Playlist) -> io::Result<()> {
-        self.files.write(&self.files.playlist(), playlist.render().as_bytes()).await?;
+        self.files.write(self.files.playlist(), playlist.render().into()).await?;
         COUNTS.hls_playlists.increase();
         Ok(())
     }
 
     /// The playlist that is on disk, else a new one.
-    async fn open_playlist(&self) -> Playlist {
-        let on_disk = self.files.sequences().await;
-        let after_all = on_disk.iter().max().map_or(0, |newest| newest + 1);
+    async fn open_playlist(&mut self) -> Playlist {
+        if let Err(error) = self.files.prepare().await {
+            // What is written next fails for the same reason, which is said then.
+            debug!(stream = %self.key, %error, "the HLS folder is not to be had");
+        }
+        self.config.name = self.files.stem();
+        let on_disk = self.files.segments().await;
+        let newest = on_disk.iter().map(|name| name.sequence).max();
+        let after_all = newest.map_or(0, |newest| newest.saturating_add(1));
         let first =
             since_unix_epoch().as_secs().saturating_sub(FIRST_SEQUENCE_EPOCH).max(after_all);
         let resumed = match self.files.read_playlist().await {
@@ -257,23 +262,22 @@ impl Follower {
             }
             None => Playlist::starting_at(&self.config, first),
         };
-        self.remove_strays(&playlist, &on_disk).await;
+        self.remove_strays(&playlist, on_disk).await;
         playlist
     }
 
     /// Removes segments that an earlier process wrote and the playlist does not know any more.
-    async fn remove_strays(&self, playlist: &Playlist, on_disk: &[u64]) {
-        let known: Vec<String> = playlist.files().collect();
-        for name in on_disk.iter().map(|sequence| self.config.segment_name(*sequence)) {
-            if !known.contains(&name) {
-                files::remove(&self.files.segment(&name)).await;
-            }
-        }
+    async fn remove_strays(&self, playlist: &Playlist, on_disk: Vec<SegmentName>) {
+        let (known, list, stem) =
+            (playlist.files().collect::<Vec<_>>(), playlist.render(), &self.config.name);
+        let ours = on_disk.into_iter().filter(|name| is_of(&list, stem, *name));
+        let strays = ours.map(|name| name.file(stem)).filter(|file| !known.contains(file));
+        self.files.remove(strays.collect()).await;
     }
 
     async fn give_up(&mut self, reason: &Unsupported) {
         warn!(stream = %self.key, %reason, "no HLS for this stream; RTMP and HTTP-FLV carry it");
-        files::remove(&self.files.playlist()).await;
+        self.files.remove(vec![self.files.playlist()]).await;
         self.tell(State::Unsupported(reason.to_string()));
     }
 

@@ -3,12 +3,15 @@
 //!
 //! One task per stream follows the hub's log, so that a slow disk never holds a publisher or a viewer up.
 
+mod disk;
 mod files;
 mod follower;
+mod names;
 mod sweep;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -18,7 +21,7 @@ use tokio::sync::{Notify, watch};
 use weir_hub::Registry;
 use weir_media::StreamKey;
 
-use self::follower::Follower;
+use self::{disk::Disk, follower::Follower};
 use crate::config::Hls;
 
 pub use files::Files;
@@ -31,6 +34,8 @@ pub const DISPOSE: Duration = Duration::from_secs(120);
 pub struct HlsOutput {
     registry: Registry,
     streams: Mutex<HashMap<StreamKey, watch::Receiver<State>>>,
+    /// The folders that the configuration has named.
+    disks: Mutex<HashMap<PathBuf, Arc<Disk>>>,
     /// Told whenever another stream is followed.
     more: Notify,
     /// Whether the process is going to stop.
@@ -66,6 +71,7 @@ impl HlsOutput {
         Arc::new(Self {
             registry,
             streams: Mutex::default(),
+            disks: Mutex::default(),
             more: Notify::new(),
             stopping: watch::Sender::new(Stopping::No),
             following: watch::Sender::new(0),
@@ -77,6 +83,7 @@ impl HlsOutput {
         if !settings.enabled {
             return;
         }
+        let files = self.files(&settings.dir, key);
         let mut streams = self.lock();
         if streams.contains_key(key) {
             return;
@@ -84,7 +91,7 @@ impl HlsOutput {
         let (state, watched) = watch::channel(State::Starting);
         streams.insert(key.clone(), watched);
         let stopping = self.stopping.subscribe();
-        let follower = Follower::new(&self.registry, key, settings, state, stopping);
+        let follower = Follower::new(&self.registry, key, settings, files, state, stopping);
         self.following.send_modify(|followers| *followers += 1);
         tokio::spawn(Arc::clone(self).run(follower, key.clone()));
         drop(streams);
@@ -144,8 +151,31 @@ impl HlsOutput {
     /// Removes what an earlier process left in `dir` and nobody continued, once it is [`DISPOSE`] old.
     pub fn sweep_later(self: &Arc<Self>, settings: &Hls) {
         if settings.enabled {
-            tokio::spawn(sweep::later(Arc::clone(self), settings.dir.clone()));
+            tokio::spawn(sweep::later(Arc::clone(self), self.disk(&settings.dir)));
         }
+    }
+
+    /// The files of `key` in `dir`.
+    pub fn files(&self, dir: &Path, key: &StreamKey) -> Files {
+        Files::new(&self.disk(dir), key)
+    }
+
+    fn disk(&self, dir: &Path) -> Arc<Disk> {
+        let mut disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(disk) = disks.get(dir) {
+            return Arc::clone(disk);
+        }
+        let disk = Arc::new(Disk::new(dir));
+        disks.insert(dir.to_owned(), Arc::clone(&disk));
+        disk
+    }
+
+    /// The playlists of followed streams that are so far down on `disk`. Those with a folder of their own count too.
+    fn playlists(&self, disk: &Disk, folders: &[String]) -> HashSet<String> {
+        let naming = disk.naming();
+        let streams = self.lock();
+        let here = streams.keys().filter(|key| naming.folders(key) == folders);
+        here.map(|key| naming.playlist(key.stream()) + names::PLAYLIST).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, watch::Receiver<State>>> {

@@ -1,80 +1,237 @@
-//! Removes what an earlier process left behind.
+//! Removes what an earlier process left behind, and nothing that another program wrote.
 
 use std::{
-    path::{Path, PathBuf},
+    collections::{HashMap, HashSet},
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
-use tokio::fs;
-use weir_media::{DEFAULT_VHOST, StreamKey};
+use tracing::info;
+use weir_hls::{Config, Playlist, SegmentName};
 
-use super::{DISPOSE, Files, HlsOutput};
+use super::{
+    DISPOSE, HlsOutput,
+    disk::{self, Disk, Folder},
+    files::{self, is_of, read_text},
+    names::{self, PLAYLIST},
+};
 
-/// Folders deep that are looked into: `@vhost` and an app of several levels.
-const DEPTH_MAX: usize = 8;
+/// Folders deep that are looked into: `@vhost`, and an app of 255 bytes of one-letter levels.
+const DEPTH_MAX: usize = 129;
 
-/// After [`DISPOSE`], removes the files of all streams in `dir` that are not followed.
-pub async fn later(output: Arc<HlsOutput>, dir: PathBuf) {
-    tokio::time::sleep(DISPOSE).await;
-    for key in streams(&dir).await {
-        if output.state(&key).is_none() {
-            tracing::info!(stream = %key, "removing the HLS files that an earlier process left");
-            Files::new(&dir, &key).remove_all(&dir).await;
+/// What files were called once, before they were whole.
+const TEMPORARY: &str = ".tmp";
+
+/// How often is looked again: a process that this one replaces may leave something later.
+const PAUSE: Duration = Duration::from_secs(600);
+
+/// Playlists in a folder, by their file names.
+type Playlists = HashSet<String>;
+
+/// From [`DISPOSE`] on, removes what is left on `disk` of streams that are not followed.
+pub async fn later(output: Arc<HlsOutput>, disk: Arc<Disk>) {
+    let mut pause = DISPOSE;
+    loop {
+        tokio::time::sleep(std::mem::replace(&mut pause, PAUSE)).await;
+        let (output, disk) = (Arc::clone(&output), Arc::clone(&disk));
+        let swept = tokio::task::spawn_blocking(move || {
+            let followed = |folders: &[String]| output.playlists(&disk, folders);
+            sweep(&disk, SystemTime::now(), &followed);
+        });
+        // It fails when the process stops.
+        let _ = swept.await;
+    }
+}
+
+/// Looks through all folders; `followed` knows the playlists of a folder that are being written.
+fn sweep(disk: &Disk, now: SystemTime, followed: &dyn Fn(&[String]) -> Playlists) {
+    let mut todo = vec![Vec::new()];
+    while let Some(folders) = todo.pop() {
+        let Ok(folder) = disk.open(&folders) else { continue };
+        let Ok(entries) = folder.entries() else { continue };
+        let (inner, found): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| entry.is_folder);
+        if folders.len() < DEPTH_MAX {
+            todo.extend(
+                inner.into_iter().map(|entry| [folders.clone(), vec![entry.name]].concat()),
+            );
+        }
+        let found: HashSet<_> = found.into_iter().map(|entry| entry.name).collect();
+        if found.is_empty() {
+            continue;
+        }
+        let sweeping = Sweeping { folder: &folder, now, followed: followed(&folders) };
+        let removed = sweeping.remove(&found);
+        if removed > 0 {
+            let folder = folders.join("/");
+            info!(folder, files = removed, "removed HLS files that an earlier process left");
+            disk.remove_empty(&folders);
         }
     }
 }
 
-/// The streams that have a playlist below `dir`.
-async fn streams(dir: &Path) -> Vec<StreamKey> {
-    let mut found = Vec::new();
-    let mut folders = vec![(dir.to_owned(), 0)];
-    while let Some((folder, depth)) = folders.pop() {
-        let Ok(mut entries) = fs::read_dir(&folder).await else { continue };
-        while let Ok(Some(entry)) = entries.next_entry().await {
-            let path = entry.path();
-            match entry.file_type().await {
-                Ok(kind) if kind.is_dir() && depth < DEPTH_MAX => folders.push((path, depth + 1)),
-                Ok(kind) if kind.is_file() => found.extend(key_of(dir, &path)),
-                _ => {}
-            }
-        }
-    }
-    found
+/// A folder whose files are looked through.
+struct Sweeping<'a> {
+    folder: &'a Folder,
+    now: SystemTime,
+    followed: Playlists,
 }
 
-/// The stream whose playlist `path` is.
-fn key_of(dir: &Path, path: &Path) -> Option<StreamKey> {
-    let stream = path.file_name()?.to_str()?.strip_suffix(".m3u8")?;
-    let folder = path.parent()?.strip_prefix(dir).ok()?.to_str()?;
-    let (vhost, app) = match folder.strip_prefix('@').map(|rest| rest.split_once('/')) {
-        Some(Some((vhost, app))) => (vhost, app),
-        Some(None) => return None,
-        None => (DEFAULT_VHOST, folder),
-    };
-    StreamKey::new(vhost, app, stream).ok()
+/// A playlist that Weir wrote.
+struct Left {
+    file: String,
+    text: String,
+    /// Whether nobody writes it any more.
+    is_old: bool,
+}
+
+impl Sweeping<'_> {
+    /// Removes what is to go of `found`, and says how many files that were.
+    fn remove(&self, found: &HashSet<String>) -> usize {
+        let playlists = found.iter().filter_map(|file| file.strip_suffix(PLAYLIST));
+        let left: HashMap<_, _> = playlists.filter_map(|name| self.playlist(name)).collect();
+        let mut gone: Vec<_> =
+            found.iter().filter(|file| self.is_left(file, &left)).cloned().collect();
+        gone.extend(left.into_values().filter(|left| left.is_old).map(|left| left.file));
+        gone.iter().for_each(|file| files::remove(self.folder, file));
+        gone.len()
+    }
+
+    /// The playlist with this name, if Weir wrote it, by what its segments carry.
+    fn playlist(&self, name: &str) -> Option<(String, Left)> {
+        let (file, stem) = (format!("{name}{PLAYLIST}"), names::segments_of(name.to_owned()));
+        let text = read_text(self.folder, &file).ok()?;
+        let is_old = self.is_old(&file) && !self.followed.contains(&file);
+        let is_ours = Playlist::has_written(&Config::new(&stem), &text);
+        is_ours.then_some((stem, Left { file, text, is_old }))
+    }
+
+    /// Whether a file beside the playlists is Weir's, and of no use to anybody.
+    fn is_left(&self, file: &str, left: &HashMap<String, Left>) -> bool {
+        if disk::is_unfinished(file) {
+            return self.is_old(file);
+        }
+        let whole = file.strip_suffix(TEMPORARY);
+        if let Some((stem, name)) = SegmentName::parse(whole.unwrap_or(file)) {
+            return match left.get(stem) {
+                Some(left) => left.is_old && is_of(&left.text, stem, name),
+                // Its playlist is gone, or was never written.
+                None => name.nonce.is_some() && self.is_old(file) && !self.is_stem_followed(stem),
+            };
+        }
+        let playlist = whole.and_then(|whole| whole.strip_suffix(PLAYLIST));
+        let stem = playlist.map(|playlist| names::segments_of(playlist.to_owned()));
+        stem.and_then(|stem| left.get(&stem)).is_some_and(|left| left.is_old)
+    }
+
+    /// A followed stream whose name is too long for its segments has written its playlist before this matters.
+    fn is_stem_followed(&self, stem: &str) -> bool {
+        self.followed.contains(&format!("{stem}{PLAYLIST}"))
+    }
+
+    /// Whether it was written so long ago that no process can be at it, not even one that this one replaces.
+    fn is_old(&self, file: &str) -> bool {
+        self.folder.age(file, self.now).is_some_and(|age| age >= DISPOSE)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use weir_hls::{Cut, Nonce};
+
     use super::*;
 
-    #[test]
-    fn playlists_lead_back_to_their_streams() {
-        let dir = Path::new("d");
-        let key = |path: &str| key_of(dir, Path::new(path)).map(|key| key.to_string());
-        assert_eq!(key("d/live/eu/a.m3u8").as_deref(), Some("/live/eu/a"));
-        assert_eq!(key("d/@example.com/live/a.m3u8").as_deref(), Some("example.com/live/a"));
-        assert_eq!(key("d/a.m3u8"), None);
-        assert_eq!(key("d/live/a-1.ts"), None);
+    const NONCE: Nonce = Nonce::new(0);
+
+    fn list(stem: &str, first: u64) -> Playlist {
+        let mut list = Playlist::starting_at(&Config::new(stem), first);
+        let cut = Cut {
+            data: Bytes::new(),
+            duration: Duration::from_secs(2),
+            discontinuity: false,
+            program_date_time: Duration::ZERO,
+        };
+        list.push(&cut, NONCE);
+        list
     }
 
-    #[tokio::test]
-    async fn finds_the_streams_of_a_folder() {
+    fn put(disk: &Disk, folders: &[&str], file: &str, data: &str) {
+        let folders: Vec<_> = folders.iter().map(|&name| name.to_owned()).collect();
+        disk.make(&folders).expect("made").write(file, data.as_bytes()).expect("written");
+    }
+
+    /// All files below `dir`, sorted.
+    fn all(dir: &Path) -> Vec<String> {
+        let (mut found, mut todo) = (Vec::new(), vec![dir.to_owned()]);
+        while let Some(folder) = todo.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() && !path.is_symlink() {
+                    todo.push(path);
+                } else {
+                    found.push(path.strip_prefix(dir).expect("below").display().to_string());
+                }
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn only_what_weir_wrote_goes() {
         let dir = tempfile::tempdir().expect("a folder");
-        let key = StreamKey::new(DEFAULT_VHOST, "live/eu", "a").expect("a good key");
-        let files = Files::new(dir.path(), &key);
-        files.write(&files.playlist(), b"#EXTM3U").await.expect("written");
-        files.write(&files.segment("a-1.ts"), b"x").await.expect("written");
-        assert_eq!(streams(dir.path()).await, [key]);
+        let disk = Disk::new(dir.path());
+        let long = "x".repeat(230);
+        let ours = [
+            (&["live"][..], "a.m3u8", list("a", 7).render()),
+            (&["live"], "a-7-aaaaaaaaaaaaaaaa.ts", String::new()),
+            (&["live"], "a-6.ts", String::new()),
+            (&["live"], "a.m3u8.tmp", String::new()),
+            (&["live"], "lost-6-aaaaaaaaaaaaaaaa.ts", String::new()),
+            (&["live"], ".weir-aaaaaaaaaaaaaaaa.tmp", String::new()),
+            (
+                &["@v.org", "live", "victim.m3u8"],
+                "once.m3u8",
+                list("once", 7).render().replace("-aaaaaaaaaaaaaaaa", ""),
+            ),
+            (&["@v.org", "live", "victim.m3u8"], "once-7.ts", String::new()),
+            (&["long"], &format!("{long}.m3u8"), list(&names::segments_of(long), 7).render()),
+        ];
+        for (folders, file, text) in &ours {
+            put(&disk, folders, file, text);
+        }
+        let theirs = [
+            ("live", "a-500.ts", ""),
+            ("live", "a-notes.ts", ""),
+            (
+                "live",
+                "film.m3u8",
+                "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:2.0,\nfilm-7.ts\n",
+            ),
+            ("live", "film-7.ts", ""),
+            ("live", "film.m3u8.tmp", ""),
+            ("live", "b.m3u8", &list("b", 7).render()),
+            ("live", "b-7-aaaaaaaaaaaaaaaa.ts", ""),
+            ("other", "lonely-5.ts", ""),
+        ];
+        for (folder, file, text) in theirs {
+            put(&disk, &[folder], file, text);
+        }
+        std::os::unix::fs::symlink("film-7.ts", dir.path().join("live/a-8-aaaaaaaaaaaaaaaa.ts"))
+            .expect("a link");
+        let before = all(dir.path());
+        let followed = |_: &[String]| Playlists::from(["b.m3u8".to_owned()]);
+        sweep(&disk, SystemTime::now() + DISPOSE / 2, &followed);
+        assert_eq!(all(dir.path()), before, "another process may be at it");
+        sweep(&disk, SystemTime::now() + DISPOSE * 2, &followed);
+        let mut left: Vec<_> =
+            theirs.iter().map(|(folder, file, _)| format!("{folder}/{file}")).collect();
+        left.push("live/a-8-aaaaaaaaaaaaaaaa.ts".to_owned());
+        left.sort_unstable();
+        assert_eq!(all(dir.path()), left);
+        assert!(!dir.path().join("@v.org").exists() && !dir.path().join("long").exists());
     }
 }

@@ -1,9 +1,9 @@
-//! HLS files: `GET /app/stream.m3u8` and `GET /app/stream-<sequence>.ts`.
+//! HLS files: `GET /app/stream.m3u8` and `GET /app/stream-<sequence>-<nonce>.ts`.
 
 use std::{
+    fs::File,
     io,
     net::IpAddr,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,21 +13,25 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::TryStreamExt as _;
-use http::{HeaderValue, header::CONTENT_LENGTH};
+use http::{HeaderValue, StatusCode, header::CONTENT_LENGTH};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
+use tracing::{info, warn};
+use weir_hls::SegmentName;
 use weir_media::StreamKey;
 
 use super::{
     ANY_ORIGIN,
-    pages::{no_stream, not_found, refused},
+    pages::{no_stream, not_found, plain, refused, retry_after},
 };
 use crate::{
+    auth,
     config::Vhost,
     edge::{Ask, Door, Edge, HlsKind, HlsObject},
-    hls::{Files, State},
+    hls::State,
     metrics::Refused,
     node::Node,
 };
@@ -50,13 +54,15 @@ pub async fn playlist(
     client: IpAddr,
 ) -> Response {
     if let Some(edge) = &node.edge {
-        return match node.quotas.admit_playlist(key, client, Instant::now()) {
-            Ok(()) => checked(node, edge, key, vhost, ask).await,
-            Err(refusal) => {
-                Refused::from(&refusal).count();
-                refused(node, key, &refusal)
-            }
-        };
+        if let Err(refusal) = node.quotas.admit_playlist(key, client, Instant::now()) {
+            Refused::from(&refusal).count();
+            return refused(node, key, &refusal);
+        }
+        let answer = checked(node, edge, key, vhost, ask).await;
+        if answer.status() == StatusCode::OK {
+            node.quotas.guesses.gave_playlist(key, client, Instant::now());
+        }
+        return answer;
     }
     if !vhost.hls.enabled {
         return not_found(&format!("HLS is switched off for {key}"));
@@ -65,9 +71,8 @@ pub async fn playlist(
         Refused::from(&refusal).count();
         return refused(node, key, &refusal);
     }
-    let path = Files::new(&vhost.hls.dir, key).playlist();
-    let is_left_over =
-        node.hls.state(key).is_none() && tokio::fs::try_exists(&path).await.unwrap_or(false);
+    let files = node.hls.files(&vhost.hls.dir, key);
+    let is_left_over = node.hls.state(key).is_none() && files.open_playlist().await.is_ok();
     let state = if is_left_over {
         State::Playable
     } else {
@@ -78,10 +83,24 @@ pub async fn playlist(
             "{key} is not to be had as HLS: {reason}. RTMP and HTTP-FLV carry it."
         ));
     }
-    file(node, &path, PLAYLIST_HEADERS).await.unwrap_or_else(|_| {
-        Refused::NotFound.count();
-        not_found(&format!("nobody publishes {key}"))
-    })
+    // What an edge gets goes to many viewers, and none is to have the parameters of another.
+    let answer = match auth::wants_parameters(&vhost.auth) && ask.hops.is_empty() {
+        true => files.read_playlist().await.and_then(|text| {
+            let text = text.ok_or(io::ErrorKind::NotFound)?;
+            Ok(playlist_text(node, with_params(&text, &ask.params)))
+        }),
+        false => files.open_playlist().await.map(|file| answer(node, file, PLAYLIST_HEADERS)),
+    };
+    match answer {
+        Ok(answer) => {
+            node.quotas.guesses.gave_playlist(key, client, Instant::now());
+            answer
+        }
+        Err(error) => no_file(node, key, &error, || {
+            Refused::NotFound.count();
+            format!("nobody publishes {key}")
+        }),
+    }
 }
 
 /// Answers with a segment.
@@ -90,15 +109,54 @@ pub async fn segment(
     key: &StreamKey,
     vhost: &Vhost,
     ask: &Ask,
-    sequence: u64,
+    name: SegmentName,
+    client: IpAddr,
 ) -> Response {
-    if let Some(edge) = &node.edge {
-        return relayed(node, edge, key, HlsKind::Segment(sequence), vhost, ask, false).await;
+    let guesses = &node.quotas.guesses;
+    let Some(guess) = guesses.ask(key, client, Instant::now()) else {
+        Refused::Auth.count();
+        return too_many(node, key, client);
+    };
+    let answer = match &node.edge {
+        Some(edge) => relayed(node, edge, key, HlsKind::Segment(name), vhost, ask, false).await,
+        None => match node.hls.files(&vhost.hls.dir, key).open_segment(name).await {
+            Ok(file) => answer(node, file, SEGMENT_HEADERS),
+            Err(error) => no_file(node, key, &error, || {
+                format!("{key} has no segment {} with this name (any more)", name.sequence)
+            }),
+        },
+    };
+    if answer.status() != StatusCode::NOT_FOUND {
+        guesses.forgive(guess);
     }
-    let files = Files::new(&vhost.hls.dir, key);
-    file(node, &files.numbered(sequence), SEGMENT_HEADERS)
-        .await
-        .unwrap_or_else(|_| not_found(&format!("{key} has no segment {sequence} (any more)")))
+    answer
+}
+
+/// 429 for one who asks for too many segments that are not there.
+fn too_many(node: &Node, key: &StreamKey, client: IpAddr) -> Response {
+    if node.quotas.said.is_time(Instant::now()) {
+        let reason = "it asks for too many HLS segments that are not there";
+        info!(peer = %client, stream = %key, reason, "HTTP requests are refused");
+    }
+    let reason = "too many segments were asked for that are not here; ask for the playlist first";
+    (retry_after(), plain(StatusCode::TOO_MANY_REQUESTS, reason)).into_response()
+}
+
+/// 404 for a file that is not there, and 503 for one that may be.
+fn no_file(
+    node: &Node,
+    key: &StreamKey,
+    error: &io::Error,
+    missing: impl FnOnce() -> String,
+) -> Response {
+    if error.kind() == io::ErrorKind::NotFound {
+        return not_found(&missing());
+    }
+    if node.quotas.said.is_time(Instant::now()) {
+        warn!(stream = %key, %error, "an HLS file cannot be read");
+    }
+    (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, "the file cannot be read now"))
+        .into_response()
 }
 
 /// The playlist, if the origins let this viewer have it.
@@ -133,6 +191,12 @@ async fn relayed(
 ) -> Response {
     let object = HlsObject { key: key.clone(), kind };
     let mut answer = edge.hls().serve(&object, ask, ask.wait_at_most(vhost.play.wait), alone).await;
+    if kind == HlsKind::Playlist
+        && answer.status() == StatusCode::OK
+        && auth::wants_parameters(&vhost.auth)
+    {
+        answer = carrying(answer, &ask.params).await;
+    }
     let quotas = Arc::clone(&node.quotas);
     // A body that is counted does not say its length any more.
     let length = answer.body().size_hint().exact().map(HeaderValue::from);
@@ -145,6 +209,15 @@ async fn relayed(
             frame
         }))
     })
+}
+
+/// A playlist in memory [`with_params`].
+async fn carrying(answer: Response, params: &str) -> Response {
+    let (head, body) = answer.into_parts();
+    // It is in memory, and was found to be text.
+    let playlist = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let text = with_params(&String::from_utf8_lossy(&playlist), params);
+    Response::from_parts(head, Body::from(text))
 }
 
 /// The state after `Starting`, if it comes within `wait`.
@@ -163,12 +236,51 @@ async fn settled(node: &Node, key: &StreamKey, wait: Duration) -> State {
 /// Bytes of a file in memory for each client that fetches it.
 const READ_BYTES: usize = 64 * 1024;
 
-async fn file(node: &Arc<Node>, path: &Path, headers: [(&str, &str); 2]) -> io::Result<Response> {
-    let file = tokio::fs::File::open(path).await?;
-    let length = file.metadata().await?.len();
+fn answer(node: &Arc<Node>, (file, length): (File, u64), headers: [(&str, &str); 2]) -> Response {
     let quotas = Arc::clone(&node.quotas);
-    let pieces = ReaderStream::with_capacity(file, READ_BYTES)
+    let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(file), READ_BYTES)
         .inspect_ok(move |piece| quotas.count_sent(piece.len() as u64));
     let length = [("content-length", length.to_string())];
-    Ok((headers, length, [ANY_ORIGIN], Body::from_stream(pieces)).into_response())
+    (headers, length, [ANY_ORIGIN], Body::from_stream(pieces)).into_response()
+}
+
+fn playlist_text(node: &Node, text: String) -> Response {
+    node.quotas.count_sent(text.len() as u64);
+    (PLAYLIST_HEADERS, [ANY_ORIGIN], text).into_response()
+}
+
+/// Puts the parameters of the viewer who asks behind the names of segments that can be guessed: other servers give such
+/// names, and earlier releases did. With them the segment is checked as the playlist was.
+fn with_params(playlist: &str, params: &str) -> String {
+    let mut text = String::with_capacity(playlist.len());
+    for line in playlist.split_inclusive('\n') {
+        let uri = line.trim_end();
+        let name = percent_decode_str(uri).decode_utf8().unwrap_or_default();
+        // What lies elsewhere is not told them.
+        let can_be_guessed = SegmentName::parse(&name)
+            .is_some_and(|(stream, name)| name.nonce.is_none() && !stream.contains('/'));
+        if !uri.starts_with('#') && can_be_guessed {
+            text += uri;
+            text += params;
+            text += &line[uri.len()..];
+        } else {
+            text += line;
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_can_be_guessed_carry_the_viewers_parameters() {
+        let text = "#EXTM3U\n#EXTINF:2.000,a-1.ts\na%20b-1.ts\r\na-2-abcdefghijklmnop.ts\n\
+                    other.ts\nhttp://elsewhere/a-1.ts\na-3.ts";
+        let expected = "#EXTM3U\n#EXTINF:2.000,a-1.ts\na%20b-1.ts?token=x\r\na-2-abcdefghijklmnop.ts\n\
+                        other.ts\nhttp://elsewhere/a-1.ts\na-3.ts?token=x";
+        assert_eq!(with_params(text, "?token=x"), expected);
+        assert_eq!(with_params(text, ""), text);
+    }
 }

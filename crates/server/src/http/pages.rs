@@ -35,7 +35,7 @@ pub async fn player(State(node): State<Arc<Node>>) -> Html<String> {
     Html(include_str!("../../assets/player.html").replace("%RTMP_PORT%", &port))
 }
 
-/// `/app/stream.m3u8`, `/app/stream-<sequence>.ts`, `/app/stream.flv`.
+/// `/app/stream.m3u8`, `/app/stream-<sequence>-<nonce>.ts`, `/app/stream.flv`.
 pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response {
     let is_head = match *request.method() {
         Method::GET => false,
@@ -88,15 +88,15 @@ async fn serve(
     is_head: bool,
     asker: &Asker,
 ) -> Response {
-    let segment = if route.extension == "ts" { route.segment() } else { None };
+    let segment = route.segment();
     let named = segment.as_ref().map_or(route, |(stream, _)| stream);
     let (key, vhost) = match named.resolve(node) {
         Ok(resolved) => resolved,
         Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    let checked = match segment {
-        Some(_) => node.auth.check_segment(&vhost.auth, asker.ip),
-        None => node.auth.check(&vhost.auth, Action::Play, &key, &ask.params, asker.ip),
+    let checked = match &segment {
+        Some((_, name)) if name.nonce.is_some() => node.auth.check_segment(&vhost.auth, asker.ip),
+        _ => node.auth.check(&vhost.auth, Action::Play, &key, &ask.params, asker.ip),
     };
     if let Err(denied) = checked {
         return refuse(&key, &denied, asker.connection.as_ref());
@@ -107,7 +107,7 @@ async fn serve(
             flv::serve_late(Arc::clone(node), key, vhost, ask, is_head, presence).await
         }
         ("m3u8", _) => hls::playlist(node, &key, &vhost, &ask, asker.ip).await,
-        ("ts", Some((_, sequence))) => hls::segment(node, &key, &vhost, &ask, sequence).await,
+        (_, Some((_, name))) => hls::segment(node, &key, &vhost, &ask, name, asker.ip).await,
         _ => not_found("streams end in .flv or .m3u8"),
     }
 }
@@ -141,7 +141,8 @@ pub fn no_stream(node: &Node, key: &StreamKey, why: &NoStream) -> Response {
     }
 }
 
-fn retry_after() -> [(&'static str, String); 1] {
+/// When one who is refused for now may come back.
+pub fn retry_after() -> [(&'static str, String); 1] {
     [("retry-after", RETRY_AFTER.as_secs().to_string())]
 }
 

@@ -125,6 +125,13 @@ async fn a_stream_that_flows_is_not_for_everybody() {
             viewer.until_picture(0).await;
             until_playlist(&edge, &format!("{stream}.m3u8?secret={SECRET}")).await;
             assert_refused(&edge, stream).await;
+            let path = |who| format!("{stream}.m3u8?secret={SECRET}&who={who}");
+            assert_eq!(http::get(edge.http(), &path("first")).await.status, 200);
+            let text = http::get(edge.http(), &path("second")).await.text().await;
+            assert!(text.contains(".ts"), "{text}");
+            for others in [SECRET, "first"] {
+                assert!(!text.contains(others), "{others} is another viewer's: {text}");
+            }
             let all = ["200", "200", "200"];
             assert_eq!(answers(&edge, stream, &format!("?secret={SECRET}")).await, all);
         }

@@ -185,11 +185,16 @@ fn cost(body: &Bytes) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use weir_hls::SegmentName;
     use weir_media::{DEFAULT_VHOST, StreamKey};
 
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    fn numbered(sequence: u64) -> Kind {
+        Kind::Segment(SegmentName { sequence, nonce: None })
+    }
 
     fn object(name: &str, kind: Kind) -> Object {
         Object { key: StreamKey::new(DEFAULT_VHOST, "live", name).expect("a name"), kind }
@@ -214,7 +219,7 @@ mod tests {
     fn what_was_not_used_for_longest_makes_room() {
         let body = "x".repeat(1000);
         let mut cache = Cache::new(3 * (1000 + OVERHEAD));
-        let segments: Vec<_> = (0..4).map(|n| object("a", Kind::Segment(n))).collect();
+        let segments: Vec<_> = (0..4).map(|n| object("a", numbered(n))).collect();
         for segment in &segments[..3] {
             put(&mut cache, segment, &fetched(&body));
         }
@@ -252,8 +257,8 @@ mod tests {
     #[test]
     fn a_stream_that_begins_again_loses_its_segments_and_only_its_own() {
         let mut cache = Cache::new(1 << 20);
-        let (list, segment) = (object("a", Kind::Playlist), object("a", Kind::Segment(7)));
-        let neighbour = object("b", Kind::Segment(7));
+        let (list, segment) = (object("a", Kind::Playlist), object("a", numbered(7)));
+        let neighbour = object("b", numbered(7));
         put(&mut cache, &list, &playlist(7));
         put(&mut cache, &segment, &fetched("old"));
         put(&mut cache, &neighbour, &fetched("b"));

@@ -180,6 +180,11 @@ impl Fetcher {
         self.settings.load().dead_after
     }
 
+    /// Whether an origin is alive, as far as one can know.
+    pub fn any_healthy(&self) -> bool {
+        self.origins.any_healthy()
+    }
+
     /// Asks one origin after the other, none of which is to wait for the stream to begin.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //!             (one per object)
 //! ```
 
+mod ahead;
 mod cache;
 mod fetch;
 mod memory;
@@ -36,9 +37,11 @@ use tokio::{
     time::{Instant as TokioInstant, timeout, timeout_at},
 };
 use tracing::{info, warn};
+use weir_hls::SegmentName;
 use weir_media::StreamKey;
 
 use self::{
+    ahead::Followed,
     cache::{Cache, Cached},
     fetch::{Failure, Fetched, Fetcher, Known, Wanted},
     memory::Memory,
@@ -80,12 +83,16 @@ struct Pauses {
     failed: Duration,
     /// For an answer, when there is an older playlist that will do. Longer than a round trip to anywhere.
     grace: Duration,
+    /// The same while no origin is known to be alive: one that has just come back answers in this time.
+    away: Duration,
+    /// Between two looks at a playlist that is followed.
+    follow: Duration,
 }
 
 impl Default for Pauses {
     fn default() -> Self {
         let second = Duration::from_secs(1);
-        Self { fresh: second, failed: second, grace: second }
+        Self { fresh: second, failed: second, grace: second, away: second * 3 / 10, follow: second }
     }
 }
 
@@ -103,17 +110,17 @@ pub struct Object {
 pub enum Kind {
     /// `stream.m3u8`.
     Playlist,
-    /// `stream-<sequence>.ts`.
-    Segment(u64),
+    /// `stream-<sequence>-<nonce>.ts`.
+    Segment(SegmentName),
 }
 
 impl Object {
     /// Its file name.
     fn file(&self) -> String {
-        let names = weir_hls::Config::new(self.key.stream());
+        let stream = self.key.stream();
         match self.kind {
-            Kind::Playlist => format!("{}.m3u8", names.name),
-            Kind::Segment(sequence) => names.segment_name(sequence),
+            Kind::Playlist => format!("{stream}.m3u8"),
+            Kind::Segment(name) => name.file(stream),
         }
     }
 }
@@ -175,6 +182,7 @@ pub struct HlsRelay {
     settings: Arc<ArcSwap<config::Edge>>,
     pauses: Pauses,
     counters: Counters,
+    followed: Followed,
     state: Mutex<State>,
 }
 
@@ -258,6 +266,7 @@ impl HlsRelay {
             settings: shared,
             pauses,
             counters: Counters::default(),
+            followed: Followed::default(),
             state: Mutex::new(state),
         })
     }
@@ -282,7 +291,12 @@ impl HlsRelay {
         }
         let wait = ask.wait.map_or(play_wait, |wait| wait.min(play_wait));
         match self.get(object, ask, wait, alone).await {
-            Ok(body) => found(object.kind, body),
+            Ok(body) => {
+                if object.kind == Kind::Playlist {
+                    self.follow(object, ask, &body);
+                }
+                found(object.kind, body)
+            }
             Err(failure) => refused(failure),
         }
     }
@@ -405,7 +419,8 @@ impl HlsRelay {
             (None, meanwhile) => {
                 let trouble = (object.key.clone(), Part::Playlists);
                 let is_away = state.troubles.get(&trouble, now).is_some();
-                let patience = if is_away { Duration::ZERO } else { self.pauses.grace };
+                let is_away = is_away && !self.fetcher.any_healthy();
+                let patience = if is_away { self.pauses.away } else { self.pauses.grace };
                 if let Some((params, landing)) = state.flights.get(&id).cloned() {
                     self.counters.coalesced.fetch_add(1, Relaxed);
                     let is_anothers = params != ask.params;
@@ -421,7 +436,7 @@ impl HlsRelay {
                     hops: ask.hops.clone(),
                     known,
                 };
-                let flight = Flight { relay: Arc::clone(self), id, since, done };
+                let flight = Flight { relay: Arc::clone(self), id, ask: ask.clone(), since, done };
                 tokio::spawn(flight.run(wanted, mode));
                 Look::Flying { landing, is_anothers: false, meanwhile, patience }
             }
@@ -502,6 +517,7 @@ impl State {
 struct Flight {
     relay: Arc<HlsRelay>,
     id: FlightId,
+    ask: Ask,
     /// The cache's tick at the start.
     since: u64,
     done: watch::Sender<Landing>,
@@ -514,6 +530,10 @@ impl Flight {
         let fetched = match mode {
             Mode::Now => relay.fetcher.fetch(&wanted).await,
             Mode::Wait(wait) => relay.fetcher.wait(&wanted, wait).await,
+        };
+        let fetched = match fetched {
+            Ok(fetched) => Ok(relay.complete(&wanted.object, &self.ask, fetched).await),
+            Err(failure) => Err(failure),
         };
         // Whoever comes from now on finds it in the cache.
         relay.land(&wanted.object, self.id.2.is_some(), self.since, &fetched);

@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
+use weir_hls::SegmentName;
+use weir_media::StreamKey;
+
+use super::{Kind, Object};
+
 /// The longest target duration that is believed, in seconds.
 const TARGET_SECONDS_MAX: u64 = 3600;
 
@@ -74,6 +80,33 @@ impl Segment<'_> {
     }
 }
 
+/// A segment in a playlist, as an edge knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Which.
+    pub object: Object,
+    /// Where in the playlist its line ends.
+    pub end: usize,
+}
+
+/// The segments that the playlist of `key` lists beside itself.
+pub fn listed(key: &StreamKey, playlist: &[u8]) -> Vec<Listed> {
+    let text = str::from_utf8(playlist).unwrap_or_default();
+    let mut end = 0;
+    let lines = text.split_inclusive('\n').map(|line| {
+        end += line.len();
+        (line.trim_end(), end)
+    });
+    let object = |line: &str| {
+        let file = percent_decode_str(line).decode_utf8().ok()?;
+        let (stream, name) = SegmentName::parse(&file)?;
+        let key = StreamKey::new(key.vhost(), key.app(), stream).ok()?;
+        Some(Object { key, kind: Kind::Segment(name) })
+    };
+    let uris = lines.filter(|(line, _)| !line.starts_with('#'));
+    uris.filter_map(|(line, end)| Some(Listed { object: object(line)?, end })).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,5 +158,20 @@ mod tests {
         assert!(!continues((0, &[a, b]), (0, &[a])), "shorter");
         assert!(!continues((5, &[a, b]), (6, &[c])), "another time");
         assert!(!continues((5, &[a, b]), (6, &[("", "1.999")])), "another duration");
+    }
+
+    #[test]
+    fn the_segments_beside_a_playlist_are_found() {
+        let key = StreamKey::new("v.org", "live", "a b").expect("a name");
+        let text = "#EXTM3U\n#EXTINF:2,\na%20b-7.ts\r\n#EXTINF:2,\nc~-8-aaaaaaaaaaaaaaaa.ts\n\
+                    #EXTINF:2,\nhttp://x/a-9.ts\n#EXT-X-ENDLIST\n";
+        let found = listed(&key, text.as_bytes());
+        let names: Vec<_> =
+            found.iter().map(|it| (it.object.key.to_string(), it.object.file())).collect();
+        let name = |key: &str, file: &str| (key.to_owned(), file.to_owned());
+        let second = name("v.org/live/c~", "c~-8-aaaaaaaaaaaaaaaa.ts");
+        assert_eq!(names, [name("v.org/live/a b", "a b-7.ts"), second]);
+        assert_eq!(&text[..found[0].end], "#EXTM3U\n#EXTINF:2,\na%20b-7.ts\r\n");
+        assert_eq!(listed(&key, b"\xff\n"), []);
     }
 }

@@ -20,7 +20,14 @@ use crate::{config::OriginName, edge::Hops};
 const SOON: Duration = Duration::from_secs(20);
 
 /// Playlists are stale at once, and failures are not remembered.
-const RESTLESS: Pauses = Pauses { fresh: Duration::ZERO, failed: Duration::ZERO, grace: SOON };
+const RESTLESS: Pauses = Pauses {
+    fresh: Duration::ZERO,
+    failed: Duration::ZERO,
+    grace: SOON,
+    away: SOON,
+    // Nothing is asked for but what the test asks for.
+    follow: Duration::from_secs(3600),
+};
 
 const PATH: &str = "/live/a.m3u8";
 const SEGMENT_PATH: &str = "/live/a-7.ts";
@@ -186,7 +193,7 @@ fn object(kind: Kind) -> Object {
     Object { key: StreamKey::new(DEFAULT_VHOST, "live", "a").expect("a name"), kind }
 }
 
-const SEGMENT: Kind = Kind::Segment(7);
+const SEGMENT: Kind = Kind::Segment(SegmentName { sequence: 7, nonce: None });
 
 async fn answered(response: Response) -> (u16, HeaderMap, String) {
     let (head, body) = response.into_parts();
@@ -465,9 +472,12 @@ async fn a_playlist_that_is_still_the_same_is_not_sent_again() {
     get(&relay, Kind::Playlist).await;
     let same = b"HTTP/1.1 304 Not Modified\r\netag: \"7\"\r\n\r\n";
     origin.says(PATH, Reply::Raw(same.to_vec()));
-    for index in 1..4 {
+    for times in 1..4 {
         assert_eq!(get(&relay, Kind::Playlist).await, ok(&playlist(7)));
-        assert!(origin.head(index).contains("if-none-match: \"7\"\r\n"), "{}", origin.head(index));
+        let heads = origin.heads.borrow().clone();
+        let head =
+            heads.iter().filter(|head| path_of(head) == PATH).nth(times).expect("it was asked");
+        assert!(head.contains("if-none-match: \"7\"\r\n"), "{head}");
     }
     assert_eq!(relay.stats().stale, 0);
 }
@@ -538,7 +548,7 @@ async fn the_cache_keeps_to_its_size() {
     let relay = relay_with(&settings, Pauses::default());
     for sequence in 0..30 {
         origin.gives(&format!("/live/a-{sequence}.ts"), &"x".repeat(10_000));
-        assert_eq!(get(&relay, Kind::Segment(sequence)).await.0, 200);
+        assert_eq!(get(&relay, Kind::Segment(SegmentName { sequence, nonce: None })).await.0, 200);
     }
     let stats = relay.stats();
     assert!((80_000..=100_000).contains(&stats.bytes), "{stats:?}");
@@ -554,4 +564,110 @@ async fn a_request_that_came_back_is_refused() {
     assert_eq!(status, 508);
     assert!(body.contains("a loop"), "{body}");
     assert_eq!(relay.stats().fetches, 0);
+}
+
+/// A playlist of these segments, and what the origin answers for them.
+fn gives_all(origin: &Scripted, sequences: std::ops::Range<u64>) -> String {
+    let mut text =
+        format!("#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:{}\n", sequences.start);
+    for sequence in sequences {
+        text += &format!("#EXTINF:4,\na-{sequence}.ts\n");
+        origin.gives(&format!("/live/a-{sequence}.ts"), &sequence.to_string());
+    }
+    origin.gives(PATH, &text);
+    text
+}
+
+fn numbered(sequence: u64) -> Kind {
+    Kind::Segment(SegmentName { sequence, nonce: None })
+}
+
+/// Asks until the origin's playlist is what is answered.
+async fn until_given(relay: &Arc<HlsRelay>, text: &str) {
+    let given = async { while get(relay, Kind::Playlist).await != ok(text) {} };
+    timeout(SOON, given).await.expect("the playlist comes");
+}
+
+#[tokio::test]
+async fn what_a_playlist_lists_is_here_when_the_origin_dies() {
+    let origin = Scripted::start().await;
+    let relay = relay(&origin, RESTLESS);
+    let text = gives_all(&origin, 7..10);
+    assert_eq!(get(&relay, Kind::Playlist).await, ok(&text));
+    let text = gives_all(&origin, 8..11);
+    assert_eq!(get(&relay, Kind::Playlist).await, ok(&text));
+    assert_eq!(origin.asked("/live/a-9.ts"), 1, "what is here is not asked for again");
+    origin.die().await;
+    assert_eq!(get(&relay, Kind::Playlist).await, ok(&text));
+    for sequence in 7..11 {
+        assert_eq!(get(&relay, numbered(sequence)).await, ok(&sequence.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_the_origin_does_not_give_is_not_listed() {
+    let origin = Scripted::start().await;
+    let relay = relay(&origin, RESTLESS);
+    let text = gives_all(&origin, 7..10);
+    origin.says("/live/a-9.ts", Reply::Raw(response("503 Service Unavailable", "", "busy")));
+    let shorter = text.strip_suffix("#EXTINF:4,\na-9.ts\n").expect("the last one");
+    assert_eq!(get(&relay, Kind::Playlist).await, ok(shorter));
+    origin.gives("/live/a-9.ts", "9");
+    until_given(&relay, &text).await;
+    // Of a list of nothing nobody would have anything.
+    origin.says("/live/a-20.ts", Reply::Raw(response("503 Service Unavailable", "", "busy")));
+    origin.gives(PATH, &playlist(20));
+    assert_eq!(get(&relay, Kind::Playlist).await, ok(&playlist(20)));
+}
+
+#[tokio::test]
+async fn older_segments_do_not_hold_a_playlist_up() {
+    let origin = Scripted::start().await;
+    let relay = relay(&origin, RESTLESS);
+    let text = gives_all(&origin, 0..6);
+    for sequence in 0..3 {
+        origin.says(&format!("/live/a-{sequence}.ts"), Reply::Stuck(Vec::new()));
+    }
+    assert_eq!(get(&relay, Kind::Playlist).await, ok(&text));
+    for sequence in 3..6 {
+        assert_eq!(origin.asked(&format!("/live/a-{sequence}.ts")), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_watched_is_followed_without_being_asked_for() {
+    let origin = Scripted::start().await;
+    let relay = relay(&origin, Pauses { follow: Duration::from_millis(20), ..RESTLESS });
+    let text = gives_all(&origin, 7..10);
+    assert_eq!(get(&relay, Kind::Playlist).await, ok(&text));
+    gives_all(&origin, 8..11);
+    let newest = async {
+        while origin.asked("/live/a-10.ts") == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, newest).await.expect("the newest segment is fetched");
+    // One that has ended is not.
+    let ended = gives_all(&origin, 8..12) + "#EXT-X-ENDLIST\n";
+    origin.gives(PATH, &ended);
+    until_given(&relay, &ended).await;
+    let over = async {
+        while relay.followed.follows(&object(Kind::Playlist).key) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, over).await.expect("it is not followed any more");
+}
+
+#[tokio::test]
+async fn an_edge_whose_origin_is_back_asks_it_first() {
+    let origin = Scripted::start().await;
+    let relay = relay(&origin, Pauses { away: SOON, ..RESTLESS });
+    let text = gives_all(&origin, 7..10);
+    get(&relay, Kind::Playlist).await;
+    let address = origin.die().await;
+    assert_eq!(get(&relay, Kind::Playlist).await, ok(&text));
+    let origin = Scripted::start_at(address).await;
+    let text = gives_all(&origin, 8..11);
+    assert_eq!(get(&relay, Kind::Playlist).await, ok(&text), "the first question is the origin's");
 }
