@@ -1,7 +1,8 @@
-//! The client's end of a connection: a publisher or a player.
+//! The client's end of a connection: a publisher, a player, or one that asks what it might play.
 
 mod calls;
 mod liveness;
+mod questions;
 
 use std::{
     collections::VecDeque,
@@ -15,7 +16,7 @@ use crate::{
     Error, handshake,
     link::{Incoming, Link},
     media,
-    message::{Command, Control, RECONNECT_REQUEST},
+    message::{COMMAND_BYTES_MAX, Command, Control, MayPlay, RECONNECT_REQUEST},
     url::RtmpUrl,
 };
 use liveness::Liveness;
@@ -79,6 +80,19 @@ impl Config {
 pub enum Event {
     /// The publish or play was accepted: media may be sent, or will come.
     Accepted,
+    /// The server is connected to a session that asks, and lets so many questions wait for their answers at a time;
+    /// none if it does not know them.
+    Connected {
+        /// How many.
+        questions: usize,
+    },
+    /// The answer to a question, or why there is none.
+    Answer {
+        /// The number of the question.
+        id: u32,
+        /// The answer.
+        answer: Result<MayPlay, String>,
+    },
     /// The connection, the publish or the play was refused. Nothing more will happen.
     Refused {
         /// The status code, such as `NetStream.Publish.BadName`.
@@ -125,6 +139,7 @@ pub struct Session {
 enum Purpose {
     Publish,
     Play,
+    Ask,
 }
 
 #[derive(Debug)]
@@ -141,6 +156,8 @@ enum Phase {
     Active {
         stream_id: u32,
     },
+    /// Connected, to ask questions.
+    Questioning,
     /// Refused, ended or stopped; what still comes in is ignored.
     Over,
     Failed,
@@ -155,6 +172,14 @@ impl Session {
     /// A session that plays. `random` goes into the handshake.
     pub fn new_play(config: Config, random: handshake::Random, now: Instant) -> Self {
         Self::new(Purpose::Play, config, random, now)
+    }
+
+    /// A session that neither publishes nor plays: it [asks](Self::ask_question). `random` goes into the handshake.
+    pub fn new_questions(config: Config, random: handshake::Random, now: Instant) -> Self {
+        let mut session = Self::new(Purpose::Ask, config, random, now);
+        // Nothing longer is an answer.
+        session.link.set_message_bytes_max(COMMAND_BYTES_MAX);
+        session
     }
 
     fn new(purpose: Purpose, config: Config, random: handshake::Random, now: Instant) -> Self {
@@ -227,6 +252,7 @@ impl Session {
             (Phase::CreatingStream, _) => "createStream",
             (_, Purpose::Publish) => "publish",
             (_, Purpose::Play) => "play",
+            (_, Purpose::Ask) => "connect",
         };
         self.fail_on_error(Err(Error::AnswerTimeout { waiting_for, limit }))
     }
@@ -349,6 +375,12 @@ impl Session {
 
     fn result(&mut self, command: &Command, now: Instant) -> Result<(), Error> {
         match self.phase {
+            Phase::Connecting
+                if command.transaction == calls::CONNECT && self.purpose == Purpose::Ask =>
+            {
+                self.begin_questions(command, now);
+            }
+            Phase::Questioning => self.answered(command),
             Phase::Connecting if command.transaction == calls::CONNECT => {
                 self.create_stream();
                 self.phase = Phase::CreatingStream;
@@ -370,6 +402,9 @@ impl Session {
 
     /// Errors of `releaseStream` and `FCPublish` are no refusal: many servers do not know them.
     fn error(&mut self, command: &Command) {
+        if matches!(self.phase, Phase::Questioning) {
+            return self.unanswered(command);
+        }
         let decisive = match self.phase {
             Phase::Connecting => command.transaction == calls::CONNECT,
             Phase::CreatingStream => command.transaction == calls::CREATE_STREAM,
@@ -387,7 +422,8 @@ impl Session {
         let description = command.info("description").unwrap_or_default();
         let accepted = match self.purpose {
             Purpose::Publish => "NetStream.Publish.Start",
-            Purpose::Play => "NetStream.Play.Start",
+            // An asker has no stream to be accepted.
+            Purpose::Play | Purpose::Ask => "NetStream.Play.Start",
         };
         match self.phase {
             Phase::Over | Phase::Failed => {}
@@ -413,7 +449,9 @@ impl Session {
         let (code, description) = (code.to_owned(), description.to_owned());
         match self.phase {
             Phase::Over | Phase::Failed => return,
-            Phase::Active { .. } => self.events.push_back(Event::Ended { code, description }),
+            Phase::Active { .. } | Phase::Questioning => {
+                self.events.push_back(Event::Ended { code, description });
+            }
             _ => self.events.push_back(Event::Refused { code, description }),
         }
         self.end();

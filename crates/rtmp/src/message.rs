@@ -2,11 +2,15 @@
 
 mod command;
 mod control;
+mod question;
 
 use bytes::{Buf, Bytes};
 
 pub use command::{Command, NAME_BYTES_SHOWN};
 pub use control::{BandwidthLimit, Control, UserControl};
+pub use question::{
+    MAY_PLAY, MayPlay, QUESTION_BYTES_MAX, QUESTIONS_FIELD, QUESTIONS_MAX, Question,
+};
 
 /// The type ids of messages.
 pub mod type_id {

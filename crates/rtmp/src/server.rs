@@ -3,6 +3,7 @@
 mod capabilities;
 mod command;
 mod event;
+mod question;
 mod rate;
 mod reply;
 mod stream;
@@ -23,6 +24,7 @@ use crate::{
     media,
     message::{COMMAND_BYTES_MAX, RECONNECT_REQUEST},
 };
+use question::Questions;
 use rate::Rates;
 use stream::{Activity, Streams};
 
@@ -78,9 +80,9 @@ const CALL_FAILED: &str = "NetConnection.Call.Failed";
 ///
 /// # Requests
 /// [`Event::Publish`] and [`Event::Play`] wait for an answer, which may take as long as it needs: no timeout runs
-/// meanwhile. A client that gives up before the answer causes [`Event::EndPublish`] or [`Event::EndPlay`]; an answer
-/// after that is ignored. After a refusal the connection stays usable (the idle timeout runs again); a server that
-/// does not want that closes it.
+/// meanwhile; the same holds for [`Event::Question`]. A client that gives up before the answer causes
+/// [`Event::EndPublish`] or [`Event::EndPlay`]; an answer after that is ignored. After a refusal the connection stays
+/// usable (the idle timeout runs again); a server that does not want that closes it.
 ///
 /// # Memory
 /// Unread events and output are bounded by the input that caused them: some 100 bytes of events for a byte of media
@@ -92,6 +94,7 @@ pub struct Session {
     phase: Phase,
     link: Link,
     streams: Streams,
+    questions: Questions,
     events: VecDeque<Event>,
     /// When `phase` or the idle time ends.
     deadline: Option<Instant>,
@@ -127,6 +130,7 @@ impl Session {
             phase: Phase::Handshake(Box::new((handshake::Server::new(random), config))),
             link,
             streams: Streams::default(),
+            questions: Questions::default(),
             events: VecDeque::new(),
             rates: Rates::new(now),
             now,
@@ -271,7 +275,8 @@ impl Session {
             Phase::Ended => 0,
         };
         let events = self.events.capacity() * size_of::<Event>();
-        phase + events + self.link.heap_bytes() + self.streams.heap_bytes()
+        let questions = self.questions.heap_bytes();
+        phase + events + questions + self.link.heap_bytes() + self.streams.heap_bytes()
     }
 
     fn take_input(&mut self, mut input: &[u8]) -> Result<(), Error> {
@@ -336,9 +341,10 @@ impl Session {
         }
     }
 
-    /// Starts the idle time when nothing is published, played or asked for; stops it when something is.
+    /// Starts the idle time when nothing is published, played or asked for; stops it when something is. A question
+    /// that waits for its answer is something, too.
     fn watch_idle(&mut self) {
-        self.deadline = match self.streams.any_active() {
+        self.deadline = match self.streams.any_active() || !self.questions.is_empty() {
             true => None,
             false => self.now.checked_add(self.idle_timeout),
         };
@@ -348,6 +354,7 @@ impl Session {
         if result.is_err() {
             self.phase = Phase::Ended;
             self.streams = Streams::default();
+            self.questions = Questions::default();
             self.deadline = None;
         }
         result

@@ -96,6 +96,9 @@ struct Ports {
 
 async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<(), Error> {
     let config = Config::load_from_process(path.as_deref())?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let signals = Signals::listen()?;
     // The ports come first: a process that cannot have them must not touch anything.
     let socket = config.handover.socket.clone();

@@ -128,6 +128,9 @@ fn checked(path: Option<&Path>, read: Result<Config, ConfigError>) -> ExitCode {
             let what = path.map_or("environment".to_owned(), |path| path.display().to_string());
             // A reader that has gone away has seen enough.
             let _ = write!(io::stdout(), "{what}: ok\n{}", summary(&config));
+            for warning in config.warnings() {
+                let _ = writeln!(io::stderr(), "warning: {warning}");
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -170,7 +173,7 @@ fn summary(config: &Config) -> String {
         ("peers", if api.peers.is_empty() { "none".to_owned() } else { list(&api.peers) }),
         ("hls", hls),
         ("publish", checks(&auth.publish)),
-        ("play", checks(&auth.play)),
+        ("play", players(config)),
         ("workers", config.workers.count().to_string()),
         ("memory", format!("{}, {} a stream", Size(memory), Size(stream_memory))),
         ("egress", if egress == 0 { "no limit".to_owned() } else { Rate(egress).to_string() }),
@@ -192,6 +195,15 @@ fn rights(tokens: &[Secret], certificates: bool) -> Option<String> {
     let certificates = certificates.then(|| "certificates".to_owned());
     let all: Vec<_> = [tokens, certificates].into_iter().flatten().collect();
     (!all.is_empty()).then(|| all.join(", "))
+}
+
+/// Who may play. At an edge the origins have a say in it, for what they see.
+fn players(config: &Config) -> String {
+    match (config.role, &*config.auth.play) {
+        (Role::Origin, own) => checks(own),
+        (Role::Edge, []) => "whoever the origins let in (their cidr sees this edge)".to_owned(),
+        (Role::Edge, own) => format!("{}, if the origins let them in", checks(own)),
+    }
 }
 
 fn checks(checks: &[Check]) -> String {
@@ -299,6 +311,7 @@ mod tests {
             "  role     edge of origin:1935, [fd00::1]:1936\n",
             "  hls      from the origins\n",
             "  egress   1.5Gbps\n",
+            "  play     whoever the origins let in (their cidr sees this edge)\n",
         ] {
             assert!(shown.contains(line), "{shown}");
         }

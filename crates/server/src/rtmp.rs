@@ -169,7 +169,7 @@ fn came(info: &ConnectInfo) -> Ask {
     // A wait that is no number of milliseconds is none.
     let wait = wait.and_then(|millis| Duration::try_from_secs_f64(millis / 1e3).ok());
     let next = info.other.get(Ask::NEXT_FIELD).is_some();
-    Ask { params: String::new(), hops: Hops::parse(hops), wait, next }
+    Ask { params: String::new(), hops: Hops::parse(hops), peer: None, wait, next }
 }
 
 /// What SRS says of itself in the reply to `connect`; tools look for these names.
@@ -223,6 +223,10 @@ impl Connection {
                     self.refuse_play(stream_id, PlayRefusal::Failed, reason);
                     return self.flush().await;
                 }
+                Event::Question { id, .. } => {
+                    self.session.fail_question(id, reason);
+                    return self.flush().await;
+                }
                 _ => {}
             }
         }
@@ -239,6 +243,9 @@ impl Connection {
                 self.after(published)
             }
             Ok(Event::Play { stream_id, url, .. }) => play::rtmp::play(self, stream_id, &url).await,
+            Ok(Event::Question { id, url, hops }) => {
+                play::question::answer_all(self, play::question::Asked { id, url, hops }).await
+            }
             Ok(Event::Connected(info)) => {
                 self.came = came(&info);
                 let is_node = !self.came.hops.is_empty();
@@ -271,7 +278,8 @@ impl Connection {
 
     /// What it asks for with `url`, beside the stream.
     pub fn ask(&self, url: &StreamUrl) -> Ask {
-        Ask { params: url.params.clone(), ..self.came.clone() }
+        let peer = Some(self.client.peer.ip());
+        Ask { params: url.params.clone(), peer, ..self.came.clone() }
     }
 
     /// The client's next request or message.

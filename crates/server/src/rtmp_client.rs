@@ -15,7 +15,10 @@ use tokio::{
     time::{Instant, Sleep, sleep_until, timeout},
 };
 use weir_flv::TagKind;
-use weir_rtmp::client::{Event, Session};
+use weir_rtmp::{
+    client::{Event, Session},
+    message::Question,
+};
 
 use crate::rtmp::with_scratch;
 
@@ -108,6 +111,11 @@ impl RtmpClient {
     /// Queues a message of the stream.
     pub fn send(&mut self, kind: TagKind, timestamp: u32, body: &[u8]) {
         self.session.send_media(kind, timestamp, body);
+    }
+
+    /// Queues a question; the answer comes as an event.
+    pub fn ask(&mut self, id: u32, question: Question) {
+        self.session.ask_question(id, question);
     }
 
     /// Bytes that the socket has not taken yet.

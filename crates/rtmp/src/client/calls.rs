@@ -67,7 +67,7 @@ impl Session {
             Purpose::Publish => {
                 Command::new("publish", ASK, vec![self.stream_name(), "live".into()])
             }
-            Purpose::Play => {
+            Purpose::Play | Purpose::Ask => {
                 let millis = u32::try_from(self.config.buffer.as_millis()).unwrap_or(u32::MAX);
                 let buffer = UserControl::SetBufferLength { stream_id, millis };
                 self.link.send_control(Control::User(buffer));

@@ -64,7 +64,7 @@ impl Harness {
     fn accept(mut self) -> Self {
         let code = match self.session.purpose {
             Purpose::Publish => "NetStream.Publish.Start",
-            Purpose::Play => "NetStream.Play.Start",
+            Purpose::Play | Purpose::Ask => "NetStream.Play.Start",
         };
         self.answer("onStatus", 0.0, "status", code).unwrap();
         assert_eq!(self.events(), [Event::Accepted]);

@@ -9,13 +9,17 @@ use super::{
 use crate::{
     Error,
     error::cut,
-    message::{Command, NAME_BYTES_SHOWN},
+    message::{Command, MAY_PLAY, NAME_BYTES_SHOWN},
     url::{StreamUrl, URL_BYTES_MAX, discover},
 };
 
 impl Session {
     pub(super) fn command(&mut self, stream_id: u32, command: &Command) -> Result<(), Error> {
-        self.rates.command(self.now).or_else(|error| self.too_often(error))?;
+        let counted = match (&self.phase, command.name.as_str()) {
+            (Phase::Connected { .. }, MAY_PLAY) => self.rates.question(self.now),
+            _ => self.rates.command(self.now),
+        };
+        counted.or_else(|error| self.too_often(error))?;
         match (&self.phase, command.name.as_str()) {
             (Phase::Hello(_), "connect") => return self.connect(command),
             (Phase::Connected { .. }, "connect") => return Err(Error::AlreadyConnected),
@@ -26,6 +30,7 @@ impl Session {
             "createStream" => self.create_stream(command)?,
             "publish" => self.publish(stream_id, command)?,
             "play" | "play2" => self.play(stream_id, command)?,
+            MAY_PLAY => self.question(command)?,
             "deleteStream" => self.delete_stream(stream_id, command),
             "closeStream" => self.close_stream(stream_id),
             "FCUnpublish" => self.fc_unpublish(command),

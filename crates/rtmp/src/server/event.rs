@@ -37,6 +37,15 @@ pub enum Event {
         /// Whether to forget an earlier playlist.
         reset: bool,
     },
+    /// An edge asks whether a viewer may play: answer with `answer_question` or `fail_question`.
+    Question {
+        /// Joins the answer to the question.
+        id: f64,
+        /// What the viewer wants to play.
+        url: StreamUrl,
+        /// The edges that the question has come through, as text.
+        hops: String,
+    },
     /// A message of the stream that is published on `stream_id`. Aggregate messages are split into their tags; script
     /// data is as it was sent, with `@setDataFrame` in front if the client had it.
     Media {

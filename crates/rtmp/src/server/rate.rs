@@ -20,23 +20,39 @@ pub const NOTICES_PER_SECOND: u32 = 200;
 /// Other messages at once: five seconds' worth, as come in one piece after a network has stalled.
 pub const NOTICES_BURST: u32 = 1000;
 
-/// What a connection has left of both.
+/// Questions of an edge a second, in the long run: one for each viewer with a token of its own. Each costs a check of a
+/// token and is answered before many more of them are read.
+pub const QUESTIONS_PER_SECOND: u32 = 5000;
+
+/// Questions at once: the viewers of an edge who all come when a match begins.
+pub const QUESTIONS_BURST: u32 = 10_000;
+
+/// What a connection has left of each.
 #[derive(Debug)]
 pub(super) struct Rates {
     /// The moments until which they are used up (the "generic cell rate algorithm").
     commands: Instant,
     notices: Instant,
+    questions: Instant,
 }
 
 impl Rates {
     pub(super) fn new(now: Instant) -> Self {
-        Self { commands: now, notices: now }
+        Self { commands: now, notices: now, questions: now }
     }
 
     /// Counts one command.
     pub(super) fn command(&mut self, now: Instant) -> Result<(), Error> {
         let is_within = take(&mut self.commands, 1, now, COMMANDS_PER_SECOND, COMMANDS_BURST);
         let error = Error::TooOften { what: "commands", per_second: COMMANDS_PER_SECOND };
+        is_within.then_some(()).ok_or(error)
+    }
+
+    /// Counts one question of an edge.
+    pub(super) fn question(&mut self, now: Instant) -> Result<(), Error> {
+        let until = &mut self.questions;
+        let is_within = take(until, 1, now, QUESTIONS_PER_SECOND, QUESTIONS_BURST);
+        let error = Error::TooOften { what: "questions", per_second: QUESTIONS_PER_SECOND };
         is_within.then_some(()).ok_or(error)
     }
 
@@ -74,6 +90,11 @@ mod tests {
         }
         let error = rates.command(start + Duration::from_secs(5)).expect_err("one too many");
         assert_eq!(error.to_string(), "more than 10 commands a second");
+        for _ in 0..QUESTIONS_BURST {
+            rates.question(start).expect("they are counted apart");
+        }
+        let error = rates.question(start).expect_err("one too many");
+        assert_eq!(error.to_string(), "more than 5000 questions a second");
         rates.notices(NOTICES_BURST, start).expect("they are counted apart");
         let error = rates.notices(1, start).expect_err("one too many");
         assert_eq!(error.to_string(), "more than 200 control and data messages a second");

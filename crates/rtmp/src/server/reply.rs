@@ -10,7 +10,7 @@ use super::{Capabilities, Config};
 use crate::{
     chunk::{CSID_COMMAND, CSID_STATUS},
     link::Link,
-    message::{BandwidthLimit, Command, Control, UserControl},
+    message::{BandwidthLimit, Command, Control, QUESTIONS_FIELD, QUESTIONS_MAX, UserControl},
 };
 
 /// The server that clients believe to talk to; some refuse to play H.264 from older ones. The same as SRS's and
@@ -42,6 +42,7 @@ pub(super) fn connected(
     info.push("description", "Connection succeeded.");
     info.push("objectEncoding", object_encoding);
     info.push("data", Value::EcmaArray(config.connect_reply));
+    info.push(QUESTIONS_FIELD, QUESTIONS_MAX as f64);
     if let Some(enhanced) = enhanced {
         // The specification says "the response"; implementations look in one object or the other.
         enhanced.put_reply(&mut properties);
@@ -57,6 +58,13 @@ pub(super) fn result(link: &mut Link, transaction: f64, value: Value) {
     if transaction != 0.0 {
         link.send_command(CSID_COMMAND, 0, &Command::new("_result", transaction, vec![value]));
     }
+}
+
+/// Tells that a call has failed, and why.
+pub(super) fn failed(link: &mut Link, transaction: f64, description: &str) {
+    let mut error = Command::status("error", "NetConnection.Call.Failed", description);
+    (error.name, error.transaction) = ("_error".to_owned(), transaction);
+    link.send_command(CSID_COMMAND, 0, &error);
 }
 
 /// FMLE waits for `onFCPublish`, everybody else for the status.

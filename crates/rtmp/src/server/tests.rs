@@ -13,6 +13,7 @@ use crate::{
 mod commands;
 mod hostile;
 mod media;
+mod questions;
 
 /// A client that says what it is told, to a session.
 struct Harness {

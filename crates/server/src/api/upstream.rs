@@ -62,7 +62,7 @@ pub struct Pull {
     stream: String,
     /// Its name in full.
     url: String,
-    /// `asking`, `flowing` or `refused`.
+    /// `asking` or `flowing`.
     state: &'static str,
     /// Where it comes from, while it flows.
     #[schema(required)]

@@ -22,6 +22,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod value;
+mod warnings;
 
 use std::{
     collections::BTreeMap,

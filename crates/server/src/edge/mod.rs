@@ -17,12 +17,14 @@ mod origins;
 mod pull;
 mod push;
 mod query;
+mod questions;
 mod search;
 mod seek;
 mod silence;
+mod turns;
 mod upstream;
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tracing::info;
@@ -37,6 +39,7 @@ pub use hops::{Hops, NodeId};
 pub use origins::{Name, Origin, Origins};
 pub use pull::Answer;
 pub use push::{Opened, Push, refusal};
+pub use questions::{Door, Verdict};
 pub use upstream::{Failure, Request};
 
 /// Streams that the origins are asked for at the same time, so that a flood of names is no flood of connections.
@@ -52,6 +55,8 @@ pub struct Ask {
     pub params: String,
     /// The edges it has come through.
     pub hops: Hops,
+    /// The address of whoever asks.
+    pub peer: Option<IpAddr>,
     /// How long the one who asks wants to wait for the stream to begin; as long as we like, if it does not say.
     pub wait: Option<Duration>,
     /// Whether its viewers have had what there is, and wait for somebody else to publish the stream.
@@ -79,7 +84,7 @@ impl Ask {
     /// The part that HTTP header fields hold.
     pub fn of_fields(params: String, hops: &str, wait: &str, next: &str) -> Self {
         let wait = wait.parse().ok().map(Duration::from_millis);
-        Self { params, hops: Hops::parse(hops), wait, next: !next.is_empty() }
+        Self { params, hops: Hops::parse(hops), peer: None, wait, next: !next.is_empty() }
     }
 }
 
@@ -95,7 +100,8 @@ pub struct Edge {
     pulls: pull::Pulls,
     hls: Arc<HlsRelay>,
     pushing: Pushing,
-    turns: Semaphore,
+    questions: questions::Questions,
+    turns: turns::Turns,
     held: Semaphore,
 }
 
@@ -124,7 +130,8 @@ impl Edge {
             audiences: Arc::clone(audiences),
             pulls: pull::Pulls::default(),
             pushing: Pushing::default(),
-            turns: Semaphore::new(TURNS),
+            questions: questions::Questions::new(settings),
+            turns: turns::Turns::new(TURNS),
             held: Semaphore::new(HELD_MAX),
         }))
     }
@@ -168,7 +175,11 @@ impl Edge {
     /// # Errors
     /// When the system gives no resolver; then nothing has changed.
     pub fn reconfigure(&self, config: &Config) -> io::Result<()> {
+        let before = self.origins.names();
         self.origins.reconfigure(&config.edge)?;
+        if before != config.edge.origins {
+            self.questions.forget_all();
+        }
         self.hls.reconfigure(&config.edge);
         self.reconfigured.send_replace(());
         Ok(())
@@ -211,12 +222,6 @@ impl Edge {
     /// Whether a request may be passed on. Who asks says so in the log.
     fn check(&self, key: &StreamKey, ask: &Ask) -> Result<(), String> {
         ask.hops.check(&self.id).and_then(|()| query::check(key, &self.forwarded(ask)))
-    }
-
-    /// Waits for its turn to ask.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // It is never closed.
-        self.turns.acquire().await.ok()
     }
 
     /// A place for a question that an origin holds, if there is one.

@@ -20,15 +20,17 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tracing::{info, warn};
-use weir_hub::{Conflict, PublishSettings, Status};
+use weir_hub::{Conflict, PublishSettings, Status, Wake as _};
 use weir_media::StreamKey;
 
 use super::{
     Ask, Edge, Failure, Origin, Request, backoff,
     idle::Idle,
+    questions::Located,
     search,
     seek::{HOLD, Seek},
     silence::{self, Pulse},
+    turns::{Asker, asker},
     upstream::{Lost, Source},
 };
 use crate::{
@@ -53,7 +55,15 @@ const LASTED: Duration = Duration::from_secs(5);
 
 /// All pulls of an edge, by stream.
 #[derive(Default)]
-pub struct Pulls(Mutex<HashMap<StreamKey, watch::Receiver<Answer>>>);
+pub struct Pulls(Mutex<HashMap<StreamKey, Known>>);
+
+/// What others know of a pull.
+#[derive(Clone)]
+struct Known {
+    answers: watch::Receiver<Answer>,
+    /// Rung when somebody has come who shows other parameters than all before.
+    others: Arc<Alarm>,
+}
 
 /// What is known of a stream that is being asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,20 +77,17 @@ pub enum Answer {
         /// Since then.
         since: Instant,
     },
-    /// The origins have decided against it.
-    Refused(String),
 }
 
 impl Answer {
     /// All the names that there are.
-    pub const LABELS: [&'static str; 3] = ["asking", "flowing", "refused"];
+    pub const LABELS: [&'static str; 2] = ["asking", "flowing"];
 
     /// Its name in the API and in metrics.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Asking(_) => Self::LABELS[0],
             Self::Flowing { .. } => Self::LABELS[1],
-            Self::Refused(_) => Self::LABELS[2],
         }
     }
 
@@ -88,7 +95,7 @@ impl Answer {
     pub const fn source(&self) -> Option<(SocketAddr, Instant)> {
         match self {
             Self::Flowing { origin, since } => Some((*origin, *since)),
-            Self::Asking(_) | Self::Refused(_) => None,
+            Self::Asking(_) => None,
         }
     }
 }
@@ -106,23 +113,41 @@ impl From<Failure> for NoStream {
 }
 
 impl Pulls {
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, watch::Receiver<Answer>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, Known>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The streams that are being pulled or asked for, and how far that is.
     pub fn list(&self) -> Vec<(StreamKey, Answer)> {
         let pulls = self.lock();
-        pulls.iter().map(|(key, answers)| (key.clone(), answers.borrow().clone())).collect()
+        pulls.iter().map(|(key, known)| (key.clone(), known.answers.borrow().clone())).collect()
+    }
+
+    /// Tells the pull of `key` that it can ask with other parameters.
+    pub fn wake(&self, key: &StreamKey) {
+        let others = self.lock().get(key).map(|known| Arc::clone(&known.others));
+        if let Some(others) = others {
+            others.wake();
+        }
     }
 }
 
 impl Edge {
-    /// Has `key` pulled for a viewer that waits for it, and ends when the viewer need not wait any longer: after
-    /// `wait`, or a little later if no origin has answered by then.
-    pub async fn denied(self: &Arc<Self>, key: &StreamKey, ask: &Ask, wait: Duration) -> NoStream {
-        let deadline = Instant::now() + wait;
+    /// Has `key` pulled for a viewer that waits for it, and ends when the viewer need not wait any longer: at
+    /// `deadline`, or a little later if no origin has answered by then.
+    pub async fn denied(
+        self: &Arc<Self>,
+        key: &StreamKey,
+        ask: &Ask,
+        deadline: Instant,
+    ) -> NoStream {
+        let wait = deadline.duration_since(Instant::now());
+        let request = self.request(key, ask);
+        self.note(key, ask, false);
         loop {
+            if let Some(reason) = self.questions.refusal(&request) {
+                return NoStream::Refused(reason.to_string());
+            }
             let mut answers = match self.pull(key, ask, wait) {
                 Ok(Some(answers)) => answers,
                 // It is published here.
@@ -137,8 +162,10 @@ impl Edge {
             };
             loop {
                 let answer = answers.borrow_and_update().clone();
+                if let Some(reason) = self.questions.refusal(&request) {
+                    return NoStream::Refused(reason.to_string());
+                }
                 let verdict = match answer {
-                    Answer::Refused(reason) => return NoStream::Refused(reason),
                     Answer::Asking(said) => said,
                     Answer::Flowing { .. } => {
                         Some(NoStream::Missing(format!("{key} has no picture to start with")))
@@ -184,7 +211,7 @@ impl Edge {
         if let Some(answers) = pulls.get(key) {
             // One that came back to us must not wait for itself.
             self.check(key, ask)?;
-            return Ok(Some(answers.clone()));
+            return Ok(Some(answers.answers.clone()));
         }
         let status = self.registry.status(key);
         if status == Some(Status::Live) {
@@ -192,19 +219,18 @@ impl Edge {
         }
         self.check(key, ask)?;
         let ask = Ask { next: ask.next || status == Some(Status::Lingering), ..ask.clone() };
-        let answers = self.begin(key, &ask, wait);
-        pulls.insert(key.clone(), answers.clone());
+        let known = self.begin(key, &ask, wait);
+        let answers = known.answers.clone();
+        pulls.insert(key.clone(), known);
         Ok(Some(answers))
     }
 
-    fn begin(
-        self: &Arc<Self>,
-        key: &StreamKey,
-        ask: &Ask,
-        wait: Duration,
-    ) -> watch::Receiver<Answer> {
+    fn begin(self: &Arc<Self>, key: &StreamKey, ask: &Ask, wait: Duration) -> Known {
         let (answer, answers) = watch::channel(Answer::Asking(None));
+        let others = Arc::<Alarm>::default();
         let pull = Pull {
+            asker: asker(ask.peer),
+            others: Arc::clone(&others),
             vhost: self.settings().vhost(key.vhost()),
             request: self.request(key, ask),
             edge: Arc::clone(self),
@@ -216,7 +242,7 @@ impl Edge {
             tries: 0,
         };
         tokio::spawn(pull.run());
-        answers
+        Known { answers, others }
     }
 }
 
@@ -224,6 +250,10 @@ struct Pull {
     edge: Arc<Edge>,
     vhost: Vhost,
     request: Request,
+    /// Who came first, and waits for it.
+    asker: Asker,
+    /// Rung when there are other parameters to ask with.
+    others: Arc<Alarm>,
     /// How long the first viewer waits.
     wait: Duration,
     answer: watch::Sender<Answer>,
@@ -247,7 +277,7 @@ enum Over {
     Ended,
     /// No origin has had it for so long.
     GivenUp(Duration),
-    /// The origins have decided.
+    /// The origins have refused it to everybody who has asked.
     Refused(String),
 }
 
@@ -281,7 +311,8 @@ impl Pull {
         let mut idle = Idle::new(&self.edge.registry, &self.edge.audiences, &key);
         loop {
             let over = self.until_over(&mut idle).await;
-            if matches!(over, Over::Unwanted) {
+            let is_unwanted = matches!(over, Over::Unwanted);
+            if is_unwanted {
                 let mut pulls = self.edge.pulls.lock();
                 // Whoever came in this moment has found the pull running.
                 if self.edge.registry.demand(&key) > 0 {
@@ -298,15 +329,18 @@ impl Pull {
             // Viewers are told that it is over.
             self.intake = None;
             match over {
-                Over::Unwanted => return,
+                // Its viewers may still be here, and in want of it when the encoder has left.
                 Over::Published => {}
-                Over::Refused(reason) => {
-                    self.answer.send_replace(Answer::Refused(reason));
+                // Whoever comes next may show what is let in.
+                Over::Unwanted | Over::Refused(_) => self.edge.questions.forget(&key),
+                Over::Ended | Over::GivenUp(_) => {
                     sleep(REMEMBER).await;
+                    self.edge.questions.forget(&key);
                 }
-                Over::Ended | Over::GivenUp(_) => sleep(REMEMBER).await,
             }
-            self.edge.pulls.lock().remove(&key);
+            if !is_unwanted {
+                self.edge.pulls.lock().remove(&key);
+            }
             return;
         }
     }
@@ -333,6 +367,9 @@ impl Pull {
             if self.tries > 0 || self.lost.is_some() {
                 COUNTS.pull_retries.increase();
             }
+            if let Some(params) = self.edge.questions.choose(&self.request, self.tries) {
+                self.request.params = params;
+            }
             let found = tokio::select! {
                 found = self.search() => found,
                 () = replaced.rang() => return Over::Published,
@@ -351,8 +388,10 @@ impl Pull {
                         Relayed::Elsewhere(other, there) => (origin, source) = (other, there),
                     }
                 },
-                Err(Failure::Refused { code, description }) if self.intake.is_none() => {
-                    return Over::Refused(format!("the origin says {code}: {description}"));
+                Err(Failure::Refused { code, description }) => {
+                    if let Some(over) = self.on_refused(&code, description) {
+                        return over;
+                    }
                 }
                 Err(failure) => self.on_failure(failure),
             }
@@ -373,6 +412,22 @@ impl Pull {
         );
     }
 
+    /// The origin refuses these parameters; those of other viewers it may not.
+    fn on_refused(&mut self, code: &str, description: String) -> Option<Over> {
+        let reason = format!("the origin says {code}: {description}");
+        self.edge.questions.refused(&self.request, &reason);
+        // Those who have shown these are told, whatever comes of the others.
+        self.answer.send_modify(|_| {});
+        if self.edge.questions.choose(&self.request, self.tries).is_some() {
+            return None;
+        }
+        if self.intake.is_none() {
+            return Some(Over::Refused(reason));
+        }
+        self.on_failure(Failure::Refused { code: code.to_owned(), description });
+        None
+    }
+
     fn on_failure(&mut self, failure: Failure) {
         self.tries += 1;
         if self.intake.is_some() {
@@ -390,6 +445,7 @@ impl Pull {
         tokio::select! {
             () = sleep(backoff(self.tries, self.is_urgent())) => {}
             () = self.edge.origins.changed() => {}
+            () = self.others.rang() => {}
         }
     }
 
@@ -408,10 +464,7 @@ impl Pull {
             // It can as well hold the question at once.
             return self.ask(order, if self.tries == 0 { self.wait.min(HOLD) } else { HOLD }).await;
         }
-        let asked = {
-            let _turn = self.edge.turn().await;
-            self.ask(order.clone(), Duration::ZERO).await
-        };
+        let asked = self.ask_all(order.clone()).await;
         let Err(Failure::Missing(reason)) = asked else { return asked };
         if self.intake.is_none() {
             self.answer.send_replace(Answer::Asking(Some(NoStream::Missing(reason.clone()))));
@@ -440,6 +493,20 @@ impl Pull {
             Source::open(&origin, protocol, &request, dead_after, &AtomicBool::default()).await
         });
         sought.await
+    }
+
+    /// Asks all origins, none of which is to wait: those first, or alone, of which it is known that they have it. What
+    /// is nowhere costs no connection.
+    async fn ask_all(&self, order: Vec<Arc<Origin>>) -> Result<(Arc<Origin>, Source), Failure> {
+        let order = match self.edge.locate(&self.request, self.asker, order).await {
+            Located::Nowhere => {
+                let why = format!("nobody publishes {}", self.request.key);
+                return Err(Failure::Missing(why));
+            }
+            Located::Perhaps(order) => order,
+        };
+        let _turn = self.edge.turns.turn(self.asker).await;
+        self.ask(order, Duration::ZERO).await
     }
 
     async fn ask(

@@ -53,7 +53,13 @@ impl Request {
 }
 
 /// Answers a viewer; in the good case a shard takes it from here.
-pub async fn serve(node: Arc<Node>, mut socket: TcpStream, mut client: Client, request: Request) {
+pub async fn serve(
+    node: Arc<Node>,
+    mut socket: TcpStream,
+    mut client: Client,
+    mut request: Request,
+) {
+    request.ask.peer = Some(client.peer.ip());
     let is_node = !request.ask.hops.is_empty();
     client.presence.note(|doing| doing.is_node = is_node);
     let (key, mut vhost) = match request.route.resolve(&node) {

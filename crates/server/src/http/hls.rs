@@ -25,12 +25,12 @@ use weir_media::StreamKey;
 
 use super::{
     ANY_ORIGIN,
-    pages::{not_found, plain, refused, retry_after},
+    pages::{no_stream, not_found, plain, refused, retry_after},
 };
 use crate::{
     auth,
     config::Vhost,
-    edge::{Ask, Edge, HlsKind, HlsObject},
+    edge::{Ask, Door, Edge, HlsKind, HlsObject},
     hls::State,
     metrics::Refused,
     node::Node,
@@ -58,7 +58,7 @@ pub async fn playlist(
             Refused::from(&refusal).count();
             return refused(key, &refusal);
         }
-        let answer = relayed(node, edge, key, HlsKind::Playlist, vhost, ask).await;
+        let answer = checked(node, edge, key, vhost, ask).await;
         if answer.status() == StatusCode::OK {
             node.quotas.guesses.gave_playlist(key, client, Instant::now());
         }
@@ -83,7 +83,8 @@ pub async fn playlist(
             "{key} is not to be had as HLS: {reason}. RTMP and HTTP-FLV carry it."
         ));
     }
-    let answer = match auth::wants_parameters(&vhost.auth) {
+    // What an edge gets goes to many viewers, and none is to have the parameters of another.
+    let answer = match auth::wants_parameters(&vhost.auth) && ask.hops.is_empty() {
         true => files.read_playlist().await.and_then(|text| {
             let text = text.ok_or(io::ErrorKind::NotFound)?;
             Ok(playlist_text(node, with_params(&text, &ask.params)))
@@ -117,7 +118,7 @@ pub async fn segment(
         return too_many(key, client);
     };
     let answer = match &node.edge {
-        Some(edge) => relayed(node, edge, key, HlsKind::Segment(name), vhost, ask).await,
+        Some(edge) => relayed(node, edge, key, HlsKind::Segment(name), vhost, ask, false).await,
         None => match node.hls.files(&vhost.hls.dir, key).open_segment(name).await {
             Ok(file) => answer(node, file, SEGMENT_HEADERS),
             Err(error) => no_file(key, &error, || {
@@ -149,6 +150,26 @@ fn no_file(key: &StreamKey, error: &io::Error, missing: impl FnOnce() -> String)
         .into_response()
 }
 
+/// The playlist, if the origins let this viewer have it.
+async fn checked(
+    node: &Arc<Node>,
+    edge: &Arc<Edge>,
+    key: &StreamKey,
+    vhost: &Vhost,
+    ask: &Ask,
+) -> Response {
+    let deadline = tokio::time::Instant::now() + ask.wait_at_most(vhost.play.wait);
+    match edge.admit(key, ask, Door::Hls, deadline).await {
+        Ok(is_admitted) => {
+            relayed(node, edge, key, HlsKind::Playlist, vhost, ask, !is_admitted).await
+        }
+        Err(why) => {
+            Refused::from(&why).count();
+            no_stream(key, &why)
+        }
+    }
+}
+
 /// What an edge has from its origins.
 async fn relayed(
     node: &Arc<Node>,
@@ -157,9 +178,10 @@ async fn relayed(
     kind: HlsKind,
     vhost: &Vhost,
     ask: &Ask,
+    alone: bool,
 ) -> Response {
     let object = HlsObject { key: key.clone(), kind };
-    let mut answer = edge.hls().serve(&object, ask, ask.wait_at_most(vhost.play.wait)).await;
+    let mut answer = edge.hls().serve(&object, ask, ask.wait_at_most(vhost.play.wait), alone).await;
     if kind == HlsKind::Playlist
         && answer.status() == StatusCode::OK
         && auth::wants_parameters(&vhost.auth)

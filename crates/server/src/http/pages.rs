@@ -96,9 +96,9 @@ pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response 
     let Some(route) = Route::of(target, host) else {
         return not_found("there is nothing under this path");
     };
-    let ask = ask(&route, request.headers());
     let asker =
         Asker { ip: client(&node, &request), connection: request.extensions().get().cloned() };
+    let ask = Ask { peer: Some(asker.ip), ..ask(&route, request.headers()) };
     serve(&node, &route, ask, is_head, &asker).await
 }
 

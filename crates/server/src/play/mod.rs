@@ -8,6 +8,7 @@
 mod channel;
 mod open;
 mod package;
+pub mod question;
 pub mod rtmp;
 mod shard;
 mod slow;

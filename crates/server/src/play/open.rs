@@ -1,9 +1,6 @@
 //! From the name of a stream to its channel: waiting for a publisher, or for an origin.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use http::StatusCode;
 use weir_hub::Status;
@@ -13,7 +10,7 @@ use weir_rtmp::server::PlayRefusal;
 use super::{Channel, Format};
 use crate::{
     config::Vhost,
-    edge::Ask,
+    edge::{Ask, Door},
     metrics::Refused,
     node::Node,
     quota::{Refusal, Viewing},
@@ -80,12 +77,19 @@ async fn try_open(
     // A full edge pulls nothing.
     node.quotas.look(key, Instant::now())?;
     let wait = ask.wait_at_most(vhost.play.wait);
+    let deadline = tokio::time::Instant::now() + wait;
+    // Who may not have it does not make it come here.
+    let is_admitted = admitted(node, key, ask, deadline).await?;
     let channel = tokio::select! {
         // A stream that is here is found before anything is waited for.
         biased;
         channel = node.channels.open(key, format, node.play_limits(vhost)) => channel,
-        why = denied(node, key, ask, wait) => return Err(why),
+        why = denied(node, key, ask, deadline) => return Err(why),
     };
+    // It has come through what another one has shown.
+    if !is_admitted && !admitted(node, key, ask, deadline).await? {
+        return Err(NoStream::Unavailable(format!("the origins have not said who may play {key}")));
+    }
     if let Some(edge) = &node.edge {
         edge.joined(key);
     }
@@ -107,12 +111,31 @@ pub fn has_had_it(node: &Node, key: &StreamKey, ask: &Ask) -> bool {
     ask.next && node.registry.status(key) == Some(Status::Lingering)
 }
 
-/// Ends when there is no use in waiting any longer.
-async fn denied(node: &Node, key: &StreamKey, ask: &Ask, wait: Duration) -> NoStream {
+/// Whether the origins of an edge let this viewer in; false if they have not decided, and will not before the stream is
+/// here.
+async fn admitted(
+    node: &Node,
+    key: &StreamKey,
+    ask: &Ask,
+    deadline: tokio::time::Instant,
+) -> Result<bool, NoStream> {
     match &node.edge {
-        Some(edge) => edge.denied(key, ask, wait).await,
+        Some(edge) => edge.admit(key, ask, Door::Live, deadline).await,
+        None => Ok(true),
+    }
+}
+
+/// Ends when there is no use in waiting any longer.
+async fn denied(
+    node: &Node,
+    key: &StreamKey,
+    ask: &Ask,
+    deadline: tokio::time::Instant,
+) -> NoStream {
+    match &node.edge {
+        Some(edge) => edge.denied(key, ask, deadline).await,
         None => {
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep_until(deadline).await;
             NoStream::Missing(format!("nobody publishes {key}"))
         }
     }

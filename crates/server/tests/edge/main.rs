@@ -2,6 +2,7 @@
 //! that die, freeze and vanish, and everything that can be wrong in front of an edge or behind it.
 
 mod continuity;
+mod decides;
 mod flood;
 mod limits;
 mod moves;

@@ -155,7 +155,7 @@ impl HlsRelay {
         ask: &Ask,
     ) -> Option<usize> {
         for &place in places {
-            match self.get_as(&list[place].object, ask, Mode::Now).await {
+            match self.get_as(&list[place].object, ask, Mode::Now, false).await {
                 // What there is no room for here may be had when it is asked for.
                 Ok(_) | Err(Failure::Busy(_)) => {}
                 Err(_) => return Some(place),
@@ -174,7 +174,7 @@ async fn follow(relay: Weak<HlsRelay>, object: Object, ask: Ask) {
         if !relay.followed.goes_on(&object.key) {
             return;
         }
-        match relay.get_as(&object, &ask, Mode::Now).await {
+        match relay.get_as(&object, &ask, Mode::Now, false).await {
             Ok(playlist) if has_ended(&playlist) => break,
             // Another viewer may be allowed to what this one is not any more.
             Err(Failure::Refused(..) | Failure::NotFound(_)) => break,
@@ -190,7 +190,7 @@ async fn follow(relay: Weak<HlsRelay>, object: Object, ask: Ask) {
 async fn fetch_behind(relay: Arc<HlsRelay>, objects: Vec<Object>, ask: Ask) {
     let Ok(_turn) = Arc::clone(&relay.followed.behind).try_acquire_owned() else { return };
     for object in objects {
-        if relay.get_as(&object, &ask, Mode::Now).await.is_err() {
+        if relay.get_as(&object, &ask, Mode::Now, false).await.is_err() {
             return;
         }
     }

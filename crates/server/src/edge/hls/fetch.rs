@@ -130,6 +130,22 @@ impl Failure {
     }
 }
 
+impl From<Failure> for crate::edge::Failure {
+    fn from(failure: Failure) -> Self {
+        let words = |words: Arc<str>| words.to_string();
+        match failure {
+            Failure::NotFound(why) => Self::Missing(words(why)),
+            Failure::Refused(status, why) => {
+                Self::Refused { code: format!("HTTP {}", status.as_u16()), description: words(why) }
+            }
+            // The health of an origin is that of its RTMP port.
+            Failure::Broken(why) | Failure::Away(why) | Failure::Busy(why) => {
+                Self::Busy(words(why))
+            }
+        }
+    }
+}
+
 fn no_origin() -> Failure {
     Failure::Away("no origin is known".into())
 }

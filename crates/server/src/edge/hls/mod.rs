@@ -48,7 +48,7 @@ use self::{
     playlist::Playlist,
     recent::Recent,
 };
-use super::{Ask, NodeId, Origins, query};
+use super::{Ask, NodeId, Origins, Request, query};
 use crate::{config, http as port, settings::Settings};
 
 /// Longest playlist, some 8,000 segments.
@@ -189,7 +189,8 @@ pub struct HlsRelay {
 #[derive(Debug)]
 struct State {
     cache: Cache,
-    flights: HashMap<FlightId, watch::Receiver<Landing>>,
+    /// With the parameters that they were begun with.
+    flights: HashMap<FlightId, (String, watch::Receiver<Landing>)>,
     failures: Recent<Object, Failure>,
     /// Playlists or segments of a stream that cannot be had, as the log says.
     troubles: Recent<(StreamKey, Part), ()>,
@@ -201,8 +202,8 @@ type Outcome = Result<Bytes, Failure>;
 /// None while it is on its way.
 type Landing = Option<Outcome>;
 
-/// What is asked for, and whether origins wait for it.
-type FlightId = (Object, bool);
+/// What is asked for, and whether origins wait for it; the parameters, where the answer is for nobody else.
+type FlightId = (Object, bool, Option<String>);
 
 /// What may be in trouble on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -233,7 +234,13 @@ enum Mode {
 enum Look {
     Have(Bytes),
     Failed(Failure),
-    Flying { landing: watch::Receiver<Landing>, meanwhile: Option<Bytes>, patience: Duration },
+    Flying {
+        landing: watch::Receiver<Landing>,
+        /// Whether it asks with the parameters of another viewer.
+        is_anothers: bool,
+        meanwhile: Option<Bytes>,
+        patience: Duration,
+    },
 }
 
 impl HlsRelay {
@@ -265,12 +272,13 @@ impl HlsRelay {
     }
 
     /// Answers a request for `object`. One for a playlist that no origin has yet waits up to `play_wait` for the stream
-    /// to begin.
+    /// to begin. One that the origins have not let in yet (`alone`) gets what they give to its own parameters.
     pub async fn serve(
         self: &Arc<Self>,
         object: &Object,
         ask: &Ask,
         play_wait: Duration,
+        alone: bool,
     ) -> Response {
         if let Err(reason) = ask.hops.check(&self.id) {
             info!(stream = %object.key, reason, "HLS request refused");
@@ -282,7 +290,7 @@ impl HlsRelay {
             return port::plain(StatusCode::NOT_FOUND, &reason);
         }
         let wait = ask.wait.map_or(play_wait, |wait| wait.min(play_wait));
-        match self.get(object, ask, wait).await {
+        match self.get(object, ask, wait, alone).await {
             Ok(body) => {
                 if object.kind == Kind::Playlist {
                     self.follow(object, ask, &body);
@@ -309,8 +317,32 @@ impl HlsRelay {
         }
     }
 
-    async fn get(self: &Arc<Self>, object: &Object, ask: &Ask, wait: Duration) -> Outcome {
-        let mut answer = self.get_as(object, ask, Mode::Now).await;
+    /// Whether the origins let `request` fetch `object`.
+    ///
+    /// # Errors
+    /// When they do not, or cannot be asked.
+    pub async fn may_fetch(
+        &self,
+        object: &Object,
+        request: &Request,
+    ) -> Result<(), super::Failure> {
+        let wanted = Wanted {
+            object: object.clone(),
+            params: request.params.to_string(),
+            hops: request.hops.clone(),
+            known: None,
+        };
+        self.fetcher.fetch(&wanted).await.map(drop).map_err(super::Failure::from)
+    }
+
+    async fn get(
+        self: &Arc<Self>,
+        object: &Object,
+        ask: &Ask,
+        wait: Duration,
+        alone: bool,
+    ) -> Outcome {
+        let mut answer = self.get_as(object, ask, Mode::Now, alone).await;
         let deadline = TokioInstant::now() + wait;
         while let Err(Failure::NotFound(_)) = &answer
             && object.kind == Kind::Playlist
@@ -320,7 +352,7 @@ impl HlsRelay {
             if left.is_zero() {
                 break;
             }
-            let begun = self.get_as(object, ask, Mode::Wait(left));
+            let begun = self.get_as(object, ask, Mode::Wait(left), alone);
             let Ok(next) = timeout_at(deadline, begun).await else { break };
             answer = next;
             // Else the wait of another viewer is over, who came earlier.
@@ -331,12 +363,29 @@ impl HlsRelay {
         answer
     }
 
-    async fn get_as(self: &Arc<Self>, object: &Object, ask: &Ask, mode: Mode) -> Outcome {
-        match self.look(object, ask, mode) {
+    async fn get_as(
+        self: &Arc<Self>,
+        object: &Object,
+        ask: &Ask,
+        mode: Mode,
+        alone: bool,
+    ) -> Outcome {
+        match self.look(object, ask, mode, alone) {
             Look::Have(body) => Ok(body),
             Look::Failed(failure) => Err(failure),
+            // What another one has shown is refused: that says nothing of this one.
+            Look::Flying { landing, is_anothers: true, meanwhile: None, .. } => {
+                match landed(landing).await {
+                    Err(Failure::Refused(..)) => match self.look(object, ask, mode, true) {
+                        Look::Flying { landing, .. } => landed(landing).await,
+                        Look::Have(body) => Ok(body),
+                        Look::Failed(failure) => Err(failure),
+                    },
+                    outcome => outcome,
+                }
+            }
             Look::Flying { landing, meanwhile: None, .. } => landed(landing).await,
-            Look::Flying { landing, meanwhile: Some(body), patience } => {
+            Look::Flying { landing, meanwhile: Some(body), patience, .. } => {
                 match timeout(patience, landed(landing)).await {
                     Ok(Ok(newer)) => Ok(newer),
                     _ => Ok(self.stale(body)),
@@ -345,11 +394,12 @@ impl HlsRelay {
         }
     }
 
-    /// Finds the object, or joins those who wait for it, or sends for it.
-    fn look(self: &Arc<Self>, object: &Object, ask: &Ask, mode: Mode) -> Look {
+    /// Finds the object, or joins those who wait for it, or sends for it. `alone`: with nobody else.
+    fn look(self: &Arc<Self>, object: &Object, ask: &Ask, mode: Mode, alone: bool) -> Look {
         let now = Instant::now();
         let mut state = self.lock();
-        let (meanwhile, known) = match state.cache.get(object, now) {
+        let cached = if alone { None } else { state.cache.get(object, now) };
+        let (meanwhile, known) = match cached {
             Some(Cached { body, stale: None }) => {
                 self.counters.hits.fetch_add(1, Relaxed);
                 return Look::Have(body);
@@ -361,7 +411,8 @@ impl HlsRelay {
             }
             None => (None, None),
         };
-        let id = (object.clone(), matches!(mode, Mode::Wait(_)));
+        let own = alone.then(|| ask.params.clone());
+        let id = (object.clone(), matches!(mode, Mode::Wait(_)), own);
         match (state.hinders(&id, now), meanwhile) {
             (Some(_), Some(body)) => Look::Have(self.stale(body)),
             (Some(failure), None) => Look::Failed(failure),
@@ -370,12 +421,13 @@ impl HlsRelay {
                 let is_away = state.troubles.get(&trouble, now).is_some();
                 let is_away = is_away && !self.fetcher.any_healthy();
                 let patience = if is_away { self.pauses.away } else { self.pauses.grace };
-                if let Some(landing) = state.flights.get(&id).cloned() {
+                if let Some((params, landing)) = state.flights.get(&id).cloned() {
                     self.counters.coalesced.fetch_add(1, Relaxed);
-                    return Look::Flying { landing, meanwhile, patience };
+                    let is_anothers = params != ask.params;
+                    return Look::Flying { landing, is_anothers, meanwhile, patience };
                 }
                 let (done, landing) = watch::channel(None);
-                state.flights.insert(id.clone(), landing.clone());
+                state.flights.insert(id.clone(), (ask.params.clone(), landing.clone()));
                 let since = state.cache.tick();
                 drop(state);
                 let wanted = Wanted {
@@ -386,13 +438,14 @@ impl HlsRelay {
                 };
                 let flight = Flight { relay: Arc::clone(self), id, ask: ask.clone(), since, done };
                 tokio::spawn(flight.run(wanted, mode));
-                Look::Flying { landing, meanwhile, patience }
+                Look::Flying { landing, is_anothers: false, meanwhile, patience }
             }
         }
     }
 
     /// Keeps what came, or remembers for a moment that nothing came.
-    fn land(&self, object: &Object, since: u64, fetched: &Result<Fetched, Failure>) {
+    /// What came to somebody `alone` says nothing of others.
+    fn land(&self, object: &Object, alone: bool, since: u64, fetched: &Result<Fetched, Failure>) {
         let now = Instant::now();
         let part = (object.key.clone(), Part::from(object.kind));
         let mut state = self.lock();
@@ -411,7 +464,7 @@ impl HlsRelay {
         };
         self.counters.failures.fetch_add(1, Relaxed);
         // Another viewer may be allowed to what this one is not.
-        if !matches!(failure, Failure::Refused(..)) {
+        if !alone && !matches!(failure, Failure::Refused(..)) {
             state.failures.insert(object.clone(), failure.clone(), now, now + self.pauses.failed);
         }
         let is_kept = object.kind == Kind::Playlist && state.cache.contains(object);
@@ -451,7 +504,7 @@ impl HlsRelay {
 impl State {
     /// Why nobody is to be asked for this just now.
     fn hinders(&self, id: &FlightId, now: Instant) -> Option<Failure> {
-        let (object, waits) = id;
+        let (object, waits, _) = id;
         if let Some(failure) = self.failures.get(object, now).filter(|_| !waits) {
             return Some(failure.clone());
         }
@@ -483,7 +536,7 @@ impl Flight {
             Err(failure) => Err(failure),
         };
         // Whoever comes from now on finds it in the cache.
-        relay.land(&wanted.object, self.since, &fetched);
+        relay.land(&wanted.object, self.id.2.is_some(), self.since, &fetched);
         self.done.send_replace(Some(fetched.map(|fetched| fetched.body)));
     }
 }

@@ -204,7 +204,7 @@ async fn answered(response: Response) -> (u16, HeaderMap, String) {
 /// Asks without waiting for the stream to begin.
 async fn get(relay: &Arc<HlsRelay>, kind: Kind) -> (u16, String) {
     let (object, ask) = (object(kind), Ask::default());
-    let response = timeout(SOON, relay.serve(&object, &ask, Duration::ZERO)).await;
+    let response = timeout(SOON, relay.serve(&object, &ask, Duration::ZERO, false)).await;
     let response = response.expect("an answer in time");
     let (status, _, body) = answered(response).await;
     (status, body)
@@ -260,7 +260,7 @@ async fn responses_look_like_the_origins() {
         (Kind::Playlist, "application/vnd.apple.mpegurl", "public, max-age=1", playlist(7).len()),
         (SEGMENT, "video/mp2t", "public, max-age=86400, immutable", 5),
     ] {
-        let response = relay.serve(&object(kind), &Ask::default(), Duration::ZERO).await;
+        let response = relay.serve(&object(kind), &Ask::default(), Duration::ZERO, false).await;
         let (parts, body) = response.into_parts();
         let header = |name: &str| parts.headers[name].to_str().expect("text").to_owned();
         assert_eq!(header("content-type"), content_type);
@@ -281,13 +281,14 @@ async fn the_origin_is_asked_in_the_viewers_name() {
     let relay = relay_with(&settings, Pauses::default());
     let key = StreamKey::new("v.org", "live/eu", "ä b").expect("a name");
     let ask = Ask {
+        peer: None,
         next: false,
         params: "?vhost=v.org&token=a \"b&other=1".to_owned(),
         hops: Hops::parse("0123456789abcdef"),
         wait: None,
     };
     let object = Object { key, kind: SEGMENT };
-    let response = relay.serve(&object, &ask, SOON).await;
+    let response = relay.serve(&object, &ask, SOON, false).await;
     let (status, _, body) = answered(response).await;
     assert_eq!((status, body.as_str()), (404, "nobody publishes it\n"), "the origin's words");
     let head = origin.head(0);
@@ -348,7 +349,8 @@ async fn what_is_kept_is_given_up_in_the_end() {
     let relay = relay_with(&settings, RESTLESS);
     assert_eq!(get(&relay, Kind::Playlist).await, ok(&playlist(7)));
     origin.die().await;
-    let response = relay.serve(&object(Kind::Playlist), &Ask::default(), Duration::ZERO).await;
+    let response =
+        relay.serve(&object(Kind::Playlist), &Ask::default(), Duration::ZERO, false).await;
     let (status, headers, body) = answered(response).await;
     assert_eq!((status, headers["retry-after"].as_bytes()), (503, &b"1"[..]));
     assert!(body.contains("a.m3u8 of the origin") && body.contains("cannot connect"), "{body}");
@@ -374,7 +376,7 @@ async fn the_owner_is_asked_to_wait_for_a_stream_to_begin() {
     let origin = Scripted::start().await;
     let relay = relay(&origin, Pauses::default());
     let (object, ask) = (object(Kind::Playlist), Ask::default());
-    let viewer = relay.serve(&object, &ask, SOON);
+    let viewer = relay.serve(&object, &ask, SOON, false);
     let begin = async {
         origin.until_asked(1).await;
         origin.held.send_replace(true);
@@ -400,10 +402,10 @@ async fn a_viewer_waits_no_longer_than_it_may() {
     origin.held.send_replace(true);
     let relay = relay(&origin, Pauses { failed: SOON, ..RESTLESS });
     let failure = Failure::NotFound("not yet".into());
-    relay.land(&object(Kind::Playlist), 0, &Err(failure));
+    relay.land(&object(Kind::Playlist), false, 0, &Err(failure));
     let ask = Ask { next: false, wait: Some(Duration::from_millis(50)), ..Ask::default() };
     let object = object(Kind::Playlist);
-    let response = timeout(SOON / 2, relay.serve(&object, &ask, SOON)).await;
+    let response = timeout(SOON / 2, relay.serve(&object, &ask, SOON, false)).await;
     let response = response.expect("it asked for 50 ms");
     let (status, _, body) = answered(response).await;
     assert_eq!((status, body.as_str()), (404, "not yet\n"));
@@ -558,7 +560,7 @@ async fn a_request_that_came_back_is_refused() {
     let origin = Scripted::start().await;
     let relay = relay(&origin, Pauses::default());
     let ask = Ask { next: false, hops: Hops::default().and(&relay.id), ..Ask::default() };
-    let (status, _, body) = answered(relay.serve(&object(SEGMENT), &ask, SOON).await).await;
+    let (status, _, body) = answered(relay.serve(&object(SEGMENT), &ask, SOON, false).await).await;
     assert_eq!(status, 508);
     assert!(body.contains("a loop"), "{body}");
     assert_eq!(relay.stats().fetches, 0);

@@ -137,6 +137,16 @@ impl Origins {
         self.known().set().members.iter().any(|member| member.origin.rtmp == origin.rtmp)
     }
 
+    /// The names that are in force.
+    pub fn names(&self) -> Vec<OriginName> {
+        self.known().names.clone()
+    }
+
+    /// Whether one of them is at this address.
+    pub fn has_address(&self, rtmp: SocketAddr) -> bool {
+        self.known().set().members.iter().any(|member| member.origin.rtmp == rtmp)
+    }
+
     fn known(&self) -> Arc<Known> {
         Arc::clone(&self.present.load().known)
     }

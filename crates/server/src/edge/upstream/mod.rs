@@ -17,7 +17,7 @@ use tokio::{
 };
 use weir_flv::{Tag, TagKind, metadata};
 use weir_media::StreamKey;
-use weir_rtmp::{client::Event, url::params::Query};
+use weir_rtmp::{client::Event, message, url::params::Query};
 
 use super::{Hops, Origin, query::Question};
 use crate::{config::Upstream, listen, rtmp_client::RtmpClient, settings::Settings};
@@ -322,6 +322,54 @@ fn end_of_publish(event: Event) -> Option<Broken> {
     }
 }
 
+/// Asks `origin` to play a stream until it has decided, and goes: for one that knows no questions.
+///
+/// # Errors
+/// When it does not let it play, with the reason.
+pub async fn may_play(
+    origin: &Origin,
+    protocol: Upstream,
+    request: &Request,
+    dead_after: Duration,
+    connected: &AtomicBool,
+) -> Result<(), Failure> {
+    match protocol {
+        Upstream::Rtmp => drop(rtmp::play(origin, request, dead_after, connected).await?),
+        Upstream::Flv => drop(flv::open(origin, request, dead_after, connected).await?),
+    }
+    Ok(())
+}
+
+/// A connection to `origin` for questions, and how many it lets wait for their answers at a time: none if it knows no
+/// questions. `request` is the first one.
+///
+/// # Errors
+/// When there is none; [`Failure::Refused`] and [`Failure::Missing`] are the doing of servers that know no questions.
+pub async fn questions(
+    origin: &Origin,
+    request: &Request,
+    dead_after: Duration,
+    connected: &AtomicBool,
+) -> Result<(RtmpClient, usize), Failure> {
+    rtmp::questions(origin, request, dead_after, connected).await
+}
+
+/// The question whether `request` would be let play.
+///
+/// # Errors
+/// When no stream can have this name in RTMP.
+pub fn question(origin: &Origin, request: &Request) -> Result<message::Question, Failure> {
+    let url = rtmp::url(origin, request)?;
+    let (tc_url, name) = (url.tc_url, url.stream_with_query);
+    Ok(message::Question { tc_url, name, hops: request.hops.to_string() })
+}
+
+/// What it says of an origin that a connection with questions was lost: nothing, if the origin has closed it.
+pub fn lost_question(lost: &crate::rtmp_client::Lost) -> Option<Failure> {
+    let lost = rtmp::lost(lost);
+    lost.is_failure.then_some(Failure::Unreachable(lost.why))
+}
+
 /// Waits for a TCP connection until `by`, and sets `connected` when it is there.
 async fn connect(
     connecting: impl Future<Output = io::Result<TcpStream>>,
@@ -338,7 +386,7 @@ async fn connect(
 }
 
 /// Text from an origin as far as it belongs into a log line.
-fn words(text: &str) -> String {
+pub fn words(text: &str) -> String {
     let printable = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(printable).take(WORDS_MAX).collect()
 }

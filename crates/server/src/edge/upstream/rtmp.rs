@@ -21,7 +21,7 @@ use crate::{
     rtmp_client::{Lost, RtmpClient},
 };
 
-/// Which session to begin: [`Session::new_publish`] or [`Session::new_play`].
+/// Which session to begin: [`Session::new_publish`], [`Session::new_play`] or [`Session::new_questions`].
 type Begin = fn(Config, handshake::Random, std::time::Instant) -> Session;
 
 /// Asks for a stream until it is accepted. Also returns when the first tag must have come.
@@ -64,6 +64,21 @@ struct Signs<'a> {
     greeted: &'a AtomicBool,
 }
 
+/// A connection for questions, and how many of them may wait for their answers.
+pub async fn questions(
+    origin: &Origin,
+    request: &Request,
+    dead_after: Duration,
+    connected: &AtomicBool,
+) -> Result<(RtmpClient, usize), Failure> {
+    let closed = || Failure::Missing("closed the connection instead of answering".to_owned());
+    let begin = Session::new_questions;
+    let signs = Signs { connected, greeted: &AtomicBool::new(false) };
+    let (client, event) = begun(origin, request, dead_after, signs, begin, closed).await?;
+    let questions = if let Event::Connected { questions } = event { questions } else { 0 };
+    Ok((client, questions))
+}
+
 async fn ask(
     origin: &Origin,
     request: &Request,
@@ -72,6 +87,19 @@ async fn ask(
     begin: Begin,
     closed: impl FnOnce() -> Failure,
 ) -> Result<RtmpClient, Failure> {
+    let begun = begun(origin, request, dead_after, signs, begin, closed).await?;
+    Ok(begun.0)
+}
+
+/// A session that has begun, and the first that the origin says.
+async fn begun(
+    origin: &Origin,
+    request: &Request,
+    dead_after: Duration,
+    signs: Signs<'_>,
+    begin: Begin,
+    closed: impl FnOnce() -> Failure,
+) -> Result<(RtmpClient, Event), Failure> {
     let start = Instant::now();
     let url = url(origin, request)?;
     let mut random = [0; 1536];
@@ -99,7 +127,7 @@ async fn ask(
         Ok(Event::Refused { code, description } | Event::Ended { code, description }) => {
             Err(Failure::said(&code, &description))
         }
-        Ok(_) => Ok(client),
+        Ok(event) => Ok((client, event)),
         Err(lost) if has_closed(&lost) && client.session().greeted() => Err(closed()),
         // It is there and does not know what to say: there are servers that answer only once the stream is there.
         Err(Lost::Late(Error::AnswerTimeout { waiting_for: "play", .. }))
@@ -173,7 +201,7 @@ fn extra(request: &Request) -> amf0::Object {
 /// # Errors
 /// When a server would read another name out of it. A stream with such a name (white space is one reason) cannot have
 /// been published over RTMP, so nobody has it.
-fn url(origin: &Origin, request: &Request) -> Result<RtmpUrl, Failure> {
+pub fn url(origin: &Origin, request: &Request) -> Result<RtmpUrl, Failure> {
     request.question(&origin.host, origin.rtmp, |question| question.rtmp())
 }
 

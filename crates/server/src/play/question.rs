@@ -1,0 +1,129 @@
+//! Questions of edges: what would a `play` be told? They are answered as one would be, without playing.
+
+use std::{net::IpAddr, sync::Arc};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use tokio::time::timeout;
+use weir_hub::Status;
+use weir_rtmp::{
+    message::MayPlay,
+    server::{Event, PlayRefusal, PublishRefusal},
+    url::StreamUrl,
+};
+
+use crate::{
+    auth::Action,
+    config::Check,
+    edge::{Ask, Door, Hops, Verdict},
+    metrics::Refused,
+    node::Node,
+    rtmp::{Connection, Turn},
+};
+
+/// What is asked.
+pub struct Asked {
+    /// The number of the question.
+    pub id: f64,
+    /// What the viewer wants to play.
+    pub url: StreamUrl,
+    /// The edges that the question has come through.
+    pub hops: String,
+}
+
+/// What became of a question: the answer, or why there is none.
+type Answer = Result<MayPlay, String>;
+
+/// Why a connection that asks is told nothing else.
+const ASKS_ONLY: &str = "this connection asks questions";
+
+/// Answers the questions of a connection until it ends, in any order. How many may wait for their answers at a time
+/// is the session's to say.
+pub async fn answer_all(mut connection: Box<Connection>, first: Asked) -> Turn {
+    let node = Arc::clone(&connection.node);
+    let peer = connection.client.peer.ip();
+    let mut answers = FuturesUnordered::new();
+    answers.push(answer(&node, peer, first));
+    loop {
+        tokio::select! {
+            Some((asked, answered)) = answers.next() => {
+                note(&mut connection, &asked, &answered);
+                match answered {
+                    Ok(answer) => connection.session.answer_question(asked.id, &answer),
+                    Err(why) => connection.session.fail_question(asked.id, &why),
+                }
+            }
+            event = connection.event() => match event {
+                Ok(Event::Question { id, url, hops }) => {
+                    answers.push(answer(&node, peer, Asked { id, url, hops }));
+                }
+                Ok(Event::Play { stream_id, .. }) => {
+                    connection.refuse_play(stream_id, PlayRefusal::Failed, ASKS_ONLY);
+                }
+                Ok(Event::Publish { stream_id, .. }) => {
+                    connection.refuse_publish(stream_id, PublishRefusal::Failed, ASKS_ONLY);
+                }
+                Ok(_) => {}
+                Err(end) => {
+                    drop(answers);
+                    return Turn::Over(connection, end);
+                }
+            },
+        }
+    }
+}
+
+/// Says in the log, once for each connection, that somebody behind it may not play.
+fn note(connection: &mut Connection, asked: &Asked, answered: &Answer) {
+    if let Ok(MayPlay { refusal: Some((_, why)), .. }) = answered
+        && let Ok((key, _)) = connection.node.resolve(&asked.url)
+    {
+        connection.client.refused(&key, why);
+    }
+}
+
+async fn answer(node: &Node, peer: IpAddr, asked: Asked) -> (Asked, Answer) {
+    let answer = judge(node, peer, &asked).await;
+    (asked, answer)
+}
+
+/// What a `play` from `peer` would be told.
+async fn judge(node: &Node, peer: IpAddr, Asked { url, hops, .. }: &Asked) -> Answer {
+    let refused = |code: PlayRefusal, why: String| MayPlay {
+        refusal: Some((code.code().to_owned(), why)),
+        ..MayPlay::default()
+    };
+    let (key, vhost) = match node.resolve(url) {
+        Ok(resolved) => resolved,
+        Err(error) => {
+            Refused::BadName.count();
+            return Ok(refused(PlayRefusal::Failed, error.to_string()));
+        }
+    };
+    if let Err(denied) = node.auth.check(&vhost.auth, Action::Play, &key, &url.params, peer) {
+        return Ok(refused(PlayRefusal::Failed, denied.to_string()));
+    }
+    // All that is looked at of an address, whoever comes through that edge has in common.
+    let any = vhost.auth.play.iter().all(|check| matches!(check, Check::Cidr(_)));
+    let Some(edge) = &node.edge else {
+        let here = matches!(node.registry.status(&key), Some(Status::Live | Status::Lingering));
+        return Ok(MayPlay { refusal: None, any, here });
+    };
+    let ask = Ask {
+        params: url.params.clone(),
+        hops: Hops::parse(hops),
+        peer: Some(peer),
+        ..Ask::default()
+    };
+    let asked = edge.may_play(&key, &ask, Door::Live);
+    let silent = |_| Verdict::Away("the origins have not answered yet".into());
+    let limit = node.config().edge.dead_after / 2;
+    match timeout(limit, asked).await.unwrap_or_else(silent) {
+        // What is not here may be found by whoever asks for it.
+        Verdict::Yes { any: of_origin } => {
+            Ok(MayPlay { refusal: None, any: any && of_origin, here: true })
+        }
+        Verdict::No(reason) => Ok(refused(PlayRefusal::Failed, reason.to_string())),
+        Verdict::Absent(reason) => Ok(refused(PlayRefusal::StreamNotFound, reason.to_string())),
+        Verdict::Away(reason) => Err(reason.to_string()),
+    }
+}
