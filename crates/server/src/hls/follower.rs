@@ -88,9 +88,6 @@ impl Follower {
             if *self.stopping.borrow() != Stopping::No {
                 return;
             }
-            // The stream that ended is not the one that may come.
-            self.reader =
-                self.registry.follow(&self.key, Start::OldestGroup, Arc::clone(&self.alarm) as _);
             let mut stopping = self.stopping.clone();
             tokio::select! {
                 live = timeout(DISPOSE, self.until_live()) => if live.is_err() { break },
@@ -142,6 +139,12 @@ impl Follower {
                 return;
             }
             if status == Status::Ended {
+                // The stream that ended is not the one that may come, and may have gone again, while the end is written.
+                self.reader = self.registry.follow(
+                    &self.key,
+                    Start::OldestGroup,
+                    Arc::clone(&self.alarm) as _,
+                );
                 return self.finish(making).await;
             }
             tokio::select! {
