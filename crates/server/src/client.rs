@@ -1,9 +1,9 @@
 //! A connected client: who it is, what it holds while it is here, and its last words in the log.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -15,7 +15,7 @@ use crate::{
     end::{End, Side},
     listen::Place,
     metrics::COUNTS,
-    quota::{Viewing, Visit},
+    quota::{Quotas, Refusal, Viewing, Visit},
     roster::{Activity, Enlisted, Figures, Roster},
     trace::Trail,
 };
@@ -43,16 +43,74 @@ pub struct Client {
     pub skips: u32,
     /// Its part of the viewers' limits, while it plays.
     pub viewing: Option<Viewing>,
-    /// Its part of its address's limit.
-    pub visit: Option<Visit>,
+    /// What it takes of what there is a limit of.
+    pub standing: Arc<Standing>,
     refused: bool,
-    place: Place,
     trail: Trail,
     /// Of what it does now.
     doing: Trail,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// What a connection takes of what there is a limit of: a place, and a part of what its address may have. Dropping it
+/// gives both back. A connection of a proxy has requests of many clients, one after the other.
+pub struct Standing(Mutex<Held>);
+
+struct Held {
+    place: Place,
+    visit: Option<Visit>,
+}
+
+impl Standing {
+    fn new(place: Place) -> Self {
+        Self(Mutex::new(Held { place, visit: None }))
+    }
+
+    /// Goes to another place, and frees the one it had.
+    pub fn move_to(&self, place: Place) {
+        // Dropped behind the lock: what is freed has locks of its own.
+        drop(std::mem::replace(&mut self.held().place, place));
+    }
+
+    /// From now on it counts for the address `ip`.
+    ///
+    /// # Errors
+    /// When that has as many connections as it may. Then this one counts for nobody.
+    pub fn count(&self, quotas: &Arc<Quotas>, ip: IpAddr) -> Result<(), Refusal> {
+        if self.held().visit.as_ref().is_some_and(|visit| visit.is_of(ip)) {
+            return Ok(());
+        }
+        let entered = quotas.enter(ip);
+        let (visit, entered) = match entered {
+            Ok(visit) => (Some(visit), Ok(())),
+            Err(refusal) => (None, Err(refusal)),
+        };
+        drop(std::mem::replace(&mut self.held().visit, visit));
+        entered
+    }
+
+    /// From now on it counts for no address.
+    pub fn count_for_nobody(&self) {
+        drop(self.held().visit.take());
+    }
+
+    /// Whether it counts for an address.
+    #[cfg(test)]
+    pub fn is_counted(&self) -> bool {
+        self.held().visit.is_some()
+    }
+
+    /// Waits at `place` for an answer, and takes nothing meanwhile from those who are served.
+    pub fn step_aside(&self, place: Place) {
+        self.move_to(place);
+        self.count_for_nobody();
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Client {
     /// A client that has just connected and holds `place`.
@@ -77,9 +135,8 @@ impl Client {
             received: 0,
             skips: 0,
             viewing: None,
-            visit: None,
+            standing: Arc::new(Standing::new(place)),
             refused: false,
-            place,
             trail: match protocol {
                 // Whoever looks after the server is no session.
                 "api" => Trail::none(),
@@ -87,11 +144,6 @@ impl Client {
             },
             doing: Trail::none(),
         }
-    }
-
-    /// Goes to another place, and frees the one it had.
-    pub fn move_to(&mut self, place: Place) {
-        self.place = place;
     }
 
     /// Its address is another than that of its connection.

@@ -36,5 +36,6 @@ mod rtmp;
 mod rtmp_client;
 mod seldom;
 mod settings;
+mod throttle;
 mod trace;
 mod wake;

@@ -233,12 +233,12 @@ impl Door {
     }
 
     /// Counts `client` by its address.
-    fn count(&self, client: &mut Client) -> Result<(), Refusal> {
+    fn count(&self, client: &Client) -> Result<(), Refusal> {
         let ip = client.peer.ip();
         if let Some(quotas) = &self.quotas
             && !self.trusted.load().iter().any(|network| network.contains(&ip))
         {
-            client.visit = Some(quotas.enter(ip)?);
+            client.standing.count(quotas, ip)?;
         }
         Ok(())
     }
@@ -327,8 +327,8 @@ async fn let_in_behind_proxy(
 }
 
 /// Serves or refuses a client, in a task of its own.
-fn let_in(door: &Door, service: Arc<impl Service>, socket: TcpStream, mut client: Client) {
-    let Err(refusal) = door.count(&mut client) else {
+fn let_in(door: &Door, service: Arc<impl Service>, socket: TcpStream, client: Client) {
+    let Err(refusal) = door.count(&client) else {
         tokio::spawn(service.serve(socket, client));
         return;
     };
@@ -339,7 +339,7 @@ fn let_in(door: &Door, service: Arc<impl Service>, socket: TcpStream, mut client
     }
     // Who is refused must not take a place from those who are not. Beyond these places nothing is said to it.
     if let Some(place) = door.refusing.take() {
-        client.move_to(place);
+        client.standing.move_to(place);
         tokio::spawn(service.refuse(socket, client, refusal));
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     quota::Quotas,
     roster::Roster,
     settings::Settings,
+    throttle::Throttle,
     wake::Alarm,
 };
 
@@ -56,6 +57,8 @@ pub struct Node {
     pub quotas: Arc<Quotas>,
     /// Who may publish and play.
     pub auth: Auth,
+    /// Who has shown wrong secrets and tokens, here and at the API.
+    pub throttle: Throttle,
 }
 
 impl Node {
@@ -94,6 +97,7 @@ impl Node {
             edge,
             quotas,
             auth,
+            throttle: Throttle::default(),
         };
         Ok((Arc::new(node), returned))
     }

@@ -158,6 +158,13 @@ pub struct Visit {
     network: Network,
 }
 
+impl Visit {
+    /// Whether it is counted for the address `ip`.
+    pub fn is_of(&self, ip: IpAddr) -> bool {
+        self.network == Network::of(ip)
+    }
+}
+
 impl Default for Quotas {
     fn default() -> Self {
         Self::new(&Limits::default())

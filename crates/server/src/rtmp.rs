@@ -15,7 +15,7 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead as _, AsyncWriteExt, ReadBuf},
     net::TcpStream,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::debug;
 use weir_flv::amf0::{Object, Value};
@@ -359,6 +359,22 @@ impl Connection {
             self.out.advance(written);
             self.client.sent += written as u64;
         }
+    }
+
+    /// Holds the answer to a wrong secret back, as long as it is to be.
+    ///
+    /// # Errors
+    /// When the client does not wait for it.
+    pub async fn hold_back(&mut self) -> Result<(), End> {
+        let wrong = self.node.throttle.wrong(self.client.peer.ip(), std::time::Instant::now());
+        // Another node asks for many clients, and holds them back itself.
+        let Some(wait) = wrong.filter(|_| self.came.hops.is_empty()) else { return Ok(()) };
+        self.client.standing.step_aside(wait.place);
+        let until = Instant::now() + wait.time;
+        while let Ok(event) = timeout_at(until, self.event()).await {
+            event?;
+        }
+        Ok(())
     }
 
     /// Refuses a publish and says why; the end that follows has the same reason.

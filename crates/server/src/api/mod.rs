@@ -109,9 +109,9 @@ pub fn router(control: &Arc<Control>, tls: &Arc<Tls>) -> Router {
         reads.route("/api/v1/openapi.json", get(|| async { Json(openapi()) })).fallback(|| async {
             Failure::new(StatusCode::NOT_FOUND, "there is nothing under this path")
         });
-    let reads = reads.with_state(api.clone()).merge(metrics::router(control));
-    let calls = rights::reading(reads, &node.settings)
-        .merge(rights::administering(admin.with_state(api.clone()), &node.settings))
+    let calls = rights::reading(reads.with_state(api.clone()), node)
+        .merge(rights::monitoring(metrics::router(control), node))
+        .merge(rights::administering(admin.with_state(api.clone()), node))
         .merge(probes().with_state(api))
         .method_not_allowed_fallback(|| async {
             Failure::new(StatusCode::METHOD_NOT_ALLOWED, "this call has another method")
@@ -204,7 +204,7 @@ pub fn openapi() -> OpenApi {
     let bearer = SecurityRequirement::new(BEARER, [""; 0]);
     let mut document = Document::openapi();
     document.info.version = env!("CARGO_PKG_VERSION").to_owned();
-    // Without `api.read_tokens`, whoever reaches the port may read.
+    // Without `api.read_tokens`, those in `api.read_from` may read.
     let read = secured(reads().into_openapi(), &[SecurityRequirement::default(), bearer.clone()]);
     let admin = secured(admin().into_openapi(), &[bearer]);
     document.merge(read);

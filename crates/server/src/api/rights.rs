@@ -1,18 +1,24 @@
 //! Who may do what: bearer tokens, and certificates of clients.
 
+use std::{net::IpAddr, sync::Arc};
+
 use axum::{
     Router,
     extract::{Request, State},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, Method, StatusCode, header::AUTHORIZATION};
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{AUTHORIZATION, CONNECTION, HOST},
+};
 use subtle::ConstantTimeEq as _;
 
 use super::answer::{Failure, code};
 use crate::{
     config::{Api, Secret},
-    settings::Settings,
+    http::Peer,
+    node::Node,
 };
 
 /// What somebody may do.
@@ -32,40 +38,112 @@ pub enum Right {
 pub struct Certified(pub Right);
 
 /// `routes`, for those who may read.
-pub fn reading(routes: Router, settings: &Settings) -> Router {
-    routes.layer(from_fn_with_state(settings.clone(), require_read))
+pub fn reading(routes: Router, node: &Arc<Node>) -> Router {
+    routes.layer(from_fn_with_state(Arc::clone(node), require_read))
+}
+
+/// `routes`, for monitoring: for everybody, unless rights to read have been given out.
+pub fn monitoring(routes: Router, node: &Arc<Node>) -> Router {
+    routes.layer(from_fn_with_state(Arc::clone(node), require_monitoring))
 }
 
 /// `routes`, for those who may do everything.
-pub fn administering(routes: Router, settings: &Settings) -> Router {
-    routes.layer(from_fn_with_state(settings.clone(), require_admin))
+pub fn administering(routes: Router, node: &Arc<Node>) -> Router {
+    routes.layer(from_fn_with_state(Arc::clone(node), require_admin))
 }
 
-async fn require_read(State(settings): State<Settings>, request: Request, next: Next) -> Response {
-    let config = settings.now();
-    match check_read(&config.api, shown(&config.api, &request)) {
+async fn require_read(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    let config = node.config();
+    let is_near = is_near(&config.api, &request);
+    match check_read(&config.api, shown(&config.api, &request), is_near) {
         Ok(()) => next.run(request).await,
-        Err(failure) => failure.into_response(),
+        Err(failure) => refuse(&node, guesser(&node, &request), failure).await,
     }
 }
 
-async fn require_admin(State(settings): State<Settings>, request: Request, next: Next) -> Response {
-    let config = settings.now();
+async fn require_monitoring(
+    State(node): State<Arc<Node>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let config = node.config();
+    match check_read(&config.api, shown(&config.api, &request), true) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => refuse(&node, guesser(&node, &request), failure).await,
+    }
+}
+
+async fn require_admin(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    let config = node.config();
     let checked = check_admin(&config.api, shown(&config.api, &request))
         .and_then(|()| check_site(&config.api, &request));
     match checked {
         Ok(()) => next.run(request).await,
-        Err(failure) => failure.into_response(),
+        Err(failure) => refuse(&node, guesser(&node, &request), failure).await,
     }
 }
 
-fn check_read(api: &Api, right: Right) -> Result<(), Failure> {
+/// Says no; to who has shown a wrong token, in due time.
+async fn refuse(node: &Node, guesser: Option<Peer>, failure: Failure) -> Response {
+    let Some(peer) = guesser else { return failure.into_response() };
+    peer.hold_back(&node.throttle, peer.ip).await;
+    ([(CONNECTION, "close")], failure).into_response()
+}
+
+/// Who has sent `request`, if it shows something that gives no right.
+fn guesser(node: &Node, request: &Request) -> Option<Peer> {
+    let fields = request.headers();
+    let is_wrong =
+        fields.contains_key(AUTHORIZATION) && of_token(&node.config().api, fields) == Right::None;
+    request.extensions().get::<Peer>().filter(|_| is_wrong).cloned()
+}
+
+/// Whether a request without rights comes from where `api.read_from` trusts everybody, and from there only: a page in
+/// somebody's browser reaches it under a name that has been given this address, a proxy speaks for others.
+fn is_near(api: &Api, request: &Request) -> bool {
+    let Some(peer) = request.extensions().get::<Peer>() else { return false };
+    let fields = request.headers();
+    let is_passed_on = PROXY_FIELDS.iter().any(|field| fields.contains_key(*field));
+    let mut hosts = fields.get_all(HOST).iter();
+    let is_local = match (hosts.next(), hosts.next()) {
+        (None, _) => true,
+        (Some(host), None) => host.to_str().is_ok_and(is_own),
+        (Some(_), Some(_)) => false,
+    };
+    let named = request.uri().authority().is_none_or(|authority| is_own(authority.as_str()));
+    is_local && named && !is_passed_on && api.read_from.iter().any(|net| net.contains(&peer.ip))
+}
+
+/// What proxies add to the requests of others.
+const PROXY_FIELDS: [&str; 4] = ["x-forwarded-for", "forwarded", "x-real-ip", "via"];
+
+/// Whether `host` can mean nobody else: an address, or this machine.
+fn is_own(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_matches(['[', ']']);
+    name.parse::<IpAddr>().is_ok()
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+        || name.strip_suffix('.').unwrap_or(name).eq_ignore_ascii_case("localhost")
+}
+
+/// `is_near` is who may read where no rights to read have been given out.
+fn check_read(api: &Api, right: Right, is_near: bool) -> Result<(), Failure> {
     let has_read_ca = api.tls.as_ref().is_some_and(|tls| tls.read_ca.is_some());
     let is_open = api.read_tokens.is_empty() && !has_read_ca;
-    if is_open || right >= Right::Read {
-        return Ok(());
+    match (right, is_open) {
+        (Right::Read | Right::Admin, _) => Ok(()),
+        (Right::None, true) if is_near => Ok(()),
+        (Right::None, true) => Err(unauthorized(
+            "from here a token is needed to read: Authorization: Bearer TOKEN, of api.read_tokens; without one only \
+             api.read_from may, by address",
+        )),
+        (Right::None, false) => {
+            Err(unauthorized("a token is needed to read: Authorization: Bearer TOKEN"))
+        }
     }
-    Err(unauthorized("a token is needed to read: Authorization: Bearer TOKEN"))
 }
 
 fn check_admin(api: &Api, right: Right) -> Result<(), Failure> {
@@ -197,8 +275,36 @@ mod tests {
         for (api, field, certified, read, admin) in cases {
             let request = request(field, certified);
             let right = shown(api, &request);
-            let got = (status(check_read(api, right)), status(check_admin(api, right)));
+            let got = (status(check_read(api, right, true)), status(check_admin(api, right)));
             assert_eq!(got, (read, admin), "{field:?} {certified:?} with {api:?}");
+        }
+    }
+
+    #[test]
+    fn without_tokens_only_those_nearby_may_read() {
+        assert_eq!(status(check_read(&api(&["root"], &[]), Right::None, false)), 401);
+        assert_eq!(status(check_read(&api(&["root"], &[]), Right::Admin, false)), 200);
+        assert_eq!(status(check_read(&api(&[], &["look"]), Right::None, true)), 401);
+        for own in [
+            "127.0.0.1",
+            "127.0.0.1:1985",
+            "[::1]:1985",
+            "[::1]",
+            "::1",
+            "10.1.2.3:1985",
+            "localhost",
+            "LocalHost.:1985",
+        ] {
+            assert!(is_own(own), "{own}");
+        }
+        for other in [
+            "",
+            "evil.example",
+            "evil.example:1985",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+        ] {
+            assert!(!is_own(other), "{other}");
         }
     }
 

@@ -51,6 +51,11 @@ impl fmt::Display for Credential {
 }
 
 impl Denied {
+    /// Whether it may have been tried: who has something that was right, or nothing at all, does not guess.
+    pub const fn may_be_guess(&self) -> bool {
+        matches!(self, Self::Invalid(..) | Self::TooLong)
+    }
+
     /// The whole reason, for the log. It repeats nothing of what the client has shown.
     pub fn reason(&self) -> String {
         match self {

@@ -13,7 +13,7 @@ use serde::{
 use serde_json::json;
 
 use super::{
-    host::Resolver,
+    host::{Elsewhere, Resolver},
     kind::{Form, Given, Json, Leaf, Many, Secrets, Text, section},
     scalar::{Bytes, Parameter, Time, Whole, Word, Words},
     suggest,
@@ -51,10 +51,21 @@ section! {
         give_up: Duration = Duration::from_secs(60), Time<DEAD_AFTER_MIN, GIVE_UP_MAX>;
         /// Which parameters of the first viewer's, or the publisher's, URL go along.
         forward_query: ForwardQuery = ForwardQuery::All, ForwardQuery;
+        /// Where else than to one another origins may redirect, with `protocol: flv`; without a port it is 80.
+        redirects: Vec<OriginName> = Vec::new(), Many<Elsewhere>;
         /// Name servers to ask instead of those of the system.
         resolvers: Vec<SocketAddr> = Vec::new(), Many<Resolver>;
         /// Bytes of playlists and segments of the origins that are kept.
         hls_cache: u64 = 64 << 20, Bytes<HLS_CACHE_MIN>;
+    }
+}
+
+impl Edge {
+    /// Whether an origin may redirect to this host (an address without brackets) and port.
+    pub fn lets_redirect(&self, host: &str, port: u16) -> bool {
+        let same = |name: &OriginName, of: u16| name.host.eq_ignore_ascii_case(host) && of == port;
+        self.origins.iter().any(|origin| same(origin, self.http_port))
+            || self.redirects.iter().any(|other| same(other, other.port))
     }
 }
 

@@ -18,6 +18,8 @@ use super::{
 pub(super) const RTMP_PORT: u16 = 1935;
 /// The port of DNS (RFC 1035 section 4.2).
 const DNS_PORT: u16 = 53;
+/// The port of HTTP.
+const HTTP_PORT: u16 = 80;
 /// The port of our own API.
 const API_PORT: u16 = 1985;
 
@@ -74,6 +76,35 @@ impl Text for Peer {
 impl Element for Peer {
     const EXPECTED: &'static str = "a host or a list of hosts";
     const WRITE: &'static str = "a host such as weir-edge-peers:1985; [] means none";
+    const MAY_BE_NUMBER: bool = true;
+}
+
+/// A server that an origin may send us to, by its name or address: `other.example.com:8080`.
+pub struct Elsewhere;
+
+impl Text for Elsewhere {
+    type Value = OriginName;
+
+    fn parse(text: &str) -> Result<OriginName, Problem> {
+        let lower = text.to_ascii_lowercase();
+        let host = lower.strip_prefix("http://").map_or(text, |_| &text["http://".len()..]);
+        let (host, port) = parse_host(host.trim_end_matches('/'), HTTP_PORT)?;
+        Ok(OriginName { host: host.to_string(), port: port.unwrap_or(HTTP_PORT) })
+    }
+
+    fn show(value: &OriginName, secrets: Secrets) -> Json {
+        <OriginName as Text>::show(value, secrets)
+    }
+
+    fn schema() -> Json {
+        <OriginName as Text>::schema()
+    }
+}
+
+impl Element for Elsewhere {
+    const EXPECTED: &'static str = "a host or a list of hosts";
+    const WRITE: &'static str =
+        "a host such as other.example.com:8080; [] means none but the origins";
     const MAY_BE_NUMBER: bool = true;
 }
 

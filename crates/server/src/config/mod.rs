@@ -28,7 +28,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs, iter,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     thread,
@@ -237,8 +237,10 @@ section! {
         listen: Vec<SocketAddr> = everywhere(1985), Many<Address>;
         /// Bearer tokens with all rights. Without any, nobody may change anything, unless by a certificate.
         admin_tokens: Vec<Secret> = Vec::new(), Many<Secret>;
-        /// Bearer tokens that may read `/api/v1` and `/metrics`. Without any, whoever reaches the port may.
+        /// Bearer tokens that may read `/api/v1` and `/metrics`.
         read_tokens: Vec<Secret> = Vec::new(), Many<Secret>;
+        /// Who may read `/api/v1` without a token while there are no tokens for it.
+        read_from: Vec<IpNet> = loopback(), Many<Network>;
         /// TLS of the API; without it, plain HTTP.
         tls: Option<Tls> = None, Optional<Tls>;
         /// The APIs of the other nodes, for `?scope=cluster`. A name stands for all its addresses.
@@ -260,6 +262,11 @@ section! {
         /// The PEM file with the authorities whose clients may read.
         read_ca: Option<PathBuf> = None, Maybe<File>;
     }
+}
+
+fn loopback() -> Vec<IpNet> {
+    let whole = |ip: IpAddr, prefix| IpNet::new_assert(ip, prefix);
+    vec![whole(Ipv4Addr::LOCALHOST.into(), 8).trunc(), whole(Ipv6Addr::LOCALHOST.into(), 128)]
 }
 
 fn everywhere(port: u16) -> Vec<SocketAddr> {

@@ -68,6 +68,7 @@ api:
   listen: []
   admin_tokens: [a, 'b c']
   read_tokens: r
+  read_from: [10.0.0.0/8, '::1']
   tls: { cert: c.pem, key: k.pem, admin_ca: a.pem, read_ca: r.pem }
   peers: [peers, '[fd00::1]:80']
   peer_token: '7'
@@ -83,6 +84,7 @@ edge:
   dead_after: 1500ms
   give_up: 1h
   forward_query: [token, expires]
+  redirects: [cdn.example.com, 'http://10.0.0.8:81/']
   resolvers: [10.96.0.10, '[fd00::a]:5353']
   hls_cache: 1GiB
 auth:
@@ -121,6 +123,7 @@ handover: { socket: /run/weir.sock }
             listen: vec![],
             admin_tokens: vec![Secret::new("a"), Secret::new("b c")],
             read_tokens: vec![Secret::new("r")],
+            read_from: ["10.0.0.0/8", "::1/128"].map(network).to_vec(),
             tls: Some(Tls {
                 cert: "c.pem".into(),
                 key: "k.pem".into(),
@@ -162,6 +165,7 @@ handover: { socket: /run/weir.sock }
             dead_after: Duration::from_millis(1500),
             give_up: Duration::from_secs(3600),
             forward_query: ForwardQuery::Only(vec!["token".to_owned(), "expires".to_owned()]),
+            redirects: vec![origin("cdn.example.com", 80), origin("10.0.0.8", 81)],
             resolvers: vec![address("10.96.0.10:53"), address("[fd00::a]:5353")],
             hls_cache: 1 << 30,
         },

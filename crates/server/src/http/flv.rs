@@ -8,6 +8,7 @@ use http::StatusCode;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::sleep,
 };
 use weir_hub::Status;
 use weir_media::StreamKey;
@@ -71,6 +72,15 @@ pub async fn serve(
     };
     let (params, peer) = (&request.ask.params, client.peer.ip());
     if let Err(denied) = node.auth.check(&vhost.auth, Action::Play, &key, params, peer) {
+        if denied.may_be_guess()
+            && let Some(wait) = node.throttle.wrong(peer, Instant::now()).filter(|_| !is_node)
+        {
+            client.standing.step_aside(wait.place);
+            tokio::select! {
+                () = sleep(wait.time) => {}
+                end = until_closed(&mut socket) => return client.end(&end),
+            }
+        }
         let answer = answer("403 Forbidden", &denied.to_string(), "", request.is_head);
         client.stream = Some(key.clone());
         return refuse_with(socket, client, &answer, &denied.end(Action::Play, &key)).await;

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, routing::get};
+use axum::{Router, middleware::from_fn_with_state, routing::get};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -39,13 +39,14 @@ pub use self::{
     prefixed::Prefixed,
 };
 use crate::{
-    client::Client,
+    client::{Client, Standing},
     end::{End, Kind},
     listen,
     metrics::Refused,
     node::{Node, SERVER},
     quota::{RETRY_AFTER, Refusal},
     roster::{Farewell, Presence},
+    throttle::Throttle,
 };
 
 /// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.
@@ -71,6 +72,7 @@ fn router(node: Arc<Node>) -> Router {
         .route("/", get(pages::player))
         .route("/player", get(pages::player))
         .fallback(pages::media)
+        .layer(from_fn_with_state(Arc::clone(&node), pages::count))
         .with_state(node)
 }
 
@@ -115,15 +117,12 @@ async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut clien
     if let Some(ip) = forwarded::client(trusted, peer, std::iter::once(&*head.forwarded)) {
         // The proxy's port says nothing of the client's.
         client.is_at(SocketAddr::new(ip, 0));
-        match node.quotas.enter(ip) {
-            Ok(visit) => client.visit = Some(visit),
-            Err(refusal) => {
-                Refused::from(&refusal).count();
-                let _ = socket.write_all(refusal_answer(&refusal, false).as_bytes()).await;
-                let _ = socket.shutdown().await;
-                drain(&mut socket).await;
-                return client.end(&End::new(Kind::Limit, refusal.to_string()));
-            }
+        if let Err(refusal) = client.standing.count(&node.quotas, ip) {
+            Refused::from(&refusal).count();
+            let _ = socket.write_all(refusal_answer(&refusal, false).as_bytes()).await;
+            let _ = socket.shutdown().await;
+            drain(&mut socket).await;
+            return client.end(&End::new(Kind::Limit, refusal.to_string()));
         }
     }
     match flv::Request::of(&head) {
@@ -154,12 +153,25 @@ async fn refuse(mut socket: TcpStream, client: Client, refusal: Refusal) {
 }
 
 /// Who is at the other end of a request's connection: the client, or a proxy.
-#[derive(Clone, Debug)]
-struct Peer {
-    ip: IpAddr,
+#[derive(Clone)]
+pub struct Peer {
+    /// Its address.
+    pub ip: IpAddr,
     presence: Arc<Presence>,
+    standing: Arc<Standing>,
     /// Whether the log has said that it may not have what it asks for.
     was_denied: Arc<AtomicBool>,
+}
+
+impl Peer {
+    /// Holds the answer to something wrong that the client at `ip` has shown back, as long as it is to be. The
+    /// connection is of no further use then.
+    pub async fn hold_back(&self, throttle: &Throttle, ip: IpAddr) {
+        if let Some(wait) = throttle.wrong(ip, std::time::Instant::now()) {
+            self.standing.step_aside(wait.place);
+            tokio::time::sleep(wait.time).await;
+        }
+    }
 }
 
 /// Serves one request after the other, as long as each of them comes in time.
@@ -167,11 +179,14 @@ pub async fn serve_with<S>(router: Router, socket: S, client: Client, peer: IpAd
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let presence = Arc::clone(&client.presence);
-    let was_denied = Arc::<AtomicBool>::default();
+    let peer = Peer {
+        ip: peer,
+        presence: Arc::clone(&client.presence),
+        standing: Arc::clone(&client.standing),
+        was_denied: Arc::default(),
+    };
     let router = router.map_request(move |mut request: http::Request<Incoming>| {
-        let (presence, was_denied) = (Arc::clone(&presence), Arc::clone(&was_denied));
-        request.extensions_mut().insert(Peer { ip: peer, presence, was_denied });
+        request.extensions_mut().insert(peer.clone());
         request
     });
     let serving = hyper::server::conn::http1::Builder::new()

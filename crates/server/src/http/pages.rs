@@ -9,6 +9,7 @@ use std::{
 use axum::{
     body::Body,
     extract::{Request, State},
+    middleware::Next,
     response::{Html, IntoResponse, Response},
 };
 use http::{HeaderMap, Method, StatusCode};
@@ -20,6 +21,7 @@ use super::{ANY_ORIGIN, Peer, flv, forwarded, hls};
 use crate::{
     auth::{Action, Denied},
     edge::{Ask, Hops},
+    metrics::Refused,
     node::{Node, SERVER},
     play::NoStream,
     quota::{RETRY_AFTER, Refusal},
@@ -27,12 +29,51 @@ use crate::{
 };
 
 /// The page that plays a stream: `/player?stream=live/demo`.
-pub async fn player(State(node): State<Arc<Node>>) -> Html<String> {
+const PLAYER: &str = include_str!("../../assets/player.html");
+
+/// The page, and what it may do: run its own script, whatever else gets into it, and fetch from here. Nothing else may
+/// show it inside of itself.
+pub async fn player(State(node): State<Arc<Node>>) -> Response {
     let port = match node.config().rtmp.listen.first().map(SocketAddr::port) {
         None | Some(0 | DEFAULT_PORT) => String::new(),
         Some(port) => format!(":{port}"),
     };
-    Html(include_str!("../../assets/player.html").replace("%RTMP_PORT%", &port))
+    let Ok((high, low)) = getrandom::u64().and_then(|high| Ok((high, getrandom::u64()?))) else {
+        return plain(StatusCode::INTERNAL_SERVER_ERROR, "the system gives no random bytes");
+    };
+    let nonce = format!("{high:016x}{low:016x}");
+    let page = PLAYER.replace("%RTMP_PORT%", &port).replace("%NONCE%", &nonce);
+    let policy = format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
+         media-src 'self' blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    );
+    let headers = [
+        ("content-security-policy", policy.as_str()),
+        ("x-content-type-options", "nosniff"),
+        // Parameters may be secrets.
+        ("referrer-policy", "no-referrer"),
+        ("cache-control", "no-store"),
+    ];
+    (headers, Html(page)).into_response()
+}
+
+/// Counts the connection for the client whose request comes now: proxies send those of many over one.
+pub async fn count(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    let Some(peer) = request.extensions().get::<Peer>() else { return next.run(request).await };
+    let config = node.config();
+    let trusted = &config.http.trusted_proxies;
+    if trusted.iter().any(|network| network.contains(&peer.ip)) {
+        let ip = client(&node, &request);
+        if ip == peer.ip {
+            peer.standing.count_for_nobody();
+        } else if let Err(refusal) = peer.standing.count(&node.quotas, ip) {
+            Refused::from(&refusal).count();
+            return (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()))
+                .into_response();
+        }
+        peer.presence.note(|doing| doing.peer = SocketAddr::new(ip, 0));
+    }
+    next.run(request).await
 }
 
 /// `/app/stream.m3u8`, `/app/stream-<sequence>-<nonce>.ts`, `/app/stream.flv`.
@@ -48,8 +89,10 @@ pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response 
             );
         }
     };
-    let host =
-        request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let field = request.headers().get("host").and_then(|host| host.to_str().ok());
+    // The target may name the host itself, and counts then (RFC 9112 section 3.2.2).
+    let named = request.uri().authority().map(|authority| authority.as_str());
+    let host = named.or(field).unwrap_or_default();
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let Some(route) = Route::of(target, host) else {
         return not_found("there is nothing under this path");
@@ -99,7 +142,7 @@ async fn serve(
         _ => node.auth.check(&vhost.auth, Action::Play, &key, &ask.params, asker.ip),
     };
     if let Err(denied) = checked {
-        return refuse(&key, &denied, asker.connection.as_ref());
+        return refuse(node, &key, &denied, asker, ask.hops.is_empty()).await;
     }
     match (route.extension.as_str(), segment) {
         (route::FLV, _) => {
@@ -114,15 +157,29 @@ async fn serve(
 
 /// 403 for a viewer that may not have `key`. The log says it once for each connection, which can ask as often as it
 /// likes.
-fn refuse(key: &StreamKey, denied: &Denied, connection: Option<&Peer>) -> Response {
-    if let Some(peer) = connection
+async fn refuse(
+    node: &Node,
+    key: &StreamKey,
+    denied: &Denied,
+    asker: &Asker,
+    is_viewer: bool,
+) -> Response {
+    if let Some(peer) = &asker.connection
         && !peer.was_denied.swap(true, Ordering::Relaxed)
     {
         let end = denied.end(Action::Play, key);
         let (conn, side) = (peer.presence.id, end.side.label());
         info!(conn, peer = %peer.ip, stream = %key, side, reason = %end.reason, "HTTP requests are refused");
     }
-    plain(StatusCode::FORBIDDEN, &denied.to_string())
+    let refused = plain(StatusCode::FORBIDDEN, &denied.to_string());
+    match &asker.connection {
+        // Another node asks for many clients, and holds them back itself.
+        Some(peer) if denied.may_be_guess() && is_viewer => {
+            peer.hold_back(&node.throttle, asker.ip).await;
+            ([("connection", "close")], refused).into_response()
+        }
+        _ => refused,
+    }
 }
 
 /// 404 with a reason that a person can read.
@@ -156,7 +213,13 @@ pub fn refused(node: &Node, key: &StreamKey, refusal: &Refusal) -> Response {
 
 /// An answer in a sentence, not to be cached.
 pub fn plain(status: StatusCode, reason: &str) -> Response {
-    let headers = [ANY_ORIGIN, ("cache-control", "no-store"), ("server", SERVER)];
+    let headers = [
+        ANY_ORIGIN,
+        ("cache-control", "no-store"),
+        ("server", SERVER),
+        // It may repeat a name that somebody has made up.
+        ("x-content-type-options", "nosniff"),
+    ];
     (status, headers, format!("{reason}\n")).into_response()
 }
 

@@ -78,6 +78,9 @@ pub async fn publish(
     })?;
     let peer = connection.client.peer.ip();
     if let Err(denied) = node.auth.check(&vhost.auth, Action::Publish, &key, &url.params, peer) {
+        if denied.may_be_guess() {
+            connection.hold_back().await?;
+        }
         connection.refuse_publish(stream_id, PublishRefusal::Denied, &denied.to_string());
         let end = denied.end(Action::Publish, &key);
         connection.client.stream = Some(key);

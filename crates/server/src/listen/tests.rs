@@ -227,7 +227,9 @@ async fn a_trusted_proxy_is_not_counted() {
     tokio::spawn(accept(listener, Arc::new(door), host));
     let _peers = [TcpStream::connect(address).await, TcpStream::connect(address).await];
     let both = [next(&mut seated).await, next(&mut seated).await];
-    assert!(both.iter().all(|(_, client, refusal)| refusal.is_none() && client.visit.is_none()));
+    assert!(
+        both.iter().all(|(_, client, refusal)| refusal.is_none() && !client.standing.is_counted())
+    );
 }
 
 #[test]

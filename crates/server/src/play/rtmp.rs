@@ -32,6 +32,11 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
     let node = Arc::clone(&connection.node);
     let peer = connection.client.peer.ip();
     if let Err(denied) = node.auth.check(&vhost.auth, Action::Play, &key, &url.params, peer) {
+        if denied.may_be_guess()
+            && let Err(end) = connection.hold_back().await
+        {
+            return Turn::Over(connection, end);
+        }
         connection.refuse_play(stream_id, PlayRefusal::Failed, &denied.to_string());
         let end = denied.end(Action::Play, &key);
         connection.client.stream = Some(key);

@@ -112,6 +112,11 @@ api:
 {{- end }}
 {{- end -}}
 
+{{/* Who may read the API without a token: pods, for ?scope=cluster. With tokens.secretName only those who have one. */}}
+{{- define "weir.readFrom" -}}
+{{- list "127.0.0.0/8" "::1/128" "10.0.0.0/8" "172.16.0.0/12" "192.168.0.0/16" "100.64.0.0/10" "fc00::/7" | toJson -}}
+{{- end -}}
+
 {{/* The configuration of the origins. */}}
 {{- define "weir.originConfig" -}}
 {{- $name := include "weir.fullname" . -}}
@@ -120,7 +125,7 @@ api:
 {{- $peers = append $peers (printf "%s-edge-peers:1985" $name) -}}
 {{- end -}}
 {{- $hls := dict "dir" "/data/hls" -}}
-{{- $config := dict "role" "origin" "api" (dict "peers" $peers) "hls" $hls "limits" (dict "memory" "1GiB") -}}
+{{- $config := dict "role" "origin" "api" (dict "peers" $peers "read_from" (fromJsonArray (include "weir.readFrom" .))) "hls" $hls "limits" (dict "memory" "1GiB") -}}
 {{- $config = mergeOverwrite $config (fromYaml (include "weir.commonConfig" .)) (deepCopy .Values.config) -}}
 {{- mergeOverwrite $config (deepCopy .Values.origin.config) | toYaml -}}
 {{- end -}}
@@ -134,7 +139,8 @@ api:
 {{- $origins = list (printf "rtmp://%s-%s:1935" $name $service) -}}
 {{- end -}}
 {{- $config := dict "role" "edge" "edge" (dict "origins" $origins) "limits" (dict "memory" "1GiB") -}}
-{{- $_ := set $config "api" (dict "peers" (list (printf "%s-edge-peers:1985" $name))) -}}
+{{- $readFrom := fromJsonArray (include "weir.readFrom" .root) -}}
+{{- $_ := set $config "api" (dict "peers" (list (printf "%s-edge-peers:1985" $name)) "read_from" $readFrom) -}}
 {{- $config = mergeOverwrite $config (fromYaml (include "weir.commonConfig" .root)) (deepCopy .root.Values.config) -}}
 {{- mergeOverwrite $config (deepCopy .edge.config) (dict "limits" (deepCopy .edge.limits)) | toYaml -}}
 {{- end -}}

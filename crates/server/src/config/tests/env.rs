@@ -168,7 +168,7 @@ fn an_error_names_the_variable() {
   |
   | WEIR_API={admin_tokens: *******, pers: a}
   |                                  ^^^^
-  = help: the keys here are listen, admin_tokens, read_tokens, tls, peers, peer_token",
+  = help: the keys here are listen, admin_tokens, read_tokens, read_from, tls, peers, peer_token",
         ),
     ];
     for (variable, shown) in table {

@@ -65,7 +65,7 @@ error: weir.yaml:1:29: api: unknown key `pers`; did you mean `peers`?
   |
 1 | api: { peer_token: *******, pers: a }
   |                             ^^^^
-  = help: the keys here are listen, admin_tokens, read_tokens, tls, peers, peer_token";
+  = help: the keys here are listen, admin_tokens, read_tokens, read_from, tls, peers, peer_token";
     assert_eq!(shown, expected);
 }
 

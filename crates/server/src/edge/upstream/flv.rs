@@ -27,6 +27,7 @@ use weir_flv::{Tag, file};
 
 use super::{Failure, Over, Request, words};
 use crate::{
+    config,
     edge::{Ask, Hops, Origin},
     node::SERVER,
 };
@@ -105,6 +106,7 @@ pub async fn open(
                 Answer::Stream(download) => return Ok((download, by)),
                 Answer::Elsewhere(status, location) => {
                     target = target.redirect(status, &location)?;
+                    target.check(origin, &request.settings.now().edge)?;
                 }
             }
         }
@@ -312,6 +314,23 @@ impl Target {
         Ok(Self { elsewhere: None, host, path_and_query })
     }
 
+    /// Whether that is where a redirect may lead to. What an origin says comes from wherever its own answer came from,
+    /// and must not have us ask the machines around us.
+    fn check(&self, origin: &Origin, settings: &config::Edge) -> Result<(), Failure> {
+        let Some((host, port)) = &self.elsewhere else { return Ok(()) };
+        let is_itself = *port == origin.http.port()
+            && (host.parse() == Ok(origin.http.ip()) || host.eq_ignore_ascii_case(&origin.host));
+        if is_itself || settings.lets_redirect(host, *port) {
+            return Ok(());
+        }
+        Err(Failure::Refused {
+            code: "HTTP 302".to_owned(),
+            description: words(&format!(
+                "a redirect to {host} port {port}, which neither edge.origins nor edge.redirects names"
+            )),
+        })
+    }
+
     /// Where `location` is.
     fn redirect(self, status: StatusCode, location: &str) -> Result<Self, Failure> {
         let no = || Failure::Refused {
@@ -392,6 +411,43 @@ mod tests {
         assert_eq!(at("//h:82/b"), all(elsewhere("h", 82), "h:82", "/b"));
         for none in ["https://h/b", "", "b", "//", "rtmp://h/b", "http://"] {
             assert_eq!(at(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn redirects_stay_within_the_configuration() {
+        let at = |port| std::net::SocketAddr::from(([10, 0, 0, 7], port));
+        let origin = super::super::tests::origin(at(1935), at(8080), "origin.example");
+        let text = "edge: { origins: [Origin.example, other.example], redirects: ['cdn.example:81', '[fd00::1]'] }";
+        let edge = config::Config::parse(&format!("role: edge\n{text}"), "test")
+            .expect("a configuration")
+            .edge;
+        let check = |host: &str, port| {
+            let elsewhere = Some((host.to_owned(), port));
+            let target = Target { elsewhere, host: String::new(), path_and_query: "/a".to_owned() };
+            target.check(&origin, &edge).is_ok()
+        };
+        for (host, port) in [
+            ("10.0.0.7", 8080),
+            ("ORIGIN.example", 8080),
+            ("other.example", 8080),
+            ("cdn.example", 81),
+            ("fd00::1", 80),
+        ] {
+            assert!(check(host, port), "{host} {port}");
+        }
+        for (host, port) in [
+            ("10.0.0.7", 1985),
+            ("10.0.0.8", 8080),
+            ("127.0.0.1", 8080),
+            ("localhost", 8080),
+            ("169.254.169.254", 80),
+            ("cdn.example", 80),
+            ("other.example", 22),
+            ("x.other.example", 8080),
+            ("other.example.", 8080),
+        ] {
+            assert!(!check(host, port), "{host} {port}");
         }
     }
 

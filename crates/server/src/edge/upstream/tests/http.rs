@@ -7,6 +7,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::config::Config;
 
 /// An origin that gives these answers, one to a connection, and then takes no more. Its task returns the heads of
 /// the requests, once the edge has closed the last connection or `close` is set.
@@ -47,9 +48,16 @@ fn chunks(body: &[u8], size: usize) -> Vec<u8> {
 }
 
 async fn open_at(origin: &Origin, dead_after: Duration) -> Result<Source, Failure> {
+    open_with(origin, &request(&cam()), dead_after).await
+}
+
+async fn open_with(
+    origin: &Origin,
+    request: &Request,
+    dead_after: Duration,
+) -> Result<Source, Failure> {
     let connected = AtomicBool::new(false);
-    let source =
-        Source::open(origin, Upstream::Flv, &request(&cam()), dead_after, &connected).await;
+    let source = Source::open(origin, Upstream::Flv, request, dead_after, &connected).await;
     assert!(connected.load(Ordering::Relaxed), "there is somebody to connect to");
     source
 }
@@ -141,8 +149,16 @@ async fn redirects_are_followed_up_to_a_point() {
     let stream = [CHUNKED.as_bytes(), &chunks(&flv(&[picture(1)]), 1000)].concat();
     let (elsewhere, there) = answering(vec![stream], false).await;
     let to = format!("http://{}/other/name.flv?a=b", elsewhere.http);
+    // Whatever an origin says, an edge asks nobody that its configuration does not name.
+    let (origin, _) = answering(vec![redirect(&to)], false).await;
+    let failure = open_at(&origin, LONG).await.err().expect("nobody has allowed that");
+    assert!(refused(&failure).1.contains("edge.redirects"), "{failure}");
+
     let (origin, here) = answering(vec![redirect("/here.flv"), redirect(&to)], true).await;
-    let mut source = open_at(&origin, LONG).await.expect("it plays");
+    let allowed = format!("edge: {{ redirects: [\"{}\"] }}", elsewhere.http);
+    let config = Config::parse(&allowed, "test").expect("a configuration");
+    let request = Request { settings: Settings::new(config), ..request(&cam()) };
+    let mut source = open_with(&origin, &request, LONG).await.expect("it plays");
     assert_eq!(source.next().await, Ok(Some(picture(1))));
     drop(source);
     let (here, there) = (here.await.expect("heads"), there.await.expect("heads"));

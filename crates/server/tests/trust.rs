@@ -1,0 +1,207 @@
+//! Who is trusted: by address, by name, behind proxies; and what those get who guess.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinSet};
+use weir_testkit::{
+    Weir, http,
+    peer::{Numbered, Publisher, Viewer},
+    raw::Raw,
+    server::Builder,
+};
+
+fn server(config: &str) -> Weir {
+    with_api(config, &[])
+}
+
+/// A server whose API has these keys.
+fn with_api(config: &str, keys: &[(&str, &str)]) -> Weir {
+    let config = format!("hls: {{ enabled: false }}\nplay: {{ wait: 0s }}\n{config}");
+    let builder = Weir::builder(env!("CARGO_BIN_EXE_weir")).config(&config);
+    let set = |builder: Builder, (key, value): &(&str, &str)| {
+        builder.env(format!("WEIR_API__{key}"), value)
+    };
+    keys.iter().fold(builder, set).start()
+}
+
+/// The status of a request to the API with these header fields.
+async fn api(weir: &Weir, path: &str, fields: &str) -> u16 {
+    let head = format!("GET {path} HTTP/1.1\r\n{fields}\r\nConnection: close\r\n\r\n");
+    http::request(weir.api(), head.as_bytes()).await.status
+}
+
+#[tokio::test]
+async fn without_tokens_the_api_is_read_by_those_nearby_alone() {
+    let near = server("");
+    let far = with_api("", &[("READ_FROM", "192.0.2.0/24")]);
+    for path in ["/api/v1/clients", "/api/v1/config", "/api/v1/streams", "/api/v1/none"] {
+        for host in ["127.0.0.1:1985", "localhost", "[::1]:1985"] {
+            let status = api(&near, path, &format!("Host: {host}")).await;
+            assert_ne!(status, 401, "{path} by {host}");
+            assert_eq!(
+                api(&far, path, &format!("Host: {host}")).await,
+                401,
+                "{path} from elsewhere"
+            );
+        }
+        // A page in a browser on this machine, and a proxy on it that lets the world in.
+        for fields in [
+            "Host: rebound.example:1985",
+            "Host: 127.0.0.1\r\nX-Forwarded-For: 127.0.0.1",
+            "Host: 127.0.0.1\r\nForwarded: for=127.0.0.1",
+            "Host: 127.0.0.1\r\nHost: rebound.example",
+        ] {
+            let status = api(&near, path, fields).await;
+            assert!(status == 401 || status == 400, "{path} with {fields}: {status}");
+        }
+    }
+    for weir in [&near, &far] {
+        for path in ["/healthz", "/readyz", "/startupz", "/metrics"] {
+            assert_eq!(api(weir, path, "Host: weir-0.example:1985").await, 200, "{path}");
+        }
+    }
+    let closed = with_api("", &[("READ_TOKENS", "r")]);
+    assert_eq!(api(&closed, "/metrics", "Host: 127.0.0.1").await, 401);
+    assert_eq!(api(&closed, "/api/v1/streams", "Host: 127.0.0.1").await, 401);
+    let far = with_api("", &[("READ_TOKENS", "r"), ("READ_FROM", "[]")]);
+    let shown = "Host: rebound.example\r\nAuthorization: Bearer r";
+    assert_eq!(api(&far, "/api/v1/streams", shown).await, 200, "a token is enough anywhere");
+}
+
+#[tokio::test]
+async fn the_player_page_runs_nothing_but_its_own_script() {
+    let weir = server("");
+    let mut nonces = Vec::new();
+    for _ in 0..2 {
+        let mut page = http::get(weir.http(), "player?stream=live/a").await;
+        let policy = page.header("content-security-policy").expect("a policy").to_owned();
+        assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+        for part in ["default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"] {
+            assert!(policy.contains(part), "{policy}");
+        }
+        assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+        let nonce =
+            policy.split("script-src 'nonce-").nth(1).and_then(|rest| rest.split('\'').next());
+        let nonce = nonce.expect("scripts are let in by a nonce").to_owned();
+        let text = page.text().await;
+        assert_eq!(text.matches("<script").count(), 1);
+        assert!(text.contains(&format!("<script nonce=\"{nonce}\">")), "{text}");
+        nonces.push(nonce);
+    }
+    assert_ne!(nonces[0], nonces[1], "a nonce is used once");
+}
+
+/// Sends a request of `client` through a proxy's connection, and reads the status of the answer.
+async fn proxied(connection: &mut TcpStream, client: Option<&str>) -> String {
+    let field = client.map(|client| format!("X-Forwarded-For: {client}\r\n")).unwrap_or_default();
+    let head = format!("GET /live/none HTTP/1.1\r\nHost: h\r\n{field}\r\n");
+    tokio::io::AsyncWriteExt::write_all(connection, head.as_bytes()).await.expect("it is open");
+    let mut answer = [0; 4096];
+    let read = connection.read(&mut answer).await.expect("an answer");
+    String::from_utf8_lossy(&answer[..read]).split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_connection_of_a_proxy_counts_for_the_client_whose_request_it_has() {
+    let weir =
+        server("http: { trusted_proxies: [127.0.0.0/8] }\nlimits: { connections_per_ip: 1 }");
+    let mut one = Raw::connect(weir.http()).await.into_inner();
+    let mut two = Raw::connect(weir.http()).await.into_inner();
+    assert_eq!(proxied(&mut one, Some("192.0.2.7")).await, "404");
+    assert_eq!(proxied(&mut one, Some("192.0.2.7")).await, "404", "it has its place already");
+    assert_eq!(proxied(&mut one, Some("192.0.2.8")).await, "404");
+    assert_eq!(proxied(&mut two, Some("192.0.2.7")).await, "404", "the first has gone from there");
+    assert_eq!(proxied(&mut two, Some("192.0.2.8")).await, "503", "this one is here already");
+    assert_eq!(proxied(&mut one, None).await, "404", "the proxy itself");
+    assert_eq!(proxied(&mut two, Some("192.0.2.8")).await, "404");
+}
+
+/// So many wrong ones are answered at once.
+const AT_ONCE: usize = 20;
+
+/// Longer than anything takes that waits for nothing, on a machine that is busy, and shorter than the longest wait.
+const PROMPT: Duration = Duration::from_millis(2500);
+
+/// Everything of a server that is asked for by who guesses.
+#[derive(Clone, Copy, Debug)]
+enum Guess {
+    Publish,
+    Play,
+    Flv,
+    Late,
+    Admin,
+}
+
+impl Guess {
+    /// Tries a wrong secret, and waits for the no.
+    async fn wrong(self, weir: &Weir) {
+        let url = weir.rtmp_url("live/a?secret=wrong");
+        match self {
+            Self::Publish => {
+                let refused = Publisher::try_start(&url, Numbered::default()).await;
+                assert_eq!(refused.expect_err("it is wrong").code, "NetStream.Publish.Denied");
+            }
+            Self::Play => {
+                let refused = Viewer::try_rtmp(&url).await;
+                assert_eq!(refused.expect_err("it is wrong").code, "NetStream.Play.Failed");
+            }
+            Self::Flv => {
+                let answer = http::get(weir.http(), "live/a.flv?secret=wrong").await;
+                assert_eq!(answer.status, 403);
+            }
+            // What hyper reads.
+            Self::Late => {
+                let answer = http::get(weir.http(), "live/a.m3u8?secret=wrong").await;
+                assert_eq!((answer.status, answer.header("connection")), (403, Some("close")));
+            }
+            Self::Admin => {
+                let head = "POST /api/v1/reload HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer wrong\r\n\
+                            Content-Length: 0\r\nConnection: close\r\n\r\n";
+                assert_eq!(http::request(weir.api(), head.as_bytes()).await.status, 401);
+            }
+        }
+    }
+}
+
+/// Guesses that wait at a time: the first for a second, the last for five.
+const WAITING: usize = 5;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_waits_and_holds_nobody_up() {
+    for guess in [Guess::Publish, Guess::Play, Guess::Flv, Guess::Late, Guess::Admin] {
+        // The publisher, and either those who guess or those who are right.
+        let places = 1 + WAITING;
+        let checks = "[secret: { values: [right] }]";
+        let config = format!(
+            "limits: {{ connections_per_ip: {places} }}\nauth: {{ publish: {checks}, play: {checks} }}"
+        );
+        let weir = Arc::new(with_api(&config, &[("ADMIN_TOKENS", "right")]));
+        let url = weir.rtmp_url("live/a?secret=right");
+        let mut publisher = Publisher::start(&url, Numbered::default()).await;
+        publisher.pictures(1).await;
+        for _ in 0..AT_ONCE {
+            guess.wrong(&weir).await;
+        }
+        let start = Instant::now();
+        let mut guesses = JoinSet::new();
+        for _ in 0..WAITING {
+            let weir = Arc::clone(&weir);
+            guesses.spawn(async move { guess.wrong(&weir).await });
+        }
+        // All have come by the time that the first of them is answered.
+        guesses.join_next().await.expect("a guess").expect("an answer");
+        let asked = Instant::now();
+        // Who is right comes in at once meanwhile, and finds the places of those who wait free.
+        let mut viewers = Vec::new();
+        for _ in 0..WAITING {
+            viewers.push(Viewer::rtmp(&url).await);
+        }
+        assert!(asked.elapsed() < PROMPT, "{guess:?} holds others up: {:?}", asked.elapsed());
+        guesses.join_all().await;
+        let took = start.elapsed();
+        assert!(took >= Duration::from_secs(4), "{guess:?}: {WAITING} more took {took:?}");
+    }
+}
