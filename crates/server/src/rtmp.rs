@@ -30,6 +30,7 @@ use crate::{
     edge::{Ask, Hops},
     end::{End, Kind},
     ingest, listen,
+    memory::{self, Allowance},
     node::{Node, SERVER},
     play::{self, Returned, Why},
     quota::Refusal,
@@ -131,7 +132,10 @@ fn session(node: &Node, client: &Client) -> Result<Box<Session>, End> {
         connect_reply: identity(client.id),
         ..Config::default()
     };
-    Ok(Box::new(Session::new(config, random, std::time::Instant::now())))
+    let mut session = Session::new(config, random, std::time::Instant::now());
+    let Allowance { budget, message_bytes } = node.allowance();
+    session.limit_to(&budget, message_bytes);
+    Ok(Box::new(session))
 }
 
 /// Goes on with a viewer that has left its shard.
@@ -158,6 +162,14 @@ pub async fn resume(node: Arc<Node>, returned: Returned) {
         }
     }
     connection.run(Some(why)).await;
+}
+
+/// The end of a session that cannot go on.
+pub fn end_of(error: &weir_rtmp::Error) -> End {
+    match error {
+        weir_rtmp::Error::Memory { .. } => End::new(Kind::Limit, error.to_string()),
+        _ => End::peer(error.to_string()),
+    }
 }
 
 /// What another node says in its `connect`.
@@ -276,10 +288,15 @@ impl Connection {
     /// Writes what is to be written, then reads once or lets a timeout happen. Nothing is lost when it is cancelled.
     pub async fn pump(&mut self) -> Result<(), End> {
         self.flush().await?;
-        let Some(deadline) = self.session.poll_timeout() else { return self.read().await };
-        if let Ok(read) = tokio::time::timeout_at(deadline.into(), self.read()).await {
+        let look = self.memory_check_due().map(|wait| Instant::now() + wait);
+        let deadline = self.session.poll_timeout().map(Instant::from_std);
+        let Some(due) = [deadline, look].into_iter().flatten().min() else {
+            return self.read().await;
+        };
+        if let Ok(read) = tokio::time::timeout_at(due, self.read()).await {
             return read;
         }
+        self.check_memory()?;
         let timed_out = self.session.handle_timeout(Instant::now().into_std());
         timed_out.map_err(|error| End::new(Kind::Idle, error.to_string()))
     }
@@ -327,7 +344,21 @@ impl Connection {
         }
         self.client.received += bytes.len() as u64;
         let handled = self.session.handle_input(bytes, Instant::now().into_std());
-        handled.map_err(|error| End::peer(error.to_string()))
+        handled.map_err(|error| end_of(&error))
+    }
+
+    /// Whether the client has to go because a message that it does not finish takes what others need.
+    ///
+    /// # Errors
+    /// If so.
+    pub fn check_memory(&self) -> Result<(), End> {
+        if self.session.is_hog() { Err(End::new(Kind::Limit, memory::HOG)) } else { Ok(()) }
+    }
+
+    /// When to do so next.
+    pub fn memory_check_due(&self) -> Option<Duration> {
+        let is_large = self.session.partial_bytes() >= memory::HOG_BYTES_MIN;
+        is_large.then_some(memory::HOG_CHECK)
     }
 
     /// Writes everything that the session wants written. Nothing is lost when it is cancelled.

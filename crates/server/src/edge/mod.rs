@@ -26,7 +26,7 @@ use tracing::{info, warn};
 use weir_hub::{Limits, Registry};
 use weir_media::StreamKey;
 
-use crate::{config::Config, ingest::Audiences, settings::Settings};
+use crate::{config::Config, ingest::Audiences, memory::Allowance, settings::Settings};
 
 pub use hls::{HlsRelay, Kind as HlsKind, Object as HlsObject};
 pub use hops::{Hops, NodeId};
@@ -109,7 +109,7 @@ impl Edge {
         info!(id = %id, "this is an edge");
         let config = settings.now();
         let origins = Origins::start(&config.edge)?;
-        let hls = HlsRelay::new(Arc::clone(&origins), &config.edge, id.clone());
+        let hls = HlsRelay::new(Arc::clone(&origins), &config.edge, id.clone(), registry.budget());
         Ok(Arc::new(Self {
             id,
             origins,
@@ -188,6 +188,7 @@ impl Edge {
             hops: ask.hops.and(&self.id),
             wait: Duration::ZERO,
             next: ask.next,
+            memory: Allowance::new(self.registry.budget(), &self.settings()),
         }
     }
 

@@ -174,7 +174,8 @@ fn settings(origins: &[SocketAddr]) -> config::Edge {
 
 fn relay_with(settings: &config::Edge, pauses: Pauses) -> Arc<HlsRelay> {
     let origins = Origins::start(settings).expect("addresses need no name servers");
-    HlsRelay::with(origins, settings, NodeId::random().expect("random bytes"), pauses)
+    let id = NodeId::random().expect("random bytes");
+    HlsRelay::with(origins, settings, id, pauses, &weir_media::Budget::unlimited())
 }
 
 fn relay(origin: &Scripted, pauses: Pauses) -> Arc<HlsRelay> {

@@ -20,7 +20,7 @@ use weir_media::StreamKey;
 use weir_rtmp::client::Event;
 
 use super::{Hops, Origin};
-use crate::{config::Upstream, listen, rtmp_client::RtmpClient};
+use crate::{config::Upstream, listen, memory::Allowance, rtmp_client::RtmpClient};
 
 /// Characters of an origin's words that are repeated: a sentence or two.
 const WORDS_MAX: usize = 200;
@@ -42,6 +42,8 @@ pub struct Request {
     pub wait: Duration,
     /// Whether what the present publisher has sent is known here, if it has left.
     pub next: bool,
+    /// What the origin may make us hold.
+    pub memory: Allowance,
 }
 
 /// Why an origin gave no stream, or took none.

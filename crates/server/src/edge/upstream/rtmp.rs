@@ -75,7 +75,8 @@ async fn ask(
         reconnects: true,
         ..Config::new(url)
     };
-    let session = begin(config, random, start.into_std());
+    let mut session = begin(config, random, start.into_std());
+    session.limit_to(&request.memory.budget, request.memory.message_bytes);
     let mut client = RtmpClient::new(session, socket, dead_after);
     match client.event().await {
         Ok(Event::Refused { code, description } | Event::Ended { code, description }) => {
@@ -196,6 +197,7 @@ mod tests {
             hops: Hops::default(),
             wait: Duration::ZERO,
             next: false,
+            memory: super::super::tests::allowance(),
         }
     }
 

@@ -6,10 +6,10 @@ mod rtmp;
 use std::sync::Arc;
 
 use weir_flv::file;
-use weir_media::DEFAULT_VHOST;
+use weir_media::{Budget, DEFAULT_VHOST};
 
 use super::*;
-use crate::edge::NodeId;
+use crate::{edge::NodeId, memory::Allowance};
 
 /// Longer than any step takes on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
@@ -24,6 +24,11 @@ pub fn origin(rtmp: SocketAddr, http: SocketAddr, host: &str) -> Origin {
 /// The name of the origins here.
 const HOST: &str = "origin.example";
 
+/// Room for everything.
+pub fn allowance() -> Allowance {
+    Allowance { budget: Budget::unlimited(), message_bytes: usize::MAX }
+}
+
 fn request(key: &StreamKey) -> Request {
     let hops = Hops::default().and(&NodeId::random().expect("random bytes"));
     Request {
@@ -32,6 +37,7 @@ fn request(key: &StreamKey) -> Request {
         hops,
         wait: Duration::ZERO,
         next: false,
+        memory: allowance(),
     }
 }
 
