@@ -15,6 +15,7 @@ import sys
 import unittest
 
 import configs
+import overlays
 import rules
 import schemas
 import selftest
@@ -111,6 +112,14 @@ def kustomizations(tools):
     folders = [KUSTOMIZE / "base", *sorted((KUSTOMIZE / "overlays").iterdir())]
     for folder in folders:
         yield f"kustomize {folder.relative_to(ROOT)}", lambda folder=folder: whole(tools, tools.kustomize(folder))
+    base = KUSTOMIZE / "base"
+    for folder in folders[1:]:
+        yield f"kustomize {folder.relative_to(ROOT)}, beside the base", lambda folder=folder: overlays.broken(
+            parse(tools.kustomize(base)), parse(tools.kustomize(folder)), folder.name
+        )
+    yield "kustomize, overlays in overlays", lambda: overlays.composed(
+        KUSTOMIZE, lambda folder: tools.same("kubectl", "kustomize", folder)
+    )
 
 
 def charts(tools):
@@ -179,7 +188,10 @@ def starts(tools, values, restarts):
 
 
 def guide(_tools):
-    """Files that the documentation names."""
+    """Files and versions that the documentation names."""
+    first, last = schemas.VERSIONS[0], schemas.VERSIONS[-1]
+    if f"Kubernetes {first} to {last}" not in (ROOT / "docs/guide/kubernetes.md").read_text(encoding="utf-8"):
+        yield f"docs/guide/kubernetes.md does not say that it runs on Kubernetes {first} to {last}"
     for page in (ROOT / "docs/guide/kubernetes.md", ROOT / "compose.yaml"):
         for path in re.findall(r"\b(?:deploy|docs)/[\w./-]*[\w]", page.read_text(encoding="utf-8")):
             if not (ROOT / path).exists():
@@ -210,6 +222,8 @@ def compose(tools):
 
 def self_tests(tools):
     selftest.BASE = tools.kustomize(KUSTOMIZE / "base")
+    selftest.CANARY = tools.kustomize(KUSTOMIZE / "overlays/canary")
+    selftest.PARTNERS = tools.kustomize(KUSTOMIZE / "overlays/second-cluster")
     selftest.EVERYTHING = tools.chart("--set", TOKEN, "--values", HERE / "values/everything.yaml")
     selftest.WEIR = tools.weir
     result = unittest.TestResult()

@@ -91,7 +91,7 @@ def _broken(all_, owner, weir):
         return
     config = yaml.safe_load(text)
     yield from _fits_pod(owner, pod, container, config)
-    yield from _fits_others(all_, config)
+    yield from _fits_others(all_, owner, config)
 
 
 def _text(all_, pod, container):
@@ -135,7 +135,7 @@ def _fits_pod(owner, pod, container, config):
         yield "more than one origin without stable names"
 
 
-def _fits_others(all_, config):
+def _fits_others(all_, mine, config):
     """The names in it are Services that lead somewhere."""
     for origin in config.get("edge", {}).get("origins", []):
         host, _, port = origin.removeprefix("rtmp://").rpartition(":")
@@ -156,8 +156,12 @@ def _fits_others(all_, config):
         for owner in chosen:
             if owner["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] != "origin":
                 yield f"edge.origins: {host} leads to {name(owner)}, which is no origin"
+    own = False
     for peer in config.get("api", {}).get("peers", []):
         host, _, port = peer.rpartition(":")
         service = all_.find("Service", host)
         if not service or service["spec"].get("clusterIP") != "None" or int(port) != 1985:
             yield f"api.peers: {peer} is not the API behind a headless Service"
+        own = own or bool(service and mine in all_.selected(service["spec"]["selector"]))
+    if config["role"] == "edge" and config.get("api", {}).get("peers") and not own:
+        yield "api.peers: all of them are other edges; is this the configuration of another cluster?"

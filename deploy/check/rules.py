@@ -52,6 +52,26 @@ def selectors(all_):
                 yield f"{name(item)}: serviceName {item['spec']['serviceName']} is no headless Service"
 
 
+def clusters(all_):
+    """Pods that share a configuration, a budget or a Service belong to one cluster: they share all Services."""
+    behind, shared = {}, {}
+    for service in all_.of("Service"):
+        # All pods of several clusters may have one name together, for metrics and ?scope=cluster.
+        if service["spec"].get("clusterIP") != "None":
+            for owner in all_.selected(service["spec"].get("selector")):
+                behind.setdefault(name(owner), set()).add(name(service))
+                shared.setdefault(name(service), set()).add(name(owner))
+    for item in all_.of("PodDisruptionBudget"):
+        shared[name(item)] = {name(owner) for owner in all_.selected(item["spec"]["selector"]["matchLabels"])}
+    for owner in all_.workloads():
+        for volume in owner["spec"]["template"]["spec"].get("volumes", []):
+            if "configMap" in volume:
+                shared.setdefault(f"ConfigMap/{volume['configMap']['name']}", set()).add(name(owner))
+    for what, owners in shared.items():
+        if len({frozenset(behind.get(owner, ())) for owner in owners}) > 1:
+            yield f"{what} is for several clusters: {', '.join(sorted(owners))}"
+
+
 def probes(all_):
     for owner, pod in all_.pods():
         for container in containers(pod):
@@ -118,11 +138,16 @@ def _confined(container, where):
 
 
 def budgets(all_):
+    protected = {}
     for item in all_.of("PodDisruptionBudget"):
         spec = item["spec"]
         chosen = all_.selected(spec["selector"]["matchLabels"])
         if not chosen:
             yield f"{name(item)} protects no pods"
+        for owner in chosen:
+            # Kubernetes evicts no pod that has two.
+            if protected.setdefault(name(owner), name(item)) != name(item):
+                yield f"{name(owner)} has two budgets: {protected[name(owner)]} and {name(item)}"
         count = sum(owner["spec"].get("replicas", 1) for owner in chosen)
         if spec.get("maxUnavailable", 1) == 0 or spec.get("minAvailable", 0) in (count, "100%"):
             yield f"{name(item)} keeps nodes from ever being emptied"
@@ -200,7 +225,7 @@ def monitors(all_):
                 yield f"{name(item)} reads {name(owner)} {seen.count(name(owner))} times"
 
 
-ALL = [unique, services, selectors, probes, references, security, budgets, autoscalers, policies, monitors]
+ALL = [unique, services, selectors, clusters, probes, references, security, budgets, autoscalers, policies, monitors]
 
 
 def broken(all_):

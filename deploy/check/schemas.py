@@ -12,7 +12,7 @@ import referencing
 from objects import name
 
 # The versions that are promised.
-VERSIONS = [f"1.{minor}" for minor in range(28, 35)]
+VERSIONS = [f"1.{minor}" for minor in range(28, 37)]
 
 
 @functools.lru_cache(maxsize=None)

@@ -1,14 +1,16 @@
 """Each rule, with a set-up that breaks it: a rule that sees nothing is none."""
 
+import copy
 import unittest
 
 import configs
+import overlays
 import rules
 import schemas
 from objects import Objects, parse
 
 # Set by check.py: rendered set-ups that obey all rules, and the weir program.
-BASE = EVERYTHING = WEIR = ""
+BASE = EVERYTHING = CANARY = PARTNERS = WEIR = ""
 
 
 class Broken(unittest.TestCase):
@@ -50,13 +52,13 @@ class Schemas(Broken):
     def test_a_wrong_type(self):
         self.all.find("Deployment", "weir-edge")["spec"]["replicas"] = "three"
         self.by_schemas("Kubernetes 1.28 refuses spec.replicas")
-        self.by_schemas("Kubernetes 1.34 refuses spec.replicas")
+        self.by_schemas("Kubernetes 1.36 refuses spec.replicas")
 
     def test_what_only_newer_versions_have(self):
         self.weir()["lifecycle"] = {"preStop": {"sleep": {"seconds": 5}}}
         found = schemas.broken(self.all.items)
         self.assert_says("Kubernetes 1.28 refuses", found)
-        self.assertFalse([text for text in found if "1.34" in text])
+        self.assertFalse([text for text in found if "1.36" in text])
 
     def test_an_unknown_kind(self):
         self.all.items[0]["kind"] = "ConfigMop"
@@ -99,6 +101,25 @@ class Rules(Broken):
         self.pod("weir-origin")["metadata"]["labels"].update(self.pod()["metadata"]["labels"])
         self.by_rules("selects the pods of Deployment/weir-origin too")
         self.by_rules("Deployment/weir-origin does not select its own pods")
+
+    def test_one_configuration_for_two_clusters(self):
+        self.use(PARTNERS)
+        self.pod()["spec"]["volumes"][0]["configMap"]["name"] = "weir-edge-config-partners"
+        self.by_rules("ConfigMap/weir-edge-config-partners is for several clusters")
+        self.by_configs("Deployment/weir-edge: api.peers: all of them are other edges")
+
+    def test_one_service_for_two_clusters(self):
+        self.use(PARTNERS)
+        del self.all.find("Service", "weir-edge")["spec"]["selector"]["app.kubernetes.io/instance"]
+        self.by_rules("Service/weir-edge is for several clusters")
+
+    def test_one_budget_for_two_clusters(self):
+        self.use(PARTNERS)
+        del self.all.find("PodDisruptionBudget", "weir-edge")["spec"]["selector"]["matchLabels"][
+            "app.kubernetes.io/instance"
+        ]
+        self.by_rules("PodDisruptionBudget/weir-edge is for several clusters")
+        self.by_rules("Deployment/weir-edge-partners has two budgets")
 
     def test_spreading_something_else(self):
         self.pod()["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"] = {"a": "b"}
@@ -169,6 +190,76 @@ class Rules(Broken):
         self.use(EVERYTHING)
         del self.all.find("Service", "live-origins")["metadata"]["labels"]["weir/metrics"]
         self.by_rules("reads Deployment/live-origin 0 times")
+
+
+class Overlays(Broken):
+    """Each on the base, with one thing wrong."""
+
+    def overlay(self, rendered, folder, words, change=lambda all_: None):
+        self.use(rendered)
+        self.assertEqual(overlays.broken(parse(BASE), self.all.items, folder), [])
+        change(self.all)
+        self.assert_says(words, overlays.broken(parse(BASE), self.all.items, folder))
+
+    def partners(self, words, change):
+        self.overlay(PARTNERS, "second-cluster", words, change)
+
+    def test_an_overlay_that_is_not_known(self):
+        self.assert_says("does not say what it is for", overlays.broken(parse(BASE), parse(BASE), "other"))
+
+    def test_the_main_edges_with_the_partners_configuration(self):
+        def change(all_):
+            volume = all_.find("Deployment", "weir-edge")["spec"]["template"]["spec"]["volumes"][0]
+            volume["configMap"]["name"] = "weir-edge-config-partners"
+
+        self.partners("Deployment/weir-edge is not as it was: spec.template.spec.volumes.0.configMap.name", change)
+
+    def test_an_object_that_is_gone(self):
+        self.partners("ConfigMap/weir-edge-config is gone", lambda all_: all_.items.remove(
+            all_.find("ConfigMap", "weir-edge-config")))
+
+    def test_an_object_that_should_be_gone(self):
+        self.assert_says("Deployment/weir-origin is there still", overlays.broken(
+            parse(BASE), parse(BASE), "three-origins"))
+
+    def test_the_partners_service_with_the_main_pods(self):
+        def change(all_):
+            del all_.find("Service", "weir-edge-partners")["spec"]["selector"]["app.kubernetes.io/instance"]
+
+        self.partners("Service/weir-edge-partners chooses the pods of Deployment/weir-edge", change)
+
+    def test_the_main_service_and_budget_with_the_partners_pods(self):
+        def change(all_):
+            pod = all_.find("Deployment", "weir-edge-partners")["spec"]["template"]
+            pod["metadata"]["labels"]["app.kubernetes.io/instance"] = "weir-edge"
+
+        for who in ("Service/weir-edge", "PodDisruptionBudget/weir-edge", "Deployment/weir-edge", "the spread of "):
+            with self.subTest(who):
+                self.partners(who, change)
+
+    def test_a_canary_that_nobody_reaches(self):
+        def change(all_):
+            pod = all_.find("Deployment", "weir-edge-canary")["spec"]["template"]
+            pod["metadata"]["labels"]["app.kubernetes.io/instance"] = "other"
+
+        words = "Service/weir-edge does not choose the pods of Deployment/weir-edge-canary"
+        self.overlay(CANARY, "canary", words, change)
+
+    def test_a_copy_that_is_none(self):
+        def change(all_):
+            pod = all_.find("Deployment", "weir-edge-canary")["spec"]["template"]["spec"]
+            pod["terminationGracePeriodSeconds"] = 30
+
+        words = "Deployment/weir-edge-canary is not as Deployment/weir-edge: spec.template.spec.termination"
+        self.overlay(CANARY, "canary", words, change)
+        self.partners("there is no PodDisruptionBudget/weir-edge-partners", lambda all_: all_.items.remove(
+            all_.find("PodDisruptionBudget", "weir-edge-partners")))
+
+    def test_a_name_that_comes_to_mean_another_object(self):
+        base = parse(BASE) + parse(overlays.OWN_OBJECTS)
+        now = copy.deepcopy(base)
+        now[-3]["spec"]["scaleTargetRef"]["name"] = "weir-edge-canary"
+        self.assert_says("HorizontalPodAutoscaler/own is not as it was", overlays.broken(base, now, "network-policy"))
 
 
 class Configs(Broken):

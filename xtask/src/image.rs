@@ -4,7 +4,9 @@
 //! the stage before it, which builds the program. So there is one description of the image and not two.
 
 mod check;
+mod layout;
 mod settings;
+mod sizes;
 mod units;
 mod unpacked;
 
@@ -35,41 +37,47 @@ struct Image {
     archive: PathBuf,
     /// Its size.
     bytes: u64,
+    /// The program in it, as it was built.
+    program: PathBuf,
 }
 
 /// Builds the image and says where it is and how large.
 pub fn task() -> Result {
-    let Image { archive, bytes } = build()?;
-    println!("{}: {bytes} bytes", archive.display());
+    let Image { archive, bytes, .. } = build()?;
+    println!("{}: {bytes} bytes, {}", archive.display(), layout::NAME);
     println!("into Docker:      docker load --input {}", archive.display());
+    println!("into containerd:  ctr --namespace k8s.io images import {}", archive.display());
     println!(
-        "into a registry:  skopeo copy oci-archive:{} docker://REGISTRY/weir",
-        archive.display()
+        "into a registry:  skopeo copy oci-archive:{} docker://REGISTRY/weir:{}",
+        archive.display(),
+        layout::VERSION
     );
     Ok(())
 }
 
 fn build() -> Result<Image> {
-    let binary = build_static()?;
+    let program = build_static()?;
     tools::install_buildah()?;
     let work = work();
     let stage = work.join("stage");
     // What the first stage of the Dockerfile leaves in /image.
     empty(&stage.join("image"))?;
     create_dir(&stage.join("image/data"))?;
-    copy(&binary, &stage.join("image/root/weir"))?;
+    copy(&program, &stage.join("image/root/weir"))?;
     copy(&Path::new("/").join(CERTIFICATES), &stage.join("image/root").join(CERTIFICATES))?;
     let dockerfile = work.join("Dockerfile");
     write(&dockerfile, last_stage(&read(&root().join("Dockerfile"))?)?)?;
-    let archive = work.join("weir.tar");
-    // buildah refuses to replace an image in an archive.
-    remove_file(&archive)?;
-    run(&mut buildah_build(&work, &stage, &dockerfile, &archive))?;
+    let (layout, archive) = (work.join("oci"), work.join("weir.tar"));
+    // buildah adds to a layout that is there.
+    empty(&layout)?;
+    run(&mut buildah_build(&work, &stage, &dockerfile, &layout))?;
+    layout::name(&layout)?;
+    layout::pack(&layout, &archive, &timestamp())?;
     let bytes = fs::metadata(&archive).map_err(|error| format!("no image: {error}"))?.len();
     if bytes > BYTES_MAX {
         return Err(format!("the image has {bytes} bytes, over the budget of {BYTES_MAX}"));
     }
-    Ok(Image { archive, bytes })
+    Ok(Image { archive, bytes, program })
 }
 
 /// The release binary without a dynamic loader and shared libraries, in a folder of its own, because other flags
@@ -88,7 +96,7 @@ fn build_static() -> Result<PathBuf> {
 }
 
 /// buildah with all its files in `work`, so that it touches none of the user's images, and without a daemon.
-fn buildah_build(work: &Path, stage: &Path, dockerfile: &Path, archive: &Path) -> Command {
+fn buildah_build(work: &Path, stage: &Path, dockerfile: &Path, layout: &Path) -> Command {
     let mut command = Command::new("buildah");
     command.arg("--root").arg(work.join("storage")).arg("--runroot").arg(work.join("run"));
     command.args(["--storage-driver", "vfs", "build", "--isolation", "chroot", "--format", "oci"]);
@@ -97,7 +105,7 @@ fn buildah_build(work: &Path, stage: &Path, dockerfile: &Path, archive: &Path) -
     command.args(["--build-arg", concat!("VERSION=", env!("CARGO_PKG_VERSION"))]);
     command.arg("--ignorefile").arg(root().join(".dockerignore"));
     command.arg("--file").arg(dockerfile);
-    command.arg("--tag").arg(prefixed("oci-archive:", archive)).arg(root());
+    command.arg("--tag").arg(prefixed("oci:", layout)).arg(root());
     command
 }
 

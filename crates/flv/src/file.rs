@@ -80,8 +80,8 @@ pub enum Item {
 ///
 /// [`push`](Self::push) bytes as they come, then [`poll`](Self::poll) until it returns `None`. The reader then holds
 /// less than one tag: its memory follows the bytes received, whatever length a tag announces, and ends at 16 MiB or
-/// what [`limit_to`](Self::limit_to) says. The body of a tag has a buffer of exactly its size. After an error the reader
-/// is of no further use.
+/// what [`limit_to`](Self::limit_to) says. The body of a tag has a buffer of exactly its size. After an error the
+/// reader is of no further use.
 #[derive(Debug, Default)]
 pub struct Reader {
     /// What was pushed and not understood yet.

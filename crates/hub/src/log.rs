@@ -58,10 +58,10 @@ struct Slot<T> {
 
 impl<T, G> Log<T, G> {
     /// An empty log whose bytes count against `budget`.
-    pub fn new(limits: Limits, budget: Budget) -> Self {
+    pub fn new(limits: Limits, budget: &Budget) -> Self {
         budget.log_opened();
         let (slots, groups, charge) =
-            (VecDeque::new(), VecDeque::new(), Charge::new(&budget, Use::Logs));
+            (VecDeque::new(), VecDeque::new(), Charge::new(budget, Use::Logs));
         Self { slots, first: 0, groups, bytes: 0, limits, charge }
     }
 
@@ -222,7 +222,7 @@ mod tests {
     const WINDOW: Duration = Duration::from_secs(2);
 
     fn log(bytes: usize) -> Log<u64, ()> {
-        Log::new(Limits { bytes, window: WINDOW }, Budget::unlimited())
+        Log::new(Limits { bytes, window: WINDOW }, &Budget::unlimited())
     }
 
     fn read(log: &Log<u64, ()>, from: u64) -> Vec<u64> {
@@ -296,8 +296,7 @@ mod tests {
     fn a_spent_budget_leaves_every_log_its_newest_group() {
         let (budget, now) = (Budget::new(8 << 20), Instant::now());
         let limits = Limits { bytes: 64 << 20, window: WINDOW };
-        let mut logs: Vec<Log<u64, ()>> =
-            (0..3).map(|_| Log::new(limits, budget.clone())).collect();
+        let mut logs: Vec<Log<u64, ()>> = (0..3).map(|_| Log::new(limits, &budget)).collect();
         for n in 0..20 {
             for log in &mut logs {
                 log.push(n, 400 << 10, (n % 2 == 0).then_some(()), now);
@@ -315,7 +314,7 @@ mod tests {
     #[test]
     fn one_entry_that_is_larger_than_a_log_may_be_goes_while_the_budget_is_spent() {
         let (budget, now) = (Budget::new(16 << 20), Instant::now());
-        let mut log = Log::new(Limits { bytes: 64 << 20, window: WINDOW }, budget.clone());
+        let mut log = Log::new(Limits { bytes: 64 << 20, window: WINDOW }, &budget);
         log.push(0, 16 << 20, Some(()), now);
         assert_eq!(read(&log, 0), [0], "those who are here get it");
         assert!(log.shrink());
@@ -328,7 +327,7 @@ mod tests {
     #[test]
     fn room_for_many_small_entries_counts_and_is_given_back() {
         let (budget, now) = (Budget::new(64 << 20), Instant::now());
-        let mut log = Log::new(Limits { bytes: 1 << 20, window: WINDOW }, budget.clone());
+        let mut log = Log::new(Limits { bytes: 1 << 20, window: WINDOW }, &budget);
         (0..10_000).for_each(|n| _ = log.push(n, 1, None, now));
         let slots = log.slots.capacity() * Log::<u64, ()>::ENTRY_BYTES;
         assert!(budget.used() + 10_000 * Log::<u64, ()>::ENTRY_BYTES >= slots, "{}", budget.used());

@@ -180,8 +180,8 @@ impl Session {
         })
     }
 
-    /// What keeping `frame` costs, in bytes, with what the allocator adds. A frame that [`Init`] remembers may cost a copy of all its slots, once
-    /// groups hold the state before it.
+    /// What keeping `frame` costs, in bytes, with what the allocator adds. A frame that [`Init`] remembers may cost a
+    /// copy of all its slots, once groups hold the state before it.
     pub(crate) fn weight(&self, frame: &Frame) -> usize {
         let copied = frame.init_slot().map_or(0, |_| self.init.frames().count());
         frame.body.len()

@@ -140,7 +140,7 @@ impl Stream {
     pub(crate) fn new(key: StreamKey, limits: Limits, budget: Budget, totals: Totals) -> Self {
         let shared = Shared {
             state: State::Waiting,
-            log: Log::new(limits, budget.clone()),
+            log: Log::new(limits, &budget),
             session: Session::new(budget),
             timeline: Timeline::default(),
             flush: Flush::Video,

@@ -5,11 +5,14 @@
 //! stream here.
 
 mod discover;
+mod http;
+pub mod params;
 
 use std::fmt;
 
 use crate::Error;
-pub use discover::{DEFAULT_APP, StreamUrl, discover};
+pub use discover::{DEFAULT_APP, StreamUrl, discover, vhost_of};
+pub use http::discover_http;
 
 /// The longest URL, `tcUrl` or stream name with its query. Signed URLs have up to 2 KB.
 pub const URL_BYTES_MAX: usize = 8 * 1024;

@@ -29,8 +29,8 @@ impl Allowance {
     }
 }
 
-/// How often a peer with an unfinished message is looked at: one that stops in the middle of megabytes while others need
-/// them is not waited for.
+/// How often a peer with an unfinished message is looked at: one that stops in the middle of megabytes while others
+/// need them is not waited for.
 pub const HOG_CHECK: Duration = Duration::from_secs(1);
 
 /// Unfinished bytes that are worth a look.

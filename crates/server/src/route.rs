@@ -1,8 +1,7 @@
 //! From an HTTP request's path to a stream.
 
-use percent_encoding::percent_decode_str;
 use weir_media::{InvalidKey, StreamKey};
-use weir_rtmp::url::{StreamUrl, discover};
+use weir_rtmp::url::{StreamUrl, discover_http};
 
 use crate::{config::Vhost, node::Node};
 
@@ -23,17 +22,10 @@ impl Route {
     ///
     /// Vhosts are found as in RTMP: `?vhost=`, `?domain=`, else the host.
     pub fn of(target: &str, host: &str) -> Option<Self> {
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let path = percent_decode_str(path).decode_utf8().ok()?;
-        let (app, file) = path.strip_prefix('/')?.rsplit_once('/')?;
-        let (stream, extension) = file.rsplit_once('.')?;
+        // A client that names no host has reached this one.
         let host = if host.is_empty() { "localhost" } else { host };
-        // The name is not run through RTMP's rules, which take a `?` or `#` in it for parameters: the path is what it
-        // says.
-        let vhost = discover(&format!("rtmp://{host}/x?{query}"), "x").ok()?.vhost;
-        let params = if query.is_empty() { String::new() } else { format!("?{query}") };
-        let url = StreamUrl { vhost, app: app.to_owned(), stream: stream.to_owned(), params };
-        Some(Self { url, extension: extension.to_owned() })
+        let (url, extension) = discover_http(target, host)?;
+        Some(Self { url, extension })
     }
 
     /// The stream, and the settings it falls under.

@@ -1,5 +1,5 @@
-//! Peers that want to be held as much as they can, and what the process holds then: a small `limits.memory`, a stream that
-//! must not notice it, and the system's own figures.
+//! Peers that want to be held as much as they can, and what the process holds then: a small `limits.memory`, a stream
+//! that must not notice it, and the system's own figures.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, pin::pin, time::Duration};
 

@@ -12,8 +12,8 @@ use std::{
 };
 
 use super::{
-    Image, build, copy, empty, read, remove_file, settings::Settings, units, unpacked::Unpacked,
-    work, write,
+    Image, build, copy, empty, layout, read, remove_file, settings::Settings, sizes, units,
+    unpacked::Unpacked, work, write,
 };
 use crate::{
     Result,
@@ -69,10 +69,13 @@ exec setpriv --inh-caps=-all,+sys_chroot,+setuid,+setgid setpriv --no-new-privs 
 
 /// Builds the image and holds it against what was promised.
 pub fn check() -> Result {
-    let Image { archive, bytes } = build()?;
+    let Image { archive, bytes, program } = build()?;
     println!("{}: {bytes} bytes", archive.display());
+    let program = fs::metadata(&program).map_err(|error| format!("no program: {error}"))?.len();
+    sizes::check(program, bytes)?;
     let work = work().join("check");
     let unpacked = Unpacked::new(&archive, &work)?;
+    layout::check(&unpacked.index)?;
     let confinement = Confinement::find();
     let said = Settings::of_dockerfile(&read(&root().join("Dockerfile"))?)?;
     let is = Settings::of_image(&unpacked.config);

@@ -19,6 +19,8 @@ pub struct Unpacked {
     pub root: PathBuf,
     /// Its configuration.
     pub config: Value,
+    /// What the archive says is in it.
+    pub index: Value,
 }
 
 impl Unpacked {
@@ -36,7 +38,8 @@ impl Unpacked {
             let text = read(file)?;
             serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))
         };
-        let manifest = json(&blob(&json(&layout.join("index.json"))?["manifests"][0])?)?;
+        let index = json(&layout.join("index.json"))?;
+        let manifest = json(&blob(&index["manifests"][0])?)?;
         for layer in manifest["layers"].as_array().ok_or("the image has no layers")? {
             // Owners are kept if we may; `--numeric-owner` because they are those of the image, not of this machine.
             run(Command::new("tar")
@@ -45,7 +48,7 @@ impl Unpacked {
                 .arg("-C")
                 .arg(&root))?;
         }
-        Ok(Self { config: json(&blob(&manifest["config"])?)?, root })
+        Ok(Self { config: json(&blob(&manifest["config"])?)?, root, index })
     }
 
     /// Requires that `/weir` is the only program in it, that nobody gets rights by starting it, and that only

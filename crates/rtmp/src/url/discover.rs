@@ -2,7 +2,7 @@
 
 use weir_media::DEFAULT_VHOST;
 
-use super::{URL_BYTES_MAX, split_authority};
+use super::{URL_BYTES_MAX, params, split_authority};
 use crate::Error;
 
 /// The app of a URL that has none, as in SRS.
@@ -26,7 +26,8 @@ pub struct StreamUrl {
 ///
 /// - The last component of the path is the stream, the rest the app: `rtmp://h/live` + `eu/cam` is app `live/eu`,
 ///   stream `cam`.
-/// - `?vhost=` or `?domain=`, in `tcUrl` or the name, asks for a vhost; `...vhost...` means `?vhost=`.
+/// - `?vhost=` or `?domain=`, in `tcUrl` or the name, asks for a vhost; `...vhost...` means `?vhost=`. What stands for
+///   a parameter is said in [`params`].
 /// - A query in `tcUrl`, as FMLE has it (`rtmp://h/app?k=v` or `#k=v`), belongs behind the stream.
 /// - `/_definst_`, FMS's default instance, is taken out.
 /// - With an empty name the stream is the last component of the app, or what follows the last slash in `tcUrl`'s query.
@@ -49,14 +50,14 @@ pub fn discover(tc_url: &str, stream: &str) -> Result<StreamUrl, Error> {
     if name.is_empty() {
         return Err(Error::url(&format!("{tc_url}/{stream}"), "it has no stream name"));
     }
-    let asked = asked_vhost(name_query).or_else(|| asked_vhost(tc_query));
     let params = join_queries(name_query, tc_query);
-    let only_default_vhost = asked == Some(DEFAULT_VHOST) && !params.contains('&');
+    let asks_default = params::vhost(&params).is_some_and(|asked| asked == DEFAULT_VHOST);
+    let is_all = params::params(&params).count() == 1;
     Ok(StreamUrl {
-        vhost: vhost(asked, authority).to_owned(),
+        vhost: vhost_of(authority, &params),
         app: if app.is_empty() { DEFAULT_APP } else { app }.to_owned(),
         stream: name.to_owned(),
-        params: if only_default_vhost { String::new() } else { params },
+        params: if asks_default && is_all { String::new() } else { params },
     })
 }
 
@@ -101,24 +102,13 @@ fn join_queries(first: &str, second: &str) -> String {
     }
 }
 
-/// The vhost that a query asks for.
-fn asked_vhost(query: &str) -> Option<&str> {
-    query_value(query, "vhost").or_else(|| query_value(query, "domain"))
-}
-
-/// The value of a parameter that is not empty. As in SRS, `,` and `;` separate parameters like `&`.
-fn query_value<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    let pairs = query.split(['&', ',', ';', '#']).filter_map(|pair| pair.split_once('='));
-    let mut values =
-        pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('/'));
-    values.find(|value| !value.is_empty())
-}
-
-fn vhost<'a>(asked: Option<&'a str>, authority: &'a str) -> &'a str {
+/// The vhost that is meant at `authority` with these parameters: the one that they ask for, else the host, else
+/// [`DEFAULT_VHOST`].
+pub fn vhost_of(authority: &str, params: &str) -> String {
     let host = split_authority(authority).map_or(authority, |(host, _)| host);
-    match asked {
-        Some(vhost) if vhost != DEFAULT_VHOST => vhost,
-        _ if host.is_empty() => DEFAULT_VHOST,
-        _ => host,
+    match params::vhost(params) {
+        Some(vhost) if vhost != DEFAULT_VHOST => vhost.into_owned(),
+        _ if host.is_empty() => DEFAULT_VHOST.to_owned(),
+        _ => host.to_owned(),
     }
 }

@@ -9,8 +9,9 @@ use std::{
 
 use jsonwebtoken::{DecodingKey, Validation, errors::ErrorKind};
 use serde::Deserialize;
+use weir_rtmp::url::params;
 
-use super::{Action, Credential, Denied, Request, check_bounds, lists, params};
+use super::{Action, Credential, Denied, Request, check_bounds, lists};
 use crate::config::{Algorithm, Check, Config, Jwt};
 
 /// A PEM file with an RSA key of 16 Kibit has 3 KB; whatever is longer is no key.

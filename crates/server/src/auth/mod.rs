@@ -6,7 +6,7 @@
 pub mod cli;
 mod denied;
 mod jwt;
-mod params;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -22,10 +22,10 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use subtle::{Choice, ConstantTimeEq as _};
 use weir_media::StreamKey;
-use weir_rtmp::url::URL_BYTES_MAX;
+use weir_rtmp::url::{URL_BYTES_MAX, params};
 
 use self::denied::Credential;
-pub use self::{denied::Denied, jwt::Keys, params::without_secrets};
+pub use self::{denied::Denied, jwt::Keys, shown::without_secrets};
 use crate::{
     config::{self, Check, Cidr, Config, SharedSecret},
     metrics::Refused,

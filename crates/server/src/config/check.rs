@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
     Algorithm, Check, Cidr, Config, Jwt, OriginName, Role,
+    host::without_dot,
     value::{Human, Problem, Size},
 };
 
@@ -22,6 +23,7 @@ pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {
         .or_else(|| half_tls(config))
         .or_else(|| long_notice(config))
         .or_else(|| useless_check(config))
+        .or_else(|| same_vhost_twice(config))
 }
 
 fn shared_address(config: &Config) -> Option<Contradiction> {
@@ -225,6 +227,20 @@ fn long_notice(config: &Config) -> Option<Contradiction> {
             ),
         ])
     })
+}
+
+/// Names of hosts are the same in upper and lower case: only one of two such vhosts would ever be meant.
+fn same_vhost_twice(config: &Config) -> Option<Contradiction> {
+    let same = |a: &str, b: &str| without_dot(a).eq_ignore_ascii_case(without_dot(b));
+    let names = config.vhosts.keys();
+    let mut pairs =
+        names.enumerate().flat_map(|(i, b)| config.vhosts.keys().take(i).map(move |a| (a, b)));
+    let (a, b) = pairs.find(|(a, b)| same(a, b))?;
+    let side = |name: &str, other: &str| {
+        let what = format!("{name} and {other} are the same name of a host");
+        (format!("vhosts.{name}"), Problem::new(what, "keep one of them"))
+    };
+    Some(Contradiction([side(b, a), side(a, b)]))
 }
 
 /// A check that everybody passes, or nobody.

@@ -236,6 +236,22 @@ impl fmt::Display for Host {
 }
 
 /// Reads a host and, where one is written, the port behind it.
+/// A name without the dot at its end that says that it is whole.
+pub(super) fn without_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// The host in `host`, `host:port`, `[v6]` or `[v6]:port`.
+pub(super) fn without_port(text: &str) -> &str {
+    if let Some((ip, _)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return ip;
+    }
+    match text.split_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => text,
+    }
+}
+
 fn parse_host(text: &str, default_port: u16) -> Result<(Host, Option<u16>), Problem> {
     // `fd00::1:1935` is an address too: without brackets nobody can tell where the port begins.
     if text.parse::<Ipv6Addr>().is_ok() {

@@ -44,7 +44,7 @@ pub use diff::{Change, Diff, diff};
 pub use edge::{Edge, ForwardQuery, OriginName, Upstream};
 use env::Variable;
 pub use error::{ConfigError, Diagnostic, Origin};
-use host::{Address, Network, Peer};
+use host::{Address, Network, Peer, without_dot, without_port};
 use kind::{Form, Json, Leaf, Many, Maybe, Optional, Own, Part, Secrets, Section, section};
 use report::Source;
 pub use scalar::Secret;
@@ -156,10 +156,10 @@ impl Config {
         self.show(Secrets::Masked)
     }
 
-    /// The settings in force for the vhost a client `asked` for. One that is not configured gets the settings and
-    /// the name of the default vhost, as in SRS.
+    /// The settings in force for the vhost a client `asked` for, by its name or with a port. One that is not configured
+    /// gets the settings and the name of the default vhost, as in SRS.
     pub fn vhost(&self, asked: &str) -> Vhost {
-        let name = if self.vhosts.contains_key(asked) { asked } else { DEFAULT_VHOST };
+        let name = self.vhost_name(asked).unwrap_or(DEFAULT_VHOST);
         let none = VhostOverride::default();
         let own = self.vhosts.get(name).unwrap_or(&none);
         Vhost {
@@ -169,6 +169,19 @@ impl Config {
             hls: own.hls.clone().over(&self.hls),
             auth: own.auth.clone().over(&self.auth),
         }
+    }
+}
+
+impl Config {
+    /// The configured vhost that is meant by `asked`. Names of hosts are the same in upper and lower case, and with a
+    /// dot at the end.
+    fn vhost_name(&self, asked: &str) -> Option<&str> {
+        if let Some((name, _)) = self.vhosts.get_key_value(asked) {
+            return Some(name);
+        }
+        let host = without_dot(without_port(asked));
+        let mut names = self.vhosts.keys().map(String::as_str);
+        names.find(|name| without_dot(name).eq_ignore_ascii_case(host))
     }
 }
 

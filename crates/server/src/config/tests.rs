@@ -238,6 +238,32 @@ vhosts:
 }
 
 #[test]
+fn names_of_vhosts_are_names_of_hosts() {
+    let config = good("vhosts: { Members.example.com: {}, 'fd00::1': {}, 'odd:8080': {} }");
+    for asked in [
+        "Members.example.com",
+        "members.example.com",
+        "MEMBERS.EXAMPLE.COM.",
+        "members.example.com:1935",
+        "members.example.com.:8080",
+    ] {
+        assert_eq!(config.vhost(asked).name, "Members.example.com", "{asked}");
+    }
+    for asked in ["fd00::1", "[FD00::1]:8080", "[fd00::1]"] {
+        assert_eq!(config.vhost(asked).name, "fd00::1", "{asked}");
+    }
+    assert_eq!(config.vhost("odd:8080").name, "odd:8080");
+    for other in
+        ["members.example.com..", "xmembers.example.com", "members.example.com:x", "fd00::2"]
+    {
+        assert_eq!(config.vhost(other).name, DEFAULT_VHOST, "{other}");
+    }
+    let twice = Config::parse("vhosts: { a.org: {}, A.ORG: {} }", "weir.yaml");
+    let error = twice.expect_err("one name twice").to_string();
+    assert!(error.contains("same name of a host"), "{error}");
+}
+
+#[test]
 fn an_unknown_vhost_is_the_default_one() {
     let config = good("vhosts: { __defaultVhost__: { hls: { window: 9 } }, a.org: {} }");
     let unknown = config.vhost("c.org");

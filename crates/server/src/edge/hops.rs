@@ -17,10 +17,15 @@ impl Hops {
     /// The header field.
     pub const HEADER: &'static str = "weir-hops";
 
-    /// Reads a list. What is too long for one is cut; it is refused as too many hops later.
+    /// Reads a list. What is too long for one is cut; it is refused as too many hops later. Of each id only what ids
+    /// are made of is kept: the list goes on to other servers.
     pub fn parse(text: &str) -> Self {
-        let ids = text.split(',').map(str::trim).filter(|id| !id.is_empty());
-        Self(ids.take(HOPS_MAX).map(|id| id.chars().take(NodeId::LENGTH).collect()).collect())
+        let letters = |id: &str| {
+            let letters = id.chars().filter(char::is_ascii_alphanumeric);
+            letters.take(NodeId::LENGTH).collect::<String>()
+        };
+        let ids = text.split(',').map(letters).filter(|id| !id.is_empty());
+        Self(ids.take(HOPS_MAX).collect())
     }
 
     /// Whether it has come through no edge.

@@ -25,6 +25,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tracing::{info, warn};
 use weir_hub::{Limits, Registry};
 use weir_media::StreamKey;
+use weir_rtmp::url::params::Query;
 
 use crate::{config::Config, ingest::Audiences, memory::Allowance, settings::Settings};
 
@@ -109,7 +110,7 @@ impl Edge {
         info!(id = %id, "this is an edge");
         let config = settings.now();
         let origins = Origins::start(&config.edge)?;
-        let hls = HlsRelay::new(Arc::clone(&origins), &config.edge, id.clone(), registry.budget());
+        let hls = HlsRelay::new(Arc::clone(&origins), settings, id.clone(), registry.budget());
         Ok(Arc::new(Self {
             id,
             origins,
@@ -184,7 +185,8 @@ impl Edge {
     fn request(&self, key: &StreamKey, ask: &Ask) -> Request {
         Request {
             key: key.clone(),
-            params: query::forwarded(&ask.params, &self.settings().edge.forward_query),
+            params: self.forwarded(ask),
+            settings: self.settings.clone(),
             hops: ask.hops.and(&self.id),
             wait: Duration::ZERO,
             next: ask.next,
@@ -192,9 +194,15 @@ impl Edge {
         }
     }
 
+    fn forwarded(&self, ask: &Ask) -> Query {
+        query::forwarded(&ask.params, &self.settings().edge.forward_query)
+    }
+
     /// Whether a request may be passed on.
     fn check(&self, key: &StreamKey, ask: &Ask) -> Result<(), String> {
-        ask.hops.check(&self.id).inspect_err(|reason| warn!(stream = %key, reason, "refused"))
+        let checked =
+            ask.hops.check(&self.id).and_then(|()| query::check(key, &self.forwarded(ask)));
+        checked.inspect_err(|reason| warn!(stream = %key, reason, "refused"))
     }
 
     /// Waits for its turn to ask.

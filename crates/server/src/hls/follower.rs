@@ -23,8 +23,8 @@ use crate::{config::Hls, metrics::COUNTS, wake::Alarm};
 /// lost its disk thus never gives a number, which caches may hold for long, to a second segment.
 const FIRST_SEQUENCE_EPOCH: u64 = 1_577_836_800;
 
-/// Frames that are taken from the log at a time: they are held while the disk is waited for, and the log may have dropped
-/// them by then.
+/// Frames that are taken from the log at a time: they are held while the disk is waited for, and the log may have
+/// dropped them by then.
 const BATCH_BYTES: usize = 1024 * 1024;
 
 /// Segments one stream, from publish to publish.

@@ -12,9 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use weir_hub::{
-    Batch, Budget, Group, Item, Limits, Log, Reader, Registry, Start, Status, Tracks, Wake,
-};
+use weir_hub::{Batch, Group, Item, Limits, Log, Reader, Registry, Start, Status, Tracks, Wake};
 use weir_media::{Init, StreamKey, Timestamp};
 
 use super::package::{Format, Package};
@@ -178,7 +176,7 @@ impl Channel {
     fn new(home: &Arc<Channels>, key: &StreamKey, format: Format, limits: Limits) -> Arc<Self> {
         let bell = Arc::new(Bell::default());
         let reader = home.registry.subscribe(key, Start::NewestGroup, Arc::clone(&bell) as _);
-        let budget: Budget = home.registry.budget().clone();
+        let budget = home.registry.budget();
         let filling = Filling {
             reader,
             batch: Batch::default(),

@@ -10,6 +10,7 @@ mod publishing;
 mod pulls;
 mod seed;
 mod trouble;
+mod vhosts;
 
 use std::time::{Duration, Instant};
 

@@ -11,12 +11,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Body as _, Incoming};
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::{
     sync::Semaphore,
     time::{Instant as TokioInstant, timeout, timeout_at},
 };
-use weir_media::DEFAULT_VHOST;
 
 use super::{
     Kind, Object,
@@ -25,8 +24,12 @@ use super::{
 };
 use crate::{
     config,
-    edge::{Ask, Hops, NodeId, Origin, Origins, query::forwarded},
+    edge::{
+        Ask, Hops, NodeId, Origin, Origins,
+        query::{Question, forwarded},
+    },
     node::SERVER,
+    settings::Settings,
 };
 
 /// For a connection to one origin while there are others to ask: a dead one costs a viewer this much.
@@ -51,20 +54,6 @@ const WAITS_MAX: usize = 64;
 const COMPONENT: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// What a query cannot hold (RFC 3986, 3.4); an RTMP client may have sent it all the same.
-const QUERY: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'<')
-    .add(b'>')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
-
 /// Asks origins.
 #[derive(Debug)]
 pub struct Fetcher {
@@ -74,6 +63,8 @@ pub struct Fetcher {
     waits: Semaphore,
     id: NodeId,
     settings: Arc<ArcSwap<config::Edge>>,
+    /// Has the vhosts.
+    all: Settings,
 }
 
 /// What is asked for.
@@ -154,7 +145,7 @@ impl Fetcher {
     /// Asks `origins` in the name of the edge `id`.
     pub fn new(
         origins: Arc<Origins>,
-        settings: Arc<ArcSwap<config::Edge>>,
+        (all, settings): (&Settings, &Arc<ArcSwap<config::Edge>>),
         id: NodeId,
         memory: Arc<Memory>,
     ) -> Self {
@@ -164,7 +155,8 @@ impl Fetcher {
             memory,
             waits: Semaphore::new(WAITS_MAX),
             id,
-            settings,
+            settings: Arc::clone(settings),
+            all: all.clone(),
         }
     }
 
@@ -259,6 +251,7 @@ impl Fetcher {
             |why| format!("{} of the origin {}: {why}", wanted.object.file(), origin.http);
         let (why, failure): (String, fn(Arc<str>) -> Failure) = match failure {
             Bad::Ours(why) => return Err(Failure::Busy(why.into())),
+            Bad::Unnamed(why) => return Err(Failure::NotFound(why.into())),
             Bad::Silent(why) => (described(why), Failure::Away),
             Bad::Wrong(why) => (described(why), Failure::Broken),
         };
@@ -310,8 +303,9 @@ impl Fetcher {
         wanted: &Wanted,
         wait: Option<Duration>,
     ) -> Result<Get, Bad> {
-        let mut request = http::Request::get(self.target(wanted))
-            .header(header::HOST, host(origin))
+        let (host, target) = self.target(origin, wanted).map_err(Bad::Unnamed)?;
+        let mut request = http::Request::get(target)
+            .header(header::HOST, host)
             .header(header::USER_AGENT, SERVER)
             .header(Hops::HEADER, wanted.hops.and(&self.id).to_string());
         if let Some(wait) = wait {
@@ -326,23 +320,16 @@ impl Fetcher {
         request.map_err(|error| Bad::Ours(format!("no request can be made of this: {error}")))
     }
 
-    /// The path and the parameters.
-    fn target(&self, wanted: &Wanted) -> String {
+    /// The host, and the path with the parameters.
+    fn target(&self, origin: &Origin, wanted: &Wanted) -> Result<(String, String), String> {
         let key = &wanted.object.key;
         let app = utf8_percent_encode(key.app(), COMPONENT);
         let file = wanted.object.file();
-        let mut target = format!("/{app}/{}", utf8_percent_encode(&file, COMPONENT));
-        let params = forwarded(&wanted.params, &self.settings.load().forward_query);
-        let mut params = params.as_str();
-        if key.vhost() != DEFAULT_VHOST {
-            target += &format!("?vhost={}", utf8_percent_encode(key.vhost(), COMPONENT));
-            if let Some(others) = params.strip_prefix('?') {
-                target.push('&');
-                params = others;
-            }
-        }
-        target.extend(utf8_percent_encode(params, QUERY));
-        target
+        let path = format!("/{app}/{}", utf8_percent_encode(&file, COMPONENT));
+        let params = &forwarded(&wanted.params, &self.settings.load().forward_query);
+        let config = &self.all.now();
+        let (host, address) = (origin.host.as_str(), origin.http);
+        Question { config, host, address, key, params }.http(&path, &file)
     }
 
     /// Reads the whole object.
@@ -387,6 +374,8 @@ enum Answer {
 enum Bad {
     /// It is this edge that cannot.
     Ours(String),
+    /// There is no way to ask for it.
+    Unnamed(String),
     /// The origin does not answer.
     Silent(String),
     /// What it answers is not what was asked for.
@@ -431,16 +420,6 @@ async fn words(response: &mut Response<Incoming>, limit: Duration) -> (String, b
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().next().unwrap_or_default();
     (line.chars().filter(|c| !c.is_control()).take(WORDS_CHARS_MAX).collect(), is_whole)
-}
-
-/// The name under which the origin is asked for streams, and its port.
-fn host(origin: &Origin) -> String {
-    let port = origin.http.port();
-    if origin.host.contains(':') {
-        format!("[{}]:{port}", origin.host)
-    } else {
-        format!("{}:{port}", origin.host)
-    }
 }
 
 /// How long a cache may answer for the origin.

@@ -45,8 +45,8 @@ use self::{
     playlist::Playlist,
     recent::Recent,
 };
-use super::{Ask, NodeId, Origins};
-use crate::{config, http as port};
+use super::{Ask, NodeId, Origins, query};
+use crate::{config, http as port, settings::Settings};
 
 /// Longest playlist, some 8,000 segments.
 const PLAYLIST_BYTES_MAX: usize = 1 << 20;
@@ -232,7 +232,7 @@ impl HlsRelay {
     /// A relay in front of `origins`, in the name of the edge `id`.
     pub fn new(
         origins: Arc<Origins>,
-        settings: &config::Edge,
+        settings: &Settings,
         id: NodeId,
         budget: &Budget,
     ) -> Arc<Self> {
@@ -241,13 +241,14 @@ impl HlsRelay {
 
     fn with(
         origins: Arc<Origins>,
-        settings: &config::Edge,
+        all: &Settings,
         id: NodeId,
         pauses: Pauses,
         budget: &Budget,
     ) -> Arc<Self> {
+        let settings = all.now().edge.clone();
         let shared = Arc::new(ArcSwap::from_pointee(settings.clone()));
-        let cache_bytes = cache_bytes(settings, budget);
+        let cache_bytes = cache_bytes(&settings, budget);
         let memory = Memory::new(cache_bytes.saturating_add(SPARE_BYTES), budget);
         let state = State {
             cache: Cache::new(cache_bytes),
@@ -256,7 +257,7 @@ impl HlsRelay {
             troubles: Recent::new(TROUBLES_MAX),
         };
         Arc::new(Self {
-            fetcher: Fetcher::new(origins, Arc::clone(&shared), id.clone(), Arc::clone(&memory)),
+            fetcher: Fetcher::new(origins, (all, &shared), id.clone(), Arc::clone(&memory)),
             id,
             memory,
             settings: shared,
@@ -277,6 +278,11 @@ impl HlsRelay {
         if let Err(reason) = ask.hops.check(&self.id) {
             info!(stream = %object.key, reason, "HLS request refused");
             return port::plain(StatusCode::LOOP_DETECTED, &reason);
+        }
+        let params = query::forwarded(&ask.params, &self.settings.load().forward_query);
+        if let Err(reason) = query::check(&object.key, &params) {
+            info!(stream = %object.key, reason, "HLS request refused");
+            return port::plain(StatusCode::NOT_FOUND, &reason);
         }
         let wait = ask.wait.map_or(play_wait, |wait| wait.min(play_wait));
         match self.get(object, ask, wait).await {
@@ -481,7 +487,7 @@ impl Drop for Flight {
     }
 }
 
-/// What the cache may keep: a quarter of `limits.memory` at most, so that there is room beside it for what is on its way.
+/// What the cache may keep: a quarter of `limits.memory` at most, so that there is room for what is on its way.
 fn cache_bytes(settings: &config::Edge, budget: &Budget) -> u64 {
     settings.hls_cache.min(budget.limit() as u64 / 4)
 }

@@ -24,8 +24,6 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use weir_flv::{Tag, file};
-use weir_media::DEFAULT_VHOST;
-use weir_rtmp::url::discover;
 
 use super::{Failure, Over, Request, words};
 use crate::{
@@ -54,9 +52,6 @@ const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(
 
 /// The app of a stream has its slashes.
 const APP: &AsciiSet = &COMPONENT.remove(b'/');
-
-/// Parameters are encoded already, as far as those who wrote them cared: this is what no request may have.
-const PARAMS: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
 /// Where to ask.
 struct Target {
@@ -308,8 +303,16 @@ fn broken(error: &hyper::Error) -> String {
 impl Target {
     /// The stream at the origin.
     fn of(origin: &Origin, request: &Request) -> Result<Self, Failure> {
-        let host = super::authority(origin, origin.http);
-        Ok(Self { elsewhere: None, host, path_and_query: path_and_query(request)? })
+        let key = &request.key;
+        let path = format!(
+            "/{}/{}.flv",
+            utf8_percent_encode(key.app(), APP),
+            utf8_percent_encode(key.stream(), COMPONENT)
+        );
+        let file = format!("{}.flv", key.stream());
+        let (host, path_and_query) =
+            request.question(&origin.host, origin.http, |question| question.http(&path, &file))?;
+        Ok(Self { elsewhere: None, host, path_and_query })
     }
 
     /// Where `location` is.
@@ -337,35 +340,20 @@ impl Target {
     }
 }
 
-/// Path and query of the stream.
-///
-/// # Errors
-/// When a server would read another vhost out of it.
-fn path_and_query(request: &Request) -> Result<String, Failure> {
-    let key = &request.key;
-    let (app, stream) =
-        (utf8_percent_encode(key.app(), APP), utf8_percent_encode(key.stream(), COMPONENT));
-    let query = utf8_percent_encode(&super::query(request), PARAMS).to_string();
-    let read = discover(&format!("rtmp://origin/x{query}"), "x").map(|url| url.vhost);
-    if key.vhost() != DEFAULT_VHOST && read.as_deref() != Ok(key.vhost()) {
-        return Err(Failure::Missing(format!("no query can ask for the vhost of {key}")));
-    }
-    Ok(format!("/{app}/{stream}.flv{query}"))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use weir_media::StreamKey;
+    use weir_media::{DEFAULT_VHOST, StreamKey};
 
     use super::*;
-    use crate::route::Route;
+    use crate::{config::ForwardQuery, edge::query::forwarded, route::Route, settings::Settings};
 
     fn request(vhost: &str, app: &str, stream: &str, params: &str) -> Option<Request> {
         let key = StreamKey::new(vhost, app, stream).ok()?;
         Some(Request {
             key,
-            params: params.to_owned(),
+            params: forwarded(params, &ForwardQuery::All),
+            settings: Settings::default(),
             hops: Hops::default(),
             wait: Duration::ZERO,
             next: false,
@@ -374,7 +362,10 @@ mod tests {
     }
 
     fn target(request: &Request) -> String {
-        path_and_query(request).unwrap_or_else(|error| panic!("{error}"))
+        let at = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let origin = super::super::tests::origin(at(1935), at(8080), "origin");
+        let target = Target::of(&origin, request).unwrap_or_else(|error| panic!("{error}"));
+        target.path_and_query
     }
 
     #[test]

@@ -17,10 +17,12 @@ use tokio::{
 };
 use weir_flv::{Tag, TagKind, metadata};
 use weir_media::StreamKey;
-use weir_rtmp::client::Event;
+use weir_rtmp::{client::Event, url::params::Query};
 
-use super::{Hops, Origin};
-use crate::{config::Upstream, listen, memory::Allowance, rtmp_client::RtmpClient};
+use super::{Hops, Origin, query::Question};
+use crate::{
+    config::Upstream, listen, memory::Allowance, rtmp_client::RtmpClient, settings::Settings,
+};
 
 /// Characters of an origin's words that are repeated: a sentence or two.
 const WORDS_MAX: usize = 200;
@@ -34,8 +36,10 @@ const NOTHING: &str = "accepted but sent nothing";
 pub struct Request {
     /// The stream.
     pub key: StreamKey,
-    /// Parameters for the stream's URL, with the `?`; empty if there are none. No `vhost` or `domain` is among them.
-    pub params: String,
+    /// The parameters of the stream's URL that go along.
+    pub params: Query,
+    /// Has the vhosts.
+    pub settings: Settings,
     /// The edges that the request has come through, this one included.
     pub hops: Hops,
     /// How long the origin may hold the question until the stream begins.
@@ -44,6 +48,20 @@ pub struct Request {
     pub next: bool,
     /// What the origin may make us hold.
     pub memory: Allowance,
+}
+
+impl Request {
+    /// What is asked of the origin called `host` at `address`, which `make` writes in its protocol.
+    fn question<T>(
+        &self,
+        host: &str,
+        address: SocketAddr,
+        make: impl FnOnce(Question) -> Result<T, String>,
+    ) -> Result<T, Failure> {
+        let config = self.settings.now();
+        let (key, params) = (&self.key, &self.params);
+        make(Question { config: &config, host, address, key, params }).map_err(Failure::Missing)
+    }
 }
 
 /// Why an origin gave no stream, or took none.
@@ -321,24 +339,6 @@ async fn connect(
     listen::prepare(&socket).map_err(broken)?;
     connected.store(true, Ordering::Relaxed);
     Ok(socket)
-}
-
-/// `host:port`, with the brackets that an IPv6 address needs.
-fn authority(origin: &Origin, address: SocketAddr) -> String {
-    let (host, port) = (&origin.host, address.port());
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
-/// The parameters of the stream's URL: those of the request, and the vhost in front of them, where it counts.
-fn query(request: &Request) -> String {
-    let vhost = request.key.vhost();
-    let params = &request.params;
-    match params.strip_prefix('?').unwrap_or(params) {
-        params if vhost == weir_media::DEFAULT_VHOST && params.is_empty() => String::new(),
-        params if vhost == weir_media::DEFAULT_VHOST => format!("?{params}"),
-        "" => format!("?vhost={vhost}"),
-        params => format!("?vhost={vhost}&{params}"),
-    }
 }
 
 /// Text from an origin as far as it belongs into a log line.

@@ -9,7 +9,12 @@ use weir_flv::file;
 use weir_media::{Budget, DEFAULT_VHOST};
 
 use super::*;
-use crate::{edge::NodeId, memory::Allowance};
+use crate::{
+    config::ForwardQuery,
+    edge::{NodeId, query::forwarded},
+    memory::Allowance,
+    settings::Settings,
+};
 
 /// Longer than any step takes on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
@@ -33,7 +38,8 @@ fn request(key: &StreamKey) -> Request {
     let hops = Hops::default().and(&NodeId::random().expect("random bytes"));
     Request {
         key: key.clone(),
-        params: "?token=1".to_owned(),
+        params: forwarded("?token=1", &ForwardQuery::All),
+        settings: Settings::default(),
         hops,
         wait: Duration::ZERO,
         next: false,

@@ -1,20 +1,4 @@
-//! The parameters of a URL.
-
-use std::borrow::Cow;
-
-use percent_encoding::percent_decode_str;
-
-/// The value of the first parameter `name`, percent-decoded. A `?` separates like a `&`, since encoders paste a name
-/// with a query behind another one.
-pub fn value<'a>(params: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    let pairs = params.split(['?', '&']).filter_map(|pair| pair.split_once('='));
-    let mut values = pairs.filter(|(key, _)| decoded(key) == name).map(|(_, value)| value);
-    values.next().map(decoded)
-}
-
-fn decoded(text: &str) -> Cow<'_, str> {
-    percent_decode_str(text).decode_utf8_lossy()
-}
+//! URLs as they may be shown.
 
 /// Whatever parameters of a URL are called, their values may be secrets. These two are names of hosts.
 const SHOWN: [&str; 2] = ["vhost", "domain"];
