@@ -14,6 +14,7 @@ import subprocess
 import sys
 import unittest
 
+import cluster
 import configs
 import overlays
 import rules
@@ -126,6 +127,7 @@ def charts(tools):
     yield "chart, defaults", lambda: whole(tools, tools.chart("--set", TOKEN))
     for file in sorted((HERE / "values").glob("*.yaml")):
         yield f"chart, {file.stem}", lambda file=file: whole(tools, tools.chart("--set", TOKEN, "--values", file))
+    yield "chart, autoscaling", lambda: scaling(tools)
     yield "chart, lint", lambda: lint(tools)
     yield "chart, copies", copies
     yield "chart, monitoring", lambda: monitoring(tools)
@@ -185,6 +187,40 @@ def starts(tools, values, restarts):
 
     if (template() != template("--set", values)) != restarts:
         yield "it does not"
+
+
+SCALED = "edges.main.autoscaling.enabled=true"
+
+
+def scaling(tools):
+    """Autoscaling is switched on, used and switched off, and no pod is stopped by that or by an upgrade meanwhile."""
+    edge = "weir-edge-main"
+    for version in tools.versions:
+        with cluster.running() as (live, address):
+            def helm(*values, version=version, address=address):
+                given = [word for value in values for word in ("--set", value)]
+                tools.run(version / "helm", "upgrade", "--install", "weir", CHART, "--namespace", "live",
+                          "--kube-apiserver", address, "--disable-openapi-validation", *given)
+
+            helm()
+            helm(SCALED, "edges.main.autoscaling.minReplicas=2")
+            live.scale(edge, 7)
+            helm(SCALED, "config.play.gop=false")
+            try:
+                helm("edges.main.replicas=4")
+                yield f"{version.name}: switched off at 7 edges, it goes to 4 without a word"
+            except RuntimeError as error:
+                if "replicas: 7" not in str(error):
+                    raise
+            helm("edges.main.replicas=7")
+            helm("edges.main.replicas=4")
+            # By the values, by the autoscaler, and by the values again.
+            if live.numbers[edge] != [3, 7, 4]:
+                yield f"{version.name}: the edges were {live.numbers[edge]} one after the other, not 3, 7, 4"
+            helm("edges.main.replicas=4", "edges.other.autoscaling.enabled=true",
+                 "edges.other.autoscaling.minReplicas=5")
+            if live.numbers["weir-edge-other"] != [5]:
+                yield f"{version.name}: a new cluster with autoscaling begins with {live.numbers['weir-edge-other']}"
 
 
 def guide(_tools):

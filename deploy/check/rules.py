@@ -164,8 +164,9 @@ def autoscalers(all_):
         if name(target) in scaled:
             yield f"{name(target)} has two autoscalers"
         scaled[name(target)] = item
-        if "replicas" in target["spec"]:
-            yield f"{name(target)} sets replicas, which its autoscaler does"
+        # Kubernetes takes a number that is not there, or no longer, for 1, and stops all others until the scaler acts.
+        if target["spec"].get("replicas", 1) < spec["minReplicas"]:
+            yield f"{name(target)} begins with fewer pods than its autoscaler's minimum"
         if not spec["minReplicas"] <= spec["maxReplicas"]:
             yield f"{name(item)} has a minimum above its maximum"
         for metric in spec["metrics"]:

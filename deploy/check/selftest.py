@@ -171,8 +171,11 @@ class Rules(Broken):
         scaler = self.all.find("HorizontalPodAutoscaler", "live-edge-main")["spec"]
         scaler["metrics"][1]["pods"]["metric"]["name"] = "weir_viewers"
         self.by_rules("a metric that Weir has not: weir_viewers")
-        self.all.find("Deployment", "live-edge-main")["spec"]["replicas"] = 3
-        self.by_rules("sets replicas")
+        deployment = self.all.find("Deployment", "live-edge-main")["spec"]
+        deployment["replicas"] = 1
+        self.by_rules("begins with fewer pods than")
+        del deployment["replicas"]
+        self.by_rules("begins with fewer pods than")
         scaler["scaleTargetRef"]["name"] = "other"
         self.by_rules("scales other, which is not there")
 

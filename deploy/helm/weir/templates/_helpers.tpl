@@ -138,3 +138,30 @@ api:
 {{- $config = mergeOverwrite $config (fromYaml (include "weir.commonConfig" .root)) (deepCopy .root.Values.config) -}}
 {{- mergeOverwrite $config (deepCopy .edge.config) (dict "limits" (deepCopy .edge.limits)) | toYaml -}}
 {{- end -}}
+
+{{/*
+How many pods an edge cluster has, or nothing: (dict "root" $ "edge" its values "name" that of its Deployment).
+
+With an autoscaler the number is the autoscaler's, and still it is said: Kubernetes takes a number that was there and is
+no longer for 1. So it is the one that runs, or at the first install the autoscaler's minimum.
+*/}}
+{{- define "weir.replicas" -}}
+{{- $space := .root.Release.Namespace -}}
+{{- $scale := .edge.autoscaling -}}
+{{- $running := 0 -}}
+{{- with lookup "apps/v1" "Deployment" $space .name -}}
+{{- $running = int (dig "spec" "replicas" 0 .) -}}
+{{- end -}}
+{{- if $scale.enabled -}}
+{{- if $scale.setReplicas -}}
+{{- max $running (int $scale.minReplicas) -}}
+{{- end -}}
+{{- else -}}
+{{- $was := lookup "autoscaling/v2" "HorizontalPodAutoscaler" $space .name -}}
+{{- if and $was (gt $running (int .edge.replicas)) -}}
+{{- $text := "%s: %d edges run, and without autoscaling it would be %d at once. Say replicas: %d, and fewer later" -}}
+{{- fail (printf $text .name $running (int .edge.replicas) $running) -}}
+{{- end -}}
+{{- .edge.replicas -}}
+{{- end -}}
+{{- end -}}
