@@ -35,6 +35,17 @@ pub enum Error {
     /// An Enhanced RTMP header has more than [`MOD_EX_MAX`](crate::video::MOD_EX_MAX) `ModEx` prefixes.
     #[error("the Enhanced RTMP header has more than {} ModEx prefixes", crate::video::MOD_EX_MAX)]
     ModExCount,
+    /// A tag announces a longer body than is accepted.
+    #[error("a tag of {len} bytes, at most {max} are accepted here")]
+    TagTooLong {
+        /// The announced length.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The process holds as much as it may, and this tag wants more.
+    #[error("no memory for {0} bytes of a tag (limits.memory)")]
+    Memory(usize),
     /// A file does not begin with `FLV`.
     #[error("an FLV file begins with \"FLV\", not \"{}\"", .0.escape_ascii())]
     Signature([u8; 3]),

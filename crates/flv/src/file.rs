@@ -4,7 +4,8 @@
 //! header(9)  size of the tag before = 0 (4)  tag header(11) body  size of the tag before (4)  tag header(11) ...
 //! ```
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
+use weir_media::{Budget, Charge, Use};
 
 use crate::{Error, Tag, TagKind};
 
@@ -78,12 +79,18 @@ pub enum Item {
 /// Reads a file from pieces of any size.
 ///
 /// [`push`](Self::push) bytes as they come, then [`poll`](Self::poll) until it returns `None`. The reader then holds
-/// less than one tag: its memory follows the bytes received, whatever length a tag announces, and ends at 16 MiB. The
-/// bodies of tags share the reader's buffer and are not copied. After an error the reader is of no further use.
+/// less than one tag: its memory follows the bytes received, whatever length a tag announces, and ends at 16 MiB or
+/// what [`limit_to`](Self::limit_to) says. The body of a tag has a buffer of exactly its size. After an error the
+/// reader is of no further use.
 #[derive(Debug, Default)]
 pub struct Reader {
+    /// What was pushed and not understood yet.
     buffer: BytesMut,
     state: State,
+    /// The longest body accepted; none is any that can be announced.
+    body_bytes_max: Option<usize>,
+    /// Counts the unfinished body.
+    charge: Option<Charge>,
 }
 
 #[derive(Debug, Default)]
@@ -94,12 +101,25 @@ enum State {
     /// At the size of the tag before. Its value is not checked: there are writers that get it wrong, and readers only
     /// go forward.
     Tag,
+    /// Inside a body of `len` bytes.
+    Body { kind: TagKind, timestamp: u32, len: usize, body: Vec<u8> },
 }
 
 impl Reader {
     /// A reader at the start of a file.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An unfinished body counts against `budget` from now on, and none may be longer than `body_bytes_max`.
+    pub fn limit_to(&mut self, budget: &Budget, body_bytes_max: usize) {
+        self.charge = Some(Charge::new(budget, Use::Messages));
+        self.body_bytes_max = Some(body_bytes_max);
+    }
+
+    /// Whether the unfinished body is more than this reader's part of a budget that has hardly any room.
+    pub fn is_hog(&self) -> bool {
+        self.charge.as_ref().is_some_and(Charge::is_hog)
     }
 
     /// Takes the next bytes in.
@@ -113,15 +133,26 @@ impl Reader {
     /// If this is no FLV file of version 1, or a tag is of an unknown type or encrypted, which mostly means that the
     /// framing is lost.
     pub fn poll(&mut self) -> Result<Option<Item>, Error> {
-        match self.state {
-            State::Header => Ok(self.header()?.map(Item::Header)),
-            State::Tag => Ok(self.tag()?.map(Item::Tag)),
+        loop {
+            match self.state {
+                State::Header => return Ok(self.header()?.map(Item::Header)),
+                State::Body { .. } => return Ok(self.body()?.map(Item::Tag)),
+                State::Tag => {
+                    if !self.tag()? {
+                        return Ok(None);
+                    }
+                }
+            }
         }
     }
 
     /// Bytes received that are not part of an item yet. At the end of a file more than 4 mean that it is cut.
     pub fn buffered(&self) -> usize {
-        self.buffer.len()
+        let body = match &self.state {
+            State::Body { body, .. } => TAG_OVERHEAD + body.len(),
+            State::Header | State::Tag => 0,
+        };
+        self.buffer.len() + body
     }
 
     fn header(&mut self) -> Result<Option<Header>, Error> {
@@ -148,24 +179,52 @@ impl Reader {
         Ok(Some(Header { has_audio: flags & HAS_AUDIO != 0, has_video: flags & HAS_VIDEO != 0 }))
     }
 
-    fn tag(&mut self) -> Result<Option<Tag>, Error> {
+    /// Goes on to the body of the next tag; false when the tag's header is not complete yet.
+    fn tag(&mut self) -> Result<bool, Error> {
         let Some(&[_, _, _, _, tag_type, l0, l1, l2, t0, t1, t2, extended, _, _, _]) =
             self.buffer.first_chunk::<TAG_OVERHEAD>()
         else {
-            return Ok(None);
+            return Ok(false);
         };
         let kind = TagKind::from_type_id(tag_type).ok_or(Error::TagType(tag_type))?;
         let len = u32::from_be_bytes([0, l0, l1, l2]) as usize;
-        if self.buffer.len() - TAG_OVERHEAD < len {
-            return Ok(None);
+        let max = self.body_bytes_max.unwrap_or(BODY_BYTES_MAX);
+        if len > max {
+            return Err(Error::TagTooLong { len, max });
+        }
+        if self.charge.as_ref().is_some_and(|charge| !charge.fits(len)) {
+            return Err(Error::Memory(len));
         }
         let timestamp = u32::from_be_bytes([extended, t0, t1, t2]);
         self.buffer.advance(TAG_OVERHEAD);
-        Ok(Some(Tag { kind, timestamp, body: self.body(len) }))
+        self.state = State::Body { kind, timestamp, len, body: Vec::new() };
+        Ok(true)
     }
 
-    fn body(&mut self, len: usize) -> Bytes {
-        self.buffer.split_to(len).freeze()
+    fn body(&mut self) -> Result<Option<Tag>, Error> {
+        let State::Body { kind, timestamp, len, body } = &mut self.state else { return Ok(None) };
+        let now = self.buffer.len().min(*len - body.len());
+        if body.capacity() - body.len() < now {
+            // Doubling, so that the copies stay linear, and never beyond the length.
+            let room = now.max(body.len()).min(*len - body.len());
+            let grown = body.len() + room - body.capacity();
+            if let Some(charge) = &mut self.charge {
+                charge.grow(grown).map_err(|_| Error::Memory(grown))?;
+            }
+            body.try_reserve_exact(room).map_err(|_| Error::Memory(grown))?;
+        }
+        body.extend_from_slice(&self.buffer[..now]);
+        if body.len() < *len {
+            self.buffer.clear();
+            return Ok(None);
+        }
+        let tag = Tag { kind: *kind, timestamp: *timestamp, body: std::mem::take(body).into() };
+        self.buffer.advance(now);
+        self.state = State::Tag;
+        if let Some(charge) = &mut self.charge {
+            charge.shrink(charge.bytes());
+        }
+        Ok(Some(tag))
     }
 }
 

@@ -28,6 +28,12 @@ pub(crate) trait Container: Send {
     /// Bytes of the segment so far.
     fn len(&self) -> usize;
 
+    /// Memory that is in use.
+    fn capacity(&self) -> usize;
+
+    /// How much more memory it takes to write `bytes` of a staged frame; 0 when there is room.
+    fn growth(&self, bytes: usize) -> usize;
+
     /// Ends the segment. `tracks` are those of `begin`; an audio track may have joined them since.
     fn take(&mut self, tracks: &Tracks) -> Bytes;
 }

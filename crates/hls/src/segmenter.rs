@@ -3,7 +3,7 @@
 use std::{mem, time::Duration};
 
 use bytes::Bytes;
-use weir_media::{AudioCodec, Content, Frame, Timestamp, Track, VideoCodec};
+use weir_media::{AudioCodec, Budget, Charge, Content, Frame, Timestamp, Track, Use, VideoCodec};
 
 use crate::{
     Config,
@@ -102,7 +102,25 @@ pub struct Segmenter {
     /// Distance of the newest two frames of the track that sets the pace: what the last one of a stream will last.
     spacing: Duration,
     dropped: Option<Dropped>,
+    /// What is held counts here.
+    charge: Option<Charge>,
 }
+
+/// A segment whose bytes count for as long as anybody holds them.
+struct Counted {
+    data: Bytes,
+    _charge: Charge,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+/// A segment that is cut because there is no memory to go on has at least this length; a shorter one is given up with
+/// the rest of its group, so that no flood of tiny files follows.
+const SHORT_BYTES_MIN: usize = 256 * 1024;
 
 /// The segment being filled.
 struct Open {
@@ -134,7 +152,14 @@ impl Segmenter {
             last_picture: None,
             spacing: FRAME_DURATION,
             dropped: None,
+            charge: None,
         }
+    }
+
+    /// What is held counts against `budget` from now on, segments that were handed out included. Where it has no room,
+    /// a segment is cut early, or given up up to the next key frame.
+    pub fn limit_to(&mut self, budget: &Budget) {
+        self.charge = Some(Charge::new(budget, Use::Segments));
     }
 
     /// Takes the stream's next frame; returns a segment when one has ended before it. `wall` is the time since the Unix
@@ -253,7 +278,7 @@ impl Segmenter {
         let bytes = self.container.stage_video(format, frame)?;
         self.last_picture = Some(frame.dts);
         if self.place(frame, bytes, key, wall) {
-            self.container.write(frame);
+            self.write(frame);
         }
         Ok(())
     }
@@ -276,7 +301,7 @@ impl Segmenter {
         let bytes = self.container.stage_audio(format, frame)?;
         let may_begin = self.audio_leads(frame.dts);
         if self.place(frame, bytes, may_begin, wall) && self.audio_fits() {
-            self.container.write(frame);
+            self.write(frame);
         }
         Ok(())
     }
@@ -302,8 +327,14 @@ impl Segmenter {
         if self.unsupported().is_some() {
             return false;
         }
+        let is_short = !self.fits(bytes);
+        if is_short && self.container.len() < SHORT_BYTES_MIN {
+            self.open = None;
+            self.interrupted = true;
+        }
         let cut = match &self.open {
-            None => may_begin,
+            None => may_begin && !is_short,
+            Some(_) if is_short => true,
             Some(open) => {
                 let length = frame.dts.saturating_since(open.start);
                 may_begin && (length >= self.target || self.breaks(open))
@@ -313,6 +344,11 @@ impl Segmenter {
         };
         if cut {
             self.end(Some(frame.dts));
+            if is_short {
+                // What continues this group would have no room either.
+                self.interrupted = true;
+                return false;
+            }
             self.begin(frame, wall);
         }
         let Some(open) = &mut self.open else { return false };
@@ -321,6 +357,33 @@ impl Segmenter {
             open.last = frame.dts;
         }
         true
+    }
+
+    /// Whether there is memory for a frame of `bytes` more.
+    fn fits(&self, bytes: usize) -> bool {
+        let growth = self.container.growth(bytes);
+        growth == 0 || self.charge.as_ref().is_none_or(|charge| charge.fits(growth))
+    }
+
+    fn write(&mut self, frame: &Frame) {
+        self.container.write(frame);
+        self.count();
+    }
+
+    fn count(&mut self) {
+        if let Some(charge) = &mut self.charge {
+            charge.set(self.container.capacity());
+        }
+    }
+
+    /// The segment that ends here, counted as long as it is held.
+    fn take_segment(&mut self) -> Bytes {
+        let data = self.container.take(&self.tracks);
+        self.count();
+        let Some(charge) = &self.charge else { return data };
+        let mut handed_out = Charge::new(charge.budget(), Use::Segments);
+        handed_out.add(data.len());
+        Bytes::from_owner(Counted { data, _charge: handed_out })
     }
 
     /// Whether the next segment will not continue `open`.
@@ -358,8 +421,9 @@ impl Segmenter {
         let next = next
             .filter(|next| !self.interrupted && *next > open.start)
             .unwrap_or(open.last + self.spacing);
+        let data = self.take_segment();
         self.ended = Some(Cut {
-            data: self.container.take(&self.tracks),
+            data,
             duration: next.saturating_since(open.start),
             discontinuity: open.discontinuity,
             program_date_time: open.wall,

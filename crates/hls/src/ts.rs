@@ -50,6 +50,12 @@ const PES_HEADER_MAX: usize = 19;
 /// Most that an audio PES packet holds: its length field has 16 bits and counts header bytes after itself.
 const AUDIO_PES_MAX: usize = 0xFFFF - (PES_HEADER_MAX - 6);
 
+/// What is reserved of what the segment before had: more than that grows as it comes.
+const EXPECTED_MAX: usize = 1024 * 1024;
+
+/// Room for an access unit that is kept from one segment to the next: a key frame of common size.
+const STAGED_KEPT: usize = 256 * 1024;
+
 /// Builds TS segments. Continuity counters run on from one segment to the next.
 pub(crate) struct Muxer {
     /// The segment so far.
@@ -187,7 +193,7 @@ impl Container for Muxer {
 
     fn begin(&mut self, tracks: &Tracks, discontinuity: bool) {
         self.segment.clear();
-        self.segment.reserve(self.expected);
+        self.segment.reserve(self.expected.min(EXPECTED_MAX));
         self.segment.resize(TABLES_BYTES, 0);
         self.clock.pid = if tracks.video.is_some() { VIDEO_PID } else { AUDIO_PID };
         self.clock.due = true;
@@ -215,11 +221,27 @@ impl Container for Muxer {
         self.segment.len()
     }
 
+    fn capacity(&self) -> usize {
+        self.segment.capacity() + self.staged.capacity()
+    }
+
+    fn growth(&self, bytes: usize) -> usize {
+        // Packets have 184 bytes of it each, two more are the first and the last one.
+        let packets = (bytes / (PACKET_SIZE - 4) + 2) * PACKET_SIZE;
+        let needed = self.segment.len() + packets;
+        if needed <= self.segment.capacity() {
+            return 0;
+        }
+        // As a vector grows.
+        needed.max(self.segment.capacity() * 2) - self.segment.capacity()
+    }
+
     fn take(&mut self, tracks: &Tracks) -> Bytes {
         let mut segment = mem::take(&mut self.segment);
         self.expected = segment.len();
         self.tables.write(tracks, self.clock.pid, &mut segment);
         segment.shrink_to_fit();
+        self.staged.shrink_to(STAGED_KEPT);
         segment.into()
     }
 }

@@ -13,7 +13,6 @@
 //! - There is no runtime in here. A reader is told that there is something to read through [`Wake`]; time comes in as
 //!   an argument; [`Registry::expire`] does what is due.
 
-mod budget;
 mod flush;
 mod log;
 mod publisher;
@@ -27,7 +26,6 @@ mod testing;
 mod timeline;
 mod totals;
 
-pub use budget::Budget;
 pub use flush::{FLUSH_HOLD_MAX, Flush};
 pub use log::{Group, Limits, Log, Lost};
 pub use publisher::{Ended, Publisher};
@@ -37,3 +35,4 @@ pub use session::Tracks;
 pub use stream::{Status, StreamStats};
 pub use timeline::Timeline;
 pub use totals::Totals;
+pub use weir_media::Budget;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::Budget;
+use weir_media::{Budget, Charge, Use};
 
 /// How much a [`Log`] keeps beyond its newest group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,9 +16,8 @@ pub struct Limits {
     pub window: Duration,
 }
 
-/// What a log may hold while the process's budget is spent: a group of some seconds at a common bit rate, so that
-/// streams of ordinary size stay joinable when a few large ones have used the budget up.
-const SPENT_BYTES_MAX: usize = 1 << 20;
+/// Unused places that a log keeps: below this it is not worth a smaller buffer.
+const SPARE_SLOTS: usize = 64;
 
 /// Where a reader can start: the sequence number of an entry, and what it must know before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +45,8 @@ pub struct Log<T, G> {
     groups: VecDeque<(Group<G>, Instant)>,
     bytes: usize,
     limits: Limits,
-    budget: Budget,
+    /// What is held, the unused places of `slots` included.
+    charge: Charge,
 }
 
 #[derive(Debug)]
@@ -58,9 +58,15 @@ struct Slot<T> {
 
 impl<T, G> Log<T, G> {
     /// An empty log whose bytes count against `budget`.
-    pub fn new(limits: Limits, budget: Budget) -> Self {
-        Self { slots: VecDeque::new(), first: 0, groups: VecDeque::new(), bytes: 0, limits, budget }
+    pub fn new(limits: Limits, budget: &Budget) -> Self {
+        budget.log_opened();
+        let (slots, groups, charge) =
+            (VecDeque::new(), VecDeque::new(), Charge::new(budget, Use::Logs));
+        Self { slots, first: 0, groups, bytes: 0, limits, charge }
     }
+
+    /// Bytes that an entry weighs beside what it refers to.
+    pub const ENTRY_BYTES: usize = size_of::<Slot<T>>();
 
     /// Appends `entry`, which weighs `bytes`; `group` says that a reader can start at it. Returns its sequence number.
     pub fn push(&mut self, entry: T, bytes: usize, group: Option<G>, now: Instant) -> u64 {
@@ -70,9 +76,20 @@ impl<T, G> Log<T, G> {
         }
         self.slots.push_back(Slot { entry, bytes, at: now });
         self.bytes += bytes;
-        self.budget.take(bytes);
         self.trim(now);
+        self.count();
         seq
+    }
+
+    /// Gives back what the log may not hold while the budget is spent, if it is: a log that nobody appends to would
+    /// not notice. Returns whether anything went.
+    pub fn shrink(&mut self) -> bool {
+        let first = self.first;
+        while self.is_beyond_share() && !self.slots.is_empty() {
+            self.drop_until(self.first + 1);
+        }
+        self.count();
+        self.first > first
     }
 
     /// The entries from sequence number `from` to the tip.
@@ -123,9 +140,14 @@ impl<T, G> Log<T, G> {
         self.first + self.slots.len() as u64
     }
 
-    /// Bytes held.
+    /// Bytes of all entries.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes that count against the budget.
+    pub fn held(&self) -> usize {
+        self.charge.bytes()
     }
 
     /// Changes the limits; they hold from the next entry on.
@@ -150,14 +172,28 @@ impl<T, G> Log<T, G> {
     }
 
     fn is_oversized(&self) -> bool {
-        self.bytes > self.limits.bytes || (self.bytes > SPENT_BYTES_MAX && self.budget.is_spent())
+        self.bytes > self.limits.bytes || self.is_beyond_share()
+    }
+
+    fn is_beyond_share(&self) -> bool {
+        let budget = self.charge.budget();
+        budget.is_spent() && self.bytes > budget.log_share()
+    }
+
+    /// Tells the budget what is held, in one step.
+    fn count(&mut self) {
+        if self.slots.capacity() > SPARE_SLOTS && self.slots.len() < self.slots.capacity() / 4 {
+            self.slots.shrink_to(self.slots.len() * 2);
+        }
+        let spare = self.slots.capacity() - self.slots.len();
+        self.charge.set(self.bytes + spare * Self::ENTRY_BYTES);
     }
 
     /// The second group's start, when what is before it is too old or the process needs its memory.
     fn spare_until(&self, now: Instant) -> Option<u64> {
         let (next, since) = self.groups.iter().find(|(group, _)| group.seq > self.first)?;
         let aged = now.saturating_duration_since(*since) > self.limits.window;
-        (aged || self.budget.is_spent()).then_some(next.seq)
+        (aged || self.charge.budget().is_spent()).then_some(next.seq)
     }
 
     fn drop_until(&mut self, seq: u64) {
@@ -165,7 +201,6 @@ impl<T, G> Log<T, G> {
             let Some(slot) = self.slots.pop_front() else { break };
             self.first += 1;
             self.bytes -= slot.bytes;
-            self.budget.give_back(slot.bytes);
         }
         while self.groups.front().is_some_and(|(group, _)| group.seq < self.first) {
             self.groups.pop_front();
@@ -175,7 +210,7 @@ impl<T, G> Log<T, G> {
 
 impl<T, G> Drop for Log<T, G> {
     fn drop(&mut self) {
-        self.budget.give_back(self.bytes);
+        self.charge.budget().log_closed();
     }
 }
 
@@ -187,7 +222,7 @@ mod tests {
     const WINDOW: Duration = Duration::from_secs(2);
 
     fn log(bytes: usize) -> Log<u64, ()> {
-        Log::new(Limits { bytes, window: WINDOW }, Budget::unlimited())
+        Log::new(Limits { bytes, window: WINDOW }, &Budget::unlimited())
     }
 
     fn read(log: &Log<u64, ()>, from: u64) -> Vec<u64> {
@@ -259,22 +294,45 @@ mod tests {
 
     #[test]
     fn a_spent_budget_leaves_every_log_its_newest_group() {
-        let (budget, now) = (Budget::new(50), Instant::now());
-        let limits = Limits { bytes: 1000, window: WINDOW };
-        let mut logs: Vec<Log<u64, ()>> =
-            (0..3).map(|_| Log::new(limits, budget.clone())).collect();
+        let (budget, now) = (Budget::new(8 << 20), Instant::now());
+        let limits = Limits { bytes: 64 << 20, window: WINDOW };
+        let mut logs: Vec<Log<u64, ()>> = (0..3).map(|_| Log::new(limits, &budget)).collect();
         for n in 0..20 {
             for log in &mut logs {
-                log.push(n, 5, (n % 2 == 0).then_some(()), now);
+                log.push(n, 400 << 10, (n % 2 == 0).then_some(()), now);
             }
         }
-        assert!(budget.used() <= 50 + 5, "{} bytes held", budget.used());
+        assert!(budget.used() <= 7 << 20, "{} bytes held", budget.used());
         assert!(
             logs.iter().all(|log| log.newest_group().is_some()),
             "each can still be joined: {logs:?}"
         );
         drop(logs);
         assert_eq!(budget.used(), 0, "a dropped log gives everything back");
+    }
+
+    #[test]
+    fn one_entry_that_is_larger_than_a_log_may_be_goes_while_the_budget_is_spent() {
+        let (budget, now) = (Budget::new(16 << 20), Instant::now());
+        let mut log = Log::new(Limits { bytes: 64 << 20, window: WINDOW }, &budget);
+        log.push(0, 16 << 20, Some(()), now);
+        assert_eq!(read(&log, 0), [0], "those who are here get it");
+        assert!(log.shrink());
+        assert!(log.read_from(0).is_err() && log.newest_group().is_none());
+        assert!(!budget.is_spent(), "{} bytes held", budget.used());
+        log.push(1, 10, Some(()), now);
+        assert_eq!((log.newest_group().map(|it| it.seq), log.shrink()), (Some(1), false));
+    }
+
+    #[test]
+    fn room_for_many_small_entries_counts_and_is_given_back() {
+        let (budget, now) = (Budget::new(64 << 20), Instant::now());
+        let mut log = Log::new(Limits { bytes: 1 << 20, window: WINDOW }, &budget);
+        (0..10_000).for_each(|n| _ = log.push(n, 1, None, now));
+        let slots = log.slots.capacity() * Log::<u64, ()>::ENTRY_BYTES;
+        assert!(budget.used() + 10_000 * Log::<u64, ()>::ENTRY_BYTES >= slots, "{}", budget.used());
+        log.push(10_000, 1 << 20, Some(()), now);
+        assert!(log.slots.capacity() < 6_000, "{} places for one entry", log.slots.capacity());
     }
 
     proptest! {

@@ -54,6 +54,8 @@ pub struct Batch {
     /// When the first of `items` came from the publisher; none where it was there before the reader, who starts with
     /// it.
     pub since: Option<Instant>,
+    /// Whether there was more to read than was asked for.
+    pub has_more: bool,
 }
 
 /// A reader's place in a stream. Dropping it ends its demand.
@@ -82,10 +84,18 @@ impl Reader {
 
     /// Replaces the contents of `batch` with what is new. After [`Status::Ended`] nothing more comes.
     pub fn read(&mut self, batch: &mut Batch) -> Status {
+        self.read_some(batch, usize::MAX)
+    }
+
+    /// The same, for readers that keep `batch` while they wait for something else: no more frames than begin within
+    /// `bytes_max`, because what they hold is not the log's any more when the log drops it.
+    /// [`Batch::has_more`] says that they need not wait for the next call of [`Wake`].
+    pub fn read_some(&mut self, batch: &mut Batch, bytes_max: usize) -> Status {
         batch.items.clear();
         batch.skipped = 0;
         batch.since = None;
-        self.stream.read(&mut self.cursor, batch)
+        batch.has_more = false;
+        self.stream.read(&mut self.cursor, batch, bytes_max)
     }
 
     /// What the stream is doing.

@@ -161,6 +161,13 @@ impl Registry {
         }
     }
 
+    /// Makes every log as small as it has to be while the budget is spent. Those that are appended to do so themselves,
+    /// but a publisher may be silent.
+    pub fn shrink(&self) {
+        let streams: Vec<_> = lock(&self.shelf.streams).values().cloned().collect();
+        streams.iter().for_each(|stream| stream.shrink());
+    }
+
     /// Readers of `key` that count as demand.
     pub fn demand(&self, key: &StreamKey) -> usize {
         lock(&self.shelf.streams).get(key).map_or(0, |stream| stream.demand())

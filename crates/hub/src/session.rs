@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use weir_media::{AudioCodec, Content, Frame, Init, Timestamp, Track, VideoCodec};
+use bytes::Bytes;
+use weir_media::{
+    AudioCodec, Budget, Charge, Content, Frame, Init, Timestamp, Track, Use, VideoCodec,
+};
 
-use crate::sync::Arc;
+use crate::{Log, sync::Arc};
 
 /// How long a new stream is watched for its second kind of track before viewers start, when its metadata does not say.
 /// Encoders send both configurations within the first frames; SRS guesses from the first packet and loses audio.
@@ -17,6 +20,9 @@ const SOUND_GROUP: Duration = Duration::from_secs(1);
 /// a video track that has been gone for as long no longer says where groups start.
 const PICTURE_GONE: Duration = Duration::from_secs(10);
 
+/// Bytes that the heap needs for a frame's body beside it: its reference count, and rounding for two allocations.
+const BODY_OVERHEAD: usize = 64;
+
 /// Which kinds of track a stream has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tracks {
@@ -27,8 +33,8 @@ pub struct Tracks {
 }
 
 /// What is known of the present publisher's stream.
-#[derive(Default)]
 pub(crate) struct Session {
+    budget: Budget,
     init: Arc<Init>,
     pub(crate) seen: Tracks,
     /// What the pictures are coded with, as they came last.
@@ -46,7 +52,42 @@ pub(crate) struct Session {
     last_group: Option<Timestamp>,
 }
 
+/// The body of a frame that [`Init`] keeps. It counts for as long as anybody holds it: groups share the inits of their
+/// starts, and those may be of configurations that have long been replaced.
+struct Kept {
+    body: Bytes,
+    _charge: Charge,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
 impl Session {
+    /// Nothing is known. What is kept for late readers counts against `budget`.
+    pub(crate) fn new(budget: Budget) -> Self {
+        Self {
+            budget,
+            init: Arc::default(),
+            seen: Tracks::default(),
+            video: None,
+            audio: None,
+            expected: None,
+            first_media: None,
+            ready: false,
+            lead: None,
+            last_picture: None,
+            last_group: None,
+        }
+    }
+
+    /// The same for the next publisher.
+    pub(crate) fn anew(&self) -> Self {
+        Self::new(self.budget.clone())
+    }
+
     /// Takes the metadata's word for which kinds of track will come. Metadata that names none says nothing.
     pub(crate) fn expect(&mut self, tracks: Tracks) {
         self.expected = (tracks != Tracks::default()).then_some(tracks);
@@ -93,9 +134,25 @@ impl Session {
     fn remember(&mut self, frame: &Frame) {
         let Some(slot) = frame.init_slot() else { return };
         // Groups share the present state; it is copied only when it really changes.
-        if self.init.get(slot).is_none_or(|known| known.body != frame.body) {
-            Arc::make_mut(&mut self.init).update(frame);
+        if self.init.get(slot).is_none_or(|known| known.body != frame.body)
+            && let Some(kept) = self.kept(frame)
+        {
+            Arc::make_mut(&mut self.init).update(&kept);
         }
+    }
+
+    /// `frame` with a body that counts against the budget; none if there is no room for it.
+    fn kept(&self, frame: &Frame) -> Option<Frame> {
+        let mut charge = Charge::new(&self.budget, Use::Configurations);
+        charge.grow(frame.body.len() + BODY_OVERHEAD).ok()?;
+        let body = Bytes::from_owner(Kept { body: frame.body.clone(), _charge: charge });
+        if frame.payload.is_empty() {
+            return Some(Frame { body, ..frame.clone() });
+        }
+        // The same memory, so that what was a part of the old body is the same part of the new one.
+        let at = (frame.payload.as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
+        let end = at.checked_add(frame.payload.len()).filter(|end| *end <= body.len())?;
+        Some(Frame { payload: body.slice(at..end), body, ..frame.clone() })
     }
 
     fn is_presentable(&self, now: Instant) -> bool {
@@ -123,11 +180,14 @@ impl Session {
         })
     }
 
-    /// What keeping `frame` costs, in bytes. A frame that [`Init`] remembers may cost a copy of all its slots, once
-    /// groups hold the state before it.
+    /// What keeping `frame` costs, in bytes, with what the allocator adds. A frame that [`Init`] remembers may cost a
+    /// copy of all its slots, once groups hold the state before it.
     pub(crate) fn weight(&self, frame: &Frame) -> usize {
         let copied = frame.init_slot().map_or(0, |_| self.init.frames().count());
-        frame.body.len() + (1 + copied) * size_of::<Frame>()
+        frame.body.len()
+            + BODY_OVERHEAD
+            + Log::<Frame, Arc<Init>>::ENTRY_BYTES
+            + copied * size_of::<Frame>()
     }
 
     fn is_sound_only(&self, now: Timestamp) -> bool {

@@ -140,8 +140,8 @@ impl Stream {
     pub(crate) fn new(key: StreamKey, limits: Limits, budget: Budget, totals: Totals) -> Self {
         let shared = Shared {
             state: State::Waiting,
-            log: Log::new(limits, budget),
-            session: Session::default(),
+            log: Log::new(limits, &budget),
+            session: Session::new(budget),
             timeline: Timeline::default(),
             flush: Flush::Video,
             pending: None,
@@ -174,7 +174,7 @@ impl Stream {
         shared.log.set_limits(settings.limits);
         shared.log.close_groups();
         shared.timeline.restart();
-        shared.session = Session::default();
+        shared.session = shared.session.anew();
         let state = State::Live {
             publisher,
             since: now,
@@ -246,7 +246,7 @@ impl Stream {
             readers: shared.demand(),
             frames: shared.frames,
             bytes: shared.bytes,
-            held: shared.log.bytes(),
+            held: shared.log.held(),
             repairs: shared.timeline.repairs(),
             since: match shared.state {
                 State::Live { since, .. } => Some(since),
@@ -278,6 +278,11 @@ impl Stream {
         Ok(())
     }
 
+    /// Gives back what the log may not hold while the budget is spent; see [`Log::shrink`].
+    pub(crate) fn shrink(&self) {
+        lock(&self.shared).log.shrink();
+    }
+
     pub(crate) fn linger_at_least(&self, publisher: u64, least: Duration) {
         let mut shared = lock(&self.shared);
         if let State::Live { publisher: current, linger, .. } = &mut shared.state
@@ -294,9 +299,9 @@ impl Stream {
         }
     }
 
-    pub(crate) fn read(&self, cursor: &mut Cursor, batch: &mut Batch) -> Status {
+    pub(crate) fn read(&self, cursor: &mut Cursor, batch: &mut Batch, bytes_max: usize) -> Status {
         let shared = lock(&self.shared);
-        shared.read(cursor, batch);
+        shared.read(cursor, batch, bytes_max);
         shared.status()
     }
 
@@ -428,7 +433,7 @@ impl Shared {
         (group.seq >= from && !is_held_back).then_some(group.seq)
     }
 
-    fn read(&self, cursor: &mut Cursor, batch: &mut Batch) {
+    fn read(&self, cursor: &mut Cursor, batch: &mut Batch, bytes_max: usize) {
         let from = match *cursor {
             Cursor::At(seq) if seq >= self.log.first() => Some(seq),
             Cursor::At(_) | Cursor::Seeking(_) | Cursor::SeekingOldest => self.start(*cursor),
@@ -439,11 +444,18 @@ impl Shared {
             batch.skipped = from - seq;
             batch.since = self.log.arrival(from).filter(|_| from == seq);
         }
-        batch.items.extend((from..).zip(frames).map(|(seq, frame)| Item {
-            frame: frame.clone(),
-            group: self.log.group_at(seq).map(|group| Arc::clone(&group.start)),
-        }));
-        *cursor = Cursor::At(self.log.end());
+        let (mut next, mut bytes) = (from, 0);
+        for (seq, frame) in (from..).zip(frames) {
+            if bytes >= bytes_max {
+                break;
+            }
+            next = seq + 1;
+            bytes += frame.body.len() + size_of::<Item>();
+            let group = self.log.group_at(seq).map(|group| Arc::clone(&group.start));
+            batch.items.push(Item { frame: frame.clone(), group });
+        }
+        batch.has_more = next < self.log.end();
+        *cursor = Cursor::At(next);
     }
 }
 

@@ -125,10 +125,15 @@ impl Init {
     /// KB.
     pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 
+    /// Bytes of all kept frames; what would exceed them is not kept.
+    pub const BYTES_MAX: usize = 1024 * 1024;
+
     /// Takes `frame` in if late readers need it; returns whether that changed anything.
     pub fn update(&mut self, frame: &Frame) -> bool {
         let Some(slot) = frame.init_slot() else { return false };
-        if frame.body.len() > Self::FRAME_BYTES_MAX {
+        let others = self.frames.iter().filter(|(other, _)| *other != slot);
+        let bytes = others.map(|(_, frame)| frame.body.len()).sum::<usize>() + frame.body.len();
+        if frame.body.len() > Self::FRAME_BYTES_MAX || bytes > Self::BYTES_MAX {
             return false;
         }
         match self.frames.binary_search_by_key(&slot, |(slot, _)| *slot) {
@@ -213,6 +218,19 @@ mod tests {
             init.update(&frame(Track::Video(id), Content::VideoConfig(VideoCodec::Avc), b"avcC"));
         }
         assert_eq!(init.frames().count(), Init::SLOTS_MAX);
+    }
+
+    #[test]
+    fn large_configurations_are_bounded_together() {
+        const BODY: &[u8] = &[0; 250_000];
+        let mut init = Init::default();
+        for id in 0..20 {
+            init.update(&frame(Track::Video(id), Content::VideoConfig(VideoCodec::Avc), BODY));
+        }
+        assert_eq!(init.frames().count(), Init::BYTES_MAX / BODY.len());
+        assert!(!init.update(&frame(Track::Video(0), Content::VideoConfig(VideoCodec::Avc), BODY)));
+        let small = frame(Track::Audio(0), Content::AudioConfig(AudioCodec::Aac), b"asc");
+        assert!(init.update(&small), "there is room for what real encoders send");
     }
 
     #[test]

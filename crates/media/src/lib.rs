@@ -4,11 +4,13 @@
 //! says *when* ([`Timestamp`]), *what* ([`Content`]) and *which track* ([`Track`]); its bytes are shared,
 //! never copied per reader. Nothing here knows a wire format or does IO.
 
+mod budget;
 mod codec;
 mod frame;
 mod key;
 mod time;
 
+pub use budget::{Budget, Charge, Spent, Use};
 pub use codec::{AudioCodec, FourCc, VideoCodec};
 pub use frame::{Content, Frame, Init, InitSlot, Track};
 pub use key::{DEFAULT_VHOST, InvalidKey, KEY_BYTES_MAX, StreamKey};

@@ -12,13 +12,20 @@ pub const CHUNK_SIZE_DEFAULT: usize = 128;
 /// The largest message: its length field has 24 bits.
 pub const MESSAGE_BYTES_MAX: usize = 0xff_ffff;
 
-/// Chunk streams that a peer may open. Encoders and players use 3 to 8 of the 65,597 possible ones; a few conferencing
-/// clients open one for each track. Each costs some 50 bytes for the life of the connection.
+/// Chunk streams that a publisher, or a server that we play from, may open. Encoders and players use 3 to 8 of the
+/// 65,597 possible ones; a few conferencing clients open one for each track. Each costs some 50 bytes for the life of
+/// the connection.
 pub const CHUNK_STREAMS_MAX: usize = 64;
+
+/// The same for a peer that does not publish: commands, control messages and their answers take 2 or 3.
+pub const IDLE_CHUNK_STREAMS_MAX: usize = 16;
 
 /// Bytes of unfinished messages on all chunk streams together: one message of the largest size, and audio, data and
 /// control messages that are interleaved with it.
 pub const PARTIAL_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 4 * 1024 * 1024;
+
+/// The same for a peer that does not publish: one command of the largest size, and what is interleaved with it.
+pub const IDLE_PARTIAL_BYTES_MAX: usize = 64 * 1024;
 
 /// The chunk stream of protocol control and user control messages, which the specification fixes (section 5.4).
 pub const CSID_CONTROL: u8 = 2;

@@ -11,12 +11,15 @@ use std::{
 
 use bytes::Bytes;
 use weir_flv::{Tag, TagKind, amf0};
+use weir_media::Budget;
 
 use crate::{
-    Error, handshake,
+    Error,
+    chunk::MESSAGE_BYTES_MAX,
+    handshake,
     link::{Incoming, Link},
     media,
-    message::{COMMAND_BYTES_MAX, Command, Control, MayPlay, RECONNECT_REQUEST},
+    message::{Command, Control, MayPlay, RECONNECT_REQUEST},
     url::RtmpUrl,
 };
 use liveness::Liveness;
@@ -129,6 +132,8 @@ pub struct Session {
     phase: Phase,
     link: Link,
     events: VecDeque<Event>,
+    /// The longest message while the server plays to us.
+    message_bytes_max: usize,
     /// When the server must have accepted or refused.
     deadline: Option<Instant>,
     /// From `publish` or `play` on.
@@ -176,14 +181,12 @@ impl Session {
 
     /// A session that neither publishes nor plays: it [asks](Self::ask_question). `random` goes into the handshake.
     pub fn new_questions(config: Config, random: handshake::Random, now: Instant) -> Self {
-        let mut session = Self::new(Purpose::Ask, config, random, now);
-        // Nothing longer is an answer.
-        session.link.set_message_bytes_max(COMMAND_BYTES_MAX);
-        session
+        Self::new(Purpose::Ask, config, random, now)
     }
 
     fn new(purpose: Purpose, config: Config, random: handshake::Random, now: Instant) -> Self {
         let mut link = Link::new();
+        link.reader().expect_commands();
         let handshake = handshake::Client::new(config.handshake, random, &mut link.out);
         Self {
             purpose,
@@ -192,8 +195,26 @@ impl Session {
             phase: Phase::Handshake(Box::new(handshake)),
             link,
             events: VecDeque::new(),
+            message_bytes_max: MESSAGE_BYTES_MAX,
             liveness: None,
         }
+    }
+
+    /// What the server makes this session hold counts against `budget` too, and no message of it may be longer than
+    /// `message_bytes_max` even while it plays to us.
+    pub fn limit_to(&mut self, budget: &Budget, message_bytes_max: usize) {
+        self.message_bytes_max = message_bytes_max;
+        self.link.reader().charge(budget);
+    }
+
+    /// Bytes of unfinished messages.
+    pub fn partial_bytes(&self) -> usize {
+        self.link.partial_bytes()
+    }
+
+    /// Whether the unfinished messages are more than this server's part of a budget that has hardly any room.
+    pub fn is_hog(&self) -> bool {
+        self.link.is_hog()
     }
 
     /// Takes bytes from the server, in pieces of any size.
@@ -435,6 +456,9 @@ impl Session {
             Phase::Asking { stream_id } if code == accepted => {
                 self.phase = Phase::Active { stream_id };
                 self.deadline = None;
+                if self.purpose == Purpose::Play {
+                    self.link.reader().expect_media(self.message_bytes_max);
+                }
                 self.events.push_back(Event::Accepted);
             }
             _ if command.info("level") == Some("error") || ends_stream(code) => {
@@ -459,6 +483,7 @@ impl Session {
 
     fn end(&mut self) {
         self.phase = Phase::Over;
+        self.link.reader().expect_commands();
         (self.deadline, self.liveness) = (None, None);
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{chunk, message, server, url};
+use crate::{link, media, message, server, url};
 
 /// Why a session cannot go on. "More bytes are needed" is never an error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,8 +45,11 @@ pub enum Error {
         fmt: u8,
     },
     /// The peer opened too many chunk streams.
-    #[error("more than {} chunk streams", chunk::CHUNK_STREAMS_MAX)]
-    ChunkStreams,
+    #[error("more than {max} chunk streams")]
+    ChunkStreams {
+        /// How many it may open.
+        max: usize,
+    },
     /// A chunk size outside 1 to 2^31 - 1.
     #[error("chunk size {0} is not between 1 and 2147483647")]
     ChunkSize(u32),
@@ -61,8 +64,23 @@ pub enum Error {
         max: usize,
     },
     /// Too many bytes of unfinished messages.
-    #[error("more than {} bytes of unfinished messages", chunk::PARTIAL_BYTES_MAX)]
-    PartialBytes,
+    #[error("more than {max} bytes of unfinished messages")]
+    PartialBytes {
+        /// How many there may be.
+        max: usize,
+    },
+    /// The process holds as much as it may, and this peer wants more.
+    #[error("no memory for {bytes} bytes of a message (limits.memory)")]
+    Memory {
+        /// How many it wants.
+        bytes: usize,
+    },
+    /// More answers than anybody waits for have not been taken.
+    #[error("more than {} bytes of answers wait", link::ANSWER_BYTES_MAX)]
+    Answers,
+    /// An aggregate message has more tags than any encoder puts into one.
+    #[error("more than {} tags in an aggregate message", media::AGGREGATE_TAGS_MAX)]
+    AggregateTags,
     /// A protocol control message is shorter than its fields.
     #[error("{name} message of {length} bytes is too short")]
     ShortMessage {

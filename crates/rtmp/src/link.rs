@@ -11,11 +11,17 @@ use crate::{
 };
 use weir_flv::TagKind;
 
+/// Answers to the peer that may wait to be taken from [`Link::poll_output`]. They are some hundred bytes each, and are
+/// taken after each read; only who asks for thousands of them in one packet gets here.
+pub const ANSWER_BYTES_MAX: usize = 128 * 1024;
+
 /// One end of a connection below its commands.
 #[derive(Debug)]
 pub(crate) struct Link {
     reader: Reader,
     pub(crate) out: BytesMut,
+    /// Bytes of answers in `out`.
+    answers: usize,
     out_chunk_size: u32,
     /// The acknowledgement window that the peer set; 0 before it did, and when it wants no acknowledgements.
     window: u32,
@@ -45,6 +51,7 @@ impl Link {
         Self {
             reader: Reader::new(),
             out: BytesMut::new(),
+            answers: 0,
             out_chunk_size: CHUNK_SIZE_DEFAULT as u32,
             window: 0,
             received: 0,
@@ -56,6 +63,9 @@ impl Link {
     /// Takes bytes off `input` up to the next message that concerns the session; `None` when the input is used up.
     pub(crate) fn read(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, Error> {
         loop {
+            if self.answers > ANSWER_BYTES_MAX {
+                return Err(Error::Answers);
+            }
             let before = input.len();
             let message = self.reader.read(input)?;
             self.received += (before - input.len()) as u64;
@@ -129,9 +139,19 @@ impl Link {
         std::mem::take(&mut self.notices).saturating_add(self.reader.take_obeyed())
     }
 
-    /// Refuses messages longer than `bytes`.
-    pub(crate) fn set_message_bytes_max(&mut self, bytes: usize) {
-        self.reader.set_message_bytes_max(bytes);
+    /// What is read.
+    pub(crate) fn reader(&mut self) -> &mut Reader {
+        &mut self.reader
+    }
+
+    /// Bytes of unfinished messages.
+    pub(crate) fn partial_bytes(&self) -> usize {
+        self.reader.partial_bytes()
+    }
+
+    /// See [`Reader::is_hog`].
+    pub(crate) fn is_hog(&self) -> bool {
+        self.reader.is_hog()
     }
 
     /// The size of our chunks.
@@ -148,11 +168,17 @@ impl Link {
 
     pub(crate) fn send_control(&mut self, control: Control) {
         let (type_id, body) = control.encode();
-        self.send(CSID_CONTROL, 0, type_id, 0, &body);
+        self.answer(CSID_CONTROL, type_id, 0, &body);
     }
 
     pub(crate) fn send_command(&mut self, csid: u8, stream_id: u32, command: &Command) {
-        self.send(csid, 0, type_id::COMMAND, stream_id, &command.encode());
+        self.answer(csid, type_id::COMMAND, stream_id, &command.encode());
+    }
+
+    fn answer(&mut self, csid: u8, type_id: u8, stream_id: u32, body: &[u8]) {
+        let before = self.out.len();
+        self.send(csid, 0, type_id, stream_id, body);
+        self.answers += self.out.len() - before;
     }
 
     /// Sends `onStatus` on a message stream.
@@ -182,6 +208,7 @@ impl Link {
 
     /// Everything there is to send, and no memory kept behind.
     pub(crate) fn poll_output(&mut self) -> Option<Bytes> {
+        self.answers = 0;
         (!self.out.is_empty()).then(|| std::mem::take(&mut self.out).freeze())
     }
 

@@ -15,6 +15,10 @@ const TAG_HEADER_BYTES: usize = 11;
 /// The length field behind each tag.
 const BACK_POINTER_BYTES: usize = 4;
 
+/// Tags in one aggregate message. Servers that make them fill 64 KB, with a hundred tags or two; each tag costs a
+/// hundred bytes beside its own, so that a message full of tiny ones would take many times its size.
+pub const AGGREGATE_TAGS_MAX: usize = 4096;
+
 /// Hands the tags of an audio, video, data or aggregate message to `take`. Empty ones are left out: encoders send
 /// them to keep a connection alive, and they say nothing.
 ///
@@ -40,7 +44,7 @@ pub(crate) fn tags(message: Message, mut take: impl FnMut(Tag)) -> Result<(), Er
 /// stream's timeline.
 fn split_aggregate(message: &Message, mut take: impl FnMut(Tag)) -> Result<(), Error> {
     let mut rest = message.payload.clone();
-    let mut offset = None;
+    let (mut offset, mut tags) = (None, 0);
     while let Some(header) = rest.first_chunk::<TAG_HEADER_BYTES>() {
         let [type_id, l0, l1, l2, t0, t1, t2, t3, ..] = *header;
         let length = u32::from_be_bytes([0, l0, l1, l2]) as usize;
@@ -49,6 +53,10 @@ fn split_aggregate(message: &Message, mut take: impl FnMut(Tag)) -> Result<(), E
         let left = rest.len() - TAG_HEADER_BYTES;
         if length > left {
             return Err(Error::Aggregate { length, left });
+        }
+        tags += 1;
+        if tags > AGGREGATE_TAGS_MAX {
+            return Err(Error::AggregateTags);
         }
         // A copy: a slice would keep the whole message, which may be mostly padding, for as long as a log keeps the
         // tag.

@@ -46,6 +46,10 @@ pub mod type_id {
 /// stream has at most a few more.
 pub const COMMAND_BYTES_MAX: usize = 64 * 1024;
 
+/// The longest script data. `onMetaData` has below 16 KB, a cue point or an ID3 tag with a picture some more; what is
+/// longer would be parsed and copied for nobody.
+pub const DATA_BYTES_MAX: usize = 1024 * 1024;
+
 /// The status with which a server asks a client to connect anew (Enhanced RTMP v2, "Reconnect Request").
 pub const RECONNECT_REQUEST: &str = "NetConnection.Connect.ReconnectRequest";
 

@@ -15,14 +15,15 @@ use std::{
 
 use bytes::Bytes;
 use weir_flv::{TagKind, amf0};
+use weir_media::Budget;
 
 use crate::{
     Error,
-    chunk::Message,
+    chunk::{MESSAGE_BYTES_MAX, Message},
     handshake,
     link::{Incoming, Link},
     media,
-    message::{COMMAND_BYTES_MAX, RECONNECT_REQUEST},
+    message::RECONNECT_REQUEST,
 };
 use question::Questions;
 use rate::Rates;
@@ -34,6 +35,9 @@ pub use event::{
 };
 pub use rate::{COMMANDS_BURST, COMMANDS_PER_SECOND, NOTICES_BURST, NOTICES_PER_SECOND};
 pub use stream::MESSAGE_STREAMS_MAX;
+
+/// Places for events that a publisher's session keeps: the media of a read, if its packets are of common size.
+const EVENTS_KEPT: usize = 64;
 
 /// What a session is told at its start.
 #[derive(Clone, Debug)]
@@ -100,6 +104,8 @@ pub struct Session {
     deadline: Option<Instant>,
     idle_timeout: Duration,
     rates: Rates,
+    /// The longest message while the client publishes.
+    message_bytes_max: usize,
     /// The latest time the caller named.
     now: Instant,
 }
@@ -121,9 +127,7 @@ impl Session {
     /// The session of a connection that was accepted at `now`. `random` goes into the handshake.
     pub fn new(config: Config, random: handshake::Random, now: Instant) -> Self {
         let mut link = Link::new();
-        // Only a publisher has larger messages to send; anybody else cannot make us hold more than this per chunk
-        // stream.
-        link.set_message_bytes_max(COMMAND_BYTES_MAX);
+        link.reader().expect_commands();
         Self {
             deadline: now.checked_add(config.handshake_timeout),
             idle_timeout: config.idle_timeout,
@@ -133,8 +137,27 @@ impl Session {
             questions: Questions::default(),
             events: VecDeque::new(),
             rates: Rates::new(now),
+            message_bytes_max: MESSAGE_BYTES_MAX,
             now,
         }
+    }
+
+    /// What the client makes this session hold counts against `budget` too, and no message of it may be longer than
+    /// `message_bytes_max` even while it publishes.
+    pub fn limit_to(&mut self, budget: &Budget, message_bytes_max: usize) {
+        self.message_bytes_max = message_bytes_max;
+        self.link.reader().charge(budget);
+    }
+
+    /// Bytes of unfinished messages.
+    pub fn partial_bytes(&self) -> usize {
+        self.link.partial_bytes()
+    }
+
+    /// Whether the unfinished messages are more than this client's part of a budget that has hardly any room: it has to
+    /// go, for others.
+    pub fn is_hog(&self) -> bool {
+        self.link.is_hog()
     }
 
     /// Takes bytes from the client, in pieces of any size.
@@ -150,9 +173,12 @@ impl Session {
     /// What happened since the last call.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front();
-        // An idle viewer keeps no queue; a publisher, which fills it many times a second, does.
+        // An idle viewer keeps no queue; a publisher, which fills it many times a second, does, as far as media needs
+        // it.
         if event.is_none() && !self.streams.any_publishing() {
             self.events = VecDeque::new();
+        } else if event.is_none() && self.events.capacity() > EVENTS_KEPT {
+            self.events.shrink_to(EVENTS_KEPT);
         }
         event
     }
@@ -192,7 +218,7 @@ impl Session {
     /// Lets a client publish that asked for it, and tells it so. Does nothing if it no longer asks.
     pub fn accept_publish(&mut self, stream_id: u32) {
         if self.streams.accept(stream_id, Activity::PublishAsked) {
-            self.link.set_message_bytes_max(crate::chunk::MESSAGE_BYTES_MAX);
+            self.link.reader().expect_media(self.message_bytes_max);
             reply::publish_start(&mut self.link, stream_id);
         }
     }
@@ -209,7 +235,7 @@ impl Session {
     pub fn end_publish(&mut self, stream_id: u32, refusal: PublishRefusal, description: &str) {
         if self.streams.end_if(stream_id, Activity::Publishing) {
             self.link.send_status(stream_id, "error", refusal.code(), description);
-            self.watch_idle();
+            self.publish_ended();
         }
     }
 
@@ -350,7 +376,22 @@ impl Session {
         };
     }
 
+    /// Whoever ceases to publish has no more to send than before.
+    fn publish_ended(&mut self) {
+        if !self.streams.any_publishing() {
+            self.link.reader().expect_commands();
+        }
+        self.watch_idle();
+    }
+
     fn end_on_error(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+        if let Err(error @ (Error::Memory { .. } | Error::MessageTooLong { .. })) = &result {
+            // A limit of ours is nothing that an encoder could know of.
+            for stream_id in self.streams.publishing() {
+                let code = PublishRefusal::Failed.code();
+                self.link.send_status(stream_id, "error", code, &error.to_string());
+            }
+        }
         if result.is_err() {
             self.phase = Phase::Ended;
             self.streams = Streams::default();

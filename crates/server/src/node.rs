@@ -14,7 +14,7 @@ use crate::{
     hls::HlsOutput,
     ingest::{self, Audiences},
     listen::Places,
-    memory,
+    memory::{self, Allowance},
     phase::Phase,
     play::{Channels, Format, Returned, Shards},
     quota::Quotas,
@@ -74,11 +74,18 @@ impl Node {
         let audiences = Arc::new(Audiences::default());
         let demand = Some(Arc::clone(&audiences) as _);
         let registry = Registry::new(budget, demand, Some(Arc::clone(&alarm) as _));
-        tokio::spawn(end_lingers(registry.clone(), memory::give_back_later(), alarm));
+        let freed = memory::give_back_later();
+        tokio::spawn(end_lingers(registry.clone(), Arc::clone(&freed), alarm));
         let (returns, returned) = mpsc::channel(RETURNS);
         let quotas = Arc::new(Quotas::new(&config.limits));
         let shards = Shards::start(config.workers.count(), &returns, &quotas)?;
         let channels = Channels::new(registry.clone());
+        let (streams, formats) = (registry.clone(), Arc::clone(&channels));
+        tokio::spawn(memory::look_after(registry.budget().clone(), freed, move || {
+            streams.shrink();
+            formats.shrink();
+        }));
+        let places = Places::new(config.limits.connections).charging(registry.budget());
         let hls = HlsOutput::new(registry.clone());
         let edge = match config.role {
             Role::Origin => None,
@@ -88,7 +95,7 @@ impl Node {
             settings: settings.clone(),
             phase: watch::Sender::new(Phase::Starting),
             roster: Arc::default(),
-            places: Places::new(config.limits.connections),
+            places,
             registry,
             audiences,
             channels,
@@ -119,6 +126,11 @@ impl Node {
     /// The configuration in force now.
     pub fn config(&self) -> Arc<Config> {
         self.settings.now()
+    }
+
+    /// What a client may make us hold while a message of it is on its way.
+    pub fn allowance(&self) -> Allowance {
+        Allowance::new(self.registry.budget(), &self.config())
     }
 
     /// How much a viewers' log keeps.

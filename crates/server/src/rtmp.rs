@@ -30,6 +30,7 @@ use crate::{
     edge::{Ask, Hops},
     end::{End, Kind},
     ingest, listen,
+    memory::{self, Allowance},
     node::{Node, SERVER},
     play::{self, Returned, Why},
     quota::Refusal,
@@ -133,7 +134,10 @@ fn session(node: &Node, client: &Client) -> Result<Box<Session>, End> {
         connect_reply: identity(client.id),
         ..Config::default()
     };
-    Ok(Box::new(Session::new(config, random, std::time::Instant::now())))
+    let mut session = Session::new(config, random, std::time::Instant::now());
+    let Allowance { budget, message_bytes } = node.allowance();
+    session.limit_to(&budget, message_bytes);
+    Ok(Box::new(session))
 }
 
 /// Goes on with a viewer that has left its shard.
@@ -160,6 +164,14 @@ pub async fn resume(node: Arc<Node>, returned: Returned) {
         }
     }
     connection.run(Some(why)).await;
+}
+
+/// The end of a session that cannot go on.
+pub fn end_of(error: &weir_rtmp::Error) -> End {
+    match error {
+        weir_rtmp::Error::Memory { .. } => End::new(Kind::Limit, error.to_string()),
+        _ => End::peer(error.to_string()),
+    }
 }
 
 /// What another node says in its `connect`.
@@ -296,7 +308,8 @@ impl Connection {
     pub async fn pump(&mut self) -> Result<(), End> {
         self.flush().await?;
         let leave_at = self.leaving.filter(|_| self.heeds);
-        let deadlines = [self.session.poll_timeout().map(Instant::from_std), leave_at];
+        let look = self.memory_check_due().map(|wait| Instant::now() + wait);
+        let deadlines = [self.session.poll_timeout().map(Instant::from_std), leave_at, look];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return self.read().await;
         };
@@ -306,6 +319,7 @@ impl Connection {
         if leave_at.is_some_and(|leave_at| leave_at <= Instant::now()) {
             return Err(Farewell::Draining.end());
         }
+        self.check_memory()?;
         let timed_out = self.session.handle_timeout(Instant::now().into_std());
         timed_out.map_err(|error| End::new(Kind::Idle, error.to_string()))
     }
@@ -362,7 +376,21 @@ impl Connection {
         }
         self.client.received += bytes.len() as u64;
         let handled = self.session.handle_input(bytes, Instant::now().into_std());
-        handled.map_err(|error| End::peer(error.to_string()))
+        handled.map_err(|error| end_of(&error))
+    }
+
+    /// Whether the client has to go because a message that it does not finish takes what others need.
+    ///
+    /// # Errors
+    /// If so.
+    pub fn check_memory(&self) -> Result<(), End> {
+        if self.session.is_hog() { Err(End::new(Kind::Limit, memory::HOG)) } else { Ok(()) }
+    }
+
+    /// When to do so next.
+    pub fn memory_check_due(&self) -> Option<Duration> {
+        let is_large = self.session.partial_bytes() >= memory::HOG_BYTES_MIN;
+        is_large.then_some(memory::HOG_CHECK)
     }
 
     /// Writes everything that the session wants written. Nothing is lost when it is cancelled.

@@ -20,7 +20,7 @@ use weir_rtmp::{
     message::Question,
 };
 
-use crate::rtmp::with_scratch;
+use crate::{memory, rtmp::with_scratch};
 
 /// Answers (to pings, mostly) that may wait for a server to read them. One that lets more of them wait is not read from
 /// until it has taken some.
@@ -44,6 +44,8 @@ pub struct RtmpClient {
     stuck: Option<Instant>,
     /// How long it may take no more.
     stuck_max: Duration,
+    /// When to look whether a message that it does not finish takes what others need.
+    look_at: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -62,6 +64,9 @@ pub enum Lost {
     /// An answer, or any sign of life, is overdue.
     #[error("{0}")]
     Late(#[source] weir_rtmp::Error),
+    /// What it does not finish takes memory that others need.
+    #[error("{}", memory::HOG)]
+    Hog,
     /// It reads nothing.
     #[error("it took no data for {0:?}")]
     Stuck(Duration),
@@ -71,7 +76,8 @@ impl RtmpClient {
     /// `session` on `socket`. The server may take no data for `stuck_max`.
     pub fn new(session: Session, socket: TcpStream, stuck_max: Duration) -> Self {
         let timer = Box::pin(sleep_until(Instant::now()));
-        Self { session, socket, out: Bytes::new(), answers: 0, stuck: None, stuck_max, timer }
+        let (out, stuck, look_at) = (Bytes::new(), None, None);
+        Self { session, socket, out, answers: 0, stuck, stuck_max, look_at, timer }
     }
 
     /// The protocol.
@@ -227,11 +233,17 @@ impl RtmpClient {
         }
     }
 
-    fn due(&self) -> Option<Instant> {
+    fn due(&mut self) -> Option<Instant> {
+        let is_large = self.session.partial_bytes() >= memory::HOG_BYTES_MIN;
+        self.look_at = match self.look_at {
+            _ if !is_large => None,
+            None => Some(Instant::now() + memory::HOG_CHECK),
+            known => known,
+        };
         let stuck = self.stuck.map(|since| since + self.stuck_max);
         let session =
             self.session.poll_timeout().filter(|_| !self.is_busy()).map(Instant::from_std);
-        [stuck, session].into_iter().flatten().min()
+        [stuck, session, self.look_at].into_iter().flatten().min()
     }
 
     /// Whether a ping would have to wait behind media: the server's silence says nothing then, and whether it takes
@@ -243,6 +255,9 @@ impl RtmpClient {
     fn time_passed(&mut self, now: Instant) -> Result<(), Lost> {
         if self.stuck.is_some_and(|since| since + self.stuck_max <= now) {
             return Err(Lost::Stuck(self.stuck_max));
+        }
+        if self.look_at.take_if(|at| *at <= now).is_some() && self.session.is_hog() {
+            return Err(Lost::Hog);
         }
         self.session.handle_timeout(now.into_std()).map_err(Lost::Late)
     }

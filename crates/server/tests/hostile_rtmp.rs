@@ -235,7 +235,7 @@ async fn sixty_five_thousand_chunk_streams() {
             [1, low, high, 0, 0, 0, 0, 0, 1, type_id::VIDEO, 9, 0, 0, 0, 0]
         };
         caller.send_bytes(&(0..65_000).flat_map(begin).collect::<Vec<u8>>()).await;
-        assert_ended(weir, caller.local(), "peer", "more than 64 chunk streams").await;
+        assert_ended(weir, caller.local(), "peer", "more than 16 chunk streams").await;
     })
     .await;
 }

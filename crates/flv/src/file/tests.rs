@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
@@ -133,16 +134,6 @@ fn an_announced_length_reserves_nothing() {
     assert!(reader.buffer.capacity() < 1024, "{} bytes reserved", reader.buffer.capacity());
 }
 
-#[test]
-fn bodies_are_not_copied() {
-    let mut reader = Reader::new();
-    reader.push(&written(BOTH, &[tag(TagKind::Video, 0, &[7; 1000])]));
-    let range = reader.buffer.as_ptr_range();
-    reader.poll().unwrap();
-    let Some(Item::Tag(tag)) = reader.poll().unwrap() else { panic!("no tag") };
-    assert!(range.contains(&tag.body.as_ptr()), "the body is elsewhere");
-}
-
 fn any_tag() -> impl Strategy<Value = Tag> {
     let kind = prop::sample::select(vec![TagKind::Audio, TagKind::Video, TagKind::Script]);
     (kind, any::<u32>(), prop::collection::vec(any::<u8>(), 0..300))
@@ -182,4 +173,36 @@ proptest! {
         let _ = items(&file);
         let _ = items(&bytes);
     }
+}
+
+#[test]
+fn a_tag_that_announces_too_much_is_refused_at_its_header() {
+    let mut reader = Reader::new();
+    reader.limit_to(&Budget::new(64 << 20), 1 << 20);
+    let header = Header { has_audio: true, has_video: true };
+    reader.push(&header.encode());
+    assert_eq!(reader.poll(), Ok(Some(Item::Header(header))));
+    reader.push(&tag_header(TagKind::Video, 0, BODY_BYTES_MAX).expect("the longest tag"));
+    assert_eq!(reader.poll(), Err(Error::TagTooLong { len: BODY_BYTES_MAX, max: 1 << 20 }));
+}
+
+#[test]
+fn an_unfinished_tag_counts_until_it_is_whole_and_is_held_exactly() {
+    let budget = Budget::new(64 << 20);
+    let mut reader = Reader::new();
+    reader.limit_to(&budget, BODY_BYTES_MAX);
+    reader.push(&Header { has_audio: true, has_video: true }.encode()[..9]);
+    reader.poll().expect("a header");
+    let mut tag = BytesMut::from(&[0; 4][..]);
+    write_tag(&mut tag, TagKind::Video, 0, &vec![7; 300_000]);
+    for piece in tag[..299_000].chunks(64 * 1024) {
+        assert_eq!(budget.used() == 0, reader.buffered() == 0);
+        reader.push(piece);
+        assert_eq!(reader.poll(), Ok(None));
+    }
+    assert!((299_000..=300_000).contains(&budget.used()), "{}", budget.used());
+    reader.push(&tag[299_000..]);
+    let Ok(Some(Item::Tag(whole))) = reader.poll() else { panic!("a tag") };
+    assert_eq!((whole.body.len(), budget.used()), (300_000, 0));
+    assert!(whole.body.is_unique(), "it is no part of what the reader holds");
 }

@@ -440,7 +440,7 @@ proptest! {
             }
             prop_assert_eq!(publisher.is_some(), rig.registry.stats().iter().any(|s| s.status == Status::Live));
         }
-        drop(viewers);
+        drop((viewers, batch));
         drop(publisher);
         rig.registry.expire(Instant::now() + Rig::LINGER + ms(1_000_000));
         prop_assert!(is_empty(&rig), "{:?}", rig.registry.stats());

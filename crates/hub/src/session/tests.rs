@@ -9,7 +9,7 @@ struct Feed {
 
 impl Feed {
     fn new() -> Self {
-        Self { session: Session::default(), start: Instant::now() }
+        Self { session: Session::new(Budget::unlimited()), start: Instant::now() }
     }
 
     fn expecting(tracks: Tracks) -> Self {
@@ -179,5 +179,6 @@ fn a_configuration_pays_for_the_copy_of_the_init_it_may_cause() {
         ));
     }
     assert!(feed.session.weight(&video_config("c")) > 10 * size_of::<Frame>());
-    assert_eq!(feed.session.weight(&key(0)), size_of::<Frame>() + "key0".len());
+    let entry = Log::<Frame, Arc<Init>>::ENTRY_BYTES + BODY_OVERHEAD;
+    assert_eq!(feed.session.weight(&key(0)), entry + "key0".len());
 }

@@ -1,7 +1,7 @@
 //! Reading and writing one stream. Who may have a stream, and for how long, is tested with the registry.
 
 use super::*;
-use crate::testing::*;
+use crate::{Registry, testing::*};
 
 /// Configurations and the first pictures of an ordinary publisher.
 fn opening() -> Vec<Frame> {
@@ -246,4 +246,58 @@ fn figures_add_up() {
     assert_eq!(stats.repairs, 1, "a step back was levelled");
     assert_eq!(stats.held, rig.registry.budget().used());
     assert!(stats.since.is_some());
+}
+
+#[test]
+fn a_slow_reader_takes_what_it_can_hold_and_comes_back_for_the_rest() {
+    let mut rig = Rig::new();
+    let mut publisher = rig.publish();
+    let (mut reader, _) = rig.subscribe(Start::NewestGroup);
+    rig.push(&mut publisher, opening());
+    let (mut batch, mut all) = (Batch::default(), Vec::new());
+    for is_last in [false, false, true] {
+        reader.read_some(&mut batch, 1);
+        all.extend(batch.items.iter().map(|item| body(item)));
+        assert_eq!((batch.items.len(), batch.has_more), (1, !is_last));
+    }
+    assert_eq!(all, ["[meta,avcC,asc]key0", "sound5", "delta40"]);
+    reader.read_some(&mut batch, 1);
+    assert!(batch.items.is_empty() && !batch.has_more);
+}
+
+#[test]
+fn configurations_count_for_as_long_as_anybody_holds_them() {
+    let mut rig = Rig::new();
+    let mut publisher = rig.publish();
+    let (large, another) = ("x".repeat(10_000), "y".repeat(10_000));
+    rig.push(&mut publisher, [video_config(&large), audio_config("asc"), key(0)]);
+    let budget = rig.registry.budget().clone();
+    let held = || budget.used_for(weir_media::Use::Configurations);
+    assert!((10_000..11_000).contains(&held()), "{}", held());
+    let (mut reader, _) = rig.subscribe(Start::NewestGroup);
+    let batch = read(&mut reader);
+    rig.push(&mut publisher, [video_config(&another), key(5000)]);
+    assert!((20_000..21_000).contains(&held()), "a reader has the first one: {}", held());
+    drop(batch);
+    rig.push(&mut publisher, [key(10_000), key(15_000)]);
+    assert!((10_000..11_000).contains(&held()), "{}", held());
+    drop((publisher, reader));
+    rig.now += Rig::LINGER;
+    rig.registry.expire(rig.now);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn a_stream_whose_publisher_is_silent_shrinks_when_told() {
+    let budget = Budget::new(16 << 20);
+    let mut rig = Rig { registry: Registry::new(budget.clone(), None, None), ..Rig::new() };
+    let limits = Limits { bytes: 64 << 20, window: Rig::WINDOW };
+    let mut publisher = rig
+        .publish_with(PublishSettings { limits, ..Rig::settings() })
+        .unwrap_or_else(|refused| panic!("{refused}"));
+    let huge = frame(VIDEO, key(0).content, 0, &"x".repeat(15 << 20));
+    rig.push(&mut publisher, [audio_config("asc"), video_config("avcC"), huge]);
+    assert!(budget.is_spent());
+    rig.registry.shrink();
+    assert!(budget.used() < 1 << 20, "{} bytes held", budget.used());
 }

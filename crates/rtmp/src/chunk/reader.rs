@@ -2,11 +2,16 @@
 
 use bytes::Bytes;
 
+use weir_media::{Budget, Charge, Use};
+
 use super::{
-    CHUNK_SIZE_DEFAULT, CHUNK_STREAMS_MAX, MESSAGE_BYTES_MAX, Message, PARTIAL_BYTES_MAX,
-    TIMESTAMP_EXTENDED,
+    CHUNK_SIZE_DEFAULT, CHUNK_STREAMS_MAX, IDLE_CHUNK_STREAMS_MAX, IDLE_PARTIAL_BYTES_MAX,
+    MESSAGE_BYTES_MAX, Message, PARTIAL_BYTES_MAX, TIMESTAMP_EXTENDED,
 };
-use crate::{Error, message::type_id};
+use crate::{
+    Error,
+    message::{COMMAND_BYTES_MAX, DATA_BYTES_MAX, type_id},
+};
 
 /// The longest chunk header: basic header 3, message header 11, extended timestamp 4.
 const HEADER_BYTES_MAX: usize = 18;
@@ -28,11 +33,37 @@ pub struct Reader {
     carry: [u8; HEADER_BYTES_MAX],
     carried: u8,
     chunk_size: u32,
-    message_bytes_max: u32,
+    limits: Limits,
+    /// Capacity of all unfinished messages.
     partial_bytes: usize,
+    /// The same, where it counts for more than this connection.
+    charge: Option<Charge>,
     streams: Vec<ChunkStream>,
     /// Messages of the chunk layer since they were last [taken](Self::take_obeyed).
     obeyed: u32,
+}
+
+/// What the peer may make us hold.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    message_bytes: usize,
+    partial_bytes: usize,
+    chunk_streams: usize,
+}
+
+impl Limits {
+    /// Before it publishes, and once it has ceased.
+    const IDLE: Self = Self {
+        message_bytes: COMMAND_BYTES_MAX,
+        partial_bytes: IDLE_PARTIAL_BYTES_MAX,
+        chunk_streams: IDLE_CHUNK_STREAMS_MAX,
+    };
+
+    /// Media may come whose messages have up to `message_bytes`.
+    const fn of_media(message_bytes: usize) -> Self {
+        let (partial_bytes, chunk_streams) = (PARTIAL_BYTES_MAX, CHUNK_STREAMS_MAX);
+        Self { message_bytes, partial_bytes, chunk_streams }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,11 +113,19 @@ impl Reader {
             carry: [0; HEADER_BYTES_MAX],
             carried: 0,
             chunk_size: CHUNK_SIZE_DEFAULT as u32,
-            message_bytes_max: MESSAGE_BYTES_MAX as u32,
+            limits: Limits::of_media(MESSAGE_BYTES_MAX),
             partial_bytes: 0,
+            charge: None,
             streams: Vec::new(),
             obeyed: 0,
         }
+    }
+
+    /// From now on unfinished messages count against `budget` too.
+    pub fn charge(&mut self, budget: &Budget) {
+        let mut charge = Charge::new(budget, Use::Commands);
+        charge.add(self.partial_bytes);
+        self.charge = Some(charge);
     }
 
     /// Takes bytes off `input` up to the end of the next message and returns that; `None` when the input is used up
@@ -117,9 +156,30 @@ impl Reader {
         }
     }
 
-    /// Refuses messages longer than `bytes` from the next message header on.
-    pub fn set_message_bytes_max(&mut self, bytes: usize) {
-        self.message_bytes_max = bytes.min(MESSAGE_BYTES_MAX) as u32;
+    /// From the next message header on, the peer may say no more than somebody who does not publish has to say.
+    pub fn expect_commands(&mut self) {
+        self.limits = Limits::IDLE;
+        if let Some(charge) = &mut self.charge {
+            charge.is_for(Use::Commands);
+        }
+    }
+
+    /// From the next message header on, media may come, in messages of up to `bytes`.
+    pub fn expect_media(&mut self, bytes: usize) {
+        self.limits = Limits::of_media(bytes.min(MESSAGE_BYTES_MAX));
+        if let Some(charge) = &mut self.charge {
+            charge.is_for(Use::Messages);
+        }
+    }
+
+    /// Bytes of unfinished messages.
+    pub fn partial_bytes(&self) -> usize {
+        self.partial_bytes
+    }
+
+    /// Whether the unfinished messages are more than this peer's part of a budget that has hardly any room.
+    pub fn is_hog(&self) -> bool {
+        self.charge.as_ref().is_some_and(Charge::is_hog)
     }
 
     /// How many messages of the chunk layer itself have come since the last call.
@@ -228,23 +288,30 @@ impl Reader {
         }
     }
 
+    /// Whether a message may come of which the header is there: what has no room is refused before it takes any.
     fn check_length(&self, header: &Header) -> Result<(), Error> {
-        if header.length <= self.message_bytes_max {
-            return Ok(());
+        let (type_id, length) = (header.type_id, header.length as usize);
+        let most = match type_id {
+            type_id::AUDIO | type_id::VIDEO | type_id::AGGREGATE => MESSAGE_BYTES_MAX,
+            type_id::DATA | type_id::DATA_AMF3 => DATA_BYTES_MAX,
+            _ => COMMAND_BYTES_MAX,
+        };
+        let max = self.limits.message_bytes.min(most);
+        if length > max {
+            return Err(Error::MessageTooLong { type_id, length, max });
         }
-        Err(Error::MessageTooLong {
-            type_id: header.type_id,
-            length: header.length as usize,
-            max: self.message_bytes_max as usize,
-        })
+        match &self.charge {
+            Some(charge) if !charge.fits(length) => Err(Error::Memory { bytes: length }),
+            _ => Ok(()),
+        }
     }
 
     fn slot(&mut self, found: Option<usize>, csid: u32) -> Result<usize, Error> {
         if let Some(slot) = found {
             return Ok(slot);
         }
-        if self.streams.len() == CHUNK_STREAMS_MAX {
-            return Err(Error::ChunkStreams);
+        if self.streams.len() >= self.limits.chunk_streams {
+            return Err(Error::ChunkStreams { max: self.limits.chunk_streams });
         }
         self.streams.push(ChunkStream { csid, last: Header::default(), partial: None });
         Ok(self.streams.len() - 1)
@@ -254,27 +321,54 @@ impl Reader {
     fn data(&mut self, slot: usize, left: usize, input: &mut &[u8]) -> Result<usize, Error> {
         let from_carry = left.min(usize::from(self.carried));
         let (now, later) = input.split_at(input.len().min(left - from_carry));
-        let stream = &mut self.streams[slot];
-        let partial = stream.partial.get_or_insert_default();
-        reserve(partial, from_carry + now.len(), stream.last.length as usize);
+        self.reserve(slot, from_carry + now.len())?;
+        let partial = self.streams[slot].partial.get_or_insert_default();
         partial.extend_from_slice(&self.carry[..from_carry]);
         partial.extend_from_slice(now);
         *input = later;
         self.uncarry(from_carry);
-        self.partial_bytes += from_carry + now.len();
-        if self.partial_bytes > PARTIAL_BYTES_MAX {
-            return Err(Error::PartialBytes);
-        }
         Ok(from_carry + now.len())
+    }
+
+    /// Makes room for `more` bytes of the message of `slot`: doubling, so that the copies stay linear, and never beyond
+    /// its length. Nothing is allocated that may not be held.
+    fn reserve(&mut self, slot: usize, more: usize) -> Result<(), Error> {
+        let ChunkStream { last, partial, .. } = &mut self.streams[slot];
+        let partial = partial.get_or_insert_default();
+        if partial.capacity() - partial.len() >= more {
+            return Ok(());
+        }
+        let before = partial.capacity();
+        let room = more.max(partial.len()).min(last.length as usize - partial.len());
+        let grown = (partial.len() + room).saturating_sub(before);
+        if self.partial_bytes + grown > self.limits.partial_bytes {
+            return Err(Error::PartialBytes { max: self.limits.partial_bytes });
+        }
+        let refused = Error::Memory { bytes: grown };
+        if let Some(charge) = &mut self.charge {
+            charge.grow(grown).map_err(|_| refused.clone())?;
+        }
+        partial.try_reserve_exact(room).map_err(|_| refused)?;
+        self.partial_bytes += grown;
+        Ok(())
+    }
+
+    /// Unfinished messages of `bytes` are no more.
+    fn release(&mut self, bytes: usize) {
+        self.partial_bytes = self.partial_bytes.saturating_sub(bytes);
+        if let Some(charge) = &mut self.charge {
+            charge.shrink(bytes);
+        }
     }
 
     /// The message of `slot`, if its last byte has arrived.
     fn take_complete(&mut self, slot: usize) -> Option<Message> {
         let ChunkStream { csid, last, partial } = &mut self.streams[slot];
         let payload = partial.take_if(|bytes| bytes.len() == last.length as usize)?;
-        self.partial_bytes -= payload.len();
+        let (csid, last) = (*csid, *last);
+        self.release(payload.len());
         Some(Message {
-            csid: *csid,
+            csid,
             timestamp: last.timestamp,
             type_id: last.type_id,
             stream_id: last.stream_id,
@@ -306,7 +400,7 @@ impl Reader {
     fn abort(&mut self, csid: u32) {
         let stream = self.streams.iter_mut().find(|stream| stream.csid == csid);
         if let Some(partial) = stream.and_then(|stream| stream.partial.take()) {
-            self.partial_bytes -= partial.len();
+            self.release(partial.capacity());
         }
     }
 
@@ -360,13 +454,4 @@ fn message_header(fmt: u8, bytes: &[u8], last: Header) -> Header {
         header.stream_id = u32::from_le_bytes([a, b, c, d]);
     }
     header
-}
-
-/// Makes room for `more` bytes of a message of `length` bytes: doubling, so that the copies stay linear, and never
-/// beyond `length`.
-fn reserve(partial: &mut Vec<u8>, more: usize, length: usize) {
-    if partial.capacity() - partial.len() < more {
-        let room = more.max(partial.len()).min(length - partial.len());
-        partial.reserve_exact(room);
-    }
 }

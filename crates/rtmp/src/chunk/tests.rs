@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use weir_media::{Budget, Use};
+
 use super::*;
 use crate::{Error, message::type_id};
 
@@ -228,7 +230,10 @@ fn a_chunk_stream_costs_memory_and_they_are_limited() {
         bytes.extend_from_slice(&[0; 128]);
     }
     let mut reader = Reader::new();
-    assert_eq!(read_all(&mut reader, &bytes, 4096), Err(Error::ChunkStreams));
+    assert_eq!(
+        read_all(&mut reader, &bytes, 4096),
+        Err(Error::ChunkStreams { max: CHUNK_STREAMS_MAX })
+    );
     assert!(reader.heap_bytes() < 32 * 1024, "{} bytes", reader.heap_bytes());
 }
 
@@ -260,13 +265,69 @@ fn partial_messages_are_limited_together() {
         bytes.extend_from_slice(&fmt0(csid, [0; 3], 0xff_ffff, 9));
         bytes.resize(bytes.len() + 0xff_fffe, 0);
     }
-    assert_eq!(read_all(&mut reader, &bytes, 65_536), Err(Error::PartialBytes));
+    assert_eq!(
+        read_all(&mut reader, &bytes, 65_536),
+        Err(Error::PartialBytes { max: PARTIAL_BYTES_MAX })
+    );
+}
+
+#[test]
+fn who_does_not_publish_holds_64_kib_in_all() {
+    // Each message lacks its last byte.
+    let begun = |csid: u8| {
+        let (mut bytes, length) = (fmt0(csid, [0; 3], 32_000, type_id::COMMAND), 31_999);
+        bytes.resize(bytes.len() + length, 0);
+        bytes
+    };
+    let mut reader = Reader::new();
+    reader.expect_commands();
+    let bytes = [set_chunk_size(31_999), begun(3), begun(4)].concat();
+    assert_eq!(read_all(&mut reader, &bytes, 65_536), Ok(vec![]));
+    assert!((63_998..=64_000).contains(&reader.partial_bytes()), "{}", reader.partial_bytes());
+    let error = Error::PartialBytes { max: IDLE_PARTIAL_BYTES_MAX };
+    assert_eq!(read_all(&mut reader, &begun(5), 65_536), Err(error));
+}
+
+#[test]
+fn unfinished_messages_count_and_are_given_back() {
+    let budget = Budget::new(64 << 20);
+    let mut reader = Reader::new();
+    reader.charge(&budget);
+    reader.expect_media(MESSAGE_BYTES_MAX);
+    let begin = [set_chunk_size(0xff_ffff), fmt0(6, [0; 3], 100_000, 9)].concat();
+    assert_eq!(read_all(&mut reader, &[&begin[..], &[0; 60_000]].concat(), 65_536), Ok(vec![]));
+    assert!((60_000..=100_000).contains(&budget.used()), "{}", budget.used());
+    assert_eq!(budget.used_for(Use::Messages), budget.used());
+    let whole = read_all(&mut reader, &[0; 40_000], 65_536).expect("a message");
+    assert_eq!((whole.len(), budget.used(), reader.partial_bytes()), (1, 0, 0));
+    let again = [&fmt0(6, [0; 3], 50_000, 9)[..], &[0; 40_000]].concat();
+    read_all(&mut reader, &again, 65_536).expect("another one");
+    drop(reader);
+    assert_eq!(budget.used(), 0, "with the connection its messages go");
+}
+
+#[test]
+fn a_message_that_has_no_room_is_refused_at_its_header() {
+    let budget = Budget::new(64 << 20);
+    let mut reader = Reader::new();
+    reader.charge(&budget);
+    reader.expect_media(MESSAGE_BYTES_MAX);
+    let error = Error::Memory { bytes: MESSAGE_BYTES_MAX };
+    assert_eq!(read_all(&mut reader, &fmt0(6, [0; 3], 0xff_ffff, 9), 12), Err(error));
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn script_data_of_16_mb_is_none() {
+    let mut reader = Reader::new();
+    let error = Error::MessageTooLong { type_id: 18, length: 0xff_ffff, max: 1 << 20 };
+    assert_eq!(read_all(&mut reader, &fmt0(6, [0; 3], 0xff_ffff, 18), 12), Err(error));
 }
 
 #[test]
 fn a_lower_limit_for_messages() {
     let mut reader = Reader::new();
-    reader.set_message_bytes_max(10);
+    reader.expect_media(10);
     let error = Error::MessageTooLong { type_id: 9, length: 11, max: 10 };
     assert_eq!(read_all(&mut reader, &fmt0(6, [0; 3], 11, 9), 5), Err(error));
 }

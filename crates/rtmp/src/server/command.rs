@@ -152,6 +152,7 @@ impl Session {
         match activity {
             Some(Activity::PublishAsked | Activity::Publishing) => {
                 self.events.push_back(Event::EndPublish { stream_id });
+                return self.publish_ended();
             }
             Some(Activity::PlayAsked | Activity::Playing) => {
                 self.events.push_back(Event::EndPlay { stream_id });

@@ -101,6 +101,12 @@ impl Streams {
         self.activity(id).is_some()
     }
 
+    /// Those that publish.
+    pub(super) fn publishing(&self) -> Vec<u32> {
+        let publishing = |stream: &&Stream| stream.activity == Activity::Publishing;
+        self.streams.iter().filter(publishing).map(|stream| stream.id).collect()
+    }
+
     pub(super) fn any_publishing(&self) -> bool {
         self.streams.iter().any(Stream::publishes)
     }

@@ -32,7 +32,7 @@ use weir_hub::{Limits, Registry, Status};
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
 
-use crate::{config::Config, ingest::Audiences, settings::Settings};
+use crate::{config::Config, ingest::Audiences, memory::Allowance, settings::Settings};
 
 pub use hls::{HlsRelay, Kind as HlsKind, Object as HlsObject};
 pub use hops::{Hops, NodeId};
@@ -119,7 +119,7 @@ impl Edge {
         info!(id = %id, "this is an edge");
         let config = settings.now();
         let origins = Origins::start(&config.edge)?;
-        let hls = HlsRelay::new(Arc::clone(&origins), settings, id.clone());
+        let hls = HlsRelay::new(Arc::clone(&origins), settings, id.clone(), registry.budget());
         Ok(Arc::new(Self {
             id,
             origins,
@@ -212,6 +212,7 @@ impl Edge {
             hops: ask.hops.and(&self.id),
             wait: Duration::ZERO,
             next: ask.next,
+            memory: Allowance::new(self.registry.budget(), &self.settings()),
         }
     }
 

@@ -225,6 +225,9 @@ fn ended_by_encoder() -> End {
     End::new(Kind::Closed, "its encoder has ended it")
 }
 
+/// What is encoded for an origin at a time.
+const BATCH_BYTES: usize = 1024 * 1024;
+
 /// What one connection to an origin is fed from.
 struct Feed {
     alarm: Arc<Alarm>,
@@ -259,7 +262,19 @@ impl Feed {
 
     /// Sends what there is.
     async fn send(&mut self, sink: &mut Sink) -> Result<(), Broken> {
-        self.reader.read(&mut self.batch);
+        loop {
+            self.reader.read_some(&mut self.batch, BATCH_BYTES);
+            self.queue(sink);
+            // What is queued is all that a slow origin makes us hold.
+            sink.flush().await?;
+            if !self.batch.has_more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Queues what has been read.
+    fn queue(&mut self, sink: &mut Sink) {
         self.is_behind |= self.batch.skipped > 0;
         for Item { frame, group } in self.batch.items.drain(..) {
             if let Some(init) = group {
@@ -273,7 +288,6 @@ impl Feed {
             }
             send(sink, &frame, frame.dts);
         }
-        sink.flush().await
     }
 }
 

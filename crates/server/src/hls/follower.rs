@@ -22,6 +22,10 @@ use crate::{config::Hls, metrics::COUNTS, wake::Alarm};
 /// lost its disk thus never gives a number, which caches may hold for long, to a second segment.
 const FIRST_SEQUENCE_EPOCH: u64 = 1_577_836_800;
 
+/// Frames that are taken from the log at a time: they are held while the disk is waited for, and the log may have
+/// dropped them by then.
+const BATCH_BYTES: usize = 1024 * 1024;
+
 /// Segments one stream, from publish to publish.
 pub struct Follower {
     key: StreamKey,
@@ -109,7 +113,8 @@ impl Follower {
         let mut making: Option<Making> = None;
         let mut batch = Batch::default();
         loop {
-            let status = self.reader.read(&mut batch);
+            let status = self.reader.read_some(&mut batch, BATCH_BYTES);
+            let has_more = batch.has_more;
             let mut fell_behind = batch.skipped > 0;
             if fell_behind {
                 let frames = batch.skipped;
@@ -129,6 +134,9 @@ impl Follower {
                 if let Some(making) = &mut making {
                     self.take(making, &frame).await;
                 }
+            }
+            if has_more {
+                continue;
             }
             let stopping = *self.stopping.borrow();
             let is_left = !matches!(status, Status::Live | Status::Waiting);
@@ -161,8 +169,9 @@ impl Follower {
         }
         // A playlist has segments of what was before, be it of this stream or of one that has ended.
         let interrupted = self.playlist.is_some();
-        let mut making =
-            Making { epoch, segmenter: Some(Segmenter::new(&self.config)), interrupted };
+        let mut segmenter = Segmenter::new(&self.config);
+        segmenter.limit_to(self.registry.budget());
+        let mut making = Making { epoch, segmenter: Some(segmenter), interrupted };
         for known in init.frames() {
             self.take(&mut making, known).await;
         }

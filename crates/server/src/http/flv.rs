@@ -205,6 +205,8 @@ struct LateViewer {
     channel: Arc<Channel>,
     view: View,
     next: u64,
+    /// The part of an entry at which it starts.
+    rest: Option<Bytes>,
     started: bool,
     /// Of its connection.
     presence: Option<Arc<Presence>>,
@@ -219,8 +221,16 @@ impl LateViewer {
         presence: Option<Arc<Presence>>,
     ) -> impl futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> {
         let view = View::default();
-        let viewer =
-            Self { node, channel, view, next: 0, started: false, presence, _viewing: viewing };
+        let viewer = Self {
+            node,
+            channel,
+            view,
+            next: 0,
+            rest: None,
+            started: false,
+            presence,
+            _viewing: viewing,
+        };
         futures_util::stream::unfold(viewer, |mut viewer| async move {
             let bytes = viewer.next().await?;
             viewer.node.quotas.count_sent(bytes.len() as u64);
@@ -230,11 +240,17 @@ impl LateViewer {
 
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if let Some(rest) = self.rest.take() {
+                return Some(rest);
+            }
             let channel = Arc::clone(&self.channel);
             let changed = channel.next();
             self.channel.refresh(&mut self.view, Instant::now());
-            if let Some(bytes) = self.take() {
-                return Some(bytes);
+            let bytes = self.take();
+            // It may not be asked again for long, and the log may have dropped by then what is here.
+            self.view.go_to(self.next);
+            if bytes.is_some() {
+                return bytes;
             }
             let is_to_leave = self.presence.as_ref().is_some_and(|it| it.farewell().is_some());
             if is_to_leave || self.view.status == Some(Status::Ended) {
@@ -265,7 +281,8 @@ impl LateViewer {
         let opening = Package::opening(Format::Flv, &group.start.init, group.start.dts, tracks);
         self.next = group.seq + 1;
         self.started = true;
-        Some([&opening[..], &entry[group.start.offset..]].concat().into())
+        self.rest = Some(entry.slice(group.start.offset..));
+        Some(opening)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration, time::Instant};
 
 use tracing::info;
-use weir_hub::{Conflict, Limits, PublishSettings, Publisher, Refused, Start};
+use weir_hub::{Conflict, Limits, PublishSettings, Publisher, Refused, Start, Status};
 use weir_media::StreamKey;
 use weir_rtmp::server::{Event, PublishRefusal};
 
@@ -46,6 +46,12 @@ pub async fn claim(
     replaced: &Arc<Alarm>,
 ) -> Result<Option<Publisher>, End> {
     let node = Arc::clone(&connection.node);
+    if node.registry.budget().is_full() && node.registry.status(key) != Some(Status::Live) {
+        // Every log has shrunk by now: one more stream would be at the expense of those that are here.
+        metrics::Refused::Memory.count();
+        let reason = "no memory for another stream (limits.memory)";
+        return Ok(refuse(connection, stream_id, key, PublishRefusal::Failed, reason));
+    }
     let settings = || PublishSettings {
         linger: vhost.publish.linger,
         conflict: match vhost.publish.conflict {
@@ -61,7 +67,7 @@ pub async fn claim(
     };
     let mut idle_at = match node.registry.publish(key, settings(), Instant::now()) {
         Ok(publisher) => return Ok(Some(publisher)),
-        Err(Refused::Taken) => return Ok(refuse(connection, stream_id, key)),
+        Err(Refused::Taken) => return Ok(refuse_taken(connection, stream_id, key)),
         Err(Refused::MaybeDead { idle_at }) => idle_at,
     };
     // What is heard of the present publisher from now on decides: its end, any frame behind the leftovers, or its
@@ -79,17 +85,27 @@ pub async fn claim(
         match node.registry.publish(key, settings(), now) {
             Ok(publisher) => return Ok(Some(publisher)),
             Err(Refused::MaybeDead { idle_at: later }) if now < judged_at => idle_at = later,
-            Err(_) => return Ok(refuse(connection, stream_id, key)),
+            Err(_) => return Ok(refuse_taken(connection, stream_id, key)),
         }
     }
 }
 
-fn refuse(connection: &mut Connection, stream_id: u32, key: &StreamKey) -> Option<Publisher> {
+fn refuse_taken(connection: &mut Connection, stream_id: u32, key: &StreamKey) -> Option<Publisher> {
     metrics::Refused::Conflict.count();
     let reason = format!("{key} is being published already");
+    refuse(connection, stream_id, key, PublishRefusal::BadName, &reason)
+}
+
+fn refuse(
+    connection: &mut Connection,
+    stream_id: u32,
+    key: &StreamKey,
+    refusal: PublishRefusal,
+    reason: &str,
+) -> Option<Publisher> {
     let Client { id: conn, peer, .. } = connection.client;
     info!(conn, %peer, stream = %key, side = Side::Policy.label(), reason, "publish refused");
-    connection.refuse_publish(stream_id, PublishRefusal::BadName, &reason);
+    connection.refuse_publish(stream_id, refusal, reason);
     None
 }
 

@@ -150,7 +150,8 @@ impl Ingest {
             self.pace.watched(&connection.socket, self.intake.publisher.demand() > 0, now);
             let idle_at = self.heard + self.idle_timeout;
             let leave_at = self.leaving.map(|leaving| leaving.by);
-            let others = [self.pace.look_again(now), leave_at].into_iter().flatten();
+            let memory_at = connection.memory_check_due().map(|wait| now + wait);
+            let others = [self.pace.look_again(now), leave_at, memory_at].into_iter().flatten();
             let due = others.fold(idle_at, Instant::min).into();
             // A timer that is early costs one look when it fires; setting it anew for each packet would cost more.
             if due < timer.deadline() || timer.is_elapsed() {
@@ -178,7 +179,13 @@ impl Ingest {
                 () = presence.until_kicked(), if self.leaving.is_some() => {
                     self.on_farewell(connection, stream_id, Farewell::Kicked)?;
                 }
-                () = &mut timer => connection.read_what_is_there()?,
+                () = &mut timer => {
+                    connection.read_what_is_there()?;
+                    if let Err(end) = connection.check_memory() {
+                        connection.end_publish(stream_id, PublishRefusal::Failed, &end.reason);
+                        return Err(end);
+                    }
+                }
             }
             if self.leaving.is_some_and(|leaving| leaving.by <= Instant::now()) {
                 return Err(Farewell::Draining.end());

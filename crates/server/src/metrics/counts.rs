@@ -60,11 +60,13 @@ pub enum Refused {
     Origin,
     /// It is no name that a stream can have.
     BadName,
+    /// `limits.memory`.
+    Memory,
 }
 
 impl Refused {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Connections,
         Self::ConnectionsPerIp,
         Self::ViewersPerStream,
@@ -75,6 +77,7 @@ impl Refused {
         Self::Conflict,
         Self::Origin,
         Self::BadName,
+        Self::Memory,
     ];
 
     /// The label.
@@ -90,6 +93,7 @@ impl Refused {
             Self::Conflict => "conflict",
             Self::Origin => "origin",
             Self::BadName => "bad_name",
+            Self::Memory => "memory",
         }
     }
 

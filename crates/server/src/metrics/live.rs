@@ -10,7 +10,7 @@ use std::{
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 use tokio::time::{MissedTickBehavior, interval};
 use weir_hub::{Status, StreamStats};
-use weir_media::StreamKey;
+use weir_media::{StreamKey, Use};
 
 use super::{
     counts::COUNTS,
@@ -39,6 +39,8 @@ pub struct Live {
     control: Arc<Control>,
     start: Instant,
     started_at: SystemTime,
+    /// Memory that the process held before anybody connected.
+    base_bytes: u64,
     window: Mutex<Window>,
     streams: Mutex<Streams>,
 }
@@ -65,6 +67,7 @@ impl Live {
             control: Arc::clone(control),
             start: Instant::now(),
             started_at: SystemTime::now(),
+            base_bytes: Process::read().map_or(0, |process| process.resident_bytes),
             window: Mutex::default(),
             streams: Mutex::default(),
         });
@@ -248,9 +251,23 @@ impl Live {
             "Timestamps of publishers that had to be repaired.",
             totals.repairs() as f64,
         )?;
+        self.write_memory(page)
+    }
+
+    fn write_memory(&self, page: &mut Page<'_>) -> fmt::Result {
         let budget = self.node().registry.budget();
-        page.gauge("weir_log_bytes", "Bytes of streams held in memory.", budget.used() as f64)?;
+        let held =
+            Use::ALL.map(|what| (vec![("what", what.label())], budget.used_for(what) as f64));
+        let base = (vec![("what", "base")], self.base_bytes as f64);
+        page.gauges(
+            "weir_memory_bytes",
+            "What memory is used for; base is what the process took at its start.",
+            held.into_iter().chain([base]),
+        )?;
         let limit = self.node().config().limits.memory as f64;
+        page.gauge("weir_memory_limit_bytes", "limits.memory: for all but base.", limit)?;
+        let logs = budget.used_for(Use::Logs) as f64;
+        page.gauge("weir_log_bytes", "Bytes of streams held in logs.", logs)?;
         page.gauge("weir_log_limit_bytes", "limits.memory.", limit)
     }
 

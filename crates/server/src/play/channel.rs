@@ -12,9 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use weir_hub::{
-    Batch, Budget, Group, Item, Limits, Log, Reader, Registry, Start, Status, Tracks, Wake,
-};
+use weir_hub::{Batch, Group, Item, Limits, Log, Reader, Registry, Start, Status, Tracks, Wake};
 use weir_media::{Init, StreamKey, Timestamp};
 
 use super::package::{Format, Package};
@@ -40,6 +38,9 @@ struct Filling {
     log: Log<Entry, Opening>,
     rate: Rate,
 }
+
+/// Places for frames that a channel keeps from one flush to the next: a second of pictures and sound.
+const BATCH_KEPT: usize = 128;
 
 /// What one fill appends.
 #[derive(Clone, Debug)]
@@ -79,6 +80,12 @@ impl View {
     /// Sequence number of the next entry.
     pub fn end(&self) -> u64 {
         self.first + self.entries.len() as u64
+    }
+
+    /// Lets go of all entries; the next refresh brings those from `seq` on.
+    pub fn go_to(&mut self, seq: u64) {
+        self.entries.clear();
+        self.first = seq;
     }
 
     /// The entry with this sequence number, if it is here.
@@ -133,6 +140,17 @@ impl Channels {
         }
     }
 
+    /// Makes every log as small as it has to be while the budget is spent, and lets shards drop what they have of it.
+    pub fn shrink(&self) {
+        let channels: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
+        for channel in channels {
+            let has_shrunk = channel.lock().log.shrink();
+            if has_shrunk {
+                channel.bell.wake();
+            }
+        }
+    }
+
     fn channel(self: &Arc<Self>, key: &StreamKey, format: Format, limits: Limits) -> Arc<Channel> {
         let mut map = self.lock();
         let known = map.get(&(key.clone(), format)).and_then(Weak::upgrade);
@@ -158,7 +176,7 @@ impl Channel {
     fn new(home: &Arc<Channels>, key: &StreamKey, format: Format, limits: Limits) -> Arc<Self> {
         let bell = Arc::new(Bell::default());
         let reader = home.registry.subscribe(key, Start::NewestGroup, Arc::clone(&bell) as _);
-        let budget: Budget = home.registry.budget().clone();
+        let budget = home.registry.budget();
         let filling = Filling {
             reader,
             batch: Batch::default(),
@@ -284,7 +302,7 @@ impl Filling {
                 // An entry has at most one start.
                 if opening.is_some() {
                     let full = std::mem::replace(&mut package, Package::new(format, 0, 0));
-                    append(&mut self.log, full.finish(), since, opening.take(), now);
+                    append(&mut self.log, full, since, opening.take(), now);
                 }
                 let dts = item.frame.dts;
                 if std::mem::take(&mut has_skipped) {
@@ -297,22 +315,25 @@ impl Filling {
             package.push(&item.frame);
         }
         if !package.is_empty() {
-            append(&mut self.log, package.finish(), since, opening, now);
+            append(&mut self.log, package, since, opening, now);
         }
-        // The frames' bytes must not live until the next flush.
+        // The frames' bytes must not live until the next flush, and what a first read of many small frames needed is
+        // not needed again.
         self.batch.items.clear();
+        self.batch.items.shrink_to(BATCH_KEPT);
         status
     }
 }
 
 fn append(
     log: &mut Log<Entry, Opening>,
-    bytes: Bytes,
+    package: Package,
     since: Option<Instant>,
     opening: Option<Opening>,
     now: Instant,
 ) {
-    let weight = bytes.len();
+    let weight = package.held() + Log::<Entry, Opening>::ENTRY_BYTES;
+    let bytes = package.finish();
     log.push(Entry { bytes, since }, weight, opening, now);
 }
 

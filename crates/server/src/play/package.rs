@@ -94,6 +94,11 @@ impl Package {
         self.out.is_empty()
     }
 
+    /// Memory that the bytes take.
+    pub fn held(&self) -> usize {
+        self.out.capacity()
+    }
+
     /// The bytes.
     pub fn finish(mut self) -> Bytes {
         self.close();

@@ -82,7 +82,8 @@ struct Shard {
     viewers: Slab<Viewer>,
     stations: Slab<Station>,
     returns: mpsc::Sender<Returned>,
-    /// Viewers whose turn was over before they were done.
+    /// Viewers whose turn was over before they were done, in the order in which they go on. Each of them is marked
+    /// ([`Viewer::has_turn`]) and here once.
     unfinished: Vec<usize>,
     /// How often frames are looked for that wait too long.
     tick: Duration,
@@ -351,7 +352,7 @@ impl Shard {
             Ok(Progress::More) => {
                 // The socket is not full, so nothing will announce that it is writable.
                 self.arm(key, false);
-                self.unfinished.push(key);
+                self.go_on_later(key);
             }
             Ok(Progress::Done) => self.finish(key),
             Err(error) => self.end(key, &error.into()),
@@ -387,7 +388,7 @@ impl Shard {
         let Some(viewer) = self.viewers.get_mut(key) else { return };
         match viewer.receive(&mut self.scratch, now) {
             Ok(Input::Command(event)) => return self.give_back(key, Why::Command(event)),
-            Ok(Input::More) => self.unfinished.push(key),
+            Ok(Input::More) => self.go_on_later(key),
             Ok(Input::Nothing) => {}
             Err(end) => {
                 self.say_last_words(key, now);
@@ -409,9 +410,23 @@ impl Shard {
         }
     }
 
+    /// Lets a viewer go on once the others have had their turn.
+    fn go_on_later(&mut self, key: usize) {
+        if let Some(viewer) = self.viewers.get_mut(key)
+            && !std::mem::replace(&mut viewer.has_turn, true)
+        {
+            self.unfinished.push(key);
+        }
+    }
+
     /// Goes on with viewers whose turn was over: reads and writes are edge-triggered and would not be announced again.
     fn finish_turns(&mut self, now: Instant) {
         for key in std::mem::take(&mut self.unfinished) {
+            let Some(viewer) = self.viewers.get_mut(key) else { continue };
+            // Else the key is of a viewer that has gone, and now of another one.
+            if !std::mem::take(&mut viewer.has_turn) {
+                continue;
+            }
             self.receive(key, now);
             if self.viewers.get(key).is_some_and(|viewer| !viewer.armed) {
                 self.catch_up(key, now);

@@ -18,6 +18,9 @@ use crate::{
     wake::Alarm,
 };
 
+/// What is encoded for one viewer at a time, and held until it has taken it.
+const BATCH_BYTES: usize = 256 * 1024;
+
 /// One viewer on its slow path.
 struct SlowViewer {
     key: StreamKey,
@@ -113,8 +116,11 @@ impl SlowViewer {
             let status = match &mut self.delivery {
                 Delivery::Paused(next) => next.status(),
                 Delivery::On(reader) => {
-                    let status = reader.read(&mut batch);
+                    let status = reader.read_some(&mut batch, BATCH_BYTES);
                     self.deliver(connection, &mut batch).await?;
+                    if batch.has_more {
+                        continue;
+                    }
                     status
                 }
             };

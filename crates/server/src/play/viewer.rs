@@ -20,6 +20,7 @@ use crate::{
     end::End,
     metrics::COUNTS,
     roster::{Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
+    rtmp::end_of,
 };
 
 /// Buffers gathered into one `writev` while a viewer catches up; the kernel takes up to 1024, more than this gains
@@ -60,6 +61,8 @@ pub struct Viewer {
     pub(super) channel: usize,
     /// Whether the poller also watches for writability.
     pub(super) armed: bool,
+    /// Whether it goes on once the others have had their turn.
+    pub(super) has_turn: bool,
     place: Place,
     /// Bytes to send before the entry at `place`: whole pieces, except that the first may be begun.
     rest: VecDeque<Bytes>,
@@ -134,6 +137,7 @@ impl Viewer {
             seat: 0,
             channel: 0,
             armed: false,
+            has_turn: false,
             place: Place::Seeking { from, first: true },
             rest,
             answers: 0,
@@ -312,7 +316,7 @@ impl Viewer {
                         self.rest.push_back(answer);
                         self.answers += 1;
                     }
-                    handled.map_err(|error| End::peer(error.to_string()))?;
+                    handled.map_err(|error| end_of(&error))?;
                     while let Some(event) = session.poll_event() {
                         if !matches!(event, server::Event::BufferLength { .. }) {
                             return Ok(Input::Command(event));

@@ -24,7 +24,7 @@ pub struct Player {
 #[derive(Debug)]
 enum Input {
     Rtmp(Box<Connection>),
-    Flv(Flv),
+    Flv(Box<Flv>),
 }
 
 /// How a viewer's stream ended.
@@ -85,7 +85,7 @@ impl Player {
             panic!("{path}: {} {text}", response.status);
         }
         let flv = Flv { response, reader: Reader::new(), header: None, tags: VecDeque::new() };
-        Self { input: Input::Flv(flv), end: None }
+        Self { input: Input::Flv(Box::new(flv)), end: None }
     }
 
     /// The next message; `None` when the stream has ended.

@@ -161,7 +161,7 @@ fn only_a_publisher_may_announce_large_messages() {
         let expected = Error::MessageTooLong {
             type_id: type_id::VIDEO,
             length: MESSAGE_BYTES_MAX,
-            max: COMMAND_BYTES_MAX,
+            max: crate::message::COMMAND_BYTES_MAX,
         };
         assert_eq!(error, expected);
     }
@@ -179,7 +179,10 @@ fn chunk_streams_are_limited() {
             [1, low, high, 0, 0, 0, 0, 0, 1, type_id::VIDEO, 9, 0, 0, 0, 0]
         })
         .collect();
-    assert_eq!(harness.input(&bytes), Err(Error::ChunkStreams));
+    assert_eq!(
+        harness.input(&bytes),
+        Err(Error::ChunkStreams { max: chunk::IDLE_CHUNK_STREAMS_MAX })
+    );
     assert!(harness.session.heap_bytes() < 8 * 1024, "{} bytes", harness.session.heap_bytes());
 }
 
@@ -224,7 +227,7 @@ fn output_is_bounded_by_input() {
     let mut harness = Harness::connected();
     let (type_id, body) = Control::User(UserControl::PingRequest(1)).encode();
     let mut pings = BytesMut::new();
-    for _ in 0..10_000 {
+    for _ in 0..3_000 {
         chunk::encode_message(&mut pings, 2, 0, type_id, 0, &body, 128);
     }
     let error = harness.input(&pings).unwrap_err();
@@ -232,6 +235,43 @@ fn output_is_bounded_by_input() {
     let told = 200;
     assert!(harness.session.poll_output().unwrap().len() <= pings.len() + told);
     assert!(harness.session.poll_output().is_none());
+    // The same in chunks without a header: answers are longer than that.
+    let sparing = [&[0xc2][..], &body].concat().repeat(9_000);
+    assert_eq!(harness.input(&sparing), Err(Error::Answers));
+}
+
+#[test]
+fn an_aggregate_of_empty_tags_is_no_flood_of_events() {
+    let tag = |count: usize| [9, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 12].repeat(count);
+    let mut harness = Harness::publishing();
+    harness.message(type_id::AGGREGATE, 1, 0, &tag(crate::media::AGGREGATE_TAGS_MAX)).unwrap();
+    assert_eq!(harness.events().len(), crate::media::AGGREGATE_TAGS_MAX);
+    assert!(harness.session.heap_bytes() < 16 * 1024, "{}", harness.session.heap_bytes());
+    let error =
+        harness.message(type_id::AGGREGATE, 1, 0, &tag(crate::media::AGGREGATE_TAGS_MAX + 1));
+    assert_eq!(error, Err(Error::AggregateTags));
+}
+
+#[test]
+fn who_has_ceased_to_publish_holds_no_more_than_before() {
+    let mut harness = Harness::publishing();
+    let large = [4, 0, 0, 0, 0xff, 0xff, 0xff, type_id::VIDEO, 1, 0, 0, 0];
+    harness.command(1, &Command::new("closeStream", 0.0, vec![])).unwrap();
+    let error = harness.input(&large).unwrap_err();
+    assert!(matches!(error, Error::MessageTooLong { .. }), "{error}");
+}
+
+#[test]
+fn a_publisher_learns_why_its_message_is_refused() {
+    let mut harness = Harness::publishing();
+    harness.answers();
+    harness.session.limit_to(&weir_media::Budget::new(64 << 20), 1 << 20);
+    harness.session.accept_publish(1);
+    let data = [4, 0, 0, 0, 0x20, 0, 0, type_id::DATA, 1, 0, 0, 0];
+    assert!(harness.input(&data).is_err());
+    let said = harness.session.poll_output().expect("a status");
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(said.contains("onStatus") && said.contains("at most 1048576"), "{said}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
+use weir_media::{Budget, Charge, Use};
 
 /// Counts the bytes of all objects: those in the cache, those on their way from an origin, and those that slow viewers
 /// are still being sent after they have left the cache.
@@ -13,6 +14,8 @@ use bytes::Bytes;
 pub struct Memory {
     used: AtomicU64,
     max: AtomicU64,
+    /// What everything counts against that peers make the process hold.
+    budget: Budget,
 }
 
 /// An object that is being read.
@@ -20,12 +23,20 @@ pub struct Memory {
 pub struct Filling {
     data: Vec<u8>,
     memory: Arc<Memory>,
+    /// The capacity of `data`.
+    charge: Charge,
 }
 
 impl Memory {
-    /// Room for `max` bytes.
-    pub fn new(max: u64) -> Arc<Self> {
-        Arc::new(Self { used: AtomicU64::new(0), max: AtomicU64::new(max) })
+    /// Room for `max` bytes, as far as `budget` has it.
+    pub fn new(max: u64, budget: &Budget) -> Arc<Self> {
+        let (used, max) = (AtomicU64::new(0), AtomicU64::new(max));
+        Arc::new(Self { used, max, budget: budget.clone() })
+    }
+
+    /// What it counts against.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Bytes in use.
@@ -48,7 +59,8 @@ impl Memory {
 impl Filling {
     /// Nothing yet.
     pub fn new(memory: &Arc<Memory>) -> Self {
-        Self { data: Vec::new(), memory: Arc::clone(memory) }
+        let charge = Charge::new(&memory.budget, Use::HlsCache);
+        Self { data: Vec::new(), memory: Arc::clone(memory), charge }
     }
 
     /// Bytes so far.
@@ -59,16 +71,27 @@ impl Filling {
     /// Appends; whether there was room for it.
     #[must_use]
     pub fn push(&mut self, bytes: &[u8]) -> bool {
-        let has_room = self.memory.take(bytes.len() as u64);
-        if has_room {
-            self.data.extend_from_slice(bytes);
+        if !self.reserve(bytes.len()) || !self.memory.take(bytes.len() as u64) {
+            return false;
         }
-        has_room
+        self.data.extend_from_slice(bytes);
+        true
+    }
+
+    /// Makes room for `more` bytes, doubling, if the budget has it.
+    fn reserve(&mut self, more: usize) -> bool {
+        if self.data.capacity() - self.data.len() >= more {
+            return true;
+        }
+        let room = more.max(self.data.len());
+        let grown = self.data.len() + room - self.data.capacity();
+        self.charge.grow(grown).is_ok() && self.data.try_reserve_exact(room).is_ok()
     }
 
     /// The object, whole.
     pub fn finish(mut self) -> Bytes {
         self.data.shrink_to_fit();
+        self.charge.set(self.data.capacity());
         Bytes::from_owner(self)
     }
 }
@@ -91,7 +114,7 @@ mod tests {
 
     #[test]
     fn bytes_count_until_the_last_holder_lets_go() {
-        let memory = Memory::new(10);
+        let memory = Memory::new(10, &Budget::unlimited());
         let mut filling = Filling::new(&memory);
         assert!(filling.push(b"12345678"));
         assert!(!filling.push(b"9ab"), "there is room for ten");

@@ -38,7 +38,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 use weir_hls::SegmentName;
-use weir_media::StreamKey;
+use weir_media::{Budget, StreamKey};
 
 use self::{
     ahead::Followed,
@@ -245,16 +245,28 @@ enum Look {
 
 impl HlsRelay {
     /// A relay in front of `origins`, in the name of the edge `id`.
-    pub fn new(origins: Arc<Origins>, settings: &Settings, id: NodeId) -> Arc<Self> {
-        Self::with(origins, settings, id, Pauses::default())
+    pub fn new(
+        origins: Arc<Origins>,
+        settings: &Settings,
+        id: NodeId,
+        budget: &Budget,
+    ) -> Arc<Self> {
+        Self::with(origins, settings, id, Pauses::default(), budget)
     }
 
-    fn with(origins: Arc<Origins>, all: &Settings, id: NodeId, pauses: Pauses) -> Arc<Self> {
+    fn with(
+        origins: Arc<Origins>,
+        all: &Settings,
+        id: NodeId,
+        pauses: Pauses,
+        budget: &Budget,
+    ) -> Arc<Self> {
         let settings = all.now().edge.clone();
         let shared = Arc::new(ArcSwap::from_pointee(settings.clone()));
-        let memory = Memory::new(settings.hls_cache.saturating_add(SPARE_BYTES));
+        let cache_bytes = cache_bytes(&settings, budget);
+        let memory = Memory::new(cache_bytes.saturating_add(SPARE_BYTES), budget);
         let state = State {
-            cache: Cache::new(settings.hls_cache),
+            cache: Cache::new(cache_bytes),
             flights: HashMap::new(),
             failures: Recent::new(FAILURES_MAX),
             troubles: Recent::new(TROUBLES_MAX),
@@ -492,8 +504,9 @@ impl HlsRelay {
     /// From now on `settings` are in force.
     pub fn reconfigure(&self, settings: &config::Edge) {
         self.settings.store(Arc::new(settings.clone()));
-        self.memory.limit_to(settings.hls_cache.saturating_add(SPARE_BYTES));
-        self.lock().cache.limit_to(settings.hls_cache);
+        let cache_bytes = cache_bytes(settings, self.memory.budget());
+        self.memory.limit_to(cache_bytes.saturating_add(SPARE_BYTES));
+        self.lock().cache.limit_to(cache_bytes);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -545,6 +558,11 @@ impl Drop for Flight {
     fn drop(&mut self) {
         self.relay.lock().flights.remove(&self.id);
     }
+}
+
+/// What the cache may keep: a quarter of `limits.memory` at most, so that there is room for what is on its way.
+fn cache_bytes(settings: &config::Edge, budget: &Budget) -> u64 {
+    settings.hls_cache.min(budget.limit() as u64 / 4)
 }
 
 async fn landed(mut landing: watch::Receiver<Landing>) -> Outcome {

@@ -182,7 +182,8 @@ fn settings(origins: &[SocketAddr]) -> config::Edge {
 fn relay_with(settings: &config::Edge, pauses: Pauses) -> Arc<HlsRelay> {
     let origins = Origins::start(settings).expect("addresses need no name servers");
     let config = config::Config { edge: settings.clone(), ..config::Config::default() };
-    HlsRelay::with(origins, &Settings::new(config), NodeId::random().expect("random bytes"), pauses)
+    let (all, id) = (Settings::new(config), NodeId::random().expect("random bytes"));
+    HlsRelay::with(origins, &all, id, pauses, &weir_media::Budget::unlimited())
 }
 
 fn relay(origin: &Scripted, pauses: Pauses) -> Arc<HlsRelay> {

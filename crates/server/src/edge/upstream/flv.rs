@@ -32,6 +32,7 @@ use crate::{
         Ask, Hops, Origin,
         connect::{connect, connect_to_name},
     },
+    memory,
     node::SERVER,
 };
 
@@ -172,10 +173,12 @@ async fn ask(
     let encoding = field(&response, header::TRANSFER_ENCODING).to_ascii_lowercase();
     let framed =
         encoding.ends_with("chunked") || response.headers().contains_key(header::CONTENT_LENGTH);
+    let mut reader = file::Reader::new();
+    reader.limit_to(&request.memory.budget, request.memory.message_bytes);
     Ok(Answer::Stream(Download {
         link,
         body: response.into_body(),
-        reader: file::Reader::new(),
+        reader,
         framed,
         heard: Instant::now(),
         dead_after,
@@ -215,10 +218,7 @@ impl Download {
     pub async fn tag(&mut self) -> Result<Tag, Over> {
         loop {
             match self.reader.poll() {
-                // A copy: a slice would keep the reader's whole buffer for as long as a log keeps the tag.
-                Ok(Some(file::Item::Tag(tag))) => {
-                    return Ok(Tag { body: Bytes::copy_from_slice(&tag.body), ..tag });
-                }
+                Ok(Some(file::Item::Tag(tag))) => return Ok(tag),
                 Ok(Some(file::Item::Header(_))) => continue,
                 Ok(None) => {}
                 Err(error) => return Err(Over::Broke(format!("it sent no FLV: {error}"))),
@@ -242,8 +242,11 @@ impl Download {
     pub async fn next(&mut self) -> Result<Tag, Over> {
         loop {
             let silent_at = self.heard + self.dead_after;
-            match timeout_at(silent_at, self.tag()).await {
+            let look_at = silent_at.min(Instant::now() + memory::HOG_CHECK);
+            match timeout_at(look_at, self.tag()).await {
                 Ok(tag) => return tag,
+                Err(_) if self.reader.is_hog() => return Err(Over::Broke(memory::HOG.to_owned())),
+                Err(_) if look_at < silent_at => {}
                 Err(_) if self.heard + self.dead_after > silent_at => {}
                 Err(_) => return Err(Over::Broke(format!("silent for {:?}", self.dead_after))),
             }
@@ -374,6 +377,7 @@ mod tests {
             hops: Hops::default(),
             wait: Duration::ZERO,
             next: false,
+            memory: super::super::tests::allowance(),
         })
     }
 

@@ -20,7 +20,9 @@ use weir_media::StreamKey;
 use weir_rtmp::{client::Event, message, url::params::Query};
 
 use super::{Hops, Origin, query::Question};
-use crate::{config::Upstream, listen, rtmp_client::RtmpClient, settings::Settings};
+use crate::{
+    config::Upstream, listen, memory::Allowance, rtmp_client::RtmpClient, settings::Settings,
+};
 
 /// Characters of an origin's words that are repeated: a sentence or two.
 const WORDS_MAX: usize = 200;
@@ -44,6 +46,8 @@ pub struct Request {
     pub wait: Duration,
     /// Whether what the present publisher has sent is known here, if it has left.
     pub next: bool,
+    /// What the origin may make us hold.
+    pub memory: Allowance,
 }
 
 impl Request {

@@ -116,7 +116,8 @@ async fn begun(
         reconnects: true,
         ..Config::new(url)
     };
-    let session = begin(config, random, start.into_std());
+    let mut session = begin(config, random, start.into_std());
+    session.limit_to(&request.memory.budget, request.memory.message_bytes);
     let mut client = RtmpClient::new(session, socket, dead_after);
     let answered = async {
         client.greeted().await?;
@@ -230,6 +231,7 @@ mod tests {
             hops: Hops::default(),
             wait: Duration::ZERO,
             next: false,
+            memory: super::super::tests::allowance(),
         }
     }
 

@@ -6,12 +6,13 @@ mod rtmp;
 use std::sync::Arc;
 
 use weir_flv::file;
-use weir_media::DEFAULT_VHOST;
+use weir_media::{Budget, DEFAULT_VHOST};
 
 use super::*;
 use crate::{
     config::ForwardQuery,
     edge::{NodeId, query::forwarded},
+    memory::Allowance,
     settings::Settings,
 };
 
@@ -28,6 +29,11 @@ pub fn origin(rtmp: SocketAddr, http: SocketAddr, host: &str) -> Origin {
 /// The name of the origins here.
 const HOST: &str = "origin.example";
 
+/// Room for everything.
+pub fn allowance() -> Allowance {
+    Allowance { budget: Budget::unlimited(), message_bytes: usize::MAX }
+}
+
 fn request(key: &StreamKey) -> Request {
     let hops = Hops::default().and(&NodeId::random().expect("random bytes"));
     Request {
@@ -37,6 +43,7 @@ fn request(key: &StreamKey) -> Request {
         hops,
         wait: Duration::ZERO,
         next: false,
+        memory: allowance(),
     }
 }
 
