@@ -98,12 +98,12 @@ pub struct Session {
     phase: Phase,
     link: Link,
     streams: Streams,
-    questions: Questions,
+    questions: Box<Questions>,
     events: VecDeque<Event>,
     /// When `phase` or the idle time ends.
     deadline: Option<Instant>,
     idle_timeout: Duration,
-    rates: Rates,
+    rates: Box<Rates>,
     /// The longest message while the client publishes.
     message_bytes_max: usize,
     /// The latest time the caller named.
@@ -134,9 +134,9 @@ impl Session {
             phase: Phase::Handshake(Box::new((handshake::Server::new(random), config))),
             link,
             streams: Streams::default(),
-            questions: Questions::default(),
+            questions: Box::default(),
             events: VecDeque::new(),
-            rates: Rates::new(now),
+            rates: Box::new(Rates::new(now)),
             message_bytes_max: MESSAGE_BYTES_MAX,
             now,
         }
@@ -301,7 +301,8 @@ impl Session {
             Phase::Ended => 0,
         };
         let events = self.events.capacity() * size_of::<Event>();
-        let questions = self.questions.heap_bytes();
+        let questions =
+            size_of_val(&*self.questions) + size_of_val(&*self.rates) + self.questions.heap_bytes();
         phase + events + questions + self.link.heap_bytes() + self.streams.heap_bytes()
     }
 
@@ -395,7 +396,7 @@ impl Session {
         if result.is_err() {
             self.phase = Phase::Ended;
             self.streams = Streams::default();
-            self.questions = Questions::default();
+            *self.questions = Questions::default();
             self.deadline = None;
         }
         result

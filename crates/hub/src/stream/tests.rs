@@ -257,7 +257,7 @@ fn a_slow_reader_takes_what_it_can_hold_and_comes_back_for_the_rest() {
     let (mut batch, mut all) = (Batch::default(), Vec::new());
     for is_last in [false, false, true] {
         reader.read_some(&mut batch, 1);
-        all.extend(batch.items.iter().map(|item| body(item)));
+        all.extend(batch.items.iter().map(body));
         assert_eq!((batch.items.len(), batch.has_more), (1, !is_last));
     }
     assert_eq!(all, ["[meta,avcC,asc]key0", "sound5", "delta40"]);

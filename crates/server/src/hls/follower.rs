@@ -147,7 +147,7 @@ impl Follower {
                 return;
             }
             if status == Status::Ended {
-                // The stream that ended is not the one that may come, and may have gone again, while the end is written.
+                // The stream that ended is not the one that may come, and go again, while the end is written.
                 self.reader = self.registry.follow(
                     &self.key,
                     Start::OldestGroup,
