@@ -45,6 +45,8 @@ pub struct Client {
     pub viewing: Option<Viewing>,
     /// Its part of its address's limit.
     pub visit: Option<Visit>,
+    /// Its part of the descriptors.
+    pub socket: Option<Place>,
     refused: bool,
     place: Place,
     trail: Trail,
@@ -78,6 +80,7 @@ impl Client {
             skips: 0,
             viewing: None,
             visit: None,
+            socket: None,
             refused: false,
             place,
             trail: match protocol {

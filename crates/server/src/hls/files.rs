@@ -1,12 +1,17 @@
 //! Where a stream's playlist and segments are, and how they get there whole.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use tokio::fs;
 use weir_media::{DEFAULT_VHOST, StreamKey};
+
+use crate::blocking::{self, HLS_WRITES};
+
+/// Longest playlist that is read: four windows of the most segments, and what is noted of eight that wait to go,
+/// have a third of it.
+const PLAYLIST_BYTES_MAX: u64 = 4 << 20;
 
 /// The files of one stream: `dir/app/stream.m3u8` and `dir/app/stream-<sequence>.ts`, as SRS names them; below
 /// `dir/@vhost` for another vhost than the default one.
@@ -48,10 +53,14 @@ impl Files {
     /// # Errors
     /// As the file system has it; a half-written temporary file may stay until the next write.
     pub async fn write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        fs::create_dir_all(&self.folder).await?;
-        let temporary = temporary(path);
-        fs::write(&temporary, data).await?;
-        fs::rename(&temporary, path).await
+        let (folder, path, data) = (self.folder.clone(), path.to_owned(), data.to_owned());
+        let write = move || {
+            fs::create_dir_all(&folder)?;
+            let temporary = temporary(&path);
+            fs::write(&temporary, data)?;
+            fs::rename(&temporary, &path)
+        };
+        HLS_WRITES.run(write).await.flatten()
     }
 
     /// The playlist as it is on disk; none if there is no such file.
@@ -59,7 +68,9 @@ impl Files {
     /// # Errors
     /// When there is one that cannot be read.
     pub async fn read_playlist(&self) -> io::Result<Option<String>> {
-        match fs::read_to_string(self.playlist()).await {
+        let path = self.playlist();
+        let read = move || blocking::read_text(&path, PLAYLIST_BYTES_MAX);
+        match HLS_WRITES.run(read).await.flatten() {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -68,28 +79,37 @@ impl Files {
 
     /// The sequence numbers of the segments that are on disk.
     pub async fn sequences(&self) -> Vec<u64> {
-        let mut sequences = Vec::new();
-        let Ok(mut entries) = fs::read_dir(&self.folder).await else { return sequences };
-        while let Ok(Some(entry)) = entries.next_entry().await {
+        let files = self.clone();
+        HLS_WRITES.run(move || files.numbers()).await.unwrap_or_default()
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let number = |entry: fs::DirEntry| {
             let name = entry.file_name();
             // One that a killed process did not finish has a number too.
-            let name = name.to_str().map(|name| name.strip_suffix(".tmp").unwrap_or(name));
-            sequences.extend(name.and_then(|name| self.names.sequence_of(name)));
-        }
-        sequences
+            let name = name.to_str().map(|name| name.strip_suffix(".tmp").unwrap_or(name))?;
+            self.names.sequence_of(name)
+        };
+        entries.filter_map(number).collect()
     }
 
     /// Removes the playlist and every segment, then the folders if they are empty.
     pub async fn remove_all(&self, dir: &Path) {
-        remove(&self.playlist()).await;
-        remove(&temporary(&self.playlist())).await;
-        for sequence in self.sequences().await {
-            remove(&self.numbered(sequence)).await;
-            remove(&temporary(&self.numbered(sequence))).await;
+        let (files, dir) = (self.clone(), dir.to_owned());
+        // What the process is too late for stays, as after a crash.
+        let _ = HLS_WRITES.run(move || files.remove_now(&dir)).await;
+    }
+
+    fn remove_now(&self, dir: &Path) {
+        let numbered = self.numbers().into_iter().map(|sequence| self.numbered(sequence));
+        for path in std::iter::once(self.playlist()).chain(numbered) {
+            remove_now(&path);
+            remove_now(&temporary(&path));
         }
         for folder in self.folder.ancestors().take_while(|folder| *folder != dir) {
             // Fails when another stream uses the folder, as it should.
-            if fs::remove_dir(folder).await.is_err() {
+            if fs::remove_dir(folder).is_err() {
                 break;
             }
         }
@@ -105,7 +125,12 @@ fn temporary(path: &Path) -> PathBuf {
 
 /// Removes a file that may be gone already.
 pub async fn remove(path: &Path) {
-    if let Err(error) = fs::remove_file(path).await
+    let path = path.to_owned();
+    let _ = HLS_WRITES.run(move || remove_now(&path)).await;
+}
+
+fn remove_now(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(path = %path.display(), %error, "cannot remove an old HLS file");
@@ -142,5 +167,23 @@ mod tests {
         files.remove_all(dir.path()).await;
         assert!(neighbour.exists());
         assert_eq!(std::fs::read_dir(dir.path().join("live/eu")).expect("folder").count(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_thousand_streams_that_are_written_at_once_take_few_threads() {
+        const STREAMS: usize = 1000;
+        let dir = tempfile::tempdir().expect("a folder");
+        let writes = (0..STREAMS).map(|number| {
+            let key = StreamKey::new(DEFAULT_VHOST, "live", format!("s{number}").as_str());
+            let files = Files::new(dir.path(), &key.expect("a good key"));
+            tokio::spawn(async move { files.write(&files.numbered(1), &[0; 100_000]).await })
+        });
+        for write in writes.collect::<Vec<_>>() {
+            write.await.expect("a task").expect("written");
+        }
+        // Those that were needed are still there.
+        let threads = std::fs::read_dir("/proc/self/task").expect("Linux").count();
+        assert!(threads < 40, "{threads} threads");
+        assert_eq!(std::fs::read_dir(dir.path().join("live")).expect("folder").count(), STREAMS);
     }
 }

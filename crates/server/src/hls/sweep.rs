@@ -1,14 +1,15 @@
 //! Removes what an earlier process left behind.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use tokio::fs;
 use weir_media::{DEFAULT_VHOST, StreamKey};
 
 use super::{DISPOSE, Files, HlsOutput};
+use crate::blocking::HLS_WRITES;
 
 /// Folders deep that are looked into: `@vhost` and an app of several levels.
 const DEPTH_MAX: usize = 8;
@@ -16,7 +17,8 @@ const DEPTH_MAX: usize = 8;
 /// After [`DISPOSE`], removes the files of all streams in `dir` that are not followed.
 pub async fn later(output: Arc<HlsOutput>, dir: PathBuf) {
     tokio::time::sleep(DISPOSE).await;
-    for key in streams(&dir).await {
+    let folder = dir.clone();
+    for key in HLS_WRITES.run(move || streams(&folder)).await.unwrap_or_default() {
         if output.state(&key).is_none() {
             tracing::info!(stream = %key, "removing the HLS files that an earlier process left");
             Files::new(&dir, &key).remove_all(&dir).await;
@@ -25,14 +27,13 @@ pub async fn later(output: Arc<HlsOutput>, dir: PathBuf) {
 }
 
 /// The streams that have a playlist below `dir`.
-async fn streams(dir: &Path) -> Vec<StreamKey> {
+fn streams(dir: &Path) -> Vec<StreamKey> {
     let mut found = Vec::new();
     let mut folders = vec![(dir.to_owned(), 0)];
     while let Some((folder, depth)) = folders.pop() {
-        let Ok(mut entries) = fs::read_dir(&folder).await else { continue };
-        while let Ok(Some(entry)) = entries.next_entry().await {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            match entry.file_type().await {
+            match entry.file_type() {
                 Ok(kind) if kind.is_dir() && depth < DEPTH_MAX => folders.push((path, depth + 1)),
                 Ok(kind) if kind.is_file() => found.extend(key_of(dir, &path)),
                 _ => {}
@@ -75,6 +76,6 @@ mod tests {
         let files = Files::new(dir.path(), &key);
         files.write(&files.playlist(), b"#EXTM3U").await.expect("written");
         files.write(&files.segment("a-1.ts"), b"x").await.expect("written");
-        assert_eq!(streams(dir.path()).await, [key]);
+        assert_eq!(streams(dir.path()), [key]);
     }
 }

@@ -1,7 +1,8 @@
 //! HLS files: `GET /app/stream.m3u8` and `GET /app/stream-<sequence>.ts`.
 
 use std::{
-    io,
+    fs::File,
+    io::{self, Read as _},
     net::IpAddr,
     path::Path,
     sync::Arc,
@@ -12,12 +13,15 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use futures_util::TryStreamExt as _;
-use http::{HeaderValue, header::CONTENT_LENGTH};
+use bytes::Bytes;
+use futures_util::{TryStreamExt as _, stream};
+use http::{
+    HeaderValue, StatusCode,
+    header::{CONTENT_LENGTH, RETRY_AFTER},
+};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
-use tokio_util::io::ReaderStream;
 use weir_media::StreamKey;
 
 use super::{
@@ -25,11 +29,14 @@ use super::{
     pages::{not_found, refused},
 };
 use crate::{
+    blocking::HLS_READS,
     config::Vhost,
+    descriptors,
     edge::{Ask, Edge, HlsKind, HlsObject},
     hls::{Files, State},
     metrics::Refused,
     node::Node,
+    quota,
 };
 
 /// With a playlist. A cache may answer for us for a moment: half the shortest segment, so that it never costs a viewer
@@ -66,8 +73,7 @@ pub async fn playlist(
         return refused(node, key, &refusal);
     }
     let path = Files::new(&vhost.hls.dir, key).playlist();
-    let is_left_over =
-        node.hls.state(key).is_none() && tokio::fs::try_exists(&path).await.unwrap_or(false);
+    let is_left_over = node.hls.state(key).is_none() && exists(&path).await;
     let state = if is_left_over {
         State::Playable
     } else {
@@ -142,12 +148,43 @@ async fn settled(node: &Node, key: &StreamKey, wait: Duration) -> State {
 /// Bytes of a file in memory for each client that fetches it.
 const READ_BYTES: usize = 64 * 1024;
 
+/// The next piece of a file; none at its end.
+fn piece(mut file: File) -> io::Result<Option<(Bytes, File)>> {
+    let mut piece = vec![0; READ_BYTES];
+    let read = file.read(&mut piece)?;
+    piece.truncate(read);
+    Ok((read > 0).then(|| (piece.into(), file)))
+}
+
+/// There is no room for it now.
+fn busy(why: &str) -> Response {
+    let retry = [(RETRY_AFTER, quota::RETRY_AFTER.as_secs().to_string())];
+    (StatusCode::SERVICE_UNAVAILABLE, retry, [ANY_ORIGIN], format!("{why}\n")).into_response()
+}
+
+async fn exists(path: &Path) -> bool {
+    let path = path.to_owned();
+    HLS_READS.run(move || path.exists()).await.unwrap_or(false)
+}
+
 async fn file(node: &Arc<Node>, path: &Path, headers: [(&str, &str); 2]) -> io::Result<Response> {
-    let file = tokio::fs::File::open(path).await?;
-    let length = file.metadata().await?.len();
+    let Some(place) = descriptors::opened().take() else {
+        return Ok(busy("too many segments are being sent"));
+    };
+    let path = path.to_owned();
+    let open = move || {
+        let file = File::open(&path)?;
+        let length = file.metadata()?.len();
+        io::Result::Ok((file, length))
+    };
+    let (file, length) = HLS_READS.run(open).await.flatten()?;
     let quotas = Arc::clone(&node.quotas);
-    let pieces = ReaderStream::with_capacity(file, READ_BYTES)
-        .inspect_ok(move |piece| quotas.count_sent(piece.len() as u64));
+    let next = |(file, place)| async move {
+        let piece = HLS_READS.run(move || piece(file)).await.flatten()?;
+        io::Result::Ok(piece.map(|(piece, file)| (piece, (file, place))))
+    };
+    let pieces = stream::try_unfold((file, place), next)
+        .inspect_ok(move |piece: &Bytes| quotas.count_sent(piece.len() as u64));
     let length = [("content-length", length.to_string())];
     Ok((headers, length, [ANY_ORIGIN], Body::from_stream(pieces)).into_response())
 }

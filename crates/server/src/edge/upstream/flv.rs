@@ -2,6 +2,8 @@
 
 use std::{
     future::{Future, poll_fn},
+    io,
+    net::ToSocketAddrs as _,
     pin::{Pin, pin},
     sync::atomic::AtomicBool,
     task::{Context, Poll},
@@ -26,6 +28,7 @@ use tokio::{
 use weir_flv::{Tag, file};
 
 use super::{Failure, Over, Request, words};
+use crate::blocking::NAMES;
 use crate::{
     edge::{Ask, Hops, Origin},
     node::SERVER,
@@ -79,6 +82,14 @@ pub struct Download {
     dead_after: Duration,
 }
 
+/// Connects to whoever an origin names. The system looks the name up, and that takes a thread.
+async fn connect_to(host: &str, port: u16) -> io::Result<TcpStream> {
+    let host = host.to_owned();
+    let look_up = move || (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+    let addresses = NAMES.run(look_up).await.flatten()?;
+    TcpStream::connect(&*addresses).await
+}
+
 /// Asks for a stream until the head of the answer is there. Also returns when the first tag must have come.
 pub async fn open(
     origin: &Origin,
@@ -97,8 +108,7 @@ pub async fn open(
                     super::connect(TcpStream::connect(origin.http), connect_by, connected).await?
                 }
                 Some((host, port)) => {
-                    let connecting = TcpStream::connect((host.as_str(), *port));
-                    super::connect(connecting, connect_by, connected).await?
+                    super::connect(connect_to(host, *port), connect_by, connected).await?
                 }
             };
             match ask(socket, &target, request, dead_after).await? {
