@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     pin::pin,
     process::ExitCode,
@@ -16,15 +15,17 @@ use tokio::{
     signal::unix::{self, SignalKind},
     sync::mpsc,
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     api, auth,
     cli::{self, Cli, Command},
     config::{Config, ConfigError},
     control::{Control, Why},
-    demo, drain,
-    handover::{self, Estate, Heirloom, Inherited, Keeper},
+    demo,
+    descriptors::Shares,
+    drain,
+    handover::{self, Estate, Heirloom, Inherited, Tie, Trial, reachable},
     http,
     listen::{self, ListenError},
     log,
@@ -83,15 +84,22 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
+/// How long work on files that is under way may take once the process ends.
+const LAST_WORK: Duration = Duration::from_secs(1);
+
 fn in_runtime(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    // A thread that hangs at a file must not keep the process from ending.
+    runtime.shutdown_timeout(LAST_WORK);
+    done
 }
 
 /// The ports, bound but not served yet.
 struct Ports {
-    rtmp: Vec<TcpListener>,
-    http: Vec<TcpListener>,
-    api: Vec<TcpListener>,
+    rtmp: Vec<Arc<TcpListener>>,
+    http: Vec<Arc<TcpListener>>,
+    api: Vec<Arc<TcpListener>>,
 }
 
 async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<(), Error> {
@@ -108,80 +116,107 @@ async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<()
     };
     let ports = Ports::bind(&config, &mut inherited)?;
     let heirlooms = if socket.is_some() { ports.heirlooms()? } else { Vec::new() };
+    let trials = ports.trials(&config)?;
+    if let Some(shortage) = Shares::of_process().shortage(&config.limits) {
+        warn!("{shortage}");
+    }
     let settings = Settings::new(config);
     let (node, returned) = Node::start(&settings)?;
     node.hls.sweep_later(&settings.now().hls);
     let summary = ports.summary(is_demo)?;
-    let rtmp_address = ports.rtmp.first().map(TcpListener::local_addr).transpose()?;
+    let rtmp_address = ports.rtmp.first().map(|it| it.local_addr()).transpose()?;
     let doors = Doors::new(&node)?;
     let reloader = Reloader::new(path, &node, doors.clone());
     let control = Arc::new(Control::new(&node, &reloader));
     let estate = socket.map(|path| Estate::prepare(path, heirlooms)).transpose()?;
-    // The process before goes with this: whatever can fail has not failed.
-    inherited.are_served().await?;
+    // Whatever can fail has not failed.
+    inherited.begin().await?;
     ports.serve(&control, &doors, returned);
+    // The process before goes with this.
+    let tie = inherited.end(&trials).await?;
     tokio::spawn(reload::watch(Arc::clone(&reloader)));
     tokio::spawn(Arc::clone(&doors.tls).renew(settings.clone()));
     node.phase.send_replace(Phase::Serving);
-    let keeper = estate.map(|estate| estate.keep(&control));
+    let keeper = estate.map(|estate| estate.keep(&control, doors.all()));
     print(summary)?;
     if let (true, Some(address)) = (is_demo, rtmp_address) {
         tokio::spawn(demo::publish(reachable(address)));
     }
-    until_stopped(&control, &doors, signals, keeper, is_demo).await;
+    until_stopped(&control, &doors, signals, tie, is_demo).await;
+    drop(keeper);
     Ok(())
 }
 
 /// Serves until the process is asked to stop, then lets everybody go. A second signal, or the first one to a demo, ends
-/// it at once.
+/// it at once. Goes on serving when the process that has replaced this one dies before the end.
 async fn until_stopped(
     control: &Control,
     doors: &Doors,
     mut signals: Signals,
-    keeper: Option<Keeper>,
+    mut tie: Tie,
     is_demo: bool,
 ) {
-    let reloader = Arc::clone(&control.reloader);
-    let cause = loop {
+    loop {
+        let cause = until_asked(control, &mut signals).await;
+        info!(cause = cause.name(), "stopping");
+        tie.release().await;
+        if is_demo || has_drained(control, doors, &mut signals, cause).await {
+            return;
+        }
+        control.node.hls.go_on();
+        control.node.phase.send_replace(Phase::Serving);
+        info!("serving again");
+    }
+}
+
+/// Waits until the process is asked to stop.
+async fn until_asked(control: &Control, signals: &mut Signals) -> Cause {
+    loop {
         tokio::select! {
             signal = signals.next() => match signal {
                 Signal::Hangup => {
-                    let reloader = Arc::clone(&reloader);
-                    // The reason is in the log.
-                    let _ = tokio::task::spawn_blocking(move || reloader.reload("SIGHUP")).await;
+                    let reloader = Arc::clone(&control.reloader);
+                    // The reason is in the log. Whatever it waits for, other signals are heard meanwhile.
+                    tokio::spawn(async move { reloader.reload("SIGHUP").await });
                 }
-                signal => break Cause::Signal(signal),
+                signal => return Cause::Signal(signal),
             },
-            why = control.asked_to_drain() => break Cause::Control(why),
+            why = control.asked_to_drain() => return Cause::Control(why),
         }
-    };
-    info!(cause = cause.name(), "stopping");
-    if is_demo {
-        return;
     }
+}
+
+/// Lets everybody go. False if the process has to serve again instead.
+async fn has_drained(
+    control: &Control,
+    doors: &Doors,
+    signals: &mut Signals,
+    cause: Cause,
+) -> bool {
     let mut settings = control.node.config().drain.clone();
     if matches!(cause, Cause::Signal(Signal::Interrupt) | Cause::Control(Why::Replaced)) {
         // Somebody sits before it, or the next process is there already: no balancer has to hear of it.
         settings.notice = Duration::ZERO;
     }
     let mut closing = vec![Arc::clone(&doors.rtmp), Arc::clone(&doors.http)];
-    // Else whoever looks after this process must be able to reach it to the end.
     if cause == Cause::Control(Why::Replaced) {
-        closing.push(Arc::clone(&doors.api));
+        // The doors are held for the other process, and must be there if it dies. Else whoever looks after this
+        // process must be able to reach it to the end.
+        closing.clear();
     }
-    drop(keeper);
     let mut is_signalled = matches!(cause, Cause::Signal(_));
     let mut draining = pin!(drain::drain(&control.node, &closing, &settings));
     loop {
         tokio::select! {
-            () = &mut draining => return,
+            () = &mut draining => return true,
+            () = control.until_taken_back(), if cause == Cause::Control(Why::Replaced) => return false,
             signal = signals.next() => match signal {
                 Signal::Hangup => {}
-                // A supervisor that stops what was told to drain already wants it to drain.
-                _ if !std::mem::replace(&mut is_signalled, true) => {}
+                // A supervisor that stops what was told to drain already wants it to drain, whatever comes.
+                _ if !std::mem::replace(&mut is_signalled, true) => control.drain(),
                 signal => {
                     info!(signal = signal.name(), "asked again: stopping at once");
-                    return;
+                    return true;
                 }
             },
         }
@@ -258,11 +293,26 @@ impl Ports {
 
     /// All of them, for the process that will replace this one.
     fn heirlooms(&self) -> io::Result<Vec<Heirloom>> {
-        let of = |service, listeners: &[TcpListener]| {
+        let of = |service, listeners: &[Arc<TcpListener>]| {
             listeners.iter().map(|it| Heirloom::of(service, it)).collect::<io::Result<Vec<_>>>()
         };
         let all = [of("rtmp", &self.rtmp)?, of("http", &self.http)?, of("api", &self.api)?];
         Ok(all.into_iter().flatten().collect())
+    }
+
+    /// All of them, to be tried out before another process is replaced.
+    fn trials(&self, config: &Config) -> io::Result<Vec<Trial>> {
+        let services = [
+            ("rtmp", &self.rtmp, config.rtmp.proxy_protocol),
+            ("http", &self.http, config.http.proxy_protocol),
+            ("api", &self.api, false),
+        ];
+        let of = |(service, listeners, has_header): (_, &Vec<Arc<TcpListener>>, _)| {
+            let of =
+                move |it: &Arc<TcpListener>| Ok(Trial::new(service, it.local_addr()?, has_header));
+            listeners.iter().map(of).collect::<Vec<io::Result<Trial>>>()
+        };
+        services.into_iter().flat_map(of).collect()
     }
 
     fn serve(self, control: &Arc<Control>, doors: &Doors, returned: mpsc::Receiver<Returned>) {
@@ -276,7 +326,10 @@ impl Ports {
             tokio::spawn(listen::accept(listener, Arc::clone(&doors.http), Arc::clone(&service)));
         }
         let door = &doors.api;
-        let service = Arc::new(api::Service::new(api::router(control, &doors.tls), &doors.tls));
+        let gate = Arc::<api::Gate>::default();
+        let router = api::router(control, &doors.tls, &gate);
+        let connections = Shares::of_process().api;
+        let service = Arc::new(api::Service::new(router, &doors.tls, &gate, connections));
         for listener in self.api {
             tokio::spawn(listen::accept(listener, Arc::clone(door), Arc::clone(&service)));
         }
@@ -318,14 +371,6 @@ fn print(summary: String) -> io::Result<()> {
         let _ = io::stdout().write_all(summary.as_bytes()).and_then(|()| io::stdout().flush());
     };
     thread::Builder::new().name("weir-summary".to_owned()).spawn(write).map(drop)
-}
-
-/// An address under which this machine can reach a listener.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    }
-    address
 }
 
 /// Goes on with RTMP viewers that leave their shard.

@@ -13,6 +13,7 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use crate::{
     auth,
     config::{self, Check, Config, ConfigError, Human, Limits, Rate, Role, Secret, Size, Tls},
+    descriptors::Shares,
     log,
 };
 
@@ -124,6 +125,9 @@ fn checked(path: Option<&Path>, read: Result<Config, ConfigError>) -> ExitCode {
             if let Err(error) = auth::Keys::read(&config) {
                 let _ = writeln!(io::stderr(), "error: {error}");
                 return ExitCode::FAILURE;
+            }
+            if let Some(shortage) = Shares::of_process().shortage(&config.limits) {
+                let _ = writeln!(io::stderr(), "warning: here, {shortage}");
             }
             let what = path.map_or("environment".to_owned(), |path| path.display().to_string());
             // A reader that has gone away has seen enough.

@@ -48,6 +48,8 @@ pub struct Client {
     /// Whether it has been answered requests, one after the other: files are fetched over so many connections that the
     /// log speaks of none.
     pub fetches: bool,
+    /// Its part of the descriptors.
+    pub socket: Option<Place>,
     refused: bool,
     trail: Trail,
     /// Of what it does now.
@@ -140,6 +142,7 @@ impl Client {
             viewing: None,
             standing: Arc::new(Standing::new(place)),
             fetches: false,
+            socket: None,
             refused: false,
             trail: match protocol {
                 // Whoever looks after the server is no session.

@@ -46,7 +46,29 @@ impl Control {
 
     /// The same, because another process serves the listeners of this one.
     pub fn replaced(&self) {
-        self.drain.send_replace(Some(Why::Replaced));
+        self.turn(None, Some(Why::Replaced));
+    }
+
+    /// Goes on after [`replaced`](Self::replaced), because that other process has died. What an operator has asked for
+    /// stands.
+    pub fn taken_back(&self) {
+        self.turn(Some(Why::Replaced), None);
+    }
+
+    fn turn(&self, from: Option<Why>, to: Option<Why>) {
+        self.drain.send_if_modified(|why| {
+            let is_other = *why == from;
+            if is_other {
+                *why = to;
+            }
+            is_other
+        });
+    }
+
+    /// Resolves once [`taken_back`](Self::taken_back) was called.
+    pub async fn until_taken_back(&self) {
+        // The sender is ours, so that it cannot be gone without a word.
+        let _ = self.drain.subscribe().wait_for(Option::is_none).await;
     }
 
     /// Resolves once [`drain`](Self::drain) or [`replaced`](Self::replaced) was called.

@@ -5,24 +5,27 @@
 //!   │ connects to handover.socket ──── hello ────► │
 //!   │ ◄── names of the listeners, and the sockets  │   both could accept now: the queue is one
 //!   │ has all that it needs                        │
-//!   │ ───────────────── ready ───────────────────► │
-//!   │ ◄──────────────── bye ────────────────────── │ closes its doors, lets everybody go, ends
-//!   │ serves, and listens on handover.socket       │
+//!   │ ───────────────── ready ───────────────────► │ holds its doors
+//!   │ ◄────────────────  go  ───────────────────── │
+//!   │ accepts, and asks at each of its listeners   │
+//!   │ ──────────────── served ───────────────────► │
+//!   │ ◄──────────────── bye ────────────────────── │ lets everybody go
+//!   │ listens on handover.socket                   │
+//!   │ ───────── done, when it is stopped ────────► │ has ended by then, most likely
 //! ```
 //!
-//! A new process that fails before it is ready leaves the old one as it was.
+//! Both hold the connection until one of them ends. When it breaks, the old process opens its doors again, also while
+//! it lets its clients go: whenever the new one dies before the old one has ended, somebody serves.
 
 mod message;
+mod trial;
 
 use std::{
     io,
     net::SocketAddr,
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::fs::PermissionsExt as _,
-    },
+    os::{fd::AsFd as _, unix::fs::PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -33,22 +36,36 @@ use tokio::{
 use tracing::{info, warn};
 
 use self::message::{Offer, read_line, receive, send};
-use crate::control::Control;
+pub use self::trial::{Trial, reachable};
+use crate::{control::Control, listen::Door};
 
 /// What the new process says first, with the version of this protocol.
-const HELLO: &str = "weir handover 1";
+const HELLO: &str = "weir handover 2";
 
-/// What it says once it is going to serve, and nothing can keep it from that.
+/// What it says once it is going to serve, and nothing of its own can keep it from that.
 const READY: &str = "ready";
+
+/// What it hears then: nobody else accepts any more.
+const GO: &str = "go";
+
+/// What it says once each of its listeners has answered.
+const SERVED: &str = "served";
 
 /// What it hears then, unless the old process has stopped waiting and goes on.
 const BYE: &str = "bye";
+
+/// What it says when it ends because it is asked to: nobody has to take over from it.
+const DONE: &str = "done";
 
 /// How long accepting rests after it failed for lack of descriptors, which only others can free.
 const REST: Duration = Duration::from_millis(100);
 
 /// How long either side may take for a line. Both are on one machine, and at most a start lies between them.
 const LINE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long nobody accepts, at most, while a new process tries its listeners out: those who come meanwhile wait, and
+/// are not refused. It takes milliseconds; a process that hangs is as bad as one that has died, which shows at once.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why nothing was handed over.
 #[derive(Debug, thiserror::Error)]
@@ -100,10 +117,19 @@ impl Inherited {
             Ok(received) => received,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")),
         };
-        let refused = |why| Error::Refused { path: path.to_owned(), why };
-        let listeners = received.map_err(refused)?;
-        info!(listeners = listeners.len(), "listeners taken over");
-        Ok(Self { listeners, before: Some((path.to_owned(), before)) })
+        match received {
+            Ok(listeners) => {
+                info!(listeners = listeners.len(), "listeners taken over");
+                Ok(Self { listeners, before: Some((path.to_owned(), before)) })
+            }
+            Err(why) if !is_gone(&why) || UnixStream::connect(path).await.is_ok() => {
+                Err(Error::Refused { path: path.to_owned(), why })
+            }
+            Err(_) => {
+                warn!("the process before has ended meanwhile: this one starts as any other");
+                Ok(Self::default())
+            }
+        }
     }
 
     /// The listener of `service` on `address`, if the process before had it. It is the caller's from now on.
@@ -117,30 +143,73 @@ impl Inherited {
         Some(self.listeners.remove(at).1)
     }
 
-    /// Tells the process before that its listeners are served here from now on; it lets its clients go then.
+    /// Tells the process before that all is ready here, and returns once it accepts nobody any more.
     ///
     /// # Errors
     /// When it has stopped waiting and goes on: two processes must not serve the same listeners.
-    pub async fn are_served(self) -> Result<(), Error> {
-        let Some((path, mut before)) = self.before else { return Ok(()) };
+    pub async fn begin(&mut self) -> Result<(), Error> {
         for (offer, _) in &self.listeners {
             let Offer { service, address } = offer;
             info!(service, %address, "a listener of the process before is not configured any more");
         }
+        // Closed here, they are closed once the process before closes them.
+        self.listeners.clear();
+        self.exchange(READY, GO).await?;
+        if self.before.is_some() {
+            info!("ready to take over: trying the listeners out");
+        }
+        Ok(())
+    }
+
+    /// Asks at each of `listeners`, which are served now, and tells the process before that they answer: it lets its
+    /// clients go then. The tie to it must be kept for as long as this process lives.
+    ///
+    /// # Errors
+    /// When one does not answer, or the process before has stopped waiting and goes on.
+    pub async fn end(mut self, listeners: &[Trial]) -> Result<Tie, Error> {
+        if let Some((path, _)) = &self.before {
+            let refused = |why| Error::Refused { path: path.clone(), why };
+            let late = || io::Error::new(io::ErrorKind::TimedOut, "our listeners do not answer");
+            let tried = timeout(TRIAL_TIMEOUT, trial::all(listeners)).await;
+            tried.unwrap_or_else(|_| Err(late())).map_err(refused)?;
+        }
+        self.exchange(SERVED, BYE).await?;
+        Ok(Tie { before: self.before.map(|(_, before)| before) })
+    }
+
+    /// Says something to the process before and requires an answer, unless it is gone.
+    async fn exchange(&mut self, words: &str, expected: &str) -> Result<(), Error> {
+        let Some((path, before)) = &mut self.before else { return Ok(()) };
         let told = async {
-            send(&before, READY, &[]).await?;
-            hear(&mut before).await
+            send(before, words, &[]).await?;
+            hear(before, LINE_TIMEOUT).await
         };
         match told.await {
-            Ok(bye) if bye == BYE => Ok(()),
-            told if UnixStream::connect(&path).await.is_ok() => {
-                let why = told.err().unwrap_or_else(|| io::Error::other("it did not say goodbye"));
-                Err(Error::Refused { path, why })
+            Ok(answer) if answer == expected => Ok(()),
+            told if UnixStream::connect(&*path).await.is_ok() => {
+                let other = || io::Error::other(format!("it did not say {expected}"));
+                Err(Error::Refused { path: path.clone(), why: told.err().unwrap_or_else(other) })
             }
             _ => {
                 warn!("the process before is gone already");
+                self.before = None;
                 Ok(())
             }
+        }
+    }
+}
+
+/// The tie of a process to the one before, which takes over again when it breaks.
+pub struct Tie {
+    before: Option<UnixStream>,
+}
+
+impl Tie {
+    /// This process ends because it is asked to: the one before need not take over again.
+    pub async fn release(&mut self) {
+        if let Some(before) = self.before.take() {
+            // It has ended already, most likely.
+            let _ = send(&before, DONE, &[]).await;
         }
     }
 }
@@ -150,20 +219,20 @@ pub struct Keeper {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// A listener that can be handed over.
+/// A listener that can be handed over, for as long as it is open.
 pub struct Heirloom {
     offer: Offer,
-    socket: OwnedFd,
+    listener: Weak<TcpListener>,
 }
 
 impl Heirloom {
-    /// Another handle of `listener`.
+    /// Of `listener`.
     ///
     /// # Errors
-    /// When there is no descriptor left.
-    pub fn of(service: &'static str, listener: &TcpListener) -> io::Result<Self> {
+    /// When it has no address.
+    pub fn of(service: &'static str, listener: &Arc<TcpListener>) -> io::Result<Self> {
         let offer = Offer { service: service.to_owned(), address: listener.local_addr()? };
-        Ok(Self { offer, socket: listener.as_fd().try_clone_to_owned()? })
+        Ok(Self { offer, listener: Arc::downgrade(listener) })
     }
 }
 
@@ -191,13 +260,69 @@ impl Estate {
     }
 
     /// Waits at the path for the process that replaces this one. What an earlier process left there goes.
-    pub fn keep(self, control: &Arc<Control>) -> Keeper {
-        let Self { path, draft, listener, heirlooms } = self;
-        if let Err(error) = std::fs::rename(&draft, &path) {
-            warn!(path = %path.display(), %error, "nobody can replace this process (handover.socket)");
-        }
+    pub fn keep(self, control: &Arc<Control>, doors: [Arc<Door>; 3]) -> Keeper {
         let control = Arc::clone(control);
-        Keeper { task: tokio::spawn(async move { keep(listener, heirlooms, &control).await }) }
+        Keeper { task: tokio::spawn(async move { self.serve(&control, &doors).await }) }
+    }
+
+    /// Hands over until a process has taken over for good.
+    async fn serve(mut self, control: &Control, doors: &[Arc<Door>]) {
+        loop {
+            if let Err(error) = std::fs::rename(&self.draft, &self.path) {
+                let path = self.path.display();
+                warn!(%path, %error, "nobody can replace this process (handover.socket)");
+            }
+            let mut next = self.until_replaced(doors).await;
+            info!("another process serves the listeners: this one lets its clients go");
+            control.replaced();
+            if self.until_over(&mut next).await {
+                return;
+            }
+            warn!("the process that replaced this one has died: this one serves again");
+            doors.iter().for_each(|door| door.open());
+            control.taken_back();
+            // At the path is what the other one left.
+            match Self::prepare(self.path, self.heirlooms) {
+                Ok(estate) => self = estate,
+                Err(error) => {
+                    warn!(%error, "nobody can replace this process");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether the process behind `next` has said that it stops, as opposed to having died.
+    async fn until_over(&self, next: &mut UnixStream) -> bool {
+        loop {
+            tokio::select! {
+                heard = read_line(next) => return heard.is_ok_and(|words| words == DONE),
+                // Who finds this process still at the path comes too late, and is told so by the closed connection.
+                late = self.listener.accept() => if late.is_err() {
+                    tokio::time::sleep(REST).await;
+                },
+            }
+        }
+    }
+
+    /// Gives the listeners to one after the other, until one serves them.
+    async fn until_replaced(&self, doors: &[Arc<Door>]) -> UnixStream {
+        loop {
+            let served = match self.listener.accept().await {
+                Ok((next, _)) => hand_over(next, &self.heirlooms, doors).await,
+                Err(error) => {
+                    tokio::time::sleep(REST).await;
+                    Err(error)
+                }
+            };
+            match served {
+                Ok(next) => return next,
+                Err(error) => {
+                    doors.iter().for_each(|door| door.open());
+                    warn!(%error, "nothing was handed over: this process goes on");
+                }
+            }
+        }
     }
 }
 
@@ -216,47 +341,47 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn keep(listener: UnixListener, heirlooms: Vec<Heirloom>, control: &Control) {
-    loop {
-        let served = match listener.accept().await {
-            Ok((next, _)) => hand_over(next, &heirlooms).await,
-            Err(error) => {
-                tokio::time::sleep(REST).await;
-                Err(error)
-            }
-        };
-        match served {
-            Ok(()) => {
-                info!("another process serves the listeners: this one lets its clients go");
-                return control.replaced();
-            }
-            Err(error) => warn!(%error, "nothing was handed over: this process goes on"),
-        }
-    }
-}
-
-/// Gives the listeners to `next`, and ends well once it serves them.
-async fn hand_over(mut next: UnixStream, heirlooms: &[Heirloom]) -> io::Result<()> {
-    if hear(&mut next).await? != HELLO {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it asks for something else"));
-    }
-    let offers: Vec<_> = heirlooms.iter().map(|heirloom| &heirloom.offer).collect();
+/// Gives the listeners to `next`, and returns the tie to it once it serves them. The doors are held then.
+async fn hand_over(
+    mut next: UnixStream,
+    heirlooms: &[Heirloom],
+    doors: &[Arc<Door>],
+) -> io::Result<UnixStream> {
+    expect(&mut next, HELLO, LINE_TIMEOUT).await?;
+    let open = heirlooms.iter().filter_map(|it| Some((&it.offer, it.listener.upgrade()?)));
+    let (offers, listeners): (Vec<_>, Vec<_>) = open.unzip();
     let text = serde_json::to_string(&offers)?;
-    let sockets: Vec<_> = heirlooms.iter().map(|heirloom| heirloom.socket.as_fd()).collect();
+    let sockets: Vec<_> = listeners.iter().map(|listener| listener.as_fd()).collect();
     send(&next, &text, &sockets).await?;
-    match hear(&mut next).await?.as_str() {
-        READY => {
-            // It serves them, whether it hears this or not.
-            let _ = send(&next, BYE, &[]).await;
-            Ok(())
+    drop(listeners);
+    expect(&mut next, READY, LINE_TIMEOUT).await?;
+    for door in doors {
+        door.hold().await;
+    }
+    send(&next, GO, &[]).await?;
+    expect(&mut next, SERVED, TRIAL_TIMEOUT).await?;
+    send(&next, BYE, &[]).await?;
+    Ok(next)
+}
+
+async fn expect(next: &mut UnixStream, words: &str, within: Duration) -> io::Result<()> {
+    match hear(next, within).await? {
+        heard if heard == words => Ok(()),
+        _ => {
+            let why = format!("it did not say {words}");
+            Err(io::Error::new(io::ErrorKind::InvalidData, why))
         }
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not ready")),
     }
 }
 
-async fn hear(next: &mut UnixStream) -> io::Result<String> {
+fn is_gone(why: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(why.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+async fn hear(next: &mut UnixStream, within: Duration) -> io::Result<String> {
     let silent = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "it says nothing"));
-    timeout(LINE_TIMEOUT, read_line(next)).await.unwrap_or_else(silent)
+    timeout(within, read_line(next)).await.unwrap_or_else(silent)
 }
 
 #[cfg(test)]
@@ -267,18 +392,18 @@ mod tests {
     fn keeper(
         folder: &Path,
         heirlooms: Vec<Heirloom>,
-    ) -> (PathBuf, tokio::task::JoinHandle<io::Result<()>>) {
+    ) -> (PathBuf, tokio::task::JoinHandle<io::Result<UnixStream>>) {
         let path = folder.join("weir.sock");
         let listener = listen(&path).expect("a socket");
         let task = tokio::spawn(async move {
             let (next, _) = listener.accept().await?;
-            hand_over(next, &heirlooms).await
+            hand_over(next, &heirlooms, &[]).await
         });
         (path, task)
     }
 
-    async fn tcp() -> TcpListener {
-        TcpListener::bind("127.0.0.1:0").await.expect("a port")
+    async fn tcp() -> Arc<TcpListener> {
+        Arc::new(TcpListener::bind("127.0.0.1:0").await.expect("a port"))
     }
 
     #[tokio::test]
@@ -298,19 +423,69 @@ mod tests {
         let any = SocketAddr::new(other.ip(), 0);
         assert!(inherited.take("http", any).is_some(), "any port will do");
         let listener = TcpListener::from_std(taken).expect("a listener");
-        inherited.are_served().await.expect("goodbye");
+        inherited.begin().await.expect("nobody else accepts");
+        let tie = inherited.end(&[]).await.expect("goodbye");
         assert!(task.await.expect("a task").is_ok());
         timeout(LINE_TIMEOUT, listener.accept()).await.expect("in time").expect("who waited");
+        drop(tie);
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_is_closed_is_not_handed_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (rtmp, api) = (tcp().await, tcp().await);
+        let heirlooms =
+            [Heirloom::of("rtmp", &rtmp), Heirloom::of("api", &api)].map(Result::unwrap);
+        drop(rtmp);
+        let (path, _task) = keeper(folder.path(), heirlooms.into());
+        let mut inherited = Inherited::from_process_at(Some(&path)).await.expect("handed over");
+        let any = "127.0.0.1:0".parse().expect("an address");
+        assert!(inherited.take("rtmp", any).is_none());
+        assert!(inherited.take("api", any).is_some());
     }
 
     #[tokio::test]
     async fn who_goes_before_it_is_ready_replaces_nobody() {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = tcp().await;
-        let heirlooms = vec![Heirloom::of("rtmp", &listener).expect("a descriptor")];
+        let heirlooms = vec![Heirloom::of("rtmp", &listener).expect("an address")];
         let (path, task) = keeper(folder.path(), heirlooms);
         drop(Inherited::from_process_at(Some(&path)).await.expect("handed over"));
         assert!(task.await.expect("a task").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_does_not_answer_replaces_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let listener = tcp().await;
+        let trial = Trial::new("http", listener.local_addr().expect("bound"), false);
+        let heirlooms = vec![Heirloom::of("http", &listener).expect("an address")];
+        let (path, task) = keeper(folder.path(), heirlooms);
+        let mut inherited = Inherited::from_process_at(Some(&path)).await.expect("handed over");
+        inherited.begin().await.expect("nobody else accepts");
+        let error = inherited.end(&[trial]).await.err().expect("nobody answers").to_string();
+        assert!(error.contains("our listeners do not answer"), "{error}");
+        assert!(task.await.expect("a task").is_err());
+    }
+
+    #[tokio::test]
+    async fn who_was_given_up_meanwhile_does_not_serve() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("weir.sock");
+        let listener = listen(&path).expect("a socket");
+        let task = tokio::spawn(async move {
+            let (mut next, _) = listener.accept().await?;
+            expect(&mut next, HELLO, LINE_TIMEOUT).await?;
+            send(&next, "[]", &[]).await?;
+            expect(&mut next, READY, LINE_TIMEOUT).await?;
+            send(&next, GO, &[]).await?;
+            io::Result::Ok(listener)
+        });
+        let mut inherited = Inherited::from_process_at(Some(&path)).await.expect("handed over");
+        inherited.begin().await.expect("nobody else accepts");
+        let _listener =
+            task.await.expect("a task").expect("it goes on, and the connection is closed");
+        assert!(matches!(inherited.end(&[]).await, Err(Error::Refused { .. })));
     }
 
     #[tokio::test]

@@ -11,9 +11,11 @@ pub mod log;
 
 mod api;
 mod auth;
+mod blocking;
 mod client;
 mod control;
 mod demo;
+mod descriptors;
 mod drain;
 mod edge;
 mod end;

@@ -5,7 +5,6 @@ mod proxy;
 use std::{
     fmt, io,
     net::SocketAddr,
-    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -49,6 +48,11 @@ const REST: Duration = Duration::from_millis(100);
 /// How long a PROXY header may take. It is a balancer's first packet: 5 s are for one retransmission after another.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a connection may wait until those that make room for it are gone, and how often it is looked whether they
+/// are: each goes as soon as its task has its turn.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
+const ROOM_INTERVAL: Duration = Duration::from_millis(1);
+
 /// Clients of a service that are being told at one time why they are refused, each for some seconds at most.
 const REFUSING: usize = 256;
 
@@ -80,13 +84,13 @@ pub fn bind(
     service: &'static str,
     addresses: &[SocketAddr],
     inherited: &mut Inherited,
-) -> Result<Vec<TcpListener>, ListenError> {
+) -> Result<Vec<Arc<TcpListener>>, ListenError> {
     let listener = |&address: &SocketAddr| {
         let listener = match inherited.take(service, address) {
             Some(listener) => TcpListener::from_std(listener),
             None => listen(address),
         };
-        listener.map_err(|error| ListenError { service, address, error })
+        listener.map(Arc::new).map_err(|error| ListenError { service, address, error })
     };
     addresses.iter().map(listener).collect()
 }
@@ -182,13 +186,29 @@ pub struct Door {
     /// What they speak, for the log; also the name of their part of the configuration.
     protocol: &'static str,
     places: Places,
+    /// The descriptors of connections, for those that do not have their own share.
+    sockets: Option<Places>,
+    /// Whether the service ends connections so that newer ones have places.
+    makes_room: bool,
     /// None for a service that must stay within reach of whoever looks after a server.
     quotas: Option<Arc<Quotas>>,
     roster: Arc<Roster>,
     proxy_protocol: AtomicBool,
     trusted: ArcSwap<Vec<IpNet>>,
     refusing: Places,
-    closed: watch::Sender<bool>,
+    state: watch::Sender<DoorState>,
+    /// Listeners from which connections are accepted now.
+    accepting: watch::Sender<usize>,
+}
+
+/// Whether anybody comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DoorState {
+    Open,
+    /// Nobody is let in here; another process may do it, from the same queue.
+    Held,
+    /// Nobody is let in any more, and the listeners are gone.
+    Closed,
 }
 
 impl Door {
@@ -197,12 +217,15 @@ impl Door {
         Self {
             protocol,
             places,
+            sockets: None,
+            makes_room: false,
             quotas: None,
             roster: Arc::default(),
             proxy_protocol: AtomicBool::new(false),
             trusted: ArcSwap::default(),
             refusing: Places::new(REFUSING),
-            closed: watch::Sender::new(false),
+            state: watch::Sender::new(DoorState::Open),
+            accepting: watch::Sender::new(0),
         }
     }
 
@@ -210,6 +233,21 @@ impl Door {
     #[must_use]
     pub fn counting(mut self, quotas: &Arc<Quotas>) -> Self {
         self.quotas = Some(Arc::clone(quotas));
+        self
+    }
+
+    /// The same, but each connection takes one of the descriptors of `sockets`.
+    #[must_use]
+    pub fn holding(mut self, sockets: &Places) -> Self {
+        self.sockets = Some(sockets.clone());
+        self
+    }
+
+    /// The same, but of a service that ends others of its connections for each one beyond those that it wants: who
+    /// finds no place waits until they are gone, and is not turned away.
+    #[must_use]
+    pub fn making_room(mut self) -> Self {
+        self.makes_room = true;
         self
     }
 
@@ -233,7 +271,30 @@ impl Door {
 
     /// Nobody comes in any more, but those who are connected already.
     pub fn close(&self) {
-        self.closed.send_replace(true);
+        self.state.send_replace(DoorState::Closed);
+    }
+
+    /// Leaves who comes next to another process that has the same listeners; once this has returned, none of them is
+    /// accepted here.
+    pub async fn hold(&self) {
+        self.turn(DoorState::Open, DoorState::Held);
+        // The sender is ours, so that it cannot be gone.
+        let _ = self.accepting.subscribe().wait_for(|accepting| *accepting == 0).await;
+    }
+
+    /// Whoever comes is let in here again, if the door was held.
+    pub fn open(&self) {
+        self.turn(DoorState::Held, DoorState::Open);
+    }
+
+    fn turn(&self, from: DoorState, to: DoorState) {
+        self.state.send_if_modified(|state| {
+            let is_other = *state == from;
+            if is_other {
+                *state = to;
+            }
+            is_other
+        });
     }
 
     /// Reads the PROXY header of `client`.
@@ -286,21 +347,45 @@ pub trait Service: Send + Sync + 'static {
 }
 
 /// Accepts connections until the door is closed, and serves each in a task of its own.
-pub async fn accept(listener: TcpListener, door: Arc<Door>, service: Arc<impl Service>) {
-    let mut closed = door.closed.subscribe();
-    let closed = async move {
-        // The door cannot go before this does.
-        let _ = closed.wait_for(|closed| *closed).await;
-    };
-    let mut closed = pin!(closed);
+pub async fn accept(listener: Arc<TcpListener>, door: Arc<Door>, service: Arc<impl Service>) {
+    let mut state = door.state.subscribe();
     loop {
+        door.accepting.send_modify(|accepting| *accepting += 1);
+        while_open(&listener, &door, &service, &mut state).await;
+        door.accepting.send_modify(|accepting| *accepting -= 1);
+        if *state.borrow() == DoorState::Held {
+            until_not(&mut state, DoorState::Held).await;
+        }
+        // Who waits at a door that was held is let in by the process that it was held for.
+        if *state.borrow() == DoorState::Closed {
+            return;
+        }
+    }
+}
+
+/// Accepts connections until the door is held or closed.
+async fn while_open(
+    listener: &TcpListener,
+    door: &Arc<Door>,
+    service: &Arc<impl Service>,
+    state: &mut watch::Receiver<DoorState>,
+) {
+    loop {
+        if *state.borrow_and_update() == DoorState::Held {
+            return;
+        }
         tokio::select! {
             // Those who are connected already have come in time: the system has told them so.
             biased;
-            accepted = listener.accept() => let_through(accepted, &door, &service).await,
-            () = &mut closed => return,
+            accepted = listener.accept() => let_through(accepted, door, service).await,
+            () = until_not(state, DoorState::Open) => return,
         }
     }
+}
+
+async fn until_not(state: &mut watch::Receiver<DoorState>, known: DoorState) {
+    // The door cannot go before this does.
+    let _ = state.wait_for(|state| *state != known).await;
 }
 
 async fn let_through(
@@ -311,13 +396,22 @@ async fn let_through(
     let protocol = door.protocol;
     let (socket, peer) = match accepted {
         Ok((socket, peer)) => (socket, canonical(peer)),
+        // It was gone before it was here.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return,
         Err(error) => {
             warn!(protocol, %error, "cannot accept a connection");
             tokio::time::sleep(REST).await;
             return;
         }
     };
-    let Some(place) = door.places.take() else {
+    let held = door.sockets.as_ref().map(Places::take);
+    if held.as_ref().is_some_and(Option::is_none) {
+        Refused::Connections.count();
+        let raise = "LimitNOFILE, ulimit -n";
+        warn!(protocol, %peer, raise, "turning connections away: no descriptors are left for them");
+        return;
+    }
+    let Some(place) = place(door).await else {
         Refused::Connections.count();
         let limit = door.places.limit();
         warn!(protocol, %peer, limit, "turning connections away (limits.connections)");
@@ -327,11 +421,25 @@ async fn let_through(
         warn!(protocol, %peer, %error, "cannot set up a connection");
         return;
     }
-    let client = Client::new(peer, protocol, place, &door.roster);
+    let mut client = Client::new(peer, protocol, place, &door.roster);
+    client.socket = held.flatten();
     if door.proxy_protocol.load(Ordering::Relaxed) {
         tokio::spawn(let_in_behind_proxy(Arc::clone(door), Arc::clone(service), socket, client));
     } else {
         let_in(door, Arc::clone(service), socket, client);
+    }
+}
+
+/// A place at `door`, if there is one soon enough.
+async fn place(door: &Door) -> Option<Place> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let place = door.places.take();
+        if place.is_some() || !door.makes_room || waited >= ROOM_TIMEOUT {
+            return place;
+        }
+        tokio::time::sleep(ROOM_INTERVAL).await;
+        waited += ROOM_INTERVAL;
     }
 }
 

@@ -10,6 +10,7 @@ use weir_rtmp::url::StreamUrl;
 use crate::{
     auth::{self, Auth},
     config::{Config, Role, Vhost},
+    descriptors::Shares,
     edge::Edge,
     hls::HlsOutput,
     ingest::{self, Audiences},
@@ -41,6 +42,8 @@ pub struct Node {
     pub roster: Arc<Roster>,
     /// The places that they take.
     pub places: Places,
+    /// The descriptors that their connections take.
+    pub sockets: Places,
     /// All streams.
     pub registry: Registry,
     /// Who is told when a stream's first viewer comes.
@@ -96,6 +99,7 @@ impl Node {
             phase: watch::Sender::new(Phase::Starting),
             roster: Arc::default(),
             places,
+            sockets: Places::new(Shares::of_process().clients),
             registry,
             audiences,
             channels,
@@ -167,13 +171,11 @@ impl Node {
             || self.registry.stats().iter().any(|stream| stream.status == Status::Live)
     }
 
-    /// Puts `config` in force, in all that runs. Nobody is disturbed by it.
+    /// Puts `config` in force, in all that runs, with the `keys` that it names. Nobody is disturbed by it.
     ///
     /// # Errors
-    /// When the system gives no resolver for new names of origins, or a public key of `auth` cannot be read; then
-    /// nothing has changed.
-    pub fn reconfigure(&self, config: Config) -> std::io::Result<()> {
-        let keys = auth::Keys::read(&config)?;
+    /// When the system gives no resolver for new names of origins; then nothing has changed.
+    pub fn reconfigure(&self, config: Config, keys: auth::Keys) -> std::io::Result<()> {
         if let Some(edge) = &self.edge {
             edge.reconfigure(&config)?;
         }

@@ -9,11 +9,11 @@
 mod bucket;
 mod guesses;
 mod network;
+mod watching;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
-    hash::{BuildHasher, RandomState},
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -24,7 +24,7 @@ use std::{
 
 use weir_media::StreamKey;
 
-use self::bucket::Bucket;
+use self::{bucket::Bucket, watching::Watching};
 pub use self::{guesses::Guesses, network::Network};
 use crate::config::Limits;
 
@@ -37,12 +37,6 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// is in is kept; too much turns some away for [`RETRY_AFTER`].
 const UNKNOWN_BIT_RATE: u64 = 2_000_000;
 
-/// Who has fetched a playlist within this time is watching: ten target durations of a common segment length.
-const WATCHING: Duration = Duration::from_secs(30);
-
-/// HLS viewers that are remembered, some 2 MB. With more of them nobody new is remembered, and none is refused.
-const WATCHING_MAX: usize = 65_536;
-
 /// Counts viewers, their expected and real bit rates, and connections by address.
 pub struct Quotas {
     egress: AtomicU64,
@@ -52,8 +46,7 @@ pub struct Quotas {
     sent: AtomicU64,
     books: Mutex<Books>,
     addresses: Mutex<HashMap<Network, usize>>,
-    watching: Mutex<HashMap<u64, Instant>>,
-    hasher: RandomState,
+    watching: Mutex<Watching>,
     /// Who asks for HLS segments in vain.
     pub guesses: Guesses,
 }
@@ -180,7 +173,6 @@ impl Quotas {
             books: Mutex::default(),
             addresses: Mutex::default(),
             watching: Mutex::default(),
-            hasher: RandomState::new(),
             guesses: Guesses::default(),
         };
         quotas.limit_to(limits);
@@ -242,26 +234,7 @@ impl Quotas {
     pub fn admit_playlist(&self, key: &StreamKey, ip: IpAddr, now: Instant) -> Result<(), Refusal> {
         // Without a limit nobody is refused, and who watches is known all the same.
         let spent = self.check_egress(&mut self.books(), 1, now);
-        let mut watching = lock(&self.watching);
-        if watching.len() >= WATCHING_MAX {
-            watching.retain(|_, since| now.saturating_duration_since(*since) < WATCHING);
-        }
-        let is_full = watching.len() >= WATCHING_MAX;
-        match watching.entry(self.hasher.hash_one((Network::of(ip), key))) {
-            Entry::Occupied(mut known) => {
-                let watches = now.saturating_duration_since(*known.get()) < WATCHING;
-                if !watches {
-                    spent?;
-                }
-                known.insert(now);
-            }
-            Entry::Vacant(_) if is_full => {}
-            Entry::Vacant(unknown) => {
-                spent?;
-                unknown.insert(now);
-            }
-        }
-        Ok(())
+        lock(&self.watching).admit((key, ip), spent, now)
     }
 
     /// Lets a connection from `ip` in. It is counted without a limit too, since a reload may set one.
@@ -314,11 +287,9 @@ impl Quotas {
         books.streams.get(key).map_or((0, 0), |audience| (audience.viewers as u64, audience.sent))
     }
 
-    /// Viewers of HLS, as far as they can be known: those who have asked for a playlist within [`WATCHING`] of `now`.
+    /// Viewers of HLS, as far as they can be known: those who have asked for a playlist lately.
     pub fn watching(&self, now: Instant) -> usize {
-        let mut watching = lock(&self.watching);
-        watching.retain(|_, since| now.saturating_duration_since(*since) < WATCHING);
-        watching.len()
+        lock(&self.watching).count(now)
     }
 
     /// Viewers of all streams.

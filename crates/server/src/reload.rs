@@ -7,17 +7,21 @@ mod watch;
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
+use tokio::{sync, time::timeout};
 use tracing::{error, info};
 
 pub use self::watch::watch;
 use crate::{
-    api::Tls,
+    api::{self, Tls},
+    auth,
+    blocking::{CONFIGURATION, READ_TIMEOUT},
     config::{self, Change, Config, ConfigError, Diff},
+    descriptors::Shares,
     listen::{Door, Places},
     node::Node,
 };
@@ -35,9 +39,6 @@ pub struct Doors {
     pub tls: Arc<Tls>,
 }
 
-/// Connections to the API, on places of their own: whoever looks after a full server must be able to reach it.
-const API_CONNECTIONS: usize = 256;
-
 impl Doors {
     /// The doors of `node`, open.
     ///
@@ -46,9 +47,11 @@ impl Doors {
     pub fn new(node: &Arc<Node>) -> io::Result<Self> {
         let door = |protocol| {
             let door = Door::new(protocol, node.places.clone());
+            let door = door.holding(&node.sockets);
             Arc::new(door.counting(&node.quotas).listing(&node.roster))
         };
-        let api = Arc::new(Door::new("api", Places::new(API_CONNECTIONS)));
+        let connections = Shares::of_process().api;
+        let api = Arc::new(Door::new("api", Places::new(connections)).making_room());
         let doors = Self {
             rtmp: door("rtmp"),
             http: door("http"),
@@ -57,6 +60,11 @@ impl Doors {
         };
         doors.reconfigure(&node.config());
         Ok(doors)
+    }
+
+    /// Those of all listeners.
+    pub fn all(&self) -> [Arc<Door>; 3] {
+        [&self.rtmp, &self.http, &self.api].map(Arc::clone)
     }
 
     /// From now on they are what `config` says.
@@ -72,8 +80,8 @@ pub struct Reloader {
     path: Option<PathBuf>,
     node: Arc<Node>,
     doors: Doors,
-    /// One reload at a time: held while files are read, by threads that may wait.
-    turn: Mutex<()>,
+    /// One reload at a time. Who waits for it holds up nobody.
+    turn: sync::Mutex<()>,
     /// What became of the last one.
     last: Mutex<Last>,
 }
@@ -113,6 +121,21 @@ fn needs_restart(changes: &[Change]) -> String {
     format!("nothing was changed, because this needs a restart: {}", keys.join(", "))
 }
 
+/// A configuration, and what it names. What of the latter cannot be read matters only if the rest is acceptable.
+struct Read {
+    config: Config,
+    keys: io::Result<auth::Keys>,
+    tls: io::Result<Option<api::InForce>>,
+}
+
+impl Read {
+    fn now(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let config = Config::load_from_process(path)?;
+        let (keys, tls) = (auth::Keys::read(&config), Tls::prepare(&config.api));
+        Ok(Self { config, keys, tls })
+    }
+}
+
 impl Reloader {
     /// For a process that has started with what the file at `path`, if there is one, and the environment say.
     pub fn new(path: Option<PathBuf>, node: &Arc<Node>, doors: Doors) -> Arc<Self> {
@@ -122,37 +145,39 @@ impl Reloader {
             path,
             node: Arc::clone(node),
             doors,
-            turn: Mutex::default(),
+            turn: sync::Mutex::default(),
             last: Mutex::new(last),
         })
     }
 
-    /// Reads the configuration anew and puts it in force; returns what is different. `cause` is for the log.
+    /// Reads the configuration anew and puts it in force; returns what is different. `cause` is for the log. What has
+    /// begun goes on if nobody waits for it any more.
     ///
     /// # Errors
     /// When nothing was changed, with the reason.
-    pub fn reload(&self, cause: &str) -> Result<Diff, ReloadError> {
-        let done = {
-            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            let done = self.try_reload();
-            self.note(&done);
+    pub async fn reload(self: &Arc<Self>, cause: &'static str) -> Result<Diff, ReloadError> {
+        let reloader = Arc::clone(self);
+        let reload = async move {
+            let done = reloader.in_turn().await;
+            reloader.note(&done);
+            say(cause, &done);
             done
         };
-        match &done {
-            Ok(diff) => {
-                let changes: Vec<_> = diff.changes.iter().map(ToString::to_string).collect();
-                info!(
-                    cause,
-                    changes = changes.len(),
-                    what = changes.join(", "),
-                    "configuration reloaded"
-                );
-            }
-            Err(why) => {
-                error!(cause, reason = %why, "configuration not reloaded: the one before stays in force");
-            }
-        }
-        done
+        tokio::spawn(reload).await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
+    }
+
+    async fn in_turn(self: &Arc<Self>) -> Result<Diff, ReloadError> {
+        let late = |_| {
+            let why = format!("another reload is under way for longer than {READ_TIMEOUT:?}");
+            io::Error::new(io::ErrorKind::TimedOut, why)
+        };
+        let _turn = timeout(READ_TIMEOUT, self.turn.lock()).await.map_err(late)?;
+        let path = self.path.clone();
+        let read = CONFIGURATION.run_within(READ_TIMEOUT, move || Read::now(path.as_deref()));
+        let read = read.await??;
+        let reloader = Arc::clone(self);
+        // What is told to all streams and viewers takes its time where there are many.
+        CONFIGURATION.run(move || reloader.put_in_force(read)).await?
     }
 
     fn note(&self, done: &Result<Diff, ReloadError>) {
@@ -171,15 +196,15 @@ impl Reloader {
         last.is_success = done.is_ok();
     }
 
-    fn try_reload(&self) -> Result<Diff, ReloadError> {
-        let config = Config::load_from_process(self.path.as_deref())?;
+    fn put_in_force(&self, read: Read) -> Result<Diff, ReloadError> {
+        let Read { config, keys, tls } = read;
         let diff = config::diff(&self.node.config(), &config);
         let fixed: Vec<_> = diff.needing_restart().cloned().collect();
         if !fixed.is_empty() {
             return Err(ReloadError::NeedsRestart(fixed));
         }
-        let tls = Tls::prepare(&config.api)?;
-        self.node.reconfigure(config)?;
+        let (keys, tls) = (keys?, tls?);
+        self.node.reconfigure(config, keys)?;
         self.doors.reconfigure(&self.node.config());
         self.doors.tls.put(tls);
         Ok(diff)
@@ -188,5 +213,23 @@ impl Reloader {
     /// How the reloads so far went.
     pub fn last(&self) -> Last {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Says in the log how a reload went.
+fn say(cause: &str, done: &Result<Diff, ReloadError>) {
+    match done {
+        Ok(diff) => {
+            let changes: Vec<_> = diff.changes.iter().map(ToString::to_string).collect();
+            info!(
+                cause,
+                changes = changes.len(),
+                what = changes.join(", "),
+                "configuration reloaded"
+            );
+        }
+        Err(why) => {
+            error!(cause, reason = %why, "configuration not reloaded: the one before stays in force");
+        }
     }
 }

@@ -281,6 +281,12 @@ impl Weir {
         std::mem::replace(&mut self.process, process)
     }
 
+    /// Starts another one in the same folder which is to take the listeners over, and does not wait until it has.
+    #[track_caller]
+    pub fn begin_replacement(&self) -> Process {
+        self.launch.start(self.dir.path(), &["--replace"])
+    }
+
     /// Writes another configuration into its file, as a whole, beside the listeners that it has. Where the file comes
     /// from a [ConfigMap](Builder::config_map), that is swapped as the kubelet does. The server is not told.
     ///
@@ -382,6 +388,13 @@ impl Builder {
     pub fn at(mut self, ip: impl Into<IpAddr>, ports: &Ports) -> Self {
         let ip = ip.into();
         self.listeners = [ports.rtmp, ports.http, ports.api].map(|port| SocketAddr::new(ip, port));
+        self
+    }
+
+    /// The system allows it so many descriptors. Not together with [`on`](Self::on).
+    #[must_use]
+    pub fn descriptors(mut self, most: usize) -> Self {
+        self.launch.through = vec!["prlimit".into(), format!("--nofile={most}:{most}").into()];
         self
     }
 

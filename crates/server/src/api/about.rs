@@ -13,7 +13,7 @@ use weir_hub::Status;
 
 use super::{
     Api, ReadFailures,
-    answer::{Answer, Params, Scoped},
+    answer::{Answer, Failure, Params, Scoped},
     cluster,
     samples::{self, Kbps},
     system::{self, Own, System},
@@ -73,7 +73,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub async fn versions(
     State(api): State<Api>,
     Params(Scoped { scope }): Params<Scoped>,
-) -> Json<Value> {
+) -> Result<cluster::Text, Failure> {
     let mut parts = VERSION.split(['.', '-']).map(|part| part.parse().unwrap_or_default());
     let mut part = || parts.next().unwrap_or_default();
     let data = Version { major: part(), minor: part(), revision: part(), version: VERSION };
@@ -144,7 +144,7 @@ pub struct Summaries {
 pub async fn summaries(
     State(api): State<Api>,
     Params(Scoped { scope }): Params<Scoped>,
-) -> Json<Value> {
+) -> Result<cluster::Text, Failure> {
     let data = summary(&api);
     cluster::side_by_side(&api, scope, "summaries", Summaries { data }).await
 }

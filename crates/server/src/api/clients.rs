@@ -7,7 +7,6 @@ use axum::{
     extract::{Path, State},
 };
 use serde::Serialize;
-use serde_json::Value;
 use tracing::info;
 use utoipa::ToSchema;
 
@@ -126,7 +125,7 @@ fn find(api: &Api, id: &str) -> Result<Arc<Presence>, Failure> {
 pub async fn clients(
     State(api): State<Api>,
     Params(page): Params<Page>,
-) -> Result<Json<Value>, Failure> {
+) -> Result<cluster::Text, Failure> {
     let (start, count) = page.range()?;
     cluster::paged(&api, page.scope, ("clients", "clients"), (start, count), |start, count| {
         let all = api.node.roster.list();

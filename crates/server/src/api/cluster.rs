@@ -4,24 +4,30 @@
 //! process, or one that has answered already under another address, counts once.
 
 use std::{
-    collections::{HashMap, HashSet},
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt::Display,
     io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use axum::{Json, body::Body};
+use axum::{
+    body::{Body, Bytes},
+    response::{IntoResponse, Response},
+};
+use bytes::BytesMut;
 use futures_util::{StreamExt as _, future::join_all, stream};
 use http::{
     Request, StatusCode,
-    header::{AUTHORIZATION, CONNECTION, HOST},
+    header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST},
 };
 use http_body_util::{BodyExt as _, Limited};
-use hyper::client::conn::http1;
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -34,6 +40,7 @@ use utoipa::ToSchema;
 use super::{
     Api,
     answer::{COUNT_MAX, Failure, Scope},
+    gate::{Held, Room},
     tls::{Tls, Trust},
 };
 use crate::{
@@ -45,8 +52,9 @@ use crate::{
 /// the others say, the more so when one of them hangs.
 const PEER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Peers that are asked at the same time.
+/// Peers that are asked for one call at the same time, and connections of all calls.
 const AT_ONCE: usize = 32;
+const CONNECTIONS_MAX: usize = 64;
 
 /// Peers that are asked at all: a slip in a name must not make us ask a whole network.
 const PEERS_MAX: usize = 256;
@@ -78,19 +86,16 @@ pub struct Node {
     data: Value,
 }
 
-/// Names of peers that have been looked up.
+/// Names of peers that have been looked up, and connections to peers.
 #[derive(Debug)]
 pub struct Peers {
     names: Mutex<HashMap<String, Name>>,
-    turns: Semaphore,
+    connections: Semaphore,
 }
-
-/// Answers of whole clusters that are gathered at a time: each may be as large as all peers together may say.
-const GATHERINGS: usize = 4;
 
 impl Default for Peers {
     fn default() -> Self {
-        Self { names: Mutex::default(), turns: Semaphore::new(GATHERINGS) }
+        Self { names: Mutex::default(), connections: Semaphore::new(CONNECTIONS_MAX) }
     }
 }
 
@@ -105,6 +110,19 @@ impl Peers {
     }
 }
 
+/// An answer in JSON, as a text that has been made already.
+pub struct Text {
+    bytes: Vec<u8>,
+    /// The room of those that it was made from.
+    _held: Option<Held>,
+}
+
+impl IntoResponse for Text {
+    fn into_response(self) -> Response {
+        ([(CONTENT_TYPE, "application/json")], self.bytes).into_response()
+    }
+}
+
 /// The answer of a list, of which a part is wanted: `own` gives this node's part from one item on, and how many.
 ///
 /// # Errors
@@ -115,19 +133,16 @@ pub async fn paged<T: Serialize>(
     (path, list): (&str, &str),
     (start, count): (usize, usize),
     own: impl Fn(usize, usize) -> T,
-) -> Result<Json<Value>, Failure> {
+) -> Result<Text, Failure> {
     if scope == Scope::Node {
-        return Ok(Json(value(api, &own(start, count))));
+        return text(api, &own(start, count));
     }
     let most = start.saturating_add(count).min(COUNT_MAX);
     // What `own` borrows need not be `Send`: it is done before anybody is waited for.
-    let mine = value(api, &own(0, most));
+    let mine = text(api, &own(0, most))?;
     let query = format!("{path}?start=0&count={most}");
-    let mut whole = merge(api, list, mine, ask_all(api, &query).await);
-    if let Some(items) = whole[list].as_array_mut() {
-        *items = std::mem::take(items).into_iter().skip(start).take(count).collect();
-    }
-    Ok(Json(whole))
+    let said = ask_all(api, &query).await;
+    merge(api, list, &mine, said, (start, count))
 }
 
 /// The answer of a list that is wanted as a whole.
@@ -139,99 +154,156 @@ pub async fn merged<T: Serialize>(
     scope: Scope,
     (path, list): (&str, &str),
     own: T,
-) -> Result<Json<Value>, Failure> {
-    let mine = value(api, &own);
+) -> Result<Text, Failure> {
+    let mine = text(api, &own)?;
     drop(own);
-    Ok(Json(match scope {
-        Scope::Node => mine,
-        Scope::Cluster => merge(api, list, mine, ask_all(api, path).await),
-    }))
+    match scope {
+        Scope::Node => Ok(mine),
+        Scope::Cluster => merge(api, list, &mine, ask_all(api, path).await, (0, usize::MAX)),
+    }
 }
 
 /// The answer of what cannot be merged: this node's, and in `nodes` that of each.
+///
+/// # Errors
+/// When the answer cannot be written.
 pub async fn side_by_side<T: Serialize>(
     api: &Api,
     scope: Scope,
     path: &str,
     own: T,
-) -> Json<Value> {
-    let mut whole = value(api, &own);
+) -> Result<Text, Failure> {
+    let mine = text(api, &own)?;
     drop(own);
-    if scope == Scope::Cluster {
-        let (mut nodes, peers) = (
-            vec![Node { node: api.identity.node(), data: whole["data"].clone() }],
-            ask_all(api, path).await,
-        );
-        let (parts, peers) = sort_out(api, peers);
-        nodes.extend(
-            parts.into_iter().map(|(node, mut part)| Node { node, data: part["data"].take() }),
-        );
-        whole["nodes"] = serde_json::to_value(nodes).unwrap_or_default();
-        whole["peers"] = serde_json::to_value(peers).unwrap_or_default();
+    if scope == Scope::Node {
+        return Ok(mine);
     }
-    Json(whole)
+    let Said { answers, held } = ask_all(api, path).await;
+    let (parts, peers) = sort_out(api, answers);
+    let mut whole = fields(&mine.bytes)?;
+    let (own, node) = (whole.get("data").copied(), api.identity.node());
+    let mut nodes: Vec<_> = own.map(|data| Part { node, data }).into_iter().collect();
+    for (node, bytes) in &parts {
+        let data = fields(bytes).unwrap_or_default().get("data").copied();
+        nodes.extend(data.map(|data| Part { node: node.clone(), data }));
+    }
+    let (nodes, peers) = (raw(&nodes)?, raw(&peers)?);
+    whole.extend([("nodes".into(), &*nodes), ("peers".into(), &*peers)]);
+    Ok(Text { bytes: written(&whole)?, _held: held })
 }
 
-/// An answer in its envelope. Nothing that is answered here cannot be written as JSON.
-fn value<T: Serialize>(api: &Api, own: &T) -> Value {
-    serde_json::to_value(api.identity.wrap(own)).unwrap_or_default()
+/// What one node says, as it says it.
+#[derive(Serialize)]
+struct Part<'a> {
+    node: String,
+    data: &'a RawValue,
 }
 
-/// What a peer said.
-type Said = (SocketAddr, Result<Value, String>);
-
-fn merge(api: &Api, list: &str, mut whole: Value, said: Vec<Asked>) -> Value {
-    let (parts, peers) = sort_out(api, said);
-    let mut items = take_items(&mut whole, list, &api.identity.node());
-    let mut total = whole["total"].as_u64();
-    for (node, mut part) in parts {
-        items.extend(take_items(&mut part, list, &node));
-        total = total.map(|total| total + part["total"].as_u64().unwrap_or(0));
-    }
-    whole[list] = items.into();
-    if let Some(total) = total {
-        whole["total"] = total.into();
-    }
-    whole["peers"] = serde_json::to_value(peers).unwrap_or_default();
-    whole
+/// An answer in its envelope.
+fn text<T: Serialize>(api: &Api, own: &T) -> Result<Text, Failure> {
+    Ok(Text { bytes: written(&api.identity.wrap(own))?, _held: None })
 }
 
-fn take_items(part: &mut Value, list: &str, node: &str) -> Vec<Value> {
-    let Value::Array(mut items) = part[list].take() else { return Vec::new() };
-    for item in items.iter_mut().filter(|item| item.is_object()) {
-        item["node"] = node.into();
+fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(value).map_err(unwritable)
+}
+
+fn raw<T: Serialize>(value: &T) -> Result<Box<RawValue>, Failure> {
+    serde_json::value::to_raw_value(value).map_err(unwritable)
+}
+
+fn unwritable(error: impl Display) -> Failure {
+    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error)
+}
+
+/// The members of an object, as they stand in its text: a tree of all that is in them would be several times as large.
+type Fields<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+
+fn fields(bytes: &[u8]) -> Result<Fields<'_>, Failure> {
+    serde_json::from_slice(bytes).map_err(unwritable)
+}
+
+fn number(field: Option<&&RawValue>) -> Option<u64> {
+    field.and_then(|field| field.get().parse().ok())
+}
+
+fn merge(
+    api: &Api,
+    list: &str,
+    mine: &Text,
+    said: Said,
+    (start, count): (usize, usize),
+) -> Result<Text, Failure> {
+    let (parts, peers) = sort_out(api, said.answers);
+    let own = (api.identity.node(), &*mine.bytes);
+    let mut whole = fields(&mine.bytes)?;
+    let (mut items, mut total) = (Vec::new(), 0);
+    let parts = parts.iter().map(|(node, bytes)| (node.clone(), &**bytes));
+    for (node, bytes) in std::iter::once(own).chain(parts) {
+        let part = fields(bytes).unwrap_or_default();
+        total += number(part.get("total")).unwrap_or(0);
+        // What is no list has no items, whoever sent it.
+        let part: Option<Vec<&RawValue>> =
+            part.get(list).and_then(|list| serde_json::from_str(list.get()).ok());
+        items.push((raw(&node)?, part.unwrap_or_default()));
     }
-    items
+    let all = items.iter().flat_map(|(node, part)| part.iter().map(move |item| (node, *item)));
+    let some = all.skip(start).take(count).map(|(node, item)| {
+        let Ok(mut fields) = serde_json::from_str::<Fields<'_>>(item.get()) else {
+            return Ok(item.to_owned());
+        };
+        fields.insert("node".into(), node);
+        raw(&fields)
+    });
+    let some = some.collect::<Result<Vec<_>, _>>()?;
+    let (some, peers, total) = (raw(&some)?, raw(&peers)?, raw(&total)?);
+    if whole.contains_key("total") {
+        whole.insert("total".into(), &total);
+    }
+    whole.extend([(list.to_owned().into(), &*some), ("peers".into(), &*peers)]);
+    Ok(Text { bytes: written(&whole)?, _held: said.held })
+}
+
+/// What was said by all who were asked, and the room that it takes.
+struct Said {
+    answers: Vec<Asked>,
+    held: Option<Held>,
 }
 
 /// A peer, or a name that stands for none.
 enum Asked {
-    Said(Said),
+    Said(SocketAddr, Result<Answered, String>),
     Unknown { name: String, error: String },
 }
 
+/// What a peer answered.
+struct Answered {
+    server: String,
+    service: String,
+    bytes: Bytes,
+}
+
 /// The answers of other nodes, each with its name, and what became of each peer; this node is the first of them.
-fn sort_out(api: &Api, said: Vec<Asked>) -> (Vec<(String, Value)>, Vec<Peer>) {
+fn sort_out(api: &Api, said: Vec<Asked>) -> (Vec<(String, Bytes)>, Vec<Peer>) {
     let own = Peer { node: api.identity.node(), address: String::new(), ok: true, error: None };
     let mut seen = HashSet::from([api.identity.service.clone()]);
     let (mut parts, mut peers) = (Vec::new(), vec![own]);
     for asked in said {
         let (address, error) = match asked {
-            Asked::Said((address, Ok(part))) => {
-                let field = |name: &str| part[name].as_str().unwrap_or_default().to_owned();
-                if seen.insert(field("service")) {
-                    let node = format!("{}/{}", field("server"), field("service"));
+            Asked::Said(address, Ok(Answered { server, service, bytes })) => {
+                let node = format!("{server}/{service}");
+                if seen.insert(service) {
                     peers.push(Peer {
                         node: node.clone(),
                         address: address.to_string(),
                         ok: true,
                         error: None,
                     });
-                    parts.push((node, part));
+                    parts.push((node, bytes));
                 }
                 continue;
             }
-            Asked::Said((address, Err(error))) => (address.to_string(), error),
+            Asked::Said(address, Err(error)) => (address.to_string(), error),
             Asked::Unknown { name, error } => (name, error),
         };
         peers.push(Peer { node: address.clone(), address, ok: false, error: Some(error) });
@@ -240,28 +312,65 @@ fn sort_out(api: &Api, said: Vec<Asked>) -> (Vec<(String, Value)>, Vec<Peer>) {
 }
 
 /// Asks every peer for `path`; the answers are in the order of the addresses.
-async fn ask_all(api: &Api, path: &str) -> Vec<Asked> {
-    // Answers of whole clusters are large: few of them are gathered at a time. It is never closed.
-    let _turn = api.peers.turns.acquire().await;
+async fn ask_all(api: &Api, path: &str) -> Said {
     let config = api.node.config();
-    let (addresses, mut asked) = resolve(api, &config).await;
+    let (addresses, mut answers) = resolve(api, &config).await;
     let token = config.api.peer_token.as_ref().map(|token| token.expose().to_owned());
-    let trust = api.tls.trust();
-    let questions = addresses.into_iter().map(|address| {
-        let (token, trust) = (token.clone(), trust.clone());
-        let path = format!("/api/v1/{path}");
+    let question = Question {
+        path: format!("/api/v1/{path}"),
+        token,
+        trust: api.tls.trust(),
+        gathering: Gathering::new(api.gate.room()),
+    };
+    let asked = addresses.into_iter().map(|address| {
+        let (question, connections) = (&question, &api.peers.connections);
         async move {
-            let answered =
-                timeout(PEER_TIMEOUT, ask(address, &path, token.as_deref(), trust)).await;
-            let late = || format!("no answer within {PEER_TIMEOUT:?}");
-            (address, answered.unwrap_or_else(|_| Err(late())))
+            let Ok(_connection) = connections.acquire().await else {
+                return Asked::Said(address, Err("this process is ending".to_owned()));
+            };
+            let answered = timeout(PEER_TIMEOUT, question.ask(address)).await;
+            let late = || Err(format!("no answer within {PEER_TIMEOUT:?}"));
+            Asked::Said(address, answered.unwrap_or_else(|_| late()))
         }
     });
-    let mut said: Vec<Said> =
-        stream::iter(questions.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
-    said.sort_by_key(|(address, _)| *address);
-    asked.extend(said.into_iter().map(Asked::Said));
-    asked
+    let mut said: Vec<Asked> =
+        stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await;
+    said.sort_by_key(|asked| match asked {
+        Asked::Said(address, _) => Some(*address),
+        Asked::Unknown { .. } => None,
+    });
+    answers.extend(said);
+    Said { answers, held: question.gathering.end() }
+}
+
+/// The answers that are being gathered for one call, and the room that they take.
+struct Gathering {
+    room: Room,
+    held: Mutex<Option<Held>>,
+}
+
+impl Gathering {
+    fn new(room: &Room) -> Self {
+        Self { room: room.clone(), held: Mutex::new(room.nothing()) }
+    }
+
+    /// Room for `bytes` of an answer, which stand once more in the answer that is made of all.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn add(&self, bytes: usize) -> Result<(), String> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.as_mut().is_some_and(|held| self.room.add(held, bytes * 2)) {
+            true => Ok(()),
+            false => {
+                Err("there is no room for its answer beside the others; ask for less".to_owned())
+            }
+        }
+    }
+
+    fn end(self) -> Option<Held> {
+        self.held.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The addresses of all peers, and the names that have none.
@@ -313,54 +422,100 @@ async fn look_up(
     (Some(name), found)
 }
 
-/// Asks one peer.
-async fn ask(
-    address: SocketAddr,
-    path: &str,
-    token: Option<&str>,
+/// What every peer is asked.
+struct Question {
+    path: String,
+    token: Option<String>,
     trust: Option<Arc<Trust>>,
-) -> Result<Value, String> {
-    let socket =
-        TcpStream::connect(address).await.map_err(|error| format!("cannot connect: {error}"))?;
-    match trust {
-        None => exchange(socket, address, path, token).await,
-        Some(trust) => {
-            let socket = Tls::connect(&trust, socket, address.ip()).await;
-            let socket = socket.map_err(|error: io::Error| format!("no TLS: {error}"))?;
-            exchange(socket, address, path, token).await
+    gathering: Gathering,
+}
+
+impl Question {
+    /// Asks one peer.
+    async fn ask(&self, address: SocketAddr) -> Result<Answered, String> {
+        let socket = TcpStream::connect(address).await;
+        let socket = socket.map_err(|error| format!("cannot connect: {error}"))?;
+        match &self.trust {
+            None => self.exchange(socket, address).await,
+            Some(trust) => {
+                let socket = Tls::connect(trust, socket, address.ip()).await;
+                let socket = socket.map_err(|error: io::Error| format!("no TLS: {error}"))?;
+                self.exchange(socket, address).await
+            }
         }
+    }
+
+    async fn exchange<S>(&self, socket: S, address: SocketAddr) -> Result<Answered, String>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let failed = |error: hyper::Error| format!("no HTTP: {error}");
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(socket)).await.map_err(failed)?;
+        // Ends with this function.
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        let mut request =
+            Request::get(&self.path).header(HOST, address.to_string()).header(CONNECTION, "close");
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Body::empty()).map_err(|error| error.to_string())?;
+        let response = sender.send_request(request).await.map_err(failed)?;
+        let status = response.status();
+        let bytes = self.collect(response.into_body()).await?;
+        let envelope: Envelope<'_> = serde_json::from_slice(&bytes).unwrap_or_default();
+        if status == StatusCode::OK
+            && let Some(service) = envelope.service
+        {
+            let server = envelope.server.unwrap_or_default().into_owned();
+            let service = service.into_owned();
+            return Ok(Answered { server, service, bytes });
+        }
+        let words = envelope.error.unwrap_or("that is no answer of this API".into());
+        let hint = if status == StatusCode::UNAUTHORIZED { " (set api.peer_token)" } else { "" };
+        Err(format!("it answers {}: {words}{hint}", status.as_u16()))
+    }
+
+    /// Reads an answer, as far as there is room.
+    async fn collect(&self, body: Incoming) -> Result<Bytes, String> {
+        let mut body = Limited::new(body, ANSWER_BYTES_MAX);
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| format!("no whole answer: {error}"))?;
+            let Ok(data) = frame.into_data() else { continue };
+            self.gathering.add(data.len())?;
+            bytes.extend_from_slice(&data);
+        }
+        Ok(bytes.freeze())
     }
 }
 
-async fn exchange<S>(
-    socket: S,
-    address: SocketAddr,
-    path: &str,
-    token: Option<&str>,
-) -> Result<Value, String>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let failed = |error: hyper::Error| format!("no HTTP: {error}");
-    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(failed)?;
-    // Ends with this function.
-    let mut driver = JoinSet::new();
-    driver.spawn(connection);
-    let mut request =
-        Request::get(path).header(HOST, address.to_string()).header(CONNECTION, "close");
-    if let Some(token) = token {
-        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+/// What counts of an answer's envelope.
+#[derive(Default, Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    server: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    service: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    error: Option<Cow<'a, str>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_that_are_gathered_have_so_much_room_together() {
+        let room = Room::default();
+        let (one, other) = (Gathering::new(&room), Gathering::new(&room));
+        for _ in 0..2 {
+            one.add(ANSWER_BYTES_MAX).expect("room");
+        }
+        let refused = other.add(1 << 20).expect_err("all of it is taken");
+        assert!(refused.contains("no room"), "{refused}");
+        drop(one.end());
+        other.add(1 << 20).expect("room again");
     }
-    let request = request.body(Body::empty()).map_err(|error| error.to_string())?;
-    let response = sender.send_request(request).await.map_err(failed)?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-    let body = body.map_err(|error| format!("no whole answer: {error}"))?.to_bytes();
-    let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if status == StatusCode::OK && answer["service"].is_string() {
-        return Ok(answer);
-    }
-    let words = answer["error"].as_str().unwrap_or("that is no answer of this API");
-    let hint = if status == StatusCode::UNAUTHORIZED { " (set api.peer_token)" } else { "" };
-    Err(format!("it answers {}: {words}{hint}", status.as_u16()))
 }

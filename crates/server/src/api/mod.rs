@@ -12,20 +12,28 @@ mod about;
 mod answer;
 mod clients;
 mod cluster;
+mod gate;
 mod ids;
 mod operate;
 pub mod rights;
 mod samples;
+mod seats;
 mod serve;
 mod streams;
 mod system;
 mod tls;
 mod upstream;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use axum::{Json, Router, extract::State, routing::get};
-use http::{Request, StatusCode, Uri, uri::PathAndQuery};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{Request, StatusCode, Uri, header::CONTENT_TYPE, uri::PathAndQuery};
 use tower::ServiceExt as _;
 use utoipa::{
     IntoResponses, OpenApi as _,
@@ -41,7 +49,11 @@ use self::{
     cluster::Peers,
     samples::Samples,
 };
-pub use self::{serve::Service, tls::Tls};
+pub use self::{
+    gate::Gate,
+    serve::Service,
+    tls::{InForce, Tls},
+};
 use crate::{control::Control, metrics, node::Node};
 
 /// What calls need.
@@ -53,6 +65,7 @@ struct Api {
     samples: Arc<Samples>,
     peers: Arc<Peers>,
     tls: Arc<Tls>,
+    gate: Arc<Gate>,
 }
 
 /// What every call may answer instead.
@@ -92,7 +105,7 @@ enum NotFound {
 }
 
 /// What the API port serves. Needs a tokio runtime.
-pub fn router(control: &Arc<Control>, tls: &Arc<Tls>) -> Router {
+pub fn router(control: &Arc<Control>, tls: &Arc<Tls>, gate: &Arc<Gate>) -> Router {
     about::started();
     let node = &control.node;
     let api = Api {
@@ -102,13 +115,13 @@ pub fn router(control: &Arc<Control>, tls: &Arc<Tls>) -> Router {
         samples: Samples::start(node),
         peers: Arc::default(),
         tls: Arc::clone(tls),
+        gate: Arc::clone(gate),
     };
     let (reads, _) = reads().split_for_parts();
     let (admin, _) = admin().split_for_parts();
-    let reads =
-        reads.route("/api/v1/openapi.json", get(|| async { Json(openapi()) })).fallback(|| async {
-            Failure::new(StatusCode::NOT_FOUND, "there is nothing under this path")
-        });
+    let reads = reads.route("/api/v1/openapi.json", get(described)).fallback(|| async {
+        Failure::new(StatusCode::NOT_FOUND, "there is nothing under this path")
+    });
     let calls = rights::reading(reads.with_state(api.clone()), node)
         .merge(rights::monitoring(metrics::router(control), node))
         .merge(rights::administering(admin.with_state(api.clone()), node))
@@ -213,6 +226,16 @@ pub fn openapi() -> OpenApi {
     let components = document.components.get_or_insert_default();
     components.add_security_scheme(BEARER, SecurityScheme::Http(scheme));
     document
+}
+
+/// Answers with the description. Whoever reaches the port may have it, and making it is dear: it is made once.
+async fn described() -> Response {
+    static TEXT: LazyLock<Result<Bytes, String>> =
+        LazyLock::new(|| openapi().to_json().map(Bytes::from).map_err(|why| why.to_string()));
+    match &*TEXT {
+        Ok(text) => ([(CONTENT_TYPE, "application/json")], text.clone()).into_response(),
+        Err(why) => Failure::new(StatusCode::INTERNAL_SERVER_ERROR, why.as_str()).into_response(),
+    }
 }
 
 fn secured(mut document: OpenApi, by: &[SecurityRequirement]) -> OpenApi {

@@ -1,7 +1,5 @@
 //! What operators do: look at the configuration, reload it, stop the server.
 
-use std::sync::Arc;
-
 use axum::{Json, extract::State};
 use http::StatusCode;
 use serde::Serialize;
@@ -97,11 +95,7 @@ impl From<config::Change> for Change {
         (status = 500, description = "the system refuses something; nothing was changed", body = Refused),
     ))]
 pub async fn reload(State(api): State<Api>) -> Result<Json<Answer<Reloaded>>, Failure> {
-    let reloader = Arc::clone(&api.control.reloader);
-    let reloaded =
-        tokio::task::spawn_blocking(move || reloader.reload("the API was asked to")).await;
-    let reloaded =
-        reloaded.map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    let reloaded = api.control.reloader.reload("the API was asked to").await;
     let diff = reloaded.map_err(|error| refusal(&error))?;
     Ok(api
         .identity

@@ -1,54 +1,167 @@
 //! What accepted connections get on the API ports.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Extension, Router};
-use bytes::BytesMut;
-use tokio::{net::TcpStream, time::timeout};
+use axum::{Extension, Router, response::Response};
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::yield_now,
+    time::timeout,
+};
+use tower::ServiceExt as _;
 
-use super::{rights::Certified, tls::Tls};
-use crate::{client::Client, end::End, http, listen, quota::Refusal};
+use super::{
+    gate::Gate,
+    rights::Certified,
+    seats::{Seat, Seats},
+    tls::Tls,
+};
+use crate::{
+    client::Client,
+    end::{End, Kind},
+    http::{self as media, HEAD_BYTES_MAX},
+    listen,
+    quota::Refusal,
+};
 
-/// How long a TLS handshake may take: as long as a request's head.
-const HANDSHAKE_TIMEOUT: Duration = http::HEAD_TIMEOUT;
+/// How long a client may say nothing once it is connected: it has come to ask. Long enough for a retransmission.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a TLS handshake may take, and a request's head; also how long a connection may wait for its next request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a call may take: the slowest is one for a whole cluster of nodes that do not answer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often the system is asked what a client has said before its connection makes room for another one: what it is
+/// asked once may be about others.
+const LOOKS: usize = 2;
+
+/// Of the connections that there may be, the part that has seats: the others are on their way out.
+const SEATED: (usize, usize) = (3, 4);
 
 /// The API, over TLS where the configuration says so.
 pub struct Service {
     router: Router,
     tls: Arc<Tls>,
+    gate: Arc<Gate>,
+    seats: Arc<Seats>,
 }
 
 impl Service {
-    /// What `router` answers.
-    pub fn new(router: Router, tls: &Arc<Tls>) -> Self {
-        Self { router, tls: Arc::clone(tls) }
+    /// What `router` answers, through `gate`, on `connections` at a time.
+    pub fn new(router: Router, tls: &Arc<Tls>, gate: &Arc<Gate>, connections: usize) -> Self {
+        let seats = Seats::new(connections * SEATED.0 / SEATED.1);
+        Self { router, tls: Arc::clone(tls), gate: Arc::clone(gate), seats }
+    }
+
+    /// Serves a connection to its end; returns why it ended.
+    async fn speak(&self, socket: TcpStream, seat: &Arc<Seat>) -> End {
+        if let Err(error) = media::bound_stalls(&socket) {
+            return error.into();
+        }
+        match timeout(FIRST_BYTE_TIMEOUT, socket.peek(&mut [0])).await {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(_)) => return End::closed(),
+            Ok(Err(error)) => return error.into(),
+            Err(_) => {
+                let late = format!("said nothing within {FIRST_BYTE_TIMEOUT:?}");
+                return End::new(Kind::Idle, late);
+            }
+        }
+        let Some(tls) = self.tls.now() else {
+            return self.answer(self.router.clone(), socket, seat).await;
+        };
+        match timeout(HEAD_TIMEOUT, tls.accept(socket)).await {
+            Ok(Ok((stream, right))) => {
+                let router = self.router.clone().layer(Extension(Certified(right)));
+                self.answer(router, stream, seat).await
+            }
+            Ok(Err(error)) => End::peer(format!("no TLS: {error}")),
+            Err(_) => End::policy(format!("no TLS handshake within {HEAD_TIMEOUT:?}")),
+        }
+    }
+
+    /// Answers one request after the other.
+    async fn answer<S>(&self, router: Router, socket: S, seat: &Arc<Seat>) -> End
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let answer = |request: Request<Incoming>| {
+            let (router, gate, seat) = (router.clone(), &self.gate, Busy::begin(seat));
+            async move {
+                let call = async |request| match router.oneshot(request).await {
+                    Ok(answer) => answer,
+                    Err(never) => match never {},
+                };
+                Ok::<Response, Infallible>(gate.pass(seat, request, call).await)
+            }
+        };
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(socket), service_fn(answer))
+            .await;
+        match served {
+            Ok(()) => End::closed(),
+            Err(error) if error.is_timeout() => {
+                End::new(Kind::Idle, format!("sent no whole request within {HEAD_TIMEOUT:?}"))
+            }
+            // The client went in the midst of something, or sent what is no request.
+            Err(error) if error.is_parse() => End::peer(error.to_string()),
+            Err(error) => End::new(Kind::Failed, error.to_string()),
+        }
+    }
+}
+
+/// A request on its way; dropping it says that the connection waits for the next one.
+pub struct Busy(Arc<Seat>);
+
+impl Busy {
+    /// Of the connection that has `seat`.
+    pub fn begin(seat: &Arc<Seat>) -> Self {
+        seat.begin(CALL_TIMEOUT);
+        Self(Arc::clone(seat))
+    }
+
+    /// The answer is there, and must be on its way within `time`.
+    pub fn answer(&self, time: Duration) {
+        self.0.answer(time);
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Resolves when the connection has to make room for another one, and what its client had said by then has been seen:
+/// a probe that waited to be read is answered before it goes.
+async fn last_look(seat: &Seat) {
+    seat.asked_to_leave().await;
+    for _ in 0..LOOKS {
+        // Others have their turn, and then the system is asked what has arrived.
+        yield_now().await;
     }
 }
 
 impl listen::Service for Service {
     async fn serve(self: Arc<Self>, socket: TcpStream, client: Client) {
-        let peer = client.peer.ip();
-        if let Err(error) = http::bound_stalls(&socket) {
-            return client.end(&error.into());
-        }
-        let Some(tls) = self.tls.now() else {
-            let socket = http::Prefixed::new(BytesMut::new(), socket);
-            return http::serve_with(self.router.clone(), socket, client, peer).await;
+        let seat = Arc::new(self.seats.take(client.peer.ip()));
+        let end = tokio::select! {
+            // A connection that is answered at once is, however many come.
+            biased;
+            end = pin!(self.speak(socket, &seat)) => end,
+            () = last_look(&seat) => End::policy("made room for another connection"),
+            () = seat.overdue() => End::policy("an answer was not read in time"),
         };
-        let accepted = match timeout(HANDSHAKE_TIMEOUT, tls.accept(socket)).await {
-            Ok(accepted) => accepted,
-            Err(_) => {
-                let late = format!("no TLS handshake within {HANDSHAKE_TIMEOUT:?}");
-                return client.end(&End::policy(late));
-            }
-        };
-        match accepted {
-            Ok((stream, right)) => {
-                let router = self.router.clone().layer(Extension(Certified(right)));
-                http::serve_with(router, stream, client, peer).await;
-            }
-            Err(error) => client.end(&End::peer(format!("no TLS: {error}"))),
-        }
+        client.end(&end);
     }
 
     async fn refuse(self: Arc<Self>, socket: TcpStream, client: Client, refusal: Refusal) {

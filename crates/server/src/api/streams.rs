@@ -7,7 +7,6 @@ use axum::{
     extract::{Path, State},
 };
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 use weir_flv::describe;
 use weir_hub::{Status, StreamStats};
@@ -258,7 +257,7 @@ pub fn find(node: &Node, name: &str) -> Result<StreamStats, Failure> {
 pub async fn streams(
     State(api): State<Api>,
     Params(page): Params<Page>,
-) -> Result<Json<Value>, Failure> {
+) -> Result<cluster::Text, Failure> {
     let (start, count) = page.range()?;
     cluster::paged(&api, page.scope, ("streams", "streams"), (start, count), |start, count| {
         let all = ordered(&api.node);

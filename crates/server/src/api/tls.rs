@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Display,
-    fs, io,
+    io,
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -24,9 +24,13 @@ use tracing::{info, warn};
 
 use super::rights::Right;
 use crate::{
+    blocking::{self, CONFIGURATION, READ_TIMEOUT},
     config::{Api, Tls as Keys},
     settings::Settings,
 };
+
+/// Longest PEM file: a bundle of all authorities that browsers know has 250 KB.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// How often it is looked whether the files are others: certificates are renewed days before they end.
 const LOOK: Duration = Duration::from_secs(30);
@@ -88,7 +92,9 @@ impl Tls {
         loop {
             sleep(LOOK).await;
             let Some(before) = self.now() else { continue };
-            match Self::prepare(&settings.now().api) {
+            let config = settings.now();
+            let read = CONFIGURATION.run_within(READ_TIMEOUT, move || Self::prepare(&config.api));
+            match read.await.flatten() {
                 Ok(Some(new)) if new.files != before.files => {
                     info!("the files of api.tls are others: they are in force for new connections");
                     self.put(Some(new));
@@ -195,7 +201,7 @@ fn verifier(
 }
 
 fn read(key: &str, path: &Path) -> io::Result<Vec<u8>> {
-    fs::read(path).map_err(|why| {
+    blocking::read(path, FILE_BYTES_MAX).map_err(|why| {
         io::Error::new(
             why.kind(),
             format!("api.tls.{key}: {} cannot be read: {why}", path.display()),

@@ -2,7 +2,6 @@
 
 use axum::{Json, extract::State};
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
@@ -41,7 +40,7 @@ pub struct Origins {
 pub async fn origins(
     State(api): State<Api>,
     Params(Scoped { scope }): Params<Scoped>,
-) -> Result<Json<Value>, Failure> {
+) -> Result<cluster::Text, Failure> {
     let known = api.node.edge.as_ref().map(|edge| edge.origins().status()).unwrap_or_default();
     let origins = known.into_iter().map(|origin| Origin {
         address: origin.address.to_string(),
@@ -86,7 +85,7 @@ pub struct Pulls {
 pub async fn pulls(
     State(api): State<Api>,
     Params(Scoped { scope }): Params<Scoped>,
-) -> Result<Json<Value>, Failure> {
+) -> Result<cluster::Text, Failure> {
     let known = api.node.edge.as_ref().map(|edge| edge.pulls()).unwrap_or_default();
     let stats = api.node.registry.stats();
     let mut pulls: Vec<_> = known

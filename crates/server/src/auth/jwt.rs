@@ -1,8 +1,7 @@
 //! JSON Web Tokens (RFC 7519).
 
 use std::{
-    fs::File,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,7 +11,10 @@ use serde::Deserialize;
 use weir_rtmp::url::params;
 
 use super::{Action, Credential, Denied, Request, check_bounds, lists};
-use crate::config::{Algorithm, Check, Config, Jwt};
+use crate::{
+    blocking,
+    config::{Algorithm, Check, Config, Jwt},
+};
 
 /// A PEM file with an RSA key of 16 Kibit has 3 KB; whatever is longer is no key.
 const KEY_BYTES_MAX: u64 = 64 * 1024;
@@ -70,8 +72,7 @@ impl Keys {
 
 fn read(algorithm: Algorithm, path: &Path) -> io::Result<DecodingKey> {
     let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    let mut pem = Vec::new();
-    File::open(path)?.take(KEY_BYTES_MAX).read_to_end(&mut pem)?;
+    let pem = blocking::read(path, KEY_BYTES_MAX)?;
     let key = match algorithm {
         Algorithm::Hs256 => return Err(invalid("HS256 has no public key".to_owned())),
         Algorithm::Rs256 => DecodingKey::from_rsa_pem(&pem),

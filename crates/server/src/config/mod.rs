@@ -27,7 +27,7 @@ mod warnings;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs, iter,
+    iter,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -54,6 +54,11 @@ pub use schema::schema;
 pub use stream::{Conflict, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride};
 use value::Problem;
 pub use value::{Human, Rate, Size, parse_duration};
+
+use crate::blocking;
+
+/// Longest file: what a ConfigMap may hold. A thousand vhosts have a tenth of it.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 section! {
     /// Everything an operator can set.
@@ -115,7 +120,7 @@ impl Config {
         V: Into<OsString>,
     {
         let Some(path) = path else { return Self::assemble("", "", environment) };
-        let text = fs::read_to_string(path)
+        let text = blocking::read_text(path, CONFIG_BYTES_MAX)
             .map_err(|why| ConfigError::Read { path: path.to_owned(), why })?;
         Self::assemble(&text, &path.display().to_string(), environment)
     }

@@ -2,7 +2,7 @@ mod edge;
 mod env;
 mod running;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use proptest::prelude::*;
 use serde_saphyr::granit_parser::Marker;

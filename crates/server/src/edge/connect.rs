@@ -1,12 +1,18 @@
 //! TCP connections to origins.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, ToSocketAddrs as _},
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout},
 };
+
+use crate::blocking::NAMES;
 
 /// For an address to accept a connection, whatever the connection is for. What is further away than this is no origin;
 /// who does not answer by then is dead, or the packets go to where somebody was: another attempt, or another address,
@@ -35,7 +41,9 @@ pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 /// When none of them accepts; why the last one does not.
 pub async fn connect_to_name(host: &str, port: u16, by: Instant) -> io::Result<TcpStream> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no addresses");
-    for address in tokio::net::lookup_host((host, port)).await? {
+    let name = host.to_owned();
+    let look_up = move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+    for address in NAMES.run(look_up).await.flatten()? {
         if Instant::now() >= by {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time"));
         }

@@ -73,7 +73,7 @@ pub async fn receive(stream: &mut UnixStream) -> io::Result<Vec<(Offer, std::net
             .async_io(Interest::READABLE, || receive_some(stream, &mut line, &mut sockets))
             .await?;
         if received == 0 {
-            return Err(invalid("it closed the connection"));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection"));
         }
         if line.len() > LINE_BYTES_MAX {
             return Err(invalid("the line has no end"));

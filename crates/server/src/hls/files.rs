@@ -8,9 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::task::spawn_blocking;
 use weir_hls::{Config, Playlist, SegmentName};
 use weir_media::StreamKey;
+
+use crate::blocking::HLS_WRITES;
 
 use super::{
     disk::{Disk, Folder},
@@ -200,8 +201,7 @@ where
     T: Send + 'static,
     F: FnOnce() -> io::Result<T> + Send + 'static,
 {
-    // It fails when it panics, and when the process stops.
-    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    HLS_WRITES.run(work).await.flatten()
 }
 
 #[cfg(test)]

@@ -118,6 +118,11 @@ impl HlsOutput {
         self.stopping.send_replace(Stopping::WithPublishers);
     }
 
+    /// The process goes on after [`leave_open`](Self::leave_open): every stream is its own again.
+    pub fn go_on(&self) {
+        self.stopping.send_replace(Stopping::No);
+    }
+
     /// The process is going to stop: what is segmented so far is written, and the playlists stay open, because the next
     /// process continues them. Ends when that is done.
     pub async fn finish(&self) {

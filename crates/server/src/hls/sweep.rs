@@ -9,6 +9,8 @@ use std::{
 use tracing::info;
 use weir_hls::{Config, Playlist, SegmentName};
 
+use crate::blocking::HLS_WRITES;
+
 use super::{
     DISPOSE, HlsOutput,
     disk::{self, Disk, Folder},
@@ -34,7 +36,7 @@ pub async fn later(output: Arc<HlsOutput>, disk: Arc<Disk>) {
     loop {
         tokio::time::sleep(std::mem::replace(&mut pause, PAUSE)).await;
         let (output, disk) = (Arc::clone(&output), Arc::clone(&disk));
-        let swept = tokio::task::spawn_blocking(move || {
+        let swept = HLS_WRITES.run(move || {
             let followed = |folders: &[String]| output.playlists(&disk, folders);
             sweep(&disk, SystemTime::now(), &followed);
         });

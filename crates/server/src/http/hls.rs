@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Read as _},
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,13 +12,13 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use futures_util::TryStreamExt as _;
+use bytes::Bytes;
+use futures_util::{TryStreamExt as _, stream};
 use http::{HeaderValue, StatusCode, header::CONTENT_LENGTH};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
-use tokio_util::io::ReaderStream;
 use tracing::{info, warn};
 use weir_hls::SegmentName;
 use weir_media::StreamKey;
@@ -29,7 +29,9 @@ use super::{
 };
 use crate::{
     auth,
+    blocking::HLS_READS,
     config::Vhost,
+    descriptors,
     edge::{Ask, Door, Edge, HlsKind, HlsObject},
     hls::State,
     metrics::Refused,
@@ -227,10 +229,26 @@ async fn settled(node: &Node, key: &StreamKey, wait: Duration) -> State {
 /// Bytes of a file in memory for each client that fetches it.
 const READ_BYTES: usize = 64 * 1024;
 
+/// The next piece of a file; none at its end.
+fn piece(mut file: File) -> io::Result<Option<(Bytes, File)>> {
+    let mut piece = vec![0; READ_BYTES];
+    let read = file.read(&mut piece)?;
+    piece.truncate(read);
+    Ok((read > 0).then(|| (piece.into(), file)))
+}
+
 fn answer(node: &Arc<Node>, (file, length): (File, u64), headers: [(&str, &str); 2]) -> Response {
+    let Some(place) = descriptors::opened().take() else {
+        let reason = "too many segments are being sent";
+        return (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, reason)).into_response();
+    };
     let quotas = Arc::clone(&node.quotas);
-    let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(file), READ_BYTES)
-        .inspect_ok(move |piece| quotas.count_sent(piece.len() as u64));
+    let next = |(file, place)| async move {
+        let piece = HLS_READS.run(move || piece(file)).await.flatten()?;
+        io::Result::Ok(piece.map(|(piece, file)| (piece, (file, place))))
+    };
+    let pieces = stream::try_unfold((file, place), next)
+        .inspect_ok(move |piece: &Bytes| quotas.count_sent(piece.len() as u64));
     let length = [("content-length", length.to_string())];
     (headers, length, [ANY_ORIGIN], Body::from_stream(pieces)).into_response()
 }

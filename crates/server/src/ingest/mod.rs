@@ -30,6 +30,7 @@ use crate::{
     edge::{self, Edge, Opened, Push},
     end::{End, Kind, Side},
     metrics::Refused,
+    phase::Phase,
     roster::{Activity, Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
     rtmp::Connection,
     wake::Alarm,
@@ -72,6 +73,8 @@ pub async fn publish(
     url: &StreamUrl,
 ) -> Result<(), End> {
     let node = Arc::clone(&connection.node);
+    // While the listeners are tried out, a stream may still be the process's that is replaced: for milliseconds.
+    let _ = node.phase.subscribe().wait_for(|phase| *phase != Phase::Starting).await;
     let (key, vhost) = node.resolve(url).map_err(|error| {
         connection.refuse_publish(stream_id, PublishRefusal::BadName, &error.to_string());
         Refused::BadName.count();

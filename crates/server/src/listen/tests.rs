@@ -37,7 +37,7 @@ async fn next(seated: &mut Seated) -> (TcpStream, Client, Option<Refusal>) {
     timeout(SOON, seated.recv()).await.expect("somebody in time").expect("a listener")
 }
 
-fn any_port() -> (TcpListener, SocketAddr) {
+fn any_port() -> (Arc<TcpListener>, SocketAddr) {
     let address = "127.0.0.1:0".parse().expect("an address");
     let listener =
         bind("rtmp", &[address], &mut Inherited::default()).expect("a free port").remove(0);

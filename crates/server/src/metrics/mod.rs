@@ -29,7 +29,7 @@ pub use self::{
     histogram::{Counted, Histogram},
 };
 use self::{live::Live, page::Shape};
-use crate::control::Control;
+use crate::{blocking::PAGES, control::Control};
 
 /// All series of the process.
 pub struct Metrics(Registry);
@@ -58,7 +58,7 @@ async fn metrics(State(metrics): State<Arc<Metrics>>, fields: HeaderMap) -> Resp
     let accept = fields.get(header::ACCEPT).and_then(|field| field.to_str().ok());
     let shape = Shape::of(accept.unwrap_or_default());
     // A page looks at every client, and at `/proc`: milliseconds where there are tens of thousands.
-    let page = tokio::task::spawn_blocking(move || metrics.page(shape)).await;
+    let page = PAGES.run(move || metrics.page(shape)).await;
     match page {
         Ok(Ok(page)) => ([(header::CONTENT_TYPE, shape.content_type())], page).into_response(),
         Ok(Err(_)) | Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

@@ -2,7 +2,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use weir_media::DEFAULT_VHOST;
 
-use super::*;
+use super::{
+    watching::{WATCHING, WATCHING_MAX},
+    *,
+};
 
 const MEGABIT: u64 = 1_000_000;
 
@@ -136,12 +139,12 @@ fn so_many_hls_viewers_are_remembered_and_no_more() {
     for number in 0..=WATCHING_MAX {
         assert!(quotas.admit_playlist(&key, viewer(number), now).is_ok());
     }
-    assert_eq!(lock(&quotas.watching).len(), WATCHING_MAX);
+    assert_eq!(quotas.watching(now), WATCHING_MAX);
     quotas.count_sent(2_000_000);
     assert!(quotas.admit_playlist(&key, viewer(WATCHING_MAX), now).is_ok(), "it may be watching");
     let later = now + WATCHING;
     assert!(quotas.admit_playlist(&key, viewer(0), later).is_ok());
-    assert_eq!(lock(&quotas.watching).len(), 1, "who has gone is forgotten");
+    assert_eq!(quotas.watching(later), 1, "who has gone is forgotten");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! putting a new `..data` link beside it. What counts is whether the text is another one.
 
 use std::{
-    fs,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -16,7 +16,11 @@ use tracing::warn;
 use weir_hub::Wake as _;
 
 use super::Reloader;
-use crate::wake::Alarm;
+use crate::{
+    blocking::{self, CONFIGURATION, READ_TIMEOUT},
+    config::CONFIG_BYTES_MAX,
+    wake::Alarm,
+};
 
 /// How long nothing more must happen in the folder: who writes a file in place does so in several steps.
 const QUIET: Duration = Duration::from_millis(100);
@@ -32,20 +36,36 @@ pub async fn watch(reloader: Arc<Reloader>) {
     // Held for as long as this runs.
     let _watcher = notice(&path, &alarm)
         .inspect_err(|error| warn!(%error, every = ?LOOK, "the configuration's folder is only looked at now and then"));
-    let mut known = fs::read(&path).ok();
+    let mut known = text(&path).await.ok();
+    let mut complained = String::new();
     loop {
         // Changed or not: the text decides.
         let _ = timeout(LOOK, settled(&alarm)).await;
-        let text = fs::read(&path).ok();
-        // A file that is not there is on its way: whoever takes it away for good wants no change.
-        if text.is_some() && text != known {
-            known = text;
-            let reloader = Arc::clone(&reloader);
-            // The reason is in the log.
-            let _ =
-                tokio::task::spawn_blocking(move || reloader.reload("the file has changed")).await;
+        match text(&path).await {
+            Ok(text) if known.as_ref() != Some(&text) => {
+                known = Some(text);
+                // The reason is in the log.
+                let _ = reloader.reload("the file has changed").await;
+            }
+            Ok(_) => complained.clear(),
+            // A file that is not there is on its way: whoever takes it away for good wants no change.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let error = error.to_string();
+                if complained != error {
+                    warn!(path = %path.display(), error, "the configuration cannot be looked at");
+                    complained = error;
+                }
+            }
         }
     }
+}
+
+/// The text of the file, by a thread that may wait for it.
+async fn text(path: &Path) -> io::Result<Vec<u8>> {
+    let path = path.to_owned();
+    let read = move || blocking::read(&path, CONFIG_BYTES_MAX);
+    CONFIGURATION.run_within(READ_TIMEOUT, read).await.flatten()
 }
 
 async fn settled(alarm: &Alarm) {
@@ -80,6 +100,8 @@ fn folder(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// Longer than any of this takes.

@@ -5,6 +5,7 @@ mod fields;
 mod kick;
 mod operate;
 mod rights;
+mod silence;
 mod tls;
 
 use std::{net::SocketAddr, time::Duration};

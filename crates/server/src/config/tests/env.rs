@@ -1,6 +1,6 @@
 //! Settings in the environment.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, fs};
 
 use super::*;
 

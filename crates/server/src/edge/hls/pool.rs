@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::edge::connect;
+use crate::{descriptors, edge::connect};
 
 /// Connections to one origin at a time, as many as hls.js or a CDN node would never need. More wait for a free one.
 const CONNECTIONS_MAX: usize = 32;
@@ -66,8 +66,10 @@ pub enum SendError {
 }
 
 impl Pool {
-    /// One of the places for connections to `address`, as soon as one is free.
+    /// One of the places for connections to `address`, as soon as one is free; none without a descriptor.
     pub async fn place(&self, address: SocketAddr) -> Option<OwnedSemaphorePermit> {
+        // That nobody can be asked says nothing of the origin.
+        drop(descriptors::opened().take()?);
         let places = {
             let mut hosts = self.lock();
             if hosts.len() >= HOSTS_MAX {
@@ -136,6 +138,7 @@ impl Host {
 }
 
 async fn open(address: SocketAddr, limit: Duration) -> Result<Sender, String> {
+    let place = descriptors::opened().take().ok_or("no descriptors are left")?;
     let connected = timeout(limit, connect(address)).await;
     let socket = connected.map_err(|_| format!("no connection within {limit:?}"))?;
     let socket = socket.map_err(|error| format!("cannot connect: {error}"))?;
@@ -144,7 +147,10 @@ async fn open(address: SocketAddr, limit: Duration) -> Result<Sender, String> {
         .handshake::<_, Empty<Bytes>>(TokioIo::new(socket));
     let (sender, connection) = handshake.await.map_err(|error| error.to_string())?;
     // Ends when the sender and the response's body are gone, or the origin closes. What went wrong is told to those.
-    tokio::spawn(connection);
+    tokio::spawn(async move {
+        let _ = connection.await;
+        drop(place);
+    });
     Ok(sender)
 }
 

@@ -21,7 +21,12 @@ use weir_rtmp::{client::Event, message, url::params::Query};
 
 use super::{Hops, Origin, query::Question};
 use crate::{
-    config::Upstream, listen, memory::Allowance, rtmp_client::RtmpClient, settings::Settings,
+    config::Upstream,
+    descriptors,
+    listen::{self, Place},
+    memory::Allowance,
+    rtmp_client::RtmpClient,
+    settings::Settings,
 };
 
 /// Characters of an origin's words that are repeated: a sentence or two.
@@ -91,6 +96,7 @@ pub struct Source {
     player: Player,
     first: Option<Tag>,
     ended: bool,
+    _place: Place,
 }
 
 enum Player {
@@ -143,6 +149,7 @@ impl Source {
         dead_after: Duration,
         connected: &AtomicBool,
     ) -> Result<Self, Failure> {
+        let place = place()?;
         let (mut player, first_by) = match protocol {
             Upstream::Rtmp => {
                 let (client, first_by) = rtmp::play(origin, request, dead_after, connected).await?;
@@ -155,7 +162,7 @@ impl Source {
             }
         };
         match timeout_at(first_by, player.tag()).await {
-            Ok(Ok(tag)) => Ok(Self { player, first: Some(tag), ended: false }),
+            Ok(Ok(tag)) => Ok(Self { player, first: Some(tag), ended: false, _place: place }),
             Ok(Err(over)) => Err(over.before_media()),
             Err(_) => Err(Failure::Missing(NOTHING.to_owned())),
         }
@@ -233,6 +240,7 @@ impl Failure {
 pub struct Sink {
     client: Box<RtmpClient>,
     dead_after: Duration,
+    _place: Place,
 }
 
 /// Why a publish is over; a sentence for the log.
@@ -258,8 +266,9 @@ impl Sink {
         dead_after: Duration,
         greeted: &AtomicBool,
     ) -> Result<Self, Failure> {
+        let place = place()?;
         let client = rtmp::publish(origin, request, dead_after, greeted).await?;
-        Ok(Self { client: Box::new(client), dead_after })
+        Ok(Self { client: Box::new(client), dead_after, _place: place })
     }
 
     /// Queues a message of the stream. The origin is asked to keep metadata for its viewers.
@@ -387,6 +396,12 @@ async fn connect(
     listen::prepare(&socket).map_err(broken)?;
     connected.store(true, Ordering::Relaxed);
     Ok(socket)
+}
+
+/// A descriptor for a connection.
+fn place() -> Result<Place, Failure> {
+    let none = || Failure::Busy("no descriptors are left for connections to origins".to_owned());
+    descriptors::opened().take().ok_or_else(none)
 }
 
 /// Text from an origin as far as it belongs into a log line.

@@ -1,0 +1,289 @@
+//! The connections to the API, and who makes room when there are too many.
+//!
+//! Nobody is turned away: a probe that comes to a port full of connections must be answered. Who goes instead is one
+//! that has waited for nothing from us for a while, or else one whose answer takes long, and of these the oldest from
+//! the address that has most.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep_until},
+};
+
+use crate::quota::Network;
+
+/// Of all seats, those that one address may have: a Prometheus, some dashboards and scripts behind one address have
+/// enough of a quarter.
+const ADDRESS_PART: usize = 4;
+
+/// After this time a connection that waits for nothing is one that has nothing to ask at present, and an answer is one
+/// that takes long: probes take some milliseconds, and this much on a busy machine.
+const SETTLED: Duration = Duration::from_millis(500);
+
+/// All seats.
+#[derive(Debug)]
+pub struct Seats {
+    most: usize,
+    most_of_address: usize,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// By when they came, or began to wait for the next request.
+    taken: BTreeMap<u64, Taken>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Taken {
+    network: Network,
+    /// Whether a request is being answered.
+    is_busy: bool,
+    /// When it came, or when a request began or ended.
+    since: Instant,
+    leave: Arc<Notify>,
+}
+
+/// A connection's seat; dropping it frees it.
+#[derive(Debug)]
+pub struct Seat {
+    seats: Arc<Seats>,
+    number: Mutex<u64>,
+    leave: Arc<Notify>,
+    /// When the answer that is on its way must be there.
+    due: watch::Sender<Option<Instant>>,
+}
+
+impl Seats {
+    /// `most` of them.
+    pub fn new(most: usize) -> Arc<Self> {
+        let most = most.max(1);
+        let most_of_address = (most / ADDRESS_PART).max(1);
+        Arc::new(Self { most, most_of_address, table: Mutex::default() })
+    }
+
+    /// A seat for somebody at `ip`. Somebody else is asked to leave if there are too many.
+    pub fn take(self: &Arc<Self>, ip: IpAddr) -> Seat {
+        let network = Network::of(ip);
+        let leave = Arc::<Notify>::default();
+        let mut table = self.lock();
+        let of_network = table.taken.values().filter(|it| it.network == network).count();
+        if of_network >= self.most_of_address {
+            table.make_room(Some(network));
+        } else if table.taken.len() >= self.most {
+            table.make_room(None);
+        }
+        let taken =
+            Taken { network, is_busy: false, since: Instant::now(), leave: Arc::clone(&leave) };
+        let number = Mutex::new(table.put(taken));
+        drop(table);
+        Seat { seats: Arc::clone(self), number, leave, due: watch::Sender::new(None) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn put(&mut self, taken: Taken) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.taken.insert(number, taken);
+        number
+    }
+
+    /// Asks one of `network`, or of all, to leave, and does not count it any more.
+    fn make_room(&mut self, network: Option<Network>) {
+        let mut counts = HashMap::<Network, usize>::new();
+        for taken in self.taken.values() {
+            *counts.entry(taken.network).or_default() += 1;
+        }
+        let now = Instant::now();
+        let goes = self
+            .taken
+            .iter()
+            .filter(|(_, taken)| network.is_none_or(|network| taken.network == network))
+            .min_by_key(|(number, taken)| {
+                let others = usize::MAX - counts.get(&taken.network).copied().unwrap_or(0);
+                (taken.claim(now), others, **number)
+            });
+        if let Some(number) = goes.map(|(number, _)| *number)
+            && let Some(taken) = self.taken.remove(&number)
+        {
+            taken.leave.notify_one();
+        }
+    }
+}
+
+impl Taken {
+    /// The more, the later it goes. Who has just come is about to ask; who has long had an answer on its way reads it
+    /// slowly, if at all.
+    fn claim(&self, now: Instant) -> u8 {
+        let is_settled = now.saturating_duration_since(self.since) >= SETTLED;
+        match (self.is_busy, is_settled) {
+            (false, true) => 0,
+            (true, true) => 1,
+            (false, false) => 2,
+            (true, false) => 3,
+        }
+    }
+}
+
+impl Seat {
+    /// A request is being answered, which must be done within `time`.
+    pub fn begin(&self, time: Duration) {
+        self.turn(true);
+        self.due.send_replace(Some(Instant::now() + time));
+    }
+
+    /// The answer is there, and must be on its way within `time`.
+    pub fn answer(&self, time: Duration) {
+        self.due.send_replace(Some(Instant::now() + time));
+    }
+
+    /// The answer is on its way, and another request may come.
+    pub fn end(&self) {
+        self.due.send_replace(None);
+        self.turn(false);
+    }
+
+    fn turn(&self, is_busy: bool) {
+        let mut number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.seats.lock();
+        // Who was asked to leave is not there any more.
+        if let Some(taken) = table.taken.remove(&*number) {
+            *number = table.put(Taken { is_busy, since: Instant::now(), ..taken });
+        }
+    }
+
+    /// Resolves when it has to make room for somebody else.
+    pub async fn asked_to_leave(&self) {
+        self.leave.notified().await;
+    }
+
+    /// Resolves when an answer was not there in time.
+    pub async fn overdue(&self) {
+        let mut changes = self.due.subscribe();
+        loop {
+            let due = *changes.borrow_and_update();
+            tokio::select! {
+                () = until(due) => return,
+                // The sender is ours, so that it cannot be gone.
+                _ = changes.changed() => {}
+            }
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let number = *self.number.lock().unwrap_or_else(PoisonError::into_inner);
+        self.seats.lock().taken.remove(&number);
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    /// Which of `seats` are asked to leave; each hears it once.
+    fn asked(seats: &[&Seat]) -> Vec<usize> {
+        let asked = |seat: &Seat| seat.asked_to_leave().now_or_never().is_some();
+        seats.iter().enumerate().filter(|(_, seat)| asked(seat)).map(|(at, _)| at).collect()
+    }
+
+    const NOBODY: [usize; 0] = [];
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_oldest_that_waits_for_nothing_makes_room() {
+        let seats = Seats::new(4);
+        let all: Vec<_> = (0..4).map(|last| seats.take(ip(last))).collect();
+        let all: Vec<_> = all.iter().collect();
+        all[0].begin(SECOND);
+        assert_eq!(asked(&all), NOBODY);
+        let new = seats.take(ip(9));
+        assert_eq!(asked(&all), [1]);
+        // It is idle again, but not for as long as the others.
+        all[0].end();
+        let newer = seats.take(ip(10));
+        assert_eq!(asked(&all), [2]);
+        // Where all are busy, the oldest of them.
+        for seat in [all[3], all[0], &new, &newer] {
+            seat.begin(SECOND);
+        }
+        let _newest = seats.take(ip(11));
+        assert_eq!(asked(&all), [3]);
+        assert_eq!(asked(&[&new, &newer]), NOBODY);
+        drop(newer);
+        let _last = seats.take(ip(12));
+        assert_eq!(asked(&[all[0], &new]), NOBODY, "a seat was free");
+    }
+
+    #[test]
+    fn an_address_makes_room_for_itself_and_for_others_before_they_do() {
+        let seats = Seats::new(8);
+        let network = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
+        let quiet: Vec<_> = (0..6).map(|last| seats.take(ip(last))).collect();
+        let crowd: Vec<_> = (0..2).map(|last| seats.take(network(last))).collect();
+        let (quiet, crowd) = (quiet.iter().collect::<Vec<_>>(), crowd.iter().collect::<Vec<_>>());
+        let _third = seats.take(network(3));
+        assert_eq!((asked(&crowd), asked(&quiet)), (vec![0], vec![]), "one network of IPv6");
+        let _other = seats.take(ip(9));
+        assert_eq!((asked(&crowd), asked(&quiet)), (vec![1], vec![]));
+        let mapped: IpAddr = "::ffff:192.0.2.9".parse().expect("an address");
+        let _same = seats.take(mapped);
+        assert_eq!(asked(&quiet), [0], "nobody has more than one now but the newest");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_just_come_stays_longer_than_who_does_not_read_its_answer() {
+        let seats = Seats::new(4);
+        let unread: Vec<_> = (0..3).map(|last| seats.take(ip(last))).collect();
+        let unread: Vec<_> = unread.iter().collect();
+        unread.iter().for_each(|seat| seat.begin(SECOND));
+        tokio::time::advance(SETTLED).await;
+        let probe = seats.take(ip(9));
+        let _new = seats.take(ip(10));
+        assert_eq!((asked(&unread), asked(&[&probe])), (vec![0], vec![]));
+        // Once it has been there for as long, it waits for nothing.
+        tokio::time::advance(SETTLED).await;
+        let _newer = seats.take(ip(11));
+        assert_eq!((asked(&unread), asked(&[&probe])), (vec![], vec![0]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_has_its_time() {
+        let seats = Seats::new(4);
+        let seat = seats.take(ip(1));
+        assert!(seat.overdue().now_or_never().is_none());
+        seat.begin(SECOND);
+        seat.answer(SECOND * 3);
+        let start = Instant::now();
+        seat.overdue().await;
+        assert_eq!(start.elapsed(), SECOND * 3);
+        seat.end();
+        assert!(seat.overdue().now_or_never().is_none());
+    }
+}

@@ -1,0 +1,273 @@
+//! Work that blocks a thread: reading and writing files, looking up names, long walks.
+//!
+//! None of it runs on the threads that serve. Each kind has a few threads of its own, so that a disk that hangs, or a
+//! thousand streams that are written at once, take neither all threads nor those of another kind. (tokio's own pool
+//! starts a thread for whatever comes while none is idle, hundreds of them.) What hangs for ever keeps its thread, and
+//! nothing else; it does not keep the process from ending.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use rustix::fs::OFlags;
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
+
+/// Segments and playlists that are written: a disk with some parallelism is kept busy, and 1,000 streams that wait for
+/// a slow one wait for the disk and not for threads.
+pub static HLS_WRITES: Pool = Pool::new::<16>("writing HLS files");
+
+/// Pieces of segments that are read for viewers: most are in the page cache, and are there at once.
+pub static HLS_READS: Pool = Pool::new::<16>("reading HLS files");
+
+/// The configuration, and what it names. One reload is at work at a time, beside two who look for changes; what is
+/// over that waits for a file that hangs.
+pub static CONFIGURATION: Pool = Pool::new::<4>("reading the configuration");
+
+/// Pages of `/metrics`: two scrapers at a time.
+pub static PAGES: Pool = Pool::new::<2>("writing /metrics");
+
+/// Names that an origin redirects to, looked up by the system.
+pub static NAMES: Pool = Pool::new::<8>("looking up names");
+
+/// How long the configuration, and what it names, may take to be read: a network file system that answers at all does
+/// so within some seconds.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Some threads for one kind of work, each of which is started when it is needed for the first time.
+pub struct Pool {
+    work: &'static str,
+    most: usize,
+    turns: Semaphore,
+    crew: LazyLock<Crew>,
+}
+
+/// The threads, and what they are to do next.
+struct Crew {
+    jobs: SyncSender<Job>,
+    next: Arc<Mutex<Receiver<Job>>>,
+    started: AtomicUsize,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+impl Pool {
+    const fn new<const THREADS: usize>(work: &'static str) -> Self {
+        let crew: LazyLock<Crew> = LazyLock::new(|| {
+            // Who has a turn finds a place.
+            let (jobs, next) = sync_channel(THREADS);
+            Crew { jobs, next: Arc::new(Mutex::new(next)), started: AtomicUsize::new(0) }
+        });
+        Self { work, most: THREADS, turns: Semaphore::const_new(THREADS), crew }
+    }
+
+    /// Does `work` on one of the threads, once one is free. It is done to its end, also if nobody waits for that.
+    ///
+    /// # Errors
+    /// When it panics, or the system gives no thread.
+    pub async fn run<T: Send + 'static>(
+        &'static self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let failed = |why: &str| io::Error::other(format!("{}: {why}", self.work));
+        let turn = self.turns.acquire().await.map_err(|_| failed("it is over"))?;
+        self.start_thread()?;
+        let (done, result) = oneshot::channel();
+        let job = move || {
+            let worked = catch_unwind(AssertUnwindSafe(work));
+            drop(turn);
+            // Nobody waits for it any more, if that fails.
+            let _ = done.send(worked);
+        };
+        self.crew.jobs.try_send(Box::new(job)).map_err(|_| failed("no thread takes it"))?;
+        let worked = result.await.map_err(|_| failed("it was not done"))?;
+        worked.map_err(|_| failed("it panicked"))
+    }
+
+    /// Starts a thread if there are fewer than there are turns taken.
+    fn start_thread(&self) -> io::Result<()> {
+        let needed = self.most - self.turns.available_permits();
+        let one_more = |started| (started < needed).then_some(started + 1);
+        let started = &self.crew.started;
+        if started.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
+            return Ok(());
+        }
+        let next = Arc::clone(&self.crew.next);
+        let thread = thread::Builder::new().name("weir-files".to_owned()).spawn(move || {
+            loop {
+                let job = next.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                match job {
+                    Ok(job) => job(),
+                    Err(_) => return,
+                }
+            }
+        });
+        match thread {
+            Ok(_) => Ok(()),
+            // One of those that there are does it.
+            Err(_) if started.fetch_sub(1, Ordering::Relaxed) > 1 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same as [`run`](Self::run), for whoever waits no longer than `time`.
+    ///
+    /// # Errors
+    /// When the time is over, too; the work still takes its thread until it comes to an end.
+    pub async fn run_within<T: Send + 'static>(
+        &'static self,
+        time: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let late = |_| {
+            let why = format!("{} takes longer than {time:?}: does a file system hang?", self.work);
+            Err(io::Error::new(io::ErrorKind::TimedOut, why))
+        };
+        timeout(time, self.run(work)).await.unwrap_or_else(late)
+    }
+}
+
+/// Reads a regular file of `max` bytes at most, as it is at one moment. Links are followed: a mounted ConfigMap or
+/// Secret is one.
+///
+/// # Errors
+/// When there is none, it is something else (a FIFO would block for ever), it is longer, or it changes meanwhile.
+pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    // Before it is opened, since opening some devices does something; and after, since it may be another one by then.
+    require_regular(&fs::metadata(path)?)?;
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    let before = file.metadata()?;
+    require_regular(&before)?;
+    if before.len() > max {
+        return Err(too_long(max));
+    }
+    let bytes = read_to_end(&mut file, max)?;
+    let after = file.metadata()?;
+    let version = |of: &fs::Metadata| (of.len(), of.mtime(), of.mtime_nsec());
+    if version(&before) != version(&after) {
+        let why = "it was changed while it was read";
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
+    }
+    Ok(bytes)
+}
+
+/// The same, as text.
+///
+/// # Errors
+/// When it is no UTF-8, too.
+pub fn read_text(path: &Path, max: u64) -> io::Result<String> {
+    String::from_utf8(read(path, max)?).map_err(|_| {
+        io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8")
+    })
+}
+
+fn read_to_end(file: &mut File, max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max { Err(too_long(max)) } else { Ok(bytes) }
+}
+
+fn too_long(max: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {max} bytes"))
+}
+
+fn require_regular(file: &fs::Metadata) -> io::Result<()> {
+    let kind = file.file_type();
+    let what = match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_dir() => "a folder",
+        () if kind.is_fifo() => "a FIFO",
+        () if kind.is_socket() => "a socket",
+        () => "a device",
+    };
+    let why = format!("it is {what}, and not a regular file");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        process::Command,
+        sync::{Barrier, mpsc},
+    };
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn only_regular_files_of_some_size_are_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "12345").expect("written");
+        std::os::unix::fs::symlink("file", at("link")).expect("a link");
+        for name in ["file", "link"] {
+            assert_eq!(read(&at(name), 5).expect("read"), b"12345", "{name}");
+        }
+        let why = |path: &Path| read(path, 4).expect_err("refused").to_string();
+        assert_eq!(why(&at("file")), "it has more than 4 bytes");
+        let made = Command::new("mkfifo").arg(at("fifo")).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        std::os::unix::fs::symlink("fifo", at("to fifo")).expect("a link");
+        for name in ["fifo", "to fifo"] {
+            assert_eq!(why(&at(name)), "it is a FIFO, and not a regular file");
+        }
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("a socket");
+        assert_eq!(why(&at("socket")), "it is a socket, and not a regular file");
+        assert_eq!(why(dir.path()), "it is a folder, and not a regular file");
+        for device in ["/dev/zero", "/dev/null"] {
+            assert_eq!(why(Path::new(device)), "it is a device, and not a regular file");
+        }
+        assert_eq!(read(&at("none"), 4).expect_err("none").kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_file_without_a_length_is_bounded_too() {
+        // The kernel gives such files out as empty, whatever is in them.
+        let error = read(Path::new("/proc/self/smaps"), 64).expect_err("it is longer");
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_kind_of_work_has_so_many_threads_and_no_more() {
+        static TWO: Pool = Pool::new::<2>("testing");
+        let begun = Arc::new(Barrier::new(3));
+        let (release, held): (Vec<_>, Vec<_>) = (0..2).map(|_| mpsc::channel::<()>()).unzip();
+        let held = held.into_iter().map(|held| {
+            let begun = Arc::clone(&begun);
+            tokio::spawn(TWO.run(move || {
+                begun.wait();
+                held.recv().is_err()
+            }))
+        });
+        let held: Vec<_> = held.collect();
+        begun.wait();
+        let late = TWO.run_within(Duration::from_millis(50), || ()).await.expect_err("no thread");
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut, "{late}");
+        drop(release);
+        for held in held {
+            assert!(held.await.expect("a task").expect("done"));
+        }
+        TWO.run_within(SOON, || ()).await.expect("a thread is free again");
+        let panics = || panic!("of a test");
+        assert!(TWO.run(panics).await.is_err_and(|error| error.to_string().contains("panicked")));
+        for _ in 0..3 {
+            TWO.run_within(SOON, || ()).await.expect("the thread goes on");
+        }
+        assert_eq!(TWO.crew.started.load(Ordering::Relaxed), 2);
+    }
+}
