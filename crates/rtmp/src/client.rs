@@ -301,7 +301,7 @@ impl Session {
     /// Sends one message of the stream. Does nothing unless this session publishes and was accepted.
     ///
     /// # Panics
-    /// If `body` is longer than [`MESSAGE_BYTES_MAX`](crate::chunk::MESSAGE_BYTES_MAX).
+    /// If `body` is longer than [`MESSAGE_BYTES_MAX`].
     pub fn send_media(&mut self, kind: TagKind, timestamp: u32, body: &[u8]) {
         if let (Phase::Active { stream_id }, Purpose::Publish) = (&self.phase, self.purpose) {
             self.link.send_media(*stream_id, kind, timestamp, body);

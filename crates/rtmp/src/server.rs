@@ -259,7 +259,7 @@ impl Session {
     /// for all of them. Does nothing unless the stream plays.
     ///
     /// # Panics
-    /// If `body` is longer than [`MESSAGE_BYTES_MAX`](crate::chunk::MESSAGE_BYTES_MAX).
+    /// If `body` is longer than [`MESSAGE_BYTES_MAX`].
     pub fn send_media(&mut self, stream_id: u32, kind: TagKind, timestamp: u32, body: &[u8]) {
         if self.streams.is(stream_id, Activity::Playing) {
             self.link.send_media(stream_id, kind, timestamp, body);

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
 /// A program that runs beside the test. Dropping it ends it, and shows what it wrote to its standard error if the test
 /// is failing.
 #[derive(Debug)]
@@ -86,6 +88,19 @@ impl Process {
             self.name,
             self.stderr
         );
+    }
+
+    /// Stops it, as SIGSTOP does, and returns once each of its threads has stopped: until then they go on, and answer.
+    ///
+    /// # Panics
+    /// If there is no process any more to stop.
+    #[track_caller]
+    pub fn stop(&self) {
+        self.signal("STOP");
+        let pid =
+            i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process's number");
+        let stopped = waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED);
+        assert!(stopped.is_ok(), "{} cannot be stopped: {stopped:?}", self.name);
     }
 
     /// Ends it at once, as `kill -9` does.

@@ -247,7 +247,7 @@ impl Weir {
     /// Freezes it, as SIGSTOP does: its sockets stay open, and nobody answers there.
     #[track_caller]
     pub fn freeze(&self) {
-        self.process.signal("STOP");
+        self.process.stop();
     }
 
     /// Lets it go on after it was [frozen](Self::freeze).

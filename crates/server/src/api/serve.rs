@@ -23,7 +23,7 @@ use super::{
 use crate::{
     client::Client,
     end::{End, Kind},
-    http::{self as media, HEAD_BYTES_MAX},
+    http::{self as media, HEAD_BYTES_MAX, Peer},
     listen,
     quota::Refusal,
 };
@@ -60,7 +60,7 @@ impl Service {
     }
 
     /// Serves a connection to its end; returns why it ended.
-    async fn speak(&self, socket: TcpStream, seat: &Arc<Seat>) -> End {
+    async fn speak(&self, socket: TcpStream, peer: Peer, seat: &Arc<Seat>) -> End {
         if let Err(error) = media::bound_stalls(&socket) {
             return error.into();
         }
@@ -74,11 +74,13 @@ impl Service {
             }
         }
         let Some(tls) = self.tls.now() else {
-            return self.answer(self.router.clone(), socket, seat).await;
+            let router = self.router.clone().layer(Extension(peer));
+            return self.answer(router, socket, seat).await;
         };
         match timeout(HEAD_TIMEOUT, tls.accept(socket)).await {
             Ok(Ok((stream, right))) => {
-                let router = self.router.clone().layer(Extension(Certified(right)));
+                let router =
+                    self.router.clone().layer(Extension(Certified(right))).layer(Extension(peer));
                 self.answer(router, stream, seat).await
             }
             Ok(Err(error)) => End::peer(format!("no TLS: {error}")),
@@ -154,10 +156,11 @@ async fn last_look(seat: &Seat) {
 impl listen::Service for Service {
     async fn serve(self: Arc<Self>, socket: TcpStream, client: Client) {
         let seat = Arc::new(self.seats.take(client.peer.ip()));
+        let peer = Peer::of(&client, client.peer.ip());
         let end = tokio::select! {
             // A connection that is answered at once is, however many come.
             biased;
-            end = pin!(self.speak(socket, &seat)) => end,
+            end = pin!(self.speak(socket, peer, &seat)) => end,
             () = last_look(&seat) => End::policy("made room for another connection"),
             () = seat.overdue() => End::policy("an answer was not read in time"),
         };

@@ -164,6 +164,16 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// At the other end of the connection of `client`, which has this address.
+    pub fn of(client: &Client, ip: IpAddr) -> Self {
+        Self {
+            ip,
+            presence: Arc::clone(&client.presence),
+            standing: Arc::clone(&client.standing),
+            was_denied: Arc::default(),
+        }
+    }
+
     /// Holds the answer to something wrong that the client at `ip` has shown back, as long as it is to be. The
     /// connection is of no further use then.
     pub async fn hold_back(&self, throttle: &Throttle, ip: IpAddr) {
@@ -180,12 +190,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     client.fetches = true;
-    let peer = Peer {
-        ip: peer,
-        presence: Arc::clone(&client.presence),
-        standing: Arc::clone(&client.standing),
-        was_denied: Arc::default(),
-    };
+    let peer = Peer::of(&client, peer);
     let router = router.map_request(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         request
