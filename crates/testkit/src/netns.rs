@@ -151,7 +151,8 @@ impl Host {
         format!("host{}", self.number)
     }
 
-    fn our_ip(&self) -> Ipv4Addr {
+    /// The address that it sees the test under.
+    pub fn our_ip(&self) -> Ipv4Addr {
         Ipv4Addr::new(10, 66, self.number, 1)
     }
 

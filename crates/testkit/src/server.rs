@@ -398,11 +398,11 @@ impl Builder {
         self
     }
 
-    /// It runs on another host of the test's network.
+    /// It runs on another host of the test's network, from which the test may read its API.
     #[must_use]
     pub fn on(mut self, host: &Host) -> Self {
         self.launch.through = host.enter();
-        self
+        self.env("WEIR_API__READ_FROM", format!("[\"{}\"]", host.our_ip()))
     }
 
     /// Starts it and waits until it listens.
