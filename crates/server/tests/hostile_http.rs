@@ -17,7 +17,11 @@ const REQUEST: Duration = Duration::from_secs(10);
 
 /// Runs `attack` on a server, and a stream that must not notice it.
 async fn beside_a_stream(config: &str, attack: impl AsyncFnOnce(&Weir)) {
-    let weir = Weir::builder(env!("CARGO_BIN_EXE_weir")).config(config).start();
+    // The usual end of a connection that was answered requests is a line for those who look for details.
+    let weir = Weir::builder(env!("CARGO_BIN_EXE_weir"))
+        .config(config)
+        .env("WEIR_LOG", "info,weir_server::client=debug")
+        .start();
     let mut witness = Witness::start(&weir).await;
     witness.during(attack(&weir)).await;
     witness.finish().await;

@@ -187,8 +187,9 @@ async fn a_connection_without_the_proxy_header_is_closed() {
 
 #[tokio::test]
 async fn a_trusted_proxy_says_whose_request_it_is() {
-    let weir =
-        server("http: { trusted_proxies: [127.0.0.0/8] }\nlimits: { connections_per_ip: 1 }");
+    let weir = server(
+        "http: { listen: ['127.0.0.1:0'], trusted_proxies: [127.0.0.0/8] }\nlimits: { connections_per_ip: 1 }",
+    );
     let ask = |client: &str| {
         let client = client.to_owned();
         let (address, fields) = (weir.http(), "Host: h\r\nConnection: close");

@@ -106,8 +106,9 @@ async fn proxied(connection: &mut TcpStream, client: Option<&str>) -> String {
 
 #[tokio::test]
 async fn a_connection_of_a_proxy_counts_for_the_client_whose_request_it_has() {
-    let weir =
-        server("http: { trusted_proxies: [127.0.0.0/8] }\nlimits: { connections_per_ip: 1 }");
+    let weir = server(
+        "http: { listen: ['127.0.0.1:0'], trusted_proxies: [127.0.0.0/8] }\nlimits: { connections_per_ip: 1 }",
+    );
     let mut one = Raw::connect(weir.http()).await.into_inner();
     let mut two = Raw::connect(weir.http()).await.into_inner();
     assert_eq!(proxied(&mut one, Some("192.0.2.7")).await, "404");
