@@ -19,7 +19,11 @@ const FIT: usize = 4;
 
 fn server(config: &str) -> Weir {
     let config = format!("hls: {{ enabled: false }}\n{config}");
-    Weir::builder(env!("CARGO_BIN_EXE_weir")).config(&config).start()
+    // The usual end of a connection that was answered requests is a line for those who look for details.
+    Weir::builder(env!("CARGO_BIN_EXE_weir"))
+        .config(&config)
+        .env("WEIR_LOG", "info,weir_server::client=debug")
+        .start()
 }
 
 /// A stream with a group of one second, so that its bit rate is known, and the start of the next.
