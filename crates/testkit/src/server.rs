@@ -449,14 +449,21 @@ fn listening(line: &str, name: &str) -> Option<SocketAddr> {
 fn with_listeners(yaml: &str, addresses: [SocketAddr; 3]) -> String {
     let listeners = ["rtmp", "http", "api"].into_iter().zip(addresses);
     listeners.fold(yaml.to_owned(), |mut config, (name, address)| {
-        if !config
-            .lines()
-            .any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')))
-        {
+        let start = format!("{name}:");
+        let listen = format!("listen: [\"{address}\"]");
+        let Some(section) = config.lines().find(|line| line.starts_with(&start)) else {
             let line_end = if config.is_empty() || config.ends_with('\n') { "" } else { "\n" };
-            config.push_str(&format!("{line_end}{name}: {{ listen: [\"{address}\"] }}\n"));
+            config.push_str(&format!("{line_end}{name}: {{ {listen} }}\n"));
+            return config;
+        };
+        // Other keys of the section, on the same line.
+        match section.split_once('{') {
+            Some((_, keys)) if !keys.contains("listen:") => {
+                let whole = format!("{name}: {{ {listen},{keys}");
+                config.replacen(section, &whole, 1)
+            }
+            _ => config,
         }
-        config
     })
 }
 
@@ -488,6 +495,9 @@ mod tests {
         let free = ["rtmp", "api"].map(|name| format!("{name}: {{ listen: [\"127.0.0.1:0\"] }}"));
         assert_eq!(lines[2..], ["hls: { rtmp: 1 }", &free[0], &free[1]]);
         assert_eq!(with_listeners("", addresses).lines().count(), 3);
+        let config = with_listeners("http: { proxy_protocol: true }\n", addresses);
+        let first = "http: { listen: [\"127.0.0.1:0\"], proxy_protocol: true }";
+        assert_eq!((config.lines().next(), config.lines().count()), (Some(first), 3));
     }
 
     #[test]
