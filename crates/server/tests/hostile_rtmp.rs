@@ -514,8 +514,8 @@ async fn viewers_that_never_read() {
     .await;
 }
 
-/// Calls whose answers nobody reads: they are too many before the answers that wait are. The other end is a unit test of
-/// the viewer.
+/// Calls whose answers nobody reads: they are too many before the answers that wait are. The other end is a unit test
+/// of the viewer.
 #[tokio::test]
 async fn a_viewer_that_asks_and_never_reads() {
     const GROWTH_MAX: u64 = 16 << 20;
