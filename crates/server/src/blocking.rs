@@ -22,6 +22,7 @@ use std::{
 
 use rustix::fs::OFlags;
 use tokio::{
+    runtime::Handle,
     sync::{Semaphore, oneshot},
     time::timeout,
 };
@@ -86,8 +87,12 @@ impl Pool {
         let turn = self.turns.acquire().await.map_err(|_| failed("it is over"))?;
         self.start_thread()?;
         let (done, result) = oneshot::channel();
+        let runtime = Handle::current();
         let job = move || {
+            // A reload begins tasks: look-ups and checks of the origins that it names.
+            let entered = runtime.enter();
             let worked = catch_unwind(AssertUnwindSafe(work));
+            drop(entered);
             drop(turn);
             // Nobody waits for it any more, if that fails.
             let _ = done.send(worked);
@@ -240,6 +245,13 @@ mod tests {
         // The kernel gives such files out as empty, whatever is in them.
         let error = read(Path::new("/proc/self/smaps"), 64).expect_err("it is longer");
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[tokio::test]
+    async fn work_may_begin_tasks() {
+        static ONE: Pool = Pool::new::<1>("beginning tasks");
+        let task = ONE.run(|| tokio::spawn(async { 7 })).await.expect("it does not panic");
+        assert_eq!(task.await.expect("the task is done"), 7);
     }
 
     #[tokio::test(flavor = "multi_thread")]
