@@ -16,7 +16,7 @@ const STREAMS: usize = 1000;
 const BATCH: usize = 4;
 
 /// What may be left of all of them.
-const GROWTH_BYTES_MAX: u64 = 10_000_000;
+const GROWTH_BYTES_MAX: u64 = 12_500_000;
 
 /// A stream has three groups of one second.
 const PICTURES: u64 = 75;
