@@ -81,8 +81,12 @@ impl Link {
 
     fn sort(&mut self, message: Message) -> Result<Option<Incoming>, Error> {
         if let Some(control) = Control::decode(message.type_id, &message.payload) {
-            self.notices = self.notices.saturating_add(1);
-            return Ok(self.control(control?));
+            let control = control?;
+            // Acknowledgements come as often as we send, and cost nothing but their reading.
+            if !matches!(control, Control::Acknowledgement(_)) {
+                self.notices = self.notices.saturating_add(1);
+            }
+            return Ok(self.control(control));
         }
         Ok(match message.type_id {
             type_id::COMMAND | type_id::COMMAND_AMF3 => {

@@ -11,6 +11,7 @@ use std::{
 
 use serde_json::Value;
 use weir_flv::amf0;
+use weir_rtmp::message::{Control, UserControl};
 use weir_testkit::{
     Weir,
     cluster::Ports,
@@ -313,7 +314,7 @@ async fn a_viewer_that_asks_again_and_again_is_told_to_stop() {
     let peer = caller.local();
     let ended = tokio::spawn(async move {
         // Notices that are not answered, so that it is not for answers that it does not read.
-        let control = weir_rtmp::message::Control::Acknowledgement(1);
+        let control = Control::User(UserControl::PingResponse(1));
         for _ in 0..5000 {
             caller.control(control).await;
         }

@@ -13,8 +13,8 @@ pub const COMMANDS_PER_SECOND: u32 = 10;
 /// Commands at once: ten times what a start takes.
 pub const COMMANDS_BURST: u32 = 100;
 
-/// Other messages but audio and video a second, in the long run: acknowledgements, pings, buffer lengths, script data.
-/// Cue points and captions for each picture are 60 a second, an acknowledgement for each 2.5 MB of 100 Mb/s is 5.
+/// Other messages but audio and video a second, in the long run: pings, buffer lengths, script data. Cue points and
+/// captions for each picture are 60 a second. Acknowledgements are not counted: they come as often as we send.
 pub const NOTICES_PER_SECOND: u32 = 200;
 
 /// Other messages at once: five seconds' worth, as come in one piece after a network has stalled.
