@@ -266,7 +266,6 @@ impl fmt::Display for Host {
     }
 }
 
-/// Reads a host and, where one is written, the port behind it.
 /// A name without the dot at its end that says that it is whole.
 pub(super) fn without_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
@@ -283,6 +282,7 @@ pub(super) fn without_port(text: &str) -> &str {
     }
 }
 
+/// Reads a host and, where one is written, the port behind it.
 fn parse_host(text: &str, default_port: u16) -> Result<(Host, Option<u16>), Problem> {
     // `fd00::1:1935` is an address too: without brackets nobody can tell where the port begins.
     if text.parse::<Ipv6Addr>().is_ok() {

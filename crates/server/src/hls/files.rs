@@ -11,12 +11,11 @@ use bytes::Bytes;
 use weir_hls::{Config, Playlist, SegmentName};
 use weir_media::StreamKey;
 
-use crate::blocking::HLS_WRITES;
-
 use super::{
     disk::{Disk, Folder},
     names::{self, PLAYLIST},
 };
+use crate::blocking::HLS_WRITES;
 
 /// Longest playlist that is read, some 8,000 segments.
 const PLAYLIST_BYTES_MAX: u64 = 1 << 20;

@@ -9,14 +9,13 @@ use std::{
 use tracing::info;
 use weir_hls::{Config, Playlist, SegmentName};
 
-use crate::blocking::HLS_WRITES;
-
 use super::{
     DISPOSE, HlsOutput,
     disk::{self, Disk, Folder},
     files::{self, is_of, read_text},
     names::{self, PLAYLIST},
 };
+use crate::blocking::HLS_WRITES;
 
 /// Folders deep that are looked into: `@vhost`, and an app of 255 bytes of one-letter levels.
 const DEPTH_MAX: usize = 129;
