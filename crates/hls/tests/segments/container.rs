@@ -99,9 +99,9 @@ fn reordered(first: i64, count: i64, delay: i64) -> impl Iterator<Item = Frame> 
     (0..count).map(move |at| {
         let shown = match at % 20 {
             0 => at,
-            place => at + [3, 0, -2, -1][usize::try_from((place - 1) % 4).unwrap()],
+            place => at + [3, 0, -2, -1][usize::try_from((place - 1) % 4).expect("small numbers")],
         };
-        let composition = i32::try_from((shown - at + delay) * 40).unwrap();
+        let composition = i32::try_from((shown - at + delay) * 40).expect("small numbers");
         picture((first + at) * 40, at % 20 == 0, composition)
     })
 }
