@@ -1,14 +1,14 @@
 //! When packets of sound are played, on the 90 kHz clock.
 //!
 //! Publishers say milliseconds, and a packet lasts for 23.22 of them (AAC at 44.1 kHz): what they say jitters by the
-//! rounding. What plays segments puts packets where they say, with gaps and overlaps that can be heard. So a packet begins
-//! where the one before ends, by its own count of samples, as long as that is near what the publisher says.
+//! rounding. What plays segments puts packets where they say, with gaps and overlaps that can be heard. So a packet
+//! begins where the one before ends, by its own count of samples, as long as that is near what the publisher says.
 
 /// How far a packet may be from where its publisher says before it is moved there: 1 ms, the rounding.
 const SLACK: i64 = 90;
 
-/// A packet that is off by more is moved by this part of what it is too much. It follows publishers whose clock is not the
-/// samples' own (all packets 23 ms apart, say) in steps that nobody hears.
+/// A packet that is off by more is moved by this part of what it is too much. It follows publishers whose clock is not
+/// the samples' own (all packets 23 ms apart, say) in steps that nobody hears.
 const MOVED: i64 = 4;
 
 /// Sample rates of AAC by their index in ADTS (14496-3, table 1.18).
@@ -244,7 +244,10 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_have_a_length_or_none(packet in proptest::collection::vec(any::<u8>(), 0..12), said in any::<i64>()) {
+        fn any_bytes_have_a_length_or_none(
+            packet in proptest::collection::vec(any::<u8>(), 0..12),
+            said in any::<i64>(),
+        ) {
             let mut pace = Pace::default();
             pace.place(said, &packet);
             pace.place(said, &packet);
