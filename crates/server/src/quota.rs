@@ -256,8 +256,8 @@ impl Quotas {
         lock(&self.watching).look(who, newcomer, now)
     }
 
-    /// Takes `who`, who is given a playlist now, for a viewer until it has asked for nothing for `patience`; one that is
-    /// new has the number `id`. What it is sent is to be counted, if it is remembered.
+    /// Takes `who`, who is given a playlist now, for a viewer until it has asked for nothing for `patience`; a new one
+    /// has the number `id`. What it is sent is to be counted, if it is remembered.
     ///
     /// # Errors
     /// When it may not have it.
