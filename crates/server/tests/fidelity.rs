@@ -11,14 +11,14 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{runtime::Runtime, task::JoinHandle};
-use weir_flv::{Tag, TagKind, video};
+use weir_flv::{Tag, TagKind, metadata::Metadata, video};
 use weir_media::{Content, Frame, Track, VideoCodec};
 use weir_testkit::{
     Weir, eventually,
     fixture::Fixture,
     http,
     packets::{self, Extent, Form, Kind, Media, Recording, continuation, frame_of, read, tags_of},
-    peer::{Numbered, Player, Publisher, Viewer},
+    peer::{Encoder, Numbered, Player, Publisher, Viewer},
     process::Process,
 };
 
@@ -420,6 +420,41 @@ async fn a_late_viewer_gets_the_configuration_that_is_in_force() {
         let configs = first_configs(&mut late).await;
         assert_eq!(configs, [other_avcc()], "{protocol:?}");
     }
+}
+
+#[tokio::test]
+async fn sound_that_is_announced_and_silent_is_told_of_over_rtmp_only() {
+    let weir = start();
+    let source = Numbered::new(5).with_silent_sound();
+    let every = Duration::from_millis(40);
+    let encoder = Encoder::start(&weir.rtmp_url("live/a"), source, every).await;
+    // The first viewer, and one that comes later.
+    for _ in 0..2 {
+        let mut player = Player::http_flv(weir.http(), "live/a.flv").await;
+        let first = until_pictures(&mut player, 10).await;
+        let header = player.flv_header().expect("a header");
+        assert_eq!((header.has_audio, header.has_video), (false, true));
+        assert!(first.iter().all(|tag| tag.kind != TagKind::Audio), "{first:?}");
+        let metadata = Metadata::parse(&first[0].body).expect("AMF").expect("metadata first");
+        assert_eq!((metadata.has_audio(), metadata.has_video()), (Some(false), Some(true)));
+    }
+    let first = until_pictures(&mut Player::rtmp(&weir.rtmp_url("live/a")).await, 1).await;
+    let metadata = first.iter().find(|tag| tag.kind == TagKind::Script).expect("metadata");
+    let metadata = Metadata::parse(&metadata.body).expect("AMF").expect("metadata");
+    assert_eq!(metadata.has_audio(), Some(true));
+    assert!(first.iter().any(|tag| tag.kind == TagKind::Audio), "the configuration: {first:?}");
+    drop(encoder);
+}
+
+/// What comes up to the picture of this number, counted from one.
+async fn until_pictures(player: &mut Player, count: usize) -> Vec<Tag> {
+    let (mut tags, mut pictures) = (Vec::new(), 0);
+    while pictures < count {
+        let tag = player.next().await.expect("the stream goes on");
+        pictures += usize::from(frame_of(&tag).is_picture());
+        tags.push(tag);
+    }
+    tags
 }
 
 #[tokio::test]
