@@ -38,5 +38,4 @@ mod rtmp;
 mod rtmp_client;
 mod settings;
 mod throttle;
-mod trace;
 mod wake;

@@ -14,6 +14,7 @@ mod shard;
 mod slow;
 #[cfg(test)]
 mod testing;
+mod turns;
 mod viewer;
 
 pub use channel::{Channel, Channels, View};

@@ -31,6 +31,7 @@ pub use self::post::{Arrival, Returned, Shards, Why};
 use self::post::{BIT_RATE_MIN, Post, Ring, die};
 use super::{
     channel::{Channel, View},
+    turns::Turns,
     viewer::{Input, Progress, Protocol, Viewer},
 };
 use crate::{
@@ -82,9 +83,8 @@ struct Shard {
     viewers: Slab<Viewer>,
     stations: Slab<Station>,
     returns: mpsc::Sender<Returned>,
-    /// Viewers whose turn was over before they were done, in the order in which they go on. Each of them is marked
-    /// ([`Viewer::has_turn`]) and here once.
-    unfinished: Vec<usize>,
+    /// Viewers whose turn was over before they were done.
+    unfinished: Turns,
     /// How often frames are looked for that wait too long.
     tick: Duration,
     next_tick: Instant,
@@ -127,7 +127,7 @@ impl Shard {
             viewers: Slab::new(),
             stations: Slab::new(),
             returns,
-            unfinished: Vec::new(),
+            unfinished: Turns::default(),
             tick: TICK_MAX,
             next_tick: Instant::now(),
             next_care: Instant::now() + CARE,
@@ -412,19 +412,17 @@ impl Shard {
 
     /// Lets a viewer go on once the others have had their turn.
     fn go_on_later(&mut self, key: usize) {
-        if let Some(viewer) = self.viewers.get_mut(key)
-            && !std::mem::replace(&mut viewer.has_turn, true)
-        {
-            self.unfinished.push(key);
+        if let Some(viewer) = self.viewers.get_mut(key) {
+            self.unfinished.again(key, &mut viewer.waits);
         }
     }
 
     /// Goes on with viewers whose turn was over: reads and writes are edge-triggered and would not be announced again.
     fn finish_turns(&mut self, now: Instant) {
-        for key in std::mem::take(&mut self.unfinished) {
+        for turn in self.unfinished.round() {
+            let key = turn.key;
             let Some(viewer) = self.viewers.get_mut(key) else { continue };
-            // Else the key is of a viewer that has gone, and now of another one.
-            if !std::mem::take(&mut viewer.has_turn) {
+            if !turn.begins(&mut viewer.waits) {
                 continue;
             }
             self.receive(key, now);

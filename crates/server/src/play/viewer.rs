@@ -14,6 +14,7 @@ use weir_rtmp::server;
 use super::{
     channel::{Opening, View},
     package::{Format, Package},
+    turns::Waits,
 };
 use crate::{
     client::Client,
@@ -62,7 +63,7 @@ pub struct Viewer {
     /// Whether the poller also watches for writability.
     pub(super) armed: bool,
     /// Whether it goes on once the others have had their turn.
-    pub(super) has_turn: bool,
+    pub(super) waits: Waits,
     place: Place,
     /// Bytes to send before the entry at `place`: whole pieces, except that the first may be begun.
     rest: VecDeque<Bytes>,
@@ -137,7 +138,7 @@ impl Viewer {
             seat: 0,
             channel: 0,
             armed: false,
-            has_turn: false,
+            waits: Waits::default(),
             place: Place::Seeking { from, first: true },
             rest,
             answers: 0,

@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::{self, Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -10,7 +12,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use tempfile::TempDir;
 use weir_testkit::Weir;
 
-use crate::ADMIN;
+use crate::{ADMIN, SOON};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -126,6 +128,35 @@ fn certificates_give_the_rights_of_the_authority_that_signed_them() {
         .output();
     assert!(!plain.expect("curl runs").status.success());
     assert_eq!(rig.status("", &[], "healthz"), "200");
+}
+
+#[test]
+fn probes_are_answered_beside_handshakes_that_stall_and_these_are_ended() {
+    // More than the API has connections; each has begun a record of 512 bytes, and sends no more of it.
+    const STALLED: usize = 300;
+    let rig = Rig::start();
+    let stall = |_| {
+        let mut stalled = TcpStream::connect(rig.weir.api()).expect("a connection");
+        stalled.set_read_timeout(Some(SOON)).expect("a timeout");
+        stalled.write_all(&[22, 3, 1, 2, 0, 1]).expect("a few bytes have room");
+        stalled
+    };
+    let stalled: Vec<_> = (0..STALLED).map(stall).collect();
+    // Sooner than the first of the handshakes is given up.
+    for _ in 0..5 {
+        assert_eq!(rig.status("", &["--max-time", "4"], "healthz"), "200");
+    }
+    for mut stalled in stalled {
+        let ended = loop {
+            match stalled.read(&mut [0; 64]) {
+                // An alert may come first.
+                Ok(1..) => {}
+                ended => break ended,
+            }
+        };
+        let waits = ended.is_err_and(|why| why.kind() == io::ErrorKind::WouldBlock);
+        assert!(!waits, "it is ended");
+    }
 }
 
 #[test]
