@@ -382,8 +382,10 @@ impl Session {
                 media::tags(message, |tag| match tag {
                     Ok(tag) => events.push_back(Event::Media { stream_id, tag }),
                     Err(why) => {
-                        let event = left_out(stream_id, why, events.back_mut());
-                        events.extend(event);
+                        let last = events.back_mut();
+                        if !last.is_some_and(|last| count_with(last, stream_id, why)) {
+                            events.push_back(Event::LeftOut { stream_id, count: 1, why });
+                        }
                     }
                 })
             }
@@ -411,10 +413,15 @@ impl Session {
         let mut within = Ok(());
         media::tags(message, |tag| {
             let event = match tag {
-                Ok(tag) => Some(Event::Media { stream_id, tag }),
-                Err(why) => left_out(stream_id, why, held.last()),
+                Ok(tag) => Event::Media { stream_id, tag },
+                Err(why) => {
+                    if held.last().is_some_and(|last| count_with(last, stream_id, why)) {
+                        return;
+                    }
+                    Event::LeftOut { stream_id, count: 1, why }
+                }
             };
-            if let (Some(event), true) = (event, within.is_ok()) {
+            if within.is_ok() {
                 within = held.push(event, most);
             }
         })?;
@@ -476,15 +483,15 @@ impl Session {
     }
 }
 
-/// Counts what is left out with what was left out right before it, `last`; the event, if it is another one.
-fn left_out(stream_id: u32, why: LeftOut, last: Option<&mut Event>) -> Option<Event> {
-    if let Some(Event::LeftOut { stream_id: of, count, why: same }) = last
-        && (*of, *same) == (stream_id, why)
-    {
-        *count = count.saturating_add(1);
-        return None;
+/// Counts what is left out with `last`, what came right before it, if that was the same; returns whether it was.
+fn count_with(last: &mut Event, stream_id: u32, why: LeftOut) -> bool {
+    match last {
+        Event::LeftOut { stream_id: of, count, why: same } if (*of, *same) == (stream_id, why) => {
+            *count = count.saturating_add(1);
+            true
+        }
+        _ => false,
     }
-    Some(Event::LeftOut { stream_id, count: 1, why })
 }
 
 #[cfg(test)]
