@@ -88,9 +88,10 @@ const CALL_FAILED: &str = "NetConnection.Call.Failed";
 /// # Requests
 /// [`Event::Publish`] and [`Event::Play`] wait for an answer, which may take as long as it needs: no timeout runs
 /// meanwhile; the same holds for [`Event::Question`]. What a publisher sends meanwhile is held, and follows as events
-/// when it is accepted; while the session [is full](Session::is_full) its socket is not to be read. A client that gives up before the answer causes
-/// [`Event::EndPublish`] or [`Event::EndPlay`]; an answer after that is ignored. After a refusal the connection stays
-/// usable (the idle timeout runs again); a server that does not want that closes it.
+/// when it is accepted; while the session [is full](Session::is_full) its socket is not to be read. A client that
+/// gives up before the answer causes [`Event::EndPublish`] or [`Event::EndPlay`]; an answer after that is ignored.
+/// After a refusal the connection stays usable (the idle timeout runs again); a server that does not want that closes
+/// it.
 ///
 /// # Memory
 /// Unread events and output are bounded by the input that caused them: some 100 bytes of events for a byte of media
