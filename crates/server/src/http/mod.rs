@@ -3,6 +3,7 @@
 //! The first request of a connection is read here, so that a viewer of HTTP-FLV can be handed to a delivery shard,
 //! socket and all. Every other connection goes to hyper with the bytes that were read.
 
+mod conditional;
 mod flow;
 mod flv;
 mod forwarded;
