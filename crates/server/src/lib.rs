@@ -37,6 +37,6 @@ mod route;
 mod rtmp;
 mod rtmp_client;
 mod settings;
-mod throttle;
 mod trace;
 mod wake;
+mod wrong_secrets;

@@ -143,7 +143,9 @@ async fn serve(
     if let Err(denied) = checked {
         return refuse(node, &key, &denied, asker, ask.hops.is_empty()).await;
     }
-    match (route.extension.as_str(), segment) {
+    // Another node asks for many clients, and holds them back itself.
+    let may_guess = node.edge.is_some() && ask.hops.is_empty() && !ask.params.is_empty();
+    let answer = match (route.extension.as_str(), segment) {
         (route::FLV, _) => {
             let presence = asker.connection.as_ref().map(|peer| Arc::clone(&peer.presence));
             flv::serve_late(Arc::clone(node), key, vhost, ask, is_head, presence).await
@@ -151,6 +153,14 @@ async fn serve(
         ("m3u8", _) => hls::playlist(node, &key, &vhost, &ask, asker.ip).await,
         (_, Some((_, name))) => hls::segment(node, &key, &vhost, &ask, name, asker.ip).await,
         _ => not_found("streams end in .flv or .m3u8"),
+    };
+    // The origins have been shown something wrong.
+    match &asker.connection {
+        Some(peer) if may_guess && answer.status() == StatusCode::FORBIDDEN => {
+            peer.hold_back(&node.wrong_secrets, asker.ip).await;
+            ([("connection", "close")], answer).into_response()
+        }
+        _ => answer,
     }
 }
 
@@ -174,7 +184,7 @@ async fn refuse(
     match &asker.connection {
         // Another node asks for many clients, and holds them back itself.
         Some(peer) if denied.may_be_guess() && is_viewer => {
-            peer.hold_back(&node.throttle, asker.ip).await;
+            peer.hold_back(&node.wrong_secrets, asker.ip).await;
             ([("connection", "close")], refused).into_response()
         }
         _ => refused,
