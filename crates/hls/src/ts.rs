@@ -4,6 +4,9 @@
 //! open, which the standard allows for video only, spends a packet on each PCR, and starts its counters anew when a
 //! track comes.
 
+mod earlier;
+mod times;
+
 use std::mem;
 
 use bytes::Bytes;
@@ -16,6 +19,10 @@ use libmpegts::{
 };
 use weir_media::{Frame, VideoCodec};
 
+use self::{
+    earlier::{Earlier, TIMES_BYTES, write_times},
+    times::{Decoding, Times, ticks},
+};
 use crate::{
     container::Container,
     error::Damage,
@@ -26,10 +33,6 @@ const PROGRAM: u16 = 1;
 const PMT_PID: u16 = 0x1000;
 const VIDEO_PID: u16 = 0x100;
 const AUDIO_PID: u16 = 0x101;
-
-/// Where the stream's time zero is on the 90 kHz clock: 1.4 s, as ffmpeg has it. PCR and the times of odd encoders,
-/// whose pictures are due before they are decoded, stay positive.
-const ORIGIN: i64 = 1400 * 90;
 
 /// How far the program clock is behind decoding times: what a player may buffer before decoding. 0.7 s, as in ffmpeg.
 const PCR_DELAY: i64 = 700 * 90;
@@ -45,7 +48,7 @@ const PCR_FILL_MAX: i64 = 2000 * 90;
 const TABLES_BYTES: usize = 2 * PACKET_SIZE;
 
 /// Room for the longest PES header we write: 9 bytes, PTS and DTS.
-const PES_HEADER_MAX: usize = 19;
+const PES_HEADER_MAX: usize = 9 + TIMES_BYTES;
 
 /// Most that an audio PES packet holds: its length field has 16 bits and counts header bytes after itself.
 const AUDIO_PES_MAX: usize = 0xFFFF - (PES_HEADER_MAX - 6);
@@ -67,6 +70,7 @@ pub(crate) struct Muxer {
     tables: Tables,
     video: Stream,
     audio: Stream,
+    decoding: Decoding,
     clock: Clock,
 }
 
@@ -87,6 +91,8 @@ struct Clock {
     due: bool,
     /// Whether the next one must say that the clock jumped.
     jumped: bool,
+    /// The last one of the segment before.
+    before: Option<i64>,
 }
 
 /// What the first packet of an access unit says in its adaptation field.
@@ -119,13 +125,33 @@ impl Muxer {
             tables: Tables::new(),
             video: stream(VIDEO_PID, STREAM_ID_VIDEO),
             audio: stream(AUDIO_PID, STREAM_ID_AUDIO),
-            clock: Clock { pid: VIDEO_PID, last: None, due: true, jumped: false },
+            decoding: Decoding::default(),
+            clock: Clock { pid: VIDEO_PID, last: None, due: true, jumped: false, before: None },
         }
     }
 
     fn unstage(&mut self) {
         self.staged.clear();
         self.staged.resize(PES_HEADER_MAX, 0);
+    }
+
+    /// What the program clock is to say at a frame that is decoded at `dts`.
+    fn now(&self, pid: u16, dts: i64) -> i64 {
+        let leads = pid == AUDIO_PID && self.clock.pid == VIDEO_PID;
+        let lead = if leads { self.decoding.lead() } else { 0 };
+        dts.saturating_sub(lead).saturating_sub(PCR_DELAY)
+    }
+
+    /// Has the segment decoded as early as its pictures need it.
+    fn decode_earlier(&mut self, segment: &mut [u8]) {
+        let Some((by, dts)) = self.decoding.end() else { return };
+        let (clock, near) = (self.clock.before, self.clock.last.unwrap_or_default());
+        let mut earlier = Earlier { by, video: VIDEO_PID, near, dts, clock };
+        earlier.apply(segment);
+        self.clock.last = earlier.clock;
+        if let Some(dts) = earlier.dts {
+            self.decoding.ended_with(dts);
+        }
     }
 
     /// Appends PCR-only packets until the clock is near enough to `now`.
@@ -201,12 +227,18 @@ impl Container for Muxer {
             self.clock.last = None;
             self.clock.jumped = true;
         }
+        self.clock.before = self.clock.last;
+        self.decoding.begin(discontinuity);
     }
 
     fn write(&mut self, frame: &Frame) {
-        let times = Times::of(frame);
-        let pid = if frame.is_picture() { VIDEO_PID } else { AUDIO_PID };
-        let now = times.dts.saturating_sub(PCR_DELAY);
+        let (pid, times) = if frame.is_picture() {
+            (VIDEO_PID, self.decoding.place(frame))
+        } else {
+            let at = ticks(frame.dts.as_millis());
+            (AUDIO_PID, Times { pts: at, dts: at })
+        };
+        let now = self.now(pid, times.dts);
         self.fill_clock(now);
         let (pcr, jumped) = self.tick(pid, now);
         // Without video each audio packet is a place to start at.
@@ -239,6 +271,7 @@ impl Container for Muxer {
     fn take(&mut self, tracks: &Tracks) -> Bytes {
         let mut segment = mem::take(&mut self.segment);
         self.expected = segment.len();
+        self.decode_earlier(&mut segment);
         self.tables.write(tracks, self.clock.pid, &mut segment);
         segment.shrink_to_fit();
         self.staged.shrink_to(STAGED_KEPT);
@@ -284,23 +317,6 @@ impl Stream {
     }
 }
 
-/// Presentation and decoding time on the 90 kHz clock, not reduced to 33 bits.
-#[derive(Clone, Copy)]
-struct Times {
-    pts: i64,
-    dts: i64,
-}
-
-impl Times {
-    /// A picture that is due before it is decoded keeps its presentation time and is decoded earlier: the standard has
-    /// no PTS before DTS.
-    fn of(frame: &Frame) -> Self {
-        let ticks = |millis: i64| millis.saturating_mul(90).saturating_add(ORIGIN);
-        let pts = ticks(frame.pts().as_millis());
-        Self { pts, dts: ticks(frame.dts.as_millis()).min(pts) }
-    }
-}
-
 /// A time reduced to the 33 bits of the wire.
 fn wire(ticks: i64) -> Timestamp {
     Timestamp::new(ticks.cast_unsigned())
@@ -321,13 +337,15 @@ fn pes_stream_id(format: &AudioFormat) -> u8 {
 
 /// Writes the header into the space before the staged data and returns where it begins.
 fn write_pes_header(stream_id: u8, times: Times, staged: &mut [u8]) -> usize {
-    let mut stamps = PtsDts::new(wire(times.pts));
-    if times.dts != times.pts {
-        stamps = stamps.with_dts(wire(times.dts));
-    }
     let mut header = [0; 32];
-    let len =
+    let stamps = PtsDts::new(wire(times.pts));
+    let mut len =
         PesHeader::new(stream_id).with_pts_dts(stamps).with_data_alignment(true).write(&mut header);
+    if stream_id == STREAM_ID_VIDEO {
+        // Room for both times: only the segment's end shows whether they differ.
+        len = PES_HEADER_MAX;
+        write_times(&mut header, times.pts, times.dts);
+    }
     let start = PES_HEADER_MAX - len;
     if stream_id != STREAM_ID_VIDEO {
         // `stage_audio` keeps it within 16 bits; zero, "unbounded", would be for video only.

@@ -18,11 +18,24 @@ const NATURAL_START_MAX: i64 = 10_000;
 /// Where a publisher with a large first timestamp begins: not 0, since other tracks may begin a little earlier.
 const START: i64 = 1_000;
 
+/// A track whose frames all say one time for this long, and that came at [`STILL_MOMENTS`] moments since, has no clock:
+/// some encoders send 0 with everything. One message of many parts, or a network that stops within one, is no such
+/// thing.
+const STILL_MIN: Duration = Duration::from_secs(2);
+
+/// See [`STILL_MIN`]. Frames that come within [`STILL_MOMENT`] of each other are of one moment: they may have waited
+/// together.
+const STILL_MOMENTS: u8 = 8;
+
+/// See [`STILL_MOMENTS`]. Below the fifth of a second after which publishers are read that nobody watches.
+const STILL_MOMENT: Duration = Duration::from_millis(100);
+
 /// Turns a publisher's 32-bit milliseconds into the stream's timeline.
 ///
 /// - Wraps are unwrapped, small backward steps within a track are levelled to its last time.
 /// - A jump (beyond what the wall clock explains) continues right after the newest frame, for all tracks with the same
 ///   shift so that sound and picture stay together, and counts as a new *epoch*.
+/// - A track without a clock (all its frames say the same time) goes by the wall clock.
 /// - A new publisher on the same stream ([`Timeline::restart`]) continues where the wall clock says, in a new epoch.
 #[derive(Debug, Default)]
 pub struct Timeline {
@@ -45,6 +58,20 @@ struct Clock {
     shift: i64,
     dts: i64,
     at: Instant,
+    still: Option<Still>,
+}
+
+/// Since when all frames of a track say the same time.
+#[derive(Clone, Copy, Debug)]
+struct Still {
+    /// The first of them, as it was handed out; once it `is_certain`, where the wall clock took over.
+    dts: i64,
+    since: Instant,
+    /// The newest moment at which some came, and how many there were.
+    moment: Instant,
+    moments: u8,
+    /// The track goes by the wall clock.
+    is_certain: bool,
 }
 
 impl Timeline {
@@ -115,18 +142,23 @@ impl Timeline {
                 shift
             }
         };
-        Clock { wire, unwrapped, shift, dts: (unwrapped + shift).max(self.floor), at: now }
+        let dts = (unwrapped + shift).max(self.floor);
+        Clock { wire, unwrapped, shift, dts, at: now, still: None }
     }
 
     /// A track's next frame.
     fn step(&mut self, last: Clock, wire: u32, now: Instant) -> Clock {
         let delta = distance(last.wire, wire);
+        if delta == 0 {
+            return self.stand(last, now);
+        }
         let unwrapped = last.unwrapped + delta;
         let elapsed = millis(now.saturating_duration_since(last.at));
         if (-BACKWARD_MAX..=FORWARD_MAX.saturating_add(elapsed)).contains(&delta) {
-            let dts = unwrapped + last.shift;
+            let shift = self.shift_after(last, unwrapped);
+            let dts = unwrapped + shift;
             self.repairs += u64::from(dts < last.dts);
-            return Clock { wire, unwrapped, shift: last.shift, dts: dts.max(last.dts), at: now };
+            return Clock { wire, unwrapped, shift, dts: dts.max(last.dts), at: now, still: None };
         }
         self.repairs += 1;
         let shift = match self.shift {
@@ -139,7 +171,43 @@ impl Timeline {
                 shift
             }
         };
-        Clock { wire, unwrapped, shift, dts: (unwrapped + shift).max(last.dts), at: now }
+        let dts = (unwrapped + shift).max(last.dts);
+        Clock { wire, unwrapped, shift, dts, at: now, still: None }
+    }
+
+    /// A track's next frame, which says the time of the one before.
+    fn stand(&mut self, last: Clock, now: Instant) -> Clock {
+        let mut still = last.still.unwrap_or(Still {
+            dts: last.dts,
+            since: last.at,
+            moment: last.at,
+            moments: 1,
+            is_certain: false,
+        });
+        let passed = now.saturating_duration_since(still.since);
+        if !still.is_certain {
+            if now.saturating_duration_since(still.moment) >= STILL_MOMENT {
+                (still.moment, still.moments) = (now, still.moments.saturating_add(1));
+            }
+            if still.moments < STILL_MOMENTS || passed < STILL_MIN {
+                return Clock { at: now, still: Some(still), ..last };
+            }
+            self.repairs += 1;
+            // The other tracks may have a clock.
+            let dts = (still.dts + millis(passed)).max(self.continuation(now) - 1).max(last.dts);
+            still = Still { dts, since: now, is_certain: true, ..still };
+        }
+        let dts = still.dts + millis(now.saturating_duration_since(still.since));
+        let (dts, still) = (dts.max(last.dts), Some(still));
+        Clock { shift: dts - last.unwrapped, dts, at: now, still, ..last }
+    }
+
+    /// The shift of a track that stepped on to `unwrapped`: its own, or, if it had no clock for a while and has the
+    /// others' again, theirs.
+    fn shift_after(&self, last: Clock, unwrapped: i64) -> i64 {
+        let was_without = last.still.is_some_and(|still| still.is_certain);
+        let fits = |shift: &i64| (unwrapped + shift - last.dts).abs() <= BACKWARD_MAX;
+        self.shift.filter(|shift| was_without && fits(shift)).unwrap_or(last.shift)
     }
 
     /// Where a frame without a usable time belongs: after the newest one, as far as the wall clock went on since.
@@ -287,6 +355,67 @@ mod tests {
         assert_eq!(rig.place(AUDIO, 77_000_000, 20), (20, 0));
         assert_eq!(rig.place(VIDEO, 40, 20), (40, 0));
         assert_eq!(rig.place(AUDIO, 77_000_023, 0), (43, 0));
+    }
+
+    #[test]
+    fn a_track_without_a_clock_goes_by_the_wall_clock() {
+        for wire in [0, 0xFFFF_FFFF] {
+            let mut rig = Rig::new();
+            let (start, _) = rig.place(VIDEO, wire, 0);
+            let mut last = [start; 2];
+            for at in 1..250 {
+                for (last, (track, after)) in last.iter_mut().zip([(VIDEO, 20), (AUDIO, 20)]) {
+                    let (dts, epoch) = rig.place(track, wire, after);
+                    assert!(dts >= *last && epoch == 0);
+                    assert!(at < 60 || (1..=40).contains(&(dts - *last)), "{dts} after {last}");
+                    *last = dts;
+                }
+            }
+            assert!(
+                last.iter().all(|last| (start + 9_900..=start + 10_000).contains(last)),
+                "{last:?}"
+            );
+            assert_eq!(rig.timeline.repairs(), 2);
+        }
+    }
+
+    #[test]
+    fn one_track_without_a_clock_stays_with_the_other() {
+        let mut rig = Rig::new();
+        for at in 0..500_u32 {
+            let (video, _) = rig.place(VIDEO, at * 40, 20);
+            let (audio, _) = rig.place(AUDIO, 0, 20);
+            assert_eq!(video, i64::from(at) * 40);
+            assert!(at < 60 || (video - audio).abs() <= 100, "{video} {audio}");
+        }
+        // It has a clock again: the other's.
+        assert_eq!(rig.place(AUDIO, 20_000, 20), (20_000, 0));
+        assert_eq!(rig.place(AUDIO, 20_023, 20), (20_023, 0));
+    }
+
+    #[test]
+    fn a_clock_that_begins_late_goes_on_from_the_wall_clock() {
+        let mut rig = Rig::new();
+        let mut last = 0;
+        for _ in 0..100 {
+            (last, _) = rig.place(VIDEO, 0, 40);
+        }
+        for at in 1..10 {
+            assert_eq!(rig.place(VIDEO, at * 40, 40), (last + i64::from(at) * 40, 0));
+        }
+    }
+
+    #[test]
+    fn parts_of_one_picture_have_its_time_however_late_they_come() {
+        let mut rig = Rig::new();
+        rig.place(VIDEO, 40, 0);
+        for after in [0, 5_000, 0, 0, 3_000] {
+            assert_eq!(rig.place(VIDEO, 40, after), (40, 0));
+        }
+        let burst = (0..80).map(|_| rig.place(VIDEO, 40, 5)).collect::<Vec<_>>();
+        assert!(burst.iter().all(|placed| *placed == (40, 0)), "they come for long");
+        assert_eq!(rig.place(VIDEO, 80, 40), (80, 0));
+        assert_eq!(rig.timeline.repairs(), 0);
     }
 
     #[test]

@@ -17,7 +17,6 @@ use crate::{
     metrics::COUNTS,
     quota::{Quotas, Refusal, Viewing, Visit},
     roster::{Activity, Enlisted, Figures, Roster},
-    trace::Trail,
 };
 
 /// A client's part in the process. It goes where its socket goes; dropping it frees its place under
@@ -51,9 +50,6 @@ pub struct Client {
     /// Its part of the descriptors.
     pub socket: Option<Place>,
     refused: bool,
-    trail: Trail,
-    /// Of what it does now.
-    doing: Trail,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -144,12 +140,6 @@ impl Client {
             fetches: false,
             socket: None,
             refused: false,
-            trail: match protocol {
-                // Whoever looks after the server is no session.
-                "api" => Trail::none(),
-                _ => Trail::connection(id, peer, protocol),
-            },
-            doing: Trail::none(),
         }
     }
 
@@ -182,7 +172,6 @@ impl Client {
     pub fn began(&mut self, activity: Activity, stream: &StreamKey) {
         self.role = activity;
         self.stream = Some(stream.clone());
-        self.doing = self.trail.activity(activity, stream);
         self.presence.turns_to(activity, Some(stream));
         info!(
             conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role.label(), stream = %stream,
@@ -192,7 +181,6 @@ impl Client {
 
     /// It has ceased to publish or play, and may begin anew.
     pub fn ceased(&mut self) {
-        self.doing = Trail::none();
         self.presence.turns_to(Activity::Control, None);
     }
 
@@ -200,8 +188,6 @@ impl Client {
     pub fn end(self, end: &End) {
         self.report();
         let stream = self.stream.as_ref().map(ToString::to_string).unwrap_or_default();
-        self.doing.end(end);
-        self.trail.end(end);
         let seconds = self.presence.since.elapsed().as_secs_f32();
         // A load balancer's health check connects and goes: nobody wants to read of it.
         let is_probe = self.stream.is_none() && self.received == 0 && end.side == Side::Peer;

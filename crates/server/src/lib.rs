@@ -37,6 +37,5 @@ mod route;
 mod rtmp;
 mod rtmp_client;
 mod settings;
-mod trace;
 mod wake;
 mod wrong_secrets;

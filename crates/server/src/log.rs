@@ -22,8 +22,6 @@ use std::{
     time::Instant,
 };
 
-#[cfg(feature = "otlp")]
-use crate::trace::exported;
 use tracing::{
     Subscriber,
     dispatcher::SetGlobalDefaultError,
@@ -199,7 +197,7 @@ pub fn init(options: &Options) -> Result<Log, InitError> {
     let throttle = Arc::new(Throttle::new(options.burst.0));
     let writer = Writer::start(io::stderr(), Reporter(Arc::clone(&throttle)))?;
     let writer = WRITER.get_or_init(|| writer).clone();
-    let logger = build(&options.filter, look, writer, throttle, is_traced());
+    let logger = build(&options.filter, look, writer, throttle);
     subscriber::set_global_default(logger)?;
     panic::set_hook(Box::new(on_panic));
     Ok(Log)
@@ -216,16 +214,6 @@ pub enum InitError {
     Thread(#[from] io::Error),
 }
 
-#[cfg(feature = "otlp")]
-fn is_traced() -> bool {
-    crate::trace::is_wanted()
-}
-
-#[cfg(not(feature = "otlp"))]
-const fn is_traced() -> bool {
-    false
-}
-
 /// Writes `text`, a line or some, to stderr as it is, in its turn and whatever is logged. Waits for nobody.
 pub fn say(text: &str) {
     match WRITER.get() {
@@ -234,10 +222,8 @@ pub fn say(text: &str) {
     }
 }
 
-/// Writes and sends what is still to be written and sent, before the process ends. Does not wait long for who reads it.
+/// Writes what is still to be written, before the process ends. Does not wait long for who reads it.
 pub fn finish() {
-    #[cfg(feature = "otlp")]
-    crate::trace::finish();
     if let Some(writer) = WRITER.get() {
         writer.finish();
     }
@@ -277,44 +263,30 @@ enum Look {
     Json,
 }
 
-/// What takes events in; `is_traced` says whether spans are exported too.
+/// What takes events in.
 fn build<W>(
     filter: &Filter,
     look: Look,
     writer: W,
     throttle: Arc<Throttle>,
-    is_traced: bool,
 ) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = match is_traced {
-        // Spans are wanted however little is logged.
-        #[cfg(feature = "otlp")]
-        true => EnvFilter::new(format!("{},{}=info", filter.0, crate::trace::TARGET)),
-        _ => EnvFilter::new(&filter.0),
-    };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&filter.0)).with_writer(writer);
     let throttled = Throttled(throttle);
     match look {
         Look::Human { colour } => {
             let lines = lines.with_ansi(colour).with_target(false).finish();
-            exported(lines.with(throttled), is_traced)
+            Box::new(lines.with(throttled))
         }
         // Fields at the top level, where log stores look for them; spans once, outermost first.
         Look::Json => {
             let lines = lines.json().flatten_event(true).with_current_span(false).finish();
-            exported(lines.with(throttled), is_traced)
+            Box::new(lines.with(throttled))
         }
     }
-}
-
-#[cfg(not(feature = "otlp"))]
-fn exported(
-    subscriber: impl Subscriber + Send + Sync,
-    _: bool,
-) -> Box<dyn Subscriber + Send + Sync> {
-    Box::new(subscriber)
 }
 
 #[cfg(test)]
@@ -329,7 +301,7 @@ mod tests {
         let writer = SharedWriter(Arc::clone(&out));
         let throttle = Arc::new(Throttle::new(throttle::BURST));
         let filter = filter.parse().unwrap();
-        let subscriber = build(&filter, look, move || writer.clone(), throttle, false);
+        let subscriber = build(&filter, look, move || writer.clone(), throttle);
         subscriber::with_default(subscriber, || {
             let _span = tracing::info_span!("conn", id = 7).entered();
             tracing::info!(stream = "/live/a", "published");

@@ -64,6 +64,16 @@ fn arrows_point_down() {
     assert!(wrong.is_empty(), "arrows that the architecture does not have:\n{}", wrong.join("\n"));
 }
 
+/// The check builds what a release has: code behind a feature would be built by nobody, and break unseen.
+#[test]
+fn no_crate_has_features() {
+    for package in packages(&metadata(&["--no-deps"])) {
+        let features = package["features"].as_object().expect("packages list features");
+        let names: Vec<_> = features.keys().collect();
+        assert!(names.is_empty(), "{}: build it always, or not at all: {names:?}", short(package));
+    }
+}
+
 #[test]
 fn test_crates_are_only_dev_dependencies() {
     for package in packages(&metadata(&["--no-deps"])) {

@@ -52,7 +52,7 @@ fn read(cuts: &[Cut]) -> (Demuxer, Vec<Pes>) {
 #[test]
 fn times_wrap_at_33_bits() {
     // 26.5 hours: the wrap comes in the middle.
-    let start = (1 << 33) / 90 - 1400 - 2000;
+    let start = (1 << 33) / 90 - 3000 - 2000;
     let frames = (0..40).map(|at| key(start + at * 100, 40));
     let (demuxer, pes) = read(&segment([avcc()].into_iter().chain(frames)));
     for (at, pes) in (0..).zip(&pes) {
@@ -71,8 +71,8 @@ fn the_clock_is_behind_decoding_and_never_rests() {
     assert_eq!(pes.len(), 4, "a picture a second, no sound");
     assert_eq!(
         demuxer.clocks[0] / 300,
-        700 * 90,
-        "0.7 s before the first picture, which is at 1.4 s"
+        2300 * 90,
+        "0.7 s before the first picture, which is at 3 s"
     );
     assert!(demuxer.longest_clock_gap() <= 100);
 }
@@ -91,6 +91,113 @@ fn a_picture_due_before_its_decoding_is_decoded_earlier() {
     let (_, pes) = read(&segment([avcc(), key(0, -30), key(100, -30)]));
     let stamps: Vec<_> = pes.iter().map(|pes| (pes.pts - ORIGIN, pes.dts - ORIGIN)).collect();
     assert_eq!(stamps, [(-2700, -2700), (6300, 6300)]);
+}
+
+/// Pictures each 40 ms from the number `first` on, in groups of 20: a key frame, then groups of four that are shown in
+/// the order 4, 2, 1, 3. `delay`: how many pictures decoding is ahead of showing.
+fn reordered(first: i64, count: i64, delay: i64) -> impl Iterator<Item = Frame> {
+    (0..count).map(move |at| {
+        let shown = match at % 20 {
+            0 => at,
+            place => at + [3, 0, -2, -1][usize::try_from((place - 1) % 4).expect("small numbers")],
+        };
+        let composition = i32::try_from((shown - at + delay) * 40).expect("small numbers");
+        picture((first + at) * 40, at % 20 == 0, composition)
+    })
+}
+
+fn picture(millis: i64, key: bool, composition: i32) -> Frame {
+    let content = Content::Video { codec: VideoCodec::Avc, key, composition };
+    let unit: &[u8] = if key { &[0, 0, 0, 2, 0x65, 0x88] } else { &[0, 0, 0, 2, 0x41, 0x9A] };
+    frame(Track::Video(0), millis, content, unit)
+}
+
+/// Requires of the pictures what players need, and that they are shown when their encoder says. Returns how much earlier
+/// than it says they are decoded.
+#[track_caller]
+fn check_times(demuxer: &Demuxer, pes: &[Pes], source: &[Frame]) -> Vec<i64> {
+    let pictures: Vec<_> = pes.iter().filter(|pes| pes.pid == VIDEO).collect();
+    assert_eq!(pictures.len(), source.len());
+    assert!(pictures.windows(2).all(|pair| pair[0].dts < pair[1].dts), "decoding times grow");
+    assert!(pictures.iter().all(|pes| pes.dts <= pes.pts), "nothing is shown before it is decoded");
+    let shown: Vec<_> = pictures.iter().map(|pes| pes.pts - ORIGIN).collect();
+    let said: Vec<_> = source.iter().map(|frame| frame.pts().as_millis() * 90).collect();
+    assert_eq!(shown, said);
+    assert!(demuxer.longest_clock_gap() <= 100);
+    let decoded = |frame: &Frame| frame.dts.as_millis() * 90 + ORIGIN;
+    source.iter().zip(pictures).map(|(frame, pes)| decoded(frame) - pes.dts).collect()
+}
+
+#[test]
+fn an_encoder_that_does_not_delay_its_decoding_times_is_decoded_earlier_as_a_whole() {
+    // The clocks begin at different turns of the 33 bits.
+    for first in [0, ((1 << 33) / 90 - 5000) / 40, 3 * (1 << 33) / 90 / 40] {
+        let source: Vec<_> = reordered(first, 150, 0).collect();
+        let sounds = (0..250).map(|at| sound(first * 40 + at * 24, AudioCodec::Mp3, 300));
+        let mut frames: Vec<_> = source.iter().cloned().chain(sounds).collect();
+        frames.sort_by_key(|frame| frame.dts);
+        let cuts = segment([avcc()].into_iter().chain(frames));
+        assert_eq!(cuts.len(), 3);
+        let (demuxer, mut pes) = read(&cuts);
+        let wrapped = (ORIGIN + first * 40 * 90) >> 33 << 33;
+        for pes in &mut pes {
+            // Times of the test count on where those of the stream wrap.
+            let early = (first * 40 * 90 + ORIGIN - wrapped) - pes.pts > 1 << 32;
+            let turn = wrapped + if early { 1 << 33 } else { 0 };
+            (pes.pts, pes.dts) =
+                (pes.pts + turn, pes.dts + turn - if pes.dts > pes.pts { 1 << 33 } else { 0 });
+        }
+        let leads = check_times(&demuxer, &pes, &source);
+        assert!(leads.iter().all(|lead| *lead == 80 * 90), "{leads:?}");
+        let clock = i64::try_from(demuxer.clocks[0] / 300).unwrap();
+        let (first, behind) = (&pes[0], 700 * 90);
+        assert_eq!(clock, (first.dts - behind).rem_euclid(1 << 33), "the clock is as early");
+    }
+}
+
+#[test]
+fn what_is_decoded_as_its_encoder_says_stays() {
+    let source: Vec<_> = reordered(0, 150, 2).collect();
+    let (demuxer, pes) = read(&segment([avcc()].into_iter().chain(source.clone())));
+    assert_eq!(check_times(&demuxer, &pes, &source), [0; 150]);
+}
+
+#[test]
+fn deeper_reordering_later_on_moves_what_is_left() {
+    let source: Vec<_> =
+        (0..60).map(|at| picture(at * 40, at % 20 == 0, 0)).chain(reordered(60, 150, 0)).collect();
+    let (demuxer, pes) = read(&segment([avcc()].into_iter().chain(source.clone())));
+    let leads = check_times(&demuxer, &pes, &source);
+    assert!(leads[..60].iter().all(|lead| *lead == 0), "{leads:?}");
+    assert!(leads[70..].iter().all(|lead| *lead == 80 * 90), "{leads:?}");
+}
+
+#[test]
+fn a_composition_that_no_encoder_can_mean_counts_as_none() {
+    for nonsense in [0x7F_FFFF, -0x80_0000, 10_001, -2001, i32::MIN, i32::MAX] {
+        let all = (0..60).map(|at| picture(at * 40, at % 20 == 0, nonsense));
+        let one =
+            (0..60).map(|at| picture(at * 40, at % 20 == 0, if at == 7 { nonsense } else { 0 }));
+        for source in [all.collect::<Vec<_>>(), one.collect()] {
+            let (demuxer, pes) = read(&segment([avcc()].into_iter().chain(source)));
+            let plain: Vec<_> = (0..60).map(|at| picture(at * 40, at % 20 == 0, 0)).collect();
+            assert_eq!(check_times(&demuxer, &pes, &plain), [0; 60], "{nonsense}");
+        }
+    }
+    // What slide shows and deep reordering make of it is taken as it is.
+    let source: Vec<_> = (0..60).map(|at| picture(at * 40, at % 20 == 0, 10_000)).collect();
+    let (demuxer, pes) = read(&segment([avcc()].into_iter().chain(source.clone())));
+    check_times(&demuxer, &pes, &source);
+}
+
+#[test]
+fn pictures_of_one_time_are_a_tick_apart() {
+    let source = (0..90).map(|at| picture(at / 3 * 120, at % 30 == 0, 0));
+    let (_, pes) = read(&segment([avcc()].into_iter().chain(source)));
+    let times: Vec<_> = pes.iter().map(|pes| (pes.dts - ORIGIN, pes.pts - ORIGIN)).collect();
+    let expected: Vec<_> =
+        (0..90).map(|at| at / 3 * 120 * 90 + at % 3).map(|at| (at, at)).collect();
+    assert_eq!(times, expected);
 }
 
 #[test]
@@ -154,6 +261,24 @@ fn sound_longer_than_a_pes_packet_is_dropped() {
 }
 
 proptest! {
+    #[test]
+    fn decoding_times_grow_and_come_before_presentation(
+        pictures in proptest::collection::vec((0_i64..300, -2500_i32..2500, any::<bool>()), 1..200),
+    ) {
+        let mut now = 0;
+        let frames: Vec<_> = pictures
+            .iter()
+            .map(|&(step, composition, is_key)| {
+                now += step;
+                picture(now, is_key, composition)
+            })
+            .collect();
+        let (demuxer, pes) = read(&segment([avcc()].into_iter().chain(frames)));
+        prop_assert!(pes.windows(2).all(|pair| pair[0].dts < pair[1].dts));
+        prop_assert!(pes.iter().all(|pes| pes.dts <= pes.pts));
+        demuxer.longest_clock_gap();
+    }
+
     #[test]
     fn everything_after_the_first_key_frame_comes_out_in_order(
         sizes in proptest::collection::vec((1_usize..2000, 1_i64..300, any::<bool>(), any::<bool>()), 1..120),

@@ -9,7 +9,7 @@ use weir_media::{Frame, Timestamp};
 pub const PMT_PID: u16 = 0x1000;
 
 /// 90 kHz ticks from the stream's zero to that of our TS.
-pub const ORIGIN: i64 = 126_000;
+pub const ORIGIN: i64 = 270_000;
 
 /// One PES packet.
 #[derive(Debug)]

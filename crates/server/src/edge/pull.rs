@@ -39,7 +39,6 @@ use crate::{
     ingest::{self, Fault, Intake},
     metrics::COUNTS,
     play::NoStream,
-    trace::Trail,
     wake::Alarm,
 };
 
@@ -307,7 +306,6 @@ impl Pull {
     async fn run(mut self) {
         let key = self.request.key.clone();
         let began = Instant::now();
-        let trail = Trail::pull(&key);
         let mut idle = Idle::new(&self.edge.registry, &self.edge.audiences, &key);
         loop {
             let over = self.until_over(&mut idle).await;
@@ -325,7 +323,6 @@ impl Pull {
                 stream = %key, side = side.label(), reason, seconds = began.elapsed().as_secs_f32(),
                 "pull ended"
             );
-            trail.over(side, &reason);
             // Viewers are told that it is over.
             self.intake = None;
             match over {

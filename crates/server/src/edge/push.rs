@@ -22,7 +22,6 @@ use crate::{
     end::{End, Kind, Side},
     metrics::COUNTS,
     play::{kind_of, wire_time},
-    trace::Trail,
     wake::Alarm,
 };
 use weir_media::{Frame, Init, StreamKey, Timestamp};
@@ -91,9 +90,7 @@ impl Edge {
         let task = Task { edge: Arc::clone(self), request, tries: 0 };
         let pushing = self.pushing.begin(&key);
         tokio::spawn(async move {
-            let trail = Trail::push(&key);
-            let end = task.run(origin, sink, stopped, ended).await;
-            trail.end(&end);
+            task.run(origin, sink, stopped, ended).await;
             // In this order: whoever came before has left the stream to us.
             drop(pushing);
             edge.adopt(&key);
@@ -128,7 +125,7 @@ impl Task {
         mut sink: Sink,
         mut stopped: oneshot::Receiver<()>,
         ended: oneshot::Sender<End>,
-    ) -> End {
+    ) {
         loop {
             let since = Instant::now();
             let mut feed = Feed::new(&self.edge.registry, &self.request.key);
@@ -139,7 +136,7 @@ impl Task {
                     info!(stream = %self.request.key, origin = %origin, "push ended");
                     drop(feed);
                     sink.close().await;
-                    return ended_by_encoder();
+                    return;
                 }
                 broken = feed.forward(&mut sink) => broken,
                 () = self.edge.dismissed(&origin) => {
@@ -152,12 +149,11 @@ impl Task {
                 Broken::Lost(lost) => lost,
                 Broken::Decided(why) => {
                     let why = format!("origin {origin} ended the stream: {why}");
-                    let end = End::new(Kind::Origin, why);
                     // The encoder's session may have ended in the same moment.
-                    let _ = ended.send(end.clone());
+                    let _ = ended.send(End::new(Kind::Origin, why));
                     // The encoder's session lets go of the stream first.
                     let _ = stopped.await;
-                    return end;
+                    return;
                 }
             };
             drop(sink);
@@ -172,15 +168,15 @@ impl Task {
                 "push lost: its encoder goes on"
             );
             let again = tokio::select! {
-                _ = &mut stopped => return ended_by_encoder(),
+                _ = &mut stopped => return,
                 again = self.reopen() => again,
             };
             match again {
                 Ok(opened) => (origin, sink) = opened,
                 Err(end) => {
-                    let _ = ended.send(end.clone());
+                    let _ = ended.send(end);
                     let _ = stopped.await;
-                    return end;
+                    return;
                 }
             }
             info!(stream = %self.request.key, origin = %origin, again = true, "push began");
@@ -219,10 +215,6 @@ impl Task {
             }
         }
     }
-}
-
-fn ended_by_encoder() -> End {
-    End::new(Kind::Closed, "its encoder has ended it")
 }
 
 /// What is encoded for an origin at a time.

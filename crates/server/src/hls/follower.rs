@@ -94,7 +94,7 @@ impl Follower {
             }
             let mut stopping = self.stopping.clone();
             tokio::select! {
-                live = timeout(DISPOSE, self.until_live()) => if live.is_err() { break },
+                again = timeout(DISPOSE, self.until_published()) => if again.is_err() { break },
                 () = becomes(&mut stopping, Stopping::WithPublishers) => return,
             }
         }
@@ -102,8 +102,9 @@ impl Follower {
         self.playlist = None;
     }
 
-    async fn until_live(&self) {
-        while !self.is_live() {
+    /// Waits for the next publish, which may be over by the time this is looked at.
+    async fn until_published(&self) {
+        while self.reader.status() == Status::Waiting {
             self.alarm.rang().await;
         }
     }
