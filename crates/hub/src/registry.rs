@@ -178,10 +178,12 @@ impl Registry {
         lock(&self.shelf.streams).get(key).map(|stream| stream.status())
     }
 
-    /// Figures of all streams, in no order.
+    /// Figures of all streams, in no order, but for those that nobody publishes or waits for: who only
+    /// [follows](Self::follow) one makes none.
     pub fn stats(&self) -> Vec<StreamStats> {
         let streams: Vec<_> = lock(&self.shelf.streams).values().cloned().collect();
-        streams.iter().map(|stream| stream.stats()).collect()
+        let stats = streams.iter().map(|stream| stream.stats());
+        stats.filter(|stream| stream.status != Status::Waiting || stream.readers > 0).collect()
     }
 
     /// What all streams have taken in since the start.

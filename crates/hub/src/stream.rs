@@ -56,6 +56,27 @@ pub struct StreamStats {
     pub init: Arc<Init>,
 }
 
+impl StreamStats {
+    /// Those of a stream that is not in the registry.
+    pub fn absent(key: StreamKey) -> Self {
+        Self {
+            key,
+            status: Status::Ended,
+            readers: 0,
+            frames: 0,
+            bytes: 0,
+            held: 0,
+            repairs: 0,
+            since: None,
+            pictures: 0,
+            sounds: 0,
+            video: None,
+            audio: None,
+            init: Arc::default(),
+        }
+    }
+}
+
 pub(crate) struct Stream {
     pub(crate) key: StreamKey,
     shared: Mutex<Shared>,

@@ -47,12 +47,19 @@ pub struct Client {
     /// Whether it has been answered requests, one after the other: files are fetched over so many connections that the
     /// log speaks of none.
     pub fetches: bool,
+    /// Whether the log has said already that, and why, what it did has ended.
+    pub is_told: bool,
     /// Its part of the descriptors.
     pub socket: Option<Place>,
     refused: bool,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// The number of the next client, unique in this process.
+pub fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
 
 /// What a connection takes of what there is a limit of: a place, and a part of what its address may have. Dropping it
 /// gives both back. A connection of a proxy has requests of many clients, one after the other.
@@ -121,7 +128,7 @@ impl Client {
         place: Place,
         roster: &Arc<Roster>,
     ) -> Self {
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let id = next_id();
         if protocol != "api" {
             COUNTS.clients.increase();
         }
@@ -138,6 +145,7 @@ impl Client {
             viewing: None,
             standing: Arc::new(Standing::new(place)),
             fetches: false,
+            is_told: false,
             socket: None,
             refused: false,
         }
@@ -168,10 +176,18 @@ impl Client {
         debug!(conn = self.id, peer = %self.peer, protocol = self.protocol, reason, "turned away");
     }
 
+    /// It asks for this, and waits for it: what the log and the API say of it until it begins.
+    pub fn asks(&mut self, activity: Activity, stream: &StreamKey) {
+        self.role = activity;
+        self.stream = Some(stream.clone());
+        self.presence.note(|doing| doing.asks = Some((activity, stream.clone())));
+    }
+
     /// Says in the log that it is publishing or playing now.
     pub fn began(&mut self, activity: Activity, stream: &StreamKey) {
         self.role = activity;
         self.stream = Some(stream.clone());
+        self.presence.note(|doing| doing.asks = None);
         self.presence.turns_to(activity, Some(stream));
         info!(
             conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role.label(), stream = %stream,
@@ -201,12 +217,15 @@ impl Client {
             };
         }
         // Whoever looks after the server is no session.
-        if !is_probe && self.protocol != "api" {
+        if !is_probe && !self.is_told && self.protocol != "api" {
             COUNTS.ended(self.role, end);
         }
-        let is_usual = matches!(end.kind, Kind::Closed | Kind::Reset | Kind::Failed | Kind::Idle);
+        let is_usual = matches!(
+            end.kind,
+            Kind::Closed | Kind::Reset | Kind::Failed | Kind::Idle | Kind::Stalled
+        );
         match end.side {
-            _ if is_probe || self.fetches && is_usual => say!(debug),
+            _ if is_probe || self.is_told || self.fetches && is_usual => say!(debug),
             Side::Peer | Side::Upstream | Side::Policy => say!(info),
             Side::Us => say!(warn),
         }

@@ -1,6 +1,6 @@
 //! What operators can make the process do, whichever way they say it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio::sync::watch;
 
@@ -79,9 +79,11 @@ impl Control {
         why.unwrap_or(Why::Asked)
     }
 
-    /// Ends the connection with this number. False if there is none.
+    /// Ends the connection, or the HLS viewer, with this number. False if there is none.
     pub fn kick(&self, id: u64) -> bool {
-        let Some(presence) = self.node.roster.find(id) else { return false };
+        let Some(presence) = self.node.roster.find(id) else {
+            return self.node.quotas.kick_hls(id, Instant::now());
+        };
         presence.ask_to_leave(Farewell::Kicked);
         self.node.shards.look();
         true

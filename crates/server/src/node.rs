@@ -1,9 +1,9 @@
 //! What all parts of the process share.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use tokio::sync::{mpsc, watch};
-use weir_hub::{Budget, Limits, Registry, Status, Wake as _};
+use weir_hub::{Budget, Limits, Registry, Status, StreamStats, Wake as _};
 use weir_media::{InvalidKey, StreamKey};
 use weir_rtmp::url::StreamUrl;
 
@@ -140,6 +140,20 @@ impl Node {
     /// How much a viewers' log keeps.
     pub fn play_limits(&self, vhost: &Vhost) -> Limits {
         play_limits(&self.config(), vhost)
+    }
+
+    /// Figures of all streams, in no order: those that are published or waited for here, and those of which only HLS is
+    /// watched. An edge hands that on without having their frames, and an origin has the files of a stream that has
+    /// ended for a while; such streams are [`Status::Ended`] here.
+    pub fn streams(&self) -> Vec<StreamStats> {
+        let mut all = self.registry.stats();
+        let hls = self.quotas.hls_streams();
+        if !hls.is_empty() {
+            let here: HashSet<_> = all.iter().map(|stream| stream.key.clone()).collect();
+            let others = hls.into_iter().filter(|key| !here.contains(key));
+            all.extend(others.map(StreamStats::absent));
+        }
+        all
     }
 
     /// What the process is about now.

@@ -25,7 +25,11 @@ use std::{
 use weir_media::StreamKey;
 
 use self::{bucket::Bucket, watching::Watching};
-pub use self::{guesses::Guesses, network::Network};
+pub use self::{
+    guesses::Guesses,
+    network::Network,
+    watching::{HlsViewer, Meter, SESSION, WATCHING, Who},
+};
 use crate::config::Limits;
 
 /// When a client that was refused may ask again, for `Retry-After`: soon enough for a person who waits, and a crowd
@@ -56,14 +60,19 @@ struct Books {
     /// Streams that have viewers.
     streams: HashMap<StreamKey, Audience>,
     viewers: usize,
+    /// Those among them that are nodes.
+    nodes: usize,
     /// Bits per second that all viewers are expected to take.
     expected: u64,
     bucket: Bucket,
 }
 
-/// The viewers of a stream, whatever they speak.
+/// The viewers of a stream over RTMP and HTTP-FLV.
 struct Audience {
     viewers: usize,
+    /// Those among them that are other nodes of a cluster, which ask for their viewers. Any client can say that it is
+    /// one, so the limits count them like all others.
+    nodes: usize,
     /// Bits per second that each of them takes, once known.
     bit_rate: Option<u64>,
     /// Bytes that they have been sent, since the first of them came.
@@ -113,6 +122,8 @@ pub enum Refusal {
         /// How many that is.
         limit: usize,
     },
+    /// An operator has ended it a moment ago.
+    Kicked,
 }
 
 impl std::error::Error for Refusal {}
@@ -133,6 +144,7 @@ impl fmt::Display for Refusal {
             Self::Address { network, limit } => {
                 write!(f, "{network} has its {limit} connections (limits.connections_per_ip)")
             }
+            Self::Kicked => f.write_str("ended by an operator"),
         }
     }
 }
@@ -141,6 +153,7 @@ impl fmt::Display for Refusal {
 pub struct Viewing {
     quotas: Arc<Quotas>,
     key: StreamKey,
+    is_node: bool,
 }
 
 /// A connection's part of what its address may have; dropping it gives the part back.
@@ -197,9 +210,10 @@ impl Quotas {
     /// # Errors
     /// When it would not.
     pub fn look(&self, key: &StreamKey, now: Instant) -> Result<(), Refusal> {
+        let hls = lock(&self.watching).of(key).here;
         let mut books = self.books();
         let cost = books.streams.get(key).map_or(1, Audience::each);
-        self.check_stream(&books, key)?;
+        self.check_stream(key, books.here(key) + hls)?;
         self.check_egress(&mut books, cost, now)
     }
 
@@ -210,31 +224,101 @@ impl Quotas {
     pub fn admit(
         self: &Arc<Self>,
         key: &StreamKey,
+        is_node: bool,
         bit_rate: u64,
         now: Instant,
     ) -> Result<Viewing, Refusal> {
         let known = (bit_rate > 0).then_some(bit_rate);
+        let hls = lock(&self.watching).of(key).here;
         let mut books = self.books();
         books.learn(key, bit_rate);
         let cost = books.streams.get(key).map_or(known.unwrap_or(UNKNOWN_BIT_RATE), Audience::each);
-        self.check_stream(&books, key)?;
+        self.check_stream(key, books.here(key) + hls)?;
         self.check_egress(&mut books, cost, now)?;
-        let new = || Audience { viewers: 0, bit_rate: known, sent: 0 };
-        books.streams.entry(key.clone()).or_insert_with(new).viewers += 1;
+        let new = || Audience { viewers: 0, nodes: 0, bit_rate: known, sent: 0 };
+        let audience = books.streams.entry(key.clone()).or_insert_with(new);
+        audience.viewers += 1;
+        audience.nodes += usize::from(is_node);
         books.viewers += 1;
+        books.nodes += usize::from(is_node);
         books.expected = books.expected.saturating_add(cost);
-        Ok(Viewing { quotas: Arc::clone(self), key: key.clone() })
+        Ok(Viewing { quotas: Arc::clone(self), key: key.clone(), is_node })
     }
 
-    /// Lets somebody at `ip` have a playlist of `key`. HLS viewers are requests without a session, so that they cannot
-    /// be counted: who has asked lately is watching and is served, and only who begins is refused.
+    /// Looks whether `who` may have a playlist, before it is looked for: who watches is served, and only who begins is
+    /// refused. True for one who watches.
     ///
     /// # Errors
-    /// When it begins and what is sent is as much as may be.
-    pub fn admit_playlist(&self, key: &StreamKey, ip: IpAddr, now: Instant) -> Result<(), Refusal> {
-        // Without a limit nobody is refused, and who watches is known all the same.
-        let spent = self.check_egress(&mut self.books(), 1, now);
-        lock(&self.watching).admit((key, ip), spent, now)
+    /// When it may not.
+    pub fn look_for_hls(&self, who: Who<'_>, now: Instant) -> Result<bool, Refusal> {
+        let (live, spent) = self.around_hls(who.key, now);
+        let newcomer = |hls| spent.and(self.check_stream(who.key, live + hls));
+        lock(&self.watching).look(who, newcomer, now)
+    }
+
+    /// Takes `who`, who is given a playlist now, for a viewer until it has asked for nothing for `patience`; a new one
+    /// has the number `id`. What it is sent is to be counted, if it is remembered.
+    ///
+    /// # Errors
+    /// When it may not have it.
+    pub fn watch_hls(
+        &self,
+        who: Who<'_>,
+        patience: Duration,
+        id: impl FnOnce() -> u64,
+        now: Instant,
+    ) -> Result<Option<Meter>, Refusal> {
+        let (live, spent) = self.around_hls(who.key, now);
+        let newcomer = |hls| spent.and(self.check_stream(who.key, live + hls));
+        lock(&self.watching).watch(who, patience, newcomer, id, now)
+    }
+
+    /// Takes notice of `who` fetching a segment. What it is sent is to be counted, if it is known.
+    ///
+    /// # Errors
+    /// When an operator has ended it.
+    pub fn fetch_hls(&self, who: Who<'_>, now: Instant) -> Result<Option<Meter>, Refusal> {
+        lock(&self.watching).fetch(who, now)
+    }
+
+    /// The other viewers of `key`, and whether there is room for what one more is sent.
+    fn around_hls(&self, key: &StreamKey, now: Instant) -> (usize, Result<(), Refusal>) {
+        let mut books = self.books();
+        // What a playlist's viewer will take is not expected of it.
+        let spent = self.check_egress(&mut books, 1, now);
+        (books.here(key), spent)
+    }
+
+    /// Ends the HLS viewer with this number. False if there is none.
+    pub fn kick_hls(&self, id: u64, now: Instant) -> bool {
+        lock(&self.watching).kick(id, now)
+    }
+
+    /// The viewers of HLS, in the order in which they came.
+    pub fn hls_viewers(&self, now: Instant) -> Vec<HlsViewer> {
+        let mut viewers = lock(&self.watching).list(now);
+        viewers.sort_unstable_by_key(|viewer| viewer.id);
+        viewers
+    }
+
+    /// The streams that have viewers of HLS.
+    pub fn hls_streams(&self) -> Vec<StreamKey> {
+        lock(&self.watching).streams()
+    }
+
+    /// Bytes that viewers of HLS were sent, by stream; those who have gone included.
+    pub fn hls_sent(&self) -> HashMap<StreamKey, u64> {
+        lock(&self.watching).sent()
+    }
+
+    /// Keeps what departed viewers of HLS were sent of the streams that `is_known` says yes to.
+    pub fn forget_hls(&self, is_known: impl Fn(&StreamKey) -> bool) {
+        lock(&self.watching).forget_parted(is_known);
+    }
+
+    /// Forgets the viewers of HLS that have gone. Called once a second.
+    pub fn forget_gone(&self, now: Instant) {
+        lock(&self.watching).forget_gone(now);
     }
 
     /// Lets a connection from `ip` in. It is counted without a limit too, since a reload may set one.
@@ -276,25 +360,28 @@ impl Quotas {
         books.bucket.update(self.egress(), self.sent(), now);
     }
 
-    /// Viewers of `key`: RTMP and HTTP-FLV.
+    /// Viewers of `key`, whatever they speak. Other nodes are none: they ask for their viewers.
     pub fn viewers(&self, key: &StreamKey) -> usize {
-        self.books().streams.get(key).map_or(0, |audience| audience.viewers)
+        let hls = lock(&self.watching).of(key).viewers();
+        self.books().streams.get(key).map_or(0, |audience| audience.viewers - audience.nodes) + hls
     }
 
-    /// The same, and the bytes that they have been sent since the first of them came.
+    /// The same, and the bytes that those of RTMP and HTTP-FLV have been sent since the first of them came.
     pub fn audience(&self, key: &StreamKey) -> (u64, u64) {
-        let books = self.books();
-        books.streams.get(key).map_or((0, 0), |audience| (audience.viewers as u64, audience.sent))
+        let sent = self.books().streams.get(key).map_or(0, |audience| audience.sent);
+        (self.viewers(key) as u64, sent)
     }
 
-    /// Viewers of HLS, as far as they can be known: those who have asked for a playlist lately.
-    pub fn watching(&self, now: Instant) -> usize {
-        lock(&self.watching).count(now)
+    /// Viewers of HLS.
+    pub fn watching(&self) -> usize {
+        lock(&self.watching).all().viewers()
     }
 
-    /// Viewers of all streams.
+    /// Viewers of all streams, whatever they speak; other nodes are none.
     pub fn viewers_total(&self) -> usize {
-        self.books().viewers
+        let hls = self.watching();
+        let books = self.books();
+        books.viewers - books.nodes + hls
     }
 
     /// Bits per second that all viewers are expected to take.
@@ -302,9 +389,8 @@ impl Quotas {
         self.books().expected
     }
 
-    fn check_stream(&self, books: &Books, key: &StreamKey) -> Result<(), Refusal> {
+    fn check_stream(&self, key: &StreamKey, here: usize) -> Result<(), Refusal> {
         let limit = self.viewers_per_stream.load(Ordering::Relaxed);
-        let here = books.streams.get(key).map_or(0, |audience| audience.viewers);
         if limit > 0 && here >= limit {
             return Err(Refusal::Stream { key: key.clone(), limit });
         }
@@ -329,6 +415,11 @@ impl Quotas {
 }
 
 impl Books {
+    /// Viewers of `key`, nodes among them.
+    fn here(&self, key: &StreamKey) -> usize {
+        self.streams.get(key).map_or(0, |audience| audience.viewers)
+    }
+
     /// The rate of a stream that has viewers is `bit_rate`, unless that is 0.
     fn learn(&mut self, key: &StreamKey, bit_rate: u64) {
         let Some(audience) = self.streams.get_mut(key).filter(|_| bit_rate > 0) else { return };
@@ -344,8 +435,10 @@ impl Drop for Viewing {
         let Some(audience) = books.streams.get_mut(&self.key) else { return };
         let each = audience.each();
         audience.viewers -= 1;
+        audience.nodes -= usize::from(self.is_node);
         let is_last = audience.viewers == 0;
         books.viewers -= 1;
+        books.nodes -= usize::from(self.is_node);
         books.expected = books.expected.saturating_sub(each);
         if is_last {
             books.streams.remove(&self.key);

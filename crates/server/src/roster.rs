@@ -130,6 +130,10 @@ pub struct Doing {
     pub activity: Activity,
     /// The stream that it does it with.
     pub stream: Option<StreamKey>,
+    /// What it has asked for last, with which stream, and has not got.
+    pub asks: Option<(Activity, StreamKey)>,
+    /// Whether it fetches files, as HLS viewers do, who are known apart from their connections.
+    pub fetches: bool,
     /// Whether it is another node of a cluster: an edge that pulls, or pushes.
     pub is_node: bool,
     /// The URL it connected to, without the stream; empty for HTTP.
@@ -151,6 +155,9 @@ pub struct Figures {
     pub skips: u32,
 }
 
+/// What a client does, and with which stream.
+type Deed = (Activity, Option<StreamKey>);
+
 /// A client's place in the roster; dropping it takes the client out.
 #[derive(Debug)]
 pub struct Enlisted {
@@ -165,6 +172,8 @@ impl Roster {
             peer,
             activity: Activity::Control,
             stream: None,
+            asks: None,
+            fetches: false,
             is_node: false,
             tc_url: Box::default(),
             page_url: Box::default(),
@@ -252,6 +261,18 @@ impl Roster {
         self.parted().sent.retain(|key, _| is_known(key));
     }
 
+    /// This is what a client does from now on, with this stream, or with the one before.
+    pub fn turn(&self, presence: &Arc<Presence>, activity: Activity, stream: Option<&StreamKey>) {
+        let Some((did, does)) = presence.turn(activity, stream) else { return };
+        let mut present = self.lock();
+        // One that has gone meanwhile is nobody who could be asked to leave.
+        let Present { all, queue: Some(queue) } = &mut *present else { return };
+        if all.contains_key(&presence.id) {
+            queue.remove(presence.id, did.0, did.1.as_ref());
+            queue.add(presence, does.0, does.1.as_ref());
+        }
+    }
+
     fn parted(&self) -> MutexGuard<'_, Parted> {
         self.parted.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -292,7 +313,7 @@ impl Presence {
     }
 
     /// What it does, and with which stream.
-    fn deed(&self) -> (Activity, Option<StreamKey>) {
+    fn deed(&self) -> Deed {
         let doing = self.lock();
         (doing.activity, doing.stream.clone())
     }
@@ -300,6 +321,20 @@ impl Presence {
     /// Whether this is what it does.
     pub fn does(&self, activity: Activity) -> bool {
         self.lock().activity == activity
+    }
+
+    /// Notes what it does from now on; what it did, and what it does.
+    fn turn(&self, activity: Activity, stream: Option<&StreamKey>) -> Option<(Deed, Deed)> {
+        let mut doing = self.lock();
+        if doing.activity == activity && stream.is_none() {
+            return None;
+        }
+        let did = (doing.activity, doing.stream.clone());
+        doing.activity = activity;
+        if let Some(stream) = stream {
+            doing.stream = Some(stream.clone());
+        }
+        Some((did, (activity, doing.stream.clone())))
     }
 
     /// Notes what else is known of it.
@@ -376,22 +411,7 @@ impl Presence {
 impl Enlisted {
     /// This is what it does from now on, with this stream, or with the one before.
     pub fn turns_to(&self, activity: Activity, stream: Option<&StreamKey>) {
-        let (did, does) = {
-            let mut doing = self.presence.lock();
-            if doing.activity == activity && stream.is_none() {
-                return;
-            }
-            let did = (doing.activity, doing.stream.clone());
-            doing.activity = activity;
-            if let Some(stream) = stream {
-                doing.stream = Some(stream.clone());
-            }
-            (did, (activity, doing.stream.clone()))
-        };
-        if let Some(queue) = &mut self.roster.lock().queue {
-            queue.remove(self.presence.id, did.0, did.1.as_ref());
-            queue.add(&self.presence, does.0, does.1.as_ref());
-        }
+        self.roster.turn(&self.presence, activity, stream);
     }
 }
 

@@ -77,6 +77,34 @@ async fn the_guide_lists_exactly_the_series_that_there_are() {
     assert_eq!(value(&edge, &up).await, 1.0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_asks_for_its_viewers_and_is_none_itself() {
+    let cluster = Cluster::new(env!("CARGO_BIN_EXE_weir"));
+    let origin = cluster.origin(1, "hls: { segment: 1s }\n");
+    let rtmp = cluster.edge(&["127.0.0.1"], "", "");
+    let flv = cluster.edge(&["127.0.0.1"], "protocol: flv", "");
+    let mut publisher = Publisher::start(&origin.rtmp_url("live/a"), Numbered::new(25)).await;
+    publisher.pictures(60).await;
+    let mut viewers = Vec::new();
+    for edge in [&rtmp, &flv] {
+        let mut viewer = Viewer::rtmp(&edge.rtmp_url("live/a")).await;
+        viewer.until_picture(30).await;
+        viewers.push(viewer);
+        assert_eq!(http::get(edge.http(), "live/a.m3u8").await.status, 200);
+    }
+    let of = |protocol: &str| format!("weir_viewers{{protocol=\"{protocol}\"}}");
+    for edge in [&rtmp, &flv] {
+        until_line(edge, &format!("{} 1.0", of("rtmp"))).await;
+        until_line(edge, &format!("{} 1.0", of("hls"))).await;
+    }
+    until_line(&origin, "weir_connections{protocol=\"rtmp\"} 2.0").await;
+    for protocol in ["rtmp", "http-flv", "hls"] {
+        assert_eq!(value(&origin, &of(protocol)).await, 0.0, "{protocol}");
+    }
+    let stream = "{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\"}";
+    assert_eq!(value(&origin, &format!("weir_stream_viewers{stream}")).await, 0.0);
+}
+
 #[tokio::test]
 async fn viewers_bytes_and_ends_are_counted() {
     let config = "hls: { enabled: false }\nplay: { wait: 1ms }\nlimits: { egress: 1Gbps }";

@@ -117,7 +117,7 @@ pub struct Summary {
     clients_total: u64,
     /// Streams that are being published.
     streams: usize,
-    /// Viewers over RTMP and HTTP-FLV.
+    /// Viewers, whatever they speak. Edges that pull are none.
     viewers: usize,
     /// Bytes that clients have sent.
     recv_bytes: u64,

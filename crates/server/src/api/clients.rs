@@ -1,6 +1,6 @@
 //! Clients: who is connected, and ending their connections.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json,
@@ -17,7 +17,10 @@ use super::{
     samples::{Kbps, Traffic},
     streams,
 };
-use crate::roster::{Activity, Presence};
+use crate::{
+    quota::HlsViewer,
+    roster::{Activity, Presence},
+};
 
 /// Somebody who is connected for a stream.
 #[derive(Debug, Serialize, ToSchema)]
@@ -43,7 +46,8 @@ pub struct Client {
     url: String,
     /// The name of its stream without the app.
     name: String,
-    /// As in SRS: `rtmp-play`, `flv-play`, `rtmp-publish`; `control` while it has not begun anything.
+    /// As in SRS: `rtmp-play`, `flv-play`, `hls-play`, `rtmp-publish`, while it waits for its stream too; `control`
+    /// while it has not asked for any.
     #[serde(rename = "type")]
     kind: String,
     /// Whether it publishes.
@@ -79,9 +83,16 @@ fn describe(api: &Api, presence: &Presence) -> Client {
     let doing = presence.doing();
     let figures = presence.figures();
     let traffic = Traffic { received: figures.received, sent: figures.sent };
-    let stream = doing.stream.as_ref();
-    let protocol = if presence.protocol == "http" { "flv" } else { presence.protocol };
-    let kind = match doing.activity {
+    let (activity, stream) = match &doing.asks {
+        Some((activity, stream)) => (*activity, Some(stream)),
+        None => (doing.activity, doing.stream.as_ref()),
+    };
+    let protocol = match presence.protocol {
+        "http" if doing.fetches => "hls",
+        "http" => "flv",
+        other => other,
+    };
+    let kind = match activity {
         Activity::Control => Activity::Control.label().to_owned(),
         activity => format!("{protocol}-{}", activity.label()),
     };
@@ -106,6 +117,65 @@ fn describe(api: &Api, presence: &Presence) -> Client {
     }
 }
 
+fn describe_hls(api: &Api, viewer: &HlsViewer) -> Client {
+    let traffic = Traffic { received: 0, sent: viewer.sent };
+    Client {
+        id: viewer.id.to_string(),
+        vhost: ids::vhost(viewer.key.vhost()),
+        stream: ids::stream(&viewer.key),
+        ip: viewer.ip.to_string(),
+        page_url: String::new(),
+        swf_url: String::new(),
+        tc_url: String::new(),
+        url: viewer.key.to_string(),
+        name: viewer.key.stream().to_owned(),
+        kind: "hls-play".to_owned(),
+        publish: false,
+        alive: viewer.since.elapsed().as_secs_f64(),
+        send_bytes: viewer.sent,
+        recv_bytes: 0,
+        kbps: api.samples.client(viewer.id, traffic),
+        skips: 0,
+        is_edge: viewer.is_node,
+    }
+}
+
+/// Somebody who is there.
+enum Anybody {
+    Connected(Arc<Presence>),
+    Hls(HlsViewer),
+}
+
+impl Anybody {
+    fn id(&self) -> u64 {
+        match self {
+            Self::Connected(presence) => presence.id,
+            Self::Hls(viewer) => viewer.id,
+        }
+    }
+
+    fn describe(&self, api: &Api) -> Client {
+        match self {
+            Self::Connected(presence) => describe(api, presence),
+            Self::Hls(viewer) => describe_hls(api, viewer),
+        }
+    }
+}
+
+/// Everybody, in the order in which they came. Connections that fetch the files of HLS viewers are no clients of their
+/// own.
+fn everybody(api: &Api) -> Vec<Anybody> {
+    let is_client = |presence: &Arc<Presence>| {
+        let doing = presence.doing();
+        !doing.fetches || doing.asks.is_some() || doing.activity != Activity::Control
+    };
+    let connected = api.node.roster.list().into_iter().filter(is_client).map(Anybody::Connected);
+    let hls = api.node.quotas.hls_viewers(Instant::now()).into_iter().map(Anybody::Hls);
+    let mut all: Vec<_> = connected.chain(hls).collect();
+    all.sort_unstable_by_key(Anybody::id);
+    all
+}
+
 fn number(id: &str) -> Option<u64> {
     // Only as it is written in answers: `+7` and `007` are nobody.
     id.parse().ok().filter(|number: &u64| number.to_string() == id)
@@ -115,11 +185,14 @@ fn nobody() -> Failure {
     Failure::not_found(code::CLIENT_NOT_FOUND, "there is no such client")
 }
 
-fn find(api: &Api, id: &str) -> Result<Arc<Presence>, Failure> {
-    number(id).and_then(|id| api.node.roster.find(id)).ok_or_else(nobody)
+fn find(api: &Api, id: &str) -> Result<Anybody, Failure> {
+    let id = number(id).ok_or_else(nobody)?;
+    let hls = || api.node.quotas.hls_viewers(Instant::now()).into_iter().find(|it| it.id == id);
+    let connected = api.node.roster.find(id).map(Anybody::Connected);
+    connected.or_else(|| hls().map(Anybody::Hls)).ok_or_else(nobody)
 }
 
-/// Those who are connected over RTMP or watch HTTP-FLV. HLS viewers are requests without a connection.
+/// Publishers and viewers: who is connected over RTMP or watches HTTP-FLV, and who has asked for HLS lately.
 #[utoipa::path(get, path = "/api/v1/clients", tag = "clients", params(Page),
     responses((status = 200, body = inline(Answer<Clients>)), ReadFailures))]
 pub async fn clients(
@@ -128,10 +201,9 @@ pub async fn clients(
 ) -> Result<cluster::Text, Failure> {
     let (start, count) = page.range()?;
     cluster::paged(&api, page.scope, ("clients", "clients"), (start, count), |start, count| {
-        let all = api.node.roster.list();
+        let all = everybody(&api);
         let total = all.len();
-        let clients =
-            all.iter().skip(start).take(count).map(|presence| describe(&api, presence)).collect();
+        let clients = all.iter().skip(start).take(count).map(|it| it.describe(&api)).collect();
         Clients { total, clients }
     })
     .await
@@ -145,11 +217,10 @@ pub async fn client(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<Json<Answer<OneClient>>, Failure> {
-    let presence = find(&api, &id)?;
-    Ok(api.identity.answer(OneClient { client: describe(&api, &presence) }))
+    Ok(api.identity.answer(OneClient { client: find(&api, &id)?.describe(&api) }))
 }
 
-/// Ends the connection of a client at once. It may come back.
+/// Ends the connection of a client at once; it may come back. A viewer of HLS gets nothing for half a minute.
 #[utoipa::path(delete, path = "/api/v1/clients/{id}", tag = "clients",
     params(("id" = String, Path, description = "its number")),
     responses((status = 200, body = inline(Answer<Done>)), AdminFailures, NotFound))]

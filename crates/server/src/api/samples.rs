@@ -104,7 +104,9 @@ impl Samples {
             let figures = presence.figures();
             (presence.id, Traffic { received: figures.received, sent: figures.sent })
         });
-        let stats = node.registry.stats();
+        let hls = node.quotas.hls_viewers(now).into_iter();
+        let clients = clients.chain(hls.map(|it| (it.id, Traffic { received: 0, sent: it.sent })));
+        let stats = node.streams();
         let sent = streams::sent(node);
         let streams: HashMap<_, _> = stats
             .iter()
@@ -113,6 +115,7 @@ impl Samples {
             })
             .collect();
         node.roster.forget_parted(|key| streams.contains_key(key));
+        node.quotas.forget_hls(|key| streams.contains_key(key));
         let load = system::load();
         let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         notes.process.note(now, process(node));

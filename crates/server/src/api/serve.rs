@@ -61,7 +61,7 @@ impl Service {
 
     /// Serves a connection to its end; returns why it ended.
     async fn speak(&self, socket: TcpStream, peer: Peer, seat: &Arc<Seat>) -> End {
-        if let Err(error) = media::bound_stalls(&socket) {
+        if let Err(error) = media::bound_stalls(&socket, media::STALL_TIMEOUT) {
             return error.into();
         }
         match timeout(FIRST_BYTE_TIMEOUT, socket.peek(&mut [0])).await {

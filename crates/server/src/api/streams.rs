@@ -42,7 +42,7 @@ pub struct Stream {
     live_ms: u64,
     /// Who is connected for it: its viewers, and its publisher.
     clients: usize,
-    /// Its viewers over RTMP and HTTP-FLV.
+    /// Its viewers. An edge that pulls it is none.
     viewers: usize,
     /// Messages that were published.
     frames: u64,
@@ -50,7 +50,7 @@ pub struct Stream {
     video_frames: u64,
     /// Packets of sound that were published.
     audio_frames: u64,
-    /// Bytes that its viewers were sent over RTMP and HTTP-FLV.
+    /// Bytes that its viewers were sent.
     send_bytes: u64,
     /// Bytes that were published.
     recv_bytes: u64,
@@ -62,7 +62,8 @@ pub struct Stream {
     /// Its sound, if it has any.
     #[schema(required)]
     audio: Option<Audio>,
-    /// `waiting` for a publisher, `live`, `lingering` after its publisher has left, or `ended`.
+    /// `waiting` for a publisher, `live`, `lingering` after its publisher has left, or `ended`, which HLS viewers still
+    /// watch. `relayed` if an edge hands its HLS on without having its frames: what they are is not known there.
     status: &'static str,
     /// Bytes in memory.
     log_bytes: usize,
@@ -156,7 +157,7 @@ impl Sent<'_> {
 
 /// Bytes that viewers of streams were sent, looked up once for all of them.
 pub fn sent(node: &Node) -> Sent<'_> {
-    let mut here = HashMap::new();
+    let mut here = node.quotas.hls_sent();
     for presence in node.roster.list() {
         if let Some(key) = presence.doing().stream {
             *here.entry(key).or_insert(0) += presence.figures().sent;
@@ -212,15 +213,16 @@ impl<'a> Around<'a> {
             publish: Publish { active, cid },
             video: stats.video.map(|codec| describe::video(codec, &stats.init).into()),
             audio: stats.audio.map(|codec| describe::audio(codec, &stats.init).into()),
-            status: label(*status),
+            status: label(*status, node.edge.is_some()),
             log_bytes: stats.held,
             timestamp_repairs: stats.repairs,
         }
     }
 }
 
-const fn label(status: Status) -> &'static str {
+const fn label(status: Status, is_edge: bool) -> &'static str {
     match status {
+        Status::Ended if is_edge => "relayed",
         Status::Waiting => "waiting",
         Status::Live => "live",
         Status::Lingering => "lingering",
@@ -229,7 +231,7 @@ const fn label(status: Status) -> &'static str {
 }
 
 fn ordered(node: &Node) -> Vec<StreamStats> {
-    let mut all = node.registry.stats();
+    let mut all = node.streams();
     all.sort_by(|a, b| name(&a.key).cmp(&name(&b.key)));
     all
 }
@@ -247,7 +249,7 @@ pub fn find(node: &Node, name: &str) -> Result<StreamStats, Failure> {
             || ids::stream(key) == name
             || format!("{}{url}", key.vhost()) == name
     };
-    let found = node.registry.stats().into_iter().find(|stream| is_it(&stream.key));
+    let found = node.streams().into_iter().find(|stream| is_it(&stream.key));
     found.ok_or_else(|| Failure::not_found(code::STREAM_NOT_FOUND, "there is no such stream"))
 }
 
@@ -295,7 +297,7 @@ pub struct Vhost {
     clients: usize,
     /// Its streams.
     streams: usize,
-    /// Bytes that its viewers were sent over RTMP and HTTP-FLV.
+    /// Bytes that its viewers were sent.
     send_bytes: u64,
     /// Bytes that were published.
     recv_bytes: u64,
@@ -330,7 +332,7 @@ fn vhosts_of(api: &Api) -> Vec<Vhost> {
     names.insert(DEFAULT_VHOST);
     let around = Around::new(api);
     let mut streams: BTreeMap<String, Vec<Stream>> = BTreeMap::new();
-    for stats in api.node.registry.stats() {
+    for stats in api.node.streams() {
         streams.entry(stats.key.vhost().to_owned()).or_default().push(around.describe(&stats));
     }
     let vhost = |name: &str| {

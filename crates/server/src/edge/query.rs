@@ -12,7 +12,10 @@ use weir_rtmp::url::{
     params::{self, Query, params},
 };
 
-use crate::config::{Config, ForwardQuery};
+use crate::{
+    config::{Config, ForwardQuery},
+    quota::SESSION,
+};
 
 /// The longest parameters that go along: the rest of a URL's length is for the names of host, vhost, app and stream,
 /// 255 bytes each, and three times as much where they are percent-encoded.
@@ -20,7 +23,8 @@ const QUERY_BYTES_MAX: usize = URL_BYTES_MAX - 3072;
 
 /// The parameters in `text` (with or without a `?` before them) that go along.
 ///
-/// The vhost never does: it is part of the stream's key, and an edge says it itself.
+/// The vhost never does: it is part of the stream's key, and an edge says it itself. Nor does what only tells
+/// viewers of HLS apart: the origin would be asked for each of them.
 pub fn forwarded(text: &str, rule: &ForwardQuery) -> Query {
     let mut query = Query::default();
     let goes_along = |name: &str| match rule {
@@ -28,7 +32,7 @@ pub fn forwarded(text: &str, rule: &ForwardQuery) -> Query {
         ForwardQuery::Only(names) => names.iter().any(|wanted| wanted == name),
     };
     params(text)
-        .filter(|param| !param.is_vhost() && goes_along(&param.name()))
+        .filter(|param| !param.is_vhost() && param.name() != SESSION && goes_along(&param.name()))
         .for_each(|param| query.push(&param));
     query
 }

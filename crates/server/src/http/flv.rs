@@ -2,29 +2,24 @@
 
 use std::{sync::Arc, time::Instant};
 
-use axum::{body::Body, response::Response};
-use bytes::Bytes;
 use http::StatusCode;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::sleep,
 };
-use weir_hub::Status;
-use weir_media::StreamKey;
 
-use super::{ANY_ORIGIN, answer, head::Head, pages};
+use super::{ANY_ORIGIN, answer, head::Head};
 use crate::{
     auth::Action,
     client::Client,
-    config::Vhost,
     edge::Ask,
     end::{End, Kind},
     metrics::Refused,
     node::{Node, SERVER},
-    play::{self, Arrival, Channel, Format, NoStream, Package, Protocol, View},
-    quota::{RETRY_AFTER, Viewing},
-    roster::{Activity, Presence},
+    play::{self, Arrival, Format, NoStream, Protocol},
+    quota::RETRY_AFTER,
+    roster::Activity,
     route::{self, Route},
 };
 
@@ -70,6 +65,7 @@ pub async fn serve(
             return refuse(socket, client, &answer, &error.to_string()).await;
         }
     };
+    client.asks(Activity::Play, &key);
     let (params, peer) = (&request.ask.params, client.peer.ip());
     if let Err(denied) = node.auth.check(&vhost.auth, Action::Play, &key, params, peer) {
         if denied.may_be_guess()
@@ -79,7 +75,6 @@ pub async fn serve(
             return client.end(&end);
         }
         let answer = answer("403 Forbidden", &denied.to_string(), "", request.is_head);
-        client.stream = Some(key.clone());
         return refuse_with(socket, client, &answer, &denied.end(Action::Play, &key)).await;
     }
     vhost.play.gop &= !play::has_had_it(&node, &key, &request.ask);
@@ -111,7 +106,7 @@ pub async fn serve(
         let _ = socket.shutdown().await;
         return client.end(&End::new(Kind::Closed, "asked for the head only"));
     }
-    match play::admit(&node, &channel) {
+    match play::admit(&node, &channel, is_node) {
         Ok(viewing) => client.viewing = Some(viewing),
         Err(why) => return refuse(socket, client, &refusal(&why, false), &why.to_string()).await,
     }
@@ -142,37 +137,6 @@ async fn hold_back(node: &Node, client: &Client, socket: &mut TcpStream) -> Resu
         () = sleep(wait.time) => Ok(()),
         end = until_closed(socket) => Err(end),
     }
-}
-
-/// The same for a request that hyper read, on a connection that had served another one before. The body is hyper's to
-/// send, at a task and some 100 ns a frame more than on a shard.
-pub async fn serve_late(
-    node: Arc<Node>,
-    key: StreamKey,
-    vhost: Vhost,
-    ask: Ask,
-    is_head: bool,
-    presence: Option<Arc<Presence>>,
-) -> Response {
-    let channel = match play::open(&node, &key, &vhost, Format::Flv, &ask).await {
-        Ok(channel) => channel,
-        Err(why) => return pages::no_stream(&key, &why),
-    };
-    let body = if is_head {
-        Body::empty()
-    } else {
-        match play::admit(&node, &channel) {
-            Ok(viewing) => Body::from_stream(LateViewer::stream(node, channel, viewing, presence)),
-            Err(why) => return pages::no_stream(&key, &why),
-        }
-    };
-    Response::builder()
-        .status(StatusCode::OK)
-        .header("content-type", "video/x-flv")
-        .header("cache-control", "no-store")
-        .header(ANY_ORIGIN.0, ANY_ORIGIN.1)
-        .body(body)
-        .unwrap_or_default()
 }
 
 fn refusal(why: &NoStream, is_head: bool) -> String {
@@ -214,100 +178,5 @@ async fn until_closed(socket: &mut TcpStream) -> End {
             Ok(_) => {}
             Err(error) => return error.into(),
         }
-    }
-}
-
-/// A viewer whose body hyper sends.
-struct LateViewer {
-    node: Arc<Node>,
-    channel: Arc<Channel>,
-    view: View,
-    next: u64,
-    /// The part of an entry at which it starts.
-    rest: Option<Bytes>,
-    started: bool,
-    /// Of its connection.
-    presence: Option<Arc<Presence>>,
-    _viewing: Viewing,
-}
-
-impl LateViewer {
-    fn stream(
-        node: Arc<Node>,
-        channel: Arc<Channel>,
-        viewing: Viewing,
-        presence: Option<Arc<Presence>>,
-    ) -> impl futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> {
-        let view = View::default();
-        let viewer = Self {
-            node,
-            channel,
-            view,
-            next: 0,
-            rest: None,
-            started: false,
-            presence,
-            _viewing: viewing,
-        };
-        futures_util::stream::unfold(viewer, |mut viewer| async move {
-            let bytes = viewer.next().await?;
-            viewer.node.quotas.count_sent(bytes.len() as u64);
-            Some((Ok(bytes), viewer))
-        })
-    }
-
-    async fn next(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(rest) = self.rest.take() {
-                return Some(rest);
-            }
-            let channel = Arc::clone(&self.channel);
-            let changed = channel.next();
-            self.channel.refresh(&mut self.view, Instant::now());
-            let bytes = self.take();
-            // It may not be asked again for long, and the log may have dropped by then what is here.
-            self.view.go_to(self.next);
-            if bytes.is_some() {
-                return bytes;
-            }
-            let is_to_leave = self.presence.as_ref().is_some_and(|it| it.farewell().is_some());
-            if is_to_leave || self.view.status == Some(Status::Ended) {
-                return None;
-            }
-            let presence = self.presence.clone();
-            tokio::select! {
-                () = changed => {}
-                () = asked_to_leave(presence.as_deref()) => {}
-            }
-        }
-    }
-
-    fn take(&mut self) -> Option<Bytes> {
-        if self.started
-            && let Some(entry) = self.view.get(self.next)
-        {
-            self.next += 1;
-            return Some(entry.clone());
-        }
-        if self.started && self.next >= self.view.end() {
-            return None;
-        }
-        // At the start, or out of the window.
-        let group = self.view.newest.as_ref()?;
-        let entry = self.view.get(group.seq)?;
-        let tracks = (!self.started).then(|| self.channel.tracks());
-        let opening = Package::opening(Format::Flv, &group.start.init, group.start.dts, tracks);
-        self.next = group.seq + 1;
-        self.started = true;
-        self.rest = Some(entry.slice(group.start.offset..));
-        Some(opening)
-    }
-}
-
-/// Resolves when whoever this is is to leave.
-async fn asked_to_leave(presence: Option<&Presence>) {
-    match presence {
-        Some(presence) => drop(presence.until_farewell().await),
-        None => std::future::pending().await,
     }
 }

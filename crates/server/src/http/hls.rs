@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Read as _},
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures_util::{TryStreamExt as _, stream};
+use futures_util::stream;
 use http::{HeaderValue, StatusCode, header::CONTENT_LENGTH};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -22,20 +22,24 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use weir_hls::SegmentName;
 use weir_media::StreamKey;
+use weir_rtmp::url::params;
 
 use super::{
     ANY_ORIGIN,
-    pages::{no_stream, not_found, plain, refused, retry_after},
+    pages::{Asker, no_stream, not_found, plain, refused, retry_after},
 };
 use crate::{
     auth,
     blocking::HLS_READS,
+    client,
     config::Vhost,
     descriptors,
     edge::{Ask, Door, Edge, HlsKind, HlsObject},
     hls::State,
     metrics::Refused,
     node::Node,
+    quota::{Meter, SESSION, WATCHING, Who},
+    roster::Activity,
 };
 
 /// With a playlist. A cache may answer for us for a moment: half the shortest segment, so that it never costs a viewer
@@ -47,32 +51,69 @@ pub const PLAYLIST_HEADERS: [(&str, &str); 2] =
 pub const SEGMENT_HEADERS: [(&str, &str); 2] =
     [("content-type", "video/mp2t"), ("cache-control", "public, max-age=86400, immutable")];
 
-/// Answers with the playlist. A viewer that comes before the publisher, or before the first segment, waits for it.
+/// Answers with the playlist. A viewer that comes before the publisher, or before the first segment, waits for it. Who
+/// gets it is a viewer from then on, unless it `only_looks`.
 pub async fn playlist(
     node: &Arc<Node>,
     key: &StreamKey,
     vhost: &Vhost,
     ask: &Ask,
-    client: IpAddr,
+    only_looks: bool,
+    asker: &Asker,
 ) -> Response {
-    if let Some(edge) = &node.edge {
-        if let Err(refusal) = node.quotas.admit_playlist(key, client, Instant::now()) {
+    if node.edge.is_none() && !vhost.hls.enabled {
+        return not_found(&format!("HLS is switched off for {key}"));
+    }
+    let session = params::value(&ask.params, SESSION).unwrap_or_default();
+    let who = who(key, ask, &session, asker);
+    match node.quotas.look_for_hls(who, Instant::now()) {
+        Ok(watches) => asks(asker, Some(key).filter(|_| !watches)),
+        Err(refusal) => {
+            asks(asker, Some(key));
             Refused::from(&refusal).count();
             return refused(key, &refusal);
         }
-        let answer = checked(node, edge, key, vhost, ask).await;
-        if answer.status() == StatusCode::OK {
-            node.quotas.guesses.gave_playlist(key, client, Instant::now());
-        }
+    }
+    let answer = match &node.edge {
+        Some(edge) => checked(edge, key, vhost, ask).await,
+        None => own_playlist(node, key, vhost, ask).await,
+    };
+    if answer.status() != StatusCode::OK {
         return answer;
     }
-    if !vhost.hls.enabled {
-        return not_found(&format!("HLS is switched off for {key}"));
+    asks(asker, None);
+    let now = Instant::now();
+    node.quotas.guesses.gave_playlist(key, asker.ip, now);
+    if only_looks {
+        return answer;
     }
-    if let Err(refusal) = node.quotas.admit_playlist(key, client, Instant::now()) {
-        Refused::from(&refusal).count();
-        return refused(key, &refusal);
+    let patience = WATCHING.max(vhost.hls.segment.saturating_mul(3));
+    match node.quotas.watch_hls(who, patience, client::next_id, now) {
+        Ok(meter) => counted(node, answer, meter),
+        Err(refusal) => {
+            Refused::from(&refusal).count();
+            refused(key, &refusal)
+        }
     }
+}
+
+/// What tells this viewer apart.
+fn who<'a>(key: &'a StreamKey, ask: &Ask, session: &'a str, asker: &'a Asker) -> Who<'a> {
+    let is_node = !ask.hops.is_empty();
+    Who { key, ip: asker.ip, agent: &asker.agent, session, is_node }
+}
+
+/// Tells others what the connection is used for: it fetches files for viewers of HLS, and waits for `stream`.
+fn asks(asker: &Asker, stream: Option<&StreamKey>) {
+    let Some(peer) = &asker.connection else { return };
+    peer.presence().note(|doing| {
+        doing.fetches = true;
+        doing.asks = stream.map(|stream| (Activity::Play, stream.clone()));
+    });
+}
+
+/// The playlist of a stream that is published here.
+async fn own_playlist(node: &Arc<Node>, key: &StreamKey, vhost: &Vhost, ask: &Ask) -> Response {
     let files = node.hls.files(&vhost.hls.dir, key);
     let is_left_over = node.hls.state(key).is_none() && files.open_playlist().await.is_ok();
     let state = if is_left_over {
@@ -89,20 +130,17 @@ pub async fn playlist(
     let answer = match auth::wants_parameters(&vhost.auth) && ask.hops.is_empty() {
         true => files.read_playlist().await.and_then(|text| {
             let text = text.ok_or(io::ErrorKind::NotFound)?;
-            Ok(playlist_text(node, with_params(&text, &ask.params)))
+            let text = with_params(&text, &ask.params);
+            Ok((PLAYLIST_HEADERS, [ANY_ORIGIN], text).into_response())
         }),
-        false => files.open_playlist().await.map(|file| answer(node, file, PLAYLIST_HEADERS)),
+        false => files.open_playlist().await.map(|file| answer(file, PLAYLIST_HEADERS)),
     };
-    match answer {
-        Ok(answer) => {
-            node.quotas.guesses.gave_playlist(key, client, Instant::now());
-            answer
-        }
-        Err(error) => no_file(key, &error, || {
+    answer.unwrap_or_else(|error| {
+        no_file(key, &error, || {
             Refused::NotFound.count();
             format!("nobody publishes {key}")
-        }),
-    }
+        })
+    })
 }
 
 /// Answers with a segment.
@@ -112,17 +150,22 @@ pub async fn segment(
     vhost: &Vhost,
     ask: &Ask,
     name: SegmentName,
-    client: IpAddr,
+    asker: &Asker,
 ) -> Response {
+    asks(asker, None);
+    let meter = match node.quotas.fetch_hls(who(key, ask, "", asker), Instant::now()) {
+        Ok(meter) => meter,
+        Err(refusal) => return refused(key, &refusal),
+    };
     let guesses = &node.quotas.guesses;
-    let Some(guess) = guesses.ask(key, client, Instant::now()) else {
+    let Some(guess) = guesses.ask(key, asker.ip, Instant::now()) else {
         Refused::Auth.count();
-        return too_many(key, client);
+        return too_many(key, asker.ip);
     };
     let answer = match &node.edge {
-        Some(edge) => relayed(node, edge, key, HlsKind::Segment(name), vhost, ask, false).await,
+        Some(edge) => relayed(edge, key, HlsKind::Segment(name), vhost, ask, false).await,
         None => match node.hls.files(&vhost.hls.dir, key).open_segment(name).await {
-            Ok(file) => answer(node, file, SEGMENT_HEADERS),
+            Ok(file) => answer(file, SEGMENT_HEADERS),
             Err(error) => no_file(key, &error, || {
                 format!("{key} has no segment {} with this name (any more)", name.sequence)
             }),
@@ -131,7 +174,29 @@ pub async fn segment(
     if answer.status() != StatusCode::NOT_FOUND {
         guesses.forgive(guess);
     }
-    answer
+    counted(node, answer, meter)
+}
+
+/// The same answer, of which each byte is counted that is sent.
+fn counted(node: &Node, mut answer: Response, meter: Option<Meter>) -> Response {
+    if !answer.status().is_success() {
+        return answer;
+    }
+    let quotas = Arc::clone(&node.quotas);
+    // A body that is counted does not say its length any more.
+    if let Some(length) = answer.body().size_hint().exact() {
+        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    answer.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let sent = frame.data_ref().map_or(0, |data| data.len() as u64);
+            quotas.count_sent(sent);
+            if let Some(meter) = &meter {
+                meter.fetch_add(sent, Relaxed);
+            }
+            frame
+        }))
+    })
 }
 
 /// 429 for one who asks for too many segments that are not there.
@@ -153,18 +218,10 @@ fn no_file(key: &StreamKey, error: &io::Error, missing: impl FnOnce() -> String)
 }
 
 /// The playlist, if the origins let this viewer have it.
-async fn checked(
-    node: &Arc<Node>,
-    edge: &Arc<Edge>,
-    key: &StreamKey,
-    vhost: &Vhost,
-    ask: &Ask,
-) -> Response {
+async fn checked(edge: &Arc<Edge>, key: &StreamKey, vhost: &Vhost, ask: &Ask) -> Response {
     let deadline = tokio::time::Instant::now() + ask.wait_at_most(vhost.play.wait);
     match edge.admit(key, ask, Door::Hls, deadline).await {
-        Ok(is_admitted) => {
-            relayed(node, edge, key, HlsKind::Playlist, vhost, ask, !is_admitted).await
-        }
+        Ok(is_admitted) => relayed(edge, key, HlsKind::Playlist, vhost, ask, !is_admitted).await,
         Err(why) => {
             Refused::from(&why).count();
             no_stream(key, &why)
@@ -174,7 +231,6 @@ async fn checked(
 
 /// What an edge has from its origins.
 async fn relayed(
-    node: &Arc<Node>,
     edge: &Edge,
     key: &StreamKey,
     kind: HlsKind,
@@ -183,25 +239,14 @@ async fn relayed(
     alone: bool,
 ) -> Response {
     let object = HlsObject { key: key.clone(), kind };
-    let mut answer = edge.hls().serve(&object, ask, ask.wait_at_most(vhost.play.wait), alone).await;
+    let answer = edge.hls().serve(&object, ask, ask.wait_at_most(vhost.play.wait), alone).await;
     if kind == HlsKind::Playlist
         && answer.status() == StatusCode::OK
         && auth::wants_parameters(&vhost.auth)
     {
-        answer = carrying(answer, &ask.params).await;
+        return carrying(answer, &ask.params).await;
     }
-    let quotas = Arc::clone(&node.quotas);
-    // A body that is counted does not say its length any more.
-    let length = answer.body().size_hint().exact().map(HeaderValue::from);
-    if let Some(length) = length {
-        answer.headers_mut().insert(CONTENT_LENGTH, length);
-    }
-    answer.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            quotas.count_sent(frame.data_ref().map_or(0, |data| data.len() as u64));
-            frame
-        }))
-    })
+    answer
 }
 
 /// A playlist in memory [`with_params`].
@@ -237,25 +282,18 @@ fn piece(mut file: File) -> io::Result<Option<(Bytes, File)>> {
     Ok((read > 0).then(|| (piece.into(), file)))
 }
 
-fn answer(node: &Arc<Node>, (file, length): (File, u64), headers: [(&str, &str); 2]) -> Response {
+fn answer((file, length): (File, u64), headers: [(&str, &str); 2]) -> Response {
     let Some(place) = descriptors::opened().take() else {
         let reason = "too many segments are being sent";
         return (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, reason)).into_response();
     };
-    let quotas = Arc::clone(&node.quotas);
     let next = |(file, place)| async move {
         let piece = HLS_READS.run(move || piece(file)).await.flatten()?;
         io::Result::Ok(piece.map(|(piece, file)| (piece, (file, place))))
     };
-    let pieces = stream::try_unfold((file, place), next)
-        .inspect_ok(move |piece: &Bytes| quotas.count_sent(piece.len() as u64));
+    let pieces = stream::try_unfold((file, place), next);
     let length = [("content-length", length.to_string())];
     (headers, length, [ANY_ORIGIN], Body::from_stream(pieces)).into_response()
-}
-
-fn playlist_text(node: &Node, text: String) -> Response {
-    node.quotas.count_sent(text.len() as u64);
-    (PLAYLIST_HEADERS, [ANY_ORIGIN], text).into_response()
 }
 
 /// Puts the parameters of the viewer who asks behind the names of segments that can be guessed: other servers give such

@@ -3,10 +3,12 @@
 //! The first request of a connection is read here, so that a viewer of HTTP-FLV can be handed to a delivery shard,
 //! socket and all. Every other connection goes to hyper with the bytes that were read.
 
+mod flow;
 mod flv;
 mod forwarded;
 mod head;
 mod hls;
+mod late;
 mod pages;
 mod prefixed;
 
@@ -33,6 +35,7 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
+use self::flow::{Flow, Flowing};
 pub use self::{
     hls::{PLAYLIST_HEADERS, SEGMENT_HEADERS},
     pages::plain,
@@ -40,12 +43,13 @@ pub use self::{
 };
 use crate::{
     client::{Client, Standing},
+    config::Config,
     end::{End, Kind},
     listen,
     metrics::Refused,
     node::{Node, SERVER},
     quota::{RETRY_AFTER, Refusal},
-    roster::{Farewell, Presence},
+    roster::{Activity, Farewell, Presence},
     wrong_secrets::WrongSecrets,
 };
 
@@ -56,8 +60,7 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// How long a client may take nothing of an answer, as `play.stall_timeout` is for viewers of one stream.
-#[cfg(target_os = "linux")]
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long, and for how many bytes, a client that was refused may go on sending before it is cut.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -127,19 +130,25 @@ async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut clien
     }
     match flv::Request::of(&head) {
         Some(request) => flv::serve(node, socket, client, request).await,
-        None => match bound_stalls(&socket) {
+        None => match bound_stalls(&socket, stall_timeout(&config)) {
             Ok(()) => serve_with(router, Prefixed::new(head.bytes, socket), client, peer).await,
             Err(error) => client.end(&error.into()),
         },
     }
 }
 
-/// Has the system end a connection whose other end stops reading in the midst of an answer: it would hold its memory
-/// for ever.
+/// How long the system lets a client take nothing: a viewer of HTTP-FLV may do so for longer than others.
+fn stall_timeout(config: &Config) -> Duration {
+    let of_vhosts = config.vhosts.values().filter_map(|vhost| vhost.play.stall_timeout);
+    of_vhosts.fold(STALL_TIMEOUT.max(config.play.stall_timeout), Duration::max)
+}
+
+/// Has the system end a connection whose other end stops reading in the midst of an answer for `limit`: it would hold
+/// its memory for ever.
 #[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "only Linux can do that"))]
-pub fn bound_stalls(socket: &TcpStream) -> io::Result<()> {
+pub fn bound_stalls(socket: &TcpStream, limit: Duration) -> io::Result<()> {
     #[cfg(target_os = "linux")]
-    SockRef::from(socket).set_tcp_user_timeout(Some(STALL_TIMEOUT))?;
+    SockRef::from(socket).set_tcp_user_timeout(Some(limit))?;
     Ok(())
 }
 
@@ -159,6 +168,7 @@ pub struct Peer {
     pub ip: IpAddr,
     presence: Arc<Presence>,
     standing: Arc<Standing>,
+    flow: Arc<Flow>,
     /// Whether the log has said that it may not have what it asks for.
     was_denied: Arc<AtomicBool>,
 }
@@ -170,8 +180,14 @@ impl Peer {
             ip,
             presence: Arc::clone(&client.presence),
             standing: Arc::clone(&client.standing),
+            flow: Arc::default(),
             was_denied: Arc::default(),
         }
+    }
+
+    /// What others know of the client.
+    pub fn presence(&self) -> &Presence {
+        &self.presence
     }
 
     /// Holds the answer to something wrong that the client at `ip` has shown back, as long as it is to be. The
@@ -191,6 +207,8 @@ where
 {
     client.fetches = true;
     let peer = Peer::of(&client, peer);
+    let flow = Arc::clone(&peer.flow);
+    let socket = Flowing::new(socket, &flow);
     let router = router.map_request(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         request
@@ -203,23 +221,37 @@ where
     let mut serving = pin!(serving);
     let served = tokio::select! {
         served = &mut serving => served,
-        () = client.presence.until_kicked() => return client.end(&Farewell::Kicked.end()),
+        () = client.presence.until_kicked() => return finish(client, &Farewell::Kicked.end()),
+        end = flow.until_stalled() => return finish(client, &end),
         _ = client.presence.until_farewell() => {
             // The answer that is on its way is the last one.
             serving.as_mut().graceful_shutdown();
             tokio::select! {
                 served = &mut serving => served,
-                () = client.presence.until_kicked() => return client.end(&Farewell::Kicked.end()),
+                () = client.presence.until_kicked() => return finish(client, &Farewell::Kicked.end()),
+                end = flow.until_stalled() => return finish(client, &end),
             }
         }
     };
-    client.end(&match served {
+    let end = match served {
         Ok(()) => End::closed(),
         Err(error) if error.is_timeout() => head::too_late(),
         // The client went in the midst of something, or sent what is no request.
         Err(error) if error.is_parse() => End::peer(error.to_string()),
         Err(error) => End::new(Kind::Failed, error.to_string()),
-    });
+    };
+    finish(client, &end);
+}
+
+/// The end of a connection that had requests one after the other.
+fn finish(mut client: Client, end: &End) {
+    let doing = client.presence.doing();
+    // Who plays until the end has a line of its own in the log.
+    client.is_told = doing.activity == Activity::Play;
+    if let Some((activity, stream)) = doing.asks {
+        (client.role, client.stream) = (activity, Some(stream));
+    }
+    client.end(end);
 }
 
 /// What a client is told that is refused for now.

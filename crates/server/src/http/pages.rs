@@ -16,7 +16,7 @@ use tracing::info;
 use weir_media::StreamKey;
 use weir_rtmp::url::PORT as DEFAULT_PORT;
 
-use super::{ANY_ORIGIN, Peer, flv, forwarded, hls};
+use super::{ANY_ORIGIN, Peer, forwarded, hls, late};
 use crate::{
     auth::{Action, Denied},
     edge::{Ask, Hops},
@@ -26,6 +26,9 @@ use crate::{
     quota::{RETRY_AFTER, Refusal},
     route::{self, Route},
 };
+
+/// Bytes of a `User-Agent` that tell viewers apart.
+const AGENT_BYTES_MAX: usize = 512;
 
 /// The page that plays a stream: `/player?stream=live/demo`.
 const PLAYER: &str = include_str!("../../assets/player.html");
@@ -96,16 +99,24 @@ pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response 
     let Some(route) = Route::of(target, host) else {
         return not_found("there is nothing under this path");
     };
-    let asker =
-        Asker { ip: client(&node, &request), connection: request.extensions().get().cloned() };
+    let agent = request.headers().get("user-agent").map_or(&[][..], |agent| agent.as_bytes());
+    let asker = Asker {
+        ip: client(&node, &request),
+        agent: String::from_utf8_lossy(&agent[..agent.len().min(AGENT_BYTES_MAX)]).into_owned(),
+        connection: request.extensions().get().cloned(),
+    };
     let ask = Ask { peer: Some(asker.ip), ..ask(&route, request.headers()) };
     serve(&node, &route, ask, is_head, &asker).await
 }
 
 /// Who asks.
-struct Asker {
-    ip: IpAddr,
-    connection: Option<Peer>,
+pub struct Asker {
+    /// The address.
+    pub ip: IpAddr,
+    /// The beginning of the `User-Agent`.
+    pub agent: String,
+    /// The connection that it asks on.
+    pub connection: Option<Peer>,
 }
 
 fn ask(route: &Route, fields: &HeaderMap) -> Ask {
@@ -147,11 +158,10 @@ async fn serve(
     let may_guess = node.edge.is_some() && ask.hops.is_empty() && !ask.params.is_empty();
     let answer = match (route.extension.as_str(), segment) {
         (route::FLV, _) => {
-            let presence = asker.connection.as_ref().map(|peer| Arc::clone(&peer.presence));
-            flv::serve_late(Arc::clone(node), key, vhost, ask, is_head, presence).await
+            late::serve(Arc::clone(node), key, vhost, ask, is_head, asker.connection.clone()).await
         }
-        ("m3u8", _) => hls::playlist(node, &key, &vhost, &ask, asker.ip).await,
-        (_, Some((_, name))) => hls::segment(node, &key, &vhost, &ask, name, asker.ip).await,
+        ("m3u8", _) => hls::playlist(node, &key, &vhost, &ask, is_head, asker).await,
+        (_, Some((_, name))) => hls::segment(node, &key, &vhost, &ask, name, asker).await,
         _ => not_found("streams end in .flv or .m3u8"),
     };
     // The origins have been shown something wrong.
@@ -215,6 +225,9 @@ pub fn retry_after() -> [(&'static str, String); 1] {
 /// 503 for a viewer of `key` that there is no room for now.
 pub fn refused(key: &StreamKey, refusal: &Refusal) -> Response {
     info!(stream = %key, reason = %refusal, "HTTP requests are refused");
+    if *refusal == Refusal::Kicked {
+        return plain(StatusCode::FORBIDDEN, &refusal.to_string());
+    }
     (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string())).into_response()
 }
 

@@ -62,11 +62,13 @@ pub enum Refused {
     BadName,
     /// `limits.memory`.
     Memory,
+    /// An operator has ended it.
+    Kicked,
 }
 
 impl Refused {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Connections,
         Self::ConnectionsPerIp,
         Self::ViewersPerStream,
@@ -78,6 +80,7 @@ impl Refused {
         Self::Origin,
         Self::BadName,
         Self::Memory,
+        Self::Kicked,
     ];
 
     /// The label.
@@ -94,6 +97,7 @@ impl Refused {
             Self::Origin => "origin",
             Self::BadName => "bad_name",
             Self::Memory => "memory",
+            Self::Kicked => "kicked",
         }
     }
 
@@ -109,6 +113,7 @@ impl From<&Refusal> for Refused {
             Refusal::Stream { .. } => Self::ViewersPerStream,
             Refusal::Egress { .. } => Self::Egress,
             Refusal::Address { .. } => Self::ConnectionsPerIp,
+            Refusal::Kicked => Self::Kicked,
         }
     }
 }

@@ -51,6 +51,7 @@ struct Census {
     rtmp: usize,
     http: usize,
     rtmp_viewers: usize,
+    flv_viewers: usize,
     publishers: usize,
 }
 
@@ -80,7 +81,9 @@ impl Live {
     }
 
     fn sample(&self) {
-        let sent = self.node().quotas.sent();
+        let quotas = &self.node().quotas;
+        quotas.forget_gone(Instant::now());
+        let sent = quotas.sent();
         let cpu = process::cpu_time().unwrap_or_default();
         lock(&self.window).push(Sample { at: Instant::now(), sent, cpu });
     }
@@ -90,14 +93,17 @@ impl Live {
         for presence in self.node().roster.list() {
             let is_rtmp = presence.protocol == "rtmp";
             *if is_rtmp { &mut census.rtmp } else { &mut census.http } += 1;
-            census.rtmp_viewers += usize::from(is_rtmp && presence.does(Activity::Play));
+            // An edge asks for its viewers, and is none.
+            let is_viewer = presence.does(Activity::Play) && !presence.doing().is_node;
+            let viewers = if is_rtmp { &mut census.rtmp_viewers } else { &mut census.flv_viewers };
+            *viewers += usize::from(is_viewer);
             census.publishers += usize::from(presence.does(Activity::Publish));
         }
         census
     }
 
     fn write(&self, page: &mut Page<'_>) -> fmt::Result {
-        let (census, streams) = (self.census(), self.node().registry.stats());
+        let (census, streams) = (self.census(), self.node().streams());
         let process = Process::read();
         self.write_state(page)?;
         self.write_clients(page, &census, &streams)?;
@@ -191,12 +197,12 @@ impl Live {
         page.counter("weir_clients", "Connections that came in.", COUNTS.clients.get() as f64)?;
         let viewers = [
             ("rtmp", census.rtmp_viewers),
-            ("http-flv", node.quotas.viewers_total().saturating_sub(census.rtmp_viewers)),
-            ("hls", node.quotas.watching(Instant::now())),
+            ("http-flv", census.flv_viewers),
+            ("hls", node.quotas.watching()),
         ];
         page.gauges(
             "weir_viewers",
-            "Viewers; of HLS, addresses that have asked for a playlist of a stream lately.",
+            "Viewers; an edge that pulls is none.",
             viewers.map(|(protocol, count)| (vec![("protocol", protocol)], count as f64)),
         )?;
         page.gauge(
@@ -324,7 +330,7 @@ impl Live {
             |figure: fn(&Line) -> f64| lines.iter().map(move |line| (labels(line), figure(line)));
         page.gauges(
             "weir_stream_viewers",
-            "RTMP and HTTP-FLV viewers of the streams that have most.",
+            "Viewers of the streams that have most.",
             series(|line| line.figures.viewers as f64),
         )?;
         page.counters(

@@ -101,13 +101,13 @@ async fn try_open(
     Ok(channel)
 }
 
-/// A place for one more viewer of `channel`.
+/// A place for one more viewer of `channel`, or for a node that asks for its viewers.
 ///
 /// # Errors
 /// When there is none.
-pub fn admit(node: &Node, channel: &Channel) -> Result<Viewing, NoStream> {
+pub fn admit(node: &Node, channel: &Channel, is_node: bool) -> Result<Viewing, NoStream> {
     let now = Instant::now();
-    let admitted = node.quotas.admit(channel.key(), channel.bit_rate_now(now), now);
+    let admitted = node.quotas.admit(channel.key(), is_node, channel.bit_rate_now(now), now);
     Ok(admitted.inspect_err(|refusal| Refused::from(refusal).count())?)
 }
 

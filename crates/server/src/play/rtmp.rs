@@ -29,6 +29,7 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
             return Turn::Over(connection, End::peer(format!("play refused: {error}")));
         }
     };
+    connection.client.asks(Activity::Play, &key);
     let node = Arc::clone(&connection.node);
     let peer = connection.client.peer.ip();
     if let Err(denied) = node.auth.check(&vhost.auth, Action::Play, &key, &url.params, peer) {
@@ -38,9 +39,7 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
             return Turn::Over(connection, end);
         }
         connection.refuse_play(stream_id, PlayRefusal::Failed, &denied.to_string());
-        let end = denied.end(Action::Play, &key);
-        connection.client.stream = Some(key);
-        return Turn::Over(connection, end);
+        return Turn::Over(connection, denied.end(Action::Play, &key));
     }
     let ask = connection.ask(url);
     vhost.play.gop &= !super::has_had_it(&node, &key, &ask);
@@ -48,8 +47,10 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
         opened = super::open(&node, &key, &vhost, node.rtmp_format(), &ask) => opened,
         left = given_up(&mut connection, stream_id) => return connection.after(left),
     };
-    let admitted =
-        opened.and_then(|channel| super::admit(&node, &channel).map(|viewing| (channel, viewing)));
+    let is_node = !ask.hops.is_empty();
+    let admitted = opened.and_then(|channel| {
+        super::admit(&node, &channel, is_node).map(|viewing| (channel, viewing))
+    });
     let channel = match admitted {
         Ok((channel, viewing)) => {
             connection.client.viewing = Some(viewing);

@@ -1,9 +1,18 @@
-//! HLS viewers. They are requests without a session, so that they cannot be counted: who has asked lately is watching.
+//! HLS viewers: requests without a session.
+//!
+//! A viewer is told apart by the stream, its address, its `User-Agent` and the parameter [`SESSION`], which a page may
+//! give to each of its viewers. It watches from the playlist that it was given until it has asked for nothing for
+//! [`WATCHING`].
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
     hash::{BuildHasher as _, RandomState},
     net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,76 +20,379 @@ use weir_media::StreamKey;
 
 use super::{Refusal, network::Network};
 
-/// Who has fetched a playlist within this time is watching: ten target durations of a common segment length.
+/// The parameter of a playlist's URL that tells viewers apart behind one address, named as in SRS.
+pub const SESSION: &str = "hls_ctx";
+
+/// Who has fetched a playlist or a segment within this time is watching: ten target durations of a common segment
+/// length. Where segments are longer than ten seconds, three of them.
 pub const WATCHING: Duration = Duration::from_secs(30);
 
-/// HLS viewers that are remembered, some 4 MB. With more of them nobody new is remembered, and none is refused.
+/// HLS viewers that are remembered, some 14 MB. With more of them nobody new is remembered, and none is refused.
 pub const WATCHING_MAX: usize = 65_536;
+
+/// Viewers of one address, or one network of IPv6, that are told apart: a school behind one NAT. All others that are
+/// there count as one viewer of each stream, so that nobody alone can be a crowd.
+const APART_MAX: u32 = 256;
 
 /// Viewers that each request looks at, whether they have gone. A request brings one at most, so that those who have
 /// gone are forgotten faster than others come, and no request does more work than another.
 const LOOKS: usize = 4;
 
+/// The same for the look once a second.
+const LOOKS_A_SECOND: usize = 8192;
+
+/// How long a viewer gets nothing that an operator has ended: its player gives up within this time.
+pub const KICKED: Duration = Duration::from_secs(30);
+
+/// Those who were ended lately that are remembered, at most.
+const KICKED_MAX: usize = 4096;
+
+/// Streams whose departed viewers' bytes are remembered; more at one time are not counted.
+const PARTED_MAX: usize = 10_000;
+
+/// Counts what a viewer is sent.
+pub type Meter = Arc<AtomicU64>;
+
+/// Who asks for HLS.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// The stream.
+    pub key: &'a StreamKey,
+    /// Where the request comes from.
+    pub ip: IpAddr,
+    /// Its `User-Agent`.
+    pub agent: &'a str,
+    /// The value of [`SESSION`], empty if there is none.
+    pub session: &'a str,
+    /// Whether it is another node of a cluster, which asks for its viewers.
+    pub is_node: bool,
+}
+
+/// One HLS viewer, as others may know of it.
+#[derive(Clone, Debug)]
+pub struct HlsViewer {
+    /// Its number, unique among all clients of this process.
+    pub id: u64,
+    /// The stream.
+    pub key: StreamKey,
+    /// Its address.
+    pub ip: IpAddr,
+    /// Whether it is another node of a cluster.
+    pub is_node: bool,
+    /// When it was given its first playlist.
+    pub since: Instant,
+    /// Bytes that it was sent.
+    pub sent: u64,
+}
+
 /// Who watches.
 #[derive(Debug, Default)]
 pub struct Watching {
     hasher: RandomState,
-    since: HashMap<u64, Instant>,
-    /// Each of them once, with the time from which on it is worth a look whether it has gone; the earliest first.
-    looks: VecDeque<(Instant, u64)>,
+    viewers: HashMap<u64, Viewer>,
+    /// Each of them, with the time from which on it is worth a look whether it has gone; the earliest first.
+    looks: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// Of viewers that are told apart by their sessions: the one that asked for a playlist last. The names of segments
+    /// do not say whose they are.
+    latest: HashMap<u64, u64>,
+    networks: HashMap<Network, u32>,
+    streams: HashMap<StreamKey, Audience>,
+    all: Audience,
+    kicked: HashMap<u64, Instant>,
+    /// Bytes that viewers of each stream were sent who have gone.
+    parted: HashMap<StreamKey, u64>,
+}
+
+#[derive(Debug)]
+struct Viewer {
+    id: u64,
+    key: StreamKey,
+    ip: IpAddr,
+    is_node: bool,
+    /// Whether it stands for all those of its network that are not told apart.
+    is_many: bool,
+    /// What it has in common with viewers that only their sessions tell apart.
+    group: u64,
+    since: Instant,
+    seen: Instant,
+    patience: Duration,
+    sent: Meter,
+}
+
+impl Viewer {
+    fn watches(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.seen) < self.patience
+    }
+}
+
+/// Viewers of one stream, or of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// All of them.
+    pub here: usize,
+    /// Those among them that are nodes.
+    pub nodes: usize,
+}
+
+impl Audience {
+    /// Those who watch, and do not ask for others.
+    pub const fn viewers(self) -> usize {
+        self.here - self.nodes
+    }
+
+    const fn add(&mut self, is_node: bool) {
+        self.here += 1;
+        self.nodes += is_node as usize;
+    }
+
+    const fn remove(&mut self, is_node: bool) {
+        self.here -= 1;
+        self.nodes -= is_node as usize;
+    }
+}
+
+/// By what a viewer is known.
+#[derive(Clone, Copy)]
+struct Name {
+    viewer: u64,
+    group: u64,
+    is_many: bool,
 }
 
 impl Watching {
-    /// Takes notice of somebody at `ip` who asks for a playlist of `key`: who watches already is let in, and who begins
-    /// if what is sent is not `spent`.
-    pub fn admit(
+    /// Looks whether `who` gets a playlist: who watches already does, and who begins if `newcomer` says so, which is
+    /// told how many watch the stream. True for one who watches.
+    pub fn look(
         &mut self,
-        (key, ip): (&StreamKey, IpAddr),
-        spent: Result<(), Refusal>,
+        who: Who<'_>,
+        newcomer: impl FnOnce(usize) -> Result<(), Refusal>,
         now: Instant,
-    ) -> Result<(), Refusal> {
-        self.forget_some(now);
-        let is_full = self.since.len() >= WATCHING_MAX;
-        match self.since.entry(self.hasher.hash_one((Network::of(ip), key))) {
-            Entry::Occupied(mut known) => {
-                if !watches(*known.get(), now) {
-                    spent?;
-                }
-                known.insert(now);
-            }
-            Entry::Vacant(_) if is_full => {}
-            Entry::Vacant(unknown) => {
-                spent?;
-                self.looks.push_back((now + WATCHING, *unknown.key()));
-                unknown.insert(now);
-            }
+    ) -> Result<bool, Refusal> {
+        self.forget_some(LOOKS, now);
+        let name = self.name(who);
+        self.check_kicked(name.viewer, now)?;
+        if self.viewers.get(&name.viewer).is_some_and(|viewer| viewer.watches(now)) {
+            return Ok(true);
         }
+        if self.viewers.len() < WATCHING_MAX {
+            newcomer(self.of(who.key).here)?;
+        }
+        Ok(false)
+    }
+
+    /// The same for one that is given a playlist now, and watches from now on: until it has asked for nothing for
+    /// `patience`. What it is sent is to be counted; nowhere for one that is not remembered.
+    pub fn watch(
+        &mut self,
+        who: Who<'_>,
+        patience: Duration,
+        newcomer: impl FnOnce(usize) -> Result<(), Refusal>,
+        id: impl FnOnce() -> u64,
+        now: Instant,
+    ) -> Result<Option<Meter>, Refusal> {
+        self.look(who, newcomer, now)?;
+        let name = self.name(who);
+        if let Some(viewer) = self.viewers.get_mut(&name.viewer) {
+            if !viewer.watches(now) {
+                viewer.since = now;
+            }
+            viewer.seen = now;
+            let sent = Arc::clone(&viewer.sent);
+            self.is_latest(name);
+            return Ok(Some(sent));
+        }
+        if self.viewers.len() >= WATCHING_MAX {
+            return Ok(None);
+        }
+        let sent = Meter::default();
+        let viewer = Viewer {
+            id: id(),
+            key: who.key.clone(),
+            ip: who.ip,
+            is_node: who.is_node,
+            is_many: name.is_many,
+            group: name.group,
+            since: now,
+            seen: now,
+            patience,
+            sent: Arc::clone(&sent),
+        };
+        if !name.is_many {
+            *self.networks.entry(Network::of(who.ip)).or_insert(0) += 1;
+        }
+        self.streams.entry(who.key.clone()).or_default().add(who.is_node);
+        self.all.add(who.is_node);
+        self.looks.push(Reverse((now + patience, name.viewer)));
+        self.viewers.insert(name.viewer, viewer);
+        self.is_latest(name);
+        Ok(Some(sent))
+    }
+
+    /// Takes notice of `who` fetching a segment. What it is sent is to be counted, if it is known.
+    pub fn fetch(&mut self, who: Who<'_>, now: Instant) -> Result<Option<Meter>, Refusal> {
+        let group = self.group(who);
+        let many = self.many(who);
+        let own = self.latest.get(&group).copied().unwrap_or(group);
+        self.check_kicked(own, now)?;
+        let viewer = if self.viewers.contains_key(&own) { own } else { many };
+        let Some(viewer) = self.viewers.get_mut(&viewer) else { return Ok(None) };
+        viewer.seen = now;
+        Ok(Some(Arc::clone(&viewer.sent)))
+    }
+
+    /// Ends the viewer with this number: it gets nothing for [`KICKED`]. False if there is none.
+    pub fn kick(&mut self, id: u64, now: Instant) -> bool {
+        let mut names = self.viewers.iter().filter(|(_, viewer)| viewer.id == id);
+        let Some((&name, viewer)) = names.next() else { return false };
+        if !viewer.watches(now) {
+            return false;
+        }
+        let group = viewer.group;
+        self.kicked.retain(|_, since| now.saturating_duration_since(*since) < KICKED);
+        if self.kicked.len() < KICKED_MAX {
+            self.kicked.insert(name, now);
+        }
+        self.remove(name);
+        // Its segments are refused as well, unless somebody else asks in the same way.
+        if group != name && self.kicked.len() < KICKED_MAX {
+            self.latest.entry(group).or_insert(name);
+            self.looks.push(Reverse((now + KICKED, name)));
+        }
+        true
+    }
+
+    /// Everybody who watches, in no order.
+    pub fn list(&self, now: Instant) -> Vec<HlsViewer> {
+        let here = self.viewers.values().filter(|viewer| viewer.watches(now));
+        here.map(|viewer| HlsViewer {
+            id: viewer.id,
+            key: viewer.key.clone(),
+            ip: viewer.ip,
+            is_node: viewer.is_node,
+            since: viewer.since,
+            sent: viewer.sent.load(Relaxed),
+        })
+        .collect()
+    }
+
+    /// Who watches `key`.
+    pub fn of(&self, key: &StreamKey) -> Audience {
+        self.streams.get(key).copied().unwrap_or_default()
+    }
+
+    /// Who watches anything.
+    pub fn all(&self) -> Audience {
+        self.all
+    }
+
+    /// The streams that somebody watches.
+    pub fn streams(&self) -> Vec<StreamKey> {
+        self.streams.keys().cloned().collect()
+    }
+
+    /// Bytes that viewers were sent, by stream; those who have gone included.
+    pub fn sent(&self) -> HashMap<StreamKey, u64> {
+        let mut sent = self.parted.clone();
+        for viewer in self.viewers.values() {
+            *sent.entry(viewer.key.clone()).or_insert(0) += viewer.sent.load(Relaxed);
+        }
+        sent
+    }
+
+    /// Keeps what departed viewers were sent of the streams that `is_known` says yes to.
+    pub fn forget_parted(&mut self, is_known: impl Fn(&StreamKey) -> bool) {
+        self.parted.retain(|key, _| is_known(key));
+    }
+
+    /// Forgets those who have gone. Called once a second.
+    pub fn forget_gone(&mut self, now: Instant) {
+        self.forget_some(LOOKS_A_SECOND, now);
+    }
+
+    fn check_kicked(&mut self, viewer: u64, now: Instant) -> Result<(), Refusal> {
+        let Some(since) = self.kicked.get(&viewer) else { return Ok(()) };
+        if now.saturating_duration_since(*since) < KICKED {
+            return Err(Refusal::Kicked);
+        }
+        self.kicked.remove(&viewer);
         Ok(())
     }
 
-    /// How many that are. Walks through all of them.
-    pub fn count(&self, now: Instant) -> usize {
-        self.since.values().filter(|since| watches(**since, now)).count()
+    /// What viewers have in common that only their sessions tell apart.
+    fn group(&self, who: Who<'_>) -> u64 {
+        self.hasher.hash_one((who.key, who.ip, who.agent, who.is_node))
     }
 
-    fn forget_some(&mut self, now: Instant) {
-        for _ in 0..LOOKS {
-            let Some(&(due, viewer)) = self.looks.front() else { return };
+    /// The one for all of a network that are not told apart.
+    fn many(&self, who: Who<'_>) -> u64 {
+        self.hasher.hash_one((who.key, Network::of(who.ip), who.is_node))
+    }
+
+    fn name(&self, who: Who<'_>) -> Name {
+        let group = self.group(who);
+        let viewer = match who.session {
+            "" => group,
+            session => self.hasher.hash_one((group, session)),
+        };
+        let apart = self.networks.get(&Network::of(who.ip)).copied().unwrap_or(0);
+        if apart < APART_MAX || self.viewers.contains_key(&viewer) {
+            return Name { viewer, group, is_many: false };
+        }
+        let many = self.many(who);
+        Name { viewer: many, group: many, is_many: true }
+    }
+
+    fn is_latest(&mut self, Name { viewer, group, .. }: Name) {
+        if viewer != group {
+            self.latest.insert(group, viewer);
+        }
+    }
+
+    fn forget_some(&mut self, looks: usize, now: Instant) {
+        for _ in 0..looks {
+            let Some(&Reverse((due, name))) = self.looks.peek() else { return };
             if due > now {
                 return;
             }
-            self.looks.pop_front();
-            if self.since.get(&viewer).is_some_and(|since| watches(*since, now)) {
-                self.looks.push_back((now + WATCHING, viewer));
-            } else {
-                self.since.remove(&viewer);
+            self.looks.pop();
+            match self.viewers.get(&name) {
+                Some(viewer) if viewer.watches(now) => {
+                    self.looks.push(Reverse((viewer.seen + viewer.patience, name)));
+                }
+                Some(_) => self.remove(name),
+                None => self.latest.retain(|_, latest| *latest != name),
             }
         }
     }
-}
 
-fn watches(since: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(since) < WATCHING
+    fn remove(&mut self, name: u64) {
+        let Some(viewer) = self.viewers.remove(&name) else { return };
+        if self.latest.get(&viewer.group) == Some(&name) {
+            self.latest.remove(&viewer.group);
+        }
+        let network = Network::of(viewer.ip);
+        if !viewer.is_many
+            && let Some(apart) = self.networks.get_mut(&network)
+        {
+            *apart -= 1;
+            if *apart == 0 {
+                self.networks.remove(&network);
+            }
+        }
+        self.all.remove(viewer.is_node);
+        if let Some(audience) = self.streams.get_mut(&viewer.key) {
+            audience.remove(viewer.is_node);
+            if audience.here == 0 {
+                self.streams.remove(&viewer.key);
+            }
+        }
+        let (sent, is_full) = (viewer.sent.load(Relaxed), self.parted.len() >= PARTED_MAX);
+        match self.parted.get_mut(&viewer.key) {
+            Some(parted) => *parted += sent,
+            None if is_full || sent == 0 => {}
+            None => drop(self.parted.insert(viewer.key, sent)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -89,31 +401,95 @@ mod tests {
 
     use super::*;
 
+    fn key() -> StreamKey {
+        StreamKey::new(DEFAULT_VHOST, "live", "a").expect("a good key")
+    }
+
     fn ip(number: u32) -> IpAddr {
         IpAddr::from(number.to_be_bytes())
     }
 
+    fn who<'a>(key: &'a StreamKey, ip: IpAddr, agent: &'a str, session: &'a str) -> Who<'a> {
+        Who { key, ip, agent, session, is_node: false }
+    }
+
+    /// Lets `who` watch as number `id`; what it is sent.
+    fn watch(watching: &mut Watching, who: Who<'_>, id: u64, now: Instant) -> Option<Meter> {
+        watching.watch(who, WATCHING, |_| Ok(()), || id, now).expect("let in")
+    }
+
     #[test]
     fn a_request_looks_at_a_few_viewers_however_many_there_are() {
-        let key = StreamKey::new(DEFAULT_VHOST, "live", "a").expect("a good key");
-        let (mut watching, start) = (Watching::default(), Instant::now());
-        for number in 0..WATCHING_MAX as u32 {
-            watching.admit((&key, ip(number)), Ok(()), start).expect("let in");
+        let (key, mut watching, start) = (key(), Watching::default(), Instant::now());
+        let all = WATCHING_MAX as u32;
+        for number in 0..all {
+            watch(&mut watching, who(&key, ip(number), "", ""), number.into(), start);
         }
-        assert_eq!(watching.count(start), WATCHING_MAX);
+        assert_eq!(watching.of(&key).here, WATCHING_MAX);
         // Full, and nobody has gone: nothing to do.
-        watching.admit((&key, ip(u32::MAX)), Ok(()), start).expect("let in");
-        assert_eq!((watching.since.len(), watching.looks.len()), (WATCHING_MAX, WATCHING_MAX));
-        // All have gone but one: each request forgets as many as it looks at, and remembers one.
+        assert!(watch(&mut watching, who(&key, ip(u32::MAX), "", ""), 0, start).is_none());
+        assert_eq!((watching.viewers.len(), watching.looks.len()), (WATCHING_MAX, WATCHING_MAX));
+        // All have gone: each request forgets as many as it looks at, and remembers one.
         let later = start + WATCHING;
-        assert_eq!(watching.count(later), 0);
-        watching.admit((&key, ip(u32::MAX)), Ok(()), later).expect("let in");
-        assert_eq!(watching.since.len(), WATCHING_MAX - LOOKS + 1);
-        assert_eq!(watching.count(later), 1);
-        for number in 1..=(WATCHING_MAX / LOOKS) as u32 {
-            watching.admit((&key, ip(u32::MAX - number % 10)), Ok(()), later).expect("let in");
+        assert!(watching.list(later).is_empty());
+        watch(&mut watching, who(&key, ip(u32::MAX), "", ""), 0, later);
+        assert_eq!(watching.viewers.len(), WATCHING_MAX - LOOKS + 1);
+        for number in 1..=all / LOOKS as u32 {
+            watch(&mut watching, who(&key, ip(u32::MAX - number % 10), "", ""), 0, later);
         }
-        assert_eq!(watching.since.len(), 10, "only those who watch are remembered");
-        assert_eq!(watching.looks.len(), 10);
+        assert_eq!(watching.viewers.len(), 10, "only those who watch are remembered");
+        assert_eq!((watching.looks.len(), watching.networks.len()), (10, 10));
+    }
+
+    #[test]
+    fn who_has_asked_for_nothing_lately_has_left_and_nothing_is_kept() {
+        let (key, mut watching, start) = (key(), Watching::default(), Instant::now());
+        let one = who(&key, ip(1), "a", "x");
+        let meter = watch(&mut watching, one, 1, start).expect("remembered");
+        meter.fetch_add(70, Relaxed);
+        // A segment's URL has no session.
+        let later = start + WATCHING / 2;
+        let fetched = watching.fetch(who(&key, ip(1), "a", ""), later).expect("not ended");
+        assert!(Arc::ptr_eq(&fetched.expect("known"), &meter));
+        watching.forget_gone(start + WATCHING);
+        assert_eq!(watching.of(&key).here, 1, "it has fetched a segment");
+        watching.forget_gone(later + WATCHING);
+        assert_eq!(watching.of(&key), Audience::default());
+        assert_eq!(watching.sent().get(&key), Some(&70), "what was sent was sent");
+        watching.forget_parted(|_| false);
+        let kept = [watching.viewers.len(), watching.looks.len(), watching.latest.len()];
+        assert_eq!((kept, watching.networks.len(), watching.streams.len()), ([0; 3], 0, 0));
+        assert!(watching.sent().is_empty());
+    }
+
+    #[test]
+    fn an_address_is_told_apart_into_so_many_viewers() {
+        let (key, mut watching, now) = (key(), Watching::default(), Instant::now());
+        for number in 0..10 * APART_MAX {
+            let (agent, session) = (format!("{}", number % 2), format!("{number}"));
+            watch(&mut watching, who(&key, ip(1), &agent, &session), number.into(), now);
+        }
+        assert_eq!(watching.of(&key).here, APART_MAX as usize + 1, "and one for the others");
+        watch(&mut watching, who(&key, ip(2), "", ""), 9999, now);
+        assert_eq!(watching.of(&key).here, APART_MAX as usize + 2, "another address is another");
+        watching.forget_gone(now + WATCHING);
+        assert!(watching.networks.is_empty() && watching.viewers.is_empty());
+    }
+
+    #[test]
+    fn who_was_ended_gets_nothing_for_a_while() {
+        let (key, mut watching, now) = (key(), Watching::default(), Instant::now());
+        let (one, two) = (who(&key, ip(1), "a", "x"), who(&key, ip(2), "a", "x"));
+        watch(&mut watching, one, 1, now);
+        watch(&mut watching, two, 2, now);
+        assert!(!watching.kick(3, now) && watching.kick(1, now) && !watching.kick(1, now));
+        assert_eq!(watching.of(&key).here, 1);
+        let soon = now + KICKED / 2;
+        assert_eq!(watching.look(one, |_| Ok(()), soon), Err(Refusal::Kicked));
+        assert!(watching.fetch(who(&key, ip(1), "a", ""), soon).is_err(), "its segments");
+        assert!(watching.look(two, |_| Ok(()), soon).is_ok(), "others are served");
+        let later = now + KICKED;
+        watch(&mut watching, one, 4, later);
+        assert!(watching.fetch(who(&key, ip(1), "a", ""), later).is_ok());
     }
 }

@@ -7,6 +7,7 @@ mod operate;
 mod rights;
 mod silence;
 mod tls;
+mod viewers;
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -1,0 +1,180 @@
+//! Whether a client takes what it is sent.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
+    time::sleep_until,
+};
+
+use crate::end::{End, Kind};
+
+/// What is known of a socket that answers are written to.
+#[derive(Debug, Default)]
+pub struct Flow {
+    state: Mutex<State>,
+    /// Told when the socket takes no more, and when the limit changes.
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Since when the socket takes nothing, while there is something to write.
+    since: Option<Instant>,
+    /// How long that may be; as long as the system lets it be without one.
+    limit: Option<Duration>,
+    /// It has been longer than this.
+    stalled: Option<Duration>,
+}
+
+impl Flow {
+    /// From now on it may take nothing for so long.
+    pub fn limit_to(&self, limit: Option<Duration>) {
+        self.state().limit = limit;
+        self.news.notify_one();
+    }
+
+    /// The end of a client that has taken nothing for too long, if it has.
+    pub fn stalled(&self) -> Option<End> {
+        let limit = self.state().stalled?;
+        let reason = format!("took no data for {limit:?} (play.stall_timeout)");
+        Some(End::new(Kind::Stalled, reason))
+    }
+
+    /// Resolves when the client has taken nothing for longer than it may.
+    pub async fn until_stalled(&self) -> End {
+        loop {
+            let due = {
+                let mut state = self.state();
+                let due = state.since.zip(state.limit).map(|(since, limit)| since + limit);
+                if due.is_some_and(|due| due <= Instant::now()) {
+                    state.stalled = state.limit;
+                }
+                due
+            };
+            if let Some(end) = self.stalled() {
+                return end;
+            }
+            match due {
+                Some(due) => tokio::select! {
+                    () = sleep_until(due.into()) => {}
+                    () = self.news.notified() => {}
+                },
+                None => self.news.notified().await,
+            }
+        }
+    }
+
+    fn wrote(&self, result: &Poll<io::Result<usize>>) {
+        match result {
+            Poll::Ready(_) => self.state().since = None,
+            Poll::Pending => {
+                let mut state = self.state();
+                if state.since.is_none() {
+                    state.since = Some(Instant::now());
+                    drop(state);
+                    self.news.notify_one();
+                }
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A socket whose flow is known.
+pub struct Flowing<S> {
+    inner: S,
+    flow: Arc<Flow>,
+}
+
+impl<S> Flowing<S> {
+    /// `inner`, of which `flow` is told.
+    pub fn new(inner: S, flow: &Arc<Flow>) -> Self {
+        Self { inner, flow: Arc::clone(flow) }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Flowing<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Flowing<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.flow.wrote(&result);
+        result
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.flow.wrote(&result);
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        time::timeout,
+    };
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(200);
+
+    #[tokio::test]
+    async fn who_takes_nothing_for_too_long_is_found() {
+        let (near, mut far) = tokio::io::duplex(8);
+        let flow = Arc::<Flow>::default();
+        let mut near = Flowing::new(near, &flow);
+        let writing = tokio::spawn(async move { near.write_all(&[0; 64]).await });
+        let stalled = flow.until_stalled();
+        tokio::pin!(stalled);
+        timeout(2 * LIMIT, &mut stalled).await.expect_err("there is no limit");
+        flow.limit_to(Some(3 * LIMIT));
+        // It takes something, which is enough.
+        far.read_exact(&mut [0; 8]).await.expect("bytes");
+        timeout(2 * LIMIT, &mut stalled).await.expect_err("it has taken something");
+        let end = timeout(10 * LIMIT, stalled).await.expect("it takes nothing any more");
+        assert_eq!(end.kind, Kind::Stalled);
+        assert_eq!(end.reason, "took no data for 600ms (play.stall_timeout)");
+        writing.abort();
+    }
+}
