@@ -132,7 +132,7 @@ fn check_durations(fixture: Fixture, tags: &[Tag], playlist: &Playlist) {
             at.is_zero(),
             "{fixture:?}: nothing interrupts {segment:?}"
         );
-        assert!(segment.duration.as_secs_f64().ceil() as u64 <= playlist.target_duration);
+        assert!(segment.duration.as_secs_f64().round() as u64 <= playlist.target_duration);
         at += segment.duration;
     }
 }

@@ -161,13 +161,23 @@ async fn serve(
     if let Err(denied) = checked {
         return refuse(node, &key, &denied, asker, ask.hops.is_empty()).await;
     }
-    match (route.extension.as_str(), segment) {
+    // Another node asks for many clients, and holds them back itself.
+    let may_guess = node.edge.is_some() && ask.hops.is_empty() && !ask.params.is_empty();
+    let answer = match (route.extension.as_str(), segment) {
         (route::FLV, _) => {
             late::serve(Arc::clone(node), key, vhost, ask, is_head, asker.connection.clone()).await
         }
         ("m3u8", _) => hls::playlist(node, &key, &vhost, &ask, is_head, asker).await,
         (_, Some((_, name))) => hls::segment(node, &key, &vhost, &ask, name, asker).await,
         _ => not_found("streams end in .flv or .m3u8"),
+    };
+    // The origins have been shown something wrong.
+    match &asker.connection {
+        Some(peer) if may_guess && answer.status() == StatusCode::FORBIDDEN => {
+            peer.hold_back(&node.wrong_secrets, asker.ip).await;
+            ([("connection", "close")], answer).into_response()
+        }
+        _ => answer,
     }
 }
 
@@ -191,7 +201,7 @@ async fn refuse(
     match &asker.connection {
         // Another node asks for many clients, and holds them back itself.
         Some(peer) if denied.may_be_guess() && is_viewer => {
-            peer.hold_back(&node.throttle, asker.ip).await;
+            peer.hold_back(&node.wrong_secrets, asker.ip).await;
             ([("connection", "close")], refused).into_response()
         }
         _ => refused,
