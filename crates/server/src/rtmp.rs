@@ -425,7 +425,7 @@ impl Connection {
     /// # Errors
     /// When the client does not wait for it.
     pub async fn hold_back(&mut self) -> Result<(), End> {
-        let wrong = self.node.throttle.wrong(self.client.peer.ip(), std::time::Instant::now());
+        let wrong = self.node.wrong_secrets.wait(self.client.peer.ip(), std::time::Instant::now());
         // Another node asks for many clients, and holds them back itself.
         let Some(wait) = wrong.filter(|_| self.came.hops.is_empty()) else { return Ok(()) };
         self.client.standing.step_aside(wait.place);

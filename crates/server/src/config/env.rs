@@ -10,6 +10,7 @@ use serde::{
 
 use super::{
     Config, ConfigError, ConfigKeys,
+    hints::{self, Here},
     kind::{Form, Section},
     report::Source,
     suggest,
@@ -20,8 +21,15 @@ use super::{
 const PREFIX: &str = "WEIR_";
 /// What stands between the keys of a path.
 const BETWEEN: &str = "__";
-/// The variables of the log.
-const LOG: [&str; 3] = ["WEIR_LOG", "WEIR_LOG_BURST", "WEIR_LOG_FORMAT"];
+/// The variables of the command line: of the log, the configuration's file, and the token for calls of the API.
+const OPTIONS: [&str; 6] = [
+    "WEIR_LOG",
+    "WEIR_LOG_BURST",
+    "WEIR_LOG_FORMAT",
+    "WEIR_CONFIG",
+    "WEIR_TOKEN",
+    "WEIR_TOKEN_FILE",
+];
 
 /// A variable that sets a key.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,14 +78,19 @@ fn variable(
     let Some((_, path, form)) = known.iter().find(|(known, ..)| *known == name) else {
         return Err(Source::name(&name).refused_text(unknown(&name, known)));
     };
-    let refused = |what, fix| {
+    let refused = |what: &str, fix| {
         let source = Source::variable(&name, path, "");
         Err(source.refused_text(Problem::new(what, fix)))
     };
     match text.into_string() {
         Ok(text) if text.is_empty() => refused("has no value", "write one, or unset the variable"),
         Ok(text) => Ok(Variable { name, path: path.clone(), form: *form, text }),
-        Err(_) => refused("is not text in UTF-8", "write it in UTF-8"),
+        Err(text) => {
+            let valid = std::str::from_utf8(text.as_encoded_bytes())
+                .map_or_else(|e| e.valid_up_to(), str::len);
+            let what = format!("is not text in UTF-8: its byte {} is not", valid + 1);
+            refused(&what, "write it in UTF-8")
+        }
     }
 }
 
@@ -88,16 +101,31 @@ fn unknown(name: &str, known: &[(String, String, Form)]) -> Problem {
             "set all vhosts in one: WEIR_VHOSTS='{\"a.org\": {\"play\": {\"wait\": \"0s\"}}}'";
         return Problem::new("vhosts have no variables of their own", fix);
     }
-    let names: Vec<_> = known.iter().map(|(name, ..)| name.as_str()).collect();
-    let near = suggest::did_you_mean(&name.to_ascii_uppercase(), &names);
+    // What all names have in common makes none of them likely.
+    let own = |name: &str| name.get(PREFIX.len()..).unwrap_or_default().to_ascii_uppercase();
+    let names: Vec<_> = known.iter().map(|(name, ..)| own(name)).chain(OPTIONS.map(own)).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let near = suggest::nearest(&own(name), &names);
+    let last = name.rsplit(BETWEEN).next().unwrap_or_default().trim_start_matches(PREFIX);
+    match hints::of_others(last).filter(|_| near.is_none()) {
+        Some(Here::Key(path, _)) => {
+            let what = format!("sets no key that there is; here it is `{path}`");
+            let ours = known.iter().find(|(_, known, _)| known == path);
+            let ours = ours.map_or(path, |(name, ..)| name.as_str());
+            return Problem::new(what, format!("set {ours}, or unset the variable"));
+        }
+        Some(Here::Else(advice)) => return Problem::new("sets no key that there is", advice),
+        None => {}
+    }
+    let near = near.map_or(String::new(), |near| format!("; did you mean `{PREFIX}{near}`?"));
     let fix = format!("use {PREFIX}SECTION{BETWEEN}KEY, in capitals, or unset the variable");
     Problem::new(format!("sets no key that there is{near}"), fix)
 }
 
-/// Whether the variable has nothing to say about the configuration: it is the log's, or Kubernetes has set it for a
-/// Service whose name begins with `weir`.
+/// Whether the variable has nothing to say about the configuration: it is the command line's, or Kubernetes has set it
+/// for a Service whose name begins with `weir`.
 fn is_of_others(name: &str) -> bool {
-    LOG.contains(&name) || (!name.contains(BETWEEN) && is_service_link(name))
+    OPTIONS.contains(&name) || (!name.contains(BETWEEN) && is_service_link(name))
 }
 
 /// Whether it is the name of a variable that Kubernetes sets for a Service (as Docker did for links): `X_SERVICE_HOST`,

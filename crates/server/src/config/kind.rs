@@ -479,11 +479,17 @@ impl<'de, E: Element> Visitor<'de> for OneOrMany<E> {
         Err(not_text())
     }
 
-    fn visit_i64<Er: de::Error>(self, _: i64) -> Result<Self::Value, Er> {
+    fn visit_i64<Er: de::Error>(self, number: i64) -> Result<Self::Value, Er> {
+        if E::MAY_BE_NUMBER {
+            return self.visit_str(&number.to_string());
+        }
         Err(not_text())
     }
 
-    fn visit_f64<Er: de::Error>(self, _: f64) -> Result<Self::Value, Er> {
+    fn visit_f64<Er: de::Error>(self, number: f64) -> Result<Self::Value, Er> {
+        if E::MAY_BE_NUMBER {
+            return self.visit_str(&number.to_string());
+        }
         Err(not_text())
     }
 

@@ -11,6 +11,8 @@ mod diff;
 mod edge;
 mod env;
 mod error;
+mod foreign;
+mod hints;
 mod host;
 mod kind;
 mod report;
@@ -120,9 +122,14 @@ impl Config {
         V: Into<OsString>,
     {
         let Some(path) = path else { return Self::assemble("", "", environment) };
-        let text = blocking::read_text(path, CONFIG_BYTES_MAX)
+        let bytes = blocking::read(path, CONFIG_BYTES_MAX)
             .map_err(|why| ConfigError::Read { path: path.to_owned(), why })?;
-        Self::assemble(&text, &path.display().to_string(), environment)
+        let name = path.display().to_string();
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let text = String::from_utf8_lossy(&bytes);
+            Source::file(&name, &text).not_utf8(error.valid_up_to())
+        })?;
+        Self::assemble(text, &name, environment)
     }
 
     /// Reads `text`; `origin` is the file name that messages show.

@@ -5,6 +5,7 @@ use serde_saphyr::{Error, UserMessageFormatter, granit_parser::Span};
 use super::{
     ConfigError, Diagnostic, Origin,
     check::Contradiction,
+    foreign, hints,
     source::{self, Place, Places},
     suggest,
     value::{self, Problem},
@@ -49,6 +50,18 @@ impl<'t> Source<'t> {
         Self { text: name, origin, path: "", places: Places::default() }
     }
 
+    /// The text is not in UTF-8 behind its first `valid` bytes, which are read as they are.
+    pub(super) fn not_utf8(&self, valid: usize) -> ConfigError {
+        let before = self.text.get(..valid).unwrap_or_default();
+        let line = 1 + before.matches('\n').count();
+        let column = 1 + before.rsplit('\n').next().unwrap_or_default().chars().count();
+        let problem = match self.text.contains('\0') {
+            true => Problem::new("the file is in UTF-16, or no text", "save it as text in UTF-8"),
+            false => Problem::new("is not UTF-8 from here on", "save the file in UTF-8"),
+        };
+        self.diagnostic((line, column), 1, "", problem)
+    }
+
     /// The whole text is refused.
     pub(super) fn refused_text(&self, problem: Problem) -> ConfigError {
         self.diagnostic((1, 1), usize::MAX, self.path, problem)
@@ -56,6 +69,11 @@ impl<'t> Source<'t> {
 
     /// What serde-saphyr or one of our readers refused.
     pub(super) fn refused(&self, error: &Error) -> ConfigError {
+        if let (Origin::File(_), Some(found)) =
+            (&self.origin, foreign::recognise(self.text, &self.places))
+        {
+            return self.diagnostic((found.line, 1), usize::MAX, "", found.problem);
+        }
         let at = error.location().map_or((1, 1), |at| (count(at.line()), count(at.column())));
         let width = error.location().map_or(1, |at| count(at.span().len()));
         let begins = |span: Span| (span.start.line(), span.start.col() + 1) == at;
@@ -86,10 +104,7 @@ impl<'t> Source<'t> {
 
     fn problem(&self, error: &Error, path: &str) -> Problem {
         match error {
-            Error::SerdeUnknownField { field, expected, .. } => Problem::new(
-                format!("unknown key `{field}`{}", suggest::did_you_mean(field, expected)),
-                format!("the keys here are {}", expected.join(", ")),
-            ),
+            Error::SerdeUnknownField { field, expected, .. } => unknown_key(field, path, expected),
             Error::Message { msg, .. } => Problem::from_text(msg),
             Error::NullIntoString { .. } => value::no_value("a value"),
             Error::Unexpected { expected: "mapping start", .. } => Problem::new(
@@ -195,6 +210,19 @@ pub(super) fn contradicted(
         Ok(((source, (at, width, path)), problem)) => source.diagnostic(at, width, &path, problem),
         Err((path, problem)) => Source::file("", "").diagnostic((1, 1), 1, &path, problem),
     }
+}
+
+/// What to say of the key `field`, which is at `path` and none of `expected`.
+fn unknown_key(field: &str, path: &str, expected: &[&str]) -> Problem {
+    let section = path.strip_suffix(field).unwrap_or(path).trim_end_matches('.');
+    let near = suggest::did_you_mean(field, expected);
+    let known = hints::of_others(field).is_some() || near.is_empty();
+    known.then(|| hints::unknown_key(field, section)).flatten().unwrap_or_else(|| {
+        Problem::new(
+            format!("unknown key `{field}`{near}"),
+            format!("the keys here are {}", expected.join(", ")),
+        )
+    })
 }
 
 /// The keys of secrets, whatever stands below them.

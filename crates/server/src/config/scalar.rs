@@ -88,14 +88,15 @@ where
 
     fn parse(text: &str) -> Result<N, Problem> {
         let fix = format!("use a number from {MIN} to {MAX}");
-        let not_one = || Problem::new(format!("`{text}` is not a whole number"), fix.clone());
-        let number: u64 = text.parse().map_err(|_| not_one())?;
-        if number < MIN {
+        let number = value::whole_number(text)
+            .ok_or_else(|| Problem::new(format!("`{text}` is not a whole number"), fix.clone()))?;
+        let more = || Problem::new(format!("{text} is more than {MAX}"), fix.clone());
+        if number < i128::from(MIN) {
             Err(Problem::new(format!("{text} is less than {MIN}"), fix))
-        } else if number > MAX {
-            Err(Problem::new(format!("{text} is more than {MAX}"), fix))
+        } else if number > i128::from(MAX) {
+            Err(more())
         } else {
-            N::try_from(number).map_err(|_| not_one())
+            u64::try_from(number).ok().and_then(|it| N::try_from(it).ok()).ok_or_else(more)
         }
     }
 
@@ -246,14 +247,19 @@ impl Text for Workers {
     type Value = Self;
 
     fn parse(text: &str) -> Result<Self, Problem> {
-        match text.parse::<NonZeroUsize>() {
-            _ if text == "auto" => Ok(Self::Auto),
-            Ok(count) if count.get() <= WORKERS_MAX => Ok(Self::Count(count)),
-            _ => Err(Problem::new(
-                format!("`{text}` is not a number of workers"),
-                format!("use auto, or a number from 1 to {WORKERS_MAX}"),
-            )),
+        if text == "auto" {
+            return Ok(Self::Auto);
         }
+        let what = match value::whole_number(text).map(usize::try_from) {
+            None => format!("`{text}` is not a number of workers"),
+            Some(Ok(count)) if count <= WORKERS_MAX => match NonZeroUsize::new(count) {
+                Some(count) => return Ok(Self::Count(count)),
+                None => format!("{text} is less than 1"),
+            },
+            Some(_) if text.starts_with('-') => format!("{text} is less than 1"),
+            Some(_) => format!("{text} is more than {WORKERS_MAX}"),
+        };
+        Err(Problem::new(what, format!("use auto, or a number from 1 to {WORKERS_MAX}")))
     }
 
     fn show(value: &Self, _: Secrets) -> Json {

@@ -6,9 +6,9 @@ pub(super) fn did_you_mean(typed: &str, known: &[&str]) -> String {
 }
 
 /// The one of `known` that `typed` was probably meant to be.
-fn nearest<'k>(typed: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(super) fn nearest<'k>(typed: &str, known: &[&'k str]) -> Option<&'k str> {
     let close = |known: &&str| {
-        let slips = 1 + known.len() / 4;
+        let slips = 1 + known.len() / 5;
         typed.len().abs_diff(known.len()) <= slips && distance(typed, known) <= slips
     };
     known.iter().copied().filter(close).min_by_key(|known| distance(typed, known))

@@ -327,10 +327,51 @@ const BAD: &[Bad] = &[
     (
         "play:\n  queue_length: 3s\n",
         (2, 3, 12),
-        "play: unknown key `queue_length`",
-        "the keys here are flush, wait, gop, stall_timeout, window",
+        "play: unknown key `queue_length`; here it is `play.window`",
+        "write play: { window: 10s }",
     ),
-    ("play:\nflush: video\n", (2, 1, 5), "unknown key `flush`", KEYS),
+    (
+        "play:\nflush: video\n",
+        (2, 1, 5),
+        "unknown key `flush`; it is `play.flush`",
+        "write play: { flush: ... }",
+    ),
+    (
+        "http:\n  play: { wait: 1s }\n",
+        (2, 3, 4),
+        "http: unknown key `play`; `play` is not in `http`, but a key of its own",
+        "write `play:` at the beginning of a line",
+    ),
+    (
+        "play:\n  gop_cache: off\n",
+        (2, 3, 9),
+        "play: unknown key `gop_cache`; here it is `play.gop`",
+        "write play: { gop: true }",
+    ),
+    (
+        "vhosts: { a.org: { gopCache: off } }\n",
+        (1, 20, 8),
+        "vhosts.a.org: unknown key `gopCache`; here it is `play.gop`",
+        "write play: { gop: true }",
+    ),
+    (
+        "dvr: { enabled: on }\n",
+        (1, 1, 3),
+        "unknown key `dvr`; there is no such key here",
+        "Weir does not record; let FFmpeg do it: ffmpeg -i URL -c copy FILE.flv",
+    ),
+    (
+        "http: { enabled: off }\n",
+        (1, 9, 7),
+        "http: unknown key `enabled`; there is no such key here",
+        "to switch it off, write `listen: []`",
+    ),
+    (
+        "play.wait: 3s\n",
+        (1, 1, 9),
+        "unknown key `play.wait`; it is `play.wait`",
+        "write play: { wait: ... }",
+    ),
     (
         "vhosts: { a.org: { play: { wiat: 0s } } }\n",
         (1, 28, 4),
@@ -437,8 +478,8 @@ const BAD: &[Bad] = &[
     (
         "publish: { linger: 99999999999999999999s }\n",
         (1, 20, 21),
-        "publish.linger: `99999999999999999999s` is not a duration",
-        "use a duration from 0s to 1h, such as 10s or 1m30s",
+        "publish.linger: 99999999999999999999s is longer than 1h",
+        "use a duration from 0s to 1h",
     ),
     (
         "publish: { linger: '' }\n",
@@ -469,6 +510,54 @@ const BAD: &[Bad] = &[
         (1, 21, 5),
         "rtmp.chunk_size: 65537 is more than 65536",
         "use a number from 128 to 65536",
+    ),
+    (
+        "rtmp: { chunk_size: 99999999999999999999999999999999999999999 }\n",
+        (1, 21, 41),
+        "rtmp.chunk_size: 99999999999999999999999999999999999999999 is more than 65536",
+        "use a number from 128 to 65536",
+    ),
+    (
+        "rtmp: { chunk_size: -1 }\n",
+        (1, 21, 2),
+        "rtmp.chunk_size: -1 is less than 128",
+        "use a number from 128 to 65536",
+    ),
+    (
+        "rtmp: { chunk_size: 1.5 }\n",
+        (1, 21, 3),
+        "rtmp.chunk_size: `1.5` is not a whole number",
+        "use a number from 128 to 65536",
+    ),
+    (
+        "workers: 99999999999999999999\n",
+        (1, 10, 20),
+        "workers: 99999999999999999999 is more than 1024",
+        "use auto, or a number from 1 to 1024",
+    ),
+    (
+        "limits: { memory: 99999999999999999999GiB }\n",
+        (1, 19, 23),
+        "limits.memory: `99999999999999999999GiB` is more than any machine has",
+        "use a size such as 512MiB or 2GiB",
+    ),
+    (
+        "limits: { egress: 99999999999999999999Gbps }\n",
+        (1, 19, 24),
+        "limits.egress: `99999999999999999999Gbps` is more than any network has",
+        "use bits per second such as 800Mbps or 1.5Gbps, or 0 for no limit",
+    ),
+    (
+        "rtmp: { listen: '0.0.0.0:70000' }\n",
+        (1, 17, 15),
+        "rtmp.listen: `0.0.0.0:70000`: there is no port 70000",
+        "use a port from 1 to 65535, or 0 for any that is free",
+    ),
+    (
+        "rtmp: { listen: 70000 }\n",
+        (1, 17, 5),
+        "rtmp.listen: `70000`: there is no port 70000",
+        "use a port from 1 to 65535, or 0 for any that is free",
     ),
     (
         "rtmp: { listen: 1935 }\n",
@@ -527,7 +616,7 @@ const BAD: &[Bad] = &[
     (
         "workers: 0\n",
         (1, 10, 1),
-        "workers: `0` is not a number of workers",
+        "workers: 0 is less than 1",
         "use auto, or a number from 1 to 1024",
     ),
     (
@@ -564,7 +653,7 @@ const BAD: &[Bad] = &[
     (
         "limits: { memory: 99999999TiB }\n",
         (1, 19, 11),
-        "limits.memory: `99999999TiB` is not a size",
+        "limits.memory: `99999999TiB` is more than any machine has",
         "use a size such as 512MiB or 2GiB",
     ),
     (
@@ -588,7 +677,7 @@ const BAD: &[Bad] = &[
     (
         "limits: { connections: -1 }\n",
         (1, 24, 2),
-        "limits.connections: `-1` is not a whole number",
+        "limits.connections: -1 is less than 0",
         "use a number from 0 to 10000000",
     ),
     (
@@ -664,8 +753,9 @@ fn a_file_that_cannot_be_read_is_named() {
     let shown = |path: &Path| Config::load(Some(path), NONE).unwrap_err().to_string();
     let begin = format!("error: {}: cannot be read: ", path.display());
     assert!(shown(&path).starts_with(&begin), "{}", shown(&path));
-    fs::write(&path, b"role: \xff\n").unwrap();
+    fs::create_dir(&path).unwrap();
     assert!(shown(&path).starts_with(&begin), "{}", shown(&path));
+    fs::remove_dir(&path).unwrap();
     fs::write(&path, "role: edge\n").unwrap();
     assert!(shown(&path).starts_with(&format!("error: {}:1:7: ", path.display())));
     fs::write(&path, "role: origin\n").unwrap();

@@ -61,13 +61,31 @@ pub(super) fn no_value(use_what: &str) -> Problem {
     Problem::new("has no value", format!("write {use_what}, or take the key out"))
 }
 
+/// Reads a whole number, as far as one is too small or too large for anything here.
+pub(super) fn whole_number(text: &str) -> Option<i128> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let extreme = if text.starts_with('-') { i128::MIN } else { i128::MAX };
+    Some(text.parse().unwrap_or(extreme))
+}
+
 /// Reads an IP address with a port.
 pub(super) fn parse_address(text: &str) -> Result<SocketAddr, Problem> {
     text.parse().map_err(|_| {
-        let port =
-            text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(1935);
+        let port = text.rsplit(':').next().unwrap_or_default();
+        let is_number = |port: &str| whole_number(port).is_some() && !port.starts_with(['-', '+']);
         let what = format!("`{text}` is not an IP address with a port");
-        Problem::new(what, format!("use 0.0.0.0:{port} or \"[::]:{port}\""))
+        let whole = match port.parse::<u16>() {
+            Ok(port) => port,
+            Err(_) if is_number(port) => {
+                let fix = "use a port from 1 to 65535, or 0 for any that is free";
+                return Problem::new(format!("`{text}`: there is no port {port}"), fix);
+            }
+            Err(_) => 1935,
+        };
+        Problem::new(what, format!("use 0.0.0.0:{whole} or \"[::]:{whole}\""))
     })
 }
 
@@ -94,8 +112,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
             return Err(format!("`{text}` has no unit"));
         }
         let (_, millis) = units.find(|(name, _)| *name == unit).ok_or_else(not_one)?;
-        let millis = number.checked_mul(*millis).ok_or_else(not_one)?;
-        total += Duration::from_millis(millis);
+        // What is too long for us is too long for every key.
+        let millis = number.saturating_mul((*millis).into());
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        total = total.saturating_add(Duration::from_millis(millis));
         rest = after;
     }
     Ok(total)
@@ -110,7 +130,8 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     }
     let known = SIZE_UNITS.iter().find(|(name, _)| *name == unit && rest.is_empty());
     let (_, bytes) = known.ok_or_else(not_one)?;
-    number.checked_mul(*bytes).ok_or_else(not_one)
+    let bytes = u64::try_from(number.saturating_mul((*bytes).into()));
+    bytes.map_err(|_| format!("`{text}` is more than any machine has"))
 }
 
 /// A number with a unit, together a whole number of bits per second: `1.5Gbps`; or `0`. The error says what is wrong.
@@ -126,32 +147,38 @@ pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
         return Err(format!("`{text}` has no unit"));
     }
     let (_, bits) = RATE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(not_one)?;
-    let bits = u128::from(digits) * u128::from(*bits);
+    let bits = digits.saturating_mul((*bits).into());
     if !bits.is_multiple_of(scale) {
         return Err(not_one());
     }
-    u64::try_from(bits / scale).map_err(|_| not_one())
+    u64::try_from(bits / scale).map_err(|_| format!("`{text}` is more than any network has"))
 }
 
 /// Reads `1.25` as 125 and the 100 that it is to be divided by.
-fn decimal(text: &str) -> Option<(u64, u128)> {
+fn decimal(text: &str) -> Option<(u128, u128)> {
     let Some((whole, fraction)) = text.split_once('.') else {
-        return Some((text.parse().ok()?, 1));
+        return Some((largest(text)?, 1));
     };
     if whole.is_empty() || fraction.is_empty() {
         return None;
     }
     let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    Some((format!("{whole}{fraction}").parse().ok()?, scale))
+    Some((largest(&format!("{whole}{fraction}"))?, scale))
 }
 
 /// Splits `1m30s` into 1, `m` and `30s`.
-fn quantity(text: &str) -> Option<(u64, &str, &str)> {
+fn quantity(text: &str) -> Option<(u128, &str, &str)> {
     let (digits, rest) =
         text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let (unit, rest) =
         rest.split_at(rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len()));
-    Some((digits.parse().ok()?, unit, rest))
+    Some((largest(digits)?, unit, rest))
+}
+
+/// Reads digits; the largest number stands for all that are larger.
+fn largest(digits: &str) -> Option<u128> {
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().unwrap_or(u128::MAX))
 }
 
 /// Shows a duration as the configuration writes it: `1m30s`. Parts of a millisecond are left out.

@@ -277,15 +277,21 @@ async fn offer(
         opened = edge.open_push(key, &ask) => opened,
         left = claim::given_up(connection, stream_id) => return left.map(|()| None),
     };
-    opened.map(Some).or_else(|failure| {
-        Refused::Origin.count();
-        let (refusal, reason) = edge::refusal(&failure);
-        let side = Side::Upstream.label();
-        let Client { id: conn, peer, .. } = connection.client;
-        info!(conn, %peer, stream = %key, side, reason, "publish refused");
-        connection.refuse_publish(stream_id, refusal, &reason);
-        Ok(None)
-    })
+    let failure = match opened {
+        Ok(opened) => return Ok(Some(opened)),
+        Err(failure) => failure,
+    };
+    Refused::Origin.count();
+    let (refusal, reason) = edge::refusal(&failure);
+    let side = Side::Upstream.label();
+    let Client { id: conn, peer, .. } = connection.client;
+    info!(conn, %peer, stream = %key, side, reason, "publish refused");
+    // The origin may have been shown a guess.
+    if refusal == PublishRefusal::Denied && !ask.params.is_empty() {
+        connection.hold_back().await?;
+    }
+    connection.refuse_publish(stream_id, refusal, &reason);
+    Ok(None)
 }
 
 /// The end of a stream that could not be passed on any more; never comes where nothing is passed on.

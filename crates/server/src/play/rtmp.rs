@@ -57,6 +57,11 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
             channel
         }
         Err(why) => {
+            if why.may_be_guess(&ask)
+                && let Err(end) = connection.hold_back().await
+            {
+                return Turn::Over(connection, end);
+            }
             connection.refuse_play(stream_id, why.refusal(), &why.to_string());
             connection.client.refused(&key, &why.to_string());
             return Turn::Stay(connection);

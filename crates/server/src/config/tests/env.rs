@@ -174,7 +174,16 @@ fn an_error_names_the_variable() {
     for (variable, shown) in table {
         assert_eq!(refused("role: origin\n", &[variable]), shown);
     }
+    let gop = refused("", &[("WEIR_PLAY__GOP_CACHE", "off")]);
+    assert!(gop.contains("here it is `play.gop`") && gop.contains("set WEIR_PLAY__GOP,"), "{gop}");
+    let level = refused("", &[("WEIR_LOG_LEVEL", "debug")]);
+    assert!(level.contains("help: the log goes to stderr; set --log or WEIR_LOG,"), "{level}");
+    for name in ["WEIR_FOO", "WEIR_X", "WEIR_", "WEIR_HOLD", "WEIR_NODE_NAME"] {
+        let shown = refused("", &[(name, "x")]);
+        assert!(!shown.contains("did you mean"), "{shown}");
+    }
     for (name, near) in [
+        ("WEIR_CONFG", "`WEIR_CONFIG`"),
         ("WEIR_PLAY_WAIT", "`WEIR_PLAY__WAIT`"),
         ("WEIR_rtmp__listen", "`WEIR_RTMP__LISTEN`"),
         ("WEIR_ROL", "`WEIR_ROLE`"),
@@ -276,8 +285,28 @@ fn what_is_not_utf_8_is_refused() {
     assert_eq!(Config::load(None, [other.clone()]).unwrap(), Config::default());
     let ours = (OsString::from("WEIR_API__ADMIN_TOKENS"), bytes);
     let shown = Config::load(None, [ours, other]).unwrap_err().to_string();
-    let begin = "error: WEIR_API__ADMIN_TOKENS: api.admin_tokens: is not text in UTF-8\n";
+    let begin = "error: WEIR_API__ADMIN_TOKENS: api.admin_tokens: is not text in UTF-8: its byte 8 is not\n";
     assert!(shown.starts_with(begin) && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_file_that_is_not_utf_8_is_shown_where_it_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("weir.yaml");
+    let shown = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        Config::load(Some(&path), NONE).unwrap_err().to_string()
+    };
+    let latin1 = shown(b"role: origin\nplay: { wait: 5s } # gr\xfc\xdfe\n");
+    let expected = "weir.yaml:2:24: is not UTF-8 from here on\n  |\n2 | play: { wait: 5s } # gr\u{fffd}\u{fffd}e\n  \
+        |                        ^\n  = help: save the file in UTF-8";
+    assert!(latin1.ends_with(expected), "{latin1}");
+    let secret = shown(b"api:\n  admin_tokens: [hunter2\xff]\n");
+    assert!(secret.contains("weir.yaml:2:25: ") && !secret.contains("hunter2"), "{secret}");
+    let utf16: Vec<u8> =
+        "\u{feff}role: origin\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16 = shown(&utf16);
+    assert!(utf16.contains("weir.yaml:1:1: the file is in UTF-16, or no text"), "{utf16}");
 }
 
 /// Keys with values that they may have, as the file writes them.
