@@ -17,8 +17,8 @@ use crate::{
 };
 
 /// Messages that say nothing or cannot be read which a sender may send in a second, in the long run. Muted encoders
-/// send one for each frame of sound, 94 a second at 96 kHz; a damaged source may add pictures to that. A peer that sends
-/// more sends something else than media.
+/// send one for each frame of sound, 94 a second at 96 kHz; a damaged source may add pictures to that. A peer that
+/// sends more sends something else than media.
 const UNREADABLE_PER_SECOND: u32 = 200;
 
 /// Such messages at once: five seconds' worth, as come in one piece after a network has stalled.
