@@ -17,6 +17,9 @@ const WINDOW_RATIO_MAX: usize = 4;
 /// only when a publisher makes many tiny segments (by a new configuration with each frame).
 const RETIRED_RATIO_MAX: usize = 8;
 
+/// How much longer than one segment the next may be by the jitter of the encoder's timestamps alone.
+const JITTER: Duration = Duration::from_millis(100);
+
 /// Characters of a name that stand for themselves in a URI (RFC 3986, "unreserved"). Others are percent-encoded: a
 /// colon before the first slash would make a scheme, a number sign at the line's start a comment.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -27,7 +30,8 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Playlist {
     config: Config,
-    /// The longest segment ever, in whole seconds rounded up, and at least the target length.
+    /// In seconds: what no segment is longer than, rounded as RFC 8216, 4.3.3.1 has it. It stays as long as it can
+    /// ([`Playlist::allow`]).
     target_duration: u64,
     discontinuity_sequence: u64,
     /// Listed, oldest first.
@@ -65,7 +69,7 @@ impl Playlist {
     pub fn new(config: &Config) -> Self {
         Self {
             config: config.clone(),
-            target_duration: whole_seconds(config.target).max(1),
+            target_duration: rounded_seconds(config.target).max(1),
             discontinuity_sequence: 0,
             segments: VecDeque::new(),
             retired: VecDeque::new(),
@@ -132,6 +136,7 @@ impl Playlist {
     /// of those whose files may be deleted now. A segment that has left the playlist stays for its own duration and
     /// that of the longest playlist that listed it (RFC 8216, 6.2.2).
     pub fn push(&mut self, cut: &Cut, nonce: Nonce) -> Vec<String> {
+        self.allow(cut.duration);
         self.segments.push_back(Segment {
             name: self.next_name(nonce),
             duration: cut.duration,
@@ -142,9 +147,22 @@ impl Playlist {
         self.next = self.next.saturating_add(1);
         self.ended = false;
         self.elapsed = self.elapsed.saturating_add(cut.duration);
-        self.target_duration = self.target_duration.max(whole_seconds(cut.duration));
         self.slide();
         self.expire()
+    }
+
+    /// Makes room for a segment of this length. The target duration must not change (RFC 8216, 6.2.1), but players
+    /// refuse longer segments. So it grows where it must: before anybody has seen it to what the stream needs, later by
+    /// half of itself at least, so that streams whose key frames come at odd times do not change it each time that one
+    /// is later than all before.
+    fn allow(&mut self, duration: Duration) {
+        let is_seen = !self.segments.is_empty();
+        if is_seen && rounded_seconds(duration) <= self.target_duration {
+            return;
+        }
+        let needed = rounded_seconds(duration.saturating_add(JITTER));
+        let least = if is_seen { self.target_duration.saturating_mul(3).div_ceil(2) } else { 0 };
+        self.target_duration = self.target_duration.max(needed).max(least);
     }
 
     /// The stream has ended for good: players need not ask again. A later push takes that back.
@@ -230,9 +248,9 @@ impl Segment {
     }
 }
 
-/// Rounded up.
-fn whole_seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+/// To the nearest second, as the playlist says it: in whole milliseconds.
+fn rounded_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_millis() >= 500)
 }
 
 #[cfg(test)]

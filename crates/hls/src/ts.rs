@@ -5,6 +5,7 @@
 //! track comes.
 
 mod earlier;
+mod pace;
 mod times;
 
 use std::mem;
@@ -21,6 +22,7 @@ use weir_media::{Frame, VideoCodec};
 
 use self::{
     earlier::{Earlier, TIMES_BYTES, write_times},
+    pace::Pace,
     times::{Decoding, Times, ticks},
 };
 use crate::{
@@ -71,6 +73,7 @@ pub(crate) struct Muxer {
     video: Stream,
     audio: Stream,
     decoding: Decoding,
+    pace: Pace,
     clock: Clock,
 }
 
@@ -126,6 +129,7 @@ impl Muxer {
             video: stream(VIDEO_PID, STREAM_ID_VIDEO),
             audio: stream(AUDIO_PID, STREAM_ID_AUDIO),
             decoding: Decoding::default(),
+            pace: Pace::default(),
             clock: Clock { pid: VIDEO_PID, last: None, due: true, jumped: false, before: None },
         }
     }
@@ -226,6 +230,7 @@ impl Container for Muxer {
         if discontinuity {
             self.clock.last = None;
             self.clock.jumped = true;
+            self.pace.restart();
         }
         self.clock.before = self.clock.last;
         self.decoding.begin(discontinuity);
@@ -235,7 +240,8 @@ impl Container for Muxer {
         let (pid, times) = if frame.is_picture() {
             (VIDEO_PID, self.decoding.place(frame))
         } else {
-            let at = ticks(frame.dts.as_millis());
+            let said = ticks(frame.dts.as_millis());
+            let at = self.pace.place(said, &self.staged[PES_HEADER_MAX..]);
             (AUDIO_PID, Times { pts: at, dts: at })
         };
         let now = self.now(pid, times.dts);

@@ -38,5 +38,5 @@ mod route;
 mod rtmp;
 mod rtmp_client;
 mod settings;
-mod throttle;
 mod wake;
+mod wrong_secrets;

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use percent_encoding::percent_decode_str;
 
-use super::{Playlist, Segment};
+use super::{Playlist, Segment, rounded_seconds};
 use crate::{BadPlaylist, Config, SegmentName};
 
 /// Longest playlist that is read: 1 MiB, some 8,000 segments.
@@ -142,7 +142,12 @@ impl<'a> Parser<'a> {
         let target_duration =
             self.target_duration.ok_or(BadPlaylist::Missing("EXT-X-TARGETDURATION"))?;
         let mut playlist = Playlist::starting_at(self.config, next);
-        playlist.target_duration = playlist.target_duration.max(target_duration);
+        // Players know it: another target length in the configuration changes it when a segment has that length.
+        if !self.segments.is_empty() {
+            playlist.target_duration = target_duration.max(1);
+        }
+        let longest = self.segments.iter().map(|segment| rounded_seconds(segment.duration)).max();
+        playlist.target_duration = playlist.target_duration.max(longest.unwrap_or_default());
         playlist.discontinuity_sequence = self.discontinuity_sequence;
         playlist.segments = self.segments;
         let lasts: Duration = playlist.segments.iter().map(|segment| segment.duration).sum();

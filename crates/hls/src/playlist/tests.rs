@@ -53,7 +53,7 @@ fn renders_what_rfc_8216_asks_for() {
     playlist.push(&broken(1960), NONCE);
     let expected = "#EXTM3U\n\
         #EXT-X-VERSION:3\n\
-        #EXT-X-TARGETDURATION:3\n\
+        #EXT-X-TARGETDURATION:2\n\
         #EXT-X-MEDIA-SEQUENCE:0\n\
         #EXT-X-DISCONTINUITY-SEQUENCE:0\n\
         #EXT-X-PROGRAM-DATE-TIME:2026-11-23T01:49:00.000Z\n\
@@ -105,7 +105,64 @@ fn the_target_duration_never_shrinks() {
     }
     let text = playlist.render();
     assert!(!text.contains("9.100"), "it has left the window");
-    assert_eq!(value(&text, "#EXT-X-TARGETDURATION:"), 10);
+    assert_eq!(value(&text, "#EXT-X-TARGETDURATION:"), 9, "to the nearest second");
+}
+
+/// The target durations that players of a playlist see, without repetitions.
+fn targets(playlist: &mut Playlist, millis: impl IntoIterator<Item = u64>) -> Vec<u64> {
+    let mut seen: Vec<_> = millis
+        .into_iter()
+        .map(|millis| {
+            playlist.push(&cut(millis), NONCE);
+            value(&playlist.render(), "#EXT-X-TARGETDURATION:")
+        })
+        .collect();
+    seen.dedup();
+    seen
+}
+
+#[test]
+fn the_target_duration_changes_only_for_a_longer_segment() {
+    let of = |millis: &[u64]| targets(&mut Playlist::new(&Config::new("live")), millis.to_vec());
+    assert_eq!(of(&[2000, 2002, 1960, 2100, 2499, 400]), [2], "what is rounded to it is no longer");
+    assert_eq!(
+        of(&[10_000, 2000, 10_400, 9_999]),
+        [10],
+        "the first segment says what the stream needs"
+    );
+    assert_eq!(of(&[2000, 5000, 2000, 4000, 5499, 2000]), [2, 5]);
+    assert_eq!(of(&[2480, 2520, 2500]), [3], "encoders jitter");
+    // Key frames at scene changes, up to 10 s apart: each longer than all before.
+    assert_eq!(
+        of(&[2000, 2600, 3600, 4600, 5600, 6600, 7600, 8600, 9600, 10_000]),
+        [2, 3, 5, 8, 12]
+    );
+    let long = Config { target: Duration::from_secs(6), ..Config::new("live") };
+    assert_eq!(targets(&mut Playlist::new(&long), [4000, 6400, 2000]), [6]);
+}
+
+#[test]
+fn a_restart_changes_no_target_duration_by_itself() {
+    let mut before = filled(2);
+    before.push(&cut(7000), NONCE);
+    for seconds in [1, 2, 6] {
+        let config = Config { target: Duration::from_secs(seconds), ..Config::new("live") };
+        let mut after = Playlist::resume(&config, &before.render()).unwrap();
+        assert_eq!(after.render(), before.render());
+        assert_eq!(targets(&mut after, [seconds * 1000, 7100]), [7]);
+        let mut short = Playlist::resume(&config, &filled(2).render()).unwrap();
+        let longer = if seconds == 6 { vec![6] } else { vec![2] };
+        assert_eq!(targets(&mut short, [seconds * 1000; 3]), longer);
+    }
+    // Nobody has seen one without segments, and earlier releases rounded up.
+    let config = Config { target: Duration::from_secs(6), ..Config::new("live") };
+    let empty = Playlist::resume(&config, &filled(0).render()).unwrap();
+    assert_eq!(value(&empty.render(), "#EXT-X-TARGETDURATION:"), 6);
+    let older = filled(2).render().replace("TARGETDURATION:2", "TARGETDURATION:3");
+    let older = Playlist::resume(&config, &older).unwrap();
+    assert_eq!(value(&older.render(), "#EXT-X-TARGETDURATION:"), 3);
+    let wrong = filled(2).render().replace("TARGETDURATION:2", "TARGETDURATION:0");
+    assert_eq!(Playlist::resume(&config, &wrong).unwrap().render(), filled(2).render());
 }
 
 #[test]

@@ -10,8 +10,8 @@ pub const ORIGIN: i64 = 3000 * 90;
 /// their decoding times by the depth of their reordering are off by that depth, at most 16 pictures (H.264, A.3.1).
 const EARLY_MAX: i32 = -2000;
 
-/// How long after its decoding a picture may be due: 10 s. Reordering needs 16 pictures at most, which are longer only in
-/// slide shows; encoders with broken arithmetic say 0x7fffff, more than two hours.
+/// How long after its decoding a picture may be due: 10 s. Reordering needs 16 pictures at most, which are longer only
+/// in slide shows; encoders with broken arithmetic say 0x7fffff, more than two hours.
 const LATE_MAX: i32 = 10_000;
 
 /// Presentation and decoding time in ticks of 90 kHz, not reduced to 33 bits.

@@ -112,8 +112,8 @@ fn picture(millis: i64, key: bool, composition: i32) -> Frame {
     frame(Track::Video(0), millis, content, unit)
 }
 
-/// Requires of the pictures what players need, and that they are shown when their encoder says. Returns how much earlier
-/// than it says they are decoded.
+/// Requires of the pictures what players need, and that they are shown when their encoder says. Returns how much
+/// earlier than it says they are decoded.
 #[track_caller]
 fn check_times(demuxer: &Demuxer, pes: &[Pes], source: &[Frame]) -> Vec<i64> {
     let pictures: Vec<_> = pes.iter().filter(|pes| pes.pid == VIDEO).collect();

@@ -54,16 +54,23 @@ impl Run {
     }
 
     fn check_times(&self) {
-        for (pid, pictures) in [(VIDEO, true), (AUDIO, false)] {
-            let source: Vec<_> = self
-                .source(pictures)
-                .iter()
-                .map(|frame| {
-                    (frame.pts().as_millis() * 90 + ORIGIN, frame.dts.as_millis() * 90 + ORIGIN)
-                })
-                .collect();
-            let out: Vec<_> = self.pes(pid).iter().map(|pes| (pes.pts, pes.dts)).collect();
-            assert_eq!(out, source, "PTS and DTS on PID {pid:#x}");
+        let ticks = |millis: i64| millis * 90 + ORIGIN;
+        let times = |frame: &&Frame| (ticks(frame.pts().as_millis()), ticks(frame.dts.as_millis()));
+        let source: Vec<_> = self.source(true).iter().map(times).collect();
+        let out: Vec<_> = self.pes(VIDEO).iter().map(|pes| (pes.pts, pes.dts)).collect();
+        assert_eq!(out, source, "PTS and DTS of pictures");
+        let source: Vec<_> = self.source(false).iter().map(|frame| times(frame).0).collect();
+        let out: Vec<_> = self.pes(AUDIO).iter().map(|pes| pes.pts).collect();
+        assert_eq!(out.len(), source.len());
+        let off = out.iter().zip(&source).map(|(out, source)| out - source);
+        assert!(
+            off.clone().all(|off| off.abs() <= 90),
+            "a millisecond: {:?}",
+            off.collect::<Vec<_>>()
+        );
+        let steps: Vec<_> = out.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        if let (Some(least), Some(most)) = (steps.iter().min(), steps.iter().max()) {
+            assert!(most - least <= 1, "packets of sound follow each other: {steps:?}");
         }
     }
 
