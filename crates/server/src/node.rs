@@ -21,8 +21,8 @@ use crate::{
     quota::Quotas,
     roster::Roster,
     settings::Settings,
-    throttle::Throttle,
     wake::Alarm,
+    wrong_secrets::WrongSecrets,
 };
 
 /// The name and version that clients are told.
@@ -61,7 +61,7 @@ pub struct Node {
     /// Who may publish and play.
     pub auth: Auth,
     /// Who has shown wrong secrets and tokens, here and at the API.
-    pub throttle: Throttle,
+    pub wrong_secrets: WrongSecrets,
 }
 
 impl Node {
@@ -108,7 +108,7 @@ impl Node {
             edge,
             quotas,
             auth,
-            throttle: Throttle::default(),
+            wrong_secrets: WrongSecrets::default(),
         };
         Ok((Arc::new(node), returned))
     }

@@ -344,6 +344,10 @@ impl Connection {
                 _ => return Poll::Ready(Err(farewell.end())),
             }
         }
+        if self.session.is_full() {
+            // The rest waits in the network until the publish is answered, which is what whoever reads waits for too.
+            return Poll::Pending;
+        }
         with_scratch(|scratch| {
             // Not `try_read`: after a read that does not fill the buffer, `poll_read` knows without another that it
             // has to wait.
@@ -421,7 +425,7 @@ impl Connection {
     /// # Errors
     /// When the client does not wait for it.
     pub async fn hold_back(&mut self) -> Result<(), End> {
-        let wrong = self.node.throttle.wrong(self.client.peer.ip(), std::time::Instant::now());
+        let wrong = self.node.wrong_secrets.wait(self.client.peer.ip(), std::time::Instant::now());
         // Another node asks for many clients, and holds them back itself.
         let Some(wait) = wrong.filter(|_| self.came.hops.is_empty()) else { return Ok(()) };
         self.client.standing.step_aside(wait.place);
@@ -430,6 +434,19 @@ impl Connection {
             event?;
         }
         Ok(())
+    }
+
+    /// Refuses another request of a client whose first one is being dealt with.
+    pub fn refuse_another(&mut self, event: &Event, reason: &str) {
+        match *event {
+            Event::Publish { stream_id, .. } => {
+                self.refuse_publish(stream_id, PublishRefusal::Failed, reason);
+            }
+            Event::Play { stream_id, .. } => {
+                self.refuse_play(stream_id, PlayRefusal::Failed, reason);
+            }
+            _ => {}
+        }
     }
 
     /// Refuses a publish and says why; the end that follows has the same reason.

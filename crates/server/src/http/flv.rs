@@ -69,13 +69,10 @@ pub async fn serve(
     let (params, peer) = (&request.ask.params, client.peer.ip());
     if let Err(denied) = node.auth.check(&vhost.auth, Action::Play, &key, params, peer) {
         if denied.may_be_guess()
-            && let Some(wait) = node.throttle.wrong(peer, Instant::now()).filter(|_| !is_node)
+            && !is_node
+            && let Err(end) = hold_back(&node, &client, &mut socket).await
         {
-            client.standing.step_aside(wait.place);
-            tokio::select! {
-                () = sleep(wait.time) => {}
-                end = until_closed(&mut socket) => return client.end(&end),
-            }
+            return client.end(&end);
         }
         let answer = answer("403 Forbidden", &denied.to_string(), "", request.is_head);
         return refuse_with(socket, client, &answer, &denied.end(Action::Play, &key)).await;
@@ -93,6 +90,12 @@ pub async fn serve(
     let channel = match opened {
         Ok(channel) => channel,
         Err(why) => {
+            if why.may_be_guess(&request.ask)
+                && !is_node
+                && let Err(end) = hold_back(&node, &client, &mut socket).await
+            {
+                return client.end(&end);
+            }
             let answer = refusal(&why, request.is_head);
             return refuse(socket, client, &answer, &why.to_string()).await;
         }
@@ -118,6 +121,21 @@ pub async fn serve(
             client,
         }),
         Err(error) => client.end(&End::us(format!("cannot hand the socket over: {error}"))),
+    }
+}
+
+/// Holds the answer to something wrong that the client has shown back, as long as it is to be.
+///
+/// # Errors
+/// When the client does not wait for it.
+async fn hold_back(node: &Node, client: &Client, socket: &mut TcpStream) -> Result<(), End> {
+    let Some(wait) = node.wrong_secrets.wait(client.peer.ip(), Instant::now()) else {
+        return Ok(());
+    };
+    client.standing.step_aside(wait.place);
+    tokio::select! {
+        () = sleep(wait.time) => Ok(()),
+        end = until_closed(socket) => Err(end),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _},
+    io::{self, Read as _, Seek as _, SeekFrom},
     net::IpAddr,
+    ops::Range,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use axum::{
@@ -14,7 +15,10 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderValue, StatusCode, header::CONTENT_LENGTH};
+use http::{
+    HeaderValue, StatusCode,
+    header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE},
+};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use percent_encoding::percent_decode_str;
@@ -26,6 +30,7 @@ use weir_rtmp::url::params;
 
 use super::{
     ANY_ORIGIN,
+    conditional::{self, Wanted},
     pages::{Asker, no_stream, not_found, plain, refused, retry_after},
 };
 use crate::{
@@ -85,11 +90,11 @@ pub async fn playlist(
     let now = Instant::now();
     node.quotas.guesses.gave_playlist(key, asker.ip, now);
     if only_looks {
-        return answer;
+        return in_part(answer, None, asker).await;
     }
     let patience = WATCHING.max(vhost.hls.segment.saturating_mul(3));
     match node.quotas.watch_hls(who, patience, client::next_id, now) {
-        Ok(meter) => counted(node, answer, meter),
+        Ok(meter) => counted(node, in_part(answer, None, asker).await, meter),
         Err(refusal) => {
             Refused::from(&refusal).count();
             refused(key, &refusal)
@@ -126,15 +131,15 @@ async fn own_playlist(node: &Arc<Node>, key: &StreamKey, vhost: &Vhost, ask: &As
             "{key} is not to be had as HLS: {reason}. RTMP and HTTP-FLV carry it."
         ));
     }
-    // What an edge gets goes to many viewers, and none is to have the parameters of another.
-    let answer = match auth::wants_parameters(&vhost.auth) && ask.hops.is_empty() {
-        true => files.read_playlist().await.and_then(|text| {
-            let text = text.ok_or(io::ErrorKind::NotFound)?;
-            let text = with_params(&text, &ask.params);
-            Ok((PLAYLIST_HEADERS, [ANY_ORIGIN], text).into_response())
-        }),
-        false => files.open_playlist().await.map(|file| answer(file, PLAYLIST_HEADERS)),
-    };
+    let answer = files.read_playlist().await.and_then(|text| {
+        let text = text.ok_or(io::ErrorKind::NotFound)?;
+        // What an edge gets goes to many viewers, and none is to have the parameters of another.
+        let text = match auth::wants_parameters(&vhost.auth) && ask.hops.is_empty() {
+            true => with_params(&text, &ask.params),
+            false => text,
+        };
+        Ok((PLAYLIST_HEADERS, [ANY_ORIGIN], text).into_response())
+    });
     answer.unwrap_or_else(|error| {
         no_file(key, &error, || {
             Refused::NotFound.count();
@@ -163,9 +168,12 @@ pub async fn segment(
         return too_many(key, asker.ip);
     };
     let answer = match &node.edge {
-        Some(edge) => relayed(edge, key, HlsKind::Segment(name), vhost, ask, false).await,
+        Some(edge) => {
+            let whole = relayed(edge, key, HlsKind::Segment(name), vhost, ask, false).await;
+            in_part(whole, Some(name), asker).await
+        }
         None => match node.hls.files(&vhost.hls.dir, key).open_segment(name).await {
-            Ok(file) => answer(file, SEGMENT_HEADERS),
+            Ok(file) => file_in_part(file, name, asker),
             Err(error) => no_file(key, &error, || {
                 format!("{key} has no segment {} with this name (any more)", name.sequence)
             }),
@@ -274,26 +282,125 @@ async fn settled(node: &Node, key: &StreamKey, wait: Duration) -> State {
 /// Bytes of a file in memory for each client that fetches it.
 const READ_BYTES: usize = 64 * 1024;
 
-/// The next piece of a file; none at its end.
-fn piece(mut file: File) -> io::Result<Option<(Bytes, File)>> {
-    let mut piece = vec![0; READ_BYTES];
-    let read = file.read(&mut piece)?;
-    piece.truncate(read);
-    Ok((read > 0).then(|| (piece.into(), file)))
+/// A file that is being sent.
+struct Sending {
+    file: File,
+    /// Where the next piece begins, if that is not where the file is read.
+    seek: Option<u64>,
+    /// Bytes that are left to send.
+    left: u64,
 }
 
-fn answer((file, length): (File, u64), headers: [(&str, &str); 2]) -> Response {
-    let Some(place) = descriptors::opened().take() else {
-        let reason = "too many segments are being sent";
-        return (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, reason)).into_response();
+/// The next piece of a file; none at the end of what is to be sent.
+fn piece(mut sending: Sending) -> io::Result<Option<(Bytes, Sending)>> {
+    if let Some(start) = sending.seek.take() {
+        sending.file.seek(SeekFrom::Start(start))?;
+    }
+    let most = usize::try_from(sending.left).unwrap_or(READ_BYTES).min(READ_BYTES);
+    let mut piece = vec![0; most];
+    let read = if most > 0 { sending.file.read(&mut piece)? } else { 0 };
+    piece.truncate(read);
+    sending.left -= read as u64;
+    Ok((read > 0).then(|| (piece.into(), sending)))
+}
+
+/// What the client wants of a segment that is a file.
+fn file_in_part((file, length): (File, u64), name: SegmentName, asker: &Asker) -> Response {
+    let etag = name_of(name).unwrap_or_else(|| {
+        // Of an open file the system knows this without its disk.
+        let modified = file.metadata().and_then(|about| about.modified()).ok();
+        let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        format!("\"{length:x}-{:x}\"", since.unwrap_or_default().as_nanos())
+    });
+    let wanted = asker.conditions.wanted(&etag, length);
+    let Some((mut answer, part)) = begun(&wanted, length) else {
+        return with_fields(StatusCode::NOT_MODIFIED.into_response(), SEGMENT_HEADERS, &etag);
     };
-    let next = |(file, place)| async move {
-        let piece = HLS_READS.run(move || piece(file)).await.flatten()?;
-        io::Result::Ok(piece.map(|(piece, file)| (piece, (file, place))))
+    if wanted != Wanted::Beyond {
+        let Some(place) = descriptors::opened().take() else {
+            let reason = "too many segments are being sent";
+            return (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, reason)).into_response();
+        };
+        let next = |(sending, place)| async move {
+            let piece = HLS_READS.run(move || piece(sending)).await.flatten()?;
+            io::Result::Ok(piece.map(|(piece, sending)| (piece, (sending, place))))
+        };
+        let seek = Some(part.start).filter(|start| *start > 0);
+        let left = part.end - part.start;
+        *answer.body_mut() =
+            Body::from_stream(stream::try_unfold((Sending { file, seek, left }, place), next));
+        answer.headers_mut().insert(CONTENT_LENGTH, left.into());
+        answer = with_fields(answer, SEGMENT_HEADERS, &etag);
+    }
+    answer
+}
+
+/// What the client wants of a file that is in memory: of a segment with this name, or of a playlist, which has no parts.
+async fn in_part(answer: Response, segment: Option<SegmentName>, asker: &Asker) -> Response {
+    if answer.status() != StatusCode::OK {
+        return answer;
+    }
+    let body = answer.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let length = body.len() as u64;
+    let etag = segment.and_then(name_of).unwrap_or_else(|| conditional::etag(&body));
+    let (headers, wanted) = match segment {
+        Some(_) => (SEGMENT_HEADERS, asker.conditions.wanted(&etag, length)),
+        None => (PLAYLIST_HEADERS, asker.conditions.wanted_whole(&etag)),
     };
-    let pieces = stream::try_unfold((file, place), next);
-    let length = [("content-length", length.to_string())];
-    (headers, length, [ANY_ORIGIN], Body::from_stream(pieces)).into_response()
+    let Some((mut answer, part)) = begun(&wanted, length) else {
+        return with_fields(StatusCode::NOT_MODIFIED.into_response(), headers, &etag);
+    };
+    if wanted != Wanted::Beyond {
+        // Both ends are within the body.
+        *answer.body_mut() = Body::from(body.slice(part.start as usize..part.end as usize));
+        answer = with_fields(answer, headers, &etag);
+    }
+    if segment.is_none() {
+        answer.headers_mut().remove(ACCEPT_RANGES);
+    }
+    answer
+}
+
+/// The name of what is in a segment, if its own name is never used twice.
+fn name_of(segment: SegmentName) -> Option<String> {
+    let file = segment.file("");
+    let name = file.trim_start_matches('-').trim_end_matches(".ts");
+    segment.nonce.is_some().then(|| format!("\"{name}\""))
+}
+
+/// An answer without its body, and the part of a file of `length` bytes that it sends; none if it sends nothing because
+/// the client has it.
+fn begun(wanted: &Wanted, length: u64) -> Option<(Response, Range<u64>)> {
+    match wanted {
+        Wanted::Nothing => None,
+        Wanted::Whole => {
+            let answer = ([(ACCEPT_RANGES, "bytes")], Body::empty()).into_response();
+            Some((answer, 0..length))
+        }
+        Wanted::Part(part) => {
+            let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+            let fields = [(ACCEPT_RANGES, "bytes".to_owned()), (CONTENT_RANGE, range)];
+            let answer = (StatusCode::PARTIAL_CONTENT, fields, Body::empty()).into_response();
+            Some((answer, part.clone()))
+        }
+        Wanted::Beyond => {
+            let fields = [(CONTENT_RANGE, format!("bytes */{length}"))];
+            let reason = format!("it has {length} bytes");
+            let answer = (fields, plain(StatusCode::RANGE_NOT_SATISFIABLE, &reason));
+            Some((answer.into_response(), 0..0))
+        }
+    }
+}
+
+/// The same answer with what all answers with, or about, this file say.
+fn with_fields(answer: Response, headers: [(&str, &str); 2], etag: &str) -> Response {
+    // Scripts of pages from elsewhere may read these.
+    let exposed = "Content-Length, Content-Range, ETag";
+    let fields = [("etag", etag), ("access-control-expose-headers", exposed)];
+    let (status, own) = (answer.status(), answer.headers().clone());
+    let mut all = (status, headers, fields, [ANY_ORIGIN], answer.into_body()).into_response();
+    all.headers_mut().extend(own);
+    all
 }
 
 /// Puts the parameters of the viewer who asks behind the names of segments that can be guessed: other servers give such

@@ -3,6 +3,7 @@
 //! The first request of a connection is read here, so that a viewer of HTTP-FLV can be handed to a delivery shard,
 //! socket and all. Every other connection goes to hyper with the bytes that were read.
 
+mod conditional;
 mod flow;
 mod flv;
 mod forwarded;
@@ -50,7 +51,7 @@ use crate::{
     node::{Node, SERVER},
     quota::{RETRY_AFTER, Refusal},
     roster::{Activity, Farewell, Presence},
-    throttle::Throttle,
+    wrong_secrets::WrongSecrets,
 };
 
 /// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.
@@ -192,8 +193,8 @@ impl Peer {
 
     /// Holds the answer to something wrong that the client at `ip` has shown back, as long as it is to be. The
     /// connection is of no further use then.
-    pub async fn hold_back(&self, throttle: &Throttle, ip: IpAddr) {
-        if let Some(wait) = throttle.wrong(ip, std::time::Instant::now()) {
+    pub async fn hold_back(&self, wrong: &WrongSecrets, ip: IpAddr) {
+        if let Some(wait) = wrong.wait(ip, std::time::Instant::now()) {
             self.standing.step_aside(wait.place);
             tokio::time::sleep(wait.time).await;
         }

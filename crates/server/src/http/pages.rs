@@ -16,7 +16,7 @@ use tracing::info;
 use weir_media::StreamKey;
 use weir_rtmp::url::PORT as DEFAULT_PORT;
 
-use super::{ANY_ORIGIN, Peer, forwarded, hls, late};
+use super::{ANY_ORIGIN, Peer, conditional::Conditions, forwarded, hls, late};
 use crate::{
     auth::{Action, Denied},
     edge::{Ask, Hops},
@@ -26,6 +26,10 @@ use crate::{
     quota::{RETRY_AFTER, Refusal},
     route::{self, Route},
 };
+
+/// Fields that a page may send from anywhere.
+const ALLOWED_HEADERS: &str =
+    "*, Authorization, Range, If-Range, If-None-Match, Cache-Control, Content-Type";
 
 /// Bytes of a `User-Agent` that tell viewers apart.
 const AGENT_BYTES_MAX: usize = 512;
@@ -103,6 +107,7 @@ pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response 
     let asker = Asker {
         ip: client(&node, &request),
         agent: String::from_utf8_lossy(&agent[..agent.len().min(AGENT_BYTES_MAX)]).into_owned(),
+        conditions: Conditions::of(request.headers(), is_head),
         connection: request.extensions().get().cloned(),
     };
     let ask = Ask { peer: Some(asker.ip), ..ask(&route, request.headers()) };
@@ -115,6 +120,8 @@ pub struct Asker {
     pub ip: IpAddr,
     /// The beginning of the `User-Agent`.
     pub agent: String,
+    /// What it has already, and which part it wants.
+    pub conditions: Conditions,
     /// The connection that it asks on.
     pub connection: Option<Peer>,
 }
@@ -154,13 +161,23 @@ async fn serve(
     if let Err(denied) = checked {
         return refuse(node, &key, &denied, asker, ask.hops.is_empty()).await;
     }
-    match (route.extension.as_str(), segment) {
+    // Another node asks for many clients, and holds them back itself.
+    let may_guess = node.edge.is_some() && ask.hops.is_empty() && !ask.params.is_empty();
+    let answer = match (route.extension.as_str(), segment) {
         (route::FLV, _) => {
             late::serve(Arc::clone(node), key, vhost, ask, is_head, asker.connection.clone()).await
         }
         ("m3u8", _) => hls::playlist(node, &key, &vhost, &ask, is_head, asker).await,
         (_, Some((_, name))) => hls::segment(node, &key, &vhost, &ask, name, asker).await,
         _ => not_found("streams end in .flv or .m3u8"),
+    };
+    // The origins have been shown something wrong.
+    match &asker.connection {
+        Some(peer) if may_guess && answer.status() == StatusCode::FORBIDDEN => {
+            peer.hold_back(&node.wrong_secrets, asker.ip).await;
+            ([("connection", "close")], answer).into_response()
+        }
+        _ => answer,
     }
 }
 
@@ -184,7 +201,7 @@ async fn refuse(
     match &asker.connection {
         // Another node asks for many clients, and holds them back itself.
         Some(peer) if denied.may_be_guess() && is_viewer => {
-            peer.hold_back(&node.throttle, asker.ip).await;
+            peer.hold_back(&node.wrong_secrets, asker.ip).await;
             ([("connection", "close")], refused).into_response()
         }
         _ => refused,
@@ -237,7 +254,8 @@ fn preflight() -> Response {
     let headers = [
         ANY_ORIGIN,
         ("access-control-allow-methods", "GET, HEAD, OPTIONS"),
-        ("access-control-allow-headers", "*"),
+        // The star does not stand for `Authorization` (Fetch section 3.3.3), and old browsers do not know it.
+        ("access-control-allow-headers", ALLOWED_HEADERS),
         ("access-control-max-age", "86400"),
     ];
     (StatusCode::NO_CONTENT, headers, Body::empty()).into_response()

@@ -7,7 +7,7 @@ mod pace;
 
 pub use audience::Audiences;
 pub use claim::log_limits;
-pub use intake::{Fault, Intake};
+pub use intake::{Fault, Intake, count_left_out};
 pub use pace::announce;
 
 use std::{
@@ -19,7 +19,7 @@ use std::{
 use tracing::{debug, info};
 use weir_media::StreamKey;
 use weir_rtmp::{
-    server::{Event, PlayRefusal, PublishRefusal},
+    server::{Event, PublishRefusal},
     url::StreamUrl,
 };
 
@@ -252,22 +252,12 @@ impl Ingest {
                     }
                     self.intake.take(&tag, now).map_err(end_of)?;
                 }
+                Event::LeftOut { count, why, .. } => {
+                    self.heard = now;
+                    self.intake.left_out(count, why, now).map_err(end_of)?;
+                }
                 Event::EndPublish { stream_id: ended } if ended == stream_id => return Ok(true),
-                Event::Publish { stream_id, .. } => {
-                    connection.refuse_publish(
-                        stream_id,
-                        PublishRefusal::Failed,
-                        "one stream a connection",
-                    );
-                }
-                Event::Play { stream_id, .. } => {
-                    connection.refuse_play(
-                        stream_id,
-                        PlayRefusal::Failed,
-                        "this connection publishes",
-                    );
-                }
-                _ => {}
+                event => connection.refuse_another(&event, "this connection publishes"),
             }
         }
         Ok(false)
@@ -287,15 +277,21 @@ async fn offer(
         opened = edge.open_push(key, &ask) => opened,
         left = claim::given_up(connection, stream_id) => return left.map(|()| None),
     };
-    opened.map(Some).or_else(|failure| {
-        Refused::Origin.count();
-        let (refusal, reason) = edge::refusal(&failure);
-        let side = Side::Upstream.label();
-        let Client { id: conn, peer, .. } = connection.client;
-        info!(conn, %peer, stream = %key, side, reason, "publish refused");
-        connection.refuse_publish(stream_id, refusal, &reason);
-        Ok(None)
-    })
+    let failure = match opened {
+        Ok(opened) => return Ok(Some(opened)),
+        Err(failure) => failure,
+    };
+    Refused::Origin.count();
+    let (refusal, reason) = edge::refusal(&failure);
+    let side = Side::Upstream.label();
+    let Client { id: conn, peer, .. } = connection.client;
+    info!(conn, %peer, stream = %key, side, reason, "publish refused");
+    // The origin may have been shown a guess.
+    if refusal == PublishRefusal::Denied && !ask.params.is_empty() {
+        connection.hold_back().await?;
+    }
+    connection.refuse_publish(stream_id, refusal, &reason);
+    Ok(None)
 }
 
 /// The end of a stream that could not be passed on any more; never comes where nothing is passed on.

@@ -309,6 +309,11 @@ impl Live {
             ("weir_hls_segment_bytes", "Bytes of HLS segments written.", &COUNTS.hls_bytes),
             ("weir_hls_playlists", "HLS playlists written.", &COUNTS.hls_playlists),
             ("weir_hls_write_errors", "HLS files that could not be written.", &COUNTS.hls_errors),
+            (
+                "weir_hls_frames_dropped",
+                "Frames that HLS left out: damaged, or of another codec than their track.",
+                &COUNTS.hls_frames_dropped,
+            ),
         ];
         counters
             .into_iter()
@@ -394,6 +399,11 @@ fn write_outcomes(page: &mut Page<'_>) -> fmt::Result {
         "weir_refusals",
         "Clients and requests that did not get what they asked for.",
         COUNTS.all_refused().map(|(why, count)| (vec![("reason", why.label())], count as f64)),
+    )?;
+    page.counters(
+        "weir_messages_left_out",
+        "Messages of publishers and origins that were not passed on.",
+        COUNTS.all_left_out().map(|(why, count)| (vec![("reason", why.label())], count as f64)),
     )?;
     page.counters(
         "weir_session_ends",

@@ -42,6 +42,11 @@ impl NoStream {
         }
     }
 
+    /// Whether the origins may have been shown a guess at something secret.
+    pub fn may_be_guess(&self, ask: &Ask) -> bool {
+        matches!(self, Self::Refused(_)) && !ask.params.is_empty()
+    }
+
     /// What an HTTP viewer is told. Who gets 503 may come again.
     pub fn status(&self) -> StatusCode {
         match self {

@@ -57,6 +57,11 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
             channel
         }
         Err(why) => {
+            if why.may_be_guess(&ask)
+                && let Err(end) = connection.hold_back().await
+            {
+                return Turn::Over(connection, end);
+            }
             connection.refuse_play(stream_id, why.refusal(), &why.to_string());
             connection.client.refused(&key, &why.to_string());
             return Turn::Stay(connection);
@@ -136,10 +141,7 @@ async fn given_up(connection: &mut Connection, stream_id: u32) -> Result<(), End
     loop {
         match connection.event().await? {
             Event::EndPlay { stream_id: ended } if ended == stream_id => return Ok(()),
-            Event::Play { stream_id, .. } => {
-                connection.refuse_play(stream_id, PlayRefusal::Failed, "one stream a connection");
-            }
-            _ => {}
+            event => connection.refuse_another(&event, "one stream a connection"),
         }
     }
 }

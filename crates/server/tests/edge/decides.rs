@@ -14,7 +14,7 @@ use weir_testkit::{
     crowd::{Crowd, Protocol},
     eventually, http,
     nginx::Nginx,
-    peer::Viewer,
+    peer::{Numbered, Publisher, Viewer},
     relay::Relay,
 };
 
@@ -157,6 +157,57 @@ async fn the_origin_behind_an_edge_decides() {
             assert!(refused.description.contains("denied: "), "{refused:?}");
         }
         Viewer::rtmp(&edge.rtmp_url(&right("live/a"))).await.until_picture(0).await;
+    }
+}
+
+/// So many wrong ones are answered at once, and then one a second.
+const WRONG_AT_ONCE: usize = 20;
+
+/// Who guesses at an edge waits there, though it is the origin that says no; who is right does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_what_the_origin_wants_waits_at_the_edge() {
+    for protocol in ["publish", "rtmp", "flv", "m3u8"] {
+        let cluster = cluster();
+        let publish = "auth: { publish: [secret: { values: [encoder] }], \
+                       play: [secret: { values: [s3cretOfTheViewers] }] }\n";
+        let origin = cluster.origin(1, publish);
+        let edge = edge(&cluster, "");
+        let _encoder = encoder(&origin, "live/a?secret=encoder").await;
+        let guess = async || {
+            let url = edge.rtmp_url("live/a?secret=wrong");
+            let code = match protocol {
+                "publish" => {
+                    Publisher::try_start(&url, Numbered::default())
+                        .await
+                        .expect_err("it is wrong")
+                        .code
+                }
+                "rtmp" => Viewer::try_rtmp(&url).await.expect_err("it is wrong").code,
+                end => {
+                    let path = format!("live/a.{end}?secret=wrong");
+                    http::get(edge.http(), &path).await.status.to_string()
+                }
+            };
+            let no = match protocol {
+                "publish" => "NetStream.Publish.Denied",
+                "rtmp" => "NetStream.Play.Failed",
+                _ => "403",
+            };
+            assert_eq!(code, no, "{protocol}");
+        };
+        for _ in 0..WRONG_AT_ONCE {
+            guess().await;
+        }
+        let began = Instant::now();
+        let mut viewer = Viewer::rtmp(&edge.rtmp_url(&right("live/a"))).await;
+        viewer.until_picture(0).await;
+        assert!(began.elapsed() < AT_ONCE, "{protocol}: who is right took {:?}", began.elapsed());
+        let began = Instant::now();
+        for _ in 0..3 {
+            guess().await;
+        }
+        let took = began.elapsed();
+        assert!(took > Duration::from_secs(1), "{protocol}: three more wrong ones took {took:?}");
     }
 }
 

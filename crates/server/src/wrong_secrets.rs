@@ -35,7 +35,7 @@ const WAITING_MAX: usize = 256;
 
 /// Counts wrong secrets by address.
 #[derive(Debug)]
-pub struct Throttle {
+pub struct WrongSecrets {
     books: Mutex<Books>,
     waiting: Places,
 }
@@ -59,15 +59,15 @@ pub struct Wait {
     pub place: Place,
 }
 
-impl Default for Throttle {
+impl Default for WrongSecrets {
     fn default() -> Self {
         Self { books: Mutex::default(), waiting: Places::new(WAITING_MAX) }
     }
 }
 
-impl Throttle {
+impl WrongSecrets {
     /// Takes note that somebody at `ip` has shown something wrong. None if it is to be answered at once.
-    pub fn wrong(&self, ip: IpAddr, now: Instant) -> Option<Wait> {
+    pub fn wait(&self, ip: IpAddr, now: Instant) -> Option<Wait> {
         let time = self.books.lock().unwrap_or_else(PoisonError::into_inner).wrong(ip, now);
         let time = time.filter(|time| !time.is_zero())?;
         Some(Wait { time, place: self.waiting.take()? })
@@ -116,46 +116,46 @@ mod tests {
     }
 
     /// How long those who come at the same moment wait, as long as they do.
-    fn waits(throttle: &Throttle, ip: IpAddr, now: Instant, count: usize) -> Vec<Option<u64>> {
-        let waits = (0..count).map(|_| throttle.wrong(ip, now));
+    fn waits(wrong: &WrongSecrets, ip: IpAddr, now: Instant, count: usize) -> Vec<Option<u64>> {
+        let waits = (0..count).map(|_| wrong.wait(ip, now));
         let waits: Vec<_> = waits.collect();
         waits.into_iter().map(|wait| Some(wait?.time.as_secs())).collect()
     }
 
     #[test]
     fn the_first_are_answered_at_once_and_then_one_a_second() {
-        let (throttle, now) = (Throttle::default(), Instant::now());
-        let all = waits(&throttle, ip(1), now, AT_ONCE as usize + 8);
+        let (wrong, now) = (WrongSecrets::default(), Instant::now());
+        let all = waits(&wrong, ip(1), now, AT_ONCE as usize + 8);
         assert!(all[..AT_ONCE as usize].iter().all(Option::is_none), "{all:?}");
         let expected = [Some(1), Some(2), Some(3), Some(4), Some(5), None, None, None];
         assert_eq!(all[AT_ONCE as usize..], expected, "beyond that there is no use in waiting");
-        assert!(throttle.wrong(ip(2), now).is_none(), "another address is none of it");
+        assert!(wrong.wait(ip(2), now).is_none(), "another address is none of it");
         let later = now + Duration::from_secs(3);
-        assert_eq!(waits(&throttle, ip(1), later, 4), [Some(3), Some(4), Some(5), None]);
+        assert_eq!(waits(&wrong, ip(1), later, 4), [Some(3), Some(4), Some(5), None]);
         let much_later = now + Duration::from_secs(60);
-        assert!(throttle.wrong(ip(1), much_later).is_none(), "it is forgotten");
+        assert!(wrong.wait(ip(1), much_later).is_none(), "it is forgotten");
     }
 
     #[test]
     fn an_ipv6_network_is_one_address() {
-        let (throttle, now) = (Throttle::default(), Instant::now());
+        let (wrong, now) = (WrongSecrets::default(), Instant::now());
         let of = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, last]);
-        (0..AT_ONCE).for_each(|number| drop(throttle.wrong(of(number as u16), now)));
-        assert!(throttle.wrong(of(999), now).is_some());
+        (0..AT_ONCE).for_each(|number| drop(wrong.wait(of(number as u16), now)));
+        assert!(wrong.wait(of(999), now).is_some());
     }
 
     #[test]
     fn few_wait_at_a_time() {
-        let (throttle, now) = (Throttle::default(), Instant::now());
+        let (wrong, now) = (WrongSecrets::default(), Instant::now());
         let mut all = Vec::new();
         for number in 0..WAITING_MAX as u32 {
-            (0..AT_ONCE).for_each(|_| drop(throttle.wrong(ip(number), now)));
-            all.extend(throttle.wrong(ip(number), now));
+            (0..AT_ONCE).for_each(|_| drop(wrong.wait(ip(number), now)));
+            all.extend(wrong.wait(ip(number), now));
         }
         assert_eq!(all.len(), WAITING_MAX);
-        assert!(throttle.wrong(ip(0), now).is_none());
+        assert!(wrong.wait(ip(0), now).is_none());
         all.pop();
-        assert!(throttle.wrong(ip(0), now).is_some());
+        assert!(wrong.wait(ip(0), now).is_some());
     }
 
     #[test]
