@@ -342,7 +342,7 @@ fn bodies_of_all_kinds_pass_unharmed() {
         let viewers =
             Protocol::ALL.map(|protocol| Script::start(&runtime, &weir, &stream, protocol, 0));
         let url = weir.rtmp_url(&stream);
-        let (first, rest) = tags.split_at(first_start(&tags) + 1);
+        let (first, rest) = tags.split_at(all_flow(&tags) + 1);
         let mut publisher = runtime.block_on(Publisher::silent(&url));
         runtime.block_on(send_all(&mut publisher, first));
         // What is sent faster than it is played would let the viewers start later.
@@ -364,6 +364,14 @@ fn first_start<'a>(tags: impl IntoIterator<Item = &'a Tag>) -> usize {
     let frames: Vec<_> = tags.into_iter().map(frame_of).collect();
     let start = frames.iter().position(Frame::is_key);
     start.or_else(|| frames.iter().position(is_coded)).expect("a capture of media")
+}
+
+/// Where viewers are let in: when pictures and sound, as far as the capture has them, have come.
+fn all_flow(tags: &[Tag]) -> usize {
+    let coded = |kind| move |tag: &Tag| tag.kind == kind && is_coded(&frame_of(tag));
+    let first = |kind| tags.iter().position(coded(kind));
+    let firsts = [first(TagKind::Video), first(TagKind::Audio), Some(first_start(tags))];
+    firsts.into_iter().flatten().max().expect("a capture of media")
 }
 
 async fn send_all(publisher: &mut Publisher, tags: &[Tag]) {
