@@ -76,10 +76,10 @@ pub struct Dropped {
 /// first. Audio that turns up during the first segment of a run joins it; later, or with another configuration, it
 /// starts with the next key frame.
 ///
-/// What interrupts: another video configuration, lost frames ([`Segmenter::skipped`]) and a hole in the timeline end
-/// the segment at once, and everything up to the next key frame is dropped. Another audio configuration and a new
-/// [`epoch`](Frame::epoch) end it at the next key frame. The segment after each of them has
-/// [`discontinuity`](Cut::discontinuity) set.
+/// What interrupts: another video configuration, be it a record or in the stream itself, lost frames
+/// ([`Segmenter::skipped`]) and a hole in the timeline end the segment at once, and everything up to the next key frame
+/// is dropped. Another audio configuration and a new [`epoch`](Frame::epoch) end it at the next key frame. The segment
+/// after each of them has [`discontinuity`](Cut::discontinuity) set.
 ///
 /// What is left out: a track whose codec cannot be carried ([`Segmenter::left_out`]), while the other one goes on; and
 /// packets of another codec than their track's, until a configuration or several in a row say that it has changed.

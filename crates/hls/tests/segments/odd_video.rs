@@ -43,16 +43,16 @@ enum Way {
 fn join(nals: &[&[u8]], way: Way) -> Bytes {
     let framed = nals.iter().flat_map(|nal| match way {
         Way::Lengths | Way::Alone => {
-            [&u32::try_from(nal.len()).unwrap().to_be_bytes()[..], nal].concat()
+            [&u32::try_from(nal.len()).expect("short").to_be_bytes()[..], nal].concat()
         }
         Way::StartCodes | Way::Wrapped => [&[0, 0, 0, 1], *nal].concat(),
         Way::ShortStartCodes => [&[0, 0, 1], *nal].concat(),
     });
     let framed: Vec<u8> = framed.collect();
     match way {
-        Way::Wrapped => {
-            [&u32::try_from(framed.len()).unwrap().to_be_bytes()[..], &framed].concat().into()
-        }
+        Way::Wrapped => [&u32::try_from(framed.len()).expect("short").to_be_bytes()[..], &framed]
+            .concat()
+            .into(),
         _ => framed.into(),
     }
 }
