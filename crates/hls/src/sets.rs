@@ -7,8 +7,8 @@ use crate::nal::{
 };
 
 /// Longest configuration record that is taken, and most that is kept of parameter sets and of what waits for its
-/// picture. Real ones are below 1 KB; parameter sets are repeated at every key frame, so longer ones would multiply what
-/// their sender pays for.
+/// picture. Real ones are below 1 KB; parameter sets are repeated at every key frame, so longer ones would multiply
+/// what their sender pays for.
 pub(crate) const CONFIG_BYTES_MAX: usize = 16 * 1024;
 
 /// What a record that says nothing of lengths means: all encoders use four bytes.

@@ -271,8 +271,8 @@ fn sets(record: &[u8]) -> [Vec<u8>; 2] {
     [sps, part(end + 1).0]
 }
 
-/// `tags` as some encoders send them: start codes in place of lengths, the parameter sets in each key frame, and `record`
-/// in place of the configuration.
+/// `tags` as some encoders send them: start codes in place of lengths, the parameter sets in each key frame, and
+/// `record` in place of the configuration.
 fn in_band(tags: &[Tag], record: Option<&[u8]>) -> Vec<Tag> {
     let mut known = Vec::new();
     let mut odd = Vec::new();

@@ -57,8 +57,8 @@ fn join(nals: &[&[u8]], way: Way) -> Bytes {
     }
 }
 
-/// The frames of an encoder that sends these records, none where there is none, has the parameter sets in its key frames
-/// and frames them in its way.
+/// The frames of an encoder that sends these records, none where there is none, has the parameter sets in its key
+/// frames and frames them in its way.
 fn odd(frames: &[Frame], record: Option<&[u8]>, sets: &[Vec<u8>], way: Way) -> Vec<Frame> {
     let mut odd = Vec::new();
     for frame in frames {
