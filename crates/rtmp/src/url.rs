@@ -11,7 +11,7 @@ pub mod params;
 use std::fmt;
 
 use crate::Error;
-pub use discover::{DEFAULT_APP, StreamUrl, discover, vhost_of};
+pub use discover::{DEFAULT_APP, StreamUrl, discover, vhost_of, written};
 pub use http::discover_http;
 
 /// The longest URL, `tcUrl` or stream name with its query. Signed URLs have up to 2 KB.
