@@ -18,7 +18,7 @@ pub enum Use {
     Logs,
     /// Metadata and decoder configurations that late viewers need.
     Configurations,
-    /// Unfinished commands, from peers that do not publish.
+    /// Unfinished commands, from peers that do not publish, and media that comes before its publish is accepted.
     Commands,
     /// Unfinished messages of publishers and of origins.
     Messages,

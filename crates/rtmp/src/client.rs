@@ -14,7 +14,7 @@ use weir_flv::{Tag, TagKind, amf0};
 use weir_media::Budget;
 
 use crate::{
-    Error,
+    Error, LeftOut,
     chunk::MESSAGE_BYTES_MAX,
     handshake,
     link::{Incoming, Link},
@@ -105,6 +105,13 @@ pub enum Event {
     },
     /// A message of the stream that is played, metadata included.
     Media(Tag),
+    /// Messages, or parts of one, that hold nothing to play.
+    LeftOut {
+        /// How many, one after the other.
+        count: u32,
+        /// What is wrong with them.
+        why: LeftOut,
+    },
     /// The server wants this client to connect anew, and then to leave: it is going to stop.
     ReconnectRequested {
         /// Where to connect to; none means where this connection is to.
@@ -365,6 +372,17 @@ impl Session {
             return Ok(());
         }
         media::tags(message, |tag| {
+            let tag = match (tag, self.events.back_mut()) {
+                (Ok(tag), _) => tag,
+                (Err(why), Some(Event::LeftOut { count, why: same })) if why == *same => {
+                    *count = count.saturating_add(1);
+                    return;
+                }
+                (Err(why), _) => {
+                    self.events.push_back(Event::LeftOut { count: 1, why });
+                    return;
+                }
+            };
             if !is_play_status(&tag) {
                 if let Some(liveness) = &mut self.liveness {
                     liveness.media(now);

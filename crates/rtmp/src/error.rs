@@ -81,22 +81,6 @@ pub enum Error {
     /// An aggregate message has more tags than any encoder puts into one.
     #[error("more than {} tags in an aggregate message", media::AGGREGATE_TAGS_MAX)]
     AggregateTags,
-    /// A protocol control message is shorter than its fields.
-    #[error("{name} message of {length} bytes is too short")]
-    ShortMessage {
-        /// The message's name.
-        name: &'static str,
-        /// Its length.
-        length: usize,
-    },
-    /// A tag inside an aggregate message is longer than the message.
-    #[error("a tag of {length} bytes in an aggregate message that has {left} left")]
-    Aggregate {
-        /// The tag's length.
-        length: usize,
-        /// What is left of the message.
-        left: usize,
-    },
     /// A command or data message is not AMF0.
     #[error("message of type {type_id}: {source}")]
     Amf {
@@ -119,22 +103,6 @@ pub enum Error {
     /// A second `connect`.
     #[error("a second connect on one connection")]
     AlreadyConnected,
-    /// `publish` or `play` on a message stream that was never created.
-    #[error("{command} on message stream {stream_id}, which was not created")]
-    UnknownStream {
-        /// The command.
-        command: &'static str,
-        /// The message stream.
-        stream_id: u32,
-    },
-    /// `publish` on a message stream that is already in use.
-    #[error("{command} on message stream {stream_id}, which is in use")]
-    StreamInUse {
-        /// The command.
-        command: &'static str,
-        /// The message stream.
-        stream_id: u32,
-    },
     /// More message streams than one connection may have.
     #[error("more than {} message streams", server::MESSAGE_STREAMS_MAX)]
     MessageStreams,
@@ -146,12 +114,15 @@ pub enum Error {
         /// The limit in the long run; some more may come at once.
         per_second: u32,
     },
-    /// Audio or video on a message stream that does not publish.
-    #[error("media on message stream {stream_id} before its publish was accepted")]
-    MediaBeforePublish {
+    /// Audio or video from a peer that has not asked to publish, and more of it than is kept until it does.
+    #[error("media on message stream {stream_id} without a publish")]
+    MediaWithoutPublish {
         /// The message stream.
         stream_id: u32,
     },
+    /// More media before the answer to `publish` than any encoder sends.
+    #[error("more than {} bytes of media before the answer to publish", server::HELD_BYTES_MAX)]
+    HeldMedia,
     /// A URL or stream name that names no stream.
     #[error("URL {url:?}: {reason}")]
     Url {

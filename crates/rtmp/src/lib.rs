@@ -26,3 +26,4 @@ pub mod server;
 pub mod url;
 
 pub use error::Error;
+pub use media::LeftOut;

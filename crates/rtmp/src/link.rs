@@ -80,13 +80,13 @@ impl Link {
     }
 
     fn sort(&mut self, message: Message) -> Result<Option<Incoming>, Error> {
-        if let Some(control) = Control::decode(message.type_id, &message.payload) {
-            let control = control?;
+        if Control::is_type(message.type_id) {
+            let control = Control::decode(message.type_id, &message.payload);
             // Acknowledgements come as often as we send, and cost nothing but their reading.
-            if !matches!(control, Control::Acknowledgement(_)) {
+            if !matches!(control, Some(Control::Acknowledgement(_))) {
                 self.notices = self.notices.saturating_add(1);
             }
-            return Ok(self.control(control));
+            return Ok(control.and_then(|control| self.control(control)));
         }
         Ok(match message.type_id {
             type_id::COMMAND | type_id::COMMAND_AMF3 => {

@@ -19,12 +19,31 @@ const BACK_POINTER_BYTES: usize = 4;
 /// hundred bytes beside its own, so that a message full of tiny ones would take many times its size.
 pub const AGGREGATE_TAGS_MAX: usize = 4096;
 
-/// Hands the tags of an audio, video, data or aggregate message to `take`. Empty ones are left out: encoders send
-/// them to keep a connection alive, and they say nothing.
+/// What of a message of media nothing can be made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeftOut {
+    /// It has no body. Encoders send such messages to keep a connection alive, and while they are muted.
+    #[error("an empty message")]
+    Empty,
+    /// A tag inside an aggregate message is longer than the message, and where the next one begins is unknown.
+    #[error("a tag of {length} bytes in an aggregate message that has {left} left")]
+    CutAggregate {
+        /// The tag's length.
+        length: usize,
+        /// What is left of the message.
+        left: usize,
+    },
+}
+
+/// Hands the tags of an audio, video, data or aggregate message to `take`, and what is left out of it.
 ///
 /// # Errors
-/// If a tag of an aggregate is longer than the message.
-pub(crate) fn tags(message: Message, mut take: impl FnMut(Tag)) -> Result<(), Error> {
+/// If an aggregate has too many tags.
+pub(crate) fn tags(
+    message: Message,
+    mut take: impl FnMut(Result<Tag, LeftOut>),
+) -> Result<(), Error> {
     if message.type_id == type_id::AGGREGATE {
         return split_aggregate(&message, take);
     }
@@ -34,15 +53,19 @@ pub(crate) fn tags(message: Message, mut take: impl FnMut(Tag)) -> Result<(), Er
         _ => TagKind::Script,
     };
     let body = amf0_body(message.type_id, message.payload);
-    if !body.is_empty() {
-        take(Tag { kind, timestamp: message.timestamp, body });
+    match body.is_empty() {
+        true => take(Err(LeftOut::Empty)),
+        false => take(Ok(Tag { kind, timestamp: message.timestamp, body })),
     }
     Ok(())
 }
 
 /// Splits an aggregate message (specification, section 7.1.6). Its own timestamp is that of its first tag on the
 /// stream's timeline.
-fn split_aggregate(message: &Message, mut take: impl FnMut(Tag)) -> Result<(), Error> {
+fn split_aggregate(
+    message: &Message,
+    mut take: impl FnMut(Result<Tag, LeftOut>),
+) -> Result<(), Error> {
     let mut rest = message.payload.clone();
     let (mut offset, mut tags) = (None, 0);
     while let Some(header) = rest.first_chunk::<TAG_HEADER_BYTES>() {
@@ -52,7 +75,8 @@ fn split_aggregate(message: &Message, mut take: impl FnMut(Tag)) -> Result<(), E
         let offset = *offset.get_or_insert(message.timestamp.wrapping_sub(timestamp));
         let left = rest.len() - TAG_HEADER_BYTES;
         if length > left {
-            return Err(Error::Aggregate { length, left });
+            take(Err(LeftOut::CutAggregate { length, left }));
+            return Ok(());
         }
         tags += 1;
         if tags > AGGREGATE_TAGS_MAX {
@@ -64,10 +88,12 @@ fn split_aggregate(message: &Message, mut take: impl FnMut(Tag)) -> Result<(), E
         // The last back pointer is left out by some senders.
         let end = (TAG_HEADER_BYTES + length + BACK_POINTER_BYTES).min(rest.len());
         rest = rest.slice(end..);
-        if let Some(kind) = TagKind::from_type_id(type_id)
-            && !body.is_empty()
-        {
-            take(Tag { kind, timestamp: timestamp.wrapping_add(offset), body });
+        match TagKind::from_type_id(type_id) {
+            Some(_) if body.is_empty() => take(Err(LeftOut::Empty)),
+            Some(kind) => {
+                take(Ok(Tag { kind, timestamp: timestamp.wrapping_add(offset), body }));
+            }
+            None => {}
         }
     }
     Ok(())

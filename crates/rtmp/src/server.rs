@@ -3,6 +3,7 @@
 mod capabilities;
 mod command;
 mod event;
+mod held;
 mod question;
 mod rate;
 mod reply;
@@ -18,13 +19,14 @@ use weir_flv::{TagKind, amf0};
 use weir_media::Budget;
 
 use crate::{
-    Error,
+    Error, LeftOut,
     chunk::{MESSAGE_BYTES_MAX, Message},
     handshake,
     link::{Incoming, Link},
     media,
     message::RECONNECT_REQUEST,
 };
+use held::Held;
 use question::Questions;
 use rate::Rates;
 use stream::{Activity, Streams};
@@ -33,6 +35,7 @@ pub use capabilities::Capabilities;
 pub use event::{
     ConnectInfo, Event, OTHER_BYTES_MAX, OTHER_FIELDS_MAX, PlayRefusal, PublishRefusal,
 };
+pub use held::{EARLY_BYTES_MAX, HELD_BYTES_MAX, HELD_ENOUGH};
 pub use rate::{COMMANDS_BURST, COMMANDS_PER_SECOND, NOTICES_BURST, NOTICES_PER_SECOND};
 pub use stream::MESSAGE_STREAMS_MAX;
 
@@ -84,9 +87,11 @@ const CALL_FAILED: &str = "NetConnection.Call.Failed";
 ///
 /// # Requests
 /// [`Event::Publish`] and [`Event::Play`] wait for an answer, which may take as long as it needs: no timeout runs
-/// meanwhile; the same holds for [`Event::Question`]. A client that gives up before the answer causes
-/// [`Event::EndPublish`] or [`Event::EndPlay`]; an answer after that is ignored. After a refusal the connection stays
-/// usable (the idle timeout runs again); a server that does not want that closes it.
+/// meanwhile; the same holds for [`Event::Question`]. What a publisher sends meanwhile is held, and follows as events
+/// when it is accepted; while the session [is full](Session::is_full) its socket is not to be read. A client that
+/// gives up before the answer causes [`Event::EndPublish`] or [`Event::EndPlay`]; an answer after that is ignored.
+/// After a refusal the connection stays usable (the idle timeout runs again); a server that does not want that closes
+/// it.
 ///
 /// # Memory
 /// Unread events and output are bounded by the input that caused them: some 100 bytes of events for a byte of media
@@ -104,6 +109,10 @@ pub struct Session {
     deadline: Option<Instant>,
     idle_timeout: Duration,
     rates: Box<Rates>,
+    /// Media that came before its publish was accepted.
+    held: Option<Box<Held>>,
+    /// Whether the client has asked to publish before: media without a publish is what was left of that one.
+    has_asked: bool,
     /// The longest message while the client publishes.
     message_bytes_max: usize,
     /// The latest time the caller named.
@@ -137,6 +146,8 @@ impl Session {
             questions: Box::default(),
             events: VecDeque::new(),
             rates: Box::new(Rates::new(now)),
+            held: None,
+            has_asked: false,
             message_bytes_max: MESSAGE_BYTES_MAX,
             now,
         }
@@ -218,16 +229,29 @@ impl Session {
     /// Lets a client publish that asked for it, and tells it so. Does nothing if it no longer asks.
     pub fn accept_publish(&mut self, stream_id: u32) {
         if self.streams.accept(stream_id, Activity::PublishAsked) {
-            self.link.reader().expect_media(self.message_bytes_max);
+            self.expect();
             reply::publish_start(&mut self.link, stream_id);
+            let mut events = std::mem::take(&mut self.events);
+            self.take_held(stream_id, |event| events.push_back(event));
+            self.events = events;
         }
     }
 
     /// Refuses a `publish`. Does nothing if the client no longer asks.
     pub fn reject_publish(&mut self, stream_id: u32, refusal: PublishRefusal, description: &str) {
-        if self.streams.end_if(stream_id, Activity::PublishAsked) {
+        if self.streams.refuse(stream_id) {
             self.link.send_status(stream_id, "error", refusal.code(), description);
-            self.watch_idle();
+            self.publish_ended(stream_id);
+        }
+    }
+
+    /// Whether so much is held until a publish is answered that the client is not to be read before.
+    pub fn is_full(&self) -> bool {
+        let partial = self.link.partial_bytes();
+        match &self.held {
+            Some(held) if self.streams.any_asking() => held.is_full(partial),
+            None if self.streams.any_asking() => partial >= HELD_ENOUGH,
+            _ => false,
         }
     }
 
@@ -235,7 +259,7 @@ impl Session {
     pub fn end_publish(&mut self, stream_id: u32, refusal: PublishRefusal, description: &str) {
         if self.streams.end_if(stream_id, Activity::Publishing) {
             self.link.send_status(stream_id, "error", refusal.code(), description);
-            self.publish_ended();
+            self.publish_ended(stream_id);
         }
     }
 
@@ -300,7 +324,8 @@ impl Session {
             Phase::Connected { tc_url, .. } => tc_url.len(),
             Phase::Ended => 0,
         };
-        let events = self.events.capacity() * size_of::<Event>();
+        let held = self.held.as_ref().map_or(0, |held| held.heap_bytes());
+        let events = self.events.capacity() * size_of::<Event>() + held;
         let questions =
             size_of_val(&*self.questions) + size_of_val(&*self.rates) + self.questions.heap_bytes();
         phase + events + questions + self.link.heap_bytes() + self.streams.heap_bytes()
@@ -348,23 +373,69 @@ impl Session {
         Err(error)
     }
 
-    /// Reports what a publisher sends. What comes late, after the end of a publish or on a deleted stream, is
-    /// dropped, and so is script data of players. What comes early is an error: to drop a publisher's first messages,
-    /// which hold the configuration of its codecs, would leave a stream that nobody can decode. Encoders wait for the
-    /// answer.
+    /// Reports what a publisher sends, or holds it until it may publish: to drop its first messages, which hold the
+    /// configuration of its codecs, would leave a stream that nobody can decode. What comes after the end or the
+    /// refusal of a publish is dropped, and so is script data of players; audio and video of players is an error.
     fn media(&mut self, message: Message) -> Result<(), Error> {
-        let stream_id = message.stream_id;
-        match self.streams.activity(stream_id) {
-            Some(Activity::Publishing) => {
-                media::tags(message, |tag| self.events.push_back(Event::Media { stream_id, tag }))
+        match self.streams.media_of(message.stream_id) {
+            Some((stream_id, true)) => {
+                let events = &mut self.events;
+                media::tags(message, |tag| match tag {
+                    Ok(tag) => events.push_back(Event::Media { stream_id, tag }),
+                    Err(why) => {
+                        let last = events.back_mut();
+                        if !last.is_some_and(|last| count_with(last, stream_id, why)) {
+                            events.push_back(Event::LeftOut { stream_id, count: 1, why });
+                        }
+                    }
+                })
             }
-            None | Some(Activity::Ended) => Ok(()),
-            Some(Activity::Idle | Activity::PlayAsked | Activity::Playing)
-                if !media::is_audio_or_video(&message) =>
-            {
-                Ok(())
+            Some((stream_id, false)) => self.hold(stream_id, message, HELD_BYTES_MAX),
+            None if self.streams.any_playing() => match media::is_audio_or_video(&message) {
+                true => Err(Error::MediaWithoutPublish { stream_id: message.stream_id }),
+                false => Ok(()),
+            },
+            None if self.has_asked => Ok(()),
+            None => {
+                let stream_id = message.stream_id;
+                let is_media = media::is_audio_or_video(&message);
+                let is_held = self.hold(stream_id, message, EARLY_BYTES_MAX).is_ok();
+                match is_media && !is_held {
+                    true => Err(Error::MediaWithoutPublish { stream_id }),
+                    false => Ok(()),
+                }
             }
-            Some(_) => Err(Error::MediaBeforePublish { stream_id }),
+        }
+    }
+
+    fn hold(&mut self, stream_id: u32, message: Message, most: usize) -> Result<(), Error> {
+        let budget = self.link.reader().budget();
+        let held = self.held.get_or_insert_with(|| Box::new(Held::new(budget)));
+        let mut within = Ok(());
+        media::tags(message, |tag| {
+            let event = match tag {
+                Ok(tag) => Event::Media { stream_id, tag },
+                Err(why) => {
+                    if held.last().is_some_and(|last| count_with(last, stream_id, why)) {
+                        return;
+                    }
+                    Event::LeftOut { stream_id, count: 1, why }
+                }
+            };
+            if within.is_ok() {
+                within = held.push(event, most);
+            }
+        })?;
+        within
+    }
+
+    /// Hands what is held for the publish on `stream_id` to `take`.
+    fn take_held(&mut self, stream_id: u32, take: impl FnMut(Event)) {
+        let Some(held) = &mut self.held else { return };
+        let (events, has_more) = held.take(stream_id);
+        events.for_each(take);
+        if !has_more {
+            self.held = None;
         }
     }
 
@@ -377,12 +448,21 @@ impl Session {
         };
     }
 
-    /// Whoever ceases to publish has no more to send than before.
-    fn publish_ended(&mut self) {
-        if !self.streams.any_publishing() {
-            self.link.reader().expect_commands();
-        }
+    /// Whoever ceases to publish, or may not, has no more to send than before.
+    fn publish_ended(&mut self, stream_id: u32) {
+        self.take_held(stream_id, drop);
+        self.expect();
         self.watch_idle();
+    }
+
+    /// Tells the reader how much may come.
+    fn expect(&mut self) {
+        let (is_asking, most) = (self.streams.any_publishing(), self.message_bytes_max);
+        match self.streams.any_accepted() {
+            true => self.link.reader().expect_media(most),
+            false if is_asking => self.link.reader().expect_held(most),
+            false => self.link.reader().expect_commands(),
+        }
     }
 
     fn end_on_error(&mut self, result: Result<(), Error>) -> Result<(), Error> {
@@ -397,9 +477,21 @@ impl Session {
             self.phase = Phase::Ended;
             self.streams = Streams::default();
             *self.questions = Questions::default();
+            self.held = None;
             self.deadline = None;
         }
         result
+    }
+}
+
+/// Counts what is left out with `last`, what came right before it, if that was the same; returns whether it was.
+fn count_with(last: &mut Event, stream_id: u32, why: LeftOut) -> bool {
+    match last {
+        Event::LeftOut { stream_id: of, count, why: same } if (*of, *same) == (stream_id, why) => {
+            *count = count.saturating_add(1);
+            true
+        }
+        _ => false,
     }
 }
 

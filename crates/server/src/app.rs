@@ -34,6 +34,7 @@ use crate::{
     play::Returned,
     publish,
     reload::{self, Doors, Reloader},
+    remote::{self, Request},
     rtmp,
     settings::Settings,
 };
@@ -53,6 +54,9 @@ pub enum Error {
     /// Publishing failed.
     #[error("error: {0}")]
     Publish(#[from] publish::Error),
+    /// A running node does not do what it is asked.
+    #[error(transparent)]
+    Remote(#[from] remote::Error),
     /// The system refuses something basic.
     #[error("error: {0}")]
     System(#[from] io::Error),
@@ -68,12 +72,19 @@ pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Check { config } => return cli::check(config.as_deref()),
         Command::Schema => return cli::schema(),
+        Command::Version => return cli::version(),
         Command::Token(words) => return auth::cli::run(&words),
         Command::Serve { config, replace } => in_runtime(serve(config, replace, false)),
         Command::Demo { config } => in_runtime(serve(config, false, true)),
         Command::Publish { file, url, repeat } => in_runtime(async move {
             Ok(publish::run(&publish::Source::File(file), &url, repeat).await?)
         }),
+        Command::Status(target) => ask(&Request::Status, &target),
+        Command::Streams(target) => ask(&Request::Streams, &target),
+        Command::Clients(target) => ask(&Request::Clients, &target),
+        Command::Kick { whom, target } => ask(&Request::Kick(whom), &target),
+        Command::Reload(target) => ask(&Request::Reload, &target),
+        Command::Drain(target) => ask(&Request::Drain, &target),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -82,6 +93,10 @@ pub fn run(cli: Cli) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn ask(request: &Request, target: &remote::Target) -> Result<(), Error> {
+    in_runtime(async { Ok(remote::run(request, target).await?) })
 }
 
 /// How long work on files that is under way may take once the process ends.

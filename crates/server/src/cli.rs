@@ -14,7 +14,7 @@ use crate::{
     auth,
     config::{self, Check, Config, ConfigError, Human, Limits, Rate, Role, Secret, Size, Tls},
     descriptors::Shares,
-    log,
+    log, remote,
 };
 
 /// What the process was asked to do.
@@ -31,8 +31,9 @@ pub struct Cli {
 pub enum Command {
     /// Run the server (what `weir` does without a command).
     Serve {
-        /// The configuration file; without one, an origin on ports 1935 (RTMP), 8080 (HTTP) and 1985 (API).
-        #[arg(long, value_name = "FILE")]
+        /// The configuration file (WEIR_CONFIG names one too); without one, an origin on ports 1935 (RTMP), 8080 (HTTP)
+        /// and 1985 (API).
+        #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
         /// Take the listeners over from the process behind `handover.socket`, which then lets its clients go and ends.
         #[arg(long)]
@@ -40,8 +41,9 @@ pub enum Command {
     },
     /// Run the server with a stream that loops a clip, and say where to watch it.
     Demo {
-        /// The configuration file; without one, an origin on ports 1935 (RTMP), 8080 (HTTP) and 1985 (API).
-        #[arg(long, value_name = "FILE")]
+        /// The configuration file (WEIR_CONFIG names one too); without one, an origin on ports 1935 (RTMP), 8080 (HTTP)
+        /// and 1985 (API).
+        #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
     /// Publish a file in real time.
@@ -59,22 +61,72 @@ pub enum Command {
     Token(auth::cli::Token),
     /// Say what is wrong with a configuration, of a file and the variables WEIR_*; exits with 1 if something is.
     Check {
-        /// The configuration file; without one, only the environment is checked.
-        #[arg(long, value_name = "FILE")]
+        /// The configuration file (WEIR_CONFIG names one too); without one, only the environment is checked.
+        #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
     /// Print the JSON Schema of the configuration file, for editors.
     Schema,
+    /// Say how a running node does.
+    #[command(after_help = OF_A_NODE)]
+    Status(remote::Target),
+    /// List the streams of a running node.
+    #[command(after_help = OF_A_NODE)]
+    Streams(remote::Target),
+    /// List who is connected to a running node.
+    #[command(after_help = OF_A_NODE)]
+    Clients(remote::Target),
+    /// End the connection of a client of a running node, or of a stream's publisher. It may come back.
+    #[command(after_help = OF_A_NODE)]
+    Kick {
+        /// The number of the client (`weir clients`, `conn` in the log), or the name of the stream: APP/STREAM.
+        #[arg(value_name = "CLIENT|STREAM")]
+        whom: String,
+        /// The node.
+        #[command(flatten)]
+        target: remote::Target,
+    },
+    /// Have a running node read its configuration anew.
+    #[command(after_help = OF_A_NODE)]
+    Reload(remote::Target),
+    /// Have a running node let everybody go and end, as SIGTERM does.
+    #[command(after_help = OF_A_NODE)]
+    Drain(remote::Target),
+    /// Print the version.
+    Version,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  weir                                     an origin on the standard ports
+  weir -c weir.yaml                        the same with a configuration
+  weir check -c weir.yaml                  what is wrong with it, or what it would do
+  weir demo                                a server with a test picture, and where to watch it
+  weir publish clip.flv rtmp://HOST/live/a --loop
+  weir status                              how the node on this machine does
+  weir streams --api edge-1:1985 --json    the streams of another one, for programs
+  weir kick 17 -c weir.yaml                ends a connection, with the token of the configuration";
+
+const OF_A_NODE: &str = "\
+Examples:
+  weir status                                   the node on this machine, on the standard port
+  weir clients -c /etc/weir/weir.yaml           where and with what token, as the configuration says
+  WEIR_TOKEN_FILE=token weir kick live/a --api 10.0.0.7:1985
+  weir reload --api https://edge-1 --ca ca.pem --token-file token";
+
+/// The variable that names the configuration file.
+const CONFIG: &str = "WEIR_CONFIG";
 
 /// The words as clap sees them.
 #[derive(Parser)]
-#[command(name = "weir", version, about = "A live-streaming server", long_about = None)]
+#[command(
+    name = "weir", version, about = "A live-streaming server", long_about = None, after_help = EXAMPLES
+)]
 struct Words {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The configuration file of `weir serve`.
-    #[arg(long, value_name = "FILE")]
+    /// The configuration file of `weir serve`; WEIR_CONFIG names one too.
+    #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Take the listeners over from the process that runs: `weir serve --replace`.
     #[arg(long)]
@@ -86,7 +138,30 @@ struct Words {
 impl Cli {
     /// What the process's own arguments ask for. Ends the process after `--help`, `--version` and wrong arguments.
     pub fn parse() -> Self {
-        Self::try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+        let cli = Self::try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit());
+        cli.with_config(std::env::var_os(CONFIG))
+    }
+
+    /// The same with the configuration file `named`, where the arguments name none and need one.
+    fn with_config(mut self, named: Option<OsString>) -> Self {
+        let config = match &mut self.command {
+            Command::Serve { config, .. }
+            | Command::Demo { config }
+            | Command::Check { config } => config,
+            Command::Status(target)
+            | Command::Streams(target)
+            | Command::Clients(target)
+            | Command::Kick { target, .. }
+            | Command::Reload(target)
+            | Command::Drain(target) => &mut target.config,
+            Command::Publish { .. } | Command::Token(_) | Command::Schema | Command::Version => {
+                return self;
+            }
+        };
+        if let (None, Some(named)) = (&config, named.filter(|named| !named.is_empty())) {
+            *config = Some(named.into());
+        }
+        self
     }
 
     /// What `args` ask for; the first is the name of the program.
@@ -142,6 +217,12 @@ fn checked(path: Option<&Path>, read: Result<Config, ConfigError>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `weir version`.
+pub fn version() -> ExitCode {
+    let _ = writeln!(io::stdout(), "weir {}", env!("CARGO_PKG_VERSION"));
+    ExitCode::SUCCESS
 }
 
 /// `weir schema`.
@@ -271,6 +352,38 @@ mod tests {
         assert_eq!(command("weir check --config x"), Command::Check { config: Some("x".into()) });
         assert_eq!(command("weir check"), Command::Check { config: None });
         assert_eq!(command("weir schema"), Command::Schema);
+    }
+
+    #[test]
+    fn the_configuration_has_a_short_option_and_a_variable() {
+        let file = || Some(PathBuf::from("a.yaml"));
+        assert_eq!(command("weir -c a.yaml"), Command::Serve { config: file(), replace: false });
+        assert_eq!(command("weir serve -c a.yaml"), command("weir -c a.yaml"));
+        assert_eq!(command("weir check -c a.yaml"), Command::Check { config: file() });
+        let named = |words| parse(words).unwrap().with_config(Some("a.yaml".into())).command;
+        assert_eq!(named("weir"), command("weir -c a.yaml"));
+        assert_eq!(named("weir -c b.yaml"), command("weir -c b.yaml"), "the argument wins");
+        for (alone, with) in [
+            ("weir demo", "weir demo -c a.yaml"),
+            ("weir check", "weir check -c a.yaml"),
+            ("weir status", "weir status -c a.yaml"),
+            ("weir kick 1", "weir kick 1 -c a.yaml"),
+            ("weir drain", "weir drain -c a.yaml"),
+            ("weir schema", "weir schema"),
+        ] {
+            assert_eq!(named(alone), command(with));
+        }
+        let unnamed = parse("weir").unwrap().with_config(Some(OsString::new()));
+        assert_eq!(unnamed.command, command("weir"));
+        assert_eq!(command("weir version"), Command::Version);
+    }
+
+    #[test]
+    fn help_shows_how_it_is_used() {
+        for words in ["weir --help", "weir status --help", "weir kick --help"] {
+            let help = parse(words).unwrap_err().to_string();
+            assert!(help.contains("Examples:\n  weir "), "{help}");
+        }
     }
 
     #[test]

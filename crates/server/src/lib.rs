@@ -32,6 +32,7 @@ mod play;
 mod publish;
 mod quota;
 mod reload;
+mod remote;
 mod roster;
 mod route;
 mod rtmp;

@@ -344,6 +344,10 @@ impl Connection {
                 _ => return Poll::Ready(Err(farewell.end())),
             }
         }
+        if self.session.is_full() {
+            // The rest waits in the network until the publish is answered, which is what whoever reads waits for too.
+            return Poll::Pending;
+        }
         with_scratch(|scratch| {
             // Not `try_read`: after a read that does not fill the buffer, `poll_read` knows without another that it
             // has to wait.
@@ -430,6 +434,19 @@ impl Connection {
             event?;
         }
         Ok(())
+    }
+
+    /// Refuses another request of a client whose first one is being dealt with.
+    pub fn refuse_another(&mut self, event: &Event, reason: &str) {
+        match *event {
+            Event::Publish { stream_id, .. } => {
+                self.refuse_publish(stream_id, PublishRefusal::Failed, reason);
+            }
+            Event::Play { stream_id, .. } => {
+                self.refuse_play(stream_id, PlayRefusal::Failed, reason);
+            }
+            _ => {}
+        }
     }
 
     /// Refuses a publish and says why; the end that follows has the same reason.

@@ -7,17 +7,25 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
     io::{self, AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinHandle,
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{mpsc, watch},
+    task::{JoinHandle, JoinSet},
+    time::{Instant, sleep_until},
 };
 
 /// Bytes carried at once.
 const CHUNK_BYTES: usize = 16 * 1024;
+
+/// Pieces that are under way to somebody who is far.
+const LATE_MAX: usize = 1024;
 
 /// Stands between a client and a server. Dropping it closes everything.
 #[derive(Debug)]
@@ -50,6 +58,34 @@ impl Relay {
     /// If there is none.
     pub async fn start(server: SocketAddr) -> Self {
         Self::spread(vec![server]).await
+    }
+
+    /// A relay to a `server` that is `delay` away: all bytes arrive so much later, both ways. It carries nothing else
+    /// out: no holds, no resets.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    pub async fn far(server: SocketAddr, delay: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let (orders, _) = watch::channel(Orders::default());
+        let (counts, servers) = (Arc::default(), Arc::default());
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                connections.spawn(async move {
+                    // Whoever ended it knows.
+                    let Ok(server) = TcpStream::connect(server).await else { return };
+                    let ((from_client, to_client), (from_server, to_server)) =
+                        (client.into_split(), server.into_split());
+                    tokio::select! {
+                        _ = carry_late(from_client, to_server, delay) => {}
+                        _ = carry_late(from_server, to_client, delay) => {}
+                    }
+                });
+            }
+        });
+        Self { address, orders, counts, task, servers }
     }
 
     /// A relay that gives each connection to another one of `servers`, in turn, as a balancer in front of them does.
@@ -141,6 +177,40 @@ async fn accept(
     }
 }
 
+/// Carries one way, each byte `delay` after it came.
+async fn carry_late(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    delay: Duration,
+) -> io::Result<()> {
+    let (sender, mut late) = mpsc::channel::<(Instant, Vec<u8>)>(LATE_MAX);
+    let read = async {
+        loop {
+            let mut bytes = vec![0; CHUNK_BYTES];
+            let count = from.read(&mut bytes).await?;
+            bytes.truncate(count);
+            let sent = sender.send((Instant::now() + delay, bytes)).await;
+            if count == 0 || sent.is_err() {
+                return std::future::pending::<io::Result<()>>().await;
+            }
+        }
+    };
+    let write = async {
+        while let Some((due, bytes)) = late.recv().await {
+            sleep_until(due).await;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            to.write_all(&bytes).await?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        failed = read => failed,
+        done = write => done,
+    }
+}
+
 /// Carries both ways until one side ends or a reset is ordered that is later than `born`.
 async fn carry(
     ends: [TcpStream; 2],
@@ -195,8 +265,6 @@ impl Drop for Open {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::timeout;
 
     use super::*;

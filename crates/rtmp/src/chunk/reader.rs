@@ -11,6 +11,7 @@ use super::{
 use crate::{
     Error,
     message::{COMMAND_BYTES_MAX, DATA_BYTES_MAX, type_id},
+    server::HELD_BYTES_MAX,
 };
 
 /// The longest chunk header: basic header 3, message header 11, extended timestamp 4.
@@ -58,6 +59,12 @@ impl Limits {
         partial_bytes: IDLE_PARTIAL_BYTES_MAX,
         chunk_streams: IDLE_CHUNK_STREAMS_MAX,
     };
+
+    /// A publish waits for its answer: messages as long as they may be afterwards have begun, but not much is read of
+    /// them before.
+    const fn of_held(message_bytes: usize) -> Self {
+        Self { partial_bytes: HELD_BYTES_MAX, ..Self::of_media(message_bytes) }
+    }
 
     /// Media may come whose messages have up to `message_bytes`.
     const fn of_media(message_bytes: usize) -> Self {
@@ -162,6 +169,20 @@ impl Reader {
         if let Some(charge) = &mut self.charge {
             charge.is_for(Use::Commands);
         }
+    }
+
+    /// From the next message header on, media may come, in messages of up to `bytes`, from a peer that may not publish
+    /// yet: what it sends counts as before.
+    pub fn expect_held(&mut self, bytes: usize) {
+        self.limits = Limits::of_held(bytes.min(MESSAGE_BYTES_MAX));
+        if let Some(charge) = &mut self.charge {
+            charge.is_for(Use::Commands);
+        }
+    }
+
+    /// What the peer's bytes count against, if they count.
+    pub(crate) fn budget(&self) -> Option<&Budget> {
+        self.charge.as_ref().map(Charge::budget)
     }
 
     /// From the next message header on, media may come, in messages of up to `bytes`.
@@ -301,7 +322,9 @@ impl Reader {
             return Err(Error::MessageTooLong { type_id, length, max });
         }
         match &self.charge {
-            Some(charge) if !charge.fits(length) => Err(Error::Memory { bytes: length }),
+            Some(charge) if !charge.fits(length.min(self.limits.partial_bytes)) => {
+                Err(Error::Memory { bytes: length })
+            }
             _ => Ok(()),
         }
     }
@@ -378,14 +401,12 @@ impl Reader {
 
     /// Acts on the messages of the chunk layer itself; returns whether `message` was one.
     fn obey(&mut self, message: &Message) -> Result<bool, Error> {
-        let name = match message.type_id {
-            type_id::SET_CHUNK_SIZE => "Set Chunk Size",
-            type_id::ABORT => "Abort",
-            _ => return Ok(false),
-        };
+        if !matches!(message.type_id, type_id::SET_CHUNK_SIZE | type_id::ABORT) {
+            return Ok(false);
+        }
         self.obeyed = self.obeyed.saturating_add(1);
-        let length = message.payload.len();
-        let bytes = message.payload.first_chunk().ok_or(Error::ShortMessage { name, length })?;
+        // One that is too short says nothing.
+        let Some(bytes) = message.payload.first_chunk() else { return Ok(true) };
         let value = u32::from_be_bytes(*bytes);
         if message.type_id == type_id::ABORT {
             self.abort(value);

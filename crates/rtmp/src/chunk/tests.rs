@@ -216,9 +216,16 @@ fn chunk_sizes_from_1_to_the_maximum() {
 }
 
 #[test]
-fn a_short_set_chunk_size_is_refused() {
-    let bytes = [&fmt0(2, [0; 3], 3, type_id::SET_CHUNK_SIZE)[..], &[0, 0, 1]].concat();
-    assert_eq!(read(&bytes), Err(Error::ShortMessage { name: "Set Chunk Size", length: 3 }));
+fn a_short_set_chunk_size_or_abort_is_ignored() {
+    for type_id in [type_id::SET_CHUNK_SIZE, type_id::ABORT] {
+        for length in 0..4 {
+            let mut bytes = fmt0(2, [0; 3], length, type_id).to_vec();
+            bytes.resize(bytes.len() + length as usize, 1);
+            let mut out = BytesMut::from(&bytes[..]);
+            encode_message(&mut out, 6, 5, type_id::VIDEO, 1, &[b'x'; 300], CHUNK_SIZE_DEFAULT);
+            assert_eq!(read(&out).unwrap(), [message(6, 5, &[b'x'; 300])], "{length} bytes");
+        }
+    }
 }
 
 #[test]

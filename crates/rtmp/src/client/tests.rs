@@ -108,7 +108,7 @@ impl Harness {
     /// The names of the commands sent, with transaction and message stream; control messages in words.
     fn sent(&mut self) -> Vec<String> {
         let words = |message: Message| match Control::decode(message.type_id, &message.payload) {
-            Some(control) => format!("{:?}", control.unwrap()),
+            Some(control) => format!("{control:?}"),
             None => {
                 let command = Command::decode(&message.payload).unwrap();
                 let Command { name, transaction, .. } = command;

@@ -1,7 +1,6 @@
 //! Protocol control and user control messages.
 
 use super::type_id;
-use crate::Error;
 
 /// A protocol control message (section 5.4). All are on message stream 0, and Set Chunk Size and Abort never leave
 /// the chunk reader.
@@ -64,22 +63,23 @@ pub enum UserControl {
 }
 
 impl Control {
-    /// Parses a control message, or returns `None` if `type_id` is of no control message.
-    ///
-    /// # Errors
-    /// If the message is shorter than its fields.
-    pub fn decode(type_id: u8, payload: &[u8]) -> Option<Result<Self, Error>> {
-        let name = match type_id {
-            type_id::SET_CHUNK_SIZE => "Set Chunk Size",
-            type_id::ABORT => "Abort",
-            type_id::ACKNOWLEDGEMENT => "Acknowledgement",
-            type_id::WINDOW_ACK_SIZE => "Window Acknowledgement Size",
-            type_id::SET_PEER_BANDWIDTH => "Set Peer Bandwidth",
-            type_id::USER_CONTROL => "User Control",
-            _ => return None,
-        };
-        let short = Error::ShortMessage { name, length: payload.len() };
-        Some(Self::fields(type_id, payload).ok_or(short))
+    /// Whether messages of this type are control messages.
+    pub fn is_type(type_id: u8) -> bool {
+        matches!(
+            type_id,
+            type_id::SET_CHUNK_SIZE
+                | type_id::ABORT
+                | type_id::ACKNOWLEDGEMENT
+                | type_id::WINDOW_ACK_SIZE
+                | type_id::SET_PEER_BANDWIDTH
+                | type_id::USER_CONTROL
+        )
+    }
+
+    /// Parses a control message. `None` if `type_id` is of no control message, and if the message is shorter than its
+    /// fields: then it says nothing, and nobody else ends a connection for it.
+    pub fn decode(type_id: u8, payload: &[u8]) -> Option<Self> {
+        if Self::is_type(type_id) { Self::fields(type_id, payload) } else { None }
     }
 
     fn fields(type_id: u8, payload: &[u8]) -> Option<Self> {

@@ -13,6 +13,9 @@ use crate::{
     url::{StreamUrl, URL_BYTES_MAX, discover},
 };
 
+/// What a client is told that wants something else of a message stream that it uses.
+const IN_USE: &str = "this message stream publishes or plays another stream";
+
 impl Session {
     pub(super) fn command(&mut self, stream_id: u32, command: &Command) -> Result<(), Error> {
         let counted = match (&self.phase, command.name.as_str()) {
@@ -82,31 +85,71 @@ impl Session {
     }
 
     fn publish(&mut self, stream_id: u32, command: &Command) -> Result<(), Error> {
-        match self.streams.activity(stream_id) {
-            Some(Activity::Idle | Activity::Ended) => {}
-            Some(_) => return Err(Error::StreamInUse { command: "publish", stream_id }),
-            None => return Err(Error::UnknownStream { command: "publish", stream_id }),
-        }
+        self.streams.open(stream_id)?;
         let name = command.text(0).ok_or_else(|| Error::command("publish", "the stream name"))?;
         let url = self.discover(stream_id, name, PublishRefusal::BadName.code())?;
+        match (self.streams.activity(stream_id), self.published_again(&url)) {
+            // Encoders repeat what they have no answer to yet, or lost it.
+            (Some(Activity::PublishAsked), Some(same)) if same == stream_id => return Ok(()),
+            (Some(Activity::Publishing), Some(same)) if same == stream_id => {
+                reply::publish_start(&mut self.link, stream_id);
+                return Ok(());
+            }
+            (Some(Activity::Idle | Activity::Ended | Activity::Refused), same) => {
+                // It goes on here, as a publish of its own.
+                if let Some(before) = same {
+                    if let Some(held) = &mut self.held {
+                        held.assign(Some(before), stream_id);
+                    }
+                    self.close_stream(before);
+                }
+            }
+            (..) => {
+                let code = PublishRefusal::Failed.code();
+                self.link.send_status(stream_id, "error", code, IN_USE);
+                return Ok(());
+            }
+        }
         let kind = command.text(1).unwrap_or("live").to_owned();
         self.streams.ask(stream_id, Activity::PublishAsked, name);
+        if let Some(early) = self.held.as_mut().filter(|_| !self.has_asked) {
+            early.assign(None, stream_id);
+        }
+        self.has_asked = true;
+        self.expect();
         self.events.push_back(Event::Publish { stream_id, url, kind });
         self.watch_idle();
         Ok(())
     }
 
+    /// The message stream on which this connection publishes the stream of `url`, or has asked to, if it has. The
+    /// parameters are left aside: they say who may publish it, and that is asked once a publish.
+    fn published_again(&self, url: &StreamUrl) -> Option<u32> {
+        let Phase::Connected { tc_url, .. } = &self.phase else { return None };
+        let (stream_id, name) = self.streams.published()?;
+        let before = discover(tc_url, name).ok()?;
+        let is_same = before == StreamUrl { params: before.params.clone(), ..url.clone() };
+        is_same.then_some(stream_id)
+    }
+
     /// `play` on a stream that plays already is how Flash Player switches to another one.
     fn play(&mut self, stream_id: u32, command: &Command) -> Result<(), Error> {
+        self.streams.open(stream_id)?;
         match self.streams.activity(stream_id) {
-            Some(Activity::Idle | Activity::Ended) => {}
             Some(Activity::PlayAsked | Activity::Playing) => self.close_stream(stream_id),
-            Some(_) => return Err(Error::StreamInUse { command: "play", stream_id }),
-            None => return Err(Error::UnknownStream { command: "play", stream_id }),
+            Some(Activity::PublishAsked | Activity::Publishing) => {
+                let code = PlayRefusal::Failed.code();
+                self.link.send_status(stream_id, "error", code, IN_USE);
+                return Ok(());
+            }
+            Some(Activity::Idle | Activity::Ended | Activity::Refused) | None => {}
         }
         let name = played_name(command).ok_or_else(|| Error::command("play", "the stream name"))?;
         let url = self.discover(stream_id, name, PlayRefusal::StreamNotFound.code())?;
         self.streams.ask(stream_id, Activity::PlayAsked, "");
+        if !self.streams.any_publishing() {
+            self.held = None;
+        }
         self.events.push_back(Event::Play {
             stream_id,
             url,
@@ -152,12 +195,12 @@ impl Session {
         match activity {
             Some(Activity::PublishAsked | Activity::Publishing) => {
                 self.events.push_back(Event::EndPublish { stream_id });
-                return self.publish_ended();
+                return self.publish_ended(stream_id);
             }
             Some(Activity::PlayAsked | Activity::Playing) => {
                 self.events.push_back(Event::EndPlay { stream_id });
             }
-            Some(Activity::Idle | Activity::Ended) | None => return,
+            Some(Activity::Idle | Activity::Ended | Activity::Refused) | None => return,
         }
         self.watch_idle();
     }

@@ -6,7 +6,7 @@ use weir_flv::{
 };
 
 use super::Capabilities;
-use crate::url::StreamUrl;
+use crate::{LeftOut, url::StreamUrl};
 
 /// Something that the client asked for or sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,10 +49,19 @@ pub enum Event {
     /// A message of the stream that is published on `stream_id`. Aggregate messages are split into their tags; script
     /// data is as it was sent, with `@setDataFrame` in front if the client had it.
     Media {
-        /// The message stream.
+        /// The message stream of the publish, on whichever one the client sent it.
         stream_id: u32,
         /// The message.
         tag: Tag,
+    },
+    /// Messages of a publisher, or parts of one, that hold nothing to pass on.
+    LeftOut {
+        /// The message stream.
+        stream_id: u32,
+        /// How many, one after the other.
+        count: u32,
+        /// What is wrong with them.
+        why: LeftOut,
     },
     /// The client ended its publish, or no longer waits for an answer.
     EndPublish {

@@ -129,7 +129,7 @@ impl Harness {
 
 fn describe(message: &Message) -> String {
     if let Some(control) = Control::decode(message.type_id, &message.payload) {
-        return format!("{:?}", control.unwrap());
+        return format!("{control:?}");
     }
     match message.type_id {
         type_id::COMMAND => {

@@ -52,7 +52,7 @@ use self::{
 pub use self::{
     gate::Gate,
     serve::Service,
-    tls::{InForce, Tls},
+    tls::{InForce, Tls, Trust},
 };
 use crate::{control::Control, metrics, node::Node};
 

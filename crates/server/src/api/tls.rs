@@ -49,7 +49,7 @@ pub struct InForce {
     trust: Arc<Trust>,
 }
 
-/// How peers are recognised.
+/// Which servers are the ones that are meant: for peers, and for commands that ask a node.
 #[derive(Debug)]
 pub struct Trust(Arc<ClientConfig>);
 
@@ -234,6 +234,43 @@ impl Trust {
             }))
             .with_no_client_auth();
         Ok(Self(Arc::new(config)))
+    }
+
+    /// In the one server whose certificate is in the file at `cert`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or has none.
+    pub fn in_certificate(cert: &Path) -> io::Result<Self> {
+        let file = read("cert", cert)?;
+        let own = certificates("cert", cert, &file)?.swap_remove(0);
+        Self::new(own, &Arc::new(ring::default_provider()))
+    }
+
+    /// In servers with a certificate for their name that an authority in the file at `ca` has signed.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or has none.
+    pub fn in_authorities(ca: &Path) -> io::Result<Self> {
+        let wrong = |why: &dyn Display| io::Error::other(format!("--ca {}: {why}", ca.display()));
+        let file = blocking::read(ca, FILE_BYTES_MAX).map_err(|why| wrong(&why))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&file) {
+            roots.add(certificate.map_err(|why| wrong(&why))?).map_err(|why| wrong(&why))?;
+        }
+        if roots.is_empty() {
+            return Err(wrong(&"there is no certificate in it; it must be PEM"));
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// What a connection is made with.
+    pub fn config(self) -> Arc<ClientConfig> {
+        self.0
     }
 }
 

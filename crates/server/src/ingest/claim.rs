@@ -109,10 +109,12 @@ fn refuse(
     None
 }
 
+/// Ends when the client does not want to publish any more, or is gone.
 pub async fn given_up(connection: &mut Connection, stream_id: u32) -> Result<(), End> {
     loop {
-        if connection.event().await? == (Event::EndPublish { stream_id }) {
-            return Ok(());
+        match connection.event().await? {
+            Event::EndPublish { stream_id: ended } if ended == stream_id => return Ok(()),
+            event => connection.refuse_another(&event, "one stream a connection"),
         }
     }
 }

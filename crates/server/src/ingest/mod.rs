@@ -7,7 +7,7 @@ mod pace;
 
 pub use audience::Audiences;
 pub use claim::log_limits;
-pub use intake::{Fault, Intake};
+pub use intake::{Fault, Intake, count_left_out};
 pub use pace::announce;
 
 use std::{
@@ -19,7 +19,7 @@ use std::{
 use tracing::{debug, info};
 use weir_media::StreamKey;
 use weir_rtmp::{
-    server::{Event, PlayRefusal, PublishRefusal},
+    server::{Event, PublishRefusal},
     url::StreamUrl,
 };
 
@@ -252,22 +252,12 @@ impl Ingest {
                     }
                     self.intake.take(&tag, now).map_err(end_of)?;
                 }
+                Event::LeftOut { count, why, .. } => {
+                    self.heard = now;
+                    self.intake.left_out(count, why, now).map_err(end_of)?;
+                }
                 Event::EndPublish { stream_id: ended } if ended == stream_id => return Ok(true),
-                Event::Publish { stream_id, .. } => {
-                    connection.refuse_publish(
-                        stream_id,
-                        PublishRefusal::Failed,
-                        "one stream a connection",
-                    );
-                }
-                Event::Play { stream_id, .. } => {
-                    connection.refuse_play(
-                        stream_id,
-                        PlayRefusal::Failed,
-                        "this connection publishes",
-                    );
-                }
-                _ => {}
+                event => connection.refuse_another(&event, "this connection publishes"),
             }
         }
         Ok(false)

@@ -129,12 +129,34 @@ impl From<&NoStream> for Refused {
     }
 }
 
+/// Why a message of a publisher or an origin was not passed on, for the label `reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// There is nothing in it.
+    Empty,
+    /// Its header is cut, or no header.
+    Unreadable,
+}
+
+impl LeftOut {
+    const ALL: [Self; 2] = [Self::Empty, Self::Unreadable];
+
+    /// The label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
 const ROLES: [Activity; 3] = [Activity::Control, Activity::Publish, Activity::Play];
 
 /// All of them.
 #[derive(Debug)]
 pub struct Counts {
     refused: [Count; Refused::ALL.len()],
+    left_out: [Count; LeftOut::ALL.len()],
     ended: [[Count; Kind::ALL.len()]; ROLES.len()],
     /// Connections that came in over RTMP or HTTP.
     pub clients: Count,
@@ -164,6 +186,7 @@ impl Counts {
     const fn new() -> Self {
         Self {
             refused: [const { Count::new() }; Refused::ALL.len()],
+            left_out: [const { Count::new() }; LeftOut::ALL.len()],
             ended: [const { [const { Count::new() }; Kind::ALL.len()] }; ROLES.len()],
             clients: Count::new(),
             skips: Count::new(),
@@ -182,6 +205,16 @@ impl Counts {
     /// Counts the end of a session.
     pub fn ended(&self, role: Activity, end: &End) {
         self.ended[role as usize][end.kind as usize].increase();
+    }
+
+    /// Counts messages that were not passed on.
+    pub fn left_out(&self, why: LeftOut, count: u64) {
+        self.left_out[why as usize].add(count);
+    }
+
+    /// All messages that were not passed on, by reason.
+    pub fn all_left_out(&self) -> impl Iterator<Item = (LeftOut, u64)> {
+        LeftOut::ALL.into_iter().zip(self.left_out.iter().map(Count::get))
     }
 
     /// Everybody who was refused, by reason.
@@ -210,6 +243,9 @@ mod tests {
         }
         let labels: HashSet<_> = Refused::ALL.map(Refused::label).into();
         assert_eq!(labels.len(), Refused::ALL.len());
+        for (index, reason) in LeftOut::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index, "{reason:?}");
+        }
         for (index, role) in ROLES.into_iter().enumerate() {
             assert_eq!(role as usize, index, "{role:?}");
         }

@@ -396,6 +396,11 @@ fn write_outcomes(page: &mut Page<'_>) -> fmt::Result {
         COUNTS.all_refused().map(|(why, count)| (vec![("reason", why.label())], count as f64)),
     )?;
     page.counters(
+        "weir_messages_left_out",
+        "Messages of publishers and origins that were not passed on.",
+        COUNTS.all_left_out().map(|(why, count)| (vec![("reason", why.label())], count as f64)),
+    )?;
+    page.counters(
         "weir_session_ends",
         "Sessions that have ended, by whose doing it was.",
         COUNTS.all_ended().map(|(role, kind, count)| {

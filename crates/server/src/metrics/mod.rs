@@ -25,7 +25,7 @@ use http::{HeaderMap, StatusCode, header};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
 pub use self::{
-    counts::{COUNTS, Refused},
+    counts::{COUNTS, LeftOut, Refused},
     histogram::{Counted, Histogram},
 };
 use self::{live::Live, page::Shape};

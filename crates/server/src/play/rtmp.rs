@@ -141,10 +141,7 @@ async fn given_up(connection: &mut Connection, stream_id: u32) -> Result<(), End
     loop {
         match connection.event().await? {
             Event::EndPlay { stream_id: ended } if ended == stream_id => return Ok(()),
-            Event::Play { stream_id, .. } => {
-                connection.refuse_play(stream_id, PlayRefusal::Failed, "one stream a connection");
-            }
-            _ => {}
+            event => connection.refuse_another(&event, "one stream a connection"),
         }
     }
 }

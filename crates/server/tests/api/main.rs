@@ -1,6 +1,7 @@
 //! The API of a running server, as operators and scripts use it.
 
 mod cluster;
+mod commands;
 mod fields;
 mod kick;
 mod operate;

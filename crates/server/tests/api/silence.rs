@@ -5,12 +5,14 @@ use std::{
     fs,
     net::{IpAddr, SocketAddr},
     process::Command,
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
+    sync::Barrier,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -74,15 +76,18 @@ async fn say(words: Words, connection: &mut TcpStream) {
     };
 }
 
-/// Has its connections, and opens another one whenever it can, as the oldest goes.
-async fn besiege(from: u8, to: SocketAddr, words: Words) {
-    let mut held = VecDeque::new();
+/// Has its connections, and opens another one whenever it can, as the oldest goes. Meets the others once it has them.
+async fn besiege(from: u8, to: SocketAddr, words: Words, all_there: Arc<Barrier>) {
+    let (mut held, mut has_met) = (VecDeque::new(), false);
     loop {
         if let Some(mut connection) = connect(from, to).await {
             say(words, &mut connection).await;
             held.push_back(connection);
         }
         if held.len() > CONNECTIONS {
+            if !std::mem::replace(&mut has_met, true) {
+                all_there.wait().await;
+            }
             held.pop_front();
             sleep(Duration::from_millis(20)).await;
         }
@@ -95,12 +100,11 @@ async fn probes_are_answered_whatever_other_connections_to_the_api_do() {
     let weir =
         Weir::builder(env!("CARGO_BIN_EXE_weir")).config("hls: { enabled: false }\n").start();
     let all = [Words::Nothing, Words::Trickle, Words::Half, Words::KeptAlive, Words::Unread];
-    let mut siege = JoinSet::new();
+    let (mut siege, all_there) = (JoinSet::new(), Arc::new(Barrier::new(all.len() + 1)));
     for (from, words) in (1..).zip(all) {
-        siege.spawn(besiege(from, weir.api(), words));
+        siege.spawn(besiege(from, weir.api(), words, Arc::clone(&all_there)));
     }
-    // Until each of them has as many as it wants.
-    sleep(Duration::from_secs(2)).await;
+    all_there.wait().await;
     assert_answers(&weir, 20).await;
     assert!(siege.try_join_next().is_none(), "they are all still there");
 }

@@ -33,13 +33,13 @@ fn certify(dir: &Path, name: &str, authority: &Authority) {
     fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).expect("written");
 }
 
-struct Rig {
+pub struct Rig {
     dir: TempDir,
-    weir: Weir,
+    pub weir: Weir,
 }
 
 impl Rig {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let [servers, admins, readers, strangers] =
             ["servers", "admins", "readers", "strangers"].map(authority);
@@ -70,7 +70,7 @@ impl Rig {
         Self { dir, weir }
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 

@@ -7,6 +7,7 @@ use weir_testkit::{
     fixture::Fixture,
     nginx::Nginx,
     packets::{Extent, Form, Recording, continuation, read},
+    relay::Relay,
 };
 
 use crate::{NO_HLS, cluster};
@@ -59,6 +60,20 @@ async fn nginx_pulls_from_a_weir_origin() {
     let origin = cluster().origin(1, NO_HLS);
     let nginx = Nginx::start(&format!("pull rtmp://{}/live;", origin.rtmp()));
     let (publish, urls) = (origin.rtmp_url("live/a"), [nginx.rtmp_url("a")]);
+    let check = tokio::task::spawn_blocking(move || check(&publish, &urls));
+    check.await.expect("what was published is played");
+}
+
+/// nginx begins to send before it has an answer, and asks no second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_pushes_to_an_edge_whose_origin_is_far() {
+    let cluster = cluster();
+    let origin = cluster.origin(1, NO_HLS);
+    let relay = Relay::far(origin.rtmp(), Duration::from_millis(100)).await;
+    let edge = cluster.edge_to(&[relay.address().to_string()], 80, "", NO_HLS).start();
+    let nginx = Nginx::start(&format!("push rtmp://{}/live;", edge.rtmp()));
+    let (publish, urls) =
+        (nginx.rtmp_url("a"), [edge.rtmp_url("live/a"), origin.rtmp_url("live/a")]);
     let check = tokio::task::spawn_blocking(move || check(&publish, &urls));
     check.await.expect("what was published is played");
 }

@@ -398,7 +398,7 @@ async fn a_viewer_that_sends_media_is_cut() {
         &weir,
         viewer.caller.local(),
         "peer",
-        "media on message stream 1 before its publish",
+        "media on message stream 1 without a publish",
     )
     .await;
 }

@@ -4,9 +4,11 @@
 mod arrival;
 mod commands;
 mod conflict;
+mod eager;
 mod farewell;
 mod lag;
 mod linger;
+mod unreadable;
 mod vhosts;
 
 use std::time::Duration;

@@ -227,7 +227,7 @@ impl Caller {
 fn said(message: Message) -> Said {
     let Message { timestamp, type_id, stream_id, payload, .. } = message;
     if let Some(control) = Control::decode(type_id, &payload) {
-        return Said::Control(control.expect("the server's control messages are whole"));
+        return Said::Control(control);
     }
     let kind = match type_id {
         type_id::COMMAND => {

@@ -352,3 +352,82 @@ fn other_fields_of_connect_are_kept_within_limits() {
     assert_eq!(info.other.get("nested"), None);
     assert_eq!(info.other.len(), OTHER_FIELDS_MAX);
 }
+
+#[test]
+fn publish_and_play_on_a_stream_that_was_not_created() {
+    for stream_id in [0, 1, 5] {
+        let mut harness = Harness::connected();
+        harness.command(stream_id, &publish("cam")).unwrap();
+        harness.session.accept_publish(stream_id);
+        let started = format!("onStatus#0 NetStream.Publish.Start on {stream_id}");
+        assert!(harness.answers().contains(&started), "on {stream_id}");
+        let mut harness = Harness::connected();
+        harness.command(stream_id, &play("cam")).unwrap();
+        harness.session.accept_play(stream_id);
+        let started = format!("onStatus#0 NetStream.Play.Start on {stream_id}");
+        assert!(harness.answers().contains(&started), "on {stream_id}");
+        // The ids that are created later are others.
+        for _ in 0..6 {
+            harness.command(0, &Command::new("createStream", 4.0, vec![])).unwrap();
+        }
+        assert!(!harness.answers().contains(&format!("_result#4 {stream_id} on 0")));
+    }
+}
+
+#[test]
+fn a_publish_that_is_repeated_is_the_same_one() {
+    let started = "onStatus#0 NetStream.Publish.Start on 1".to_owned();
+    let mut harness = Harness::with_stream();
+    harness.command(1, &publish("cam?token=1")).unwrap();
+    harness.command(1, &publish("cam?token=1")).unwrap();
+    assert_eq!(harness.events().len(), 1, "it is asked once");
+    assert!(harness.answers().is_empty());
+    harness.session.accept_publish(1);
+    assert!(harness.answers().contains(&started));
+    for again in ["cam?token=1", "cam?token=2", "cam"] {
+        harness.command(1, &publish(again)).unwrap();
+        assert_eq!((harness.events(), harness.answers().contains(&started)), (vec![], true));
+    }
+    harness.message(type_id::VIDEO, 1, 0, b"v").unwrap();
+    assert!(matches!(harness.events()[..], [Event::Media { stream_id: 1, .. }]));
+}
+
+#[test]
+fn a_publish_that_is_repeated_on_another_message_stream_goes_on_there() {
+    for accepted in [false, true] {
+        let mut harness = Harness::with_stream();
+        harness.command(1, &publish("cam")).unwrap();
+        if accepted {
+            harness.session.accept_publish(1);
+        }
+        harness.message(type_id::VIDEO, 1, 0, b"a").unwrap();
+        harness.command(0, &Command::new("createStream", 4.0, vec![])).unwrap();
+        harness.command(2, &publish("cam")).unwrap();
+        harness.command(0, &Command::new("deleteStream", 0.0, vec![1.0.into()])).unwrap();
+        harness.message(type_id::VIDEO, 2, 0, b"b").unwrap();
+        harness.session.accept_publish(2);
+        let events = harness.events();
+        let ended = events.iter().position(|event| *event == Event::EndPublish { stream_id: 1 });
+        let ended = ended.expect("the first one is over");
+        assert!(matches!(events[ended + 1], Event::Publish { stream_id: 2, .. }), "{events:?}");
+        let on_2 = |event: &&Event| matches!(event, Event::Media { stream_id: 2, .. });
+        assert_eq!(events.iter().filter(on_2).count(), if accepted { 1 } else { 2 });
+    }
+}
+
+#[test]
+fn control_messages_that_are_too_short_are_ignored() {
+    let user = |event: u16, rest: usize| {
+        (type_id::USER_CONTROL, [&event.to_be_bytes()[..], &[0; 7][..rest]].concat())
+    };
+    let mut short: Vec<_> = (1..=6).flat_map(|id| [0, 1, 3].map(|n| (id, vec![0; n]))).collect();
+    short.push((type_id::SET_PEER_BANDWIDTH, vec![0; 4]));
+    short.extend([user(3, 0), user(3, 7), user(6, 0), user(6, 3), user(7, 2), user(0, 1)]);
+    for state in [Harness::with_stream, Harness::publishing, Harness::playing] {
+        let mut harness = state();
+        for (type_id, body) in &short {
+            harness.message(*type_id, 0, 0, body).unwrap();
+        }
+        assert_eq!((harness.events(), harness.answers()), (vec![], vec![]));
+    }
+}

@@ -83,18 +83,30 @@ fn a_second_connect() {
 }
 
 #[test]
-fn publish_and_play_need_a_free_stream() {
-    let mut harness = Harness::connected();
-    let error = harness.command(1, &publish("cam"));
-    assert_eq!(error, Err(Error::UnknownStream { command: "publish", stream_id: 1 }));
-    let error = Harness::connected().command(0, &play("cam"));
-    assert_eq!(error, Err(Error::UnknownStream { command: "play", stream_id: 0 }));
-    for state in [Harness::publishing, Harness::playing] {
-        let error = state().command(1, &publish("cam"));
-        assert_eq!(error, Err(Error::StreamInUse { command: "publish", stream_id: 1 }));
+fn a_stream_in_use_is_not_used_for_something_else() {
+    let failed = "onStatus#0 NetStream.Publish.Failed on 1";
+    let not_played = "onStatus#0 NetStream.Play.Failed on 1";
+    for (mut harness, command, answer) in [
+        (Harness::publishing(), publish("other"), failed),
+        (Harness::playing(), publish("cam"), failed),
+        (Harness::publishing(), play("cam"), not_played),
+    ] {
+        harness.command(1, &command).unwrap();
+        assert_eq!((harness.answers(), harness.events()), (vec![answer.to_owned()], vec![]));
+        let goes_on = harness.session.streams.is(1, Activity::Publishing)
+            || harness.session.streams.is(1, Activity::Playing);
+        assert!(goes_on, "what it is used for goes on");
     }
-    let error = Harness::publishing().command(1, &play("cam"));
-    assert_eq!(error, Err(Error::StreamInUse { command: "play", stream_id: 1 }));
+}
+
+#[test]
+fn message_streams_that_nobody_created_are_limited_too() {
+    for command in [publish("cam"), play("cam")] {
+        let mut harness = Harness::connected();
+        let ids = 7..7 + MESSAGE_STREAMS_MAX as u32;
+        ids.for_each(|id| harness.command(id, &command).unwrap());
+        assert_eq!(harness.command(u32::MAX, &command), Err(Error::MessageStreams));
+    }
 }
 
 #[test]
