@@ -248,12 +248,22 @@ mod tests {
     }
 
     #[test]
+    fn names_are_written_so_that_the_origin_reads_the_same() {
+        for (app, stream, written) in [
+            ("live", "my cam", "live/my cam"),
+            ("my app", " cam", "my app/%20cam"),
+            ("live", "100%", "live/100%"),
+            ("50%20", "x%20y", "50%2520/x%2520y"),
+        ] {
+            let url = url(&origin("o"), &request(DEFAULT_VHOST, app, stream, "")).expect("a URL");
+            assert_eq!(url.to_string(), format!("rtmp://o:1936/{written}"));
+        }
+    }
+
+    #[test]
     fn a_name_that_rtmp_does_not_carry_is_not_asked_for() {
-        let names = [
-            (DEFAULT_VHOST, "live", "my cam"),
-            (DEFAULT_VHOST, "live/_definst_", "cam"),
-            (DEFAULT_VHOST, "live", "a...vhost...b"),
-        ];
+        let names =
+            [(DEFAULT_VHOST, "live/_definst_", "cam"), (DEFAULT_VHOST, "live", "a...vhost...b")];
         for (vhost, app, stream) in names {
             let url = url(&origin("o"), &request(vhost, app, stream, ""));
             assert!(matches!(url, Err(Failure::Missing(_))), "{vhost} {app} {stream}: {url:?}");
