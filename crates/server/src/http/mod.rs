@@ -193,8 +193,10 @@ impl Peer {
 
     /// Holds the answer to something wrong that the client at `ip` has shown back, as long as it is to be. The
     /// connection is of no further use then.
-    pub async fn hold_back(&self, wrong: &WrongSecrets, ip: IpAddr) {
-        if let Some(wait) = wrong.wait(ip, std::time::Instant::now()) {
+    pub async fn hold_back(&self, wrong: &WrongSecrets, ip: IpAddr, is_node: bool) {
+        if is_node {
+            tokio::time::sleep(wrong.wait_of_node(ip, std::time::Instant::now())).await;
+        } else if let Some(wait) = wrong.wait(ip, std::time::Instant::now()) {
             self.standing.step_aside(wait.place);
             tokio::time::sleep(wait.time).await;
         }
