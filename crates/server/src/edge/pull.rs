@@ -37,6 +37,7 @@ use crate::{
     config::Vhost,
     end::Side,
     ingest::{self, Fault, Intake},
+    log::seconds,
     metrics::COUNTS,
     play::NoStream,
     wake::Alarm,
@@ -320,7 +321,7 @@ impl Pull {
             }
             let (side, reason) = over.side_and_reason();
             info!(
-                stream = %key, side = side.label(), reason, seconds = began.elapsed().as_secs_f32(),
+                stream = %key, side = side.label(), reason, seconds = seconds(began.elapsed()),
                 "pull ended"
             );
             // Viewers are told that it is over.

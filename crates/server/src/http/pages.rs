@@ -9,7 +9,7 @@ use axum::{
     body::Body,
     extract::{Request, State},
     middleware::Next,
-    response::{Html, IntoResponse, Response},
+    response::{Html, IntoResponse, Redirect, Response},
 };
 use http::{HeaderMap, Method, StatusCode};
 use tracing::info;
@@ -61,6 +61,11 @@ pub async fn player(State(node): State<Arc<Node>>) -> Response {
         ("cache-control", "no-store"),
     ];
     (headers, Html(page)).into_response()
+}
+
+/// Leads to the page that plays `stream`.
+pub fn leads_to(stream: &str) -> Response {
+    Redirect::temporary(&format!("/player?stream={stream}")).into_response()
 }
 
 /// Counts the connection for the client whose request comes now: proxies send those of many over one.
