@@ -13,7 +13,7 @@ use crate::{
     descriptors::Shares,
     edge::Edge,
     hls::HlsOutput,
-    ingest::{self, Audiences},
+    ingest::{self, Audiences, LostStreams},
     listen::Places,
     memory::{self, Allowance},
     phase::Phase,
@@ -48,6 +48,8 @@ pub struct Node {
     pub registry: Registry,
     /// Who is told when a stream's first viewer comes.
     pub audiences: Arc<Audiences>,
+    /// Streams that were watched and have lost their publishers.
+    pub lost_streams: LostStreams,
     /// All streams in the formats that are being watched.
     pub channels: Arc<Channels>,
     /// The threads that send them.
@@ -102,6 +104,7 @@ impl Node {
             sockets: Places::new(Shares::of_process().clients),
             registry,
             audiences,
+            lost_streams: LostStreams::default(),
             channels,
             shards,
             hls,

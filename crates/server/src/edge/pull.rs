@@ -324,6 +324,9 @@ impl Pull {
                 stream = %key, side = side.label(), reason, seconds = seconds(began.elapsed()),
                 "pull ended"
             );
+            if matches!(over, Over::GivenUp(_)) && self.edge.registry.demand(&key) > 0 {
+                COUNTS.streams_lost.increase();
+            }
             // Viewers are told that it is over.
             self.intake = None;
             match over {

@@ -3,11 +3,13 @@
 mod audience;
 mod claim;
 mod intake;
+mod lost;
 mod pace;
 
 pub use audience::Audiences;
 pub use claim::log_limits;
 pub use intake::{Fault, Intake, count_left_out};
+pub use lost::LostStreams;
 pub use pace::announce;
 
 use std::{
@@ -119,11 +121,17 @@ pub async fn publish(
         generation: node.settings.generation(),
         leaving: None,
     };
+    node.lost_streams.found(&key);
     let audience = node.audiences.of(&key);
     connection.heeds = false;
     let ended = ingest.run(connection, stream_id, &replaced, &audience).await;
     connection.heeds = true;
     ingest.pace.end(&connection.socket);
+    // Who watches a stream that is passed on is known elsewhere.
+    let is_watched = ingest.intake.publisher.demand() > 0 || node.quotas.is_watched_over_hls(&key);
+    if ended.as_ref().is_err_and(|end| end.kind.is_loss()) && is_watched {
+        node.lost_streams.lost(&key, vhost.publish.linger, Instant::now());
+    }
     if ended.is_ok() {
         debug!(conn = connection.client.id, stream = %key, "publish ended");
     }
