@@ -180,7 +180,7 @@ fuzz_target!(|steps: Vec<Step>| {
             segmenter.skipped();
         }
         if let Some(frame) = clock.step(step)
-            && let Ok(Some(cut)) = segmenter.push(&frame, wall)
+            && let Some(cut) = segmenter.push(&frame, wall)
         {
             take(cut);
         }

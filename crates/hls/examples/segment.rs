@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let Item::Tag(tag) = item else { continue };
         let dts = Timestamp::from_millis(i64::from(tag.timestamp));
         let wall = UNIX_EPOCH.elapsed()?;
-        if let Some(cut) = segmenter.push(&weir_flv::to_frame(&tag, dts, 0)?, wall)? {
+        if let Some(cut) = segmenter.push(&weir_flv::to_frame(&tag, dts, 0)?, wall) {
             write(Path::new(&dir), &mut playlist, &cut)?;
         }
     }

@@ -1,7 +1,11 @@
 //! AAC: AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1) and the ADTS header (1.A.2.2).
 
+mod bits;
+mod program;
+
 use weir_media::AudioCodec;
 
+use self::{bits::Bits, program::Program};
 use crate::{
     error::{Damage, Unsupported},
     tracks::BadAudio,
@@ -21,25 +25,48 @@ const SAMPLE_RATES: [u32; 13] =
 /// many. Encoders round (44,056 Hz for NTSC pull-down); 1 % of wrong pitch is the most that goes unheard.
 const SAMPLE_RATE_TOLERANCE: u32 = 100;
 
+/// The object types that ADTS has bits for.
+const ADTS_OBJECT_TYPES: std::ops::RangeInclusive<u8> = 1..=4;
+
 /// AAC with spectral band replication, signalled explicitly; the core's object type follows.
 const OBJECT_SBR: u8 = 5;
 /// The same with parametric stereo.
 const OBJECT_PS: u8 = 29;
 
+/// The elements that a raw access unit may begin with, by their first three bits (14496-3, table 4.85).
+const ELEMENT_SINGLE: u8 = 0;
+const ELEMENT_PAIR: u8 = 1;
+const ELEMENT_DATA: u8 = 4;
+const ELEMENT_PROGRAM: u8 = 5;
+const ELEMENT_FILL: u8 = 6;
+
 /// What every ADTS header of a track says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Adts {
     /// Object type 1 to 4 (Main, LC, SSR, LTP) of the core coder.
     object_type: u8,
     /// Index into [`SAMPLE_RATES`] of the core coder: half the output rate when SBR doubles it.
     rate_index: u8,
-    /// 1 to 7.
+    /// 1 to 7; 0 when `program` says which channels there are.
     channels: u8,
+    /// A program config element. Each access unit begins with it, so that each segment can be played by itself.
+    program: Vec<u8>,
+}
+
+/// Whether an access unit looks like the track's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Likeness {
+    /// It begins with an element that this channel configuration begins with.
+    Like,
+    /// It does not.
+    Unlike,
+    /// It begins with what any track may begin with.
+    Unknown,
 }
 
 impl Adts {
-    /// Reads an AudioSpecificConfig as far as ADTS needs it: what follows (GASpecificConfig, sync extensions) is left
-    /// alone, because decoders find SBR and PS in the data itself.
+    /// Reads an AudioSpecificConfig as far as ADTS needs it: what follows (sync extensions) is left alone, because
+    /// decoders find SBR and PS in the data itself.
     pub fn parse(config: &[u8]) -> Result<Self, BadAudio> {
         let fields = Fields::read(config).ok_or(BadAudio::Damaged(Damage::AudioConfig {
             codec: AudioCodec::Aac,
@@ -50,16 +77,28 @@ impl Adts {
 
     /// Appends `unit` with its header to `out`.
     pub fn frame(&self, unit: &[u8], out: &mut Vec<u8>) -> Result<(), Damage> {
-        match unit.len() {
-            0 => return Err(Damage::Empty),
-            len if len > UNIT_BYTES_MAX => {
-                return Err(Damage::AudioTooLong { len, max: UNIT_BYTES_MAX });
-            }
-            _ => {}
+        let Some(first) = unit.first() else { return Err(Damage::Empty) };
+        let brings_program = first >> 5 == ELEMENT_PROGRAM;
+        let program = if brings_program { &[] } else { &self.program[..] };
+        let max = UNIT_BYTES_MAX - program.len();
+        if unit.len() > max {
+            return Err(Damage::AudioTooLong { len: unit.len(), max });
         }
-        out.extend_from_slice(&self.header(unit.len()));
+        out.extend_from_slice(&self.header(program.len() + unit.len()));
+        out.extend_from_slice(program);
         out.extend_from_slice(unit);
         Ok(())
+    }
+
+    /// Whether `unit` may be one of this track, by the element it begins with (14496-3, table 1.19).
+    pub fn likeness(&self, unit: &[u8]) -> Likeness {
+        match (unit.first().map_or(ELEMENT_FILL, |first| first >> 5), self.channels) {
+            (ELEMENT_DATA | ELEMENT_FILL, _) | (ELEMENT_SINGLE | ELEMENT_PAIR, 0) => {
+                Likeness::Unknown
+            }
+            (ELEMENT_PROGRAM, 0) | (ELEMENT_PAIR, 2) | (ELEMENT_SINGLE, 1 | 3..) => Likeness::Like,
+            _ => Likeness::Unlike,
+        }
     }
 
     fn header(&self, unit_bytes: usize) -> [u8; ADTS_HEADER_BYTES] {
@@ -83,6 +122,8 @@ struct Fields {
     object_type: u8,
     rate: Rate,
     channels: u8,
+    /// With channel configuration 0, if it could be read.
+    program: Option<Program>,
 }
 
 enum Rate {
@@ -93,29 +134,36 @@ enum Rate {
 impl Fields {
     /// Nothing when the record ends early or uses a reserved rate index.
     fn read(config: &[u8]) -> Option<Self> {
-        let mut bits = Bits { data: config, at: 0 };
-        let object_type = bits.object_type()?;
-        let rate = bits.rate()?;
+        let mut bits = Bits::new(config);
+        let mut object_type = object_type(&mut bits)?;
+        let rate = rate(&mut bits)?;
         let channels = bits.take_u8(4)?;
-        if !matches!(object_type, OBJECT_SBR | OBJECT_PS) {
-            return Some(Self { object_type, rate, channels });
+        if matches!(object_type, OBJECT_SBR | OBJECT_PS) {
+            self::rate(&mut bits)?; // the output's, twice the core's
+            object_type = self::object_type(&mut bits)?;
         }
-        bits.rate()?; // the output's, twice the core's
-        Some(Self { object_type: bits.object_type()?, rate, channels })
+        let has_program = channels == 0 && ADTS_OBJECT_TYPES.contains(&object_type);
+        let program = has_program.then(|| program(&mut bits)).flatten();
+        Some(Self { object_type, rate, channels, program })
     }
 
     fn to_adts(&self) -> Result<Adts, Unsupported> {
-        if !(1..=4).contains(&self.object_type) {
+        if !ADTS_OBJECT_TYPES.contains(&self.object_type) {
             return Err(Unsupported::AacObjectType(self.object_type));
         }
-        if !(1..=7).contains(&self.channels) {
-            return Err(Unsupported::AacChannels(self.channels));
-        }
+        let (channels, program) = match &self.program {
+            Some(program) => match program.channel_configuration() {
+                Some(channels) => (channels, Vec::new()),
+                None => (0, program.element()),
+            },
+            None if (1..=7).contains(&self.channels) => (self.channels, Vec::new()),
+            None => return Err(Unsupported::AacChannels(self.channels)),
+        };
         let rate_index = match self.rate {
             Rate::Index(index) => index,
             Rate::Hertz(hertz) => nearest_rate(hertz).ok_or(Unsupported::AacSampleRate(hertz))?,
         };
-        Ok(Adts { object_type: self.object_type, rate_index, channels: self.channels })
+        Ok(Adts { object_type: self.object_type, rate_index, channels, program })
     }
 }
 
@@ -124,42 +172,29 @@ fn nearest_rate(hertz: u32) -> Option<u8> {
     SAMPLE_RATES.iter().position(near).and_then(|index| u8::try_from(index).ok())
 }
 
-/// Reads big-endian bit fields.
-struct Bits<'a> {
-    data: &'a [u8],
-    at: usize,
+/// The program config element at the end of a GASpecificConfig (14496-3, 4.4.1).
+fn program(bits: &mut Bits<'_>) -> Option<Program> {
+    bits.take(1)?; // frameLengthFlag
+    if bits.take(1)? == 1 {
+        bits.take(14)?; // coreCoderDelay
+    }
+    bits.take(1)?; // extensionFlag
+    Program::read(bits)
 }
 
-impl Bits<'_> {
-    /// The next `count` bits, at most 24.
-    fn take(&mut self, count: usize) -> Option<u32> {
-        let mut value = 0;
-        for at in self.at..self.at + count {
-            let byte = self.data.get(at / 8)?;
-            value = value << 1 | u32::from(byte >> (7 - at % 8) & 1);
-        }
-        self.at += count;
-        Some(value)
+/// GetAudioObjectType: five bits, or the escape 31 and six more.
+fn object_type(bits: &mut Bits<'_>) -> Option<u8> {
+    match bits.take_u8(5)? {
+        31 => Some(32 + bits.take_u8(6)?),
+        short => Some(short),
     }
+}
 
-    fn take_u8(&mut self, count: usize) -> Option<u8> {
-        self.take(count).and_then(|value| u8::try_from(value).ok())
-    }
-
-    /// GetAudioObjectType: five bits, or the escape 31 and six more.
-    fn object_type(&mut self) -> Option<u8> {
-        match self.take_u8(5)? {
-            31 => Some(32 + self.take_u8(6)?),
-            short => Some(short),
-        }
-    }
-
-    fn rate(&mut self) -> Option<Rate> {
-        match self.take_u8(4)? {
-            15 => self.take(24).map(Rate::Hertz),
-            index if usize::from(index) < SAMPLE_RATES.len() => Some(Rate::Index(index)),
-            _reserved => None,
-        }
+fn rate(bits: &mut Bits<'_>) -> Option<Rate> {
+    match bits.take_u8(4)? {
+        15 => bits.take(24).map(Rate::Hertz),
+        index if usize::from(index) < SAMPLE_RATES.len() => Some(Rate::Index(index)),
+        _reserved => None,
     }
 }
 
@@ -169,7 +204,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn adts(object_type: u8, rate_index: u8, channels: u8) -> Result<Adts, BadAudio> {
-        Ok(Adts { object_type, rate_index, channels })
+        Ok(Adts { object_type, rate_index, channels, program: Vec::new() })
     }
 
     /// Bit fields as (value, width), padded to bytes.
@@ -212,7 +247,7 @@ mod tests {
         assert_eq!(
             unsupported(&[(2, 5), (3, 4), (0, 4), (0, 3)]),
             BadAudio::Unsupported(Unsupported::AacChannels(0)),
-            "a program config element"
+            "a program config element that is not there"
         );
         assert_eq!(
             unsupported(&[(31, 5), (10, 6), (3, 4), (2, 4)]),
@@ -231,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_header_has_the_bits_of_the_standard() {
-        let adts = Adts { object_type: 2, rate_index: 4, channels: 2 };
+        let adts = adts(2, 4, 2).unwrap();
         let mut out = Vec::new();
         adts.frame(&[0xAA; 371], &mut out).unwrap();
         // ffmpeg -c:a aac -f adts writes the same for a frame of 378 bytes.
@@ -241,7 +276,7 @@ mod tests {
 
     #[test]
     fn units_without_a_length_are_refused() {
-        let adts = Adts { object_type: 2, rate_index: 4, channels: 2 };
+        let adts = adts(2, 4, 2).unwrap();
         let mut out = Vec::new();
         assert_eq!(adts.frame(&[], &mut out), Err(Damage::Empty));
         let damage = Damage::AudioTooLong { len: 8185, max: 8184 };
@@ -249,11 +284,64 @@ mod tests {
         assert_eq!(adts.frame(&[0; 8184], &mut out), Ok(()));
     }
 
+    /// As ffmpeg's encoder writes it for three channels: left, right, and one for low frequencies.
+    fn two_point_one() -> Vec<u8> {
+        let head = [(2, 5), (3, 4), (0, 4), (0, 3), (0, 4), (1, 2), (3, 4)];
+        let counts = [(1, 4), (0, 4), (0, 4), (1, 2), (0, 3), (0, 4), (0, 3)];
+        let elements = [(1, 1), (0, 4), (0, 4)];
+        let mut config = pack(&[&head[..], &counts, &elements].concat());
+        config.extend_from_slice(b"\x04weir");
+        config
+    }
+
+    #[test]
+    fn a_program_config_element_goes_before_each_unit() {
+        let adts = Adts::parse(&two_point_one()).unwrap();
+        assert_eq!((adts.object_type, adts.rate_index, adts.channels), (2, 3, 0));
+        let elements = [(0, 4), (1, 2), (3, 4), (1, 4), (0, 4), (0, 4), (1, 2), (0, 3), (0, 4)];
+        let program = pack(&[&[(5, 3)], &elements[..], &[(0, 3), (1, 1), (0, 4), (0, 4)]].concat());
+        let program = [program, vec![0]].concat();
+        let mut out = Vec::new();
+        adts.frame(&[0x21, 0xAA], &mut out).unwrap();
+        assert_eq!(out[7..], [&program[..], &[0x21, 0xAA]].concat(), "without its comment");
+        assert_eq!(usize::from(out[4]) << 3 | usize::from(out[5] >> 5), out.len());
+        out.clear();
+        adts.frame(&[0xA1, 0xAA], &mut out).unwrap();
+        assert_eq!(out[7..], [0xA1, 0xAA], "it has one");
+    }
+
+    #[test]
+    fn a_program_of_a_usual_layout_is_named_by_its_number() {
+        let layout = |counts: &[(u32, usize)], elements: &[(u32, usize)]| {
+            let head = [(2, 5), (3, 4), (0, 4), (0, 3), (0, 4), (1, 2), (3, 4)];
+            Adts::parse(
+                &[pack(&[&head[..], counts, &[(0, 10)], elements].concat()), vec![0]].concat(),
+            )
+        };
+        let stereo = layout(&[(1, 4), (0, 4), (0, 4), (0, 2)], &[(1, 1), (0, 4)]);
+        assert_eq!(stereo, adts(2, 3, 2));
+        let surround = [(0, 1), (0, 4), (1, 1), (0, 4), (1, 1), (1, 4), (0, 4)];
+        assert_eq!(layout(&[(2, 4), (0, 4), (1, 4), (1, 2)], &surround), adts(2, 3, 6));
+    }
+
+    #[test]
+    fn units_tell_whether_they_are_of_the_track() {
+        let likeness = |channels, first| adts(2, 3, channels).unwrap().likeness(&[first]);
+        assert_eq!([likeness(2, 0x21), likeness(1, 0x01), likeness(6, 0x01)], [Likeness::Like; 3]);
+        assert_eq!(
+            [likeness(2, 0x01), likeness(1, 0x21), likeness(2, 0xE0)],
+            [Likeness::Unlike; 3]
+        );
+        assert_eq!(likeness(2, 0xC0), Likeness::Unknown, "a fill element");
+    }
+
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(config in proptest::collection::vec(any::<u8>(), 0..24)) {
+        fn any_bytes_are_read_or_refused(config in proptest::collection::vec(any::<u8>(), 0..80)) {
             if let Ok(adts) = Adts::parse(&config) {
-                prop_assert!((1..=4).contains(&adts.object_type) && (1..=7).contains(&adts.channels));
+                prop_assert!((1..=4).contains(&adts.object_type) && adts.channels <= 7);
+                prop_assert_eq!(adts.channels == 0, !adts.program.is_empty());
+                prop_assert!(adts.program.len() < 60);
             }
         }
     }

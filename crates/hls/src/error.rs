@@ -1,13 +1,13 @@
 //! What can be wrong: with a stream's codecs, with one frame, with a playlist found on disk.
 //!
-//! Three types and not one, because they come from different calls and ask for different answers: no HLS for this
-//! stream, one frame less, a fresh playlist.
+//! Three types and not one, because they come from different calls and ask for different answers: a track less, one
+//! frame less, a fresh playlist.
+
+use std::fmt;
 
 use weir_media::{AudioCodec, VideoCodec};
 
-/// A stream that MPEG-TS cannot carry to HLS players.
-///
-/// [`Segmenter::push`](crate::Segmenter::push) returns it for every frame until the track's codec is another one.
+/// A track that MPEG-TS cannot carry to HLS players.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsupported {
@@ -20,12 +20,42 @@ pub enum Unsupported {
     /// ADTS, the framing of AAC in MPEG-TS, has two bits for the object type: 1 to 4 only.
     #[error("MPEG-TS segments cannot carry AAC of object type {0}")]
     AacObjectType(u8),
-    /// ADTS has three bits for the channel configuration; 0 means a program config element, which players do not read.
+    /// ADTS has three bits for the channel configuration; 0 means a program config element, and there is none.
     #[error("MPEG-TS segments cannot carry AAC with channel configuration {0}")]
     AacChannels(u8),
     /// ADTS names thirteen sample rates, and this (in Hz) is not near one of them.
     #[error("MPEG-TS segments cannot carry AAC at {0} Hz")]
     AacSampleRate(u32),
+}
+
+/// The tracks of a stream that HLS goes without, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Why there are no pictures, if the stream has some.
+    pub pictures: Option<Unsupported>,
+    /// Why there is no sound, if the stream has some.
+    pub sound: Option<Unsupported>,
+    /// Whether nothing remains.
+    pub everything: bool,
+}
+
+impl LeftOut {
+    /// Whether all that the stream has is carried.
+    pub fn is_nothing(&self) -> bool {
+        self.pictures.is_none() && self.sound.is_none()
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { pictures: None, sound: None, .. } => f.write_str("nothing is left out"),
+            Self { pictures: Some(why), sound: Some(other), .. } => write!(f, "{why}; {other}"),
+            Self { pictures: Some(why), everything: false, .. } => write!(f, "no pictures: {why}"),
+            Self { sound: Some(why), everything: false, .. } => write!(f, "no sound: {why}"),
+            Self { pictures: Some(why), .. } | Self { sound: Some(why), .. } => why.fmt(f),
+        }
+    }
 }
 
 /// Why one frame was left out; the stream goes on.
@@ -48,6 +78,12 @@ pub enum Damage {
         /// Bytes of the record.
         len: usize,
     },
+    /// A picture in another codec than the track's.
+    #[error("a picture in {0} among others")]
+    ForeignVideo(VideoCodec),
+    /// An audio packet in another codec than the track's.
+    #[error("a packet in {0} among others")]
+    ForeignAudio(AudioCodec),
     /// A picture before any configuration of its codec.
     #[error("a picture in {0} without a configuration record")]
     NoVideoConfig(VideoCodec),

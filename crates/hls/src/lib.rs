@@ -5,14 +5,13 @@
 //! and the clock are the caller's:
 //!
 //! ```
-//! # fn main() -> Result<(), weir_hls::Unsupported> {
 //! # let frames: Vec<weir_media::Frame> = Vec::new();
 //! # let wall = std::time::Duration::ZERO;
 //! let config = weir_hls::Config::new("livestream");
 //! let mut segmenter = weir_hls::Segmenter::new(&config);
 //! let mut playlist = weir_hls::Playlist::new(&config);
 //! for frame in &frames {
-//!     if let Some(cut) = segmenter.push(frame, wall)? {
+//!     if let Some(cut) = segmenter.push(frame, wall) {
 //!         // 64 bits of the system's chance, so that nobody finds a segment who has no playlist.
 //!         let nonce = weir_hls::Nonce::new(0x5eed);
 //!         // Write `cut.data` to the file `playlist.next_file(nonce)` first: the playlist may only name what exists.
@@ -20,8 +19,6 @@
 //!         // Replace the playlist's file by `playlist.render()`, then remove the files of `may_go`.
 //!     }
 //! }
-//! # Ok(())
-//! # }
 //! ```
 //!
 //! The container is behind a trait of the crate (`container.rs`): the cut rules do not know MPEG-TS.
@@ -32,13 +29,16 @@ mod container;
 mod error;
 mod nal;
 mod name;
+mod pictures;
 mod playlist;
 mod segmenter;
+mod sound;
 mod tracks;
 mod ts;
+mod turns;
 
 pub use config::Config;
-pub use error::{BadPlaylist, Damage, Unsupported};
+pub use error::{BadPlaylist, Damage, LeftOut, Unsupported};
 pub use name::{Nonce, SegmentName};
 pub use playlist::Playlist;
 pub use segmenter::{Cut, Dropped, SEGMENT_BYTES_MAX, SEGMENT_DURATION_MAX, Segmenter};

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, fmt::Write as _, time::Duration};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::{Config, Cut, Nonce, SegmentName};
+use crate::{Config, Cut, LeftOut, Nonce, SegmentName};
 
 /// A playlist must last three target durations (RFC 8216, 6.2.2), and the target duration never shrinks; one very long
 /// segment could so grow the list without end. It is listed up to this many times as long as asked for.
@@ -23,6 +23,9 @@ const JITTER: Duration = Duration::from_millis(100);
 /// Characters of a name that stand for themselves in a URI (RFC 3986, "unreserved"). Others are percent-encoded: a
 /// colon before the first slash would make a scheme, a number sign at the line's start a comment.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What a comment of ours begins with (RFC 8216, 4.1: a number sign that EXT does not follow).
+const NOTE: &str = "# ";
 
 /// What a player is told: the newest segments of a stream, and when the files of older ones may go.
 ///
@@ -42,6 +45,8 @@ pub struct Playlist {
     /// Whether the next segment does not continue the last one, whatever the segmenter says.
     interrupted: bool,
     ended: bool,
+    /// A line for whoever reads the playlist with their eyes.
+    note: Option<String>,
     /// Media time since this playlist was made: the clock for deletions, as time passes at the rate of live media.
     elapsed: Duration,
 }
@@ -76,6 +81,7 @@ impl Playlist {
             next: 0,
             interrupted: false,
             ended: false,
+            note: None,
             elapsed: Duration::ZERO,
         }
     }
@@ -170,6 +176,13 @@ impl Playlist {
         self.ended = true;
     }
 
+    /// Says in a comment which tracks the stream has besides those in its segments. Players pass it over.
+    pub fn note(&mut self, left_out: LeftOut) {
+        self.note = Some(left_out)
+            .filter(|left_out| !left_out.is_nothing())
+            .map(|left_out| left_out.to_string());
+    }
+
     /// The playlist as text.
     pub fn render(&self) -> String {
         let mut out = String::with_capacity(200 + self.segments.len() * 120);
@@ -184,6 +197,9 @@ impl Playlist {
         writeln!(out, "#EXT-X-TARGETDURATION:{}", self.target_duration)?;
         writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}", self.media_sequence())?;
         writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", self.discontinuity_sequence)?;
+        if let Some(note) = &self.note {
+            writeln!(out, "{NOTE}{note}")?;
+        }
         for segment in &self.segments {
             segment.write(&self.config, out)?;
         }

@@ -8,8 +8,10 @@ use weir_media::{AudioCodec, Budget, Charge, Content, Frame, Timestamp, Track, U
 use crate::{
     Config,
     container::Container,
-    error::{Damage, Unsupported},
-    tracks::{AudioFormat, BadAudio, Tracks, VideoFormat, check_audio, check_video},
+    error::{Damage, LeftOut},
+    pictures::Pictures,
+    sound::Sound,
+    tracks::Tracks,
     ts,
 };
 
@@ -31,6 +33,10 @@ const HOLE_MAX: Duration = Duration::from_secs(30);
 /// How long a frame is taken to last before two of them have been seen: a picture at 25 frames a second.
 const FRAME_DURATION: Duration = Duration::from_millis(40);
 
+/// How much of a stream is seen before it is said that a track cannot be carried: cameras send half a second of another
+/// codec before the one that they are set to, and pictures begin later than sound.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// A finished segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
@@ -45,7 +51,7 @@ pub struct Cut {
     pub program_date_time: Duration,
 }
 
-/// Frames that were left out because they are damaged.
+/// Frames that were left out because they are damaged, or of another codec than their track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dropped {
     /// How many.
@@ -75,6 +81,9 @@ pub struct Dropped {
 /// [`epoch`](Frame::epoch) end it at the next key frame. The segment after each of them has
 /// [`discontinuity`](Cut::discontinuity) set.
 ///
+/// What is left out: a track whose codec cannot be carried ([`Segmenter::left_out`]), while the other one goes on; and
+/// packets of another codec than their track's, until a configuration or several in a row say that it has changed.
+///
 /// Only track 0 of each kind is carried.
 pub struct Segmenter {
     target: Duration,
@@ -83,8 +92,8 @@ pub struct Segmenter {
     tracks: Tracks,
     /// What the next one will carry.
     next_tracks: Tracks,
-    unsupported_video: Option<Unsupported>,
-    unsupported_audio: Option<Unsupported>,
+    pictures: Pictures,
+    sound: Sound,
     open: Option<Open>,
     /// Ended, not handed out yet.
     ended: Option<Cut>,
@@ -99,6 +108,9 @@ pub struct Segmenter {
     /// Decoding time of the newest picture; before the first one since an interruption, of the first audio that waits
     /// for it.
     last_picture: Option<Timestamp>,
+    /// Decoding time of the first frame; none once [`SETTLE`] has passed since.
+    first: Option<Timestamp>,
+    settled: bool,
     /// Distance of the newest two frames of the track that sets the pace: what the last one of a stream will last.
     spacing: Duration,
     dropped: Option<Dropped>,
@@ -141,8 +153,8 @@ impl Segmenter {
             container: Box::new(ts::Muxer::new()),
             tracks: Tracks::default(),
             next_tracks: Tracks::default(),
-            unsupported_video: None,
-            unsupported_audio: None,
+            pictures: Pictures::default(),
+            sound: Sound::default(),
             open: None,
             ended: None,
             interrupted: false,
@@ -150,6 +162,8 @@ impl Segmenter {
             epoch: None,
             last: None,
             last_picture: None,
+            first: None,
+            settled: false,
             spacing: FRAME_DURATION,
             dropped: None,
             charge: None,
@@ -166,23 +180,22 @@ impl Segmenter {
     /// epoch at which the frame arrived.
     ///
     /// A damaged frame is left out and counted in [`Segmenter::dropped`].
-    ///
-    /// # Errors
-    /// A codec that cannot be carried, on either track. The same error comes for each frame until the track's codec is
-    /// another one. [`Segmenter::finish`] still gives what was complete before.
-    pub fn push(&mut self, frame: &Frame, wall: Duration) -> Result<Option<Cut>, Unsupported> {
+    pub fn push(&mut self, frame: &Frame, wall: Duration) -> Option<Cut> {
         let carried = matches!(frame.track, Track::Video(0) | Track::Audio(0));
         if carried && let Err(damage) = self.take(frame, wall) {
             let frames = self.dropped.map_or(0, |dropped| dropped.frames);
             self.dropped = Some(Dropped { frames: frames.saturating_add(1), last: damage });
         }
-        match self.unsupported() {
-            Some(unsupported) => {
-                self.interrupt();
-                Err(unsupported)
-            }
-            None => Ok(self.ended.take()),
-        }
+        self.ended.take()
+    }
+
+    /// Which tracks cannot be carried; none as long as there is not enough of the stream to say.
+    pub fn left_out(&self) -> Option<LeftOut> {
+        let (pictures, sound) = (self.pictures.left_out(), self.sound.left_out());
+        let is_none = self.next_tracks.video.is_none() && self.next_tracks.audio.is_none();
+        let everything = is_none && (pictures.is_some() || sound.is_some());
+        let is_known = self.settled || pictures.is_some() && sound.is_some();
+        is_known.then_some(LeftOut { pictures, sound, everything })
     }
 
     /// The stream ended: its last segment, which may be shorter than the others.
@@ -196,13 +209,9 @@ impl Segmenter {
         self.interrupt();
     }
 
-    /// Frames that were left out because they are damaged, if there were any.
+    /// Frames that were left out because they are damaged or strangers, if there were any.
     pub fn dropped(&self) -> Option<Dropped> {
         self.dropped
-    }
-
-    fn unsupported(&self) -> Option<Unsupported> {
-        self.unsupported_video.or(self.unsupported_audio)
     }
 
     /// Notices breaks in the timeline, before `frame` becomes a part of it. Configuration records do not count: those
@@ -213,7 +222,10 @@ impl Segmenter {
         };
         if self.last.is_some_and(|last| apart(last) > HOLE_MAX) {
             self.interrupt();
+            self.first = None;
         }
+        let first = *self.first.get_or_insert(frame.dts);
+        self.settled |= frame.dts.saturating_since(first) >= SETTLE;
         if self.epoch.is_some_and(|epoch| epoch != frame.epoch) {
             self.interrupted = true;
             self.last_picture = None;
@@ -233,30 +245,38 @@ impl Segmenter {
     }
 
     fn configure_video(&mut self, codec: VideoCodec, frame: &Frame) -> Result<(), Damage> {
-        self.unsupported_video = check_video(codec).err();
-        let known = |video: &VideoFormat| video.is(codec, &frame.payload);
-        if self.unsupported_video.is_some() || self.next_tracks.video.as_ref().is_some_and(known) {
-            return Ok(());
+        if self.pictures.configure(codec, &frame.payload)? {
+            self.turn_pictures();
         }
-        let format = VideoFormat::parse(codec, &frame.payload)?;
-        if self.next_tracks.video.replace(format).is_none() && !self.started {
-            self.open = None;
-        }
-        self.interrupt();
         Ok(())
     }
 
     fn configure_audio(&mut self, codec: AudioCodec, record: &Bytes) -> Result<(), Damage> {
-        self.unsupported_audio = check_audio(codec).err();
-        if self.unsupported_audio.is_some() || codec != AudioCodec::Aac {
-            return Ok(());
-        }
-        match AudioFormat::parse_aac(record) {
-            Ok(format) => self.next_tracks.audio = Some(format),
-            Err(BadAudio::Unsupported(unsupported)) => self.unsupported_audio = Some(unsupported),
-            Err(BadAudio::Damaged(damage)) => return Err(damage),
+        if self.sound.configure(codec, record)? {
+            self.turn_sound();
         }
         Ok(())
+    }
+
+    /// Segments have other pictures from here on, or none.
+    fn turn_pictures(&mut self) {
+        let carried = self.pictures.carried();
+        if self.next_tracks.video.as_ref() == carried {
+            return;
+        }
+        let before = mem::replace(&mut self.next_tracks.video, carried.cloned());
+        if before.is_none() && !self.started {
+            self.open = None;
+        }
+        self.interrupt();
+    }
+
+    /// Segments have other sound from the next one on, or none.
+    fn turn_sound(&mut self) {
+        self.next_tracks.audio = self.sound.carried().cloned();
+        if self.next_tracks == Tracks::default() {
+            self.interrupt();
+        }
     }
 
     fn picture(
@@ -266,13 +286,14 @@ impl Segmenter {
         frame: &Frame,
         wall: Duration,
     ) -> Result<(), Damage> {
+        if self.pictures.picture(codec)? {
+            self.turn_pictures();
+        }
         self.note_time(frame);
-        self.unsupported_video = check_video(codec).err();
-        if self.unsupported_video.is_some() {
+        if self.pictures.left_out().is_some() {
             return Ok(());
         }
-        let Some(format) = self.next_tracks.video.as_ref().filter(|video| video.codec == codec)
-        else {
+        let Some(format) = &self.next_tracks.video else {
             return Err(Damage::NoVideoConfig(codec));
         };
         let bytes = self.container.stage_video(format, frame)?;
@@ -284,20 +305,16 @@ impl Segmenter {
     }
 
     fn sound(&mut self, codec: AudioCodec, frame: &Frame, wall: Duration) -> Result<(), Damage> {
-        self.note_time(frame);
-        if codec != AudioCodec::Aac {
-            // An AAC track stays as its configuration left it.
-            self.unsupported_audio = check_audio(codec).err();
+        if self.sound.packet(codec, &frame.payload)? {
+            self.turn_sound();
         }
-        if self.unsupported_audio.is_some() {
+        self.note_time(frame);
+        if self.sound.left_out().is_some() {
             return Ok(());
         }
-        if self.next_tracks.audio.as_ref().is_none_or(|audio| audio.codec() != codec) {
-            let format = AudioFormat::from_packet(codec, &frame.payload)
-                .ok_or(Damage::NoAudioConfig(codec))?;
-            self.next_tracks.audio = Some(format);
-        }
-        let Some(format) = &self.next_tracks.audio else { return Ok(()) };
+        let Some(format) = &self.next_tracks.audio else {
+            return Err(Damage::NoAudioConfig(codec));
+        };
         let bytes = self.container.stage_audio(format, frame)?;
         let may_begin = self.audio_leads(frame.dts);
         if self.place(frame, bytes, may_begin, wall) && self.audio_fits() {
@@ -324,9 +341,6 @@ impl Segmenter {
     /// Ends and begins segments so that `frame` can be written; false when it has no place. `may_begin`: whether
     /// decoding may start at it.
     fn place(&mut self, frame: &Frame, bytes: usize, may_begin: bool, wall: Duration) -> bool {
-        if self.unsupported().is_some() {
-            return false;
-        }
         let is_short = !self.fits(bytes);
         if is_short && self.container.len() < SHORT_BYTES_MIN {
             self.open = None;

@@ -88,15 +88,6 @@ impl AudioFormat {
             _ => None,
         }
     }
-
-    pub fn codec(&self) -> AudioCodec {
-        match self {
-            Self::Aac { .. } => AudioCodec::Aac,
-            Self::Mp3 { .. } => AudioCodec::Mp3,
-            Self::Ac3 => AudioCodec::Ac3,
-            Self::Eac3 => AudioCodec::Eac3,
-        }
-    }
 }
 
 /// What can be wrong with an audio configuration.

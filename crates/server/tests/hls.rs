@@ -391,55 +391,51 @@ async fn a_stream_that_ended_can_come_back() {
 #[tokio::test]
 async fn a_codec_that_ts_cannot_carry_is_named_and_disturbs_nobody() {
     let weir = start("publish: { linger: 5s }\nhls: { segment: 1s }\n");
-    for (fixture, name) in [(Fixture::Av1Aac, "AV1"), (Fixture::Vp9Opus, "VP9")] {
-        let (stream, tags) = (format!("live/{name}"), tags_of(&fixture.file()));
-        let (start, rest) = tags
-            .split_at(tags.iter().position(|tag| frame_of(tag).is_key()).expect("a key frame") + 1);
-        let mut publisher = Publisher::silent(&weir.rtmp_url(&stream)).await;
-        for tag in start {
-            publisher.send(tag).await;
-        }
-        let mut players = [
-            Player::rtmp(&weir.rtmp_url(&stream)).await,
-            Player::http_flv(weir.http(), &format!("{stream}.flv")).await,
-        ];
-        let mut response = get(&weir, &format!("{stream}.m3u8")).await;
-        let text = response.text().await;
-        assert_eq!(
-            (response.status, response.header("cache-control")),
-            (404, Some("no-store")),
-            "{text}"
-        );
-        assert!(text.contains(name) && text.contains("RTMP and HTTP-FLV"), "{text:?}");
-        let key = format!("/{stream}");
-        let is_said = |line: &serde_json::Value| {
-            let reason = field(line, "reason").as_str().unwrap_or_default();
-            field(line, "stream") == key.as_str() && reason.contains(name)
-        };
-        assert_eq!(weir.wait_log(is_said, TIMEOUT)["level"], "WARN");
-
-        for tag in rest {
-            publisher.send(tag).await;
-        }
-        let source = Media::of_tags(&tags);
-        for player in &mut players {
-            let mut played = Vec::new();
-            while Media::of_tags(&played).packets(Kind::Video).len()
-                < source.packets(Kind::Video).len()
-            {
-                played.push(player.next().await.expect("the stream goes on"));
-            }
-            let result =
-                continuation(&source, &Media::of_tags(&played), Extent::Run, Duration::ZERO);
-            result
-                .unwrap_or_else(|difference| panic!("{name}, while HLS refuses it: {difference}"));
-        }
-        publisher.stop().await;
+    // Of AV1 with sound that can be carried, the sound is heard: `tracks.rs`.
+    let (stream, name, tags) = ("live/VP9", "VP9", tags_of(&Fixture::Vp9Opus.file()));
+    let (start, rest) =
+        tags.split_at(tags.iter().position(|tag| frame_of(tag).is_key()).expect("a key frame") + 1);
+    let mut publisher = Publisher::silent(&weir.rtmp_url(stream)).await;
+    for tag in start {
+        publisher.send(tag).await;
     }
+    let mut players = [
+        Player::rtmp(&weir.rtmp_url(stream)).await,
+        Player::http_flv(weir.http(), &format!("{stream}.flv")).await,
+    ];
+    let mut response = get(&weir, &format!("{stream}.m3u8")).await;
+    let text = response.text().await;
+    assert_eq!(
+        (response.status, response.header("cache-control")),
+        (404, Some("no-store")),
+        "{text}"
+    );
+    assert!(text.contains(name) && text.contains("RTMP and HTTP-FLV"), "{text:?}");
+    let key = format!("/{stream}");
+    let is_said = |line: &serde_json::Value| {
+        let reason = field(line, "reason").as_str().unwrap_or_default();
+        field(line, "stream") == key.as_str() && reason.contains(name)
+    };
+    assert_eq!(weir.wait_log(is_said, TIMEOUT)["level"], "WARN");
+
+    for tag in rest {
+        publisher.send(tag).await;
+    }
+    let source = Media::of_tags(&tags);
+    for player in &mut players {
+        let mut played = Vec::new();
+        while Media::of_tags(&played).packets(Kind::Video).len() < source.packets(Kind::Video).len()
+        {
+            played.push(player.next().await.expect("the stream goes on"));
+        }
+        let result = continuation(&source, &Media::of_tags(&played), Extent::Run, Duration::ZERO);
+        result.unwrap_or_else(|difference| panic!("{name}, while HLS refuses it: {difference}"));
+    }
+    publisher.stop().await;
     // Another publisher of the same stream may well be carried.
-    publish_gops(&weir.rtmp_url("live/AV1"), Numbered::new(GOP), 2).await;
-    eventually("HLS of the H.264 that follows AV1", TIMEOUT, async || {
-        (get(&weir, "live/AV1.m3u8").await.status == 200).then_some(())
+    publish_gops(&weir.rtmp_url("live/VP9"), Numbered::new(GOP), 2).await;
+    eventually("HLS of the H.264 that follows VP9", TIMEOUT, async || {
+        (get(&weir, "live/VP9.m3u8").await.status == 200).then_some(())
     })
     .await;
 }

@@ -58,6 +58,8 @@ impl Playlist {
         let (name, value) = tag.split_once(':').unwrap_or((tag, ""));
         match name {
             "EXTM3U" | "EXT-X-VERSION" => {}
+            // Comments (RFC 8216, 4.1).
+            _ if !name.starts_with("EXT") => {}
             "EXT-X-TARGETDURATION" => self.target_duration = value.parse().ok()?,
             "EXT-X-MEDIA-SEQUENCE" => self.media_sequence = value.parse().ok()?,
             "EXT-X-DISCONTINUITY-SEQUENCE" => self.discontinuity_sequence = value.parse().ok()?,

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use percent_encoding::percent_decode_str;
 
-use super::{Playlist, Segment, rounded_seconds};
+use super::{NOTE, Playlist, Segment, rounded_seconds};
 use crate::{BadPlaylist, Config, SegmentName};
 
 /// Longest playlist that is read: 1 MiB, some 8,000 segments.
@@ -18,6 +18,9 @@ const DATE_BYTES_MAX: usize = 40;
 
 /// Longest segment that is believed, in seconds. Ours end after [`SEGMENT_DURATION_MAX`](crate::SEGMENT_DURATION_MAX).
 const SECONDS_MAX: u64 = 3600;
+
+/// Longest comment that is taken over; ours name two codecs.
+const NOTE_BYTES_MAX: usize = 200;
 
 /// Characters of a wrong line that its error repeats.
 const ERROR_TEXT_MAX: usize = 80;
@@ -68,6 +71,7 @@ struct Parser<'a> {
     target_duration: Option<u64>,
     media_sequence: Option<u64>,
     discontinuity_sequence: u64,
+    note: Option<String>,
     segments: VecDeque<Segment>,
     /// What the tags before the next URI said.
     duration: Option<Duration>,
@@ -82,6 +86,7 @@ impl<'a> Parser<'a> {
             target_duration: None,
             media_sequence: None,
             discontinuity_sequence: 0,
+            note: None,
             segments: VecDeque::new(),
             duration: None,
             discontinuity: false,
@@ -94,6 +99,10 @@ impl<'a> Parser<'a> {
         let Some(tag) = text.strip_prefix('#') else {
             return if text.is_empty() { Some(()) } else { self.segment(text) };
         };
+        if let Some(note) = text.strip_prefix(NOTE) {
+            self.note = Some(note).filter(|note| note.len() <= NOTE_BYTES_MAX).map(str::to_owned);
+            return Some(());
+        }
         let (name, value) = tag.split_once(':').unwrap_or((tag, ""));
         match name {
             "EXT-X-TARGETDURATION" => self.target_duration = Some(seconds(value)?),
@@ -149,6 +158,7 @@ impl<'a> Parser<'a> {
         let longest = self.segments.iter().map(|segment| rounded_seconds(segment.duration)).max();
         playlist.target_duration = playlist.target_duration.max(longest.unwrap_or_default());
         playlist.discontinuity_sequence = self.discontinuity_sequence;
+        playlist.note = self.note;
         playlist.segments = self.segments;
         let lasts: Duration = playlist.segments.iter().map(|segment| segment.duration).sum();
         for segment in &mut playlist.segments {

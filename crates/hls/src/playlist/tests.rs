@@ -1,8 +1,10 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use weir_media::{AudioCodec, FourCc, VideoCodec};
+
 use super::*;
-use crate::BadPlaylist;
+use crate::{BadPlaylist, Unsupported};
 
 const NONCE: Nonce = Nonce::new(0);
 
@@ -346,4 +348,29 @@ fn numbers_near_the_list_may_be_of_its_run() {
     playlist.push(&cut(2000), NONCE);
     let covered = |sequences: [u64; 5]| sequences.map(|sequence| playlist.covers(sequence));
     assert_eq!(covered([1, 990, 1000, 1001, 1002]), [false, true, true, true, false]);
+}
+
+#[test]
+fn a_comment_says_what_is_left_out_for_as_long_as_it_is() {
+    let mut playlist = filled(2);
+    let without = playlist.render();
+    let sound = Some(Unsupported::Audio(AudioCodec::Opus));
+    playlist.note(LeftOut { pictures: None, sound, everything: false });
+    let text = playlist.render();
+    let note = "# no sound: MPEG-TS segments cannot carry Opus\n";
+    assert_eq!(text.replace(note, ""), without);
+    assert!(text.contains(&format!("SEQUENCE:0\n{note}")), "{text}");
+    let config = Config::new("live");
+    assert!(Playlist::has_written(&config, &text), "it is ours with the comment, too");
+    let mut resumed = Playlist::resume(&config, &text).unwrap();
+    assert_eq!(resumed.render(), text);
+    resumed.note(LeftOut::default());
+    assert_eq!(resumed.render(), without);
+    let other_codec = Some(Unsupported::Video(VideoCodec::Other(FourCc(*b"\n#EX"))));
+    playlist.note(LeftOut { pictures: other_codec, sound, everything: false });
+    assert_eq!(
+        playlist.render().lines().count(),
+        text.lines().count(),
+        "one line, whatever its name"
+    );
 }

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::Unsupported;
 
 const AVCC: &[u8] = &[1, 0x64, 0, 31, 0xFF, 0xE1, 0, 2, 0x67, 1, 1, 0, 2, 0x68, 1];
 const AVCC_2: &[u8] = &[1, 0x64, 0, 31, 0xFF, 0xE1, 0, 2, 0x67, 2, 1, 0, 2, 0x68, 1];
@@ -35,7 +36,7 @@ fn picture(millis: i64) -> Frame {
 }
 
 fn sound(millis: i64) -> Frame {
-    frame(Track::Audio(0), millis, Content::Audio(AudioCodec::Aac), b"raw data block")
+    frame(Track::Audio(0), millis, Content::Audio(AudioCodec::Aac), b"!raw data block")
 }
 
 fn mp3(millis: i64) -> Frame {
@@ -72,7 +73,7 @@ impl Bench {
         for frame in frames {
             // The wall clock runs along with the stream.
             let wall = Duration::from_millis(frame.dts.as_millis().unsigned_abs());
-            self.cuts.extend(self.segmenter.push(&frame, wall).unwrap());
+            self.cuts.extend(self.segmenter.push(&frame, wall));
         }
         self
     }
@@ -271,41 +272,154 @@ fn a_damaged_key_frame_begins_no_segment() {
 #[test]
 fn what_comes_before_its_configuration_is_dropped() {
     let mut segmenter = Segmenter::new(&Config::new("test"));
-    assert_eq!(segmenter.push(&sound(0), Duration::ZERO), Ok(None));
+    assert_eq!(segmenter.push(&sound(0), Duration::ZERO), None);
     assert_eq!(segmenter.dropped().unwrap().last, Damage::NoAudioConfig(AudioCodec::Aac));
-    assert_eq!(segmenter.push(&key(0), Duration::ZERO), Ok(None));
+    assert_eq!(segmenter.push(&key(0), Duration::ZERO), None);
     assert_eq!(segmenter.dropped().unwrap().last, Damage::NoVideoConfig(VideoCodec::Avc));
     assert_eq!(segmenter.finish(), None);
 }
 
-#[test]
-fn a_codec_without_a_place_in_ts_is_refused_until_it_changes() {
-    let opus = frame(Track::Audio(0), 500, Content::Audio(AudioCodec::Opus), b"opus");
-    let mut bench = Bench::with_av().feed(av(0, 500, 10));
-    let refused = Err(Unsupported::Audio(AudioCodec::Opus));
-    assert_eq!(bench.segmenter.push(&opus, Duration::ZERO), refused);
-    assert_eq!(bench.segmenter.push(&key(500), Duration::ZERO), refused, "video is refused too");
-    let cuts = bench.feed([asc(ASC)]).feed(av(1000, 2000, 10)).finish();
-    assert_eq!(cuts, [(0, 500, false), (1000, 1000, true)]);
+fn other_sound(millis: i64, codec: AudioCodec) -> Frame {
+    frame(Track::Audio(0), millis, Content::Audio(codec), &[0xD5; 160])
+}
+
+fn other_picture(millis: i64, codec: VideoCodec) -> Frame {
+    let content = Content::Video { codec, key: true, composition: 0 };
+    frame(Track::Video(0), millis, content, &[0x0A; 100])
+}
+
+/// What an encoder sends now and then that is of no track: each alone once ended HLS.
+fn oddities(millis: i64) -> Vec<Frame> {
+    let junk = |content| frame(Track::Audio(0), millis, content, &[0, 0, 0]);
+    vec![
+        junk(Content::Audio(AudioCodec::Legacy(7))),
+        junk(Content::Audio(AudioCodec::Legacy(15))),
+        other_picture(millis, VideoCodec::Legacy(2)),
+        asc(&[0xF9, 0x46, 0x40]),
+        junk(Content::AudioConfig(AudioCodec::Opus)),
+        mp3(millis),
+        other_picture(millis, VideoCodec::Hevc),
+        frame(Track::Video(0), millis, Content::VideoConfig(VideoCodec::Av1), &[0x81, 0, 0]),
+        other_picture(millis, VideoCodec::Av1),
+    ]
 }
 
 #[test]
-fn the_refusal_names_the_codec() {
-    let refusal = |content| {
-        let frame = frame(Track::Video(0), 0, content, b"?");
+fn single_strangers_are_dropped_and_counted() {
+    for odd in 0..oddities(0).len() {
+        let mut frames = av(0, 8000, 10);
+        let stranger = oddities(1500).remove(odd);
+        frames.insert(33, stranger.clone());
+        if stranger.is_picture() || matches!(stranger.content, Content::Audio(_)) {
+            // As often as it likes, but alone.
+            frames.insert(50, stranger.clone());
+        }
+        let bench = Bench::with_av().feed(frames);
+        assert_eq!(bench.segmenter.left_out(), Some(LeftOut::default()), "{stranger:?}");
+        let is_frame =
+            !matches!(stranger.content, Content::VideoConfig(_) | Content::AudioConfig(_));
+        let dropped = bench.segmenter.dropped().map_or(0, |dropped| dropped.frames);
+        assert_eq!(dropped, if is_frame { 2 } else { 0 }, "{stranger:?}");
+        let cuts = bench.finish();
+        let expected = [0, 2000, 4000, 6000].map(|at| (at, 2000, false));
+        assert_eq!(cuts, expected, "{stranger:?}");
+    }
+}
+
+#[test]
+fn a_camera_that_begins_with_another_codec_is_not_complained_of() {
+    let pcma = (0..25).map(|at| other_sound(at * 20, AudioCodec::Legacy(7)));
+    let mut bench = Bench::new();
+    for frame in [avcc(AVCC), key(0)].into_iter().chain(pcma).chain([asc(ASC), sound(505)]) {
+        bench = bench.feed([frame]);
+        assert_eq!(bench.segmenter.left_out(), None);
+    }
+    let bench = bench.feed(av(1000, 3000, 10));
+    assert_eq!(bench.segmenter.left_out(), Some(LeftOut::default()));
+    assert!(bench.segmenter.tracks.audio.is_some(), "the sound has joined the first segment");
+    assert_eq!(bench.finish(), [(0, 2000, false), (2000, 1000, false)]);
+}
+
+#[test]
+fn pictures_go_on_without_sound_that_cannot_be_carried() {
+    for codec in
+        [0, 1, 3, 5, 6, 7, 8, 11, 15].map(AudioCodec::Legacy).into_iter().chain([AudioCodec::Opus])
+    {
+        let sounds = |from: i64, to: i64| {
+            let pictures = av(from, to, 10).into_iter().filter(Frame::is_picture);
+            pictures.flat_map(move |picture| {
+                let at = picture.dts.as_millis();
+                [picture, other_sound(at + 5, codec)]
+            })
+        };
+        let bench = Bench::new().feed([avcc(AVCC)]).feed(sounds(0, 4000));
+        let why = Some(Unsupported::Audio(codec));
+        let left_out = LeftOut { pictures: None, sound: why, everything: false };
+        assert_eq!(bench.segmenter.left_out(), Some(left_out));
+        let bench = bench.feed([asc(ASC)]).feed(av(4000, 6000, 10));
+        assert_eq!(bench.segmenter.left_out(), Some(LeftOut::default()), "sound comes back");
+        let start = [(0, 2000, false), (2000, 2000, false), (4000, 1000, false)];
+        let expected = [&start[..], &[(5000, 1000, true)]].concat();
+        assert_eq!(bench.finish(), expected, "{codec}: with the key frame after its first packet");
+        // In the middle of a stream that had good sound.
+        let cuts = Bench::with_av().feed(av(0, 2000, 10)).feed(sounds(2000, 5000)).finish();
+        assert_eq!(cuts, [(0, 2000, false), (2000, 1000, false), (3000, 2000, true)], "{codec}");
+    }
+}
+
+#[test]
+fn sound_goes_on_without_pictures_that_cannot_be_carried() {
+    for codec in [VideoCodec::Av1, VideoCodec::Vp9, VideoCodec::Legacy(2)] {
+        let frames = |from: i64, to: i64| {
+            (from / 100..to / 100)
+                .flat_map(move |at| [other_picture(at * 100, codec), sound(at * 100)])
+        };
+        let bench = Bench::new().feed([asc(ASC)]).feed(frames(0, 3000));
+        let why = Some(Unsupported::Video(codec));
+        let left_out = LeftOut { pictures: why, sound: None, everything: false };
+        assert_eq!(bench.segmenter.left_out(), Some(left_out));
+        assert_eq!(bench.finish(), [(0, 2000, false), (2000, 1000, false)]);
+        let cuts = Bench::with_av().feed(av(0, 2000, 10)).feed(frames(2000, 6000)).finish();
+        assert_eq!(cuts[0], (0, 2000, false));
+        assert!(cuts[1].2 && cuts.len() > 2, "sound alone, behind a discontinuity: {cuts:?}");
+    }
+}
+
+#[test]
+fn when_nothing_remains_it_is_said_which_codecs() {
+    let said = |frames: Vec<Frame>| {
         let mut segmenter = Segmenter::new(&Config::new("test"));
-        segmenter.push(&frame, Duration::ZERO).unwrap_err().to_string()
+        for frame in frames {
+            assert_eq!(segmenter.push(&frame, Duration::ZERO), None);
+        }
+        segmenter.left_out().map(|left_out| (left_out.everything, left_out.to_string()))
     };
-    let av1 = Content::Video { codec: VideoCodec::Av1, key: true, composition: 0 };
-    assert_eq!(refusal(av1), "MPEG-TS segments cannot carry AV1");
+    let av1: Vec<_> = (0..20).map(|at| other_picture(at * 100, VideoCodec::Av1)).collect();
+    assert_eq!(said(av1[..10].to_vec()), None, "there may be sound yet");
+    let refusal = |text: &str| Some((true, text.to_owned()));
+    assert_eq!(said(av1), refusal("MPEG-TS segments cannot carry AV1"));
+    let flac = frame(Track::Audio(0), 0, Content::AudioConfig(AudioCodec::Flac), b"?");
+    let vp9 = frame(Track::Video(0), 0, Content::VideoConfig(VideoCodec::Vp9), b"?");
+    let both = "MPEG-TS segments cannot carry VP9; MPEG-TS segments cannot carry FLAC";
+    assert_eq!(said(vec![flac, vp9]), refusal(both), "at once");
+    let mut no_program: Vec<_> = (0..20).map(|at| sound(at * 100)).collect();
+    no_program.insert(0, asc(&[0x12, 0x00]));
     assert_eq!(
-        refusal(Content::AudioConfig(AudioCodec::Flac)),
-        "MPEG-TS segments cannot carry FLAC"
+        said(no_program),
+        refusal("MPEG-TS segments cannot carry AAC with channel configuration 0")
     );
-    assert_eq!(
-        Segmenter::new(&Config::new("test")).push(&asc(&[0x12, 0x00]), Duration::ZERO),
-        Err(Unsupported::AacChannels(0))
-    );
+}
+
+#[test]
+fn sound_alone_that_turns_foreign_ends_its_segment() {
+    let opus = (10..30).map(|at| other_sound(at * 100, AudioCodec::Opus));
+    let mut bench =
+        Bench::new().feed([asc(ASC)]).feed((0..10).map(|at| sound(at * 100))).feed(opus);
+    assert_eq!(bench.cuts.len(), 1, "what there was is handed out");
+    assert!(bench.segmenter.left_out().unwrap().everything);
+    bench = bench.feed((30..60).map(|at| sound(at * 100)));
+    assert_eq!(bench.segmenter.left_out(), Some(LeftOut::default()));
+    assert_eq!(bench.finish().len(), 3, "and it goes on when the sound comes back");
 }
 
 fn any_frame() -> impl Strategy<Value = Frame> {
@@ -344,9 +458,7 @@ proptest! {
         let mut segmenter = Segmenter::new(&Config::new("test"));
         let mut cuts = Vec::new();
         for frame in &frames {
-            if let Ok(cut) = segmenter.push(frame, Duration::ZERO) {
-                cuts.extend(cut);
-            }
+            cuts.extend(segmenter.push(frame, Duration::ZERO));
         }
         cuts.extend(segmenter.finish());
         for cut in cuts {

@@ -18,7 +18,7 @@ use super::{
     cluster, ids,
     samples::{Kbps, Traffic},
 };
-use crate::{node::Node, roster::Activity};
+use crate::{hls, node::Node, roster::Activity};
 
 /// A stream.
 #[derive(Debug, Serialize, ToSchema)]
@@ -62,6 +62,9 @@ pub struct Stream {
     /// Its sound, if it has any.
     #[schema(required)]
     audio: Option<Audio>,
+    /// What HLS has of it; none where it is not segmented: on edges, and with `hls.enabled` off.
+    #[schema(required)]
+    hls: Option<HlsOfStream>,
     /// `waiting` for a publisher, `live`, `lingering` after its publisher has left, or `ended`, which HLS viewers still
     /// watch. `relayed` if an edge hands its HLS on without having its frames: what they are is not known there.
     status: &'static str,
@@ -111,6 +114,29 @@ struct Audio {
     channel: Option<u8>,
     #[schema(required)]
     profile: Option<String>,
+}
+
+/// What HLS has of a stream.
+#[derive(Debug, Serialize, ToSchema)]
+struct HlsOfStream {
+    /// `starting` until the first segment is whole, `playable`, `partly` without the pictures or the sound, or
+    /// `unsupported`.
+    state: &'static str,
+    /// Which codec keeps it from being whole.
+    #[schema(required)]
+    reason: Option<String>,
+}
+
+impl From<hls::State> for HlsOfStream {
+    fn from(state: hls::State) -> Self {
+        let (state, reason) = match state {
+            hls::State::Starting => ("starting", None),
+            hls::State::Playable => ("playable", None),
+            hls::State::Partly(reason) => ("partly", Some(reason)),
+            hls::State::Unsupported(reason) => ("unsupported", Some(reason)),
+        };
+        Self { state, reason }
+    }
 }
 
 impl From<describe::Video> for Video {
@@ -213,6 +239,7 @@ impl<'a> Around<'a> {
             publish: Publish { active, cid },
             video: stats.video.map(|codec| describe::video(codec, &stats.init).into()),
             audio: stats.audio.map(|codec| describe::audio(codec, &stats.init).into()),
+            hls: node.hls.state(key).map(|state| state.borrow().clone().into()),
             status: label(*status, node.edge.is_some()),
             log_bytes: stats.held,
             timestamp_repairs: stats.repairs,

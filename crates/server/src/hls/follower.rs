@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::watch, time::timeout};
 use tracing::{debug, error, info, warn};
-use weir_hls::{Config, Cut, Nonce, Playlist, SegmentName, Segmenter, Unsupported};
+use weir_hls::{Config, Cut, Dropped, LeftOut, Nonce, Playlist, SegmentName, Segmenter};
 use weir_hub::{Batch, Item, Reader, Registry, Start, Status};
 use weir_media::{Frame, Init, StreamKey};
 
@@ -26,6 +26,10 @@ const FIRST_SEQUENCE_EPOCH: u64 = 1_577_836_800;
 /// dropped them by then.
 const BATCH_BYTES: usize = 1024 * 1024;
 
+/// Lines of the log about codecs that cannot be carried, in each publish: one for each track is what real encoders cause,
+/// and changing codecs is cheap.
+const CODEC_LINES_MAX: u32 = 10;
+
 /// Segments one stream, from publish to publish.
 pub struct Follower {
     key: StreamKey,
@@ -39,13 +43,18 @@ pub struct Follower {
     stopping: watch::Receiver<Stopping>,
     /// None until the first run has looked for one on disk.
     playlist: Option<Playlist>,
+    /// What HLS goes without.
+    left_out: LeftOut,
+    /// Lines that may still be logged about that.
+    codec_lines: u32,
 }
 
 /// The segmenting of one epoch of the stream's timeline.
 struct Making {
     epoch: u32,
-    /// None when a codec cannot be carried: a later publish may have others.
-    segmenter: Option<Segmenter>,
+    segmenter: Segmenter,
+    /// Frames that it has dropped and that are counted.
+    dropped: u64,
     /// The next segment does not continue the one before.
     interrupted: bool,
 }
@@ -72,6 +81,8 @@ impl Follower {
             files,
             key: key.clone(),
             playlist: None,
+            left_out: LeftOut::default(),
+            codec_lines: CODEC_LINES_MAX,
             config,
             alarm,
             state,
@@ -112,6 +123,7 @@ impl Follower {
     /// Segments one stream from its beginning to its end.
     async fn segment(&mut self) {
         let mut making: Option<Making> = None;
+        self.codec_lines = CODEC_LINES_MAX;
         let mut batch = Batch::default();
         loop {
             let status = self.reader.read_some(&mut batch, BATCH_BYTES);
@@ -172,7 +184,7 @@ impl Follower {
         let interrupted = self.playlist.is_some();
         let mut segmenter = Segmenter::new(&self.config);
         segmenter.limit_to(self.registry.budget());
-        let mut making = Making { epoch, segmenter: Some(segmenter), interrupted };
+        let mut making = Making { epoch, segmenter, dropped: 0, interrupted };
         for known in init.frames() {
             self.take(&mut making, known).await;
         }
@@ -181,28 +193,28 @@ impl Follower {
 
     /// Takes one frame in, and writes the segment that it finishes.
     async fn take(&mut self, making: &mut Making, frame: &Frame) {
-        let Some(segmenter) = &mut making.segmenter else { return };
-        match segmenter.push(frame, since_unix_epoch()) {
-            Ok(None) => {}
-            Ok(Some(cut)) => {
-                let written = self.write_next(&mut making.interrupted, cut).await;
-                if !written {
-                    segmenter.skipped();
-                }
+        let cut = making.segmenter.push(frame, since_unix_epoch());
+        if let Some(cut) = cut {
+            making.count_dropped();
+            let written = self.write_next(&mut making.interrupted, cut).await;
+            if !written {
+                making.segmenter.skipped();
             }
-            Err(reason) => {
-                making.segmenter = None;
-                self.give_up(&reason).await;
-            }
+        }
+        if let Some(left_out) = making.segmenter.left_out()
+            && left_out != self.left_out
+        {
+            self.leave_out(left_out).await;
         }
     }
 
     /// Writes what the segmenter still holds.
     async fn complete(&mut self, making: Making) {
-        let Making { segmenter: Some(mut segmenter), mut interrupted, .. } = making else { return };
-        if let Some(dropped) = segmenter.dropped() {
+        let mut making = making;
+        if let Some(dropped) = making.count_dropped() {
             info!(stream = %self.key, frames = dropped.frames, last = %dropped.last, "HLS left damaged frames out");
         }
+        let Making { mut segmenter, mut interrupted, .. } = making;
         if let Some(cut) = segmenter.finish() {
             self.write_next(&mut interrupted, cut).await;
         }
@@ -225,7 +237,7 @@ impl Follower {
             COUNTS.hls_errors.increase();
             error!(stream = %self.key, path = %path.display(), %error, "cannot write HLS: a segment is lost");
         } else {
-            self.tell(State::Playable);
+            self.tell(self.playable());
         }
         self.playlist = Some(playlist);
         written.is_ok()
@@ -237,6 +249,7 @@ impl Follower {
         COUNTS.hls_segments.increase();
         COUNTS.hls_bytes.add(cut.data.len() as u64);
         let expired = playlist.push(cut, nonce);
+        playlist.note(self.left_out);
         let written = self.write_playlist(playlist).await;
         self.files.remove(expired).await;
         written
@@ -288,10 +301,39 @@ impl Follower {
         self.files.remove(strays.collect()).await;
     }
 
-    async fn give_up(&mut self, reason: &Unsupported) {
-        warn!(stream = %self.key, %reason, "no HLS for this stream; RTMP and HTTP-FLV carry it");
-        self.files.remove(vec![self.files.playlist()]).await;
-        self.tell(State::Unsupported(reason.to_string()));
+    /// HLS goes without other tracks than before.
+    async fn leave_out(&mut self, left_out: LeftOut) {
+        self.left_out = left_out;
+        if let Some(left) = self.codec_lines.checked_sub(1) {
+            self.codec_lines = left;
+            self.say(left_out);
+        }
+        if left_out.everything {
+            self.files.remove(vec![self.files.playlist()]).await;
+            self.tell(State::Unsupported(left_out.to_string()));
+        } else if self.state.borrow().is_playable() {
+            self.tell(self.playable());
+        }
+    }
+
+    fn say(&self, left_out: LeftOut) {
+        let stream = &self.key;
+        if left_out.is_nothing() {
+            info!(%stream, "HLS carries all tracks of this stream");
+        } else if left_out.everything {
+            warn!(%stream, reason = %left_out, "no HLS for this stream; RTMP and HTTP-FLV carry it");
+        } else {
+            warn!(%stream, reason = %left_out, "HLS leaves a track out; RTMP and HTTP-FLV carry it");
+        }
+    }
+
+    /// What there is once a segment is written.
+    fn playable(&self) -> State {
+        match self.left_out {
+            // What remains of what there was before.
+            left_out if left_out.is_nothing() || left_out.everything => State::Playable,
+            left_out => State::Partly(left_out.to_string()),
+        }
     }
 
     async fn finish(&mut self, making: Option<Making>) {
@@ -313,6 +355,16 @@ impl Follower {
             *known = state;
             changed
         });
+    }
+}
+
+impl Making {
+    /// Counts what was dropped since the last time; all of it, if there is any.
+    fn count_dropped(&mut self) -> Option<Dropped> {
+        let dropped = self.segmenter.dropped()?;
+        COUNTS.hls_frames_dropped.add(dropped.frames.saturating_sub(self.dropped));
+        self.dropped = dropped.frames;
+        Some(dropped)
     }
 }
 

@@ -61,8 +61,17 @@ pub enum State {
     Starting,
     /// There is a playlist.
     Playable,
-    /// A codec that MPEG-TS cannot carry; the sentence says which.
+    /// There is one, without a track that MPEG-TS cannot carry; the sentence says which.
+    Partly(String),
+    /// Nothing that MPEG-TS can carry; the sentence says why.
     Unsupported(String),
+}
+
+impl State {
+    /// Whether there is a playlist.
+    pub const fn is_playable(&self) -> bool {
+        matches!(self, Self::Playable | Self::Partly(_))
+    }
 }
 
 impl HlsOutput {

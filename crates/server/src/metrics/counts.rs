@@ -178,6 +178,8 @@ pub struct Counts {
     pub hls_bytes: Count,
     /// HLS files that could not be written.
     pub hls_errors: Count,
+    /// Frames that HLS left out.
+    pub hls_frames_dropped: Count,
     /// Lines of the log that nobody took.
     pub log_lines_lost: Count,
     /// Lines of the log of which there were enough.
@@ -200,6 +202,7 @@ impl Counts {
             hls_playlists: Count::new(),
             hls_bytes: Count::new(),
             hls_errors: Count::new(),
+            hls_frames_dropped: Count::new(),
             log_lines_lost: Count::new(),
             log_lines_left_out: Count::new(),
         }

@@ -316,6 +316,11 @@ impl Live {
             ("weir_hls_segment_bytes", "Bytes of HLS segments written.", &COUNTS.hls_bytes),
             ("weir_hls_playlists", "HLS playlists written.", &COUNTS.hls_playlists),
             ("weir_hls_write_errors", "HLS files that could not be written.", &COUNTS.hls_errors),
+            (
+                "weir_hls_frames_dropped",
+                "Frames that HLS left out: damaged, or of another codec than their track.",
+                &COUNTS.hls_frames_dropped,
+            ),
         ];
         counters
             .into_iter()
