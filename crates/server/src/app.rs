@@ -162,7 +162,8 @@ async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<()
     Ok(())
 }
 
-/// Serves until the process is asked to stop, then lets everybody go. A second signal ends it at once. Goes on serving when the process that has replaced this one dies before the end.
+/// Serves until the process is asked to stop, then lets everybody go. A second signal ends it at once. Goes on serving
+/// when the process that has replaced this one dies before the end.
 async fn until_stopped(control: &Control, doors: &Doors, mut signals: Signals, mut tie: Tie) {
     loop {
         let cause = until_asked(control, &mut signals).await;

@@ -38,8 +38,8 @@ impl LostStreams {
         self.waiting().remove(key);
     }
 
-    /// Counts what has not come back in time. `is_live` says of a stream whether it has come by another way: an edge may
-    /// have it from an origin.
+    /// Counts what has not come back in time. `is_live` says of a stream whether it has come by another way: an edge
+    /// may have it from an origin.
     pub fn count(&self, now: Instant, is_live: impl Fn(&StreamKey) -> bool) {
         let due: Vec<_> = self.waiting().extract_if(|_, due| *due <= now).collect();
         let lost = due.iter().filter(|(key, _)| !is_live(key)).count();
