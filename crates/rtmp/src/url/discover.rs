@@ -1,5 +1,7 @@
 //! `tcUrl` and stream name to vhost, app and stream.
 
+use std::borrow::Cow;
+
 use weir_media::DEFAULT_VHOST;
 
 use super::{URL_BYTES_MAX, params, split_authority};
@@ -30,6 +32,7 @@ pub struct StreamUrl {
 ///   a parameter is said in [`params`].
 /// - A query in `tcUrl`, as FMLE has it (`rtmp://h/app?k=v` or `#k=v`), belongs behind the stream.
 /// - `/_definst_`, FMS's default instance, is taken out.
+/// - What stands behind the stream's name as it would in HTTP, such as `.flv`, is [taken off](stream_name).
 /// - With an empty name the stream is the last component of the app, or what follows the last slash in `tcUrl`'s query.
 ///
 /// Unlike in SRS a slash in the name's own query (a signature in base64) does not begin another path component, and
@@ -47,6 +50,7 @@ pub fn discover(tc_url: &str, stream: &str) -> Result<StreamUrl, Error> {
     let (authority, app) = split_base(base);
     let path = format!("/{app}/{name}").replace("/_definst_", "");
     let (app, name, tc_query) = split_path(&path, name, tc_query);
+    let name = stream_name(name);
     if name.is_empty() {
         return Err(Error::url(&format!("{tc_url}/{stream}"), "it has no stream name"));
     }
@@ -59,6 +63,50 @@ pub fn discover(tc_url: &str, stream: &str) -> Result<StreamUrl, Error> {
         stream: name.to_owned(),
         params: if asks_default && is_all { String::new() } else { params },
     })
+}
+
+/// Extensions that SRS takes off the names of streams, whoever names them.
+const EXTENSIONS: [&str; 4] = [".flv", ".m3u8", ".mp4", ".ts"];
+
+/// The stream that `name` names: SRS edges whose first viewer comes over HTTP ask their origin for `cam.flv`, and mean
+/// `cam`.
+///
+/// All such extensions are taken off, however many there are, so that a name that has been through here means the same
+/// wherever it comes next: an edge that lets `cam.flv` pass must not be given `cam` by its origin.
+pub fn stream_name(mut name: &str) -> &str {
+    let stem = |name| EXTENSIONS.iter().find_map(|extension| str::strip_suffix(name, extension));
+    while let Some(shorter) = stem(name).filter(|shorter| !shorter.is_empty()) {
+        name = shorter;
+    }
+    name
+}
+
+/// How many bytes of the path of `tc_url` are `app`, which the client says as well; 0 if the path does not go on behind
+/// it, or is another one.
+pub fn app_bytes(tc_url: &str, app: &str) -> u16 {
+    let app = split_query(app).0.trim_matches('/');
+    let path = path_of(tc_url);
+    let goes_on = path.strip_prefix(app).is_some_and(|rest| rest.starts_with('/'));
+    if goes_on { u16::try_from(app.len()).unwrap_or(0) } else { 0 }
+}
+
+/// `tc_url` without the stream's name, where it has that as well: node-media-server connects to
+/// `rtmp://host/live/cam`, says that the app is `live`, and plays `cam`. [`app_bytes`] says how much of the path is the
+/// app. Where what follows is not the name of `stream`, `tc_url` is right and the app is not looked at, as in SRS.
+pub fn without_stream<'a>(tc_url: &'a str, app_bytes: u16, stream: &str) -> Cow<'a, str> {
+    let name = split_query(stream).0.trim_matches('/');
+    let rest = path_of(tc_url).get(app_bytes.into()..).and_then(|rest| rest.strip_prefix('/'));
+    if app_bytes == 0 || name.is_empty() || rest != Some(name) {
+        return Cow::Borrowed(tc_url);
+    }
+    let base = split_query(tc_url).0;
+    let (query, base) = (&tc_url[base.len()..], base.trim_end_matches('/'));
+    Cow::Owned(format!("{}{query}", &base[..base.len() - name.len() - 1]))
+}
+
+/// The path of `tcUrl`, without slashes around it.
+fn path_of(tc_url: &str) -> &str {
+    split_base(split_query(tc_url).0).1.trim_matches('/')
 }
 
 /// App and stream of the whole path, and what is left of `tcUrl`'s query.

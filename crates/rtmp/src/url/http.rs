@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::{StreamUrl, URL_BYTES_MAX, vhost_of};
+use super::{StreamUrl, URL_BYTES_MAX, stream_name, vhost_of};
 
 /// The stream that `target` (path and query) names on `authority` (the `Host`), and the extension behind it; none for a
 /// path that is not `/app/stream.extension`.
@@ -20,7 +20,7 @@ pub fn discover_http(target: &str, authority: &str) -> Option<(StreamUrl, String
     let url = StreamUrl {
         vhost: vhost_of(authority, query),
         app: app.to_owned(),
-        stream: stream.to_owned(),
+        stream: stream_name(stream).to_owned(),
         params: if query.is_empty() { String::new() } else { format!("?{query}") },
     };
     Some((url, extension.to_owned()))

@@ -39,6 +39,14 @@ const TABLE: &[Row] = &[
     ("rtmp://h/live/_definst_", "cam", ["h", "live", "cam", ""]),
     ("rtmp://h/live", "_definst_/cam", ["h", "live", "cam", ""]),
     ("rtmp://h/live/_definst_?k=v", "cam", ["h", "live", "cam", "?k=v"]),
+    // Extensions, as in HTTP.
+    ("rtmp://h/live", "cam.flv", ["h", "live", "cam", ""]),
+    ("rtmp://h/live", "cam.flv?k=v.flv", ["h", "live", "cam", "?k=v.flv"]),
+    ("rtmp://h/live", "cam.m3u8", ["h", "live", "cam", ""]),
+    ("rtmp://h/live/cam.flv", "", ["h", "live", "cam", ""]),
+    ("rtmp://h/live", "cam.ts.mp4.flv", ["h", "live", "cam", ""]),
+    ("rtmp://h/live.flv", "cam.1.FLV", ["h", "live.flv", "cam.1.FLV", ""]),
+    ("rtmp://h/live", ".flv", ["h", "live", ".flv", ""]),
     // Everything in tcUrl, the stream's name left empty.
     ("rtmp://h/live/cam", "", ["h", "live", "cam", ""]),
     ("rtmp://h/live/cam?k=v", "", ["h", "live", "cam", "?k=v"]),
@@ -70,6 +78,45 @@ fn which_stream_is_meant() {
         let url = discover(tc_url, name).unwrap();
         let found = [&url.vhost, &url.app, &url.stream, &url.params].map(String::as_str);
         assert_eq!(found, [*vhost, *app, *stream, *params], "{tc_url:?} + {name:?}");
+    }
+}
+
+/// tcUrl, app, name; app and stream, parameters. All on host `h`.
+const WITH_APP: [(&str, &str, &str, &str, &str); 14] = [
+    ("rtmp://h/live", "live", "cam", "live/cam", ""),
+    ("rtmp://h/live/cam", "live", "cam", "live/cam", ""),
+    ("rtmp://h/live/cam", "live/", "cam?k=v", "live/cam", "?k=v"),
+    ("rtmp://h/live/cam/", "/live", "/cam", "live/cam", ""),
+    ("rtmp://h/live/cam?k=v", "live", "cam", "live/cam", "?k=v"),
+    ("rtmp://h/live/cam?k=v", "live?k=v", "cam", "live/cam", "?k=v"),
+    ("rtmp://h/live/eu/cam", "live", "eu/cam", "live/eu/cam", ""),
+    ("rtmp://h/live/eu/cam", "live/eu", "cam", "live/eu/cam", ""),
+    ("rtmp://h/live/_definst_/cam", "live/_definst_", "cam", "live/cam", ""),
+    // Here tcUrl has no stream, and is right.
+    ("rtmp://h/live/cam", "live/cam", "cam", "live/cam/cam", ""),
+    ("rtmp://h/live/eu", "live", "cam", "live/eu/cam", ""),
+    ("rtmp://h/other", "live", "cam", "other/cam", ""),
+    ("rtmp://h/livecam", "live", "cam", "livecam/cam", ""),
+    ("rtmp://h/cam", "", "cam", "cam/cam", ""),
+];
+
+#[test]
+fn a_tc_url_that_has_the_stream_as_well() {
+    for (tc_url, app, name, expected, params) in WITH_APP {
+        let url = discover(&without_stream(tc_url, app_bytes(tc_url, app), name), name).unwrap();
+        let found = (format!("{}/{}", url.app, url.stream), url.params);
+        assert_eq!(found, (expected.to_owned(), params.to_owned()), "{tc_url} {app} {name}");
+        assert_eq!(url.vhost, "h");
+    }
+}
+
+proptest::proptest! {
+    /// What has been through here once means the same at the next server.
+    #[test]
+    fn a_stream_name_is_what_it_is(name in "[a.]{0,3}(\\.flv|\\.ts|\\.mp4|\\.m3u8|a|\\.){0,5}") {
+        let once = stream_name(&name);
+        proptest::prop_assert_eq!(stream_name(once), once);
+        proptest::prop_assert!(name.is_empty() || !once.is_empty());
     }
 }
 

@@ -26,8 +26,8 @@ const FIRST_SEQUENCE_EPOCH: u64 = 1_577_836_800;
 /// dropped them by then.
 const BATCH_BYTES: usize = 1024 * 1024;
 
-/// Lines of the log about codecs that cannot be carried, in each publish: one for each track is what real encoders cause,
-/// and changing codecs is cheap.
+/// Lines of the log about codecs that cannot be carried, in each publish: one for each track is what real encoders
+/// cause, and changing codecs is cheap.
 const CODEC_LINES_MAX: u32 = 10;
 
 /// Segments one stream, from publish to publish.
