@@ -7,8 +7,7 @@ use weir_testkit::{Weir, browser::Page, http, peer::Player, server::field};
 /// For the browser to start, and for the first segments of the clip.
 const TIMEOUT: Duration = Duration::from_secs(45);
 
-/// How much a pixel may change on average where the clip ends and begins again, of 255: nothing jumps, and no clock goes
-/// back.
+/// How much a pixel may change on average where the clip ends and begins again, of 255: no clock goes back.
 const SEAM_MAX: u64 = 1;
 
 #[test]

@@ -91,8 +91,8 @@ pub struct Media {
 }
 
 impl Media {
-    /// The streams of `node`; the first page leads to that which is `shown`. Else it leads to none: names of streams may
-    /// be known to few.
+    /// The streams of `node`; the first page leads to that which is `shown`.
+    /// Else it leads to none: names of streams may be known to few.
     pub fn new(node: &Arc<Node>, shown: Option<&'static str>) -> Self {
         Self { node: Arc::clone(node), router: router(Arc::clone(node), shown) }
     }
