@@ -12,7 +12,7 @@ use std::fmt;
 
 use crate::Error;
 pub use discover::{
-    DEFAULT_APP, StreamUrl, app_bytes, discover, stream_name, vhost_of, without_stream,
+    DEFAULT_APP, StreamUrl, app_bytes, discover, stream_name, vhost_of, without_stream, written,
 };
 pub use http::discover_http;
 

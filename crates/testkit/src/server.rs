@@ -1,6 +1,7 @@
 //! The server under test: the `weir` binary in a folder and on ports of its own.
 
 use std::{
+    collections::HashSet,
     env,
     ffi::{OsStr, OsString},
     fs,
@@ -180,12 +181,19 @@ impl Weir {
     /// The sessions of `role`, `play` or `publish`, of the stream `key`, such as `/live/a`, since the latest start.
     pub fn sessions(&self, role: &str, key: &str) -> Sessions {
         let mut sessions = Sessions::default();
+        // Who has waited for a stream in vain ends without having begun.
+        let mut began = HashSet::new();
         let lines = self.log().all();
         let lines = lines.iter().filter_map(|line| parse(line));
         for line in lines.filter(|l| field(l, "role") == role && field(l, "stream") == key) {
             match field(&line, "message").as_str() {
-                Some("session began") => sessions.began += 1,
-                Some("session ended") => sessions.ended += 1,
+                Some("session began") => {
+                    sessions.began += 1;
+                    began.insert(field(&line, "conn").to_string());
+                }
+                Some("session ended") if began.contains(&field(&line, "conn").to_string()) => {
+                    sessions.ended += 1;
+                }
                 _ => {}
             }
         }

@@ -70,6 +70,18 @@ const TABLE: &[Row] = &[
     // White space that was copied along, and other scripts.
     (" rtmp://h/live ", " cam\n", ["h", "live", "cam", ""]),
     ("rtmp://h/直播", "镜头?密=钥", ["h", "直播", "镜头", "?密=钥"]),
+    (" rtmp://h /live /eu", "\tcam ?a=b c", ["h", "live/eu", "cam", "?a=bc"]),
+    // Spaces within a name, and what is percent-encoded: once, and not in queries.
+    ("rtmp://h/my app", "my cam", ["h", "my app", "my cam", ""]),
+    ("rtmp://h/my%20app", "my%20cam", ["h", "my app", "my cam", ""]),
+    ("rtmp://h/live", "my%2520cam", ["h", "live", "my%20cam", ""]),
+    ("rtmp://h/live", "100%", ["h", "live", "100%", ""]),
+    ("rtmp://h/live", "100%25", ["h", "live", "100%", ""]),
+    ("rtmp://h/live", "50%x+%2b", ["h", "live", "50%x++", ""]),
+    ("rtmp://h/live", "eu%2Fcam?sign=a%2Fb", ["h", "live/eu", "cam", "?sign=a%2Fb"]),
+    ("rtmp://h/live", "%E9%95%9C", ["h", "live", "镜", ""]),
+    ("rtmp://h/live", "cam%3Fvhost=v", ["h", "live", "cam?vhost=v", ""]),
+    ("rtmp://h/live?k=v/my%20cam", "", ["h", "live", "my cam", "?k=v"]),
 ];
 
 #[test]
@@ -138,6 +150,29 @@ fn names_of_no_stream() {
 }
 
 #[test]
+fn names_that_are_no_text() {
+    for (tc_url, name) in
+        [("rtmp://h/live", "%FF"), ("rtmp://h/%ff", "cam"), ("rtmp://h/live?k=v/%FF", "")]
+    {
+        let error = discover(tc_url, name).unwrap_err().to_string();
+        assert!(error.contains("its name is not UTF-8"), "{error}");
+        assert!(discover_http("/live/%FF.flv", "h").is_none());
+    }
+}
+
+/// What is authorised under one text must not be another stream's in the other protocol.
+#[test]
+fn a_text_names_the_same_stream_in_rtmp_and_http() {
+    for name in
+        ["my%20cam", "my%2520cam", "100%", "100%25", "a+b", "a%2Bb", "%41", "eu%2Fcam", "%2e%2e"]
+    {
+        let rtmp = discover("rtmp://h/live", name).unwrap();
+        let (http, extension) = discover_http(&format!("/live/{name}.flv"), "h").unwrap();
+        assert_eq!((rtmp, "flv"), (http, &*extension), "{name}");
+    }
+}
+
+#[test]
 fn long_urls_are_refused_and_not_repeated() {
     let error = discover("rtmp://h/live", &"x".repeat(URL_BYTES_MAX + 1)).unwrap_err();
     assert!(error.to_string().len() < 200, "{error}");
@@ -201,6 +236,15 @@ proptest::proptest! {
         let found = discover(&url.tc_url, &url.stream_with_query).unwrap();
         let expected = StreamUrl { vhost: "host".to_owned(), app, stream, params: query };
         proptest::prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_is_written_is_what_the_server_finds(
+        app in "[ %2aF/é]{0,12}[a2%]", stream in "[ %20aFé+]{1,12}",
+    ) {
+        let app = app.trim_matches('/').split("//").collect::<Vec<_>>().join("/");
+        let url = discover(&format!("rtmp://h/{}", written(&app)), &written(&stream)).unwrap();
+        proptest::prop_assert_eq!((url.app.trim_matches('/'), url.stream), (app.trim_matches('/'), stream));
     }
 
     #[test]

@@ -335,7 +335,8 @@ fn file_in_part((file, length): (File, u64), name: SegmentName, asker: &Asker) -
     answer
 }
 
-/// What the client wants of a file that is in memory: of a segment with this name, or of a playlist, which has no parts.
+/// What the client wants of a file that is in memory: of a segment with this name, or of a playlist, which has no
+/// parts.
 async fn in_part(answer: Response, segment: Option<SegmentName>, asker: &Asker) -> Response {
     if answer.status() != StatusCode::OK {
         return answer;

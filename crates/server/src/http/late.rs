@@ -20,7 +20,7 @@ use crate::{
     log::seconds,
     metrics::COUNTS,
     node::Node,
-    play::{self, Channel, Format, Package, View},
+    play::{self, Channel, Format, View},
     quota::Viewing,
     roster::{Activity, Figures, Presence},
 };
@@ -221,8 +221,12 @@ impl LateViewer {
         // At the start, or out of the window.
         let group = self.view.newest.as_ref()?;
         let entry = self.view.get(group.seq)?;
-        let tracks = (!self.started).then(|| self.channel.tracks());
-        let opening = Package::opening(Format::Flv, &group.start.init, group.start.dts, tracks);
+        let tracks = self.channel.tracks();
+        let opening = if self.started {
+            group.start.again(Format::Flv, tracks)
+        } else {
+            group.start.first(Format::Flv, tracks)
+        };
         self.next = group.seq + 1;
         self.started = true;
         self.rest = Some(entry.slice(group.start.offset..));
