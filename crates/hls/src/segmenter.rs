@@ -170,6 +170,11 @@ impl Segmenter {
         }
     }
 
+    /// Aims at segments of another length, the one in the making included.
+    pub fn set_target(&mut self, target: Duration) {
+        self.target = target;
+    }
+
     /// What is held counts against `budget` from now on, segments that were handed out included. Where it has no room,
     /// a segment is cut early, or given up up to the next key frame.
     pub fn limit_to(&mut self, budget: &Budget) {

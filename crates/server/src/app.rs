@@ -137,7 +137,9 @@ async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<()
     }
     let settings = Settings::new(config);
     let (node, returned) = Node::start(&settings)?;
-    node.hls.sweep_later(&settings.now().hls);
+    if node.edge.is_none() {
+        node.hls.sweep_later();
+    }
     let summary = ports.summary(is_demo)?;
     let rtmp_address = ports.rtmp.first().map(|it| it.local_addr()).transpose()?;
     let doors = Doors::new(&node)?;

@@ -91,7 +91,7 @@ impl Node {
             formats.shrink();
         }));
         let places = Places::new(config.limits.connections).charging(registry.budget());
-        let hls = HlsOutput::new(registry.clone());
+        let hls = HlsOutput::new(registry.clone(), settings);
         let edge = match config.role {
             Role::Origin => None,
             Role::Edge => Some(Edge::start(settings, &registry, &audiences)?),
@@ -210,6 +210,11 @@ impl Node {
         });
         self.channels.limit_to(|key| play_limits(&config, &config.vhost(key.vhost())));
         self.shards.reconfigure(&config);
+        if self.edge.is_none() {
+            self.hls.reconfigure();
+        }
+        // Publishers go by what is in force at their next look, which may be long in coming.
+        self.audiences.ring_all();
         Ok(())
     }
 }

@@ -75,6 +75,8 @@ pub async fn publish(
     url: &StreamUrl,
 ) -> Result<(), End> {
     let node = Arc::clone(&connection.node);
+    // Before the settings are read: what is put in force meanwhile is taken up at the first look.
+    let generation = node.settings.generation();
     // While the listeners are tried out, a stream may still be the process's that is replaced: for milliseconds.
     let _ = node.phase.subscribe().wait_for(|phase| *phase != Phase::Starting).await;
     let (key, vhost) = node.resolve(url).map_err(|error| {
@@ -100,13 +102,12 @@ pub async fn publish(
         },
     };
     let replaced = Arc::new(Alarm::default());
-    let Some(publisher) = claim::claim(connection, stream_id, &key, &vhost, &replaced).await?
-    else {
+    let Some(publisher) = claim::claim(connection, stream_id, &key, &replaced).await? else {
         return Ok(());
     };
     let push = opened.map(|(edge, opened)| edge.keep_pushing(opened));
     if push.is_none() {
-        node.hls.follow(&key, &vhost.hls);
+        node.hls.follow(&key);
     }
     connection.session.accept_publish(stream_id);
     connection.client.began(Activity::Publish, &key);
@@ -118,7 +119,7 @@ pub async fn publish(
         pace,
         push,
         idle_timeout: vhost.publish.idle_timeout,
-        generation: node.settings.generation(),
+        generation,
         leaving: None,
     };
     node.lost_streams.found(&key);
@@ -219,6 +220,9 @@ impl Ingest {
         self.generation = generation;
         let vhost = node.config().vhost(self.intake.publisher.key().vhost());
         self.idle_timeout = vhost.publish.idle_timeout;
+        if self.leaving.is_none() {
+            self.intake.publisher.set_linger(vhost.publish.linger);
+        }
         self.pace.follow(vhost.play.hub_flush());
     }
 
