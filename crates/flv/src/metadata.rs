@@ -112,6 +112,53 @@ pub fn with_server(body: &Bytes, properties: &[(&str, &str)]) -> Bytes {
     if out.len() > BODY_BYTES_MAX { body.clone() } else { out }
 }
 
+/// What metadata says of sound and of pictures, as encoders call it.
+const AUDIO_NAMES: &[&str] = &[
+    "audiocodecid",
+    "audiodatarate",
+    "audiosamplerate",
+    "audiosamplesize",
+    "audiochannels",
+    "stereo",
+    "audioTrackIdInfoMap",
+];
+const VIDEO_NAMES: &[&str] =
+    &["videocodecid", "videodatarate", "framerate", "width", "height", "videoTrackIdInfoMap"];
+
+/// Has an `onMetaData` message tell of the kinds that there are: `hasAudio` and `hasVideo` are changed where they are
+/// there and wrong, and what else is known to be about a kind that is not there is left out. Other properties keep
+/// their bytes.
+///
+/// A body that is not such a message, or cannot be read, comes back unchanged.
+pub fn with_tracks(body: &Bytes, audio: bool, video: bool) -> Bytes {
+    let Ok(Some(layout)) = Layout::parse(body) else { return body.clone() };
+    let is_there = |name: &str| match name {
+        "hasAudio" => Some(audio),
+        "hasVideo" => Some(video),
+        _ => None,
+    };
+    let is_wrong = |name: &str| {
+        (!audio && AUDIO_NAMES.contains(&name)) || (!video && VIDEO_NAMES.contains(&name))
+    };
+    let mut properties = Vec::with_capacity(body.len());
+    let mut count: u32 = 0;
+    for (name, range) in layout.properties.iter().filter(|(name, _)| !is_wrong(name)) {
+        count = count.saturating_add(1);
+        match is_there(name) {
+            Some(is) => encode_property(name, &Value::Boolean(is), &mut properties),
+            None => properties.extend_from_slice(&body[range.clone()]),
+        }
+    }
+    if properties == body[layout.start..layout.end] {
+        return body.clone();
+    }
+    let mut out = [&body[..layout.start], &properties, &body[layout.end..]].concat();
+    if let Some(at) = layout.count {
+        out[at..at + 4].copy_from_slice(&count.to_be_bytes());
+    }
+    if out.len() > BODY_BYTES_MAX { body.clone() } else { out.into() }
+}
+
 /// Where the parts of a metadata message are.
 struct Layout<'a> {
     /// Where the count of properties is, if the object is an ECMA array.

@@ -5,6 +5,7 @@ use weir_media::Frame;
 
 use crate::{
     error::Damage,
+    nal::Survey,
     tracks::{AudioFormat, Tracks, VideoFormat},
 };
 
@@ -14,7 +15,12 @@ use crate::{
 /// segment. Then the segment it belongs to is begun if need be, and the staged data is written.
 pub(crate) trait Container: Send {
     /// Converts the access unit of a picture and holds it, in place of what was held. Returns its bytes.
-    fn stage_video(&mut self, format: &VideoFormat, frame: &Frame) -> Result<usize, Damage>;
+    fn stage_video(
+        &mut self,
+        format: &VideoFormat,
+        survey: Survey,
+        frame: &Frame,
+    ) -> Result<usize, Damage>;
 
     /// The same for an audio packet.
     fn stage_audio(&mut self, format: &AudioFormat, frame: &Frame) -> Result<usize, Damage>;

@@ -100,6 +100,14 @@ pub enum Damage {
         /// Bytes after the length field.
         left: usize,
     },
+    /// Messages without a picture, more than a picture can have before it.
+    #[error("{len} bytes without a picture, more than {max}")]
+    NoPicture {
+        /// Their bytes, as they would be kept.
+        len: usize,
+        /// What is kept.
+        max: usize,
+    },
     /// An access unit without data.
     #[error("an empty access unit")]
     Empty,

@@ -32,6 +32,7 @@ mod name;
 mod pictures;
 mod playlist;
 mod segmenter;
+mod sets;
 mod sound;
 mod tracks;
 mod ts;

@@ -1,12 +1,21 @@
 //! The video track: what its pictures are coded with, and whether that can be carried.
 
-use weir_media::VideoCodec;
+use weir_media::{Frame, VideoCodec};
 
 use crate::{
     error::{Damage, Unsupported},
+    nal::Survey,
     tracks::{VideoFormat, check_video},
     turns::{Turn, Turns},
 };
+
+/// A message with a picture in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Picture {
+    pub survey: Survey,
+    /// Whether decoding can start at it: some encoders mark only the message with the parameter sets.
+    pub is_key: bool,
+}
 
 /// What is known of a video track.
 #[derive(Debug, Default)]
@@ -18,13 +27,15 @@ pub(crate) struct Pictures {
 }
 
 impl Pictures {
-    /// What segments carry; none while there are no pictures, none that can be carried, or no configuration of them.
+    /// What segments carry; none while there are no pictures, none that can be carried, or nothing to decode them by.
     pub fn carried(&self) -> Option<&VideoFormat> {
-        match self.turns.codec()? {
+        let codec = self.turns.codec()?;
+        let format = match codec {
             VideoCodec::Avc => self.avc.as_ref(),
             VideoCodec::Hevc => self.hevc.as_ref(),
             _ => None,
-        }
+        };
+        format.filter(|format| format.sets.are_complete(codec))
     }
 
     /// Why the pictures cannot be carried.
@@ -32,29 +43,68 @@ impl Pictures {
         check_video(self.turns.codec()?).err()
     }
 
-    /// Takes a configuration; says whether what is carried may be another thing now.
-    pub fn configure(&mut self, codec: VideoCodec, record: &[u8]) -> Result<bool, Damage> {
-        let known = match codec {
-            VideoCodec::Avc => &mut self.avc,
-            VideoCodec::Hevc => &mut self.hevc,
-            _ => {
-                self.turns.announce(codec);
-                return Ok(false);
+    /// Takes a configuration. What is carried may be another thing now, even if the record lacks something.
+    pub fn configure(&mut self, codec: VideoCodec, record: &[u8]) -> Result<(), Damage> {
+        let read = match self.known(codec) {
+            None => Ok(()),
+            Some(Some(known)) => known.update(record),
+            Some(unknown) => {
+                let (format, read) = VideoFormat::parse(codec, record);
+                *unknown = Some(format);
+                read
             }
         };
-        if known.as_ref().is_none_or(|known| !known.is(codec, record)) {
-            *known = Some(VideoFormat::parse(codec, record)?);
-        }
         self.turns.announce(codec);
-        Ok(self.turns.codec() == Some(codec))
+        read
     }
 
-    /// Takes note of a picture; says whether what is carried may be another thing now.
-    pub fn picture(&mut self, codec: VideoCodec) -> Result<bool, Damage> {
+    /// Takes note of a picture's codec; says whether what is carried may be another thing now.
+    pub fn turn(&mut self, codec: VideoCodec) -> Result<bool, Damage> {
         match self.turns.frame(codec, check_video(codec).is_ok()) {
             Turn::Refused => Err(Damage::ForeignVideo(codec)),
             Turn::Taken => Ok(true),
             Turn::None => Ok(false),
+        }
+    }
+
+    /// Takes a message in the track's codec. Nothing comes of one without a picture: it belongs to the next one.
+    pub fn take(&mut self, codec: VideoCodec, frame: &Frame) -> Result<Option<Picture>, Damage> {
+        let missing = Damage::NoVideoConfig(codec);
+        let known = self.known(codec).ok_or(missing)?;
+        let unit = &frame.payload;
+        let format = match known {
+            Some(format) => format,
+            None => {
+                // Some encoders send no record at all.
+                let mut format = VideoFormat::parse(codec, &[]).0;
+                let brings_sets = format.survey(unit)?.sets != 0;
+                known.insert(Some(format).filter(|_| brings_sets).ok_or(missing)?)
+            }
+        };
+        let survey = format.survey(unit)?;
+        if !survey.has_picture {
+            format.keep(survey, unit)?;
+            return Ok(None);
+        }
+        let is_key = frame.is_key() || survey.has_idr;
+        if is_key && !format.sets.are_complete(codec) {
+            return Err(missing);
+        }
+        Ok(Some(Picture { survey, is_key }))
+    }
+
+    /// The newest picture is done with.
+    pub fn clear(&mut self, codec: VideoCodec) {
+        if let Some(Some(format)) = self.known(codec) {
+            format.ahead.clear();
+        }
+    }
+
+    fn known(&mut self, codec: VideoCodec) -> Option<&mut Option<VideoFormat>> {
+        match codec {
+            VideoCodec::Avc => Some(&mut self.avc),
+            VideoCodec::Hevc => Some(&mut self.hevc),
+            _ => None,
         }
     }
 }

@@ -76,10 +76,10 @@ pub struct Dropped {
 /// first. Audio that turns up during the first segment of a run joins it; later, or with another configuration, it
 /// starts with the next key frame.
 ///
-/// What interrupts: another video configuration, lost frames ([`Segmenter::skipped`]) and a hole in the timeline end
-/// the segment at once, and everything up to the next key frame is dropped. Another audio configuration and a new
-/// [`epoch`](Frame::epoch) end it at the next key frame. The segment after each of them has
-/// [`discontinuity`](Cut::discontinuity) set.
+/// What interrupts: another video configuration, be it a record or in the stream itself, lost frames
+/// ([`Segmenter::skipped`]) and a hole in the timeline end the segment at once, and everything up to the next key frame
+/// is dropped. Another audio configuration and a new [`epoch`](Frame::epoch) end it at the next key frame. The segment
+/// after each of them has [`discontinuity`](Cut::discontinuity) set.
 ///
 /// What is left out: a track whose codec cannot be carried ([`Segmenter::left_out`]), while the other one goes on; and
 /// packets of another codec than their track's, until a configuration or several in a row say that it has changed.
@@ -170,6 +170,11 @@ impl Segmenter {
         }
     }
 
+    /// Aims at segments of another length, the one in the making included.
+    pub fn set_target(&mut self, target: Duration) {
+        self.target = target;
+    }
+
     /// What is held counts against `budget` from now on, segments that were handed out included. Where it has no room,
     /// a segment is cut early, or given up up to the next key frame.
     pub fn limit_to(&mut self, budget: &Budget) {
@@ -245,10 +250,9 @@ impl Segmenter {
     }
 
     fn configure_video(&mut self, codec: VideoCodec, frame: &Frame) -> Result<(), Damage> {
-        if self.pictures.configure(codec, &frame.payload)? {
-            self.turn_pictures();
-        }
-        Ok(())
+        let read = self.pictures.configure(codec, &frame.payload);
+        self.turn_pictures();
+        read
     }
 
     fn configure_audio(&mut self, codec: AudioCodec, record: &Bytes) -> Result<(), Damage> {
@@ -286,19 +290,33 @@ impl Segmenter {
         frame: &Frame,
         wall: Duration,
     ) -> Result<(), Damage> {
-        if self.pictures.picture(codec)? {
+        if self.pictures.turn(codec)? {
             self.turn_pictures();
         }
         self.note_time(frame);
         if self.pictures.left_out().is_some() {
             return Ok(());
         }
-        let Some(format) = &self.next_tracks.video else {
-            return Err(Damage::NoVideoConfig(codec));
+        let Some(picture) = self.pictures.take(codec, frame)? else { return Ok(()) };
+        if picture.is_key {
+            // What the stream itself says of its pictures counts from a key frame on.
+            self.turn_pictures();
+        }
+        let marked;
+        let frame = if picture.is_key && !key {
+            marked = as_key(frame);
+            &marked
+        } else {
+            frame
         };
-        let bytes = self.container.stage_video(format, frame)?;
+        let staged = match self.pictures.carried() {
+            Some(format) => self.container.stage_video(format, picture.survey, frame),
+            None => Err(Damage::NoVideoConfig(codec)),
+        };
+        self.pictures.clear(codec);
+        let bytes = staged?;
         self.last_picture = Some(frame.dts);
-        if self.place(frame, bytes, key, wall) {
+        if self.place(frame, bytes, picture.is_key, wall) {
             self.write(frame);
         }
         Ok(())
@@ -444,6 +462,17 @@ impl Segmenter {
         });
         self.started = true;
     }
+}
+
+/// A key frame that its sender has not marked as one.
+fn as_key(frame: &Frame) -> Frame {
+    let content = match frame.content {
+        Content::Video { codec, composition, .. } => {
+            Content::Video { codec, key: true, composition }
+        }
+        other => other,
+    };
+    Frame { content, ..frame.clone() }
 }
 
 #[cfg(test)]

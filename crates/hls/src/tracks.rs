@@ -6,12 +6,9 @@ use weir_media::{AudioCodec, VideoCodec};
 use crate::{
     aac::Adts,
     error::{Damage, Unsupported},
-    nal::ParameterSets,
+    nal::{Framing, Survey},
+    sets::{Ahead, CONFIG_BYTES_MAX, Record, Sets},
 };
-
-/// Longest configuration record that is taken. Real ones are below 1 KB; the parameter sets are repeated at every key
-/// frame, so a longer one would multiply what its sender pays for.
-const CONFIG_BYTES_MAX: usize = 16 * 1024;
 
 /// What a segment carries. Two segments with unequal tracks need a discontinuity between them (RFC 8216, 4.3.2.3).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,31 +21,78 @@ pub(crate) struct Tracks {
 #[derive(Clone, Debug)]
 pub(crate) struct VideoFormat {
     pub codec: VideoCodec,
-    pub parameters: ParameterSets,
+    /// What a decoder must have seen: the record's, until the stream itself brings others.
+    pub sets: Sets,
+    /// What came in messages of its own for the next picture.
+    pub ahead: Ahead,
+    /// The configuration record; empty if there was none.
     record: Bytes,
+    head: Vec<u8>,
+    of_record: Sets,
+    length_bytes: usize,
+    /// Whether the newest message that left no doubt had start codes in place of lengths.
+    has_start_codes: bool,
 }
 
 impl VideoFormat {
-    pub fn parse(codec: VideoCodec, record: &[u8]) -> Result<Self, Damage> {
-        let parameters = match codec {
-            _ if record.len() > CONFIG_BYTES_MAX => None,
-            VideoCodec::Avc => ParameterSets::parse_avcc(record),
-            VideoCodec::Hevc => ParameterSets::parse_hvcc(record),
-            _ => None,
+    /// From a record; and what is wrong with that, if the stream itself must have what it lacks.
+    pub fn parse(codec: VideoCodec, record: &[u8]) -> (Self, Result<(), Damage>) {
+        let damage = Damage::VideoConfig { codec, len: record.len() };
+        let taken = if record.len() > CONFIG_BYTES_MAX { &[] } else { record };
+        let Record { head, length_bytes, sets, is_whole } = Record::read(codec, taken);
+        let format = Self {
+            codec,
+            of_record: sets.clone(),
+            sets,
+            ahead: Ahead::default(),
+            record: Bytes::copy_from_slice(taken),
+            head,
+            length_bytes,
+            has_start_codes: false,
         };
-        let parameters = parameters.ok_or(Damage::VideoConfig { codec, len: record.len() })?;
-        Ok(Self { codec, parameters, record: Bytes::copy_from_slice(record) })
+        (format, if is_whole { Ok(()) } else { Err(damage) })
     }
 
-    /// Whether `record` is the one this was parsed from: encoders repeat it at will.
-    pub fn is(&self, codec: VideoCodec, record: &[u8]) -> bool {
-        self.codec == codec && self.record == record
+    /// Takes another record of the same codec.
+    pub fn update(&mut self, record: &[u8]) -> Result<(), Damage> {
+        if self.record == record {
+            return Ok(());
+        }
+        let (format, read) = Self::parse(self.codec, record);
+        // One that lacks something is no better than what is known.
+        read?;
+        if self.head == format.head && self.of_record == format.of_record {
+            (self.record, self.length_bytes) = (format.record, format.length_bytes);
+        } else {
+            *self = format;
+        }
+        Ok(())
+    }
+
+    /// Looks through a message, and takes the parameter sets in it.
+    pub fn survey(&mut self, unit: &[u8]) -> Result<Survey, Damage> {
+        let survey = Survey::of(self.codec, unit, self.length_bytes, self.has_start_codes)?;
+        if survey.is_plain {
+            self.has_start_codes = survey.framing == Framing::StartCodes;
+        }
+        self.sets.learn(self.codec, survey, unit, self.ahead.sets);
+        Ok(survey)
+    }
+
+    /// Keeps a message without a picture for the next one.
+    pub fn keep(&mut self, survey: Survey, unit: &[u8]) -> Result<(), Damage> {
+        let max = CONFIG_BYTES_MAX;
+        self.ahead.take(self.codec, survey, unit).map_err(|len| Damage::NoPicture { len, max })
     }
 }
 
+/// Equal formats need no discontinuity between them: pictures are as large, and the encoder has not said otherwise.
 impl PartialEq for VideoFormat {
     fn eq(&self, other: &Self) -> bool {
-        self.is(other.codec, &other.record)
+        self.codec == other.codec
+            && self.sets.sequence() == other.sets.sequence()
+            && self.head == other.head
+            && self.of_record == other.of_record
     }
 }
 
@@ -133,6 +177,8 @@ mod tests {
         let mut record = vec![1, 0x64, 0, 31, 0xFF, 0xE1, 0xFF, 0xFF];
         record.resize(100_000, 0);
         let damage = Damage::VideoConfig { codec: VideoCodec::Avc, len: 100_000 };
-        assert_eq!(VideoFormat::parse(VideoCodec::Avc, &record), Err(damage));
+        let (format, read) = VideoFormat::parse(VideoCodec::Avc, &record);
+        assert_eq!(read, Err(damage));
+        assert_eq!(format.sets, Sets::default());
     }
 }

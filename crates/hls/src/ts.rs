@@ -28,6 +28,7 @@ use self::{
 use crate::{
     container::Container,
     error::Damage,
+    nal::{self, Survey},
     tracks::{AudioFormat, Tracks, VideoFormat},
 };
 
@@ -201,9 +202,14 @@ impl Muxer {
 }
 
 impl Container for Muxer {
-    fn stage_video(&mut self, format: &VideoFormat, frame: &Frame) -> Result<usize, Damage> {
+    fn stage_video(
+        &mut self,
+        format: &VideoFormat,
+        survey: Survey,
+        frame: &Frame,
+    ) -> Result<usize, Damage> {
         self.unstage();
-        format.parameters.convert(&frame.payload, frame.is_key(), &mut self.staged)?;
+        nal::convert(format, survey, &frame.payload, frame.is_key(), &mut self.staged)?;
         Ok(self.staged.len())
     }
 

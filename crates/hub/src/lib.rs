@@ -31,7 +31,7 @@ pub use log::{Group, Limits, Log, Lost};
 pub use publisher::{Ended, Publisher};
 pub use reader::{Batch, Item, Reader, Start, Wake};
 pub use registry::{Conflict, Demand, PublishSettings, Refused, Registry};
-pub use session::Tracks;
+pub use session::{SILENT, Tracks};
 pub use stream::{Status, StreamStats};
 pub use timeline::Timeline;
 pub use totals::Totals;

@@ -113,9 +113,15 @@ impl Reader {
         self.stream.pending_since()
     }
 
-    /// The kinds of track that the present publisher has shown.
+    /// The kinds of track that flow: of which something came since a moment ([`SILENT`](crate::SILENT)) before the newest
+    /// group.
     pub fn tracks(&self) -> Tracks {
         self.stream.tracks()
+    }
+
+    /// What the present publisher has announced by now.
+    pub fn init(&self) -> Arc<Init> {
+        self.stream.init()
     }
 
     /// The stream's name.

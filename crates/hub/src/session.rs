@@ -9,9 +9,13 @@ use weir_media::{
 
 use crate::{Log, sync::Arc};
 
-/// How long a new stream is watched for its second kind of track before viewers start, when its metadata does not say.
-/// Encoders send both configurations within the first frames; SRS guesses from the first packet and loses audio.
+/// How long a new stream is watched for its second kind of track before viewers start, unless its metadata says that
+/// there is none. Encoders send both within the first frames; SRS guesses from the first packet and loses audio.
 const PROBE: Duration = Duration::from_secs(1);
+
+/// A track of which nothing came for this long is no track of the stream until it comes again, whatever was announced:
+/// players that are told of it wait for it and never start.
+pub const SILENT: Duration = Duration::from_secs(1);
 
 /// Distance of the places at which a reader can start in a stream without pictures, where every packet would do.
 const SOUND_GROUP: Duration = Duration::from_secs(1);
@@ -23,7 +27,7 @@ const PICTURE_GONE: Duration = Duration::from_secs(10);
 /// Bytes that the heap needs for a frame's body beside it: its reference count, and rounding for two allocations.
 const BODY_OVERHEAD: usize = 64;
 
-/// Which kinds of track a stream has.
+/// Which kinds of track a stream has, or a part of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tracks {
     /// There is sound.
@@ -32,11 +36,31 @@ pub struct Tracks {
     pub video: bool,
 }
 
+impl Tracks {
+    /// Those of either.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self { audio: self.audio || other.audio, video: self.video || other.video }
+    }
+
+    /// Whether frames of `track` are of these; script data always is.
+    pub fn have(self, track: Track) -> bool {
+        match track {
+            Track::Audio(_) => self.audio,
+            Track::Video(_) => self.video,
+            Track::Data => true,
+        }
+    }
+}
+
 /// What is known of the present publisher's stream.
 pub(crate) struct Session {
     budget: Budget,
     init: Arc<Init>,
+    /// What was there: pictures and sound, not their configurations.
     pub(crate) seen: Tracks,
+    /// What there are configurations of.
+    announced: Tracks,
     /// What the pictures are coded with, as they came last.
     pub(crate) video: Option<VideoCodec>,
     /// What the sound is coded with, as it came last.
@@ -49,6 +73,7 @@ pub(crate) struct Session {
     lead: Option<Track>,
     /// The newest picture of `lead`; until there is one, the first coded frame since pictures were announced.
     last_picture: Option<Timestamp>,
+    last_sound: Option<Timestamp>,
     last_group: Option<Timestamp>,
 }
 
@@ -72,6 +97,7 @@ impl Session {
             budget,
             init: Arc::default(),
             seen: Tracks::default(),
+            announced: Tracks::default(),
             video: None,
             audio: None,
             expected: None,
@@ -79,6 +105,7 @@ impl Session {
             ready: false,
             lead: None,
             last_picture: None,
+            last_sound: None,
             last_group: None,
         }
     }
@@ -96,12 +123,21 @@ impl Session {
     /// Takes note of `frame`; returns whether readers get it. Pictures before the first key frame cannot be decoded.
     pub(crate) fn admit(&mut self, frame: &Frame, now: Instant) -> bool {
         match frame.content {
-            Content::Video { codec, .. } | Content::VideoConfig(codec) => {
+            Content::Video { codec, .. } => {
                 self.seen.video = true;
                 self.video = Some(codec);
             }
-            Content::Audio(codec) | Content::AudioConfig(codec) => {
+            Content::Audio(codec) => {
                 self.seen.audio = true;
+                self.last_sound = Some(frame.dts);
+                self.audio = Some(codec);
+            }
+            Content::VideoConfig(codec) => {
+                self.announced.video = true;
+                self.video = Some(codec);
+            }
+            Content::AudioConfig(codec) => {
+                self.announced.audio = true;
                 self.audio = Some(codec);
             }
             _ => {}
@@ -115,6 +151,24 @@ impl Session {
         !frame.is_picture() || self.lead.is_some()
     }
 
+    /// Whether there are pictures, or may be in a moment.
+    pub(crate) fn has_pictures(&self) -> bool {
+        self.seen.video || self.announced.video
+    }
+
+    /// The tracks that somebody gets who begins with the newest group: what was there since a moment before it.
+    pub(crate) fn tracks(&self) -> Tracks {
+        let flows = |last: Option<Timestamp>| {
+            last.is_some_and(|last| {
+                self.last_group.is_none_or(|group| group.saturating_since(last) <= SILENT)
+            })
+        };
+        Tracks {
+            audio: flows(self.last_sound),
+            video: self.lead.is_some() && flows(self.last_picture),
+        }
+    }
+
     /// What is known before the first frame.
     pub(crate) fn init(&self) -> Arc<Init> {
         Arc::clone(&self.init)
@@ -126,7 +180,7 @@ impl Session {
         }
         if self.lead == Some(frame.track) {
             self.last_picture = Some(frame.dts);
-        } else if self.seen.video {
+        } else if self.has_pictures() {
             self.last_picture.get_or_insert(frame.dts);
         }
     }
@@ -157,9 +211,10 @@ impl Session {
 
     fn is_presentable(&self, now: Instant) -> bool {
         let Tracks { audio, video } = self.seen;
-        let as_expected = self
-            .expected
-            .is_some_and(|expected| (audio || !expected.audio) && (video || !expected.video));
+        let as_expected = self.expected.is_some_and(|expected| {
+            let Tracks { audio: wants_audio, video: wants_video } = expected.or(self.announced);
+            (audio || !wants_audio) && (video || !wants_video)
+        });
         let probed =
             self.first_media.is_some_and(|first| now.saturating_duration_since(first) >= PROBE);
         (audio || video)
@@ -199,7 +254,9 @@ impl Session {
     }
 
     fn are_pictures_gone(&self, now: Timestamp) -> bool {
-        self.last_picture.is_some_and(|picture| now.saturating_since(picture) > PICTURE_GONE)
+        // What was only announced is not waited for as long.
+        let most = if self.seen.video { PICTURE_GONE } else { SILENT };
+        self.last_picture.is_some_and(|picture| now.saturating_since(picture) > most)
     }
 
     fn is_group_over(&self, now: Timestamp) -> bool {

@@ -304,6 +304,15 @@ impl Stream {
         lock(&self.shared).log.shrink();
     }
 
+    pub(crate) fn set_linger(&self, publisher: u64, new: Duration) {
+        let mut shared = lock(&self.shared);
+        if let State::Live { publisher: current, linger, .. } = &mut shared.state
+            && *current == publisher
+        {
+            *linger = new;
+        }
+    }
+
     pub(crate) fn linger_at_least(&self, publisher: u64, least: Duration) {
         let mut shared = lock(&self.shared);
         if let State::Live { publisher: current, linger, .. } = &mut shared.state
@@ -339,8 +348,12 @@ impl Stream {
         lock(&self.shared).status()
     }
 
+    pub(crate) fn init(&self) -> Arc<Init> {
+        lock(&self.shared).session.init()
+    }
+
     pub(crate) fn tracks(&self) -> Tracks {
-        lock(&self.shared).session.seen
+        lock(&self.shared).session.tracks()
     }
 
     /// Arrival of the oldest frame that readers have not been woken for.
@@ -424,9 +437,9 @@ impl Shared {
         self.frames += 1;
         self.bytes += frame.body.len() as u64;
         self.totals.count(frame.body.len(), self.timeline.repairs() - repairs);
-        let (was_ready, had_video) = (self.session.ready, self.session.seen.video);
+        let (was_ready, had_video) = (self.session.ready, self.session.has_pictures());
         let is_admitted = self.session.admit(&frame, now);
-        if self.session.seen.video && !had_video {
+        if self.session.has_pictures() && !had_video {
             // What was sound only until now starts anew with its first picture.
             self.log.close_groups();
         }

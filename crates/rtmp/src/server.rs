@@ -126,6 +126,8 @@ enum Phase {
     Hello(Box<Config>),
     Connected {
         tc_url: Box<str>,
+        /// How much of its path is the app, if the path goes on behind that.
+        app_bytes: u16,
         /// Whether the client follows reconnect requests.
         reconnects: bool,
     },

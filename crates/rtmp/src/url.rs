@@ -11,7 +11,9 @@ pub mod params;
 use std::fmt;
 
 use crate::Error;
-pub use discover::{DEFAULT_APP, StreamUrl, discover, vhost_of};
+pub use discover::{
+    DEFAULT_APP, StreamUrl, app_bytes, discover, stream_name, vhost_of, without_stream, written,
+};
 pub use http::discover_http;
 
 /// The longest URL, `tcUrl` or stream name with its query. Signed URLs have up to 2 KB.

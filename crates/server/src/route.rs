@@ -2,7 +2,7 @@
 
 use weir_hls::SegmentName;
 use weir_media::{InvalidKey, StreamKey};
-use weir_rtmp::url::{StreamUrl, discover_http};
+use weir_rtmp::url::{StreamUrl, discover_http, stream_name};
 
 use crate::{config::Vhost, node::Node};
 
@@ -46,7 +46,7 @@ impl Route {
     pub fn segment(&self) -> Option<(Self, SegmentName)> {
         let file = format!("{}.{}", self.url.stream, self.extension);
         let (stream, name) = SegmentName::parse(&file)?;
-        let url = StreamUrl { stream: stream.to_owned(), ..self.url.clone() };
+        let url = StreamUrl { stream: stream_name(stream).to_owned(), ..self.url.clone() };
         Some((Self { url, extension: self.extension.clone() }, name))
     }
 }

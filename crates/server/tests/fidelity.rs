@@ -11,14 +11,14 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{runtime::Runtime, task::JoinHandle};
-use weir_flv::{Tag, TagKind, video};
+use weir_flv::{Tag, TagKind, metadata::Metadata, video};
 use weir_media::{Content, Frame, Track, VideoCodec};
 use weir_testkit::{
     Weir, eventually,
     fixture::Fixture,
     http,
     packets::{self, Extent, Form, Kind, Media, Recording, continuation, frame_of, read, tags_of},
-    peer::{Numbered, Player, Publisher, Viewer},
+    peer::{Encoder, Numbered, Player, Publisher, Viewer},
     process::Process,
 };
 
@@ -342,7 +342,7 @@ fn bodies_of_all_kinds_pass_unharmed() {
         let viewers =
             Protocol::ALL.map(|protocol| Script::start(&runtime, &weir, &stream, protocol, 0));
         let url = weir.rtmp_url(&stream);
-        let (first, rest) = tags.split_at(first_start(&tags) + 1);
+        let (first, rest) = tags.split_at(all_flow(&tags) + 1);
         let mut publisher = runtime.block_on(Publisher::silent(&url));
         runtime.block_on(send_all(&mut publisher, first));
         // What is sent faster than it is played would let the viewers start later.
@@ -364,6 +364,14 @@ fn first_start<'a>(tags: impl IntoIterator<Item = &'a Tag>) -> usize {
     let frames: Vec<_> = tags.into_iter().map(frame_of).collect();
     let start = frames.iter().position(Frame::is_key);
     start.or_else(|| frames.iter().position(is_coded)).expect("a capture of media")
+}
+
+/// Where viewers are let in: when pictures and sound, as far as the capture has them, have come.
+fn all_flow(tags: &[Tag]) -> usize {
+    let coded = |kind| move |tag: &Tag| tag.kind == kind && is_coded(&frame_of(tag));
+    let first = |kind| tags.iter().position(coded(kind));
+    let firsts = [first(TagKind::Video), first(TagKind::Audio), Some(first_start(tags))];
+    firsts.into_iter().flatten().max().expect("a capture of media")
 }
 
 async fn send_all(publisher: &mut Publisher, tags: &[Tag]) {
@@ -420,6 +428,41 @@ async fn a_late_viewer_gets_the_configuration_that_is_in_force() {
         let configs = first_configs(&mut late).await;
         assert_eq!(configs, [other_avcc()], "{protocol:?}");
     }
+}
+
+#[tokio::test]
+async fn sound_that_is_announced_and_silent_is_told_of_over_rtmp_only() {
+    let weir = start();
+    let source = Numbered::new(5).with_silent_sound();
+    let every = Duration::from_millis(40);
+    let encoder = Encoder::start(&weir.rtmp_url("live/a"), source, every).await;
+    // The first viewer, and one that comes later.
+    for _ in 0..2 {
+        let mut player = Player::http_flv(weir.http(), "live/a.flv").await;
+        let first = until_pictures(&mut player, 10).await;
+        let header = player.flv_header().expect("a header");
+        assert_eq!((header.has_audio, header.has_video), (false, true));
+        assert!(first.iter().all(|tag| tag.kind != TagKind::Audio), "{first:?}");
+        let metadata = Metadata::parse(&first[0].body).expect("AMF").expect("metadata first");
+        assert_eq!((metadata.has_audio(), metadata.has_video()), (Some(false), Some(true)));
+    }
+    let first = until_pictures(&mut Player::rtmp(&weir.rtmp_url("live/a")).await, 1).await;
+    let metadata = first.iter().find(|tag| tag.kind == TagKind::Script).expect("metadata");
+    let metadata = Metadata::parse(&metadata.body).expect("AMF").expect("metadata");
+    assert_eq!(metadata.has_audio(), Some(true));
+    assert!(first.iter().any(|tag| tag.kind == TagKind::Audio), "the configuration: {first:?}");
+    drop(encoder);
+}
+
+/// What comes up to the picture of this number, counted from one.
+async fn until_pictures(player: &mut Player, count: usize) -> Vec<Tag> {
+    let (mut tags, mut pictures) = (Vec::new(), 0);
+    while pictures < count {
+        let tag = player.next().await.expect("the stream goes on");
+        pictures += usize::from(frame_of(&tag).is_picture());
+        tags.push(tag);
+    }
+    tags
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use weir_testkit::{
     hls::Playlist,
     http::{self, Response},
     packets::{Extent, Form, Kind, Media, continuation, frame_of, read, tags_of},
-    peer::{Numbered, PICTURE_MILLIS, Player, Publisher},
+    peer::{Numbered, PICTURE_MILLIS, Player, Publisher, Viewer},
     server::field,
 };
 
@@ -470,6 +470,77 @@ async fn answers_say_how_long_they_may_be_kept() {
         "{text}"
     );
     assert!(text.contains("nobody publishes"), "{text:?}");
+}
+
+/// Requires that `text`, as it is in URLs of HTTP, and `rtmp` play a stream over everything.
+async fn assert_plays(weir: &Weir, rtmp: &[&str], text: &[&str], newest: u64) {
+    for name in rtmp {
+        let mut viewer = Viewer::rtmp(&weir.rtmp_url(&format!("live/{name}"))).await;
+        viewer.until_picture(newest).await;
+    }
+    for name in text {
+        let mut viewer = Viewer::http_flv(weir.http(), &format!("live/{name}.flv")).await;
+        viewer.until_picture(newest).await;
+        let path = format!("live/{name}.m3u8");
+        let mut response = get(weir, &path).await;
+        let list = response.text().await;
+        assert_eq!(response.status, 200, "{path}: {list}");
+        let uri = Playlist::parse(&list).segments[0].uri.clone();
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let mut segment = get(weir, &format!("{folder}/{uri}")).await;
+        assert_eq!(segment.status, 200, "{uri} of {path}");
+        assert!(segment.bytes().await.len() > 188, "{uri} of {path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_one_stream_however_it_is_written_and_however_long_it_is() {
+    let cluster = Cluster::new(env!("CARGO_BIN_EXE_weir"));
+    let origin = cluster.origin(1, "hls: { segment: 1s }\n");
+    let edge = cluster.edge(&["127.0.0.1"], "", "");
+    let long = [239, 250, 255].map(|bytes| "x".repeat(bytes));
+    let wide = "\u{5830}".repeat(85);
+    let table: [(&str, &[&str], &[&str]); 11] = [
+        ("my cam", &["my cam", "my%20cam"], &["my%20cam"]),
+        ("your%20cam", &["your cam", "your%20cam"], &["your%20cam"]),
+        ("100%", &["100%", "100%25"], &["100%", "100%25"]),
+        ("a+b%2Bc", &["a+b+c"], &["a+b+c", "a%2Bb+c"]),
+        ("x%2520y", &["x%2520y"], &["x%2520y"]),
+        ("eu%2Fcam", &["eu/cam", "eu%2fcam"], &["eu/cam"]),
+        ("\u{5830}", &["\u{5830}", "%E5%A0%B0"], &["%E5%A0%B0", "\u{5830}"]),
+        (&long[0], &[&long[0]], &[&long[0]]),
+        (&long[1], &[&long[1]], &[&long[1]]),
+        (&long[2], &[&long[2]], &[&long[2]]),
+        (&wide, &[&wide], &[&"%E5%A0%B0".repeat(85)]),
+    ];
+    let mut publishers = Vec::new();
+    for (name, rtmp, http) in table {
+        let url = origin.rtmp_url(&format!("live/{name}"));
+        let mut publisher = Publisher::start(&url, Numbered::new(GOP)).await;
+        let newest = publisher.pictures(2 * GOP + 1).await;
+        assert_plays(&origin, rtmp, http, newest).await;
+        assert_plays(&edge, rtmp, http, newest).await;
+        publishers.push(publisher);
+    }
+    for weir in [&origin, &edge] {
+        Viewer::http_flv(weir.http(), "live/eu%2Fcam.flv").await.until_picture(2 * GOP).await;
+        // Beside a playlist under an encoded slash there would be other segments.
+        let answer = get(weir, "live/eu%2fcam.m3u8?a=%2F").await;
+        assert_eq!(
+            (answer.status, answer.header("location")),
+            (302, Some("/live/eu/cam.m3u8?a=%2F"))
+        );
+        assert_eq!(get(weir, "%2Felsewhere/live/cam.m3u8").await.status, 400);
+        // As bytes of UTF-8, as they are.
+        let raw = "GET /live/\u{5830}.m3u8 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+        assert_eq!(http::request(weir.http(), raw.as_bytes()).await.status, 200);
+    }
+    // What is decoded once is not decoded twice, and what is no text is nobody's.
+    for path in ["live/x%20y.m3u8", "live/x%FFy.m3u8"] {
+        let head =
+            format!("GET /{path} HTTP/1.1\r\nHost: h\r\nWeir-Wait: 0\r\nConnection: close\r\n\r\n");
+        assert_eq!(http::request(origin.http(), head.as_bytes()).await.status, 404, "{path}");
+    }
 }
 
 /// Asks `weir` with these header fields; the answer and its body.

@@ -249,3 +249,102 @@ async fn channels_that_only_a_program_describes_are_heard_from_any_segment() {
         }
     }
 }
+
+/// The NAL units of a message, each after four bytes of length.
+fn nals(payload: &[u8]) -> Vec<Vec<u8>> {
+    let (mut rest, mut nals) = (payload, Vec::new());
+    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+        let (nal, tail) = tail.split_at(u32::from_be_bytes(*length) as usize);
+        nals.push(nal.to_vec());
+        rest = tail;
+    }
+    nals
+}
+
+/// The parameter sets of an avcC with one of each kind.
+fn sets(record: &[u8]) -> [Vec<u8>; 2] {
+    let part = |at: usize| {
+        let len = usize::from(u16::from_be_bytes([record[at], record[at + 1]]));
+        (record[at + 2..at + 2 + len].to_vec(), at + 2 + len)
+    };
+    let (sps, end) = part(6);
+    [sps, part(end + 1).0]
+}
+
+/// `tags` as some encoders send them: start codes in place of lengths, the parameter sets in each key frame, and
+/// `record` in place of the configuration.
+fn in_band(tags: &[Tag], record: Option<&[u8]>) -> Vec<Tag> {
+    let mut known = Vec::new();
+    let mut odd = Vec::new();
+    for tag in tags {
+        let frame = frame_of(tag);
+        let body = match frame.content {
+            Content::VideoConfig(codec) => {
+                known = sets(&frame.payload).to_vec();
+                let Some(record) = record else { continue };
+                video::encode(video::FrameType::Key, video::Packet::Config(codec), record)
+            }
+            Content::Video { codec, key, composition } => {
+                let sets = known.iter().filter(|_| key).cloned();
+                let nals = sets.chain(nals(&frame.payload));
+                let data: Vec<u8> =
+                    nals.flat_map(|nal| [&[0, 0, 0, 1][..], &nal].concat()).collect();
+                let kind = if key { video::FrameType::Key } else { video::FrameType::Inter };
+                video::encode(kind, video::Packet::Coded { codec, composition }, &data)
+            }
+            _ => tag.body.clone(),
+        };
+        odd.push(Tag { body, ..tag.clone() });
+    }
+    odd
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn start_codes_and_sets_in_the_stream_are_played() {
+    let weir = start();
+    let fixture = Fixture::AvcBFramesAac;
+    let tags = tags_of(&fixture.file());
+    for (name, record) in [("none", None), ("one", Some(&[1][..])), ("zero", Some(&[0, 0x64, 0]))] {
+        let stream = format!("live/{name}");
+        let (playlist, text) = publish(&weir, &stream, &in_band(&tags, record)).await;
+        assert_eq!(playlist.segments.len(), 4, "{name}: {text}");
+        check_packets(&weir, fixture, &stream, &[Kind::Video, Kind::Audio]);
+    }
+}
+
+/// Four seconds of pictures of this size.
+fn pictures(size: &str, folder: &Path) -> Vec<Tag> {
+    let file = folder.join(format!("{size}.flv"));
+    let mut command = Ffmpeg::System.command();
+    command.args(["-y", "-f", "lavfi", "-i", &format!("testsrc2=size={size}:rate=25"), "-t", "4"]);
+    command.args(["-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-g", "25"]);
+    command.args(["-pix_fmt", "yuv420p", "-f", "flv"]).arg(&file);
+    Process::start("FFmpeg for pictures", &mut command).wait_success(TIMEOUT);
+    tags_of(&file)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_size_that_only_the_stream_tells_is_a_discontinuity() {
+    let weir = start();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut tags = in_band(&pictures("320x180", folder.path()), Some(&[1]));
+    let later = in_band(&pictures("640x360", folder.path()), None);
+    let media = later.into_iter().filter(|tag| tag.kind == TagKind::Video);
+    tags.extend(media.map(|tag| Tag { timestamp: tag.timestamp + 4000, ..tag }));
+    let (playlist, text) = publish(&weir, "live/a", &tags).await;
+    let broken: Vec<_> = playlist.segments.iter().map(|segment| segment.discontinuity).collect();
+    assert_eq!(broken, [true, false, true, false], "{text}");
+    for (segment, size) in
+        playlist.segments.iter().zip([320 * 180, 320 * 180, 640 * 360, 640 * 360])
+    {
+        let out = folder.path().join("decoded.yuv");
+        let mut command = Ffmpeg::System.command();
+        let url = weir.http_url(&format!("live/{}", segment.uri));
+        command
+            .args(["-y", "-xerror", "-i", &url, "-f", "rawvideo", "-pix_fmt", "yuv420p"])
+            .arg(&out);
+        Process::start("a decoder", &mut command).wait_success(TIMEOUT);
+        let bytes = fs::metadata(&out).expect("what was decoded").len();
+        assert_eq!(bytes, 50 * size * 3 / 2, "pictures in {segment:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The server under test: the `weir` binary in a folder and on ports of its own.
 
 use std::{
+    collections::HashSet,
     env,
     ffi::{OsStr, OsString},
     fs,
@@ -36,6 +37,8 @@ pub struct Weir {
     rtmp: SocketAddr,
     http: SocketAddr,
     api: SocketAddr,
+    /// Those that its file names; port 0 takes any.
+    listeners: [SocketAddr; 3],
     config_map: Option<ConfigMap>,
     dir: TempDir,
 }
@@ -180,12 +183,19 @@ impl Weir {
     /// The sessions of `role`, `play` or `publish`, of the stream `key`, such as `/live/a`, since the latest start.
     pub fn sessions(&self, role: &str, key: &str) -> Sessions {
         let mut sessions = Sessions::default();
+        // Who has waited for a stream in vain ends without having begun.
+        let mut began = HashSet::new();
         let lines = self.log().all();
         let lines = lines.iter().filter_map(|line| parse(line));
         for line in lines.filter(|l| field(l, "role") == role && field(l, "stream") == key) {
             match field(&line, "message").as_str() {
-                Some("session began") => sessions.began += 1,
-                Some("session ended") => sessions.ended += 1,
+                Some("session began") => {
+                    sessions.began += 1;
+                    began.insert(field(&line, "conn").to_string());
+                }
+                Some("session ended") if began.contains(&field(&line, "conn").to_string()) => {
+                    sessions.ended += 1;
+                }
                 _ => {}
             }
         }
@@ -294,7 +304,7 @@ impl Weir {
     /// If the file cannot be written.
     #[track_caller]
     pub fn configure(&mut self, yaml: &str) {
-        self.write_config(&with_listeners(yaml, [self.rtmp, self.http, self.api]));
+        self.write_config(&with_listeners(yaml, self.listeners));
     }
 
     /// The same, with exactly this text.
@@ -423,8 +433,8 @@ impl Builder {
         }
         let process = self.launch.start(dir.path(), &[]);
         let [rtmp, http, api] = listeners(&process);
-        let (earlier, launch) = (Vec::new(), self.launch);
-        Weir { process, earlier, launch, rtmp, http, api, config_map, dir }
+        let (earlier, launch, listeners) = (Vec::new(), self.launch, self.listeners);
+        Weir { process, earlier, launch, rtmp, http, api, listeners, config_map, dir }
     }
 }
 

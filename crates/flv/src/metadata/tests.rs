@@ -173,3 +173,47 @@ fn a_server_is_asked_to_keep_metadata_and_nothing_else() {
         assert_eq!(&*for_server(other), other);
     }
 }
+
+#[test]
+fn metadata_tells_of_the_tracks_that_there_are() {
+    let body = on_meta_data([
+        ("duration", 0.0.into()),
+        ("hasAudio", Value::Boolean(true)),
+        ("audiocodecid", 10.0.into()),
+        ("stereo", Value::Boolean(true)),
+        ("hasVideo", Value::Boolean(true)),
+        ("width", 1920.0.into()),
+        ("encoder", "obs".into()),
+    ]);
+    let same = with_tracks(&body, true, true);
+    assert_eq!(same.as_ptr(), body.as_ptr(), "no copy of what is right");
+    let pictures = on_meta_data([
+        ("duration", 0.0.into()),
+        ("hasAudio", Value::Boolean(false)),
+        ("hasVideo", Value::Boolean(true)),
+        ("width", 1920.0.into()),
+        ("encoder", "obs".into()),
+    ]);
+    assert_eq!(with_tracks(&body, false, true), pictures);
+    let told = parsed(&pictures);
+    assert_eq!((told.has_audio(), told.has_video()), (Some(false), Some(true)));
+    let again = with_tracks(&pictures, true, true);
+    assert_eq!(parsed(&again).has_audio(), Some(true), "an edge's metadata from before the sound");
+    let sound = parsed(&with_tracks(&body, true, false));
+    assert_eq!((sound.has_audio(), sound.has_video()), (Some(true), Some(false)));
+    // FFmpeg names only what it sends.
+    let ffmpeg = on_meta_data([
+        ("width", 1280.0.into()),
+        ("videocodecid", 7.0.into()),
+        ("audiocodecid", 10.0.into()),
+    ]);
+    let told = parsed(&with_tracks(&ffmpeg, false, true));
+    assert_eq!((told.has_audio(), told.has_video()), (Some(false), Some(true)));
+    for other in [
+        message(&["onTextData".into()]),
+        Bytes::from_static(b"\x02\x00\x0aonMetaData\x08\x00"),
+        Bytes::new(),
+    ] {
+        assert_eq!(with_tracks(&other, false, true), other);
+    }
+}

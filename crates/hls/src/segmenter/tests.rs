@@ -422,6 +422,82 @@ fn sound_alone_that_turns_foreign_ends_its_segment() {
     assert_eq!(bench.finish().len(), 3, "and it goes on when the sound comes back");
 }
 
+/// A message with these NAL units, each after its length.
+fn units(millis: i64, key: bool, nals: &[&[u8]]) -> Frame {
+    let unit = nals
+        .iter()
+        .flat_map(|nal| [&[0, 0, 0, u8::try_from(nal.len()).unwrap()][..], nal].concat());
+    picture_of(millis, key, &unit.collect::<Vec<_>>())
+}
+
+const SPS_LARGE: &[u8] = &[0x67, 9];
+const SPS_SMALL: &[u8] = &[0x67, 1];
+const PPS: &[u8] = &[0x68, 1];
+const IDR: &[u8] = &[0x65, 0x88];
+
+#[test]
+fn a_message_without_a_picture_begins_nothing_and_is_none() {
+    for alone in [&[SPS_SMALL, PPS][..], &[&[6, 5, 1]], &[SPS_SMALL]] {
+        let cuts = Bench::with_av()
+            .feed([units(0, true, alone), picture(10), sound(20)])
+            .feed(av(100, 2100, 10))
+            .feed([units(2100, true, alone)])
+            .feed(av(2100, 3100, 10))
+            .finish();
+        assert_eq!(cuts, [(100, 2000, false), (2100, 1000, false)], "{alone:?}");
+    }
+    let only = (0..100).flat_map(|at| [units(at * 100, true, &[&[6, 5, 1]]), sound(at * 100)]);
+    let cuts = Bench::with_av().feed(only).finish();
+    assert_eq!(cuts[0].0, 4000, "it does not hold the sound back: {cuts:?}");
+}
+
+#[test]
+fn other_sets_in_the_stream_are_a_discontinuity() {
+    let gop = |from: i64, sets: &[&[u8]]| {
+        let mut frames = av(from, from + 1000, 10);
+        frames[0] = units(from, true, &[sets, &[IDR]].concat());
+        frames
+    };
+    let same = [SPS_SMALL, PPS];
+    let cuts = Bench::with_av().feed((0..4).flat_map(|at| gop(at * 1000, &same))).finish();
+    assert_eq!(cuts, [(0, 2000, false), (2000, 2000, false)]);
+    let large = [SPS_LARGE, PPS];
+    let cuts = Bench::with_av()
+        .feed(gop(0, &same))
+        .feed((1..5).flat_map(|at| gop(at * 1000, &large)))
+        .feed([avcc(AVCC)])
+        .feed(gop(5000, &[]))
+        .finish();
+    assert_eq!(
+        cuts,
+        [(0, 1000, false), (1000, 2000, true), (3000, 2000, false), (5000, 1000, false)]
+    );
+    let ahead = Bench::with_av()
+        .feed(gop(0, &same))
+        .feed([units(1000, true, &[SPS_LARGE]), units(1000, true, &[PPS])])
+        .feed((1..3).flat_map(|at| gop(at * 1000, &[])));
+    assert_eq!(ahead.finish(), [(0, 1000, false), (1000, 2000, true)], "in messages of their own");
+}
+
+#[test]
+fn records_that_differ_in_nothing_that_counts_change_nothing() {
+    let odd = [&[0, 0x64, 0, 31, 0x03, 0x01][..], &AVCC[6..], &[0xFD, 0xF8, 0xF8, 0]].concat();
+    let mut frames = av(0, 4000, 10);
+    for (at, record) in [(10, &odd[..]), (30, AVCC), (50, &odd), (60, &AVCC[..9]), (70, &[1])] {
+        frames.insert(at, avcc(record));
+    }
+    let cuts = Bench::with_av().feed(frames).finish();
+    assert_eq!(cuts, [(0, 2000, false), (2000, 2000, false)]);
+}
+
+#[test]
+fn a_key_frame_that_is_not_marked_as_one_is_found() {
+    let mut frames = av(0, 4000, 100);
+    frames[40] = units(2000, false, &[IDR]);
+    let cuts = Bench::with_av().feed(frames).finish();
+    assert_eq!(cuts, [(0, 2000, false), (2000, 2000, false)]);
+}
+
 fn any_frame() -> impl Strategy<Value = Frame> {
     let payload = prop_oneof![
         Just(AVCC.to_vec()),

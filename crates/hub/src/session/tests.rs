@@ -48,7 +48,8 @@ fn readers_are_let_in_once_both_kinds_and_some_media_were_seen() {
     for config in [metadata("meta"), video_config("avcC"), audio_config("asc")] {
         assert!(!feed.is_ready_at(&config), "nothing to play yet after {:?}", config.content);
     }
-    assert!(feed.is_ready_at(&sound(0)));
+    assert!(!feed.is_ready_at(&sound(0)), "a configuration is no picture");
+    assert!(feed.is_ready_at(&key(5)));
 
     let mut feed = Feed::new();
     assert!(!feed.is_ready_at(&key(0)), "sound may come a moment later");
@@ -77,6 +78,37 @@ fn what_the_metadata_promises_is_waited_for_and_no_more() {
         !Feed::expecting(Tracks::default()).is_ready_at(&key(0)),
         "metadata without a word on tracks promises nothing"
     );
+}
+
+#[test]
+fn what_is_announced_is_waited_for_though_the_metadata_does_not_promise_it() {
+    let mut feed = Feed::expecting(PICTURES_ONLY);
+    assert!(!feed.is_ready_at(&audio_config("asc")));
+    assert!(!feed.is_ready_at(&key(0)));
+    assert!(feed.is_ready_at(&sound(20)));
+    let mut feed = Feed::expecting(SOUND_ONLY);
+    assert!(!feed.is_ready_at(&video_config("avcC")));
+    assert!(!feed.is_ready_at(&sound(0)));
+    assert!(feed.is_ready_at(&sound(1000)));
+}
+
+#[test]
+fn a_track_flows_if_something_came_since_a_moment_before_the_newest_group() {
+    let mut feed = Feed::new();
+    for announced in [video_config("avcC"), audio_config("asc")] {
+        feed.admits(&announced);
+    }
+    assert_eq!(feed.session.tracks(), Tracks::default());
+    assert!(feed.group(&key(0)).is_some());
+    assert_eq!(feed.session.tracks(), PICTURES_ONLY, "announced is not there");
+    feed.admits(&sound(500));
+    assert_eq!(feed.session.tracks(), BOTH);
+    for (at, expected) in [(1500, BOTH), (1501, PICTURES_ONLY), (4000, PICTURES_ONLY)] {
+        assert!(feed.group(&key(at)).is_some());
+        assert_eq!(feed.session.tracks(), expected, "at {at}");
+    }
+    feed.admits(&sound(4100));
+    assert_eq!(feed.session.tracks(), BOTH, "who comes now gets the sound");
 }
 
 #[test]
@@ -136,12 +168,13 @@ fn sound_starts_groups_when_pictures_are_gone_until_they_return() {
 
 #[test]
 fn announced_pictures_that_never_come_do_not_keep_readers_out_for_ever() {
-    for announcement in [video_config("avcC"), delta(0)] {
+    // A configuration alone is forgotten sooner than pictures before the first key frame.
+    for (announcement, first) in [(video_config("avcC"), 1100), (delta(0), 10_000)] {
         let mut feed = Feed::new();
         feed.admits(&announcement);
         let groups = feed.sound_groups((100..=12_000).step_by(100));
         assert!(
-            groups.first().is_some_and(|first| (10_100..=10_200).contains(first)),
+            groups.first().is_some_and(|group| (first..=first + 200).contains(group)),
             "{groups:?} after {:?}",
             announcement.content
         );

@@ -10,7 +10,7 @@ use crate::{
     Error,
     error::cut,
     message::{Command, MAY_PLAY, NAME_BYTES_SHOWN},
-    url::{StreamUrl, URL_BYTES_MAX, discover},
+    url::{StreamUrl, URL_BYTES_MAX, app_bytes, discover, without_stream},
 };
 
 /// What a client is told that wants something else of a message stream that it uses.
@@ -63,12 +63,14 @@ impl Session {
             return Err(Error::url(&info.tc_url, "it is too long"));
         }
         // Some hardware encoders send no tcUrl; the app names no host, and that means the default vhost.
-        let tc_url = match info.tc_url.as_str() {
+        let tc_url: Box<str> = match info.tc_url.as_str() {
             "" => format!("rtmp:///{}", info.app).into(),
             url => url.into(),
         };
         let reconnects = info.enhanced.as_ref().is_some_and(Capabilities::reconnects);
-        let before = std::mem::replace(&mut self.phase, Phase::Connected { tc_url, reconnects });
+        let app_bytes = app_bytes(&tc_url, &info.app);
+        let connected = Phase::Connected { tc_url, app_bytes, reconnects };
+        let before = std::mem::replace(&mut self.phase, connected);
         if let Phase::Hello(config) = before {
             let encoding = object.get("objectEncoding").and_then(Value::as_number).unwrap_or(0.0);
             let (transaction, enhanced) = (command.transaction, info.enhanced.as_ref());
@@ -125,9 +127,8 @@ impl Session {
     /// The message stream on which this connection publishes the stream of `url`, or has asked to, if it has. The
     /// parameters are left aside: they say who may publish it, and that is asked once a publish.
     fn published_again(&self, url: &StreamUrl) -> Option<u32> {
-        let Phase::Connected { tc_url, .. } = &self.phase else { return None };
         let (stream_id, name) = self.streams.published()?;
-        let before = discover(tc_url, name).ok()?;
+        let before = self.url_of(name).ok()?;
         let is_same = before == StreamUrl { params: before.params.clone(), ..url.clone() };
         is_same.then_some(stream_id)
     }
@@ -163,10 +164,17 @@ impl Session {
 
     /// The stream that the client means. If it cannot be one, the client is told before the connection ends.
     fn discover(&mut self, stream_id: u32, name: &str, code: &str) -> Result<StreamUrl, Error> {
-        let Phase::Connected { tc_url, .. } = &self.phase else { return Err(Error::Ended) };
-        discover(tc_url, name).inspect_err(|error| {
+        self.url_of(name).inspect_err(|error| {
             self.link.send_status(stream_id, "error", code, &error.to_string());
         })
+    }
+
+    /// The stream that `name` means on this connection.
+    fn url_of(&self, name: &str) -> Result<StreamUrl, Error> {
+        let Phase::Connected { tc_url, app_bytes, .. } = &self.phase else {
+            return Err(Error::Ended);
+        };
+        discover(&without_stream(tc_url, *app_bytes, name), name)
     }
 
     /// The stream to delete is an argument; clients that leave it out mean the one they send it on.

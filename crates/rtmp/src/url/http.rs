@@ -1,8 +1,6 @@
 //! From an HTTP request's target to a stream.
 
-use percent_encoding::percent_decode_str;
-
-use super::{StreamUrl, URL_BYTES_MAX, vhost_of};
+use super::{StreamUrl, URL_BYTES_MAX, discover::decoded, stream_name, vhost_of};
 
 /// The stream that `target` (path and query) names on `authority` (the `Host`), and the extension behind it; none for a
 /// path that is not `/app/stream.extension`.
@@ -14,13 +12,13 @@ pub fn discover_http(target: &str, authority: &str) -> Option<(StreamUrl, String
         return None;
     }
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let path = percent_decode_str(path).decode_utf8().ok()?;
+    let path = decoded(path)?;
     let (app, file) = path.strip_prefix('/')?.rsplit_once('/')?;
     let (stream, extension) = file.rsplit_once('.')?;
     let url = StreamUrl {
         vhost: vhost_of(authority, query),
         app: app.to_owned(),
-        stream: stream.to_owned(),
+        stream: stream_name(stream).to_owned(),
         params: if query.is_empty() { String::new() } else { format!("?{query}") },
     };
     Some((url, extension.to_owned()))

@@ -39,6 +39,14 @@ const TABLE: &[Row] = &[
     ("rtmp://h/live/_definst_", "cam", ["h", "live", "cam", ""]),
     ("rtmp://h/live", "_definst_/cam", ["h", "live", "cam", ""]),
     ("rtmp://h/live/_definst_?k=v", "cam", ["h", "live", "cam", "?k=v"]),
+    // Extensions, as in HTTP.
+    ("rtmp://h/live", "cam.flv", ["h", "live", "cam", ""]),
+    ("rtmp://h/live", "cam.flv?k=v.flv", ["h", "live", "cam", "?k=v.flv"]),
+    ("rtmp://h/live", "cam.m3u8", ["h", "live", "cam", ""]),
+    ("rtmp://h/live/cam.flv", "", ["h", "live", "cam", ""]),
+    ("rtmp://h/live", "cam.ts.mp4.flv", ["h", "live", "cam", ""]),
+    ("rtmp://h/live.flv", "cam.1.FLV", ["h", "live.flv", "cam.1.FLV", ""]),
+    ("rtmp://h/live", ".flv", ["h", "live", ".flv", ""]),
     // Everything in tcUrl, the stream's name left empty.
     ("rtmp://h/live/cam", "", ["h", "live", "cam", ""]),
     ("rtmp://h/live/cam?k=v", "", ["h", "live", "cam", "?k=v"]),
@@ -62,6 +70,18 @@ const TABLE: &[Row] = &[
     // White space that was copied along, and other scripts.
     (" rtmp://h/live ", " cam\n", ["h", "live", "cam", ""]),
     ("rtmp://h/直播", "镜头?密=钥", ["h", "直播", "镜头", "?密=钥"]),
+    (" rtmp://h /live /eu", "\tcam ?a=b c", ["h", "live/eu", "cam", "?a=bc"]),
+    // Spaces within a name, and what is percent-encoded: once, and not in queries.
+    ("rtmp://h/my app", "my cam", ["h", "my app", "my cam", ""]),
+    ("rtmp://h/my%20app", "my%20cam", ["h", "my app", "my cam", ""]),
+    ("rtmp://h/live", "my%2520cam", ["h", "live", "my%20cam", ""]),
+    ("rtmp://h/live", "100%", ["h", "live", "100%", ""]),
+    ("rtmp://h/live", "100%25", ["h", "live", "100%", ""]),
+    ("rtmp://h/live", "50%x+%2b", ["h", "live", "50%x++", ""]),
+    ("rtmp://h/live", "eu%2Fcam?sign=a%2Fb", ["h", "live/eu", "cam", "?sign=a%2Fb"]),
+    ("rtmp://h/live", "%E9%95%9C", ["h", "live", "镜", ""]),
+    ("rtmp://h/live", "cam%3Fvhost=v", ["h", "live", "cam?vhost=v", ""]),
+    ("rtmp://h/live?k=v/my%20cam", "", ["h", "live", "my cam", "?k=v"]),
 ];
 
 #[test]
@@ -70,6 +90,45 @@ fn which_stream_is_meant() {
         let url = discover(tc_url, name).unwrap();
         let found = [&url.vhost, &url.app, &url.stream, &url.params].map(String::as_str);
         assert_eq!(found, [*vhost, *app, *stream, *params], "{tc_url:?} + {name:?}");
+    }
+}
+
+/// tcUrl, app, name; app and stream, parameters. All on host `h`.
+const WITH_APP: [(&str, &str, &str, &str, &str); 14] = [
+    ("rtmp://h/live", "live", "cam", "live/cam", ""),
+    ("rtmp://h/live/cam", "live", "cam", "live/cam", ""),
+    ("rtmp://h/live/cam", "live/", "cam?k=v", "live/cam", "?k=v"),
+    ("rtmp://h/live/cam/", "/live", "/cam", "live/cam", ""),
+    ("rtmp://h/live/cam?k=v", "live", "cam", "live/cam", "?k=v"),
+    ("rtmp://h/live/cam?k=v", "live?k=v", "cam", "live/cam", "?k=v"),
+    ("rtmp://h/live/eu/cam", "live", "eu/cam", "live/eu/cam", ""),
+    ("rtmp://h/live/eu/cam", "live/eu", "cam", "live/eu/cam", ""),
+    ("rtmp://h/live/_definst_/cam", "live/_definst_", "cam", "live/cam", ""),
+    // Here tcUrl has no stream, and is right.
+    ("rtmp://h/live/cam", "live/cam", "cam", "live/cam/cam", ""),
+    ("rtmp://h/live/eu", "live", "cam", "live/eu/cam", ""),
+    ("rtmp://h/other", "live", "cam", "other/cam", ""),
+    ("rtmp://h/livecam", "live", "cam", "livecam/cam", ""),
+    ("rtmp://h/cam", "", "cam", "cam/cam", ""),
+];
+
+#[test]
+fn a_tc_url_that_has_the_stream_as_well() {
+    for (tc_url, app, name, expected, params) in WITH_APP {
+        let url = discover(&without_stream(tc_url, app_bytes(tc_url, app), name), name).unwrap();
+        let found = (format!("{}/{}", url.app, url.stream), url.params);
+        assert_eq!(found, (expected.to_owned(), params.to_owned()), "{tc_url} {app} {name}");
+        assert_eq!(url.vhost, "h");
+    }
+}
+
+proptest::proptest! {
+    /// What has been through here once means the same at the next server.
+    #[test]
+    fn a_stream_name_is_what_it_is(name in "[a.]{0,3}(\\.flv|\\.ts|\\.mp4|\\.m3u8|a|\\.){0,5}") {
+        let once = stream_name(&name);
+        proptest::prop_assert_eq!(stream_name(once), once);
+        proptest::prop_assert!(name.is_empty() || !once.is_empty());
     }
 }
 
@@ -87,6 +146,29 @@ fn names_of_no_stream() {
             matches!(&error, Error::Url { reason, .. } if reason.contains("no stream")),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn names_that_are_no_text() {
+    for (tc_url, name) in
+        [("rtmp://h/live", "%FF"), ("rtmp://h/%ff", "cam"), ("rtmp://h/live?k=v/%FF", "")]
+    {
+        let error = discover(tc_url, name).unwrap_err().to_string();
+        assert!(error.contains("its name is not UTF-8"), "{error}");
+        assert!(discover_http("/live/%FF.flv", "h").is_none());
+    }
+}
+
+/// What is authorised under one text must not be another stream's in the other protocol.
+#[test]
+fn a_text_names_the_same_stream_in_rtmp_and_http() {
+    for name in
+        ["my%20cam", "my%2520cam", "100%", "100%25", "a+b", "a%2Bb", "%41", "eu%2Fcam", "%2e%2e"]
+    {
+        let rtmp = discover("rtmp://h/live", name).unwrap();
+        let (http, extension) = discover_http(&format!("/live/{name}.flv"), "h").unwrap();
+        assert_eq!((rtmp, "flv"), (http, &*extension), "{name}");
     }
 }
 
@@ -154,6 +236,15 @@ proptest::proptest! {
         let found = discover(&url.tc_url, &url.stream_with_query).unwrap();
         let expected = StreamUrl { vhost: "host".to_owned(), app, stream, params: query };
         proptest::prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_is_written_is_what_the_server_finds(
+        app in "[ %2aF/é]{0,12}[a2%]", stream in "[ %20aFé+]{1,12}",
+    ) {
+        let app = app.trim_matches('/').split("//").collect::<Vec<_>>().join("/");
+        let url = discover(&format!("rtmp://h/{}", written(&app)), &written(&stream)).unwrap();
+        proptest::prop_assert_eq!((url.app.trim_matches('/'), url.stream), (app.trim_matches('/'), stream));
     }
 
     #[test]

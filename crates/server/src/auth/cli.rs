@@ -9,6 +9,7 @@ use std::{
 };
 
 use weir_media::{DEFAULT_VHOST, StreamKey};
+use weir_rtmp::url::stream_name;
 
 use super::{Action, now, token};
 use crate::config::{self, Secret};
@@ -81,7 +82,7 @@ fn stream(text: &str) -> Result<StreamKey, String> {
     let (vhost, path) = text.split_once('/').ok_or_else(form)?;
     let (app, stream) = path.rsplit_once('/').ok_or_else(form)?;
     let vhost = if vhost.is_empty() { DEFAULT_VHOST } else { vhost };
-    StreamKey::new(vhost, app, stream).map_err(|error| format!("{error}; {}", form()))
+    StreamKey::new(vhost, app, stream_name(stream)).map_err(|error| format!("{error}; {}", form()))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use weir_media::{DEFAULT_VHOST, StreamKey};
 use weir_rtmp::url::{
     RtmpUrl, StreamUrl, URL_BYTES_MAX, discover, discover_http,
     params::{self, Query, params},
+    written,
 };
 
 use crate::{
@@ -100,9 +101,9 @@ impl Question<'_> {
         let url = RtmpUrl {
             host: self.host.to_owned(),
             port: address.port(),
-            tc_url: format!("rtmp://{}/{}", self.authority(), key.app()),
-            app: key.app().to_owned(),
-            stream_with_query: format!("{}{}", key.stream(), query(key, self.params)),
+            tc_url: format!("rtmp://{}/{}", self.authority(), written(key.app())),
+            app: written(key.app()).into_owned(),
+            stream_with_query: format!("{}{}", written(key.stream()), query(key, self.params)),
         };
         let read = discover(&url.tc_url, &url.stream_with_query)
             .map_err(|error| format!("RTMP cannot ask for it: {error}"))?;

@@ -74,8 +74,8 @@ impl Conditions {
     }
 }
 
-/// What the value of a `Range` means of a file of so many bytes. What is not understood, or asks for several parts, gets
-/// everything (RFC 9110 section 14.2).
+/// What the value of a `Range` means of a file of so many bytes. What is not understood, or asks for several parts,
+/// gets everything (RFC 9110 section 14.2).
 fn part(range: &str, length: u64) -> Wanted {
     let Some((unit, ranges)) = range.split_once('=') else { return Wanted::Whole };
     let Some((first, last)) = ranges.trim().split_once('-') else { return Wanted::Whole };

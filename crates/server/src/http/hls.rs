@@ -40,7 +40,7 @@ use crate::{
     config::Vhost,
     descriptors,
     edge::{Ask, Door, Edge, HlsKind, HlsObject},
-    hls::State,
+    hls::{Files, State},
     metrics::Refused,
     node::Node,
     quota::{Meter, SESSION, WATCHING, Who},
@@ -119,7 +119,8 @@ fn asks(asker: &Asker, stream: Option<&StreamKey>) {
 
 /// The playlist of a stream that is published here.
 async fn own_playlist(node: &Arc<Node>, key: &StreamKey, vhost: &Vhost, ask: &Ask) -> Response {
-    let files = node.hls.files(&vhost.hls.dir, key);
+    let places = node.hls.places(&vhost.hls.dir, key);
+    let Some(files) = places.first() else { return not_found(&format!("nobody publishes {key}")) };
     let is_left_over = node.hls.state(key).is_none() && files.open_playlist().await.is_ok();
     let state = if is_left_over {
         State::Playable
@@ -172,7 +173,7 @@ pub async fn segment(
             let whole = checked(edge, key, HlsKind::Segment(name), vhost, ask).await;
             in_part(whole, Some(name), asker).await
         }
-        None => match node.hls.files(&vhost.hls.dir, key).open_segment(name).await {
+        None => match open_segment(&node.hls.places(&vhost.hls.dir, key), name).await {
             Ok(file) => file_in_part(file, name, asker),
             Err(error) => no_file(key, &error, || {
                 format!("{key} has no segment {} with this name (any more)", name.sequence)
@@ -205,6 +206,18 @@ fn counted(node: &Node, mut answer: Response, meter: Option<Meter>) -> Response 
             frame
         }))
     })
+}
+
+/// Opens a segment where it is: a stream that has moved to another folder has left some behind.
+async fn open_segment(places: &[Files], name: SegmentName) -> io::Result<(File, u64)> {
+    let mut missing = io::Error::from(io::ErrorKind::NotFound);
+    for files in places {
+        match files.open_segment(name).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing = error,
+            opened => return opened,
+        }
+    }
+    Err(missing)
 }
 
 /// 429 for one who asks for too many segments that are not there.
@@ -344,7 +357,8 @@ fn file_in_part((file, length): (File, u64), name: SegmentName, asker: &Asker) -
     answer
 }
 
-/// What the client wants of a file that is in memory: of a segment with this name, or of a playlist, which has no parts.
+/// What the client wants of a file that is in memory: of a segment with this name, or of a playlist, which has no
+/// parts.
 async fn in_part(answer: Response, segment: Option<SegmentName>, asker: &Asker) -> Response {
     if answer.status() != StatusCode::OK {
         return answer;

@@ -17,9 +17,10 @@ use crate::{
     config::Vhost,
     edge::Ask,
     end::End,
+    log::seconds,
     metrics::COUNTS,
     node::Node,
-    play::{self, Channel, Format, Package, View},
+    play::{self, Channel, Format, View},
     quota::Viewing,
     roster::{Activity, Figures, Presence},
 };
@@ -125,7 +126,7 @@ impl Drop for Session {
         COUNTS.ended(Activity::Play, &end);
         let (conn, peer) = (self.presence.id, self.presence.doing().peer);
         let (protocol, role) = (self.presence.protocol, Activity::Play.label());
-        let seconds = self.since.elapsed().as_secs_f32();
+        let seconds = seconds(self.since.elapsed());
         info!(
             conn, %peer, protocol, role, stream = %self.key, side = end.side.label(), kind = end.kind.label(),
             reason = %end.reason, seconds, sent = self.sent, "session ended"
@@ -220,8 +221,12 @@ impl LateViewer {
         // At the start, or out of the window.
         let group = self.view.newest.as_ref()?;
         let entry = self.view.get(group.seq)?;
-        let tracks = (!self.started).then(|| self.channel.tracks());
-        let opening = Package::opening(Format::Flv, &group.start.init, group.start.dts, tracks);
+        let tracks = self.channel.tracks();
+        let opening = if self.started {
+            group.start.again(Format::Flv, tracks)
+        } else {
+            group.start.first(Format::Flv, tracks)
+        };
         self.next = group.seq + 1;
         self.started = true;
         self.rest = Some(entry.slice(group.start.offset..));

@@ -9,7 +9,7 @@ use axum::{
     body::Body,
     extract::{Request, State},
     middleware::Next,
-    response::{Html, IntoResponse, Response},
+    response::{Html, IntoResponse, Redirect, Response},
 };
 use http::{HeaderMap, Method, StatusCode};
 use tracing::info;
@@ -63,6 +63,11 @@ pub async fn player(State(node): State<Arc<Node>>) -> Response {
     (headers, Html(page)).into_response()
 }
 
+/// Leads to the page that plays `stream`.
+pub fn leads_to(stream: &str) -> Response {
+    Redirect::temporary(&format!("/player?stream={stream}")).into_response()
+}
+
 /// Counts the connection for the client whose request comes now: proxies send those of many over one.
 pub async fn count(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let Some(peer) = request.extensions().get::<Peer>() else { return next.run(request).await };
@@ -103,6 +108,14 @@ pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response 
     let Some(route) = Route::of(target, host) else {
         return not_found("there is nothing under this path");
     };
+    if route.extension == "m3u8"
+        && let Some(location) = with_slashes(target)
+        // A path of a stream has no empty parts, so that this one does not lead to another host.
+        && route.resolve(&node).is_ok()
+    {
+        let fields = [("location", location.as_str()), ("cache-control", "no-store"), ANY_ORIGIN];
+        return (StatusCode::FOUND, fields).into_response();
+    }
     let agent = request.headers().get("user-agent").map_or(&[][..], |agent| agent.as_bytes());
     let asker = Asker {
         ip: client(&node, &request),
@@ -112,6 +125,14 @@ pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response 
     };
     let ask = Ask { peer: Some(asker.ip), ..ask(&route, request.headers()) };
     serve(&node, &route, ask, is_head, &asker).await
+}
+
+/// The same target with slashes for those that are percent-encoded in its path; none without any. What a playlist names
+/// is beside it, and an encoded slash is none where players look for that.
+fn with_slashes(target: &str) -> Option<String> {
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    let slashed = path.replace("%2F", "/").replace("%2f", "/");
+    (slashed != path).then(|| slashed + query)
 }
 
 /// Who asks.

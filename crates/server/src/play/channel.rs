@@ -15,7 +15,10 @@ use tokio::sync::Notify;
 use weir_hub::{Batch, Group, Item, Limits, Log, Reader, Registry, Start, Status, Tracks, Wake};
 use weir_media::{Init, StreamKey, Timestamp};
 
-use super::package::{Format, Package};
+use super::{
+    flow::{Flow, tells_tracks},
+    package::{Format, Package},
+};
 
 /// All channels of the process. A channel lives as long as somebody holds it.
 pub struct Channels {
@@ -37,6 +40,8 @@ struct Filling {
     batch: Batch,
     log: Log<Entry, Opening>,
     rate: Rate,
+    /// Which tracks viewers are told of, from the first frame on, where the format tells of them.
+    flow: Option<Flow>,
 }
 
 /// Places for frames that a channel keeps from one flush to the next: a second of pictures and sound.
@@ -59,6 +64,20 @@ pub struct Opening {
     pub dts: Timestamp,
     /// What comes before.
     pub init: Arc<Init>,
+    /// The tracks that there were when it started.
+    pub tracks: Tracks,
+}
+
+impl Opening {
+    /// What a viewer gets before the group when it starts with it, in a stream that has `tracks` by now.
+    pub fn first(&self, format: Format, tracks: Tracks) -> Bytes {
+        Package::opening(format, &self.init, self.dts, self.tracks.or(tracks))
+    }
+
+    /// What a viewer gets before the group when it goes on with it.
+    pub fn again(&self, format: Format, tracks: Tracks) -> Bytes {
+        Package::opening_again(format, &self.init, self.dts, self.tracks.or(tracks))
+    }
 }
 
 /// A shard's copy of a channel's log: reading it takes no lock.
@@ -182,6 +201,7 @@ impl Channel {
             batch: Batch::default(),
             log: Log::new(limits, budget),
             rate: Rate::default(),
+            flow: None,
         };
         Arc::new(Self {
             key: key.clone(),
@@ -197,9 +217,10 @@ impl Channel {
         self.format
     }
 
-    /// The tracks that the stream has.
+    /// The tracks that viewers are told of who start now.
     pub fn tracks(&self) -> Tracks {
-        self.lock().reader.tracks()
+        let filling = self.lock();
+        filling.flow.as_ref().map_or_else(|| filling.reader.tracks(), Flow::tracks)
     }
 
     /// What it is of.
@@ -296,6 +317,11 @@ impl Filling {
         self.rate.count(items, bytes, now);
         let since = self.batch.since;
         let mut package = Package::new(format, bytes, items.len());
+        // What was lost may have been all of a track.
+        let is_anew = self.flow.is_none() || self.batch.skipped > 0;
+        if is_anew && !items.is_empty() && tells_tracks(format) {
+            self.flow = Some(Flow::new(self.reader.tracks()));
+        }
         let (mut opening, mut has_skipped) = (None, self.batch.skipped > 0);
         for item in items {
             if let Some(init) = &item.group {
@@ -305,14 +331,19 @@ impl Filling {
                     append(&mut self.log, full, since, opening.take(), now);
                 }
                 let dts = item.frame.dts;
+                let begin = |flow: &mut Flow| flow.begin_group(&item.frame);
+                let tracks = self.flow.as_mut().map(begin).unwrap_or_default();
                 if std::mem::take(&mut has_skipped) {
                     // The configuration may have changed in what the viewers inside will not see.
-                    package.push_again(init, dts);
+                    package.push_again(init, dts, tracks);
                 }
                 let offset = package.cut();
-                opening = Some(Opening { offset, dts, init: Arc::clone(init) });
+                opening = Some(Opening { offset, dts, init: Arc::clone(init), tracks });
             }
-            package.push(&item.frame);
+            match &mut self.flow {
+                Some(flow) => flow.push(&item.frame, &mut package, || self.reader.init()),
+                None => package.push(&item.frame),
+            }
         }
         if !package.is_empty() {
             append(&mut self.log, package, since, opening, now);

@@ -1,10 +1,12 @@
 //! Frames to the bytes that viewers get: encoded once for all viewers of a format.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use weir_flv::{TagKind, file};
+use weir_flv::{TagKind, file, metadata};
 use weir_hub::Tracks;
-use weir_media::{Content, Frame, Init, Timestamp, Track};
+use weir_media::{Content, Frame, Init, InitSlot, Timestamp, Track};
 use weir_rtmp::chunk;
+
+use super::flow::tells_tracks;
 
 /// The RTMP message stream id that the shared encoding carries: the first that a server hands out.
 pub const MESSAGE_STREAM_ID: u32 = 1;
@@ -47,27 +49,46 @@ impl Package {
         Self { format, out: BytesMut::with_capacity(capacity), open: None }
     }
 
-    /// What a viewer gets before its first group: the container's header (if `tracks` says what is in the stream),
-    /// metadata and configurations, all at the time of the group's start.
-    pub fn opening(format: Format, init: &Init, dts: Timestamp, tracks: Option<Tracks>) -> Bytes {
+    /// What a viewer gets before its first group: the container's header, metadata and configurations, all at the time
+    /// of the group's start. FLV tells of no other tracks than `tracks`.
+    pub fn opening(format: Format, init: &Init, dts: Timestamp, tracks: Tracks) -> Bytes {
         let bytes = init.frames().map(|frame| frame.body.len()).sum();
         let mut package = Self::new(format, bytes, init.frames().count() + 1);
-        if let (Some(Tracks { audio, video }), Format::Flv | Format::FlvChunked) = (tracks, format)
-        {
+        if tells_tracks(format) {
+            let Tracks { audio, video } = tracks;
             package.open();
             package.out.put_slice(&file::Header { has_audio: audio, has_video: video }.encode());
         }
-        match tracks {
-            Some(_) => init.frames().for_each(|frame| package.push_at(frame, dts)),
-            None => package.push_again(init, dts),
+        if let Some(metadata) = init.get(InitSlot::Metadata) {
+            package.push_metadata(metadata, dts, tracks);
         }
+        package.push_again(init, dts, tracks);
+        package.finish()
+    }
+
+    /// What a viewer gets before the group that it goes on with after a skip.
+    pub fn opening_again(format: Format, init: &Init, dts: Timestamp, tracks: Tracks) -> Bytes {
+        let mut package = Self::new(format, 0, 0);
+        package.push_again(init, dts, tracks);
         package.finish()
     }
 
     /// Adds what a viewer needs anew after a skip. It has the metadata; players take a second one for a new stream.
-    pub fn push_again(&mut self, init: &Init, dts: Timestamp) {
-        let configurations = init.frames().filter(|frame| frame.content != Content::Metadata);
-        configurations.for_each(|frame| self.push_at(frame, dts));
+    pub fn push_again(&mut self, init: &Init, dts: Timestamp, tracks: Tracks) {
+        let is_all = !tells_tracks(self.format);
+        init.frames()
+            .filter(|frame| frame.content != Content::Metadata)
+            .filter(|frame| is_all || tracks.have(frame.track))
+            .for_each(|frame| self.push_at(frame, dts));
+    }
+
+    /// Adds metadata, which tells of `tracks` in FLV.
+    pub fn push_metadata(&mut self, frame: &Frame, dts: Timestamp, tracks: Tracks) {
+        if !tells_tracks(self.format) {
+            return self.push_at(frame, dts);
+        }
+        let body = metadata::with_tracks(&frame.body, tracks.audio, tracks.video);
+        self.push_at(&Frame { body, ..frame.clone() }, dts);
     }
 
     /// What ends the body.
@@ -105,7 +126,8 @@ impl Package {
         self.out.freeze()
     }
 
-    fn push_at(&mut self, frame: &Frame, at: Timestamp) {
+    /// Adds a frame at another time.
+    pub fn push_at(&mut self, frame: &Frame, at: Timestamp) {
         self.open();
         let kind = kind_of(frame.track);
         let at = wire_time(frame, at);

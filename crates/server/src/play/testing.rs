@@ -170,7 +170,7 @@ pub fn publish(registry: &Registry, flush: Flush, now: Instant) -> Publisher {
     registry.publish(&key(), settings, now).expect("nobody else publishes")
 }
 
-/// Publishes metadata and both configurations, so that viewers are not held back once there is a picture.
+/// Publishes metadata and both configurations, so that viewers are not held back once there are a picture and sound.
 pub fn begin(publisher: &mut Publisher, now: Instant) {
     for frame in [metadata(), video_config(), audio_config()] {
         publisher.push(frame, now).expect("the only publisher");

@@ -12,7 +12,7 @@ use weir_hub::{Group, Tracks};
 use weir_rtmp::server;
 
 use super::{
-    channel::{Opening, View},
+    channel::View,
     package::{Format, Package},
     turns::Waits,
 };
@@ -355,19 +355,8 @@ impl Viewer {
             return;
         };
         let Some(entry) = view.get(*seq) else { return };
-        self.start(*seq, entry, start, format, first.then_some(tracks));
-    }
-
-    fn start(
-        &mut self,
-        seq: u64,
-        entry: &Bytes,
-        opening: &Opening,
-        format: Format,
-        tracks: Option<Tracks>,
-    ) {
-        let bytes = Package::opening(format, &opening.init, opening.dts, tracks);
-        self.rest.extend([bytes, entry.slice(opening.offset..)]);
+        let opening = if first { start.first(format, tracks) } else { start.again(format, tracks) };
+        self.rest.extend([opening, entry.slice(start.offset..)]);
         self.place = Place::At(seq + 1);
     }
 

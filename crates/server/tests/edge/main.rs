@@ -6,6 +6,7 @@ mod decides;
 mod flood;
 mod limits;
 mod moves;
+mod names;
 mod nginx;
 mod owners;
 mod publishing;

@@ -42,6 +42,7 @@ pub struct Numbered {
     avcc: Bytes,
     asc: Bytes,
     sound: bool,
+    announces_sound: bool,
 }
 
 impl Default for Numbered {
@@ -65,6 +66,7 @@ impl Numbered {
             avcc,
             asc,
             sound: true,
+            announces_sound: true,
         }
     }
 
@@ -99,7 +101,14 @@ impl Numbered {
     /// Pictures alone.
     #[must_use]
     pub fn without_sound(mut self) -> Self {
-        self.sound = false;
+        (self.sound, self.announces_sound) = (false, false);
+        self
+    }
+
+    /// Pictures alone, though metadata and a configuration announce sound.
+    #[must_use]
+    pub fn with_silent_sound(mut self) -> Self {
+        (self.sound, self.announces_sound) = (false, true);
         self
     }
 
@@ -132,9 +141,9 @@ impl Numbered {
         let avcc =
             video::encode(FrameType::Key, video::Packet::Config(VideoCodec::Avc), &self.avcc);
         let asc = audio::encode(audio::Packet::Config(AudioCodec::Aac), &self.asc);
-        let metadata = metadata(self.sound);
+        let metadata = metadata(self.announces_sound);
         let first = [(TagKind::Script, metadata), (TagKind::Video, avcc), (TagKind::Audio, asc)];
-        let count = if self.sound { 3 } else { 2 };
+        let count = if self.announces_sound { 3 } else { 2 };
         let tags = first.into_iter().take(count);
         tags.map(|(kind, body)| Tag { kind, timestamp: self.timestamp(), body }).collect()
     }

@@ -70,7 +70,7 @@ fn an_opening_has_metadata_at_0_and_configurations_at_the_time_of_the_group() {
     let dts = Timestamp::from_millis(90_000);
     let tracks = Tracks { audio: true, video: true };
     for format in FORMATS {
-        let bytes = Package::opening(format, &init(), dts, Some(tracks));
+        let bytes = Package::opening(format, &init(), dts, tracks);
         let seen: Vec<_> =
             tags(format, &bytes).iter().map(|tag| (name(tag), tag.timestamp)).collect();
         let expected = [("metadata", 0), ("avcC", 90_000), ("asc", 90_000)];
@@ -81,7 +81,7 @@ fn an_opening_has_metadata_at_0_and_configurations_at_the_time_of_the_group() {
 #[test]
 fn the_header_of_an_opening_says_which_tracks_there_are() {
     for (audio, video) in [(true, true), (true, false), (false, true)] {
-        let tracks = Some(Tracks { audio, video });
+        let tracks = Tracks { audio, video };
         let flv = Package::opening(Format::Flv, &init(), Timestamp::ZERO, tracks);
         let mut reader = Reader::new();
         reader.push(&flv);
@@ -95,10 +95,11 @@ fn the_header_of_an_opening_says_which_tracks_there_are() {
 #[test]
 fn after_a_skip_there_is_no_second_header_and_no_second_metadata() {
     for format in FORMATS {
-        let bytes = Package::opening(format, &init(), Timestamp::ZERO, None);
+        let tracks = Tracks { audio: true, video: true };
+        let bytes = Package::opening_again(format, &init(), Timestamp::ZERO, tracks);
         assert_eq!(names(&tags(format, &bytes)), ["avcC", "asc"], "{format:?}");
         assert!(!bytes.windows(3).any(|three| three == b"FLV"), "{format:?}");
-        let nothing = Package::opening(format, &Init::default(), Timestamp::ZERO, None);
+        let nothing = Package::opening_again(format, &Init::default(), Timestamp::ZERO, tracks);
         assert!(nothing.is_empty(), "{format:?}: an empty chunk would end the HTTP body");
     }
 }

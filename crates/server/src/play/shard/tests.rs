@@ -59,7 +59,7 @@ impl Rig {
             play: Play::default(),
         };
         begin(rig.publisher.as_mut().expect("a publisher"), now);
-        rig.push([picture(true, 0, 0)]);
+        rig.push([sound(0), picture(true, 0, 0)]);
         rig
     }
 

@@ -9,9 +9,12 @@ use super::*;
 use crate::{
     end::Side,
     listen::Places,
-    play::testing::{
-        RTMP, SOON, client, init, names, narrow_sockets, picture, playing, read, said, sockets,
-        tags,
+    play::{
+        channel::Opening,
+        testing::{
+            RTMP, SOON, client, init, names, narrow_sockets, picture, playing, read, said, sockets,
+            tags,
+        },
     },
 };
 
@@ -79,7 +82,8 @@ impl Rig {
     /// The next entry, which begins a group.
     fn group(&mut self, at: i64, bytes: usize) {
         let (seq, _) = self.append(true, at, bytes);
-        let start = Opening { offset: 0, dts: Timestamp::from_millis(at), init: init() };
+        let start =
+            Opening { offset: 0, dts: Timestamp::from_millis(at), init: init(), tracks: TRACKS };
         self.view.newest = Some(Group { seq, start });
     }
 
@@ -162,7 +166,7 @@ fn a_start_inside_an_entry_leaves_out_what_is_before_it() {
     let offset = package.cut();
     package.push(&picture(true, 40, 0));
     rig.view.entries.push_back(package.finish());
-    let start = Opening { offset, dts: Timestamp::from_millis(40), init: init() };
+    let start = Opening { offset, dts: Timestamp::from_millis(40), init: init(), tracks: TRACKS };
     rig.view.newest = Some(Group { seq: 0, start });
     assert_eq!(rig.play()[..], [&STARTED[..], &["key40;"]].concat());
 }

@@ -161,7 +161,7 @@ async fn a_stream_is_played_to_its_end() {
 
 #[tokio::test]
 async fn the_origin_is_told_who_asks_for_what() {
-    let keys = [("v.org", "live/eu/2", "\u{5830}+1%20&a=b"), (DEFAULT_VHOST, "live", "cam.flv")];
+    let keys = [("v.org", "live/eu/2", "\u{5830}+1%20&a=b"), (DEFAULT_VHOST, "live", "cam.1")];
     for (vhost, app, stream) in keys {
         let (origin, peer) = scripted(async |mut peer: Peer| {
             let url = peer.asked().await;
