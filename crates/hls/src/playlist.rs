@@ -92,6 +92,15 @@ impl Playlist {
         Self { next: sequence, interrupted: true, ..Self::new(config) }
     }
 
+    /// From now on the list is as long as `config` says, whose name has to be the one it had. What is listed stays
+    /// until the next push. The target duration grows to what is aimed at now, and shrinks only with a new playlist
+    /// (RFC 8216, 6.2.1).
+    pub fn reconfigure(&mut self, config: &Config) {
+        self.config.target = config.target;
+        self.config.window = config.window;
+        self.target_duration = self.target_duration.max(Self::new(config).target_duration);
+    }
+
     /// The file name of the segment that is pushed next with this `nonce`.
     pub fn next_file(&self, nonce: Nonce) -> String {
         self.next_name(nonce).file(&self.config.name)
@@ -128,6 +137,11 @@ impl Playlist {
         let retired = self.retired.iter().map(|retired| retired.name);
         let listed = self.segments.iter().map(|segment| segment.name);
         retired.chain(listed).map(|name| name.file(&self.config.name))
+    }
+
+    /// The lowest number of a segment whose file should exist; that of the next one if there is none.
+    pub fn oldest_sequence(&self) -> u64 {
+        self.retired.front().map_or(self.media_sequence(), |retired| retired.name.sequence)
     }
 
     /// Whether a segment of this number, which need not be listed, may come from the run that the list comes from: it

@@ -74,7 +74,8 @@ pub struct Dropped {
 /// What begins: the first segment starts at the first key frame, audio before it is dropped. Audio that was first alone
 /// does not get in the way of the video that follows it: its unfinished segment is dropped if it was to be the stream's
 /// first. Audio that turns up during the first segment of a run joins it; later, or with another configuration, it
-/// starts with the next key frame.
+/// starts with the next key frame. Its configuration alone is no track, and neither is audio of which nothing came
+/// during a segment: players wait for a track that a segment names.
 ///
 /// What interrupts: another video configuration, be it a record or in the stream itself, lost frames
 /// ([`Segmenter::skipped`]) and a hole in the timeline end the segment at once, and everything up to the next key frame
@@ -94,6 +95,8 @@ pub struct Segmenter {
     next_tracks: Tracks,
     pictures: Pictures,
     sound: Sound,
+    /// Whether sound flows: its configuration alone is no track, for which players would wait.
+    speaks: bool,
     open: Option<Open>,
     /// Ended, not handed out yet.
     ended: Option<Cut>,
@@ -143,7 +146,12 @@ struct Open {
     leads: bool,
     /// Decoding time of the newest frame of the track that sets the pace: pictures, or sound without them.
     last: Timestamp,
+    /// Whether sound has come meanwhile.
+    speaks: bool,
 }
+
+/// A segment of this length without any sound is the last that says that there is some.
+const SILENT: Duration = Duration::from_secs(1);
 
 impl Segmenter {
     /// A segmenter that has seen nothing.
@@ -155,6 +163,7 @@ impl Segmenter {
             next_tracks: Tracks::default(),
             pictures: Pictures::default(),
             sound: Sound::default(),
+            speaks: false,
             open: None,
             ended: None,
             interrupted: false,
@@ -168,6 +177,11 @@ impl Segmenter {
             dropped: None,
             charge: None,
         }
+    }
+
+    /// Aims at segments of another length, the one in the making included.
+    pub fn set_target(&mut self, target: Duration) {
+        self.target = target;
     }
 
     /// What is held counts against `budget` from now on, segments that were handed out included. Where it has no room,
@@ -251,7 +265,7 @@ impl Segmenter {
     }
 
     fn configure_audio(&mut self, codec: AudioCodec, record: &Bytes) -> Result<(), Damage> {
-        if self.sound.configure(codec, record)? {
+        if self.sound.configure(codec, record)? && self.speaks {
             self.turn_sound();
         }
         Ok(())
@@ -318,7 +332,8 @@ impl Segmenter {
     }
 
     fn sound(&mut self, codec: AudioCodec, frame: &Frame, wall: Duration) -> Result<(), Damage> {
-        if self.sound.packet(codec, &frame.payload)? {
+        let has_turned = self.sound.packet(codec, &frame.payload)?;
+        if !mem::replace(&mut self.speaks, true) || has_turned {
             self.turn_sound();
         }
         self.note_time(frame);
@@ -330,7 +345,11 @@ impl Segmenter {
         };
         let bytes = self.container.stage_audio(format, frame)?;
         let may_begin = self.audio_leads(frame.dts);
-        if self.place(frame, bytes, may_begin, wall) && self.audio_fits() {
+        let has_place = self.place(frame, bytes, may_begin, wall);
+        if let Some(open) = &mut self.open {
+            open.speaks = true;
+        }
+        if has_place && self.audio_fits() {
             self.write(frame);
         }
         Ok(())
@@ -431,6 +450,7 @@ impl Segmenter {
             discontinuity,
             leads: interrupted || !self.started,
             last: frame.dts,
+            speaks: false,
         });
     }
 
@@ -448,6 +468,11 @@ impl Segmenter {
         let next = next
             .filter(|next| !self.interrupted && *next > open.start)
             .unwrap_or(open.last + self.spacing);
+        if !open.speaks && next.saturating_since(open.start) >= SILENT {
+            // Until it speaks again.
+            self.speaks = false;
+            self.next_tracks.audio = None;
+        }
         let data = self.take_segment();
         self.ended = Some(Cut {
             data,

@@ -42,6 +42,11 @@ impl Publisher {
         self.stream.linger_at_least(self.id, linger);
     }
 
+    /// From now on this is the linger of the stream once this publisher has gone.
+    pub fn set_linger(&mut self, linger: Duration) {
+        self.stream.set_linger(self.id, linger);
+    }
+
     /// The stream's name.
     pub fn key(&self) -> &StreamKey {
         &self.stream.key

@@ -113,8 +113,8 @@ impl Reader {
         self.stream.pending_since()
     }
 
-    /// The kinds of track that flow: of which something came since a moment ([`SILENT`](crate::SILENT)) before the newest
-    /// group.
+    /// The kinds of track that flow: of which something came since a moment ([`SILENT`](crate::SILENT)) before the
+    /// newest group.
     pub fn tracks(&self) -> Tracks {
         self.stream.tracks()
     }

@@ -304,6 +304,15 @@ impl Stream {
         lock(&self.shared).log.shrink();
     }
 
+    pub(crate) fn set_linger(&self, publisher: u64, new: Duration) {
+        let mut shared = lock(&self.shared);
+        if let State::Live { publisher: current, linger, .. } = &mut shared.state
+            && *current == publisher
+        {
+            *linger = new;
+        }
+    }
+
     pub(crate) fn linger_at_least(&self, publisher: u64, least: Duration) {
         let mut shared = lock(&self.shared);
         if let State::Live { publisher: current, linger, .. } = &mut shared.state

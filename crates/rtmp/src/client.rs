@@ -246,6 +246,16 @@ impl Session {
         self.link.poll_output()
     }
 
+    /// From now on the server may say nothing for `silence` ([`Config::silence`]), if there was a limit before.
+    pub fn set_silence(&mut self, silence: Duration) {
+        if let Some(limit) = &mut self.config.silence {
+            *limit = silence;
+        }
+        if let Some(liveness) = &mut self.liveness {
+            liveness.set_limit(silence);
+        }
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing else happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let failed = matches!(self.phase, Phase::Failed);

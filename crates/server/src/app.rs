@@ -137,7 +137,9 @@ async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<()
     }
     let settings = Settings::new(config);
     let (node, returned) = Node::start(&settings)?;
-    node.hls.sweep_later(&settings.now().hls);
+    if node.edge.is_none() {
+        node.hls.sweep_later();
+    }
     let summary = ports.summary(is_demo)?;
     let rtmp_address = ports.rtmp.first().map(|it| it.local_addr()).transpose()?;
     let doors = Doors::new(&node)?;
@@ -146,7 +148,7 @@ async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<()
     let estate = socket.map(|path| Estate::prepare(path, heirlooms)).transpose()?;
     // Whatever can fail has not failed.
     inherited.begin().await?;
-    ports.serve(&control, &doors, returned);
+    ports.serve(&control, &doors, returned, is_demo.then_some(demo::STREAM));
     // The process before goes with this.
     let tie = inherited.end(&trials).await?;
     tokio::spawn(reload::watch(Arc::clone(&reloader)));
@@ -155,27 +157,21 @@ async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<()
     let keeper = estate.map(|estate| estate.keep(&control, doors.all()));
     print(summary)?;
     if let (true, Some(address)) = (is_demo, rtmp_address) {
-        tokio::spawn(demo::publish(reachable(address)));
+        tokio::spawn(demo::publish(reachable(address), control.node.phase.subscribe()));
     }
-    until_stopped(&control, &doors, signals, tie, is_demo).await;
+    until_stopped(&control, &doors, signals, tie).await;
     drop(keeper);
     Ok(())
 }
 
-/// Serves until the process is asked to stop, then lets everybody go. A second signal, or the first one to a demo, ends
-/// it at once. Goes on serving when the process that has replaced this one dies before the end.
-async fn until_stopped(
-    control: &Control,
-    doors: &Doors,
-    mut signals: Signals,
-    mut tie: Tie,
-    is_demo: bool,
-) {
+/// Serves until the process is asked to stop, then lets everybody go. A second signal ends it at once. Goes on serving
+/// when the process that has replaced this one dies before the end.
+async fn until_stopped(control: &Control, doors: &Doors, mut signals: Signals, mut tie: Tie) {
     loop {
         let cause = until_asked(control, &mut signals).await;
         info!(cause = cause.name(), "stopping");
         tie.release().await;
-        if is_demo || has_drained(control, doors, &mut signals, cause).await {
+        if has_drained(control, doors, &mut signals, cause).await {
             return;
         }
         control.node.hls.go_on();
@@ -330,13 +326,20 @@ impl Ports {
         services.into_iter().flat_map(of).collect()
     }
 
-    fn serve(self, control: &Arc<Control>, doors: &Doors, returned: mpsc::Receiver<Returned>) {
+    /// Serves; `shown` is the stream that the first page of the HTTP ports leads to.
+    fn serve(
+        self,
+        control: &Arc<Control>,
+        doors: &Doors,
+        returned: mpsc::Receiver<Returned>,
+        shown: Option<&'static str>,
+    ) {
         let node = &control.node;
         let service = Arc::new(rtmp::Service(Arc::clone(node)));
         for listener in self.rtmp {
             tokio::spawn(listen::accept(listener, Arc::clone(&doors.rtmp), Arc::clone(&service)));
         }
-        let service = Arc::new(http::Media::new(node));
+        let service = Arc::new(http::Media::new(node, shown));
         for listener in self.http {
             tokio::spawn(listen::accept(listener, Arc::clone(&doors.http), Arc::clone(&service)));
         }

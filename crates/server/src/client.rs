@@ -14,6 +14,7 @@ use weir_media::StreamKey;
 use crate::{
     end::{End, Kind, Side},
     listen::Place,
+    log::seconds,
     metrics::COUNTS,
     quota::{Quotas, Refusal, Viewing, Visit},
     roster::{Activity, Enlisted, Figures, Roster},
@@ -204,7 +205,7 @@ impl Client {
     pub fn end(self, end: &End) {
         self.report();
         let stream = self.stream.as_ref().map(ToString::to_string).unwrap_or_default();
-        let seconds = self.presence.since.elapsed().as_secs_f32();
+        let seconds = seconds(self.presence.since.elapsed());
         // A load balancer's health check connects and goes: nobody wants to read of it.
         let is_probe = self.stream.is_none() && self.received == 0 && end.side == Side::Peer;
         macro_rules! say {

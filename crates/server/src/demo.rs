@@ -2,20 +2,28 @@
 
 use std::net::SocketAddr;
 
-use tracing::error;
+use tokio::sync::watch;
+use tracing::{error, info};
 
-use crate::publish::{self, Source};
+use crate::{
+    phase::Phase,
+    publish::{self, Source},
+};
 
 /// Where the clip is published.
 pub const STREAM: &str = "live/demo";
 
-/// Ten seconds of a test picture and a tone, H.264 with B-frames and AAC.
+/// Ten seconds of a test picture with a hand that goes round once, and a beep each second: H.264 with B-frames and AAC.
+/// Its end goes on with its beginning.
 const CLIP: &[u8] = include_bytes!("../assets/demo.flv");
 
-/// Publishes the clip to `server` for ever.
-pub async fn publish(server: SocketAddr) {
+/// Publishes the clip to `server`, until that is going to stop.
+pub async fn publish(server: SocketAddr, phase: watch::Receiver<Phase>) {
     let url = format!("rtmp://{server}/{STREAM}");
     if let Err(error) = publish::run(&Source::Bytes(CLIP), &url, true).await {
-        error!(%error, "the demo's publisher has stopped");
+        match *phase.borrow() {
+            Phase::Starting | Phase::Serving => error!(%error, "the demo's publisher has stopped"),
+            Phase::Notice | Phase::Draining => info!("the demo's publisher has been let go"),
+        }
     }
 }

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use crate::{
     config,
     listen::Door,
+    log::seconds,
     node::Node,
     phase::Phase,
     roster::{Farewell, Presence, Queue, Roster},
@@ -71,7 +72,7 @@ pub async fn drain(node: &Arc<Node>, doors: &[Arc<Door>], settings: &config::Dra
     if timeout_at(deadline.min(Instant::now() + LAST_WORDS), finish).await.is_err() {
         warn!("the last of what was passed on or written is lost");
     }
-    info!(seconds = start.elapsed().as_secs_f32(), clients, "drain ended");
+    info!(seconds = seconds(start.elapsed()), clients, "drain ended");
 }
 
 /// Asks everybody to leave, and waits until they have.

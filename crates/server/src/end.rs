@@ -99,6 +99,12 @@ impl Kind {
         }
     }
 
+    /// Whether a publisher that ends like this is one that is missed: not by its own goodbye, another's or an
+    /// operator's will.
+    pub const fn is_loss(self) -> bool {
+        !matches!(self, Self::Ended | Self::Replaced | Self::Kicked | Self::Drained)
+    }
+
     /// Whose doing it is.
     pub const fn side(self) -> Side {
         match self {

@@ -13,7 +13,7 @@ use crate::{
     descriptors::Shares,
     edge::Edge,
     hls::HlsOutput,
-    ingest::{self, Audiences},
+    ingest::{self, Audiences, LostStreams},
     listen::Places,
     memory::{self, Allowance},
     phase::Phase,
@@ -48,6 +48,8 @@ pub struct Node {
     pub registry: Registry,
     /// Who is told when a stream's first viewer comes.
     pub audiences: Arc<Audiences>,
+    /// Streams that were watched and have lost their publishers.
+    pub lost_streams: LostStreams,
     /// All streams in the formats that are being watched.
     pub channels: Arc<Channels>,
     /// The threads that send them.
@@ -89,7 +91,7 @@ impl Node {
             formats.shrink();
         }));
         let places = Places::new(config.limits.connections).charging(registry.budget());
-        let hls = HlsOutput::new(registry.clone());
+        let hls = HlsOutput::new(registry.clone(), settings);
         let edge = match config.role {
             Role::Origin => None,
             Role::Edge => Some(Edge::start(settings, &registry, &audiences)?),
@@ -102,6 +104,7 @@ impl Node {
             sockets: Places::new(Shares::of_process().clients),
             registry,
             audiences,
+            lost_streams: LostStreams::default(),
             channels,
             shards,
             hls,
@@ -207,6 +210,11 @@ impl Node {
         });
         self.channels.limit_to(|key| play_limits(&config, &config.vhost(key.vhost())));
         self.shards.reconfigure(&config);
+        if self.edge.is_none() {
+            self.hls.reconfigure();
+        }
+        // Publishers go by what is in force at their next look, which may be long in coming.
+        self.audiences.ring_all();
         Ok(())
     }
 }

@@ -289,6 +289,11 @@ impl Quotas {
         (books.here(key), spent)
     }
 
+    /// Whether anybody watches `key` over HLS.
+    pub fn is_watched_over_hls(&self, key: &StreamKey) -> bool {
+        lock(&self.watching).of(key).here > 0
+    }
+
     /// Ends the HLS viewer with this number. False if there is none.
     pub fn kick_hls(&self, id: u64, now: Instant) -> bool {
         lock(&self.watching).kick(id, now)

@@ -25,7 +25,7 @@ use weir_rtmp::{
 };
 
 use crate::{
-    auth::without_secrets,
+    auth::shown,
     client::Client,
     edge::{Ask, Hops},
     end::{End, Kind},
@@ -263,13 +263,13 @@ impl Connection {
                 let is_node = !self.came.hops.is_empty();
                 self.client.presence.note(|doing| {
                     doing.is_node = is_node;
-                    doing.tc_url = without_secrets(&info.tc_url).into();
-                    doing.page_url = without_secrets(&info.page_url).into();
-                    doing.swf_url = without_secrets(&info.swf_url).into();
+                    doing.tc_url = shown(&info.tc_url).into();
+                    doing.page_url = shown(&info.page_url).into();
+                    doing.swf_url = shown(&info.swf_url).into();
                 });
                 debug!(
                     conn = self.client.id,
-                    tc_url = without_secrets(&info.tc_url),
+                    tc_url = shown(&info.tc_url),
                     flash_ver = info.flash_ver,
                     "connected"
                 );
@@ -425,11 +425,15 @@ impl Connection {
     /// # Errors
     /// When the client does not wait for it.
     pub async fn hold_back(&mut self) -> Result<(), End> {
-        let wrong = self.node.wrong_secrets.wait(self.client.peer.ip(), std::time::Instant::now());
-        // Another node asks for many clients, and holds them back itself.
-        let Some(wait) = wrong.filter(|_| self.came.hops.is_empty()) else { return Ok(()) };
-        self.client.standing.step_aside(wait.place);
-        let until = Instant::now() + wait.time;
+        let (wrong, ip) = (&self.node.wrong_secrets, self.client.peer.ip());
+        let time = if self.came.hops.is_empty() {
+            let Some(wait) = wrong.wait(ip, std::time::Instant::now()) else { return Ok(()) };
+            self.client.standing.step_aside(wait.place);
+            wait.time
+        } else {
+            wrong.wait_of_node(ip, std::time::Instant::now())
+        };
+        let until = Instant::now() + time;
         while let Ok(event) = timeout_at(until, self.event()).await {
             event?;
         }

@@ -80,6 +80,12 @@ impl RtmpClient {
         Self { session, socket, out, answers: 0, stuck, stuck_max, look_at, timer }
     }
 
+    /// From now on the server may say nothing, and take no data, for so long.
+    pub fn set_dead_after(&mut self, dead_after: Duration) {
+        self.session.set_silence(dead_after);
+        self.stuck_max = dead_after;
+    }
+
     /// The protocol.
     pub fn session(&self) -> &Session {
         &self.session

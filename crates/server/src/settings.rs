@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::config::Config;
 
@@ -17,6 +18,7 @@ pub struct Settings(Arc<Inner>);
 struct Inner {
     config: ArcSwap<Config>,
     generation: AtomicU64,
+    changed: watch::Sender<()>,
 }
 
 impl Settings {
@@ -25,6 +27,7 @@ impl Settings {
         Self(Arc::new(Inner {
             config: ArcSwap::from_pointee(config),
             generation: AtomicU64::new(0),
+            changed: watch::Sender::new(()),
         }))
     }
 
@@ -42,6 +45,35 @@ impl Settings {
     pub fn replace(&self, config: Config) {
         self.0.config.store(Arc::new(config));
         self.0.generation.fetch_add(1, Ordering::Release);
+        self.0.changed.send_replace(());
+    }
+
+    /// For who waits, and has to hear that something else is in force.
+    pub fn changes(&self) -> Changes {
+        Changes { changed: self.0.changed.subscribe(), settings: self.clone() }
+    }
+}
+
+/// What is put in force from some moment on.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    changed: watch::Receiver<()>,
+    settings: Settings,
+}
+
+impl Changes {
+    /// The next configuration. The same as before may be put in force again.
+    pub async fn next(&mut self) -> Arc<Config> {
+        if self.changed.changed().await.is_err() {
+            // Nobody is left who could change anything.
+            std::future::pending::<()>().await;
+        }
+        self.settings.now()
+    }
+
+    /// What is in force now.
+    pub fn now(&self) -> Arc<Config> {
+        self.settings.now()
     }
 }
 

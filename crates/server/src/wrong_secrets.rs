@@ -33,6 +33,10 @@ const ADDRESSES_MAX: usize = 32_768;
 /// Clients that wait for their answers at a time, beside `limits.connections`.
 const WAITING_MAX: usize = 256;
 
+/// The same for a node, which asks for many clients and holds each of them back itself. Anybody can say that it is one:
+/// so it waits as well, but never so long that an origin which does what it should looks dead to its edges.
+const NODE_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// Counts wrong secrets by address.
 #[derive(Debug)]
 pub struct WrongSecrets {
@@ -71,6 +75,13 @@ impl WrongSecrets {
         let time = self.books.lock().unwrap_or_else(PoisonError::into_inner).wrong(ip, now);
         let time = time.filter(|time| !time.is_zero())?;
         Some(Wait { time, place: self.waiting.take()? })
+    }
+
+    /// The same for one who says that it is a node: how long its answer is to wait, where it is. No longer than a
+    /// second, and never less because many wait.
+    pub fn wait_of_node(&self, ip: IpAddr, now: Instant) -> Duration {
+        let time = self.books.lock().unwrap_or_else(PoisonError::into_inner).wrong(ip, now);
+        time.map_or(NODE_WAIT_MAX, |time| time.min(NODE_WAIT_MAX))
     }
 }
 
@@ -134,6 +145,18 @@ mod tests {
         assert_eq!(waits(&wrong, ip(1), later, 4), [Some(3), Some(4), Some(5), None]);
         let much_later = now + Duration::from_secs(60);
         assert!(wrong.wait(ip(1), much_later).is_none(), "it is forgotten");
+    }
+
+    #[test]
+    fn a_node_waits_a_second_at_most_and_always() {
+        let (wrong, now) = (WrongSecrets::default(), Instant::now());
+        for _ in 0..AT_ONCE {
+            assert_eq!(wrong.wait_of_node(ip(1), now), Duration::ZERO);
+        }
+        for _ in 0..1000 {
+            assert_eq!(wrong.wait_of_node(ip(1), now), NODE_WAIT_MAX);
+        }
+        assert_eq!(wrong.wait_of_node(ip(2), now), Duration::ZERO);
     }
 
     #[test]

@@ -1,11 +1,47 @@
 //! `weir demo` in a browser: what a newcomer sees first.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
-use weir_testkit::{Weir, browser::Page, http};
+use weir_testkit::{Weir, browser::Page, http, peer::Player, server::field};
 
 /// For the browser to start, and for the first segments of the clip.
 const TIMEOUT: Duration = Duration::from_secs(45);
+
+/// How much a pixel may change on average where the clip ends and begins again, of 255: no clock goes back.
+const SEAM_MAX: u64 = 1;
+
+#[test]
+fn the_clip_goes_on_where_it_ends() {
+    const PIXELS: usize = 160 * 90;
+    let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.flv");
+    let gray = ["-vf", "scale=160:90", "-pix_fmt", "gray", "-f", "rawvideo", "-"];
+    let decoded = Command::new("ffmpeg").args(["-v", "error", "-i", clip]).args(gray).output();
+    let decoded = decoded.expect("ffmpeg runs");
+    let frames: Vec<_> = decoded.stdout.chunks_exact(PIXELS).collect();
+    let complaint = String::from_utf8_lossy(&decoded.stderr);
+    let [first, .., last] = &*frames else { panic!("no frames: {complaint}") };
+    let change: u64 = first.iter().zip(*last).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    assert!(change <= SEAM_MAX * PIXELS as u64, "{change} for {PIXELS} pixels");
+    let half = frames[frames.len() / 2];
+    assert!(first != &half, "it moves");
+}
+
+#[tokio::test]
+async fn its_first_page_leads_to_the_stream_and_a_signal_lets_everybody_go() {
+    let mut weir = Weir::builder(env!("CARGO_BIN_EXE_weir")).demo().start();
+    let first = http::get(weir.http(), "").await;
+    assert_eq!((first.status, first.header("location")), (307, Some("/player?stream=live/demo")));
+    let mut player = Player::rtmp(&weir.rtmp_url("live/demo")).await;
+    assert!(player.next().await.is_some(), "it plays");
+    weir.terminate();
+    player.until_end().await;
+    let ended = weir.wait_session_end(|line| field(line, "role") == "publish", TIMEOUT);
+    assert_eq!(field(&ended, "kind"), "drained");
+    assert!(weir.wait_exit(TIMEOUT).success());
+    let log = weir.log().all();
+    assert!(log.iter().any(|line| line.contains("drain ended")), "as `serve` ends: {log:?}");
+    assert!(log.iter().all(|line| !line.contains("ERROR")), "{log:?}");
+}
 
 /// A blank picture has one colour, a test picture many.
 const COLOURS_MIN: u64 = 20;

@@ -176,3 +176,35 @@ async fn health_checks_of_balancers_are_no_sessions() {
         .collect();
     assert!(counted.is_empty(), "{local}: {counted:?}");
 }
+
+#[tokio::test]
+async fn a_watched_stream_that_dies_is_counted_and_one_that_ends_is_not() {
+    let weir = Weir::builder(env!("CARGO_BIN_EXE_weir"))
+        .config("hls: { enabled: false }\npublish: { linger: 100ms }\n")
+        .start();
+    const LOST: &str = "weir_watched_streams_lost_total";
+    let mut viewers = Vec::new();
+    let mut publish = async |name: &str, is_watched: bool| {
+        let url = weir.rtmp_url(name);
+        let mut publisher = Publisher::start(&url, Numbered::new(25)).await;
+        let newest = publisher.pictures(50).await;
+        if is_watched {
+            let mut viewer = Viewer::rtmp(&url).await;
+            viewer.until_picture(newest).await;
+            viewers.push(viewer);
+        }
+        publisher
+    };
+    let (ends, unwatched) =
+        (publish("live/ends", true).await, publish("live/unwatched", false).await);
+    let (dies, kicked) = (publish("live/dies", true).await, publish("live/replaced", true).await);
+    assert_eq!(value(&weir, LOST).await, 0.0);
+    ends.stop().await;
+    drop(unwatched);
+    drop(dies);
+    until_line(&weir, &format!("{LOST} 1.0")).await;
+    // What came before it would have been counted by now.
+    kicked.stop().await;
+    until_line(&weir, "weir_publishers 0.0").await;
+    assert_eq!(value(&weir, LOST).await, 1.0);
+}

@@ -6,9 +6,10 @@ use std::{
 };
 
 use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinSet};
+use weir_flv::amf0::{Object, Value};
 use weir_testkit::{
     Weir, http,
-    peer::{Numbered, Publisher, Viewer},
+    peer::{Caller, Numbered, Publisher, Said, Viewer},
     raw::Raw,
     server::Builder,
 };
@@ -96,9 +97,14 @@ async fn the_player_page_runs_nothing_but_its_own_script() {
 
 /// Sends a request of `client` through a proxy's connection, and reads the status of the answer.
 async fn proxied(connection: &mut TcpStream, client: Option<&str>) -> String {
-    let field = client.map(|client| format!("X-Forwarded-For: {client}\r\n")).unwrap_or_default();
-    let head = format!("GET /live/none HTTP/1.1\r\nHost: h\r\n{field}\r\n");
-    tokio::io::AsyncWriteExt::write_all(connection, head.as_bytes()).await.expect("it is open");
+    proxied_bytes(connection, client.map(str::as_bytes)).await
+}
+
+async fn proxied_bytes(connection: &mut TcpStream, client: Option<&[u8]>) -> String {
+    let field = client.map(|client| [b"X-Forwarded-For: ", client, b"\r\n"].concat());
+    let field = field.unwrap_or_default();
+    let head = [b"GET /live/none HTTP/1.1\r\nHost: h\r\n", &*field, b"\r\n"].concat();
+    tokio::io::AsyncWriteExt::write_all(connection, &head).await.expect("it is open");
     let mut answer = [0; 4096];
     let read = connection.read(&mut answer).await.expect("an answer");
     String::from_utf8_lossy(&answer[..read]).split(' ').nth(1).unwrap_or_default().to_owned()
@@ -118,6 +124,9 @@ async fn a_connection_of_a_proxy_counts_for_the_client_whose_request_it_has() {
     assert_eq!(proxied(&mut two, Some("192.0.2.8")).await, "503", "this one is here already");
     assert_eq!(proxied(&mut one, None).await, "404", "the proxy itself");
     assert_eq!(proxied(&mut two, Some("192.0.2.8")).await, "404");
+    // What the client has written itself, to which its proxy has appended where it comes from.
+    let hidden = proxied_bytes(&mut one, Some(b"\xe9, 192.0.2.8")).await;
+    assert_eq!(hidden, "503", "it is here already, whatever it says");
 }
 
 /// So many wrong ones are answered at once.
@@ -165,6 +174,79 @@ impl Guess {
             }
         }
     }
+}
+
+/// Whoever says that it is a node waits as well: no longer than a second, so that it never takes us for dead.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_as_a_node_waits_too() {
+    for way in ["flv", "m3u8", "play", "question"] {
+        let weir = server("auth: { play: [secret: { values: [right] }] }");
+        let connect = async || {
+            let mut caller = Caller::greet(weir.rtmp()).await;
+            let mut fields = Object::new();
+            fields.push("app", "live");
+            fields.push("tcUrl", "rtmp://127.0.0.1/live");
+            fields.push("weirHops", "edge");
+            caller.call(0, "connect", fields.into(), vec![]).await;
+            caller.result().await;
+            caller
+        };
+        let mut asker = connect().await;
+        let mut guess = async || match way {
+            "play" => {
+                let mut caller = connect().await;
+                let stream = caller.create_stream().await;
+                assert_eq!(caller.play(stream, "a?secret=wrong").await, "NetStream.Play.Failed");
+            }
+            "question" => {
+                let question = ["rtmp://127.0.0.1/live", "a?secret=wrong", ""].map(Value::from);
+                asker.call(0, "weirMayPlay", Value::Null, question.into()).await;
+                let answer = asker.result().await;
+                assert_eq!(answer.info("code"), Some("NetStream.Play.Failed"));
+            }
+            end => {
+                let head = format!(
+                    "GET /live/a.{end}?secret=wrong HTTP/1.1\r\nHost: h\r\nWeir-Hops: edge\r\n\
+                     Connection: close\r\n\r\n"
+                );
+                assert_eq!(http::request(weir.http(), head.as_bytes()).await.status, 403);
+            }
+        };
+        for _ in 0..AT_ONCE {
+            guess().await;
+        }
+        let began = Instant::now();
+        for _ in 0..3 {
+            guess().await;
+        }
+        let took = began.elapsed();
+        // The first waits for what is left of its second.
+        assert!(took >= Duration::from_millis(1900), "{way}: three more wrong ones took {took:?}");
+    }
+}
+
+/// Who asks well and ill on one connection gets the good answers at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_questions_hold_no_right_one_up() {
+    let weir = server("auth: { play: [secret: { values: [right] }] }");
+    let mut asker = Caller::connect(weir.rtmp(), "live").await;
+    let ask = async |asker: &mut Caller, name: &str| {
+        let question = ["rtmp://127.0.0.1/live", name, ""].map(Value::from);
+        asker.call(0, "weirMayPlay", Value::Null, question.into()).await;
+    };
+    for _ in 0..5 * AT_ONCE {
+        ask(&mut asker, "a?secret=wrong").await;
+    }
+    ask(&mut asker, "a?secret=right").await;
+    let mut wrong = 0;
+    loop {
+        match asker.next().await.expect("it is not closed") {
+            Said::Command(_, command) if command.info("code").is_some() => wrong += 1,
+            Said::Command(_, command) if command.name == "_result" => break,
+            _ => {}
+        }
+    }
+    assert!(wrong <= AT_ONCE, "{wrong} wrong ones are answered before the right one");
 }
 
 /// Guesses that wait at a time: the first for a second, the last for five.

@@ -37,6 +37,8 @@ pub struct Weir {
     rtmp: SocketAddr,
     http: SocketAddr,
     api: SocketAddr,
+    /// Those that its file names; port 0 takes any.
+    listeners: [SocketAddr; 3],
     config_map: Option<ConfigMap>,
     dir: TempDir,
 }
@@ -302,7 +304,7 @@ impl Weir {
     /// If the file cannot be written.
     #[track_caller]
     pub fn configure(&mut self, yaml: &str) {
-        self.write_config(&with_listeners(yaml, [self.rtmp, self.http, self.api]));
+        self.write_config(&with_listeners(yaml, self.listeners));
     }
 
     /// The same, with exactly this text.
@@ -431,8 +433,8 @@ impl Builder {
         }
         let process = self.launch.start(dir.path(), &[]);
         let [rtmp, http, api] = listeners(&process);
-        let (earlier, launch) = (Vec::new(), self.launch);
-        Weir { process, earlier, launch, rtmp, http, api, config_map, dir }
+        let (earlier, launch, listeners) = (Vec::new(), self.launch, self.listeners);
+        Weir { process, earlier, launch, rtmp, http, api, listeners, config_map, dir }
     }
 }
 

@@ -197,6 +197,53 @@ fn another_audio_configuration_cuts_at_the_next_key_frame() {
     assert_eq!(cuts, [(0, 1000, false), (1000, 2000, true)]);
 }
 
+/// The stream types in the program map of a segment of MPEG-TS (ISO 13818-1, 2.4.4.8).
+fn stream_types(cut: &Cut) -> Vec<u8> {
+    let packet = cut.data.chunks(188).nth(1).expect("a program map behind the associations");
+    let section = &packet[5..];
+    let length = usize::from(u16::from_be_bytes([section[1] & 0x0F, section[2]]));
+    let (mut rest, mut types) = (&section[12..3 + length - 4], Vec::new());
+    while let [kind, _, _, high, low, ..] = *rest {
+        types.push(kind);
+        rest = &rest[5 + usize::from(u16::from_be_bytes([high & 0x0F, low]))..];
+    }
+    types
+}
+
+#[test]
+fn sound_that_is_announced_and_silent_is_no_track_until_it_speaks() {
+    const AVC: u8 = 0x1B;
+    const AAC: u8 = 0x0F;
+    let silent = |from, to| av(from, to, 10).into_iter().filter(Frame::is_picture);
+    let mut bench = Bench::with_av()
+        .feed(silent(0, 4000))
+        .feed(av(4000, 8000, 10))
+        .feed(silent(8000, 12_000))
+        .feed(av(12_000, 14_000, 10))
+        .feed(silent(14_000, 20_000));
+    bench.cuts.extend(bench.segmenter.finish());
+    let seen: Vec<_> = bench
+        .cuts
+        .iter()
+        .map(|cut| (cut.program_date_time.as_millis(), stream_types(cut), cut.discontinuity))
+        .collect();
+    let expected = [
+        (0, vec![AVC], false),
+        (2000, vec![AVC], false),
+        (4000, vec![AVC], false),
+        (5000, vec![AVC, AAC], true),
+        (7000, vec![AVC, AAC], false),
+        (9000, vec![AVC, AAC], false),
+        // It joins the first segment of a run.
+        (11_000, vec![AVC, AAC], true),
+        (13_000, vec![AVC, AAC], false),
+        (15_000, vec![AVC, AAC], false),
+        (17_000, vec![AVC], true),
+        (19_000, vec![AVC], false),
+    ];
+    assert_eq!(seen, expected);
+}
+
 #[test]
 fn audio_joins_the_first_segment_but_no_later_one() {
     let mp3s = |from: i64, to: i64| (from..to).map(|at| mp3(at * 100 + 5));

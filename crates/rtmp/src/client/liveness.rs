@@ -26,6 +26,11 @@ impl Liveness {
         Self { purpose, limit, start: now, heard: now, media, answers: false, pinged }
     }
 
+    /// From now on it may be silent for `limit`.
+    pub(super) fn set_limit(&mut self, limit: Duration) {
+        self.limit = limit;
+    }
+
     /// Bytes came, of whatever kind.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = self.heard.max(now);

@@ -25,7 +25,11 @@ use weir_media::StreamKey;
 use weir_rtmp::url::{URL_BYTES_MAX, params};
 
 use self::denied::Credential;
-pub use self::{denied::Denied, jwt::Keys, shown::without_secrets};
+pub use self::{
+    denied::Denied,
+    jwt::Keys,
+    shown::{shown, without_secrets},
+};
 use crate::{
     config::{self, Check, Cidr, Config, SharedSecret},
     metrics::Refused,

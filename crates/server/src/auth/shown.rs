@@ -6,6 +6,29 @@ const SHOWN: [&str; 2] = ["vhost", "domain"];
 /// What a secret looks like where everybody may look.
 const MASK: &str = "***";
 
+/// Of a URL that a client says of itself, so much is kept for people to read. The longest that players and encoders are
+/// known to send have some 300 bytes.
+const SHOWN_BYTES_MAX: usize = 512;
+
+/// The beginning of a URL that a client says of itself, [without secrets](without_secrets). It is held for as long as
+/// the client is there.
+pub fn shown(url: &str) -> String {
+    let mut shown = without_secrets(beginning(url)).into_bytes();
+    shown.truncate(SHOWN_BYTES_MAX);
+    let whole = str::from_utf8(&shown).map_or_else(|cut| cut.valid_up_to(), str::len);
+    shown.truncate(whole);
+    shown.shrink_to_fit();
+    String::from_utf8(shown).unwrap_or_default()
+}
+
+fn beginning(url: &str) -> &str {
+    let end = url.char_indices().map(|(at, _)| at).take_while(|at| *at <= SHOWN_BYTES_MAX).last();
+    match url.len() > SHOWN_BYTES_MAX {
+        true => &url[..end.unwrap_or(0)],
+        false => url,
+    }
+}
+
 /// `url`, or a name with parameters, as it may be shown: in logs, in the API. The values of its parameters and a
 /// password before its host are masked; the vhost stays.
 pub fn without_secrets(url: &str) -> String {

@@ -186,6 +186,23 @@ impl Config {
 }
 
 impl Config {
+    /// The folders that HLS is written to, and the first key that names each. An edge writes none.
+    pub fn hls_dirs(&self) -> BTreeMap<PathBuf, String> {
+        let mut dirs = BTreeMap::new();
+        if self.role == Role::Edge {
+            return dirs;
+        }
+        for name in [DEFAULT_VHOST].into_iter().chain(self.vhosts.keys().map(String::as_str)) {
+            let hls = self.vhost(name).hls;
+            let is_own = self.vhosts.get(name).is_some_and(|own| own.hls.dir.is_some());
+            let path = if is_own { format!("vhosts.{name}.hls.dir") } else { "hls.dir".to_owned() };
+            if hls.enabled {
+                dirs.entry(hls.dir).or_insert(path);
+            }
+        }
+        dirs
+    }
+
     /// The configured vhost that is meant by `asked`. Names of hosts are the same in upper and lower case, and with a
     /// dot at the end.
     fn vhost_name(&self, asked: &str) -> Option<&str> {

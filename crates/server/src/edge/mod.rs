@@ -32,7 +32,12 @@ use weir_hub::{Limits, Registry, Status};
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
 
-use crate::{config::Config, ingest::Audiences, memory::Allowance, settings::Settings};
+use crate::{
+    config::Config,
+    ingest::Audiences,
+    memory::Allowance,
+    settings::{Changes, Settings},
+};
 
 pub use hls::{HlsRelay, Kind as HlsKind, Object as HlsObject};
 pub use hops::{Hops, NodeId};
@@ -92,8 +97,6 @@ impl Ask {
 pub struct Edge {
     id: NodeId,
     settings: Settings,
-    /// Told when other origins are in force.
-    reconfigured: watch::Sender<()>,
     registry: Registry,
     audiences: Arc<Audiences>,
     origins: Arc<Origins>,
@@ -125,7 +128,6 @@ impl Edge {
             origins,
             hls,
             settings: settings.clone(),
-            reconfigured: watch::Sender::new(()),
             registry: registry.clone(),
             audiences: Arc::clone(audiences),
             pulls: pull::Pulls::default(),
@@ -181,18 +183,12 @@ impl Edge {
             self.questions.forget_all();
         }
         self.hls.reconfigure(&config.edge);
-        self.reconfigured.send_replace(());
         Ok(())
     }
 
-    /// Ends when `origin` is not in force any more.
-    async fn dismissed(&self, origin: &Origin) {
-        let mut reconfigured = self.reconfigured.subscribe();
-        while self.origins.has(origin) {
-            if reconfigured.changed().await.is_err() {
-                return std::future::pending().await;
-            }
-        }
+    /// What is put in force from now on.
+    fn changes(&self) -> Changes {
+        self.settings.changes()
     }
 
     fn settings(&self) -> Arc<Config> {

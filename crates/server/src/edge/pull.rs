@@ -25,7 +25,7 @@ use weir_media::StreamKey;
 
 use super::{
     Ask, Edge, Failure, Origin, Request, backoff,
-    idle::Idle,
+    idle::{Idle, Limit},
     questions::Located,
     search,
     seek::{HOLD, Seek},
@@ -34,11 +34,13 @@ use super::{
     upstream::{Lost, Source},
 };
 use crate::{
-    config::Vhost,
+    config::Config,
     end::Side,
     ingest::{self, Fault, Intake},
+    log::seconds,
     metrics::COUNTS,
     play::NoStream,
+    settings::Changes,
     wake::Alarm,
 };
 
@@ -48,6 +50,9 @@ const REMEMBER: Duration = Duration::from_secs(2);
 /// How long a viewer whose wait is over stays for an answer that is on its way: an origin that holds the question
 /// answers at that very moment, and a viewer that may not wait at all has to let it be asked.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How long a stream is pulled that nobody watches.
+const LINGER: Limit = |config| config.edge.linger;
 
 /// A connection that lasted this long was a good one: the next loss is a new story.
 const LASTED: Duration = Duration::from_secs(5);
@@ -230,7 +235,6 @@ impl Edge {
         let pull = Pull {
             asker: asker(ask.peer),
             others: Arc::clone(&others),
-            vhost: self.settings().vhost(key.vhost()),
             request: self.request(key, ask),
             edge: Arc::clone(self),
             wait,
@@ -247,7 +251,6 @@ impl Edge {
 
 struct Pull {
     edge: Arc<Edge>,
-    vhost: Vhost,
     request: Request,
     /// Who came first, and waits for it.
     asker: Asker,
@@ -306,7 +309,7 @@ impl Pull {
     async fn run(mut self) {
         let key = self.request.key.clone();
         let began = Instant::now();
-        let mut idle = Idle::new(&self.edge.registry, &self.edge.audiences, &key);
+        let mut idle = Idle::new(&self.edge, &key);
         loop {
             let over = self.until_over(&mut idle).await;
             let is_unwanted = matches!(over, Over::Unwanted);
@@ -320,9 +323,12 @@ impl Pull {
             }
             let (side, reason) = over.side_and_reason();
             info!(
-                stream = %key, side = side.label(), reason, seconds = began.elapsed().as_secs_f32(),
+                stream = %key, side = side.label(), reason, seconds = seconds(began.elapsed()),
                 "pull ended"
             );
+            if matches!(over, Over::GivenUp(_)) && self.edge.registry.demand(&key) > 0 {
+                COUNTS.streams_lost.increase();
+            }
             // Viewers are told that it is over.
             self.intake = None;
             match over {
@@ -344,17 +350,15 @@ impl Pull {
 
     async fn until_over(&mut self, idle: &mut Idle) -> Over {
         loop {
-            let settings = self.edge.settings();
-            let give_up = settings.edge.give_up;
             let lost = self.lost;
-            let linger = if self.intake.is_some() { settings.edge.linger } else { REMEMBER };
+            let linger = if self.intake.is_some() { LINGER } else { |_: &Config| REMEMBER };
             let replaced = Arc::clone(&self.replaced);
             if self.tries > 0 {
                 tokio::select! {
                     () = self.rest() => {}
                     () = replaced.rang() => return Over::Published,
                     () = idle.lasts(linger) => return Over::Unwanted,
-                    () = passed(lost, give_up) => return Over::GivenUp(give_up),
+                    give_up = passed(lost, self.edge.changes()) => return Over::GivenUp(give_up),
                 }
                 // Nobody is asked for what nobody waits for.
                 if !idle.is_watched(linger).await {
@@ -371,7 +375,7 @@ impl Pull {
                 found = self.search() => found,
                 () = replaced.rang() => return Over::Published,
                 () = idle.lasts(linger) => return Over::Unwanted,
-                () = passed(lost, give_up) => return Over::GivenUp(give_up),
+                give_up = passed(lost, self.edge.changes()) => return Over::GivenUp(give_up),
             };
             match found {
                 Ok((mut origin, mut source)) => loop {
@@ -529,6 +533,9 @@ impl Pull {
     ) -> Relayed {
         let edge = Arc::clone(&self.edge);
         let key = self.request.key.clone();
+        // Before anything is read of what is in force now.
+        let changes = edge.changes();
+        source.set_dead_after(edge.settings().edge.dead_after);
         // While it was being looked for, an encoder may have brought it here.
         if self.replaced.rang().now_or_never().is_some() {
             return Relayed::Over(Over::Published);
@@ -539,7 +546,7 @@ impl Pull {
             linger: Duration::ZERO,
             // Our own, from before the loss; never an encoder that publishes here.
             conflict: if self.intake.is_some() { Conflict::Takeover } else { Conflict::Reject },
-            flush: ingest::announce(self.vhost.play.hub_flush()),
+            flush: ingest::announce(edge.settings().vhost(key.vhost()).play.hub_flush()),
             limits: edge.log_limits(),
             replaced: Arc::clone(&replaced) as _,
         };
@@ -552,21 +559,28 @@ impl Pull {
         let is_back = self.lost.take().is_some();
         self.answer.send_replace(Answer::Flowing { origin: origin.rtmp, since: Instant::now() });
         info!(stream = %key, origin = %origin, again = is_back, "pull began");
-        let mut unwanted = pin!(idle.lasts(edge.settings().edge.linger));
-        let mut dismissed = pin!(edge.dismissed(origin));
+        let mut unwanted = pin!(idle.lasts(LINGER));
+        let mut reconfigured = pin!(changed(changes));
+        let mut is_dismissed = !edge.origins.has(origin);
         let mut taken_over = pin!(replaced.rang());
         let pulse = Pulse::default();
         let (request, present) = (self.request.clone(), Arc::clone(origin));
         let elsewhere = silence::elsewhere(Arc::clone(&edge), request, present, pulse.clone());
         let mut elsewhere = pin!(elsewhere);
         loop {
+            if is_dismissed {
+                let why = "edge.origins does not name it any more".to_owned();
+                return Relayed::Lost(Lost { why, is_failure: false });
+            }
             let tag = tokio::select! {
                 tag = source.next() => tag,
                 () = &mut unwanted => return Relayed::Over(Over::Unwanted),
                 () = &mut taken_over => return Relayed::Over(Over::Published),
-                () = &mut dismissed => {
-                    let why = "edge.origins does not name it any more".to_owned();
-                    return Relayed::Lost(Lost { why, is_failure: false });
+                (config, changes) = &mut reconfigured => {
+                    source.set_dead_after(config.edge.dead_after);
+                    reconfigured.set(changed(changes));
+                    is_dismissed = !edge.origins.has(origin);
+                    continue;
                 }
                 (other, there) = &mut elsewhere => {
                     info!(stream = %key, origin = %origin, "it is silent, and {other} has the stream");
@@ -592,10 +606,19 @@ impl Pull {
     }
 }
 
-/// Ends when `limit` has passed since `since`; never without a beginning.
-async fn passed(since: Option<Instant>, limit: Duration) {
-    match since {
-        Some(since) => sleep_until(since + limit).await,
-        None => std::future::pending().await,
+/// Ends when `edge.give_up` has passed since `since`, and says how long that is; never without a beginning.
+async fn passed(since: Option<Instant>, mut changes: Changes) -> Duration {
+    let Some(since) = since else { return std::future::pending().await };
+    loop {
+        let give_up = changes.now().edge.give_up;
+        tokio::select! {
+            () = sleep_until(since + give_up) => return give_up,
+            _ = changes.next() => {}
+        }
     }
+}
+
+/// The next configuration, and who tells of the one after it.
+async fn changed(mut changes: Changes) -> (Arc<Config>, Changes) {
+    (changes.next().await, changes)
 }

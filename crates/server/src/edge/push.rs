@@ -129,19 +129,24 @@ impl Task {
         loop {
             let since = Instant::now();
             let mut feed = Feed::new(&self.edge.registry, &self.request.key);
-            let broken = tokio::select! {
-                _ = &mut stopped => {
-                    // What waits for a flush belongs to the stream too. That the origin may be gone is no matter now.
-                    let _ = feed.send(&mut sink).await;
-                    info!(stream = %self.request.key, origin = %origin, "push ended");
-                    drop(feed);
-                    sink.close().await;
-                    return;
-                }
-                broken = feed.forward(&mut sink) => broken,
-                () = self.edge.dismissed(&origin) => {
+            let mut changes = self.edge.changes();
+            let broken = loop {
+                if !self.edge.origins.has(&origin) {
                     let why = "edge.origins does not name it any more".to_owned();
-                    Broken::Lost(Lost { why, is_failure: false })
+                    break Broken::Lost(Lost { why, is_failure: false });
+                }
+                tokio::select! {
+                    _ = &mut stopped => {
+                        // What waits for a flush belongs to the stream too. That the origin may be gone is no matter
+                        // now.
+                        let _ = feed.send(&mut sink).await;
+                        info!(stream = %self.request.key, origin = %origin, "push ended");
+                        drop(feed);
+                        sink.close().await;
+                        return;
+                    }
+                    broken = feed.forward(&mut sink) => break broken,
+                    config = changes.next() => sink.set_dead_after(config.edge.dead_after),
                 }
             };
             drop(feed);
@@ -184,9 +189,10 @@ impl Task {
     }
 
     async fn reopen(&mut self) -> Result<(Arc<Origin>, Sink), End> {
-        let give_up = self.edge.settings().edge.give_up;
-        let until = Instant::now() + give_up;
+        let since = Instant::now();
         loop {
+            let give_up = self.edge.settings().edge.give_up;
+            let until = since + give_up;
             if self.tries > 0 {
                 tokio::select! {
                     () = sleep(backoff(self.tries, true)) => {}

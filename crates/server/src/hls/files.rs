@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -51,6 +51,11 @@ impl Files {
     /// The stream's name in the names of its segments.
     pub fn stem(&self) -> String {
         self.disk.naming().segments(self.key.stream())
+    }
+
+    /// The folder `hls.dir` that they are in.
+    pub fn dir(&self) -> &Path {
+        self.disk.dir()
     }
 
     /// Where the file with this name is, for people.

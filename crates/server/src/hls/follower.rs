@@ -13,8 +13,9 @@ use weir_hub::{Batch, Item, Reader, Registry, Start, Status};
 use weir_media::{Frame, Init, StreamKey};
 
 use super::{
-    DISPOSE, State, Stopping,
+    DISPOSE, Disks, State, Stopping,
     files::{Files, is_of},
+    is_published,
 };
 use crate::{config::Hls, metrics::COUNTS, wake::Alarm};
 
@@ -26,6 +27,10 @@ const FIRST_SEQUENCE_EPOCH: u64 = 1_577_836_800;
 /// dropped them by then.
 const BATCH_BYTES: usize = 1024 * 1024;
 
+/// Folders that still have segments of a stream after `hls.dir` became another one. Whoever changes it more often than
+/// segments leave the playlist loses those of the oldest.
+const EARLIER_MAX: usize = 4;
+
 /// Lines of the log about codecs that cannot be carried, in each publish: one for each track is what real encoders
 /// cause, and changing codecs is cheap.
 const CODEC_LINES_MAX: u32 = 10;
@@ -34,19 +39,41 @@ const CODEC_LINES_MAX: u32 = 10;
 pub struct Follower {
     key: StreamKey,
     config: Config,
+    /// What is in force.
+    settings: Hls,
+    disks: Arc<Disks>,
     files: Files,
+    /// Where segments were written before `hls.dir` became another one, oldest first.
+    earlier: Vec<Earlier>,
     registry: Registry,
     alarm: Arc<Alarm>,
     reader: Reader,
-    state: watch::Sender<State>,
-    /// Whether the process is going to stop.
-    stopping: watch::Receiver<Stopping>,
+    wires: Wires,
     /// None until the first run has looked for one on disk.
     playlist: Option<Playlist>,
     /// What HLS goes without.
     left_out: LeftOut,
     /// Lines that may still be logged about that.
     codec_lines: u32,
+}
+
+/// What a follower tells others, and is told.
+pub struct Wires {
+    /// What there is.
+    pub state: watch::Sender<State>,
+    /// Where the files are: those that are written, then those that were.
+    pub places: watch::Sender<Vec<Files>>,
+    /// What is in force.
+    pub settings: watch::Receiver<Hls>,
+    /// Whether the process is going to stop.
+    pub stopping: watch::Receiver<Stopping>,
+}
+
+/// A folder that is not written to any more.
+struct Earlier {
+    files: Files,
+    /// The first segment that is not there.
+    until: u64,
 }
 
 /// The segmenting of one epoch of the stream's timeline.
@@ -60,15 +87,10 @@ struct Making {
 }
 
 impl Follower {
-    /// A follower of `key` that says in `state` what there is.
-    pub fn new(
-        registry: &Registry,
-        key: &StreamKey,
-        settings: &Hls,
-        files: Files,
-        state: watch::Sender<State>,
-        stopping: watch::Receiver<Stopping>,
-    ) -> Self {
+    /// A follower of `key`.
+    pub fn new(registry: &Registry, key: &StreamKey, disks: &Arc<Disks>, wires: Wires) -> Self {
+        let settings = wires.settings.borrow().clone();
+        let files = Files::new(&disks.at(&settings.dir), key);
         let config = Config {
             target: settings.segment,
             window: settings.window,
@@ -78,45 +100,54 @@ impl Follower {
         Self {
             reader: registry.follow(key, Start::OldestGroup, Arc::clone(&alarm) as _),
             registry: registry.clone(),
+            settings,
+            disks: Arc::clone(disks),
             files,
+            earlier: Vec::new(),
             key: key.clone(),
             playlist: None,
             left_out: LeftOut::default(),
             codec_lines: CODEC_LINES_MAX,
             config,
             alarm,
-            state,
-            stopping,
+            wires,
         }
     }
 
-    /// Whether somebody publishes the stream.
-    pub fn is_live(&self) -> bool {
-        matches!(self.reader.status(), Status::Live | Status::Lingering)
+    /// Whether somebody publishes the stream, and it is to be segmented.
+    pub fn is_wanted(&self) -> bool {
+        is_published(self.reader.status()) && self.wires.settings.borrow().enabled
     }
 
-    /// Segments until the stream has not been published for [`DISPOSE`]; then its files are gone.
+    /// Segments until the stream has not been published, or was not to be segmented, for [`DISPOSE`]; then its files
+    /// are gone.
     pub async fn run(&mut self) {
         loop {
             // Boxed, so that a stream that has ended does not hold the room for segmenting until it is disposed of.
             Box::pin(self.segment()).await;
-            if *self.stopping.borrow() != Stopping::No {
+            if *self.wires.stopping.borrow() != Stopping::No {
                 return;
             }
-            let mut stopping = self.stopping.clone();
+            let mut stopping = self.wires.stopping.clone();
             tokio::select! {
                 again = timeout(DISPOSE, self.until_published()) => if again.is_err() { break },
                 () = becomes(&mut stopping, Stopping::WithPublishers) => return,
             }
         }
+        for Earlier { files, .. } in std::mem::take(&mut self.earlier) {
+            files.remove_all().await;
+        }
         self.files.remove_all().await;
         self.playlist = None;
     }
 
-    /// Waits for the next publish, which may be over by the time this is looked at.
-    async fn until_published(&self) {
-        while self.reader.status() == Status::Waiting {
-            self.alarm.rang().await;
+    /// Waits for the next publish that is to be segmented, which may be over by the time this is looked at.
+    async fn until_published(&mut self) {
+        while self.reader.status() == Status::Waiting || !self.wires.settings.borrow().enabled {
+            tokio::select! {
+                () = self.alarm.rang() => {}
+                () = changed(&mut self.wires.settings) => {}
+            }
         }
     }
 
@@ -125,7 +156,16 @@ impl Follower {
         let mut making: Option<Making> = None;
         self.codec_lines = CODEC_LINES_MAX;
         let mut batch = Batch::default();
+        self.follow_settings(None);
         loop {
+            if self.wires.settings.has_changed().unwrap_or_default() {
+                self.follow_settings(making.as_mut());
+            }
+            if !self.settings.enabled {
+                // What is published meanwhile is not missed when it is to be segmented again.
+                self.read_anew();
+                return self.finish(making).await;
+            }
             let status = self.reader.read_some(&mut batch, BATCH_BYTES);
             let has_more = batch.has_more;
             let mut fell_behind = batch.skipped > 0;
@@ -151,7 +191,7 @@ impl Follower {
             if has_more {
                 continue;
             }
-            let stopping = *self.stopping.borrow();
+            let stopping = *self.wires.stopping.borrow();
             let is_left = !matches!(status, Status::Live | Status::Waiting);
             if stopping == Stopping::Now || (stopping == Stopping::WithPublishers && is_left) {
                 if let Some(making) = making {
@@ -161,17 +201,32 @@ impl Follower {
             }
             if status == Status::Ended {
                 // The stream that ended is not the one that may come, and go again, while the end is written.
-                self.reader = self.registry.follow(
-                    &self.key,
-                    Start::OldestGroup,
-                    Arc::clone(&self.alarm) as _,
-                );
+                self.read_anew();
                 return self.finish(making).await;
             }
             tokio::select! {
                 () = self.alarm.rang() => {}
-                () = more_than(&mut self.stopping, stopping) => {}
+                () = changed(&mut self.wires.settings) => self.wires.settings.mark_changed(),
+                () = more_than(&mut self.wires.stopping, stopping) => {}
             }
+        }
+    }
+
+    fn read_anew(&mut self) {
+        let alarm = Arc::clone(&self.alarm) as _;
+        self.reader = self.registry.follow(&self.key, Start::OldestGroup, alarm);
+    }
+
+    /// Takes up what is in force now. Another folder is moved to with the next segment.
+    fn follow_settings(&mut self, making: Option<&mut Making>) {
+        self.settings = self.wires.settings.borrow_and_update().clone();
+        self.config.target = self.settings.segment;
+        self.config.window = self.settings.window;
+        if let Some(making) = making {
+            making.segmenter.set_target(self.config.target);
+        }
+        if let Some(playlist) = &mut self.playlist {
+            playlist.reconfigure(&self.config);
         }
     }
 
@@ -227,6 +282,9 @@ impl Follower {
 
     /// Writes a segment, then the playlist that names it. False if that failed.
     async fn write(&mut self, cut: &Cut) -> bool {
+        if self.files.dir() != self.settings.dir {
+            self.relocate().await;
+        }
         let mut playlist = match self.playlist.take() {
             Some(playlist) => playlist,
             None => self.open_playlist().await,
@@ -237,10 +295,57 @@ impl Follower {
             COUNTS.hls_errors.increase();
             error!(stream = %self.key, path = %path.display(), %error, "cannot write HLS: a segment is lost");
         } else {
+            self.leave_earlier(playlist.oldest_sequence()).await;
             self.tell(self.playable());
         }
         self.playlist = Some(playlist);
         written.is_ok()
+    }
+
+    /// Writes to the folder that is in force from now on. The playlist goes on there; what it lists stays where it is
+    /// until nobody may ask for it any more.
+    async fn relocate(&mut self) {
+        let files = Files::new(&self.disks.at(&self.settings.dir), &self.key);
+        if let Err(error) = files.prepare().await {
+            // What is written next fails for the same reason, which is said then.
+            debug!(stream = %self.key, %error, "the HLS folder is not to be had");
+        }
+        info!(
+            stream = %self.key, from = %self.files.dir().display(), to = %files.dir().display(),
+            "HLS goes on in another folder"
+        );
+        let before = std::mem::replace(&mut self.files, files);
+        let Some(playlist) = self.playlist.take() else { return before.remove_all().await };
+        let until = playlist.next_sequence();
+        // Where names of files are other ones, the list cannot go on.
+        if self.files.stem() == before.stem() {
+            self.remove_strays(&playlist, self.files.segments().await).await;
+            self.playlist = Some(playlist);
+        }
+        // Back to where it was a moment ago: what is there is listed.
+        self.earlier.retain(|earlier| earlier.files.dir() != self.files.dir());
+        self.earlier.push(Earlier { files: before, until });
+    }
+
+    /// Says where the files are, after one was written, and lets go of folders that have none from `oldest` on.
+    async fn leave_earlier(&mut self, oldest: u64) {
+        let surplus = self.earlier.len().saturating_sub(EARLIER_MAX);
+        let all = std::mem::take(&mut self.earlier).into_iter().enumerate();
+        let (gone, left): (Vec<_>, Vec<_>) =
+            all.partition(|(number, earlier)| *number < surplus || earlier.until <= oldest);
+        self.earlier = left.into_iter().map(|(_, earlier)| earlier).collect();
+        self.wires.places.send_if_modified(|places| {
+            let is_other = places.len() != 1 + self.earlier.len()
+                || places.first().is_some_and(|first| first.dir() != self.files.dir());
+            if is_other {
+                let earlier = self.earlier.iter().rev().map(|earlier| earlier.files.clone());
+                *places = [self.files.clone()].into_iter().chain(earlier).collect();
+            }
+            is_other
+        });
+        for (_, earlier) in gone {
+            earlier.files.remove_all().await;
+        }
     }
 
     async fn add(&self, playlist: &mut Playlist, cut: &Cut) -> io::Result<()> {
@@ -251,6 +356,9 @@ impl Follower {
         let expired = playlist.push(cut, nonce);
         playlist.note(self.left_out);
         let written = self.write_playlist(playlist).await;
+        for Earlier { files, .. } in &self.earlier {
+            files.remove(expired.clone()).await;
+        }
         self.files.remove(expired).await;
         written
     }
@@ -311,7 +419,7 @@ impl Follower {
         if left_out.everything {
             self.files.remove(vec![self.files.playlist()]).await;
             self.tell(State::Unsupported(left_out.to_string()));
-        } else if self.state.borrow().is_playable() {
+        } else if self.wires.state.borrow().is_playable() {
             self.tell(self.playable());
         }
     }
@@ -350,7 +458,7 @@ impl Follower {
     }
 
     fn tell(&self, state: State) {
-        self.state.send_if_modified(|known| {
+        self.wires.state.send_if_modified(|known| {
             let changed = *known != state;
             *known = state;
             changed
@@ -378,6 +486,13 @@ async fn becomes(stopping: &mut watch::Receiver<Stopping>, urgency: Stopping) {
 /// Resolves when it becomes more urgent than it was.
 async fn more_than(stopping: &mut watch::Receiver<Stopping>, known: Stopping) {
     if stopping.wait_for(|stopping| *stopping > known).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Resolves when other settings are in force.
+async fn changed(settings: &mut watch::Receiver<Hls>) {
+    if settings.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
 }

@@ -18,11 +18,14 @@ use std::{
 };
 
 use tokio::sync::{Notify, watch};
-use weir_hub::Registry;
+use weir_hub::{Registry, Status};
 use weir_media::StreamKey;
 
 use self::{disk::Disk, follower::Follower};
-use crate::config::Hls;
+use crate::{
+    config::{Config, Hls},
+    settings::Settings,
+};
 
 pub use files::Files;
 
@@ -33,9 +36,9 @@ pub const DISPOSE: Duration = Duration::from_secs(120);
 /// The segmenters of all streams.
 pub struct HlsOutput {
     registry: Registry,
-    streams: Mutex<HashMap<StreamKey, watch::Receiver<State>>>,
-    /// The folders that the configuration has named.
-    disks: Mutex<HashMap<PathBuf, Arc<Disk>>>,
+    settings: Settings,
+    streams: Mutex<HashMap<StreamKey, Followed>>,
+    disks: Arc<Disks>,
     /// Told whenever another stream is followed.
     more: Notify,
     /// Whether the process is going to stop.
@@ -43,6 +46,19 @@ pub struct HlsOutput {
     /// How many followers there are.
     following: watch::Sender<usize>,
 }
+
+/// A stream that is segmented, as others see it.
+struct Followed {
+    state: watch::Receiver<State>,
+    /// Where its files are: the folder that is written to, then those that still have some of its segments.
+    places: watch::Receiver<Vec<Files>>,
+    /// What is in force for it.
+    settings: watch::Sender<Hls>,
+}
+
+/// The folders that the configuration has named.
+#[derive(Debug, Default)]
+struct Disks(Mutex<HashMap<PathBuf, Arc<Disk>>>);
 
 /// Whether the process is going to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,35 +92,63 @@ impl State {
 
 impl HlsOutput {
     /// Nothing is followed yet.
-    pub fn new(registry: Registry) -> Arc<Self> {
+    pub fn new(registry: Registry, settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
             registry,
+            settings: settings.clone(),
             streams: Mutex::default(),
-            disks: Mutex::default(),
+            disks: Arc::default(),
             more: Notify::new(),
             stopping: watch::Sender::new(Stopping::No),
             following: watch::Sender::new(0),
         })
     }
 
-    /// Segments `key` from now on, until it has ended for [`DISPOSE`].
-    pub fn follow(self: &Arc<Self>, key: &StreamKey, settings: &Hls) {
-        if !settings.enabled {
+    /// Segments `key` from now on, if that is in force for it, until it has ended for [`DISPOSE`].
+    pub fn follow(self: &Arc<Self>, key: &StreamKey) {
+        let mut streams = self.lock();
+        // Read under the lock: what is put in force after this finds the stream followed.
+        let settings = self.settings.now().vhost(key.vhost()).hls;
+        if !settings.enabled || streams.contains_key(key) {
             return;
         }
         let files = self.files(&settings.dir, key);
-        let mut streams = self.lock();
-        if streams.contains_key(key) {
-            return;
-        }
         let (state, watched) = watch::channel(State::Starting);
-        streams.insert(key.clone(), watched);
-        let stopping = self.stopping.subscribe();
-        let follower = Follower::new(&self.registry, key, settings, files, state, stopping);
+        let (placed, places) = watch::channel(vec![files]);
+        let (told, settings) = watch::channel(settings);
+        streams.insert(key.clone(), Followed { state: watched, places, settings: told });
+        let follower = Follower::new(
+            &self.registry,
+            key,
+            &self.disks,
+            follower::Wires {
+                state,
+                places: placed,
+                settings,
+                stopping: self.stopping.subscribe(),
+            },
+        );
         self.following.send_modify(|followers| *followers += 1);
         tokio::spawn(Arc::clone(self).run(follower, key.clone()));
         drop(streams);
         self.more.notify_waiters();
+    }
+
+    /// Another configuration is in force: streams that are followed go by it, and those that are published and were
+    /// not to be segmented may be now.
+    pub fn reconfigure(self: &Arc<Self>) {
+        let config = self.settings.now();
+        for (key, followed) in &*self.lock() {
+            let new = config.vhost(key.vhost()).hls;
+            followed.settings.send_if_modified(|known| {
+                let is_other = *known != new;
+                *known = new;
+                is_other
+            });
+        }
+        let streams = self.registry.stats().into_iter();
+        streams.filter(|stream| is_published(stream.status)).for_each(|it| self.follow(&it.key));
+        self.name_disks(&config);
     }
 
     async fn run(self: Arc<Self>, mut follower: Follower, key: StreamKey) {
@@ -112,7 +156,7 @@ impl HlsOutput {
             follower.run().await;
             let mut streams = self.lock();
             // A publisher that came in this moment has found the stream followed.
-            if !follower.is_live() || *self.stopping.borrow() != Stopping::No {
+            if !follower.is_wanted() || *self.stopping.borrow() != Stopping::No {
                 streams.remove(&key);
                 drop(streams);
                 self.following.send_modify(|followers| *followers -= 1);
@@ -147,7 +191,7 @@ impl HlsOutput {
 
     /// What there is of `key`, now and from now on; none if it is not followed.
     pub fn state(&self, key: &StreamKey) -> Option<watch::Receiver<State>> {
-        self.lock().get(key).cloned()
+        self.lock().get(key).map(|followed| followed.state.clone())
     }
 
     /// The same, once `key` is followed.
@@ -162,26 +206,26 @@ impl HlsOutput {
         }
     }
 
-    /// Removes what an earlier process left in `dir` and nobody continued, once it is [`DISPOSE`] old.
-    pub fn sweep_later(self: &Arc<Self>, settings: &Hls) {
-        if settings.enabled {
-            tokio::spawn(sweep::later(Arc::clone(self), self.disk(&settings.dir)));
-        }
+    /// Removes what an earlier process left and nobody continued, once it is [`DISPOSE`] old, from every folder that
+    /// the configuration names, or named since the start.
+    pub fn sweep_later(self: &Arc<Self>) {
+        self.name_disks(&self.settings.now());
+        tokio::spawn(sweep::later(Arc::clone(self)));
     }
 
-    /// The files of `key` in `dir`.
-    pub fn files(&self, dir: &Path, key: &StreamKey) -> Files {
-        Files::new(&self.disk(dir), key)
+    fn name_disks(&self, config: &Config) {
+        config.hls_dirs().keys().for_each(|dir| drop(self.disks.at(dir)));
     }
 
-    fn disk(&self, dir: &Path) -> Arc<Disk> {
-        let mut disks = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(disk) = disks.get(dir) {
-            return Arc::clone(disk);
-        }
-        let disk = Arc::new(Disk::new(dir));
-        disks.insert(dir.to_owned(), Arc::clone(&disk));
-        disk
+    /// Where the files of `key` are, the playlist's place first: `dir`, unless the stream is followed and has not moved
+    /// there yet, or not with all of its segments.
+    pub fn places(&self, dir: &Path, key: &StreamKey) -> Vec<Files> {
+        let followed = self.lock().get(key).map(|followed| followed.places.clone());
+        followed.map_or_else(|| vec![self.files(dir, key)], |places| places.borrow().clone())
+    }
+
+    fn files(&self, dir: &Path, key: &StreamKey) -> Files {
+        Files::new(&self.disks.at(dir), key)
     }
 
     /// The playlists of followed streams that are so far down on `disk`. Those with a folder of their own count too.
@@ -192,7 +236,29 @@ impl HlsOutput {
         here.map(|key| naming.playlist(key.stream()) + names::PLAYLIST).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, watch::Receiver<State>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, Followed>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Disks {
+    /// The folder `dir`.
+    fn at(&self, dir: &Path) -> Arc<Disk> {
+        let mut disks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(disk) = disks.get(dir) {
+            return Arc::clone(disk);
+        }
+        let disk = Arc::new(Disk::new(dir));
+        disks.insert(dir.to_owned(), Arc::clone(&disk));
+        disk
+    }
+
+    fn all(&self) -> Vec<Arc<Disk>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+/// Whether the stream has a publisher, or had one a moment ago.
+fn is_published(status: Status) -> bool {
+    matches!(status, Status::Live | Status::Lingering)
 }

@@ -29,18 +29,20 @@ const PAUSE: Duration = Duration::from_secs(600);
 /// Playlists in a folder, by their file names.
 type Playlists = HashSet<String>;
 
-/// From [`DISPOSE`] on, removes what is left on `disk` of streams that are not followed.
-pub async fn later(output: Arc<HlsOutput>, disk: Arc<Disk>) {
+/// From [`DISPOSE`] on, removes what is left in the folders of `output` of streams that are not followed.
+pub async fn later(output: Arc<HlsOutput>) {
     let mut pause = DISPOSE;
     loop {
         tokio::time::sleep(std::mem::replace(&mut pause, PAUSE)).await;
-        let (output, disk) = (Arc::clone(&output), Arc::clone(&disk));
-        let swept = HLS_WRITES.run(move || {
-            let followed = |folders: &[String]| output.playlists(&disk, folders);
-            sweep(&disk, SystemTime::now(), &followed);
-        });
-        // It fails when the process stops.
-        let _ = swept.await;
+        for disk in output.disks.all() {
+            let output = Arc::clone(&output);
+            let swept = HLS_WRITES.run(move || {
+                let followed = |folders: &[String]| output.playlists(&disk, folders);
+                sweep(&disk, SystemTime::now(), &followed);
+            });
+            // It fails when the process stops.
+            let _ = swept.await;
+        }
     }
 }
 

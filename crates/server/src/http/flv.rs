@@ -69,8 +69,7 @@ pub async fn serve(
     let (params, peer) = (&request.ask.params, client.peer.ip());
     if let Err(denied) = node.auth.check(&vhost.auth, Action::Play, &key, params, peer) {
         if denied.may_be_guess()
-            && !is_node
-            && let Err(end) = hold_back(&node, &client, &mut socket).await
+            && let Err(end) = hold_back(&node, &client, &mut socket, is_node).await
         {
             return client.end(&end);
         }
@@ -91,8 +90,7 @@ pub async fn serve(
         Ok(channel) => channel,
         Err(why) => {
             if why.may_be_guess(&request.ask)
-                && !is_node
-                && let Err(end) = hold_back(&node, &client, &mut socket).await
+                && let Err(end) = hold_back(&node, &client, &mut socket, is_node).await
             {
                 return client.end(&end);
             }
@@ -128,13 +126,22 @@ pub async fn serve(
 ///
 /// # Errors
 /// When the client does not wait for it.
-async fn hold_back(node: &Node, client: &Client, socket: &mut TcpStream) -> Result<(), End> {
-    let Some(wait) = node.wrong_secrets.wait(client.peer.ip(), Instant::now()) else {
-        return Ok(());
+async fn hold_back(
+    node: &Node,
+    client: &Client,
+    socket: &mut TcpStream,
+    is_node: bool,
+) -> Result<(), End> {
+    let (wrong, ip) = (&node.wrong_secrets, client.peer.ip());
+    let time = if is_node {
+        wrong.wait_of_node(ip, Instant::now())
+    } else {
+        let Some(wait) = wrong.wait(ip, Instant::now()) else { return Ok(()) };
+        client.standing.step_aside(wait.place);
+        wait.time
     };
-    client.standing.step_aside(wait.place);
     tokio::select! {
-        () = sleep(wait.time) => Ok(()),
+        () = sleep(time) => Ok(()),
         end = until_closed(socket) => Err(end),
     }
 }

@@ -40,7 +40,7 @@ use crate::{
     config::Vhost,
     descriptors,
     edge::{Ask, Door, Edge, HlsKind, HlsObject},
-    hls::State,
+    hls::{Files, State},
     metrics::Refused,
     node::Node,
     quota::{Meter, SESSION, WATCHING, Who},
@@ -80,7 +80,7 @@ pub async fn playlist(
         }
     }
     let answer = match &node.edge {
-        Some(edge) => checked(edge, key, vhost, ask).await,
+        Some(edge) => checked(edge, key, HlsKind::Playlist, vhost, ask).await,
         None => own_playlist(node, key, vhost, ask).await,
     };
     if answer.status() != StatusCode::OK {
@@ -119,7 +119,8 @@ fn asks(asker: &Asker, stream: Option<&StreamKey>) {
 
 /// The playlist of a stream that is published here.
 async fn own_playlist(node: &Arc<Node>, key: &StreamKey, vhost: &Vhost, ask: &Ask) -> Response {
-    let files = node.hls.files(&vhost.hls.dir, key);
+    let places = node.hls.places(&vhost.hls.dir, key);
+    let Some(files) = places.first() else { return not_found(&format!("nobody publishes {key}")) };
     let is_left_over = node.hls.state(key).is_none() && files.open_playlist().await.is_ok();
     let state = if is_left_over {
         State::Playable
@@ -169,10 +170,10 @@ pub async fn segment(
     };
     let answer = match &node.edge {
         Some(edge) => {
-            let whole = relayed(edge, key, HlsKind::Segment(name), vhost, ask, false).await;
+            let whole = checked(edge, key, HlsKind::Segment(name), vhost, ask).await;
             in_part(whole, Some(name), asker).await
         }
-        None => match node.hls.files(&vhost.hls.dir, key).open_segment(name).await {
+        None => match open_segment(&node.hls.places(&vhost.hls.dir, key), name).await {
             Ok(file) => file_in_part(file, name, asker),
             Err(error) => no_file(key, &error, || {
                 format!("{key} has no segment {} with this name (any more)", name.sequence)
@@ -207,6 +208,18 @@ fn counted(node: &Node, mut answer: Response, meter: Option<Meter>) -> Response 
     })
 }
 
+/// Opens a segment where it is: a stream that has moved to another folder has left some behind.
+async fn open_segment(places: &[Files], name: SegmentName) -> io::Result<(File, u64)> {
+    let mut missing = io::Error::from(io::ErrorKind::NotFound);
+    for files in places {
+        match files.open_segment(name).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing = error,
+            opened => return opened,
+        }
+    }
+    Err(missing)
+}
+
 /// 429 for one who asks for too many segments that are not there.
 fn too_many(key: &StreamKey, client: IpAddr) -> Response {
     let reason = "it asks for too many HLS segments that are not there";
@@ -225,11 +238,21 @@ fn no_file(key: &StreamKey, error: &io::Error, missing: impl FnOnce() -> String)
         .into_response()
 }
 
-/// The playlist, if the origins let this viewer have it.
-async fn checked(edge: &Arc<Edge>, key: &StreamKey, vhost: &Vhost, ask: &Ask) -> Response {
+/// What an edge has from its origins, if they let this viewer have it. Who knows a name that cannot be guessed has been
+/// let in before.
+async fn checked(
+    edge: &Arc<Edge>,
+    key: &StreamKey,
+    kind: HlsKind,
+    vhost: &Vhost,
+    ask: &Ask,
+) -> Response {
+    if matches!(kind, HlsKind::Segment(SegmentName { nonce: Some(_), .. })) {
+        return relayed(edge, key, kind, vhost, ask, false).await;
+    }
     let deadline = tokio::time::Instant::now() + ask.wait_at_most(vhost.play.wait);
     match edge.admit(key, ask, Door::Hls, deadline).await {
-        Ok(is_admitted) => relayed(edge, key, HlsKind::Playlist, vhost, ask, !is_admitted).await,
+        Ok(is_admitted) => relayed(edge, key, kind, vhost, ask, !is_admitted).await,
         Err(why) => {
             Refused::from(&why).count();
             no_stream(key, &why)
@@ -248,16 +271,15 @@ async fn relayed(
 ) -> Response {
     let object = HlsObject { key: key.clone(), kind };
     let answer = edge.hls().serve(&object, ask, ask.wait_at_most(vhost.play.wait), alone).await;
-    if kind == HlsKind::Playlist
-        && answer.status() == StatusCode::OK
-        && auth::wants_parameters(&vhost.auth)
-    {
-        return carrying(answer, &ask.params).await;
+    // What an edge gets goes to many viewers, and none is to have the parameters of another.
+    let is_playlist = kind == HlsKind::Playlist && answer.status() == StatusCode::OK;
+    if !is_playlist || ask.params.is_empty() || !ask.hops.is_empty() {
+        return answer;
     }
-    answer
+    carrying(answer, &ask.params).await
 }
 
-/// A playlist in memory [`with_params`].
+/// A playlist in memory [`with_params`]: we may want them with names that can be guessed, or its origin may.
 async fn carrying(answer: Response, params: &str) -> Response {
     let (head, body) = answer.into_parts();
     // It is in memory, and was found to be text.

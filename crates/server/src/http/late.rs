@@ -17,6 +17,7 @@ use crate::{
     config::Vhost,
     edge::Ask,
     end::End,
+    log::seconds,
     metrics::COUNTS,
     node::Node,
     play::{self, Channel, Format, View},
@@ -125,7 +126,7 @@ impl Drop for Session {
         COUNTS.ended(Activity::Play, &end);
         let (conn, peer) = (self.presence.id, self.presence.doing().peer);
         let (protocol, role) = (self.presence.protocol, Activity::Play.label());
-        let seconds = self.since.elapsed().as_secs_f32();
+        let seconds = seconds(self.since.elapsed());
         info!(
             conn, %peer, protocol, role, stream = %self.key, side = end.side.label(), kind = end.kind.label(),
             reason = %end.reason, seconds, sent = self.sent, "session ended"

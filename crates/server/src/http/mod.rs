@@ -71,9 +71,13 @@ const DRAIN_BYTES_MAX: usize = 2 << 20;
 pub const ANY_ORIGIN: (&str, &str) = ("access-control-allow-origin", "*");
 
 /// What the HTTP port serves besides the fast path of HTTP-FLV.
-fn router(node: Arc<Node>) -> Router {
+fn router(node: Arc<Node>, shown: Option<&'static str>) -> Router {
+    let first = match shown {
+        Some(stream) => get(async move || pages::leads_to(stream)),
+        None => get(pages::player),
+    };
     Router::new()
-        .route("/", get(pages::player))
+        .route("/", first)
         .route("/player", get(pages::player))
         .fallback(pages::media)
         .layer(from_fn_with_state(Arc::clone(&node), pages::count))
@@ -87,9 +91,10 @@ pub struct Media {
 }
 
 impl Media {
-    /// The streams of `node`.
-    pub fn new(node: &Arc<Node>) -> Self {
-        Self { node: Arc::clone(node), router: router(Arc::clone(node)) }
+    /// The streams of `node`; the first page leads to that which is `shown`.
+    /// Else it leads to none: names of streams may be known to few.
+    pub fn new(node: &Arc<Node>, shown: Option<&'static str>) -> Self {
+        Self { node: Arc::clone(node), router: router(Arc::clone(node), shown) }
     }
 }
 
@@ -193,8 +198,10 @@ impl Peer {
 
     /// Holds the answer to something wrong that the client at `ip` has shown back, as long as it is to be. The
     /// connection is of no further use then.
-    pub async fn hold_back(&self, wrong: &WrongSecrets, ip: IpAddr) {
-        if let Some(wait) = wrong.wait(ip, std::time::Instant::now()) {
+    pub async fn hold_back(&self, wrong: &WrongSecrets, ip: IpAddr, is_node: bool) {
+        if is_node {
+            tokio::time::sleep(wrong.wait_of_node(ip, std::time::Instant::now())).await;
+        } else if let Some(wait) = wrong.wait(ip, std::time::Instant::now()) {
             self.standing.step_aside(wait.place);
             tokio::time::sleep(wait.time).await;
         }

@@ -9,7 +9,7 @@ use axum::{
     body::Body,
     extract::{Request, State},
     middleware::Next,
-    response::{Html, IntoResponse, Response},
+    response::{Html, IntoResponse, Redirect, Response},
 };
 use http::{HeaderMap, Method, StatusCode};
 use tracing::info;
@@ -61,6 +61,11 @@ pub async fn player(State(node): State<Arc<Node>>) -> Response {
         ("cache-control", "no-store"),
     ];
     (headers, Html(page)).into_response()
+}
+
+/// Leads to the page that plays `stream`.
+pub fn leads_to(stream: &str) -> Response {
+    Redirect::temporary(&format!("/player?stream={stream}")).into_response()
 }
 
 /// Counts the connection for the client whose request comes now: proxies send those of many over one.
@@ -153,7 +158,9 @@ fn client(node: &Node, request: &Request) -> IpAddr {
     let peer =
         request.extensions().get().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer: &Peer| peer.ip);
     let fields = request.headers().get_all(forwarded::FIELD).iter();
-    let fields = fields.map(|field| field.to_str().unwrap_or_default());
+    // What a client has written may be anything, and proxies append the truth to it.
+    let fields: Vec<_> = fields.map(|field| String::from_utf8_lossy(field.as_bytes())).collect();
+    let fields = fields.iter().map(|field| &**field);
     forwarded::client(&node.config().http.trusted_proxies, peer, fields).unwrap_or(peer)
 }
 
@@ -175,10 +182,10 @@ async fn serve(
         _ => node.auth.check(&vhost.auth, Action::Play, &key, &ask.params, asker.ip),
     };
     if let Err(denied) = checked {
-        return refuse(node, &key, &denied, asker, ask.hops.is_empty()).await;
+        return refuse(node, &key, &denied, asker, !ask.hops.is_empty()).await;
     }
-    // Another node asks for many clients, and holds them back itself.
-    let may_guess = node.edge.is_some() && ask.hops.is_empty() && !ask.params.is_empty();
+    let may_guess = node.edge.is_some() && !ask.params.is_empty();
+    let is_node = !ask.hops.is_empty();
     let answer = match (route.extension.as_str(), segment) {
         (route::FLV, _) => {
             late::serve(Arc::clone(node), key, vhost, ask, is_head, asker.connection.clone()).await
@@ -190,7 +197,7 @@ async fn serve(
     // The origins have been shown something wrong.
     match &asker.connection {
         Some(peer) if may_guess && answer.status() == StatusCode::FORBIDDEN => {
-            peer.hold_back(&node.wrong_secrets, asker.ip).await;
+            peer.hold_back(&node.wrong_secrets, asker.ip, is_node).await;
             ([("connection", "close")], answer).into_response()
         }
         _ => answer,
@@ -204,7 +211,7 @@ async fn refuse(
     key: &StreamKey,
     denied: &Denied,
     asker: &Asker,
-    is_viewer: bool,
+    is_node: bool,
 ) -> Response {
     if let Some(peer) = &asker.connection
         && !peer.was_denied.swap(true, Ordering::Relaxed)
@@ -215,9 +222,8 @@ async fn refuse(
     }
     let refused = plain(StatusCode::FORBIDDEN, &denied.to_string());
     match &asker.connection {
-        // Another node asks for many clients, and holds them back itself.
-        Some(peer) if denied.may_be_guess() && is_viewer => {
-            peer.hold_back(&node.wrong_secrets, asker.ip).await;
+        Some(peer) if denied.may_be_guess() => {
+            peer.hold_back(&node.wrong_secrets, asker.ip, is_node).await;
             ([("connection", "close")], refused).into_response()
         }
         _ => refused,

@@ -26,6 +26,12 @@ impl Audiences {
         alarm
     }
 
+    /// Wakes every publisher: what it goes by may have changed.
+    pub fn ring_all(&self) {
+        let alarms: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
+        alarms.iter().for_each(|alarm| alarm.wake());
+    }
+
     fn ring(&self, key: &StreamKey) {
         let alarm = self.lock().get(key).and_then(Weak::upgrade);
         if let Some(alarm) = alarm {

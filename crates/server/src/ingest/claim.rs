@@ -13,6 +13,7 @@ use crate::{
     config::{self, Config, Vhost},
     end::{End, Side},
     metrics,
+    node::Node,
     rtmp::Connection,
     wake::Alarm,
 };
@@ -42,7 +43,6 @@ pub async fn claim(
     connection: &mut Connection,
     stream_id: u32,
     key: &StreamKey,
-    vhost: &Vhost,
     replaced: &Arc<Alarm>,
 ) -> Result<Option<Publisher>, End> {
     let node = Arc::clone(&connection.node);
@@ -52,19 +52,8 @@ pub async fn claim(
         let reason = "no memory for another stream (limits.memory)";
         return Ok(refuse(connection, stream_id, key, PublishRefusal::Failed, reason));
     }
-    let settings = || PublishSettings {
-        linger: vhost.publish.linger,
-        conflict: match vhost.publish.conflict {
-            // On an edge the origin has decided already.
-            _ if node.edge.is_some() => Conflict::Takeover,
-            config::Conflict::Reject => Conflict::Reject,
-            config::Conflict::Takeover => Conflict::Takeover,
-            config::Conflict::TakeoverIfIdle => Conflict::TakeoverIfIdle(SILENT),
-        },
-        flush: pace::announce(vhost.play.hub_flush()),
-        limits: log_limits(&node.config()),
-        replaced: Arc::clone(replaced) as _,
-    };
+    // An origin or the present publisher may have been waited for: what is in force now counts.
+    let settings = || settings(&node, &node.config().vhost(key.vhost()), replaced);
     let mut idle_at = match node.registry.publish(key, settings(), Instant::now()) {
         Ok(publisher) => return Ok(Some(publisher)),
         Err(Refused::Taken) => return Ok(refuse_taken(connection, stream_id, key)),
@@ -87,6 +76,22 @@ pub async fn claim(
             Err(Refused::MaybeDead { idle_at: later }) if now < judged_at => idle_at = later,
             Err(_) => return Ok(refuse_taken(connection, stream_id, key)),
         }
+    }
+}
+
+fn settings(node: &Node, vhost: &Vhost, replaced: &Arc<Alarm>) -> PublishSettings {
+    PublishSettings {
+        linger: vhost.publish.linger,
+        conflict: match vhost.publish.conflict {
+            // On an edge the origin has decided already.
+            _ if node.edge.is_some() => Conflict::Takeover,
+            config::Conflict::Reject => Conflict::Reject,
+            config::Conflict::Takeover => Conflict::Takeover,
+            config::Conflict::TakeoverIfIdle => Conflict::TakeoverIfIdle(SILENT),
+        },
+        flush: pace::announce(vhost.play.hub_flush()),
+        limits: log_limits(&node.config()),
+        replaced: Arc::clone(replaced) as _,
     }
 }
 

@@ -3,11 +3,13 @@
 mod audience;
 mod claim;
 mod intake;
+mod lost;
 mod pace;
 
 pub use audience::Audiences;
 pub use claim::log_limits;
 pub use intake::{Fault, Intake, count_left_out};
+pub use lost::LostStreams;
 pub use pace::announce;
 
 use std::{
@@ -73,6 +75,8 @@ pub async fn publish(
     url: &StreamUrl,
 ) -> Result<(), End> {
     let node = Arc::clone(&connection.node);
+    // Before the settings are read: what is put in force meanwhile is taken up at the first look.
+    let generation = node.settings.generation();
     // While the listeners are tried out, a stream may still be the process's that is replaced: for milliseconds.
     let _ = node.phase.subscribe().wait_for(|phase| *phase != Phase::Starting).await;
     let (key, vhost) = node.resolve(url).map_err(|error| {
@@ -98,13 +102,12 @@ pub async fn publish(
         },
     };
     let replaced = Arc::new(Alarm::default());
-    let Some(publisher) = claim::claim(connection, stream_id, &key, &vhost, &replaced).await?
-    else {
+    let Some(publisher) = claim::claim(connection, stream_id, &key, &replaced).await? else {
         return Ok(());
     };
     let push = opened.map(|(edge, opened)| edge.keep_pushing(opened));
     if push.is_none() {
-        node.hls.follow(&key, &vhost.hls);
+        node.hls.follow(&key);
     }
     connection.session.accept_publish(stream_id);
     connection.client.began(Activity::Publish, &key);
@@ -116,14 +119,20 @@ pub async fn publish(
         pace,
         push,
         idle_timeout: vhost.publish.idle_timeout,
-        generation: node.settings.generation(),
+        generation,
         leaving: None,
     };
+    node.lost_streams.found(&key);
     let audience = node.audiences.of(&key);
     connection.heeds = false;
     let ended = ingest.run(connection, stream_id, &replaced, &audience).await;
     connection.heeds = true;
     ingest.pace.end(&connection.socket);
+    // Who watches a stream that is passed on is known elsewhere.
+    let is_watched = ingest.intake.publisher.demand() > 0 || node.quotas.is_watched_over_hls(&key);
+    if ended.as_ref().is_err_and(|end| end.kind.is_loss()) && is_watched {
+        node.lost_streams.lost(&key, vhost.publish.linger, Instant::now());
+    }
     if ended.is_ok() {
         debug!(conn = connection.client.id, stream = %key, "publish ended");
     }
@@ -211,6 +220,9 @@ impl Ingest {
         self.generation = generation;
         let vhost = node.config().vhost(self.intake.publisher.key().vhost());
         self.idle_timeout = vhost.publish.idle_timeout;
+        if self.leaving.is_none() {
+            self.intake.publisher.set_linger(vhost.publish.linger);
+        }
         self.pace.follow(vhost.play.hub_flush());
     }
 

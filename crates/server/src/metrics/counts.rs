@@ -162,6 +162,8 @@ pub struct Counts {
     pub clients: Count,
     /// Viewers that fell behind and were moved to the newest group.
     pub skips: Count,
+    /// Streams that were watched and lost their publisher or origin for good.
+    pub streams_lost: Count,
     /// Pulls that were lost while somebody watched.
     pub pulls_lost: Count,
     /// Questions to origins after the first one for the same stream.
@@ -192,6 +194,7 @@ impl Counts {
             ended: [const { [const { Count::new() }; Kind::ALL.len()] }; ROLES.len()],
             clients: Count::new(),
             skips: Count::new(),
+            streams_lost: Count::new(),
             pulls_lost: Count::new(),
             pull_retries: Count::new(),
             pushes_lost: Count::new(),

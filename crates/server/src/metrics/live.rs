@@ -195,6 +195,13 @@ impl Live {
         let limit = node.config().limits.connections as f64;
         page.gauge("weir_connections_limit", "limits.connections; 0 is no limit.", limit)?;
         page.counter("weir_clients", "Connections that came in.", COUNTS.clients.get() as f64)?;
+        let is_live = |key: &_| node.registry.status(key) == Some(Status::Live);
+        node.lost_streams.count(Instant::now(), is_live);
+        page.counter(
+            "weir_watched_streams_lost",
+            "Streams that were watched and have lost their publisher or origin for good.",
+            COUNTS.streams_lost.get() as f64,
+        )?;
         let viewers = [
             ("rtmp", census.rtmp_viewers),
             ("http-flv", census.flv_viewers),

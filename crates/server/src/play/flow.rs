@@ -1,8 +1,8 @@
 //! Which tracks FLV viewers are told of.
 //!
-//! Players of FLV wait for every track that the header, the metadata or a configuration names, and never start if one of
-//! them is silent. So a channel of FLV has nothing of a track that is silent, and the track's configuration goes before
-//! its first frame.
+//! Players of FLV wait for every track that the header, the metadata or a configuration names, and never start if one
+//! of them is silent. So a channel of FLV has nothing of a track that is silent, and the track's configuration goes
+//! before its first frame.
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use weir_hub::Status;
 use weir_rtmp::{
     message::MayPlay,
@@ -82,12 +82,19 @@ fn note(connection: &mut Connection, asked: &Asked, answered: &Answer) {
 }
 
 async fn answer(node: &Node, peer: IpAddr, asked: Asked) -> (Asked, Answer) {
-    let answer = judge(node, peer, &asked).await;
+    let began = Instant::now();
+    let (answer, is_guess) = judge(node, peer, &asked).await;
+    // An edge asks for many viewers, but anybody may ask. Who is right is told so at once; the others are still waited
+    // for when those behind them are answered, as long as there are not too many of them.
+    if is_guess {
+        sleep_until(began + node.wrong_secrets.wait_of_node(peer, began.into_std())).await;
+    }
     (asked, answer)
 }
 
-/// What a `play` from `peer` would be told.
-async fn judge(node: &Node, peer: IpAddr, Asked { url, hops, .. }: &Asked) -> Answer {
+/// What a `play` from `peer` would be told, and whether it shows a guess at something secret.
+async fn judge(node: &Node, peer: IpAddr, asked: &Asked) -> (Answer, bool) {
+    let (url, hops) = (&asked.url, &asked.hops);
     let refused = |code: PlayRefusal, why: String| MayPlay {
         refusal: Some((code.code().to_owned(), why)),
         ..MayPlay::default()
@@ -96,17 +103,18 @@ async fn judge(node: &Node, peer: IpAddr, Asked { url, hops, .. }: &Asked) -> An
         Ok(resolved) => resolved,
         Err(error) => {
             Refused::BadName.count();
-            return Ok(refused(PlayRefusal::Failed, error.to_string()));
+            return (Ok(refused(PlayRefusal::Failed, error.to_string())), false);
         }
     };
     if let Err(denied) = node.auth.check(&vhost.auth, Action::Play, &key, &url.params, peer) {
-        return Ok(refused(PlayRefusal::Failed, denied.to_string()));
+        let is_guess = denied.may_be_guess();
+        return (Ok(refused(PlayRefusal::Failed, denied.to_string())), is_guess);
     }
     // All that is looked at of an address, whoever comes through that edge has in common.
     let any = vhost.auth.play.iter().all(|check| matches!(check, Check::Cidr(_)));
     let Some(edge) = &node.edge else {
         let here = matches!(node.registry.status(&key), Some(Status::Live | Status::Lingering));
-        return Ok(MayPlay { refusal: None, any, here });
+        return (Ok(MayPlay { refusal: None, any, here }), false);
     };
     let ask = Ask {
         params: url.params.clone(),
@@ -117,7 +125,9 @@ async fn judge(node: &Node, peer: IpAddr, Asked { url, hops, .. }: &Asked) -> An
     let asked = edge.may_play(&key, &ask, Door::Live);
     let silent = |_| Verdict::Away("the origins have not answered yet".into());
     let limit = node.config().edge.dead_after / 2;
-    match timeout(limit, asked).await.unwrap_or_else(silent) {
+    let verdict = timeout(limit, asked).await.unwrap_or_else(silent);
+    let is_guess = matches!(verdict, Verdict::No(_)) && !url.params.is_empty();
+    let answer = match verdict {
         // What is not here may be found by whoever asks for it.
         Verdict::Yes { any: of_origin } => {
             Ok(MayPlay { refusal: None, any: any && of_origin, here: true })
@@ -125,5 +135,6 @@ async fn judge(node: &Node, peer: IpAddr, Asked { url, hops, .. }: &Asked) -> An
         Verdict::No(reason) => Ok(refused(PlayRefusal::Failed, reason.to_string())),
         Verdict::Absent(reason) => Ok(refused(PlayRefusal::StreamNotFound, reason.to_string())),
         Verdict::Away(reason) => Err(reason.to_string()),
-    }
+    };
+    (answer, is_guess)
 }

@@ -26,6 +26,8 @@ struct SlowViewer {
     key: StreamKey,
     stream_id: u32,
     vhost: Vhost,
+    /// Of the settings that `vhost` is from.
+    generation: u64,
     alarm: Arc<Alarm>,
     delivery: Delivery,
     wants_audio: bool,
@@ -72,11 +74,14 @@ impl SlowViewer {
         start: Start,
     ) -> Self {
         let alarm = Arc::<Alarm>::default();
+        // Its settings are those of its play, which may be out of date: the first look at them is a fresh one.
+        let generation = connection.node.settings.generation().wrapping_sub(1);
         let reader = connection.node.registry.subscribe(&key, start, Arc::clone(&alarm) as _);
         Self {
             key,
             stream_id,
             vhost,
+            generation,
             alarm,
             delivery: Delivery::On(reader),
             wants_audio: true,
@@ -152,6 +157,7 @@ impl SlowViewer {
         }
         let before = connection.client.sent;
         let presence = Arc::clone(&connection.client.presence);
+        self.follow_settings(connection);
         let flushed = tokio::select! {
             flushed = connection.flush_within(self.vhost.play.stall_timeout) => flushed,
             () = presence.until_kicked() => Err(Farewell::Kicked.end()),
@@ -159,6 +165,16 @@ impl SlowViewer {
         connection.node.quotas.count_sent(connection.client.sent - before);
         connection.client.report();
         flushed
+    }
+
+    /// A reload may have changed what this viewer goes by.
+    fn follow_settings(&mut self, connection: &Connection) {
+        let settings = &connection.node.settings;
+        let generation = settings.generation();
+        if self.generation != generation {
+            self.generation = generation;
+            self.vhost = settings.now().vhost(self.key.vhost());
+        }
     }
 
     /// Returns whether the play is over.

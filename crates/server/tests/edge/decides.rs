@@ -1,7 +1,10 @@
 //! Origins that decide who may watch: each viewer of an edge is judged by what it shows itself, and by nothing that
 //! another one has shown.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -209,6 +212,46 @@ async fn who_guesses_what_the_origin_wants_waits_at_the_edge() {
         let took = began.elapsed();
         assert!(took > Duration::from_secs(1), "{protocol}: three more wrong ones took {took:?}");
     }
+}
+
+/// Segments with names that can be guessed are left by earlier releases, and by other servers: each viewer is asked
+/// about, whatever another one has brought here.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_can_be_guessed_are_for_those_whom_the_origin_lets_in() {
+    let cluster = cluster();
+    let origin = origin(&cluster, "");
+    let folder = origin.dir().join("data/hls/live");
+    fs::create_dir_all(&folder).expect("a folder");
+    for number in 1..=3 {
+        fs::write(folder.join(format!("cam-{number}.ts")), "a segment").expect("a file");
+    }
+    let playlist = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:1\n\
+                    #EXTINF:2.000,\ncam-1.ts\n#EXTINF:2.000,\ncam-2.ts\n#EXTINF:2.000,\ncam-3.ts\n";
+    fs::write(folder.join("cam.m3u8"), playlist).expect("a file");
+    let edge = edge(&cluster, "");
+    let mut given = http::get(edge.http(), &format!("live/cam.m3u8?secret={SECRET}")).await;
+    let text = given.text().await;
+    assert_eq!(
+        (given.status, text.matches(&format!("?secret={SECRET}\n")).count()),
+        (200, 3),
+        "{text}"
+    );
+    for number in 1..=3 {
+        let path = format!("live/cam-{number}.ts");
+        for params in ["", "?secret=wrong"] {
+            let status = http::get(edge.http(), &format!("{path}{params}")).await.status;
+            assert_eq!(status, 403, "{path}{params}");
+        }
+        assert_eq!(http::get(edge.http(), &format!("{path}?secret={SECRET}")).await.status, 200);
+    }
+    // What another edge gets goes to many viewers.
+    let head = format!(
+        "GET /live/cam.m3u8?secret={SECRET} HTTP/1.1\r\nHost: h\r\nWeir-Hops: leaf\r\n\
+         Connection: close\r\n\r\n"
+    );
+    let mut given = http::request(edge.http(), head.as_bytes()).await;
+    let text = given.text().await;
+    assert!(given.status == 200 && !text.contains(SECRET), "{text}");
 }
 
 /// While the origin is away, who was let in may come back, who was not is told to come later, and where an origin lets

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use weir_rtmp::handshake::{Client, Kind, PACKET_BYTES};
 
 use super::hash::Hash;
-use crate::edge::connect::connect;
+use crate::{edge::connect::connect, log::seconds};
 
 /// From an origin's failure to the first check, since a process that is restarted is back within a moment.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -109,7 +109,7 @@ impl Origin {
         if health.healthy {
             return;
         }
-        let seconds = now.duration_since(health.since).as_secs_f32();
+        let seconds = seconds(now.duration_since(health.since));
         health.healthy = true;
         health.since = now;
         drop(health);

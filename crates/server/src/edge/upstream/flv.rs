@@ -238,6 +238,11 @@ impl Download {
         }
     }
 
+    /// From now on the origin may be silent for so long.
+    pub fn set_dead_after(&mut self, dead_after: Duration) {
+        self.dead_after = dead_after;
+    }
+
     /// The next tag. The origin may be silent only for so long: HTTP has no pings.
     pub async fn next(&mut self) -> Result<Tag, Over> {
         loop {

@@ -168,6 +168,14 @@ impl Source {
         }
     }
 
+    /// From now on the origin may say nothing for so long.
+    pub fn set_dead_after(&mut self, dead_after: Duration) {
+        match &mut self.player {
+            Player::Rtmp(client) => client.set_dead_after(dead_after),
+            Player::Flv(download) => download.set_dead_after(dead_after),
+        }
+    }
+
     /// The next tag; none when the origin says that the stream has ended. Nothing is lost when it is cancelled.
     ///
     /// # Errors
@@ -269,6 +277,12 @@ impl Sink {
         let place = place()?;
         let client = rtmp::publish(origin, request, dead_after, greeted).await?;
         Ok(Self { client: Box::new(client), dead_after, _place: place })
+    }
+
+    /// From now on the origin may say nothing, and take no data, for so long.
+    pub fn set_dead_after(&mut self, dead_after: Duration) {
+        self.client.set_dead_after(dead_after);
+        self.dead_after = dead_after;
     }
 
     /// Queues a message of the stream. The origin is asked to keep metadata for its viewers.

@@ -1,0 +1,171 @@
+//! Keys of `api`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::Value;
+use weir_testkit::{Weir, eventually};
+
+use crate::{BINARY, SOON, call, reload, server};
+
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+async fn status(weir: &Weir, method: &str, path: &str, fields: &str) -> u16 {
+    call(weir.api(), method, path, fields).await.0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn admin_tokens() {
+    let mut weir = Weir::builder(BINARY).config("api: { admin_tokens: [one] }\n").start();
+    assert_eq!(status(&weir, "POST", "api/v1/reload", &bearer("one")).await, 200);
+    weir.configure("api: { admin_tokens: [two] }\n");
+    assert_eq!(status(&weir, "POST", "api/v1/reload", &bearer("one")).await, 200);
+    assert_eq!(status(&weir, "POST", "api/v1/reload", &bearer("one")).await, 401);
+    assert_eq!(status(&weir, "POST", "api/v1/reload", &bearer("two")).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn read_tokens() {
+    let mut weir = server().start();
+    assert_eq!(status(&weir, "GET", "api/v1/streams", "").await, 200);
+    reload(&mut weir, "api: { read_tokens: [reader] }\n").await;
+    assert_eq!(status(&weir, "GET", "api/v1/streams", "").await, 401);
+    assert_eq!(status(&weir, "GET", "api/v1/streams", &bearer("reader")).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn read_from() {
+    let mut weir = server().start();
+    assert_eq!(status(&weir, "GET", "api/v1/streams", "").await, 200);
+    reload(&mut weir, "api: { read_from: [192.0.2.0/24] }\n").await;
+    let refused = status(&weir, "GET", "api/v1/streams", "").await;
+    assert!(refused == 401 || refused == 403, "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn peers() {
+    let other = server().env("WEIR_API__READ_TOKENS", "reader").start();
+    let mut weir = server().start();
+    let is_well = async |weir: &Weir| {
+        let (_, text) = call(weir.api(), "GET", "api/v1/streams?scope=cluster", "").await;
+        let answer: Value = serde_json::from_str(&text).expect("JSON");
+        let peers = answer["peers"].as_array().cloned().unwrap_or_default();
+        let address = other.api().to_string();
+        let peer = peers.into_iter().find(|peer| peer["address"] == address.as_str());
+        peer.map(|peer| peer["ok"] == true)
+    };
+    assert_eq!(is_well(&weir).await, None, "it knows of no other");
+    let of = |token: &str| format!("api: {{ peers: [\"{}\"]{token} }}\n", other.api());
+    reload(&mut weir, &of("")).await;
+    assert_eq!(is_well(&weir).await, Some(false), "it shows no token");
+    reload(&mut weir, &of(", peer_token: reader")).await;
+    assert_eq!(is_well(&weir).await, Some(true));
+}
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+fn authority(dir: &Path, name: &str) -> Authority {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    let key = KeyPair::generate().expect("a key");
+    let authority = CertifiedIssuer::self_signed(params, key).expect("an authority");
+    fs::write(dir.join(format!("{name}.ca")), authority.pem()).expect("written");
+    authority
+}
+
+/// Writes a certificate by `authority` and its key.
+fn certify(dir: &Path, name: &str, authority: &Authority) {
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+    let certificate = params.signed_by(&key, authority).expect("signed");
+    fs::write(dir.join(format!("{name}.pem")), certificate.pem()).expect("written");
+    fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).expect("written");
+}
+
+/// Two authorities, `one` and `two`, each with a certificate of its name.
+struct Papers(tempfile::TempDir);
+
+impl Papers {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        for name in ["one", "two"] {
+            let by = authority(dir.path(), name);
+            certify(dir.path(), name, &by);
+        }
+        Self(dir)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn config(&self, own: &str, more: &str) -> String {
+        let [cert, key] = ["pem", "key"].map(|kind| self.at(&format!("{own}.{kind}")));
+        format!(
+            "api: {{ read_tokens: [r], tls: {{ cert: {}, key: {}{more} }} }}\n",
+            cert.display(),
+            key.display()
+        )
+    }
+
+    /// The status of a call by curl, which trusts `server` and shows the certificate of `client`; 000 without any.
+    fn status(&self, weir: &Weir, server: &str, client: &str, call: [&str; 2]) -> String {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--max-time", "10", "--output", "/dev/null"]);
+        curl.args(["--write-out", "%{http_code}", "--request", call[0], "--cacert"]);
+        curl.arg(self.at(&format!("{server}.ca")));
+        if !client.is_empty() {
+            curl.arg("--cert").arg(self.at(&format!("{client}.pem")));
+            curl.arg("--key").arg(self.at(&format!("{client}.key")));
+        }
+        let output = curl.arg(format!("https://{}/{}", weir.api(), call[1])).output();
+        String::from_utf8_lossy(&output.expect("curl is installed").stdout).into_owned()
+    }
+}
+
+const PROBE: [&str; 2] = ["GET", "healthz"];
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn certificate_and_key() {
+    let papers = Papers::new();
+    let mut weir = Weir::builder(BINARY).config(&papers.config("one", "")).start();
+    assert_eq!(papers.status(&weir, "one", "", PROBE), "200");
+    weir.configure(&papers.config("two", ""));
+    weir.hang_up();
+    eventually("the other certificate", SOON, async || {
+        (papers.status(&weir, "two", "", PROBE) == "200").then_some(())
+    })
+    .await;
+    assert_eq!(papers.status(&weir, "one", "", PROBE), "000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn authorities() {
+    let papers = Papers::new();
+    let of = |keys: &str| papers.config("one", keys);
+    let mut weir = Weir::builder(BINARY).config(&of("")).start();
+    let (read, admin) = (["GET", "api/v1/streams"], ["POST", "api/v1/reload"]);
+    assert_eq!(papers.status(&weir, "one", "two", read), "401");
+    let ca = papers.at("two.ca").display().to_string();
+    for (key, call) in [("read_ca", read), ("admin_ca", admin)] {
+        weir.configure(&of(&format!(", {key}: {ca}")));
+        weir.hang_up();
+        eventually(&format!("{key} lets it"), SOON, async || {
+            (papers.status(&weir, "one", "two", call) == "200").then_some(())
+        })
+        .await;
+    }
+    weir.configure(&of(""));
+    weir.hang_up();
+    eventually("nobody is let", SOON, async || {
+        (papers.status(&weir, "one", "two", read) == "401").then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,179 @@
+//! `hls.*` changed under a live stream that somebody watches.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use weir_testkit::{Weir, eventually, hls::Playlist, http};
+
+use crate::{SOON, encoder, reload, server};
+
+/// A player of `live/a`: it fetches the playlist again and again, and each segment once.
+#[derive(Default)]
+struct Player {
+    seen: BTreeMap<u64, String>,
+}
+
+impl Player {
+    /// Fetches the playlist and what is new in it.
+    ///
+    /// # Panics
+    /// If one of the two is not there, or something is missing before what is new.
+    async fn look(&mut self, weir: &Weir) -> Playlist {
+        let mut response = http::get(weir.http(), "live/a.m3u8").await;
+        let text = response.text().await;
+        assert_eq!(response.status, 200, "live/a.m3u8: {text}");
+        let playlist = Playlist::parse(&text);
+        for (number, segment) in (playlist.media_sequence..).zip(&playlist.segments) {
+            if self.seen.contains_key(&number) {
+                continue;
+            }
+            let last = self.seen.keys().next_back();
+            assert!(last.is_none_or(|last| last + 1 == number), "{number} after {last:?}");
+            assert!(!segment.discontinuity || last.is_none(), "{number} goes on:\n{text}");
+            let mut response = http::get(weir.http(), &format!("live/{}", segment.uri)).await;
+            let bytes = response.bytes().await;
+            assert_eq!(response.status, 200, "{}: {bytes:?}", segment.uri);
+            self.seen.insert(number, segment.uri.clone());
+        }
+        playlist
+    }
+
+    /// Goes on until `is_so`.
+    async fn until(
+        &mut self,
+        weir: &Weir,
+        what: &str,
+        mut is_so: impl FnMut(&Playlist) -> bool,
+    ) -> Playlist {
+        eventually(what, SOON, async || Some(self.look(weir).await).filter(&mut is_so)).await
+    }
+}
+
+/// The files of `live/a` below `dir`.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir.join("live")).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+fn config(dir: &str, more: &str) -> String {
+    format!("hls: {{ dir: {dir}, segment: 500ms, window: 3{more} }}\n")
+}
+
+async fn has_playlist(weir: &Weir) {
+    eventually("a playlist of live/a", SOON, async || {
+        (http::get(weir.http(), "live/a.m3u8").await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn dir() {
+    let mut weir = server().config(&config("one", "")).start();
+    let [one, two] = ["one", "two"].map(|name| weir.dir().join(name));
+    let published = encoder(&weir, "live/a").await;
+    has_playlist(&weir).await;
+    let mut player = Player::default();
+    player.look(&weir).await;
+    reload(&mut weir, &config("two", "")).await;
+    player
+        .until(&weir, "all in the other folder, nothing in the one before", |_| {
+            two.join("live/a.m3u8").exists() && files(&one).is_empty()
+        })
+        .await;
+    assert!(player.seen.len() > 3, "what was listed before has been left: {:?}", player.seen);
+
+    // There and back, while segments of each are listed.
+    reload(&mut weir, &config("one", "")).await;
+    player.until(&weir, "the first folder again", |_| one.join("live/a.m3u8").exists()).await;
+    reload(&mut weir, &config("two", "")).await;
+    let next = player.look(&weir).await.next_sequence();
+    player.until(&weir, "further segments", |it| it.next_sequence() >= next + 4).await;
+
+    // A stream that has ended is played from where it is, and goes on elsewhere.
+    drop(published);
+    reload(&mut weir, &config("one", "")).await;
+    player.look(&weir).await;
+    let _again = encoder(&weir, "live/a").await;
+    let at_one = async || one.join("live/a.m3u8").exists().then_some(());
+    eventually("the stream in the folder that is in force", SOON, at_one).await;
+    has_playlist(&weir).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn dir_of_a_vhost() {
+    let of = |dir: &str| {
+        format!("{}vhosts: {{ a.org: {{ hls: {{ dir: {dir} }} }} }}\n", config("one", ""))
+    };
+    let mut weir = server().config(&of("two")).start();
+    let _published = encoder(&weir, "live/a?vhost=a.org").await;
+    let there = |weir: &Weir, dir: &str| weir.dir().join(dir).join("@a.org/live/a.m3u8").exists();
+    eventually("a playlist", SOON, async || there(&weir, "two").then_some(())).await;
+    reload(&mut weir, &of("three")).await;
+    eventually("it elsewhere", SOON, async || there(&weir, "three").then_some(())).await;
+    // It inherits again.
+    reload(&mut weir, &config("one", "")).await;
+    let plain = |weir: &Weir| weir.dir().join("one/@a.org/live/a.m3u8").exists();
+    eventually("it where all are", SOON, async || plain(&weir).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn segment() {
+    let of = |segment: &str| format!("hls: {{ segment: {segment}, window: 3 }}\n");
+    let mut weir = server().config(&of("500ms")).start();
+    let _published = encoder(&weir, "live/a").await;
+    has_playlist(&weir).await;
+    let mut player = Player::default();
+    player.look(&weir).await;
+    reload(&mut weir, &of("2s")).await;
+    let long = Duration::from_millis(1900);
+    let newest = |list: &Playlist| list.segments.last().map(|segment| segment.duration);
+    player.until(&weir, "a long segment", |list| newest(list) > Some(long)).await;
+    reload(&mut weir, &of("500ms")).await;
+    let list = player.until(&weir, "a short one", |list| newest(list) < Some(long)).await;
+    let longest = list.segments.iter().map(|segment| segment.duration).max();
+    // A segment may be longer by what rounding takes away.
+    let target = Duration::from_millis(list.target_duration * 1000 + 499);
+    assert!(longest <= Some(target), "a playlist does not shrink its target duration: {list:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn window() {
+    let of = |window: usize| format!("hls: {{ segment: 1s, window: {window} }}\n");
+    let mut weir = server().config(&of(3)).start();
+    let _published = encoder(&weir, "live/a").await;
+    has_playlist(&weir).await;
+    let mut player = Player::default();
+    reload(&mut weir, &of(6)).await;
+    player.until(&weir, "a longer list", |list| list.segments.len() == 6).await;
+    reload(&mut weir, &of(3)).await;
+    player.until(&weir, "a shorter list", |list| list.segments.len() < 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn enabled() {
+    let mut weir = server().config(&config("one", ", enabled: false")).start();
+    let status = async |weir: &Weir| http::get(weir.http(), "live/a.m3u8").await.status;
+    let _published = encoder(&weir, "live/a").await;
+    assert_eq!(status(&weir).await, 404);
+    reload(&mut weir, &config("one", "")).await;
+    has_playlist(&weir).await;
+    reload(&mut weir, &config("one", ", enabled: false")).await;
+    assert_eq!(status(&weir).await, 404);
+    // For other servers of the folder, it has ended.
+    let ended = async || {
+        let text = fs::read_to_string(weir.dir().join("one/live/a.m3u8")).unwrap_or_default();
+        text.ends_with("#EXT-X-ENDLIST\n").then_some(())
+    };
+    eventually("the end of the playlist", SOON, ended).await;
+    reload(&mut weir, &config("one", "")).await;
+    let goes_on = async || {
+        let mut response = http::get(weir.http(), "live/a.m3u8").await;
+        (response.status == 200).then_some(())?;
+        (!Playlist::parse(&response.text().await).ended).then_some(())
+    };
+    eventually("it goes on", SOON, goes_on).await;
+}

@@ -1,0 +1,204 @@
+//! Keys of the configuration that are changed while streams are live: what becomes of each. [`ROWS`] has every key that
+//! there is, with a test that changes it and looks at the effect, or as one that needs a restart.
+
+mod api;
+mod edge;
+mod hls;
+mod limits;
+mod listeners;
+mod streams;
+
+use std::{net::SocketAddr, process::Command, time::Duration};
+
+use serde_json::Value;
+use weir_testkit::{
+    Weir, eventually, http,
+    peer::{Encoder, Numbered},
+    server::Builder,
+};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_weir");
+
+/// For what happens at once, on a machine that is busy with something else.
+const SOON: Duration = Duration::from_secs(30);
+
+/// The pace of a stream in real time.
+const PICTURE: Duration = Duration::from_millis(40);
+
+const ADMIN: &str = "admin-of-the-tests";
+
+/// What a reload makes of another value.
+enum Row {
+    /// It holds at once: this test changes it under what is live.
+    #[expect(dead_code, reason = "that there is such a test is what counts; it runs by itself")]
+    Live(fn()),
+    /// It is refused, with all that came along. This is another value, and what has to go with it.
+    Restart(&'static str),
+}
+
+use Row::{Live, Restart};
+
+/// Every key.
+const ROWS: [(&str, Row); 57] = [
+    ("role", Restart("role: edge\nedge: { origins: o }\n")),
+    ("workers", Restart("workers: 7\n")),
+    ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
+    ("rtmp.chunk_size", Restart("rtmp: { chunk_size: 4096 }\n")),
+    ("rtmp.proxy_protocol", Live(listeners::rtmp_proxy_protocol)),
+    ("http.listen", Restart("http: { listen: [] }\n")),
+    ("http.proxy_protocol", Live(listeners::http_proxy_protocol)),
+    ("http.trusted_proxies", Live(listeners::trusted_proxies)),
+    ("api.listen", Restart("api: { listen: [] }\n")),
+    ("api.admin_tokens", Live(api::admin_tokens)),
+    ("api.read_tokens", Live(api::read_tokens)),
+    ("api.read_from", Live(api::read_from)),
+    ("api.tls.cert", Live(api::certificate_and_key)),
+    ("api.tls.key", Live(api::certificate_and_key)),
+    ("api.tls.admin_ca", Live(api::authorities)),
+    ("api.tls.read_ca", Live(api::authorities)),
+    ("api.peers", Live(api::peers)),
+    ("api.peer_token", Live(api::peers)),
+    ("publish.linger", Live(streams::linger)),
+    ("publish.idle_timeout", Live(streams::idle_timeout)),
+    ("publish.conflict", Live(streams::conflict)),
+    ("play.flush", Live(streams::flush)),
+    ("play.wait", Live(streams::wait)),
+    ("play.gop", Live(streams::gop)),
+    ("play.stall_timeout", Live(streams::stall_timeout)),
+    ("play.window", Live(streams::window)),
+    ("hls.enabled", Live(hls::enabled)),
+    ("hls.dir", Live(hls::dir)),
+    ("hls.segment", Live(hls::segment)),
+    ("hls.window", Live(hls::window)),
+    ("edge.origins", Live(edge::origins)),
+    ("edge.protocol", Live(edge::protocol)),
+    ("edge.http_port", Live(edge::http_port)),
+    ("edge.linger", Live(edge::linger)),
+    ("edge.dead_after", Live(edge::dead_after)),
+    ("edge.give_up", Live(edge::give_up)),
+    ("edge.forward_query", Live(edge::forward_query)),
+    ("edge.redirects", Live(edge::redirects)),
+    ("edge.resolvers", Live(edge::resolvers)),
+    ("edge.hls_cache", Live(edge::hls_cache)),
+    ("auth.publish", Live(streams::auth_publish)),
+    ("auth.play", Live(streams::auth_play)),
+    ("limits.connections", Live(limits::connections)),
+    ("limits.egress", Live(limits::egress)),
+    ("limits.viewers_per_stream", Live(limits::viewers_per_stream)),
+    ("limits.connections_per_ip", Live(limits::connections_per_ip)),
+    ("limits.memory", Live(limits::memory)),
+    ("limits.stream_memory", Live(limits::stream_memory)),
+    ("metrics.streams", Live(limits::metrics_streams)),
+    ("drain.notice", Live(limits::drain_notice)),
+    ("drain.timeout", Live(limits::drain_timeout)),
+    ("handover.socket", Restart("handover: { socket: s }\n")),
+    ("vhosts", Live(streams::vhosts)),
+    // A vhost has keys of its own in these sections; that they are taken up is seen at one of each.
+    ("vhosts.*.publish", Live(streams::of_a_vhost)),
+    ("vhosts.*.play", Live(streams::of_a_vhost)),
+    ("vhosts.*.hls", Live(hls::dir_of_a_vhost)),
+    ("vhosts.*.auth", Live(streams::vhosts)),
+];
+
+/// All keys of `schema`, and the sections of a vhost.
+fn keys(schema: &Value) -> Vec<String> {
+    fn below(path: &str, schema: &Value, found: &mut Vec<String>) {
+        let Some(inner) = schema["properties"].as_object() else {
+            found.push(path.to_owned());
+            return;
+        };
+        for (key, schema) in inner {
+            let dot = if path.is_empty() { "" } else { "." };
+            below(&format!("{path}{dot}{key}"), schema, found);
+        }
+    }
+    let mut found = Vec::new();
+    below("", schema, &mut found);
+    let vhost = &schema["properties"]["vhosts"]["additionalProperties"]["properties"];
+    let sections = vhost.as_object().into_iter().flatten();
+    found.extend(sections.map(|(section, _)| format!("vhosts.*.{section}")));
+    found.sort();
+    found
+}
+
+#[test]
+fn every_key_has_its_row() {
+    let output = Command::new(BINARY).arg("schema").output().expect("weir runs");
+    let schema = serde_json::from_slice(&output.stdout).expect("JSON");
+    let mut rows: Vec<_> = ROWS.iter().map(|(key, _)| (*key).to_owned()).collect();
+    rows.sort();
+    assert_eq!(keys(&schema), rows, "each key has a row in ROWS, and each row a key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_a_restart_is_refused_with_all_that_comes_along() {
+    let mut weir = server().config("play: { wait: 0s }\n").start();
+    let published = encoder(&weir, "live/a").await;
+    for (key, row) in &ROWS {
+        let Restart(change) = row else { continue };
+        let along = "auth: { play: [secret: { values: [a] }] }\n";
+        let (status, answer) = try_reload(&mut weir, &format!("{change}{along}")).await;
+        assert_eq!(status, 409, "{key}: {answer}");
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        let is_named = |name: &Value| name.as_str() == Some(*key);
+        assert!(
+            answer["keys"].as_array().is_some_and(|keys| keys.iter().any(is_named)),
+            "{answer}"
+        );
+        let status = http::get(weir.http(), "live/none.flv").await.status;
+        assert_eq!(status, 404, "{key}: nothing of it is in force");
+    }
+    // TLS that appears is one of them, too.
+    let (status, answer) = try_reload(&mut weir, "api: { tls: { cert: a, key: b } }\n").await;
+    assert!(status == 409 && answer.contains("api.tls"), "{answer}");
+    published.assert_connected();
+}
+
+fn server() -> Builder {
+    Weir::builder(BINARY).env("WEIR_API__ADMIN_TOKENS", ADMIN)
+}
+
+/// Puts `yaml` in force, beside the listeners that `weir` has.
+async fn reload(weir: &mut Weir, yaml: &str) {
+    let (status, answer) = try_reload(weir, yaml).await;
+    assert_eq!(status, 200, "{yaml}: {answer}");
+}
+
+/// The same; the status and the answer of the API.
+async fn try_reload(weir: &mut Weir, yaml: &str) -> (u16, String) {
+    weir.configure(yaml);
+    call(weir.api(), "POST", "api/v1/reload", &format!("Authorization: Bearer {ADMIN}\r\n")).await
+}
+
+/// A call with some header fields.
+async fn call(address: SocketAddr, method: &str, path: &str, fields: &str) -> (u16, String) {
+    let request = format!(
+        "{method} /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n{fields}\r\n"
+    );
+    let mut response = http::request(address, request.as_bytes()).await;
+    (response.status, response.text().await)
+}
+
+async fn get(weir: &Weir, path: &str) -> u16 {
+    http::get(weir.http(), path).await.status
+}
+
+/// Waits until `path` is answered like this over HTTP.
+async fn until_status(weir: &Weir, path: &str, status: u16) {
+    eventually(&format!("{path}: {status}"), SOON, async || {
+        (get(weir, path).await == status).then_some(())
+    })
+    .await;
+}
+
+/// The value of the series that begins with `name` in `/metrics`, 0 without one.
+async fn metric(weir: &Weir, name: &str) -> f64 {
+    let page = http::get(weir.api(), "metrics").await.text().await;
+    let value = |line: &str| line.strip_prefix(name)?.split(' ').next_back()?.parse::<f64>().ok();
+    page.lines().filter(|line| !line.starts_with('#')).find_map(value).unwrap_or_default()
+}
+
+/// An encoder in real time, with a key frame twice a second.
+async fn encoder(weir: &Weir, stream: &str) -> Encoder {
+    Encoder::start(&weir.rtmp_url(stream), Numbered::new(12), PICTURE).await
+}
