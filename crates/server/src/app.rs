@@ -26,12 +26,14 @@ use crate::{
     descriptors::Shares,
     drain,
     handover::{self, Estate, Heirloom, Inherited, Tie, Trial, reachable},
+    hls::HlsOutput,
     http,
     listen::{self, ListenError},
     log,
     node::Node,
     phase::Phase,
     play::Returned,
+    preflight::{self, BadFolder},
     publish,
     reload::{self, Doors, Reloader},
     remote::{self, Request},
@@ -118,7 +120,9 @@ struct Ports {
 }
 
 async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<(), Error> {
-    let config = Config::load_from_process(path.as_deref())?;
+    let (config, sources) = Config::load_from_process(path.as_deref())?;
+    let files = preflight::Files::read(&config).map_err(|fault| sources.locate(fault))?;
+    preflight::socket(&config).map_err(|fault| sources.locate(fault))?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -135,14 +139,20 @@ async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<()
     if let Some(shortage) = Shares::of_process().shortage(&config.limits) {
         warn!("{shortage}");
     }
+    for BadFolder { fault, is_lasting } in preflight::folders(&config, None, true) {
+        if is_lasting {
+            return Err(sources.locate(fault).into());
+        }
+        warn!("{fault}");
+    }
     let settings = Settings::new(config);
-    let (node, returned) = Node::start(&settings)?;
+    let (node, returned) = Node::start(&settings, files.keys)?;
     if node.edge.is_none() {
-        node.hls.sweep_later();
+        begin_hls(&node.hls, replace);
     }
     let summary = ports.summary(is_demo)?;
     let rtmp_address = ports.rtmp.first().map(|it| it.local_addr()).transpose()?;
-    let doors = Doors::new(&node)?;
+    let doors = Doors::new(&node, files.tls);
     let reloader = Reloader::new(path, &node, doors.clone());
     let control = Arc::new(Control::new(&node, &reloader));
     let estate = socket.map(|path| Estate::prepare(path, heirlooms)).transpose()?;
@@ -162,6 +172,15 @@ async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<()
     until_stopped(&control, &doors, signals, tie).await;
     drop(keeper);
     Ok(())
+}
+
+fn begin_hls(hls: &Arc<HlsOutput>, replaces: bool) {
+    // The process that is replaced goes on with its streams to their end.
+    for dir in hls.claim_folders().iter().filter(|_| !replaces) {
+        warn!("{}", preflight::shared_folder(dir));
+    }
+    hls.sweep_later();
+    tokio::spawn(Arc::clone(hls).look_after());
 }
 
 /// Serves until the process is asked to stop, then lets everybody go. A second signal ends it at once. Goes on serving

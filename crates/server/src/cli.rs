@@ -12,9 +12,11 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::{
     auth,
-    config::{self, Check, Config, ConfigError, Human, Limits, Rate, Role, Secret, Size, Tls},
+    config::{
+        self, Check, Config, ConfigError, Human, Limits, Rate, Role, Secret, Size, Sources, Tls,
+    },
     descriptors::Shares,
-    log, remote,
+    log, preflight, remote,
 };
 
 /// What the process was asked to do.
@@ -194,11 +196,17 @@ pub fn check(path: Option<&Path>) -> ExitCode {
     checked(path, Config::load_from_process(path))
 }
 
-fn checked(path: Option<&Path>, read: Result<Config, ConfigError>) -> ExitCode {
+fn checked(path: Option<&Path>, read: Result<(Config, Sources), ConfigError>) -> ExitCode {
     match read {
-        Ok(config) => {
-            if let Err(error) = auth::Keys::read(&config) {
-                let _ = writeln!(io::stderr(), "error: {error}");
+        Ok((config, sources)) => {
+            let (faults, warnings) = preflight::all(&config);
+            for warning in warnings {
+                let _ = writeln!(io::stderr(), "warning: here, {warning}");
+            }
+            if !faults.is_empty() {
+                for fault in faults {
+                    let _ = writeln!(io::stderr(), "{}", sources.locate(fault));
+                }
                 return ExitCode::FAILURE;
             }
             if let Some(shortage) = Shares::of_process().shortage(&config.limits) {

@@ -29,6 +29,7 @@ mod metrics;
 mod node;
 mod phase;
 mod play;
+mod preflight;
 mod publish;
 mod quota;
 mod reload;

@@ -1,6 +1,6 @@
 //! What all parts of the process share.
 
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{borrow::Cow, collections::HashSet, sync::Arc, time::Instant};
 
 use tokio::sync::{mpsc, watch};
 use weir_hub::{Budget, Limits, Registry, Status, StreamStats, Wake as _};
@@ -70,10 +70,13 @@ impl Node {
     /// Starts the shards and the keeping of lingering streams. The receiver gets RTMP viewers that must be answered.
     ///
     /// # Errors
-    /// When the system gives no thread or poller, or a public key of `auth` cannot be read.
-    pub fn start(settings: &Settings) -> std::io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
+    /// When the system gives no thread or poller.
+    pub fn start(
+        settings: &Settings,
+        keys: auth::Keys,
+    ) -> std::io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
         let config = settings.now();
-        let auth = Auth::new(auth::Keys::read(&config)?);
+        let auth = Auth::new(keys);
         let alarm = Arc::new(Alarm::default());
         let budget = Budget::new(usize::try_from(config.limits.memory).unwrap_or(usize::MAX));
         let audiences = Arc::new(Audiences::default());
@@ -168,19 +171,29 @@ impl Node {
     ///
     /// # Errors
     /// When they are not, with the reason.
-    pub fn readiness(&self) -> Result<(), &'static str> {
+    pub fn readiness(&self) -> Result<(), Cow<'static, str>> {
         let phase = self.phase();
         if phase.is_ending() {
-            return Err("this server is going to stop");
+            return Err("this server is going to stop".into());
         }
         match &self.edge {
             // An origin that restarts must not take every edge off the balancers at once: those who serve go on.
             Some(edge) if !edge.origins().any_healthy() && !self.serves() => {
-                Err("no origin can be reached, and no stream is here")
+                Err("no origin can be reached, and no stream is here".into())
             }
-            _ if phase == Phase::Starting => Err("the ports are not served yet"),
-            _ => Ok(()),
+            _ if phase == Phase::Starting => Err("the ports are not served yet".into()),
+            Some(_) => Ok(()),
+            None => self.hls_writable().map_err(Cow::from),
         }
+    }
+
+    /// Whether HLS can be written to every folder that is in force.
+    fn hls_writable(&self) -> Result<(), String> {
+        let health = self.hls.health().into_iter();
+        let trouble = health.filter_map(|(dir, why)| Some((dir, why?))).next();
+        trouble.map_or(Ok(()), |(dir, why)| {
+            Err(format!("HLS cannot be written to {}: {why}", dir.display()))
+        })
     }
 
     fn serves(&self) -> bool {

@@ -18,12 +18,12 @@ use tracing::{error, info};
 pub use self::watch::watch;
 use crate::{
     api::{self, Tls},
-    auth,
     blocking::{CONFIGURATION, READ_TIMEOUT},
     config::{self, Change, Config, ConfigError, Diff},
     descriptors::Shares,
     listen::{Door, Places},
     node::Node,
+    preflight::{self, Files},
 };
 
 /// The doors of the process, for what a reload changes at them.
@@ -40,11 +40,8 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// The doors of `node`, open.
-    ///
-    /// # Errors
-    /// When the files of the API's TLS cannot be read.
-    pub fn new(node: &Arc<Node>) -> io::Result<Self> {
+    /// The doors of `node`, open, with this TLS for the API.
+    pub fn new(node: &Arc<Node>, tls: Option<api::InForce>) -> Self {
         let door = |protocol| {
             let door = Door::new(protocol, node.places.clone());
             let door = door.holding(&node.sockets);
@@ -52,14 +49,9 @@ impl Doors {
         };
         let connections = Shares::of_process().api;
         let api = Arc::new(Door::new("api", Places::new(connections)).making_room());
-        let doors = Self {
-            rtmp: door("rtmp"),
-            http: door("http"),
-            api,
-            tls: Tls::start(&node.config().api)?,
-        };
+        let doors = Self { rtmp: door("rtmp"), http: door("http"), api, tls: Tls::new(tls) };
         doors.reconfigure(&node.config());
-        Ok(doors)
+        doors
     }
 
     /// Those of all listeners.
@@ -121,18 +113,17 @@ fn needs_restart(changes: &[Change]) -> String {
     format!("nothing was changed, because this needs a restart: {}", keys.join(", "))
 }
 
-/// A configuration, and what it names. What of the latter cannot be read matters only if the rest is acceptable.
+/// A configuration, and what it needs. What of the latter is not to be had matters only if the rest is acceptable.
 struct Read {
     config: Config,
-    keys: io::Result<auth::Keys>,
-    tls: io::Result<Option<api::InForce>>,
+    files: Result<Files, ConfigError>,
 }
 
 impl Read {
-    fn now(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let config = Config::load_from_process(path)?;
-        let (keys, tls) = (auth::Keys::read(&config), Tls::prepare(&config.api));
-        Ok(Self { config, keys, tls })
+    fn now(path: Option<&Path>, before: &Config) -> Result<Self, ConfigError> {
+        let (config, sources) = Config::load_from_process(path)?;
+        let files = preflight::of_reload(&config, before, &sources);
+        Ok(Self { config, files })
     }
 }
 
@@ -172,8 +163,9 @@ impl Reloader {
             io::Error::new(io::ErrorKind::TimedOut, why)
         };
         let _turn = timeout(READ_TIMEOUT, self.turn.lock()).await.map_err(late)?;
-        let path = self.path.clone();
-        let read = CONFIGURATION.run_within(READ_TIMEOUT, move || Read::now(path.as_deref()));
+        let (path, before) = (self.path.clone(), self.node.config());
+        let read = move || Read::now(path.as_deref(), &before);
+        let read = CONFIGURATION.run_within(READ_TIMEOUT, read);
         let read = read.await??;
         let reloader = Arc::clone(self);
         // What is told to all streams and viewers takes its time where there are many.
@@ -197,13 +189,13 @@ impl Reloader {
     }
 
     fn put_in_force(&self, read: Read) -> Result<Diff, ReloadError> {
-        let Read { config, keys, tls } = read;
+        let Read { config, files } = read;
         let diff = config::diff(&self.node.config(), &config);
         let fixed: Vec<_> = diff.needing_restart().cloned().collect();
         if !fixed.is_empty() {
             return Err(ReloadError::NeedsRestart(fixed));
         }
-        let (keys, tls) = (keys?, tls?);
+        let Files { keys, tls } = files?;
         self.node.reconfigure(config, keys)?;
         self.doors.reconfigure(&self.node.config());
         self.doors.tls.put(tls);

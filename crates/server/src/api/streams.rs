@@ -119,10 +119,10 @@ struct Audio {
 /// What HLS has of a stream.
 #[derive(Debug, Serialize, ToSchema)]
 struct HlsOfStream {
-    /// `starting` until the first segment is whole, `playable`, `partly` without the pictures or the sound, or
-    /// `unsupported`.
+    /// `starting` until the first segment is whole, `playable`, `partly` without the pictures or the sound,
+    /// `failing` while segments cannot be written, or `unsupported`.
     state: &'static str,
-    /// Which codec keeps it from being whole.
+    /// Which codec keeps it from being whole, or why nothing can be written.
     #[schema(required)]
     reason: Option<String>,
 }
@@ -133,6 +133,7 @@ impl From<hls::State> for HlsOfStream {
             hls::State::Starting => ("starting", None),
             hls::State::Playable => ("playable", None),
             hls::State::Partly(reason) => ("partly", Some(reason)),
+            hls::State::Failing(reason) => ("failing", Some(reason)),
             hls::State::Unsupported(reason) => ("unsupported", Some(reason)),
         };
         Self { state, reason }

@@ -25,7 +25,7 @@ use tracing::{info, warn};
 use super::rights::Right;
 use crate::{
     blocking::{self, CONFIGURATION, READ_TIMEOUT},
-    config::{Api, Tls as Keys},
+    config::{Api, Fault, Tls as Keys},
     settings::Settings,
 };
 
@@ -54,21 +54,18 @@ pub struct InForce {
 pub struct Trust(Arc<ClientConfig>);
 
 impl Tls {
-    /// Reads what the configuration names.
-    ///
-    /// # Errors
-    /// When a file cannot be read, or is not what it should be.
-    pub fn start(api: &Api) -> io::Result<Arc<Self>> {
+    /// Begins with what was [prepared](Self::prepare).
+    pub fn new(prepared: Option<InForce>) -> Arc<Self> {
         let tls = Self::default();
-        tls.put(Self::prepare(api)?);
-        Ok(Arc::new(tls))
+        tls.put(prepared);
+        Arc::new(tls)
     }
 
     /// Reads what the configuration names, to put it in force later.
     ///
     /// # Errors
-    /// As for [`start`](Self::start).
-    pub fn prepare(api: &Api) -> io::Result<Option<InForce>> {
+    /// When a file cannot be read, or is not what it should be.
+    pub fn prepare(api: &Api) -> Result<Option<InForce>, Fault> {
         api.tls.as_ref().map(InForce::read).transpose()
     }
 
@@ -94,7 +91,8 @@ impl Tls {
             let Some(before) = self.now() else { continue };
             let config = settings.now();
             let read = CONFIGURATION.run_within(READ_TIMEOUT, move || Self::prepare(&config.api));
-            match read.await.flatten() {
+            let read = read.await.and_then(|read| read.map_err(io::Error::other));
+            match read {
                 Ok(Some(new)) if new.files != before.files => {
                     info!("the files of api.tls are others: they are in force for new connections");
                     self.put(Some(new));
@@ -122,14 +120,14 @@ impl Tls {
 }
 
 impl InForce {
-    fn read(keys: &Keys) -> io::Result<Self> {
+    fn read(keys: &Keys) -> Result<Self, Fault> {
         let provider = Arc::new(ring::default_provider());
         let mut files = vec![read("cert", &keys.cert)?, read("key", &keys.key)?];
         let chain = certificates("cert", &keys.cert, &files[0])?;
         let private =
             PrivateKeyDer::from_pem_slice(&files[1]).map_err(|why| wrong("key", &keys.key, why))?;
         let mut all = RootCertStore::empty();
-        let mut authority = |key, path: &Option<PathBuf>| -> io::Result<_> {
+        let mut authority = |key, path: &Option<PathBuf>| -> Result<_, Fault> {
             let Some(path) = path else { return Ok(None) };
             let file = read(key, path)?;
             let mut own = RootCertStore::empty();
@@ -138,23 +136,28 @@ impl InForce {
                 all.add(certificate).map_err(|why| wrong(key, path, why))?;
             }
             files.push(file);
-            verifier(own, &provider, false).map(Some)
+            verifier(own, &provider, false).map(Some).map_err(|why| wrong(key, path, why))
         };
         let admin = authority("admin_ca", &keys.admin_ca)?;
         let read = authority("read_ca", &keys.read_ca)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?;
+            .map_err(|why| wrong("cert", &keys.cert, why))?;
         let builder = match all.is_empty() {
             true => builder.with_no_client_auth(),
-            false => builder.with_client_cert_verifier(verifier(all, &provider, true)?),
+            false => {
+                let either = verifier(all, &provider, true);
+                let either = either.map_err(|why| wrong("admin_ca", &keys.cert, why))?;
+                builder.with_client_cert_verifier(either)
+            }
         };
         let own = chain[0].clone();
         let mut server = builder.with_single_cert(chain, private).map_err(|why| {
             wrong("key", &keys.key, format!("{why} (with the certificate of api.tls.cert)"))
         })?;
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let trust = Arc::new(Trust::new(own, &provider)?);
+        let trust = Trust::new(own, &provider).map_err(|why| wrong("cert", &keys.cert, why))?;
+        let trust = Arc::new(trust);
         Ok(Self { files, server: Arc::new(server), admin, read, trust })
     }
 
@@ -200,20 +203,29 @@ fn verifier(
     builder.build().map_err(io::Error::other)
 }
 
-fn read(key: &str, path: &Path) -> io::Result<Vec<u8>> {
-    blocking::read(path, FILE_BYTES_MAX).map_err(|why| {
-        io::Error::new(
-            why.kind(),
-            format!("api.tls.{key}: {} cannot be read: {why}", path.display()),
-        )
-    })
+fn read(key: &str, path: &Path) -> Result<Vec<u8>, Fault> {
+    blocking::read(path, FILE_BYTES_MAX)
+        .map_err(|why| fault(key, path, format_args!("cannot be read: {why}")))
 }
 
-fn wrong(key: &str, path: &Path, why: impl Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("api.tls.{key}: {}: {why}", path.display()))
+fn wrong(key: &str, path: &Path, why: impl Display) -> Fault {
+    fault(key, path, format_args!("is not what it should be: {why}"))
 }
 
-fn certificates(key: &str, path: &Path, file: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
+fn fault(key: &str, path: &Path, why: impl Display) -> Fault {
+    let fix = match key {
+        "key" => "name the PEM file with the private key of api.tls.cert, which this user may read",
+        "cert" => "name a PEM file with a certificate, which this user may read",
+        _ => "name a PEM file with the certificates of authorities, which this user may read",
+    };
+    Fault::new(format!("api.tls.{key}"), format!("{} {why}", path.display()), fix)
+}
+
+fn certificates(
+    key: &str,
+    path: &Path,
+    file: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let chain = CertificateDer::pem_slice_iter(file).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|why| wrong(key, path, why))?;
     if chain.is_empty() {
@@ -241,8 +253,8 @@ impl Trust {
     /// # Errors
     /// When the file cannot be read, or has none.
     pub fn in_certificate(cert: &Path) -> io::Result<Self> {
-        let file = read("cert", cert)?;
-        let own = certificates("cert", cert, &file)?.swap_remove(0);
+        let file = read("cert", cert).map_err(io::Error::other)?;
+        let own = certificates("cert", cert, &file).map_err(io::Error::other)?.swap_remove(0);
         Self::new(own, &Arc::new(ring::default_provider()))
     }
 

@@ -13,7 +13,7 @@ use weir_rtmp::url::params;
 use super::{Action, Credential, Denied, Request, check_bounds, lists};
 use crate::{
     blocking,
-    config::{Algorithm, Check, Config, Jwt},
+    config::{Algorithm, Check, Config, Fault, Jwt},
 };
 
 /// A PEM file with an RSA key of 16 Kibit has 3 KB; whatever is longer is no key.
@@ -39,18 +39,25 @@ impl Keys {
     ///
     /// # Errors
     /// When one cannot be read or has no key of its algorithm, or a check of `config` is beyond all bounds.
-    pub fn read(config: &Config) -> io::Result<Self> {
+    pub fn read(config: &Config) -> Result<Self, Fault> {
         check_bounds(config)?;
         let mut keys = Self::default();
-        for check in lists(config).flatten() {
-            if let Check::Jwt(Jwt { algorithm, public_key: Some(path), .. }) = check
-                && keys.find(*algorithm, path).is_none()
-            {
-                let key = read(*algorithm, path).map_err(|error| {
-                    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-                })?;
-                let path = path.clone();
-                keys.0.push(Key { algorithm: *algorithm, path, key: Arc::new(key) });
+        for (list, checks) in lists(config) {
+            for (number, check) in checks.iter().enumerate() {
+                if let Check::Jwt(Jwt { algorithm, public_key: Some(path), .. }) = check
+                    && keys.find(*algorithm, path).is_none()
+                {
+                    let key = read(*algorithm, path).map_err(|error| {
+                        let what = format!("{}: {error}", path.display());
+                        let fix = format!(
+                            "name a PEM file with a public key of {} that this user may read",
+                            name(*algorithm)
+                        );
+                        Fault::new(format!("{list}[{number}].jwt.public_key"), what, fix)
+                    })?;
+                    let path = path.clone();
+                    keys.0.push(Key { algorithm: *algorithm, path, key: Arc::new(key) });
+                }
             }
         }
         Ok(keys)

@@ -12,7 +12,6 @@ mod tests;
 mod token;
 
 use std::{
-    io,
     net::IpAddr,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -31,7 +30,7 @@ pub use self::{
     shown::{shown, without_secrets},
 };
 use crate::{
-    config::{self, Check, Cidr, Config, SharedSecret},
+    config::{self, Check, Cidr, Config, Fault, SharedSecret},
     metrics::Refused,
 };
 
@@ -195,29 +194,36 @@ fn check_secret(check: &SharedSecret, params: &str) -> Result<(), Denied> {
 }
 
 /// Whether every list of checks is one that clients can be put through in time.
-fn check_bounds(config: &Config) -> io::Result<()> {
-    let wrong = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-    for checks in lists(config) {
+fn check_bounds(config: &Config) -> Result<(), Fault> {
+    for (list, checks) in lists(config) {
         if checks.len() > CHECKS_MAX {
-            return wrong(format!("a list in auth has more than {CHECKS_MAX} checks"));
+            let what = format!("a list in auth has more than {CHECKS_MAX} checks");
+            return Err(Fault::new(list, what, "leave the decision to whoever makes the tokens"));
         }
         let is_long = |check: &Check| match check {
             Check::Secret(check) => check.values.len() > SECRETS_MAX,
             Check::Token(check) => check.secrets.len() > SECRETS_MAX,
             Check::Cidr(_) | Check::Jwt(_) => false,
         };
-        if checks.iter().any(is_long) {
-            return wrong(format!("a check in auth has more than {SECRETS_MAX} secrets"));
+        if let Some(number) = checks.iter().position(is_long) {
+            let what = format!("a check in auth has more than {SECRETS_MAX} secrets");
+            let path = format!("{list}[{number}].{}", checks[number].name());
+            return Err(Fault::new(path, what, "use fewer of them, or tokens that are signed"));
         }
     }
     Ok(())
 }
 
-/// All lists of checks that `config` has.
-fn lists(config: &Config) -> impl Iterator<Item = &Vec<Check>> {
-    let vhosts = config.vhosts.values();
-    let vhosts = vhosts.flat_map(|own| own.auth.publish.iter().chain(&own.auth.play));
-    [&config.auth.publish, &config.auth.play].into_iter().chain(vhosts)
+/// All lists of checks that `config` has, and the keys that they stand behind.
+fn lists(config: &Config) -> impl Iterator<Item = (String, &Vec<Check>)> {
+    let all = [("auth.publish", &config.auth.publish), ("auth.play", &config.auth.play)];
+    let vhosts = config.vhosts.iter().flat_map(|(name, own)| {
+        let lists = [("publish", &own.auth.publish), ("play", &own.auth.play)].into_iter();
+        lists.filter_map(move |(list, checks)| {
+            Some((format!("vhosts.{name}.auth.{list}"), checks.as_ref()?))
+        })
+    });
+    all.into_iter().map(|(list, checks)| (list.to_owned(), checks)).chain(vhosts)
 }
 
 fn now() -> u64 {

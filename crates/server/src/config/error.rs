@@ -6,6 +6,8 @@ use std::{
     path::PathBuf,
 };
 
+use super::Fault;
+
 /// Why there is no configuration. Shown over several lines, for people: see [`Diagnostic`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,6 +23,9 @@ pub enum ConfigError {
     /// The text is no configuration.
     #[error(transparent)]
     Invalid(Box<Diagnostic>),
+    /// A setting that stands nowhere cannot work here: its default is in force.
+    #[error("error: {}: {} (by default)\n  = help: {}", .0.path, .0.what, .0.fix)]
+    Default(Fault),
 }
 
 /// One error and its place. Shown as

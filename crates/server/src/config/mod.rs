@@ -11,6 +11,7 @@ mod diff;
 mod edge;
 mod env;
 mod error;
+mod fault;
 mod foreign;
 mod hints;
 mod host;
@@ -47,6 +48,7 @@ pub use diff::{Change, Diff, diff};
 pub use edge::{Edge, ForwardQuery, OriginName, Upstream};
 use env::Variable;
 pub use error::{ConfigError, Diagnostic, Origin};
+pub use fault::{Fault, Sources};
 use host::{Address, Network, Peer, without_dot, without_port};
 use kind::{Form, Json, Leaf, Many, Maybe, Optional, Own, Part, Secrets, Section, section};
 use report::Source;
@@ -103,7 +105,7 @@ impl Config {
     ///
     /// # Errors
     /// As [`Config::load`].
-    pub fn load_from_process(path: Option<&Path>) -> Result<Self, ConfigError> {
+    pub fn load_from_process(path: Option<&Path>) -> Result<(Self, Sources), ConfigError> {
         Self::load(path, std::env::vars_os())
     }
 
@@ -116,7 +118,7 @@ impl Config {
     pub fn load<N, V>(
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (N, V)>,
-    ) -> Result<Self, ConfigError>
+    ) -> Result<(Self, Sources), ConfigError>
     where
         N: Into<OsString>,
         V: Into<OsString>,
@@ -138,13 +140,14 @@ impl Config {
     /// The text is not YAML, or has a key or value that is not acceptable.
     pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
         Self::assemble(text, origin, iter::empty::<(OsString, OsString)>())
+            .map(|(config, _)| config)
     }
 
     fn assemble<N, V>(
         text: &str,
         file: &str,
         environment: impl IntoIterator<Item = (N, V)>,
-    ) -> Result<Self, ConfigError>
+    ) -> Result<(Self, Sources), ConfigError>
     where
         N: Into<OsString>,
         V: Into<OsString>,
@@ -157,11 +160,12 @@ impl Config {
         for variable in &variables {
             config = variable.read()?.over(&config);
         }
-        check::contradiction(&config).map_or(Ok(config), |found| {
+        if let Some(found) = check::contradiction(&config) {
             let mut sources: Vec<_> = variables.iter().rev().map(Variable::source).collect();
             sources.push(Source::file(file, text));
-            Err(report::contradicted(&sources, found))
-        })
+            return Err(report::contradicted(&sources, found));
+        }
+        Ok((config, Sources::new(file, text, variables)))
     }
 
     /// All keys and values as a file would have them, with secrets as `***`.

@@ -212,6 +212,13 @@ pub(super) fn contradicted(
     }
 }
 
+/// What is wrong with the setting at `path`, where it stands in one of `sources`; the source that wins comes first.
+pub(super) fn located(sources: &[Source<'_>], path: &str, problem: Problem) -> Option<ConfigError> {
+    let (source, (at, width, path)) =
+        sources.iter().find_map(|source| Some((source, source.place(path)?)))?;
+    Some(source.diagnostic(at, width, &path, problem))
+}
+
 /// What to say of the key `field`, which is at `path` and none of `expected`.
 fn unknown_key(field: &str, path: &str, expected: &[&str]) -> Problem {
     let section = path.strip_suffix(field).unwrap_or(path).trim_end_matches('.');

@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -13,12 +13,15 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat},
+    fs::{
+        AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, flock, mkdirat, openat,
+        renameat, statat, unlinkat,
+    },
     io::Errno,
 };
 use weir_hls::Nonce;
 
-use super::names::Naming;
+use super::{health::Health, names::Naming};
 
 /// How often a folder is made that another stream, which ends, removes in the same moment.
 const MAKING_TRIES: usize = 8;
@@ -33,6 +36,9 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLO
 pub struct Disk {
     dir: PathBuf,
     folds: OnceLock<bool>,
+    health: Health,
+    /// Says to other processes that this one writes here.
+    claim: OnceLock<Folder>,
 }
 
 /// An open folder in it.
@@ -51,12 +57,71 @@ pub struct Entry {
 impl Disk {
     /// The folder `dir`, which need not be there yet.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), folds: OnceLock::new() }
+        let (folds, claim) = (OnceLock::new(), OnceLock::new());
+        Self { dir: dir.to_owned(), folds, health: Health::default(), claim }
     }
 
     /// Where it is, for people.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Whether files can be written here, as far as it is known.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Says to other processes that this one writes here. False if another one has said so.
+    pub fn claim(&self) -> bool {
+        let Ok(root) = self.root() else { return true };
+        match flock(&root.0, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                self.claim.get_or_init(|| root);
+                true
+            }
+            // Locks of ours are in the way of ours, too.
+            Err(Errno::WOULDBLOCK) => self.claim.get().is_some(),
+            // Not every file system has locks of folders.
+            Err(_) => true,
+        }
+    }
+
+    /// Makes the folder, if it is not there, writes a file of so many bytes, and removes it.
+    ///
+    /// # Errors
+    /// As the file system has it.
+    pub fn try_out(&self, bytes: usize) -> io::Result<()> {
+        require_folder(&self.dir)?;
+        std::fs::create_dir_all(&self.dir)?;
+        let root = self.root()?;
+        let name = unfinished()?;
+        let mut file = root.create(&name)?;
+        let zeros = io::repeat(0).take(bytes as u64);
+        let written = io::copy(&mut { zeros }, &mut file).map(drop);
+        root.remove(&name)?;
+        written
+    }
+
+    /// Whether files could be written here. Nothing is left behind: a folder that is not there is not made, but it is
+    /// tried out whether it could be.
+    ///
+    /// # Errors
+    /// As the file system has it.
+    pub fn could_be_written(&self) -> io::Result<()> {
+        require_folder(&self.dir)?;
+        let is_there = |dir: &&Path| dir.as_os_str().is_empty() || dir.symlink_metadata().is_ok();
+        match self.dir.ancestors().find(is_there) {
+            Some(dir) if dir == self.dir => self.try_out(TRY_BYTES),
+            Some(above) => {
+                let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+                require_folder(above)?;
+                let root = Self::new(above).root()?;
+                let name = unfinished()?;
+                mkdirat(&root.0, &name, Mode::from_raw_mode(0o700))?;
+                Ok(unlinkat(&root.0, &name, AtFlags::REMOVEDIR)?)
+            }
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     /// How names become those of files here; as on a usual disk until the first of them has been looked at.
@@ -228,6 +293,20 @@ impl Folder {
     fn kind(&self, name: &str) -> Option<FileType> {
         let about = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         Some(FileType::from_raw_mode(about.st_mode))
+    }
+}
+
+/// What is written to see whether that works: a page.
+const TRY_BYTES: usize = 4096;
+
+/// An error if there is something at `path` that is no folder.
+fn require_folder(path: &Path) -> io::Result<()> {
+    let no_folder = |what| Err(io::Error::new(io::ErrorKind::NotADirectory, what));
+    match path.metadata() {
+        Ok(about) if !about.is_dir() => no_folder("it is a file, and not a folder"),
+        Err(_) if path.is_symlink() => no_folder("it is a link that leads to no folder"),
+        // That it is not there is no error.
+        _ => Ok(()),
     }
 }
 

@@ -13,6 +13,7 @@ use weir_media::StreamKey;
 
 use super::{
     disk::{Disk, Folder},
+    health::Lost,
     names::{self, PLAYLIST},
 };
 use crate::blocking::HLS_WRITES;
@@ -56,6 +57,18 @@ impl Files {
     /// The folder `hls.dir` that they are in.
     pub fn dir(&self) -> &Path {
         self.disk.dir()
+    }
+
+    /// Takes note that a segment, of so many bytes, was written or not, with its playlist.
+    pub fn note(&self, file: &str, bytes: usize, written: &io::Result<()>) {
+        let (dir, health) = (self.disk.dir(), self.disk.health());
+        match written {
+            Ok(()) => health.wrote(dir, bytes),
+            Err(error) => {
+                let lost = Lost { stream: &self.key, path: &self.path(file), bytes };
+                health.failed(dir, &lost, error);
+            }
+        }
     }
 
     /// Where the file with this name is, for people.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{sync::watch, time::timeout};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 use weir_hls::{Config, Cut, Dropped, LeftOut, Nonce, Playlist, SegmentName, Segmenter};
 use weir_hub::{Batch, Item, Reader, Registry, Start, Status};
 use weir_media::{Frame, Init, StreamKey};
@@ -51,6 +51,8 @@ pub struct Follower {
     wires: Wires,
     /// None until the first run has looked for one on disk.
     playlist: Option<Playlist>,
+    /// Segments in a row that could not be written.
+    missed: usize,
     /// What HLS goes without.
     left_out: LeftOut,
     /// Lines that may still be logged about that.
@@ -106,6 +108,7 @@ impl Follower {
             earlier: Vec::new(),
             key: key.clone(),
             playlist: None,
+            missed: 0,
             left_out: LeftOut::default(),
             codec_lines: CODEC_LINES_MAX,
             config,
@@ -290,10 +293,14 @@ impl Follower {
             None => self.open_playlist().await,
         };
         let written = self.add(&mut playlist, cut).await;
+        self.files.note(&self.files.playlist(), cut.data.len(), &written);
+        self.missed = if written.is_ok() { 0 } else { self.missed.saturating_add(1) };
         if let Err(error) = &written {
-            let path = self.files.path(&self.files.playlist());
-            COUNTS.hls_errors.increase();
-            error!(stream = %self.key, path = %path.display(), %error, "cannot write HLS: a segment is lost");
+            // Until then players have something to play, and go on if it was a moment.
+            let has_more = self.wires.state.borrow().is_playable();
+            if !has_more || self.missed >= self.config.window {
+                self.tell(State::Failing(error.to_string()));
+            }
         } else {
             self.leave_earlier(playlist.oldest_sequence()).await;
             self.tell(self.playable());
@@ -451,10 +458,8 @@ impl Follower {
         let Some(playlist) = &mut self.playlist else { return };
         playlist.end();
         let playlist = playlist.clone();
-        if let Err(error) = self.write_playlist(&playlist).await {
-            COUNTS.hls_errors.increase();
-            error!(stream = %self.key, %error, "cannot write the end of an HLS playlist");
-        }
+        let written = self.write_playlist(&playlist).await;
+        self.files.note(&self.files.playlist(), 0, &written);
     }
 
     fn tell(&self, state: State) {

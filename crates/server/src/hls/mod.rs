@@ -6,11 +6,13 @@
 mod disk;
 mod files;
 mod follower;
+mod health;
 mod names;
 mod sweep;
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     path::{Path, PathBuf},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -77,6 +79,8 @@ pub enum State {
     Starting,
     /// There is a playlist.
     Playable,
+    /// Segments cannot be written, and whatever the playlist lists has been played by now; the sentence says why.
+    Failing(String),
     /// There is one, without a track that MPEG-TS cannot carry; the sentence says which.
     Partly(String),
     /// Nothing that MPEG-TS can carry; the sentence says why.
@@ -217,6 +221,29 @@ impl HlsOutput {
         config.hls_dirs().keys().for_each(|dir| drop(self.disks.at(dir)));
     }
 
+    /// Looks after the folders that are in force: whether they can be written to is known also while nobody publishes.
+    /// Never ends.
+    pub async fn look_after(self: Arc<Self>) {
+        loop {
+            for dir in self.settings.now().hls_dirs().keys() {
+                tokio::spawn(health::look(self.disks.at(dir)));
+            }
+            tokio::time::sleep(health::LOOK).await;
+        }
+    }
+
+    /// The folders that are in force, and what is the matter with each.
+    pub fn health(&self) -> Vec<(PathBuf, Option<Arc<str>>)> {
+        let dirs = self.settings.now().hls_dirs();
+        dirs.into_keys().map(|dir| (dir.clone(), self.disks.at(&dir).health().trouble())).collect()
+    }
+
+    /// Says to other processes that this one writes to the folders that are in force; those that another one has.
+    pub fn claim_folders(&self) -> Vec<PathBuf> {
+        let dirs = self.settings.now().hls_dirs();
+        dirs.into_keys().filter(|dir| !self.disks.at(dir).claim()).collect()
+    }
+
     /// Where the files of `key` are, the playlist's place first: `dir`, unless the stream is followed and has not moved
     /// there yet, or not with all of its segments.
     pub fn places(&self, dir: &Path, key: &StreamKey) -> Vec<Files> {
@@ -239,6 +266,21 @@ impl HlsOutput {
     fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, Followed>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether files can be written to `dir`, which is made if `makes`; else nothing is left there.
+///
+/// # Errors
+/// As the file system has it.
+pub fn try_folder(dir: &Path, makes: bool) -> io::Result<()> {
+    let disk = Disk::new(dir);
+    disk.could_be_written()?;
+    if makes { disk.prepare() } else { Ok(()) }
+}
+
+/// Whether another process has said that it writes to `dir`.
+pub fn is_claimed(dir: &Path) -> bool {
+    !Disk::new(dir).claim()
 }
 
 impl Disks {

@@ -25,6 +25,7 @@ use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 use tracing::{info, warn};
 use weir_hls::SegmentName;
+use weir_hub::Status;
 use weir_media::StreamKey;
 use weir_rtmp::url::params;
 
@@ -127,11 +128,21 @@ async fn own_playlist(node: &Arc<Node>, key: &StreamKey, vhost: &Vhost, ask: &As
     } else {
         settled(node, key, ask.wait_at_most(vhost.play.wait)).await
     };
-    if let State::Unsupported(reason) = state {
-        return not_found(&format!(
-            "{key} is not to be had as HLS: {reason}. RTMP and HTTP-FLV carry it."
-        ));
+    match state {
+        State::Unsupported(reason) => {
+            return not_found(&format!(
+                "{key} is not to be had as HLS: {reason}. RTMP and HTTP-FLV carry it."
+            ));
+        }
+        State::Failing(reason) => {
+            let reason = format!("the HLS of {key} cannot be written now: {reason}");
+            return not_now(&reason);
+        }
+        State::Starting | State::Playable | State::Partly(_) => {}
     }
+    // It may have moved while it was waited for.
+    let places = node.hls.places(&vhost.hls.dir, key);
+    let files = places.first().unwrap_or(files);
     let answer = files.read_playlist().await.and_then(|text| {
         let text = text.ok_or(io::ErrorKind::NotFound)?;
         // What an edge gets goes to many viewers, and none is to have the parameters of another.
@@ -142,11 +153,22 @@ async fn own_playlist(node: &Arc<Node>, key: &StreamKey, vhost: &Vhost, ask: &As
         Ok((PLAYLIST_HEADERS, [ANY_ORIGIN], text).into_response())
     });
     answer.unwrap_or_else(|error| {
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
+        if is_missing && node.registry.status(key) == Some(Status::Live) {
+            let reason = format!("{key} is live, and its first HLS segment is not complete yet");
+            return not_now(&reason);
+        }
         no_file(key, &error, || {
             Refused::NotFound.count();
             format!("nobody publishes {key}")
         })
     })
+}
+
+/// 503 for what may be there in a moment.
+fn not_now(reason: &str) -> Response {
+    Refused::Unavailable.count();
+    (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, reason)).into_response()
 }
 
 /// Answers with a segment.

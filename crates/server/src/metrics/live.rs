@@ -311,6 +311,14 @@ impl Live {
     fn write_hls(&self, page: &mut Page<'_>) -> fmt::Result {
         let followers = self.node().hls.followers() as f64;
         page.gauge("weir_hls_followers", "Streams that are being segmented.", followers)?;
+        let health = self.node().hls.health();
+        let health = health.iter().map(|(dir, why)| (dir.display().to_string(), why.is_none()));
+        let health: Vec<_> = health.collect();
+        page.gauges(
+            "weir_hls_writable",
+            "Whether files can be written to a folder of HLS.",
+            health.iter().map(|(dir, is_well)| (vec![("dir", dir.as_str())], truth(*is_well))),
+        )?;
         let counters = [
             ("weir_hls_segments", "HLS segments written.", &COUNTS.hls_segments),
             ("weir_hls_segment_bytes", "Bytes of HLS segments written.", &COUNTS.hls_bytes),

@@ -6,6 +6,7 @@ mod edge;
 mod hls;
 mod limits;
 mod listeners;
+mod preflight;
 mod streams;
 
 use std::{net::SocketAddr, process::Command, time::Duration};

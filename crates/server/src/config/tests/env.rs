@@ -11,6 +11,7 @@ fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     fs::write(&path, file).unwrap();
     let folder = format!("{}/", dir.path().display());
     Config::load(Some(&path), environment.iter().copied())
+        .map(|(config, _)| config)
         .map_err(|error| error.to_string().replace(&folder, ""))
 }
 
@@ -65,7 +66,7 @@ handover: { socket: /run/s }
 vhosts: { a.org: { play: { wait: 0s } } }
 ";
     assert_eq!(load("", &environment), Ok(good(file)));
-    assert_eq!(Config::load(None, environment).unwrap(), good(file));
+    assert_eq!(Config::load(None, environment).unwrap().0, good(file));
 }
 
 #[test]
@@ -282,7 +283,7 @@ fn what_is_not_utf_8_is_refused() {
 
     let bytes = OsString::from_vec(b"hunter2\xff".to_vec());
     let other = (OsString::from_vec(b"WEIR_\xff".to_vec()), OsString::new());
-    assert_eq!(Config::load(None, [other.clone()]).unwrap(), Config::default());
+    assert_eq!(Config::load(None, [other.clone()]).unwrap().0, Config::default());
     let ours = (OsString::from("WEIR_API__ADMIN_TOKENS"), bytes);
     let shown = Config::load(None, [ours, other]).unwrap_err().to_string();
     let begin = "error: WEIR_API__ADMIN_TOKENS: api.admin_tokens: is not text in UTF-8: its byte 8 is not\n";

@@ -1,0 +1,253 @@
+//! What a configuration needs of this machine, tried out: by `weir check`, at the start, and by a reload.
+//!
+//! A fault here is not one of the text, and may be one of this machine or this user alone. It is said like one of the
+//! text, with the line that names what is not to be had.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::FileTypeExt as _,
+    path::Path,
+};
+
+use rustix::fs::{Access, access};
+
+use crate::{
+    api::{InForce, Tls},
+    auth::Keys,
+    config::{Config, ConfigError, Fault, Sources},
+    hls,
+};
+
+/// The longest path of a unix socket (`sun_path` of Linux, with the byte that ends it), and what a process puts behind
+/// it for a moment: a dot and its number.
+const SOCKET_PATH_MAX: usize = 107 - 11;
+
+/// The files that a configuration names, read.
+#[derive(Debug)]
+pub struct Files {
+    /// The public keys.
+    pub keys: Keys,
+    /// The TLS of the API, if it has any.
+    pub tls: Option<InForce>,
+}
+
+impl Files {
+    /// Reads what `config` names.
+    ///
+    /// # Errors
+    /// The first file that cannot be read, or is not what it should be.
+    pub fn read(config: &Config) -> Result<Self, Fault> {
+        Ok(Self { keys: Keys::read(config)?, tls: Tls::prepare(&config.api)? })
+    }
+}
+
+/// A folder that HLS cannot be written to.
+#[derive(Debug)]
+pub struct BadFolder {
+    /// What is the matter with it.
+    pub fault: Fault,
+    /// Whether it stays so until somebody mends it; a disk that is full or does not answer may not.
+    pub is_lasting: bool,
+}
+
+/// The folders of HLS that are new in `config`, or all without one `before`, and cannot be written to. What is missing
+/// is made if `makes`.
+pub fn folders(config: &Config, before: Option<&Config>, makes: bool) -> Vec<BadFolder> {
+    let known = before.map(Config::hls_dirs).unwrap_or_default();
+    let dirs = config.hls_dirs().into_iter().filter(|(dir, _)| !known.contains_key(dir));
+    dirs.filter_map(|(dir, path)| {
+        let error = hls::try_folder(&dir, makes).err()?;
+        let what = format!("HLS cannot be written to {}: {error}", dir.display());
+        let fix = "choose a folder that this user may write to, or switch HLS off (hls: { enabled: false })";
+        Some(BadFolder { fault: Fault::new(path, what, fix), is_lasting: is_lasting(&error) })
+    })
+    .collect()
+}
+
+fn is_lasting(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        AlreadyExists, InvalidFilename, NotADirectory, NotFound, PermissionDenied,
+        ReadOnlyFilesystem,
+    };
+    let lasting = [
+        AlreadyExists,
+        InvalidFilename,
+        NotADirectory,
+        NotFound,
+        PermissionDenied,
+        ReadOnlyFilesystem,
+    ];
+    lasting.contains(&error.kind())
+}
+
+/// Whether the socket at which listeners are handed over can be made.
+///
+/// # Errors
+/// When it cannot.
+pub fn socket(config: &Config) -> Result<(), Fault> {
+    let Some(path) = &config.handover.socket else { return Ok(()) };
+    let fault = |what: String, fix: &str| Err(Fault::new("handover.socket", what, fix));
+    if path.as_os_str().len() > SOCKET_PATH_MAX {
+        let what = format!("a path of a socket has {SOCKET_PATH_MAX} bytes at most");
+        return fault(what, "use a shorter one, such as /run/weir/handover.sock");
+    }
+    if path.metadata().is_ok_and(|about| !about.file_type().is_socket()) {
+        let what = format!("{} is there and is no socket", path.display());
+        return fault(what, "choose another path, or remove what is there");
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = above.unwrap_or(Path::new("."));
+    let missing = match above.metadata() {
+        Ok(about) if about.is_dir() => None,
+        Ok(_) => Some("it is no folder".to_owned()),
+        Err(error) => Some(error.to_string()),
+    };
+    let error = missing.or_else(|| Some(access(above, Access::WRITE_OK).err()?.to_string()));
+    match error {
+        Some(error) => fault(
+            format!("no socket can be made in {}: {error}", above.display()),
+            "make the folder, or choose one that this user may write to",
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Tries every listener, each for a moment: those that can never be had, and sentences on those that cannot be had now
+/// or by this user. A port that the running server has is to be expected.
+pub fn ports(config: &Config) -> (Vec<Fault>, Vec<String>) {
+    let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+    let services =
+        [("rtmp", &config.rtmp.listen), ("http", &config.http.listen), ("api", &config.api.listen)];
+    for (service, listen) in services {
+        for (number, address) in listen.iter().enumerate() {
+            let Err(error) = TcpListener::bind(address) else { continue };
+            match said(service, *address, &error) {
+                Some(warning) => warnings.push(warning),
+                None => faults.push(Fault::new(
+                    format!("{service}.listen[{number}]"),
+                    format!("{address} cannot be listened on: {error}"),
+                    "use an address of this machine, or 0.0.0.0 for all of them",
+                )),
+            }
+        }
+    }
+    (faults, warnings)
+}
+
+fn said(service: &str, address: SocketAddr, error: &io::Error) -> Option<String> {
+    let why = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "is in use: by the server that this is the configuration of, or by one that has to stop first"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "is not for this user: the server needs a privilege for it"
+        }
+        _ => return None,
+    };
+    Some(format!("{service}.listen: {address} {why}"))
+}
+
+/// Everything that is wrong here, and everything that may be, for `weir check`.
+pub fn all(config: &Config) -> (Vec<Fault>, Vec<String>) {
+    let (mut faults, mut warnings) = ports(config);
+    faults.extend(Keys::read(config).err());
+    faults.extend(Tls::prepare(&config.api).err());
+    faults.extend(socket(config).err());
+    for BadFolder { fault, is_lasting } in folders(config, None, false) {
+        if is_lasting { faults.push(fault) } else { warnings.push(fault.to_string()) }
+    }
+    let taken = config.hls_dirs().into_keys().filter(|dir| hls::is_claimed(dir));
+    warnings.extend(taken.map(|dir| shared_folder(&dir)));
+    (faults, warnings)
+}
+
+/// What is said of a folder that another process writes HLS to.
+pub fn shared_folder(dir: &Path) -> String {
+    format!(
+        "another process writes HLS to {}: unless that is the one to be replaced, give each a hls.dir of its own, or \
+         streams of the same name take each other's files",
+        dir.display()
+    )
+}
+
+/// What of `config` is not to be had, and was not asked for by what is in force, with its place in `sources`.
+///
+/// # Errors
+/// The first fault.
+pub fn of_reload(
+    config: &Config,
+    before: &Config,
+    sources: &Sources,
+) -> Result<Files, ConfigError> {
+    let files = Files::read(config).map_err(|fault| sources.locate(fault))?;
+    match folders(config, Some(before), true).into_iter().next() {
+        Some(BadFolder { fault, .. }) => Err(sources.locate(fault)),
+        None => Ok(files),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, "a.yaml").expect("a configuration")
+    }
+
+    #[test]
+    fn folders_that_cannot_be_are_named_and_nothing_is_left_behind() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::write(dir.path().join("file"), "").expect("written");
+        std::os::unix::fs::symlink("nowhere", dir.path().join("link")).expect("a link");
+        let at = |path: &str| {
+            let config = config(&format!("hls: {{ dir: {}/{path} }}", dir.path().display()));
+            folders(&config, None, false)
+        };
+        for bad in ["file", "file/hls", "link", "link/hls"] {
+            let found = at(bad);
+            let is_named = found.iter().any(|it| it.fault.path == "hls.dir" && it.is_lasting);
+            assert!(is_named, "{bad}: {found:?}");
+        }
+        for good in ["", "new", "not/there/yet"] {
+            assert!(at(good).is_empty(), "{good}");
+        }
+        assert_eq!(fs::read_dir(dir.path()).expect("a folder").count(), 2, "file and link");
+        let file = dir.path().join("file");
+        let vhost = format!("vhosts: {{ a.org: {{ hls: {{ dir: {} }} }} }}", file.display());
+        let text = format!("hls: {{ dir: {} }}\n{vhost}", dir.path().display());
+        let found = folders(&config(&text), None, false);
+        assert_eq!(found[0].fault.path, "vhosts.a.org.hls.dir");
+        assert!(folders(&config(&text), Some(&config(&text)), false).is_empty(), "in force");
+        let off = format!("hls: {{ enabled: false, dir: {} }}", file.display());
+        assert!(folders(&config(&off), None, false).is_empty(), "nobody writes there");
+    }
+
+    #[test]
+    fn a_socket_needs_its_folder() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::write(dir.path().join("file"), "").expect("written");
+        let at = |path: &str| socket(&config(&format!("handover: {{ socket: {path:?} }}")));
+        let here = |name: &str| dir.path().join(name).display().to_string();
+        assert_eq!(at(&here("s")), Ok(()));
+        assert_eq!(at("s"), Ok(()));
+        for bad in [here("none/s"), here("file"), here("file/s"), format!("/{}", "x".repeat(100))] {
+            assert!(at(&bad).is_err_and(|fault| fault.path == "handover.socket"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_no_fault_and_an_address_of_others_is() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("bound");
+        let text =
+            format!("rtmp: {{ listen: [127.0.0.1:0, {address}] }}\nhttp: {{ listen: [] }}\n");
+        let (faults, warnings) =
+            ports(&config(&format!("{text}api: {{ listen: 192.0.2.1:80 }}\n")));
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!(faults[0].path, "api.listen[0]");
+        assert!(warnings.len() == 1 && warnings[0].contains("in use"), "{warnings:?}");
+    }
+}

@@ -1,0 +1,280 @@
+//! What a configuration needs of the machine: `weir check`, the start and a reload say what is not to be had, and where
+//! it stands; a disk that is full or read-only later is said by readiness, metrics and the answer to viewers.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use weir_testkit::{
+    Weir, eventually, http,
+    peer::{Encoder, Numbered, Viewer},
+    server::field,
+};
+
+use crate::{BINARY, PICTURE, SOON, encoder, reload, server, try_reload};
+
+/// Nobody may be asked for a port of this machine.
+const QUIET: &str = "rtmp: { listen: [] }\nhttp: { listen: [] }\napi: { listen: [127.0.0.1:0] }\n";
+
+fn weir(dir: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(BINARY);
+    command.args(words).current_dir(dir).output().expect("weir runs")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Configurations with something that is not to be had, and what is said of it.
+const FAULTY: [(&str, &str, &str); 9] = [
+    ("hls: { dir: file }\n", "weir.yaml:1:13: hls.dir: ", "not a folder"),
+    ("hls: { dir: file/below }\n", "weir.yaml:1:13: hls.dir: ", "not a folder"),
+    ("hls: { dir: /proc/weir }\n", "weir.yaml:1:13: hls.dir: ", "/proc/weir"),
+    (
+        "vhosts:\n  a.org:\n    hls: { dir: file }\n",
+        "weir.yaml:3:17: vhosts.a.org.hls.dir: ",
+        "not a folder",
+    ),
+    (
+        "auth:\n  play:\n    - jwt: { algorithm: RS256, public_key: none.pem }\n",
+        "weir.yaml:3:44: auth.play[0].jwt.public_key: ",
+        "No such file",
+    ),
+    (
+        "vhosts: { a.org: { auth: { publish: [jwt: { algorithm: ES256, public_key: file }] } } }\n",
+        "weir.yaml:1:75: vhosts.a.org.auth.publish[0].jwt.public_key: ",
+        "no public key of ES256",
+    ),
+    ("handover: { socket: none/s }\n", "weir.yaml:1:21: handover.socket: ", "No such file"),
+    ("handover: { socket: file }\n", "weir.yaml:1:21: handover.socket: ", "no socket"),
+    ("role: origin\nhls: { dir: file, enabled: yes }\n", "weir.yaml:2:13: hls.dir: ", "HLS"),
+];
+
+#[test]
+fn check_and_start_refuse_what_is_not_to_be_had_and_say_where_it_stands() {
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::write(dir.path().join("file"), "no key").expect("written");
+    let file = dir.path().join("weir.yaml");
+    let refused = |text: &str, place: &str, why: &str| {
+        fs::write(&file, text).expect("written");
+        for command in ["check", "serve"] {
+            let output = weir(dir.path(), &[command, "--config", "weir.yaml"]);
+            let said = said(&output);
+            assert!(!output.status.success(), "{command} takes {text}{said}");
+            assert!(said.contains(place) && said.contains(why), "{command}: {text}{said}");
+            assert!(said.contains("= help: "), "{command}: {text}{said}");
+        }
+    };
+    for (more, place, why) in FAULTY {
+        refused(&format!("{more}{QUIET}"), place, why);
+    }
+    for key in ["cert: none.pem, key: file", "cert: file, key: file"] {
+        let api = format!("api: {{ listen: [127.0.0.1:0], tls: {{ {key} }} }}\n");
+        let rest = QUIET.lines().take(2).collect::<Vec<_>>().join("\n");
+        refused(&format!("{api}{rest}\n"), "weir.yaml:1:44: api.tls.cert: ", "");
+    }
+    // What stands nowhere, or in the environment.
+    // A start that was refused for another folder has made this one.
+    let _ = fs::remove_dir_all(dir.path().join("data"));
+    fs::create_dir(dir.path().join("data")).expect("a folder");
+    fs::write(dir.path().join("data/hls"), "").expect("written");
+    refused(QUIET, "error: hls.dir: ", "(by default)");
+    let mut command = Command::new(BINARY);
+    command.arg("check").env("WEIR_HLS__DIR", "file").current_dir(dir.path());
+    let output = command.output().expect("weir runs");
+    assert!(said(&output).contains("WEIR_HLS__DIR: hls.dir: "), "{}", said(&output));
+    // An edge writes none, and neither does who has switched it off.
+    for text in ["role: edge\nedge: { origins: o }\n", "hls: { enabled: false }\n"] {
+        fs::write(&file, format!("{text}{QUIET}")).expect("written");
+        let output = weir(dir.path(), &["check", "--config", "weir.yaml"]);
+        assert!(output.status.success(), "{text}{}", said(&output));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_says_what_another_server_has_and_leaves_nothing_behind() {
+    let other = server().config("hls: { dir: shared }\n").start();
+    let shared = other.dir().join("shared");
+    let dir = tempfile::tempdir().expect("a folder");
+    let ports = format!("rtmp: {{ listen: [\"{}\"] }}\n", other.rtmp());
+    let rest = "http: { listen: [] }\napi: { listen: [] }\n";
+    let text = format!("hls: {{ dir: {:?} }}\n{ports}{rest}", shared.display());
+    fs::write(dir.path().join("weir.yaml"), text).expect("written");
+    let output = weir(dir.path(), &["check", "--config", "weir.yaml"]);
+    let said = said(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("is in use") && said.contains("another process writes HLS"), "{said}");
+    // A second server says it in its log.
+    let second = server().config(&format!("hls: {{ dir: {:?} }}\n", shared.display())).start();
+    second.wait_log(|line| line.to_string().contains("another process writes HLS"), SOON);
+    fs::write(dir.path().join("weir.yaml"), QUIET).expect("written");
+    assert!(weir(dir.path(), &["check", "--config", "weir.yaml"]).status.success());
+    assert_eq!(fs::read_dir(dir.path()).expect("a folder").count(), 1, "no folder is made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_to_what_is_not_to_be_had_changes_nothing() {
+    let mut weir = server().config("hls: { dir: one }\n").start();
+    fs::write(weir.dir().join("file"), "").expect("written");
+    for (text, place) in [
+        ("hls: { dir: file }\n", "weir.yaml:1:13: hls.dir"),
+        (
+            "auth: { play: [jwt: { algorithm: RS256, public_key: none }] }\n",
+            "weir.yaml:1:53: auth.play",
+        ),
+    ] {
+        let (status, answer) = try_reload(&mut weir, text).await;
+        assert!(status == 422 || status == 409 || status == 400, "{status} {answer}");
+        assert!(answer.contains(place), "{answer}");
+    }
+    reload(&mut weir, "hls: { dir: two }\n").await;
+    assert!(weir.dir().join("two").is_dir());
+}
+
+/// A file system of a few megabytes of its own; goes with this.
+struct Small(PathBuf);
+
+impl Small {
+    /// None where this user may not have one.
+    fn mount(at: PathBuf, options: &str) -> Option<Self> {
+        fs::create_dir_all(&at).expect("a folder");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "weir-keys"]).arg(&at);
+        mount.status().is_ok_and(|status| status.success()).then_some(Self(at))
+    }
+
+    fn remount(&self, options: &str) {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &format!("remount,{options}")]).arg(&self.0);
+        assert!(mount.status().is_ok_and(|status| status.success()), "remounted {options}");
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+async fn readiness(weir: &Weir) -> (u16, String) {
+    let mut response = http::get(weir.api(), "readyz").await;
+    (response.status, response.text().await)
+}
+
+async fn until_ready(weir: &Weir, ready: bool, words: &str) {
+    eventually(&format!("readiness {ready} {words}"), SOON, async || {
+        let (status, text) = readiness(weir).await;
+        ((status == 200) == ready && text.contains(words)).then_some(())
+    })
+    .await;
+}
+
+fn lines(weir: &Weir, message: &str) -> usize {
+    let lines = weir.log().all();
+    let lines = lines.iter().filter_map(|line| serde_json::from_str(line).ok());
+    lines.filter(|line: &serde_json::Value| field(line, "message") == message).count()
+}
+
+/// A disk that fills up, and becomes one that cannot be written to at all: who has to know does, nobody else is
+/// disturbed, and it is over when it is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_or_read_only_later_is_said() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let Some(small) = Small::mount(dir.path().join("hls"), "size=2m") else {
+        eprintln!("not tried: this user may not mount a file system");
+        return;
+    };
+    let config = format!("hls: {{ dir: {:?}, segment: 500ms, window: 3 }}\n", small.0.display());
+    let weir = server().config(&config).start();
+    until_ready(&weir, true, "ok").await;
+    let _published = encoder(&weir, "live/a").await;
+    let mut viewer = Viewer::rtmp(&weir.rtmp_url("live/a")).await;
+    eventually("a playlist", SOON, async || {
+        (http::get(weir.http(), "live/a.m3u8").await.status == 200).then_some(())
+    })
+    .await;
+
+    // Somebody else fills it.
+    let filler = small.0.join("filler");
+    let _ = fs::write(&filler, vec![0; 2 << 20]);
+    until_ready(&weir, false, "No space left").await;
+    let told = async |stream: &str, words: &str| {
+        eventually(&format!("{stream} is told {words:?}"), SOON, async || {
+            let mut response = http::get(weir.http(), &format!("{stream}.m3u8")).await;
+            let text = response.text().await;
+            (response.status == 503 && text.contains(words)).then_some(text)
+        })
+        .await
+    };
+    let text = told("live/a", "No space left").await;
+    assert!(!text.contains("/hls"), "no paths for viewers: {text}");
+    let source = Numbered::new(12).with_picture_bytes(20_000);
+    let _other = Encoder::start(&weir.rtmp_url("live/b"), source, PICTURE).await;
+    told("live/b", "No space left").await;
+    let metrics = http::get(weir.api(), "metrics").await.text().await;
+    let gauge = format!("weir_hls_writable{{dir=\"{}\"}} 0", small.0.display());
+    assert!(metrics.contains(&gauge), "{metrics}");
+    let errors = lines(&weir, "cannot write HLS: segments are lost")
+        + lines(&weir, "HLS cannot be written: this server is not ready");
+    assert_eq!(errors, 1, "one line a minute:\n{}", weir.log());
+
+    fs::remove_file(&filler).expect("removed");
+    until_ready(&weir, true, "ok").await;
+    eventually("the playlist goes on", SOON, async || {
+        (http::get(weir.http(), "live/a.m3u8").await.status == 200).then_some(())
+    })
+    .await;
+
+    small.remount("ro");
+    until_ready(&weir, false, "Read-only").await;
+    small.remount("rw");
+    until_ready(&weir, true, "ok").await;
+    let newest = viewer.numbers().newest_picture().unwrap_or_default();
+    viewer.until_picture(newest + 25).await;
+}
+
+/// A disk that is full at the start keeps nobody from RTMP; one that is mounted later is found.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_does_not_keep_the_server_from_starting() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let at = dir.path().join("hls");
+    let Some(small) = Small::mount(at.clone(), "size=64k") else {
+        eprintln!("not tried: this user may not mount a file system");
+        return;
+    };
+    let _ = fs::write(at.join("filler"), vec![0; 64 << 10]);
+    let weir = server().config(&format!("hls: {{ dir: {:?} }}\n", at.display())).start();
+    until_ready(&weir, false, "No space left").await;
+    drop(small);
+    until_ready(&weir, true, "ok").await;
+}
+
+/// A live stream without a segment yet is not one that nobody publishes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_stream_without_a_segment_is_not_said_to_be_nobodys() {
+    let weir = server().config("play: { wait: 1s }\nhls: { segment: 1m }\n").start();
+    let _published = encoder(&weir, "live/a").await;
+    let mut response = http::get(weir.http(), "live/a.m3u8").await;
+    let text = response.text().await;
+    assert!(
+        response.status == 503 && text.contains("live/a is live"),
+        "{} {text}",
+        response.status
+    );
+    assert!(response.header("retry-after").is_some());
+    let mut response = http::get(weir.http(), "live/b.m3u8").await;
+    assert_eq!((response.status, &*response.text().await), (404, "nobody publishes /live/b\n"));
+}
+
+/// Too few descriptors for what is promised are said.
+#[test]
+fn too_few_descriptors_are_said() {
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::write(dir.path().join("weir.yaml"), QUIET).expect("written");
+    let mut command = Command::new("prlimit");
+    command.args(["--nofile=1024:1024", BINARY, "check", "--config", "weir.yaml"]);
+    let output = command.current_dir(dir.path()).output().expect("prlimit runs");
+    assert!(said(&output).contains("limits.connections is 20000"), "{}", said(&output));
+}
