@@ -646,7 +646,6 @@ async fn no_name_stands_in_the_place_of_another() {
         "live/victim",
         "live/victim-1.ts/a",
         "live/victim-1",
-        "live/victim.m3u8",
         "live/victim.m3u8.tmp",
         "live/victim.m3u8.tmp/a",
         "live/victim/victim",
