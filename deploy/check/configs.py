@@ -42,7 +42,7 @@ def accepted(weir, text, environment):
         with open(file, "w", encoding="utf-8") as out:
             out.write(text)
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("WEIR_")}
-        command = [weir, "check", "--config", file]
+        command = [weir, "check", "--text-only", "--config", file]
         everything = inherited | dict(environment)
         done = subprocess.run(command, env=everything, capture_output=True, text=True, check=False)
         return None if done.returncode == 0 else (done.stderr or done.stdout).strip().replace(folder + "/", "")

@@ -72,7 +72,7 @@ pub fn run(cli: Cli) -> ExitCode {
         log::say(&format!("warning: {error}"));
     });
     let done = match cli.command {
-        Command::Check { config } => return cli::check(config.as_deref()),
+        Command::Check { config, text_only } => return cli::check(config.as_deref(), text_only),
         Command::Schema => return cli::schema(),
         Command::Version => return cli::version(),
         Command::Token(words) => return auth::cli::run(&words),

@@ -66,6 +66,9 @@ pub enum Command {
         /// The configuration file (WEIR_CONFIG names one too); without one, only the environment is checked.
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// It is for another machine: do not look for its files, folders and ports on this one.
+        #[arg(long)]
+        text_only: bool,
     },
     /// Print the JSON Schema of the configuration file, for editors.
     Schema,
@@ -149,7 +152,7 @@ impl Cli {
         let config = match &mut self.command {
             Command::Serve { config, .. }
             | Command::Demo { config }
-            | Command::Check { config } => config,
+            | Command::Check { config, .. } => config,
             Command::Status(target)
             | Command::Streams(target)
             | Command::Clients(target)
@@ -191,15 +194,20 @@ impl Cli {
 }
 
 /// `weir check`: says on stdout that the file at `path`, if one is named, and the environment are a configuration and
-/// what it means, or on stderr what is wrong.
-pub fn check(path: Option<&Path>) -> ExitCode {
-    checked(path, Config::load_from_process(path))
+/// what it means, or on stderr what is wrong. What it needs of this machine is tried, unless it is `text_only`.
+pub fn check(path: Option<&Path>, text_only: bool) -> ExitCode {
+    checked(path, Config::load_from_process(path), text_only)
 }
 
-fn checked(path: Option<&Path>, read: Result<(Config, Sources), ConfigError>) -> ExitCode {
+fn checked(
+    path: Option<&Path>,
+    read: Result<(Config, Sources), ConfigError>,
+    text_only: bool,
+) -> ExitCode {
     match read {
         Ok((config, sources)) => {
-            let (faults, warnings) = preflight::all(&config);
+            let (faults, warnings) =
+                if text_only { Default::default() } else { preflight::all(&config) };
             for warning in warnings {
                 let _ = writeln!(io::stderr(), "warning: here, {warning}");
             }
@@ -209,7 +217,8 @@ fn checked(path: Option<&Path>, read: Result<(Config, Sources), ConfigError>) ->
                 }
                 return ExitCode::FAILURE;
             }
-            if let Some(shortage) = Shares::of_process().shortage(&config.limits) {
+            let shortage = Shares::of_process().shortage(&config.limits);
+            if let Some(shortage) = shortage.filter(|_| !text_only) {
                 let _ = writeln!(io::stderr(), "warning: here, {shortage}");
             }
             let what = path.map_or("environment".to_owned(), |path| path.display().to_string());
@@ -357,8 +366,13 @@ mod tests {
         let publish = |repeat| Command::Publish { file: "a.flv".into(), url: url.clone(), repeat };
         assert_eq!(command(&format!("weir publish a.flv {url}")), publish(false));
         assert_eq!(command(&format!("weir publish --loop a.flv {url}")), publish(true));
-        assert_eq!(command("weir check --config x"), Command::Check { config: Some("x".into()) });
-        assert_eq!(command("weir check"), Command::Check { config: None });
+        assert_eq!(
+            command("weir check --config x"),
+            Command::Check { config: Some("x".into()), text_only: false }
+        );
+        let text_only = Command::Check { config: Some("x".into()), text_only: true };
+        assert_eq!(command("weir check --text-only -c x"), text_only);
+        assert_eq!(command("weir check"), Command::Check { config: None, text_only: false });
         assert_eq!(command("weir schema"), Command::Schema);
     }
 
@@ -367,7 +381,10 @@ mod tests {
         let file = || Some(PathBuf::from("a.yaml"));
         assert_eq!(command("weir -c a.yaml"), Command::Serve { config: file(), replace: false });
         assert_eq!(command("weir serve -c a.yaml"), command("weir -c a.yaml"));
-        assert_eq!(command("weir check -c a.yaml"), Command::Check { config: file() });
+        assert_eq!(
+            command("weir check -c a.yaml"),
+            Command::Check { config: file(), text_only: false }
+        );
         let named = |words| parse(words).unwrap().with_config(Some("a.yaml".into())).command;
         assert_eq!(named("weir"), command("weir -c a.yaml"));
         assert_eq!(named("weir -c b.yaml"), command("weir -c b.yaml"), "the argument wins");
@@ -470,7 +487,7 @@ mod tests {
         // ExitCode cannot be compared, only shown.
         let check = |environment: &[(&str, &str)]| {
             let read = Config::load(Some(&file), environment.iter().copied());
-            format!("{:?}", checked(Some(&file), read))
+            format!("{:?}", checked(Some(&file), read, false))
         };
         let code = || check(&[]);
         assert_eq!(code(), format!("{:?}", ExitCode::FAILURE), "no file");

@@ -75,6 +75,9 @@ fn check_and_start_refuse_what_is_not_to_be_had_and_say_where_it_stands() {
         let rest = QUIET.lines().take(2).collect::<Vec<_>>().join("\n");
         refused(&format!("{api}{rest}\n"), "weir.yaml:1:44: api.tls.cert: ", "");
     }
+    // For another machine it may be right.
+    let output = weir(dir.path(), &["check", "--text-only", "--config", "weir.yaml"]);
+    assert!(output.status.success(), "{}", said(&output));
     // What stands nowhere, or in the environment.
     // A start that was refused for another folder has made this one.
     let _ = fs::remove_dir_all(dir.path().join("data"));
