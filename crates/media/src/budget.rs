@@ -30,11 +30,15 @@ pub enum Use {
     Output,
     /// Sessions, tasks and sockets.
     Connections,
+    /// What clients ask for, from the head of a request to its answer, however long it waits.
+    Requests,
+    /// The API: its connections, and its answers while they are gathered and sent.
+    Api,
 }
 
 impl Use {
     /// Every use.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Logs,
         Self::Configurations,
         Self::Commands,
@@ -43,6 +47,8 @@ impl Use {
         Self::HlsCache,
         Self::Output,
         Self::Connections,
+        Self::Requests,
+        Self::Api,
     ];
 
     /// The label in metrics.
@@ -56,6 +62,8 @@ impl Use {
             Self::HlsCache => "hls_cache",
             Self::Output => "output",
             Self::Connections => "connections",
+            Self::Requests => "requests",
+            Self::Api => "api",
         }
     }
 
@@ -64,8 +72,8 @@ impl Use {
     const fn eighths(self) -> usize {
         match self {
             Self::Logs | Self::Connections => 8,
-            Self::Commands | Self::Configurations => 1,
-            Self::Messages | Self::Segments | Self::Output => 2,
+            Self::Commands | Self::Configurations | Self::Requests => 1,
+            Self::Messages | Self::Segments | Self::Output | Self::Api => 2,
             Self::HlsCache => 4,
         }
     }
@@ -76,6 +84,9 @@ const SPENT_EIGHTHS: usize = 6;
 
 /// Eighths of the whole at which no new stream is taken.
 const FULL_EIGHTHS: usize = 7;
+
+/// Eighths of the whole that connections have to themselves: whatever others hold, so many can come in.
+const CONNECTIONS_EIGHTHS: usize = 2;
 
 /// What any holder may have, whoever else holds what: commands and most packets are smaller, and those who send them
 /// must not suffer from those who hold megabytes. It is bounded by the number of connections.
@@ -156,6 +167,14 @@ impl Budget {
     /// Whether there is no room for another stream: so much is left only when shrinking did not help.
     pub fn is_full(&self) -> bool {
         self.used() > eighths(self.limit(), FULL_EIGHTHS)
+    }
+
+    /// Whether there is room for a connection that takes `bytes`: within what connections have to themselves, or within
+    /// the whole.
+    pub fn has_place(&self, bytes: usize) -> bool {
+        let connections = self.used_for(Use::Connections).saturating_add(bytes);
+        connections <= eighths(self.limit(), CONNECTIONS_EIGHTHS)
+            || self.used().saturating_add(bytes) <= self.limit()
     }
 
     /// What each log may hold while the budget is spent.
@@ -373,6 +392,20 @@ mod tests {
         let mut message = Charge::new(&budget, Use::Messages);
         assert_eq!((message.grow(10_001), message.grow(10_000)), (Err(Spent), Ok(())));
         assert_eq!(Charge::new(&Budget::unlimited(), Use::Output).grow(usize::MAX / 64), Ok(()));
+    }
+
+    #[test]
+    fn connections_have_a_part_to_themselves() {
+        let budget = Budget::new(LIMIT);
+        let mut logs = Charge::new(&budget, Use::Logs);
+        logs.add(LIMIT);
+        let mut connections = Charge::new(&budget, Use::Connections);
+        assert!(budget.has_place(LIMIT / 4));
+        connections.add(LIMIT / 4);
+        assert!(!budget.has_place(1), "nothing is left, here and in all");
+        logs.set(LIMIT / 2);
+        assert!(budget.has_place(LIMIT / 4), "beyond their own part they have what others leave");
+        assert!(!budget.has_place(LIMIT / 4 + 1));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use weir_flv::{TagKind, amf0};
-use weir_media::Budget;
+use weir_media::{Budget, Charge};
 
 use crate::{
     Error, LeftOut,
@@ -130,6 +130,8 @@ enum Phase {
         app_bytes: u16,
         /// Whether the client follows reconnect requests.
         reconnects: bool,
+        /// The room of the URL.
+        _charge: Option<Box<Charge>>,
     },
     Ended,
 }

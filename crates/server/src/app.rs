@@ -363,7 +363,7 @@ impl Ports {
             tokio::spawn(listen::accept(listener, Arc::clone(&doors.http), Arc::clone(&service)));
         }
         let door = &doors.api;
-        let gate = Arc::<api::Gate>::default();
+        let gate = Arc::new(api::Gate::new(node.registry.budget()));
         let router = api::router(control, &doors.tls, &gate);
         let connections = Shares::of_process().api;
         let service = Arc::new(api::Service::new(router, &doors.tls, &gate, connections));

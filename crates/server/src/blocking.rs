@@ -38,8 +38,8 @@ pub static HLS_READS: Pool = Pool::new::<16>("reading HLS files");
 /// over that waits for a file that hangs.
 pub static CONFIGURATION: Pool = Pool::new::<4>("reading the configuration");
 
-/// Pages of `/metrics`: two scrapers at a time.
-pub static PAGES: Pool = Pool::new::<2>("writing /metrics");
+/// Pages of `/metrics`: one at a time, for all who ask.
+pub static PAGES: Pool = Pool::new::<1>("writing /metrics");
 
 /// Names that an origin redirects to, looked up by the system.
 pub static NAMES: Pool = Pool::new::<8>("looking up names");

@@ -156,9 +156,12 @@ impl Places {
         self.counter.limit.load(Ordering::Relaxed)
     }
 
-    /// A free place, which is taken until this is dropped.
+    /// A free place, which is taken until this is dropped; none either when there is no memory for a connection.
     pub fn take(&self) -> Option<Place> {
         let one_more = |taken| (taken < self.limit()).then_some(taken + 1);
+        if self.budget.as_ref().is_some_and(|budget| !budget.has_place(CONNECTION_BYTES)) {
+            return None;
+        }
         let taken = &self.counter.taken;
         taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         let charge = self.budget.as_ref().map(|budget| {
@@ -414,7 +417,11 @@ async fn let_through(
     let Some(place) = place(door).await else {
         Refused::Connections.count();
         let limit = door.places.limit();
-        warn!(protocol, %peer, limit, "turning connections away (limits.connections)");
+        if door.places.taken() < limit {
+            warn!(protocol, %peer, "turning connections away: no memory is left for them (limits.memory)");
+        } else {
+            warn!(protocol, %peer, limit, "turning connections away (limits.connections)");
+        }
         return;
     };
     if let Err(error) = prepare(&socket) {

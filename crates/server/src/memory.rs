@@ -5,9 +5,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use weir_hub::Wake as _;
-use weir_media::{Budget, Use};
+use weir_media::{Budget, Charge, Spent, Use};
+use weir_rtmp::url::StreamUrl;
 
 use crate::{config::Config, wake::Alarm};
 
@@ -27,6 +29,54 @@ impl Allowance {
         let message_bytes = stream.min(budget.most_for_one(Use::Messages));
         Self { budget: budget.clone(), message_bytes }
     }
+}
+
+/// How often the text of a request is held while it waits: as it came, in its parts, decoded, and what goes to an origin;
+/// as measured with requests of 8 KB.
+const TEXT_COPIES: usize = 4;
+
+/// What a request with so many bytes of names and parameters takes, beside `other` bytes, until it has its answer.
+///
+/// # Errors
+/// When there is no room for it. There is for all that are as short as people's are.
+pub fn request(budget: &Budget, text: usize, other: usize) -> Result<Charge, Spent> {
+    let mut charge = Charge::new(budget, Use::Requests);
+    charge.grow(text * TEXT_COPIES + other)?;
+    Ok(charge)
+}
+
+/// Bytes of names and parameters.
+pub fn url_bytes(url: &StreamUrl) -> usize {
+    let StreamUrl { vhost, app, stream, params } = url;
+    [vhost, app, stream, params].into_iter().map(String::len).sum()
+}
+
+/// `bytes`, which count as `charge` does for as long as anybody holds them: what an HTTP connection has been given to
+/// send is not ours to look at any more.
+pub fn counted(bytes: Bytes, charge: Charge) -> Bytes {
+    Bytes::from_owner(Counted { bytes, _charge: charge })
+}
+
+struct Counted {
+    bytes: Bytes,
+    _charge: Charge,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// `bytes` for a client that may take its time to read them.
+///
+/// # Errors
+/// When there is no room for them.
+pub fn output(budget: &Budget, bytes: impl Into<Bytes>) -> Result<Bytes, Spent> {
+    let bytes = bytes.into();
+    let mut charge = Charge::new(budget, Use::Output);
+    charge.grow(bytes.len())?;
+    Ok(counted(bytes, charge))
 }
 
 /// How often a peer with an unfinished message is looked at: one that stops in the middle of megabytes while others

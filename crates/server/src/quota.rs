@@ -26,7 +26,7 @@ use weir_media::StreamKey;
 
 use self::{bucket::Bucket, watching::Watching};
 pub use self::{
-    guesses::Guesses,
+    guesses::{Guesses, Search},
     network::Network,
     watching::{HlsViewer, Meter, SESSION, WATCHING, Who},
 };
@@ -380,6 +380,11 @@ impl Quotas {
     /// Viewers of HLS.
     pub fn watching(&self) -> usize {
         lock(&self.watching).all().viewers()
+    }
+
+    /// Whoever is known to watch over HLS, nodes too.
+    pub fn hls_count(&self) -> usize {
+        lock(&self.watching).all().here
     }
 
     /// Viewers of all streams, whatever they speak; other nodes are none.

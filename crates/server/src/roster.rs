@@ -201,6 +201,11 @@ impl Roster {
         Enlisted { presence, roster: Arc::clone(self) }
     }
 
+    /// How many are here.
+    pub fn count(&self) -> usize {
+        self.lock().all.len()
+    }
+
     /// Everybody, in the order in which they came.
     pub fn list(&self) -> Vec<Arc<Presence>> {
         let mut all: Vec<_> = self.lock().all.values().cloned().collect();

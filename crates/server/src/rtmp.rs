@@ -19,6 +19,7 @@ use tokio::{
 };
 use tracing::debug;
 use weir_flv::amf0::{Object, Value};
+use weir_media::{Charge, Spent};
 use weir_rtmp::{
     server::{Config, ConnectInfo, Event, PlayRefusal, PublishRefusal, Session},
     url::StreamUrl,
@@ -67,6 +68,8 @@ pub struct Connection {
     pub socket: TcpStream,
     /// What its `connect` says of how it came here.
     came: Ask,
+    /// The room of what it has asked for last.
+    asked: Option<Charge>,
     /// What is being written.
     out: Bytes,
     /// Whether it ends when it is asked to leave, wherever it waits for the client.
@@ -203,6 +206,7 @@ impl Connection {
             client,
             socket,
             came,
+            asked: None,
             out: Bytes::new(),
             heeds: true,
             leaving: None,
@@ -249,12 +253,23 @@ impl Connection {
         // Whoever asks has nothing to view yet, or nothing any more.
         self.client.viewing = None;
         self.client.ceased();
+        self.asked = None;
         match self.event().await {
             Ok(Event::Publish { stream_id, url, .. }) => {
+                if let Err(spent) = self.make_room(&url) {
+                    self.refuse_publish(stream_id, PublishRefusal::Failed, &spent.to_string());
+                    return Turn::Over(self, End::new(Kind::Limit, spent.to_string()));
+                }
                 let published = ingest::publish(&mut self, stream_id, &url).await;
                 self.after(published)
             }
-            Ok(Event::Play { stream_id, url, .. }) => play::rtmp::play(self, stream_id, &url).await,
+            Ok(Event::Play { stream_id, url, .. }) => {
+                if let Err(spent) = self.make_room(&url) {
+                    self.refuse_play(stream_id, PlayRefusal::Failed, &spent.to_string());
+                    return Turn::Over(self, End::new(Kind::Limit, spent.to_string()));
+                }
+                play::rtmp::play(self, stream_id, &url).await
+            }
             Ok(Event::Question { id, url, hops }) => {
                 play::question::answer_all(self, play::question::Asked { id, url, hops }).await
             }
@@ -278,6 +293,13 @@ impl Connection {
             Ok(_) => Turn::Stay(self),
             Err(end) => Turn::Over(self, end),
         }
+    }
+
+    /// Takes room for what `url` says, for as long as it is wanted.
+    fn make_room(&mut self, url: &StreamUrl) -> Result<(), Spent> {
+        let budget = self.node.registry.budget();
+        self.asked = Some(memory::request(budget, memory::url_bytes(url), 0)?);
+        Ok(())
     }
 
     /// The turn that follows from the outcome of a request.

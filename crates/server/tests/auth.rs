@@ -2,6 +2,7 @@
 
 use std::{fs, process::Command, time::Duration};
 
+use futures_util::future::join_all;
 use weir_testkit::{
     Weir,
     cluster::Cluster,
@@ -12,6 +13,7 @@ use weir_testkit::{
     http,
     peer::{Encoder, Numbered, PICTURE_MILLIS, Publisher, Refused, Viewer},
     process::Process,
+    raw::Raw,
     server::field,
 };
 
@@ -270,6 +272,19 @@ async fn get_for(weir: &Weir, path: &str, client: &str) -> (u16, String) {
     (answer.status, text)
 }
 
+/// Asks on one connection for a hundred segments that are not there; the answers.
+async fn ask_for_many(weir: &Weir, first: u32, client: &str) -> String {
+    let mut raw = Raw::connect(weir.http()).await;
+    for number in first..first + 100 {
+        let name = format!("/live/a-{number}-abcdefghijklmnop.ts");
+        let close = if number == first + 99 { "Connection: close\r\n" } else { "" };
+        let request =
+            format!("GET {name} HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: {client}\r\n{close}\r\n");
+        raw.send(request.as_bytes()).await;
+    }
+    String::from_utf8_lossy(&raw.expect_close(TIMEOUT).await).into_owned()
+}
+
 /// The names of segments are in the playlist, and nowhere else.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_guesses_a_segment() {
@@ -311,6 +326,14 @@ async fn nobody_guesses_a_segment() {
         }
         assert_eq!(get_for(weir, &segment, VIEWER).await.0, 200);
         assert_eq!(get_for(weir, &segment, "203.0.113.5").await.0, 200, "who was handed the name");
+        // Not without end, and never at the expense of what is there.
+        eventually("it has asked for too much", 4 * TIMEOUT, async || {
+            let asked = (0..20).map(|part| ask_for_many(weir, 100 * part, VIEWER));
+            let answers = join_all(asked).await;
+            answers.iter().any(|text| text.contains(" 429 ")).then_some(())
+        })
+        .await;
+        assert_eq!(get_for(weir, &segment, VIEWER).await.0, 200, "it is there");
     }
     // What another web server would serve.
     let folder = origin.dir().join("data/hls/live");

@@ -4,7 +4,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, pin::pin, time::Duration};
 
 use tokio::time::interval;
-use weir_flv::{Tag, TagKind};
+use weir_flv::{Tag, TagKind, amf0::Value};
 use weir_rtmp::message::type_id;
 use weir_testkit::{
     Weir, eventually, http,
@@ -189,6 +189,136 @@ async fn an_address_space_that_is_smaller_than_what_peers_want() {
         drop(guests);
     })
     .await;
+}
+
+/// The head of a request that is as long as may be.
+fn long_head(path: &str) -> Vec<u8> {
+    let fields: String =
+        (0..95).map(|number| format!("X-Field-{number:03}: {}\r\n", "v".repeat(140))).collect();
+    format!("GET /{path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes()
+}
+
+/// A request with parameters that are as long as may be.
+fn long_target(path: &str) -> Vec<u8> {
+    let params = "p".repeat(7_900);
+    format!("GET /{path}?a={params} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
+}
+
+/// A server whose viewers wait for as long as any test takes.
+fn patient() -> Weir {
+    let config = "limits: { memory: 64MiB, stream_memory: 16MiB }\nplay: { wait: 60s }\n";
+    Weir::builder(env!("CARGO_BIN_EXE_weir")).config(config).start()
+}
+
+/// Sends each of `requests` on connections of its own, `count` times, and waits until the server has begun with them.
+async fn wait_in_crowds(weir: &Weir, requests: &[Vec<u8>], count: usize) -> Vec<Raw> {
+    let mut peers = Vec::new();
+    for number in 0..count {
+        let mut raw = Raw::connect(weir.http()).await;
+        raw.send(&requests[number % requests.len()]).await;
+        peers.push(raw);
+    }
+    peers
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_their_streams() {
+    let weir = patient();
+    let requests: Vec<_> = ["live/nothing.flv", "live/nothing.m3u8"]
+        .into_iter()
+        .flat_map(|path| [long_head(path), long_target(path)])
+        .collect();
+    let grown = growth(&weir, async |weir| {
+        let peers = wait_in_crowds(weir, &requests, 1200).await;
+        let shown = async || {
+            let memory = memory(weir).await;
+            (memory.of("requests") > 2e6).then_some(memory)
+        };
+        let memory = eventually("they are counted", SOON, shown).await;
+        assert!(memory.total() <= LIMIT, "{:?}", memory.uses);
+        // Somebody who asks for little is answered.
+        let page = http::get(weir.http(), "player").await;
+        assert_eq!(page.status, 200);
+        drop(peers);
+        let gone = async || (self::memory(weir).await.of("requests") < 1e5).then_some(());
+        eventually("what they took is given back", SOON, gone).await;
+    })
+    .await;
+    assert!(grown < LIMIT / 2 + BESIDE / 2, "{grown} bytes for requests that wait");
+}
+
+#[tokio::test]
+async fn heads_that_are_not_finished() {
+    let weir = patient();
+    let mut begun = long_head("live/nothing.m3u8");
+    begun.truncate(begun.len() - 2);
+    let grown = growth(&weir, async |weir| {
+        let peers = wait_in_crowds(weir, &[begun], 1000).await;
+        let shown = async || (memory(weir).await.of("requests") > 2e6).then_some(());
+        eventually("they are counted", SOON, shown).await;
+        drop(peers);
+    })
+    .await;
+    assert!(grown < LIMIT / 3, "{grown} bytes for heads");
+}
+
+#[tokio::test]
+async fn rtmp_plays_that_wait_for_their_streams() {
+    let weir = patient();
+    let mut callers = Vec::new();
+    for _ in 0..300 {
+        let mut caller = Caller::connect(weir.rtmp(), "live").await;
+        assert_eq!(caller.create_stream().await, 1);
+        let name = format!("nothing?{}", "p".repeat(7_900));
+        caller.call(1, "play", Value::Null, vec![name.as_str().into()]).await;
+        callers.push(caller);
+    }
+    let shown = async || {
+        let requests = memory(&weir).await.of("requests");
+        (requests > 2e6).then_some(requests)
+    };
+    let requests = eventually("they are counted", SOON, shown).await;
+    assert!(requests <= LIMIT as f64 / 4.0, "{requests} bytes");
+    let told =
+        weir.wait_session_end(|line| line["reason"].to_string().contains("limits.memory"), SOON);
+    assert_eq!(told["kind"], "limit", "{told}");
+    drop(callers);
+    let gone = async || (memory(&weir).await.of("requests") < 1e5).then_some(());
+    eventually("what they took is given back", SOON, gone).await;
+}
+
+/// Clients that ask for a segment and do not read it hold pieces of it, which count.
+#[tokio::test]
+async fn segments_that_are_not_read() {
+    const CLIENTS: usize = 400;
+    let config = "limits: { memory: 64MiB, stream_memory: 16MiB }\nhls: { segment: 1s }\n";
+    let weir = Weir::builder(env!("CARGO_BIN_EXE_weir")).config(config).start();
+    let source = Numbered::new(5).with_picture_bytes(1_000_000);
+    let mut publisher = Publisher::start(&weir.rtmp_url("live/large"), source).await;
+    publisher.pictures(20).await;
+    let listed = async || {
+        let mut answer = http::get(weir.http(), "live/large.m3u8").await;
+        let text = answer.text().await;
+        text.lines().find(|line| line.contains(".ts")).map(str::to_owned)
+    };
+    let segment = eventually("a segment is listed", SOON, listed).await;
+    let before = memory(&weir).await.of("output");
+    let mut peers = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut raw = Raw::narrow(weir.http()).await;
+        raw.send(format!("GET /live/{segment} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await;
+        peers.push(raw);
+    }
+    let held = async || (memory(&weir).await.of("output") > 4e6).then_some(());
+    eventually("pieces are counted", SOON, held).await;
+    let all = memory(&weir).await;
+    // A quarter, and the smallest piece for each of those who found that used up.
+    let most = (LIMIT / 4) as f64 + (CLIENTS * 4096) as f64;
+    assert!(all.of("output") <= most, "{:?}", all.uses);
+    drop(peers);
+    let gone = async || (memory(&weir).await.of("output") <= before).then_some(());
+    eventually("and given back", SOON, gone).await;
+    publisher.stop().await;
 }
 
 /// `weir_memory_bytes`, by what it is used for, and what the system says.

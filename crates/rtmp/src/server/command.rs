@@ -1,6 +1,7 @@
 //! What clients call.
 
 use weir_flv::amf0::{Object, Value};
+use weir_media::{Charge, Use};
 
 use super::{
     Capabilities, ConnectInfo, Event, Phase, PlayRefusal, PublishRefusal, Session, reply,
@@ -69,7 +70,12 @@ impl Session {
         };
         let reconnects = info.enhanced.as_ref().is_some_and(Capabilities::reconnects);
         let app_bytes = app_bytes(&tc_url, &info.app);
-        let connected = Phase::Connected { tc_url, app_bytes, reconnects };
+        let bytes = tc_url.len();
+        let charge = self.link.reader().budget().map(|budget| Charge::new(budget, Use::Requests));
+        let charge =
+            charge.map(|mut charge| charge.grow(bytes).map(|()| Box::new(charge))).transpose();
+        let charge = charge.map_err(|_| Error::Memory { bytes })?;
+        let connected = Phase::Connected { tc_url, app_bytes, reconnects, _charge: charge };
         let before = std::mem::replace(&mut self.phase, connected);
         if let Phase::Hello(config) = before {
             let encoding = object.get("objectEncoding").and_then(Value::as_number).unwrap_or(0.0);

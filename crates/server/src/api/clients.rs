@@ -6,14 +6,16 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tracing::info;
 use utoipa::ToSchema;
 
 use super::{
     AdminFailures, Api, NotFound, ReadFailures,
     answer::{Answer, Done, Failure, Page, Params, code},
-    cluster, ids,
+    cluster,
+    gate::Held,
+    ids,
     samples::{Kbps, Traffic},
     streams,
 };
@@ -66,11 +68,29 @@ pub struct Client {
 }
 
 /// Clients, in the order in which they came.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Clients {
+#[derive(Serialize, ToSchema)]
+pub struct Clients<'a> {
     /// How many there are.
     total: usize,
-    clients: Vec<Client>,
+    #[schema(value_type = Vec<Client>)]
+    clients: Listed<'a>,
+}
+
+/// Some of those who are there. Each is described when it is written: all descriptions at once would take several
+/// times their text.
+struct Listed<'a> {
+    api: &'a Api,
+    all: Vec<Anybody>,
+    start: usize,
+    count: usize,
+    _held: Held,
+}
+
+impl Serialize for Listed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let some = self.all.iter().skip(self.start).take(self.count);
+        serializer.collect_seq(some.map(|it| it.describe(self.api)))
+    }
 }
 
 /// One client.
@@ -176,6 +196,15 @@ fn everybody(api: &Api) -> Vec<Anybody> {
     all
 }
 
+/// Bytes that [`everybody`] may take: the list, and those that it is made from.
+fn most_of_everybody(api: &Api) -> usize {
+    let (connected, hls) = (api.node.roster.count(), api.node.quotas.hls_count());
+    let listed = size_of::<Anybody>() * (connected + hls);
+    let connected = connected * size_of::<Arc<Presence>>();
+    let hls = hls * size_of::<HlsViewer>();
+    hls + connected + listed
+}
+
 fn number(id: &str) -> Option<u64> {
     // Only as it is written in answers: `+7` and `007` are nobody.
     id.parse().ok().filter(|number: &u64| number.to_string() == id)
@@ -201,10 +230,11 @@ pub async fn clients(
 ) -> Result<cluster::Text, Failure> {
     let (start, count) = page.range()?;
     cluster::paged(&api, page.scope, ("clients", "clients"), (start, count), |start, count| {
+        // Before they are gathered: there may be tens of thousands.
+        let held = api.gate.room().take(most_of_everybody(&api))?;
         let all = everybody(&api);
         let total = all.len();
-        let clients = all.iter().skip(start).take(count).map(|it| it.describe(&api)).collect();
-        Clients { total, clients }
+        Ok(Clients { total, clients: Listed { api: &api, all, start, count, _held: held } })
     })
     .await
 }

@@ -7,17 +7,16 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
     fmt::Display,
-    io,
+    io::{self, Write as _},
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
     response::{IntoResponse, Response},
 };
-use bytes::BytesMut;
 use futures_util::{StreamExt as _, future::join_all, stream};
 use http::{
     Request, StatusCode,
@@ -40,12 +39,14 @@ use utoipa::ToSchema;
 use super::{
     Api,
     answer::{COUNT_MAX, Failure, Scope},
-    gate::{Held, Room},
+    foreign::{Fields, Items, fields, number},
+    gate::{self, Room},
     tls::{Tls, Trust},
 };
 use crate::{
     config::{self, OriginName},
     edge::Name,
+    http::HEAD_BYTES_MAX,
 };
 
 /// How long one peer may take, from the look-up of its name to the end of its answer. Whoever asks wants to know what
@@ -61,6 +62,9 @@ const PEERS_MAX: usize = 256;
 
 /// Bytes of a peer's answer: ten thousand clients take some 5 MB.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of a peer's name, and of its reason to refuse: those of this API are shorter.
+const NAME_BYTES_MAX: usize = 512;
 
 /// A node that was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -110,36 +114,35 @@ impl Peers {
     }
 }
 
-/// An answer in JSON, as a text that has been made already.
-pub struct Text {
-    bytes: Vec<u8>,
-    /// The room of those that it was made from.
-    _held: Option<Held>,
-}
+/// An answer in JSON, as a text that has been made already, and has its room.
+pub struct Text(gate::Text);
 
 impl IntoResponse for Text {
     fn into_response(self) -> Response {
-        ([(CONTENT_TYPE, "application/json")], self.bytes).into_response()
+        let (bytes, held) = self.0.into_parts();
+        let mut answer = ([(CONTENT_TYPE, "application/json")], bytes).into_response();
+        answer.extensions_mut().insert(Arc::new(held));
+        answer
     }
 }
 
 /// The answer of a list, of which a part is wanted: `own` gives this node's part from one item on, and how many.
 ///
 /// # Errors
-/// When the answer cannot be written.
+/// When the answer cannot be written, or there is no room for it.
 pub async fn paged<T: Serialize>(
     api: &Api,
     scope: Scope,
     (path, list): (&str, &str),
     (start, count): (usize, usize),
-    own: impl Fn(usize, usize) -> T,
+    own: impl Fn(usize, usize) -> Result<T, Failure>,
 ) -> Result<Text, Failure> {
     if scope == Scope::Node {
-        return text(api, &own(start, count));
+        return text(api, &own(start, count)?);
     }
     let most = start.saturating_add(count).min(COUNT_MAX);
     // What `own` borrows need not be `Send`: it is done before anybody is waited for.
-    let mine = text(api, &own(0, most))?;
+    let mine = text(api, &own(0, most)?)?;
     let query = format!("{path}?start=0&count={most}");
     let said = ask_all(api, &query).await;
     merge(api, list, &mine, said, (start, count))
@@ -148,7 +151,7 @@ pub async fn paged<T: Serialize>(
 /// The answer of a list that is wanted as a whole.
 ///
 /// # Errors
-/// When the answer cannot be written.
+/// When the answer cannot be written, or there is no room for it.
 pub async fn merged<T: Serialize>(
     api: &Api,
     scope: Scope,
@@ -166,7 +169,7 @@ pub async fn merged<T: Serialize>(
 /// The answer of what cannot be merged: this node's, and in `nodes` that of each.
 ///
 /// # Errors
-/// When the answer cannot be written.
+/// When the answer cannot be written, or there is no room for it.
 pub async fn side_by_side<T: Serialize>(
     api: &Api,
     scope: Scope,
@@ -178,18 +181,16 @@ pub async fn side_by_side<T: Serialize>(
     if scope == Scope::Node {
         return Ok(mine);
     }
-    let Said { answers, held } = ask_all(api, path).await;
-    let (parts, peers) = sort_out(api, answers);
-    let mut whole = fields(&mine.bytes)?;
-    let (own, node) = (whole.get("data").copied(), api.identity.node());
-    let mut nodes: Vec<_> = own.map(|data| Part { node, data }).into_iter().collect();
-    for (node, bytes) in &parts {
-        let data = fields(bytes).unwrap_or_default().get("data").copied();
-        nodes.extend(data.map(|data| Part { node: node.clone(), data }));
+    let (parts, peers) = sort_out(api, ask_all(api, path).await);
+    let mine = mine.0.bytes();
+    let data = |bytes| fields(bytes).unwrap_or_default().get("data").copied();
+    let mut nodes: Vec<_> =
+        data(mine).map(|data| Part { node: api.identity.node(), data }).into_iter().collect();
+    for (node, said) in &parts {
+        nodes.extend(data(said.bytes()).map(|data| Part { node: node.clone(), data }));
     }
-    let (nodes, peers) = (raw(&nodes)?, raw(&peers)?);
-    whole.extend([("nodes".into(), &*nodes), ("peers".into(), &*peers)]);
-    Ok(Text { bytes: written(&whole)?, _held: held })
+    let added = [("nodes", Piece::Nodes(nodes)), ("peers", Piece::Peers(peers))];
+    written(api, &whole(mine, added)?)
 }
 
 /// What one node says, as it says it.
@@ -201,73 +202,68 @@ struct Part<'a> {
 
 /// An answer in its envelope.
 fn text<T: Serialize>(api: &Api, own: &T) -> Result<Text, Failure> {
-    Ok(Text { bytes: written(&api.identity.wrap(own))?, _held: None })
+    written(api, &api.identity.wrap(own))
 }
 
-fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, Failure> {
-    serde_json::to_vec(value).map_err(unwritable)
-}
-
-fn raw<T: Serialize>(value: &T) -> Result<Box<RawValue>, Failure> {
-    serde_json::value::to_raw_value(value).map_err(unwritable)
+fn written<T: Serialize>(api: &Api, value: &T) -> Result<Text, Failure> {
+    let mut text = api.gate.room().text();
+    match serde_json::to_writer(&mut text, value) {
+        Ok(()) => Ok(Text(text)),
+        // It is written to memory: there was no room.
+        Err(error) if error.is_io() => Err(gate::no_room()),
+        Err(error) => Err(unwritable(error)),
+    }
 }
 
 fn unwritable(error: impl Display) -> Failure {
     Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error)
 }
 
-/// The members of an object, as they stand in its text: a tree of all that is in them would be several times as large.
-type Fields<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+/// An answer of this node, of which some members are others.
+type Whole<'a> = BTreeMap<Cow<'a, str>, Piece<'a>>;
 
-fn fields(bytes: &[u8]) -> Result<Fields<'_>, Failure> {
-    serde_json::from_slice(bytes).map_err(unwritable)
+/// One member of an answer. Nothing is made of it before it is written.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Piece<'a> {
+    Same(&'a RawValue),
+    Number(u64),
+    Peers(Vec<Peer>),
+    Nodes(Vec<Part<'a>>),
+    Items(Items<'a>),
 }
 
-fn number(field: Option<&&RawValue>) -> Option<u64> {
-    field.and_then(|field| field.get().parse().ok())
+fn whole<'a, const N: usize>(
+    mine: &'a [u8],
+    added: [(&'a str, Piece<'a>); N],
+) -> Result<Whole<'a>, Failure> {
+    let mine: Fields<'_> = serde_json::from_slice(mine).map_err(unwritable)?;
+    let mut whole: Whole<'_> =
+        mine.0.into_iter().map(|(name, value)| (name, Piece::Same(value))).collect();
+    whole.extend(added.map(|(name, piece)| (Cow::Borrowed(name), piece)));
+    Ok(whole)
 }
 
 fn merge(
     api: &Api,
     list: &str,
     mine: &Text,
-    said: Said,
+    said: Vec<Asked>,
     (start, count): (usize, usize),
 ) -> Result<Text, Failure> {
-    let (parts, peers) = sort_out(api, said.answers);
-    let own = (api.identity.node(), &*mine.bytes);
-    let mut whole = fields(&mine.bytes)?;
-    let (mut items, mut total) = (Vec::new(), 0);
-    let parts = parts.iter().map(|(node, bytes)| (node.clone(), &**bytes));
-    for (node, bytes) in std::iter::once(own).chain(parts) {
-        let part = fields(bytes).unwrap_or_default();
-        total += number(part.get("total")).unwrap_or(0);
-        // What is no list has no items, whoever sent it.
-        let part: Option<Vec<&RawValue>> =
-            part.get(list).and_then(|list| serde_json::from_str(list.get()).ok());
-        items.push((raw(&node)?, part.unwrap_or_default()));
-    }
-    let all = items.iter().flat_map(|(node, part)| part.iter().map(move |item| (node, *item)));
-    let some = all.skip(start).take(count).map(|(node, item)| {
-        let Ok(mut fields) = serde_json::from_str::<Fields<'_>>(item.get()) else {
-            return Ok(item.to_owned());
-        };
-        fields.insert("node".into(), node);
-        raw(&fields)
-    });
-    let some = some.collect::<Result<Vec<_>, _>>()?;
-    let (some, peers, total) = (raw(&some)?, raw(&peers)?, raw(&total)?);
+    let (parts, peers) = sort_out(api, said);
+    let mine = mine.0.bytes();
+    let own = std::iter::once((api.identity.node(), mine));
+    let others = parts.iter().map(|(node, said)| (node.clone(), said.bytes()));
+    let parts: Vec<_> = own.chain(others).collect();
+    let total = |bytes| number(fields(bytes).unwrap_or_default().get("total"));
+    let total = parts.iter().filter_map(|(_, bytes)| total(bytes)).fold(0, u64::saturating_add);
+    let items = Piece::Items(Items { parts, list, start, count });
+    let mut whole = whole(mine, [(list, items), ("peers", Piece::Peers(peers))])?;
     if whole.contains_key("total") {
-        whole.insert("total".into(), &total);
+        whole.insert("total".into(), Piece::Number(total));
     }
-    whole.extend([(list.to_owned().into(), &*some), ("peers".into(), &*peers)]);
-    Ok(Text { bytes: written(&whole)?, _held: said.held })
-}
-
-/// What was said by all who were asked, and the room that it takes.
-struct Said {
-    answers: Vec<Asked>,
-    held: Option<Held>,
+    written(api, &whole)
 }
 
 /// A peer, or a name that stands for none.
@@ -280,17 +276,17 @@ enum Asked {
 struct Answered {
     server: String,
     service: String,
-    bytes: Bytes,
+    text: gate::Text,
 }
 
 /// The answers of other nodes, each with its name, and what became of each peer; this node is the first of them.
-fn sort_out(api: &Api, said: Vec<Asked>) -> (Vec<(String, Bytes)>, Vec<Peer>) {
+fn sort_out(api: &Api, said: Vec<Asked>) -> (Vec<(String, gate::Text)>, Vec<Peer>) {
     let own = Peer { node: api.identity.node(), address: String::new(), ok: true, error: None };
     let mut seen = HashSet::from([api.identity.service.clone()]);
     let (mut parts, mut peers) = (Vec::new(), vec![own]);
     for asked in said {
         let (address, error) = match asked {
-            Asked::Said(address, Ok(Answered { server, service, bytes })) => {
+            Asked::Said(address, Ok(Answered { server, service, text })) => {
                 let node = format!("{server}/{service}");
                 if seen.insert(service) {
                     peers.push(Peer {
@@ -299,7 +295,7 @@ fn sort_out(api: &Api, said: Vec<Asked>) -> (Vec<(String, Bytes)>, Vec<Peer>) {
                         ok: true,
                         error: None,
                     });
-                    parts.push((node, bytes));
+                    parts.push((node, text));
                 }
                 continue;
             }
@@ -312,7 +308,7 @@ fn sort_out(api: &Api, said: Vec<Asked>) -> (Vec<(String, Bytes)>, Vec<Peer>) {
 }
 
 /// Asks every peer for `path`; the answers are in the order of the addresses.
-async fn ask_all(api: &Api, path: &str) -> Said {
+async fn ask_all(api: &Api, path: &str) -> Vec<Asked> {
     let config = api.node.config();
     let (addresses, mut answers) = resolve(api, &config).await;
     let token = config.api.peer_token.as_ref().map(|token| token.expose().to_owned());
@@ -320,7 +316,7 @@ async fn ask_all(api: &Api, path: &str) -> Said {
         path: format!("/api/v1/{path}"),
         token,
         trust: api.tls.trust(),
-        gathering: Gathering::new(api.gate.room()),
+        room: api.gate.room().clone(),
     };
     let asked = addresses.into_iter().map(|address| {
         let (question, connections) = (&question, &api.peers.connections);
@@ -340,37 +336,7 @@ async fn ask_all(api: &Api, path: &str) -> Said {
         Asked::Unknown { .. } => None,
     });
     answers.extend(said);
-    Said { answers, held: question.gathering.end() }
-}
-
-/// The answers that are being gathered for one call, and the room that they take.
-struct Gathering {
-    room: Room,
-    held: Mutex<Option<Held>>,
-}
-
-impl Gathering {
-    fn new(room: &Room) -> Self {
-        Self { room: room.clone(), held: Mutex::new(room.nothing()) }
-    }
-
-    /// Room for `bytes` of an answer, which stand once more in the answer that is made of all.
-    ///
-    /// # Errors
-    /// When there is none.
-    fn add(&self, bytes: usize) -> Result<(), String> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        match held.as_mut().is_some_and(|held| self.room.add(held, bytes * 2)) {
-            true => Ok(()),
-            false => {
-                Err("there is no room for its answer beside the others; ask for less".to_owned())
-            }
-        }
-    }
-
-    fn end(self) -> Option<Held> {
-        self.held.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
+    answers
 }
 
 /// The addresses of all peers, and the names that have none.
@@ -427,7 +393,7 @@ struct Question {
     path: String,
     token: Option<String>,
     trust: Option<Arc<Trust>>,
-    gathering: Gathering,
+    room: Room,
 }
 
 impl Question {
@@ -450,8 +416,11 @@ impl Question {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let failed = |error: hyper::Error| format!("no HTTP: {error}");
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(socket)).await.map_err(failed)?;
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(HEAD_BYTES_MAX)
+            .handshake(TokioIo::new(socket))
+            .await
+            .map_err(failed)?;
         // Ends with this function.
         let mut driver = JoinSet::new();
         driver.spawn(connection);
@@ -463,31 +432,34 @@ impl Question {
         let request = request.body(Body::empty()).map_err(|error| error.to_string())?;
         let response = sender.send_request(request).await.map_err(failed)?;
         let status = response.status();
-        let bytes = self.collect(response.into_body()).await?;
-        let envelope: Envelope<'_> = serde_json::from_slice(&bytes).unwrap_or_default();
+        let text = self.collect(response.into_body()).await?;
+        let envelope: Envelope<'_> = serde_json::from_slice(text.bytes()).unwrap_or_default();
+        let is_short = |name: &Cow<'_, str>| name.len() <= NAME_BYTES_MAX;
         if status == StatusCode::OK
-            && let Some(service) = envelope.service
+            && let Some(service) = envelope.service.filter(is_short)
         {
-            let server = envelope.server.unwrap_or_default().into_owned();
+            let server = envelope.server.filter(is_short).unwrap_or_default().into_owned();
             let service = service.into_owned();
-            return Ok(Answered { server, service, bytes });
+            return Ok(Answered { server, service, text });
         }
-        let words = envelope.error.unwrap_or("that is no answer of this API".into());
+        let words = envelope.error.filter(is_short);
+        let words = words.unwrap_or("that is no answer of this API".into());
         let hint = if status == StatusCode::UNAUTHORIZED { " (set api.peer_token)" } else { "" };
         Err(format!("it answers {}: {words}{hint}", status.as_u16()))
     }
 
     /// Reads an answer, as far as there is room.
-    async fn collect(&self, body: Incoming) -> Result<Bytes, String> {
+    async fn collect(&self, body: Incoming) -> Result<gate::Text, String> {
         let mut body = Limited::new(body, ANSWER_BYTES_MAX);
-        let mut bytes = BytesMut::new();
+        let mut text = self.room.text();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| format!("no whole answer: {error}"))?;
             let Ok(data) = frame.into_data() else { continue };
-            self.gathering.add(data.len())?;
-            bytes.extend_from_slice(&data);
+            text.write_all(&data).map_err(|_| {
+                "there is no room for its answer beside the others; ask for less".to_owned()
+            })?;
         }
-        Ok(bytes.freeze())
+        Ok(text)
     }
 }
 
@@ -500,22 +472,4 @@ struct Envelope<'a> {
     service: Option<Cow<'a, str>>,
     #[serde(borrow)]
     error: Option<Cow<'a, str>>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_that_are_gathered_have_so_much_room_together() {
-        let room = Room::default();
-        let (one, other) = (Gathering::new(&room), Gathering::new(&room));
-        for _ in 0..2 {
-            one.add(ANSWER_BYTES_MAX).expect("room");
-        }
-        let refused = other.add(1 << 20).expect_err("all of it is taken");
-        assert!(refused.contains("no room"), "{refused}");
-        drop(one.end());
-        other.add(1 << 20).expect("room again");
-    }
 }

@@ -4,6 +4,7 @@
 //! be dear, such as a list of all clients: few of them run at a time. Neither stands in the way of a probe.
 
 use std::{
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -15,13 +16,14 @@ use axum::{
     extract::Query,
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderValue, Method, Request, StatusCode, header::RETRY_AFTER};
+use http::{Method, Request, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     time::timeout,
 };
+use weir_media::{Budget, Charge, Use};
 
 use super::{answer::Failure, serve::Busy};
 
@@ -58,41 +60,102 @@ pub struct Gate {
     room: Room,
 }
 
-impl Default for Gate {
-    fn default() -> Self {
-        Self {
-            calls: Semaphore::new(CALLS),
-            cluster_calls: Semaphore::new(CLUSTER_CALLS),
-            room: Room::default(),
-        }
-    }
-}
-
 /// Room for bytes of answers.
 #[derive(Clone, Debug)]
-pub struct Room(Arc<Semaphore>);
-
-impl Default for Room {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ANSWER_BYTES_MAX / UNIT)))
-    }
+pub struct Room {
+    units: Arc<Semaphore>,
+    budget: Budget,
 }
 
 /// Bytes that have their room; dropping it frees it.
 #[derive(Debug)]
-pub struct Held(OwnedSemaphorePermit);
+pub struct Held {
+    units: Option<OwnedSemaphorePermit>,
+    charge: Charge,
+}
 
 impl Room {
+    /// As much as there is for answers, and `budget` has left.
+    pub fn new(budget: &Budget) -> Self {
+        let units = Arc::new(Semaphore::new(ANSWER_BYTES_MAX / UNIT));
+        Self { units, budget: budget.clone() }
+    }
+
+    /// What everything of the API counts against.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// Room for no bytes yet.
-    pub fn nothing(&self) -> Option<Held> {
-        Arc::clone(&self.0).try_acquire_many_owned(0).ok().map(Held)
+    pub fn nothing(&self) -> Held {
+        Held { units: None, charge: Charge::new(&self.budget, Use::Api) }
+    }
+
+    /// Room for `bytes`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn take(&self, bytes: usize) -> Result<Held, Failure> {
+        let mut held = self.nothing();
+        if self.add(&mut held, bytes) { Ok(held) } else { Err(no_room()) }
     }
 
     /// Room for `bytes` more; false if there is none.
     pub fn add(&self, held: &mut Held, bytes: usize) -> bool {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let more = Arc::clone(&self.0).try_acquire_many_owned(units);
-        more.map(|more| held.0.merge(more)).is_ok()
+        let Ok(more) = Arc::clone(&self.units).try_acquire_many_owned(units) else { return false };
+        if held.charge.grow(bytes).is_err() {
+            return false;
+        }
+        match &mut held.units {
+            Some(units) => units.merge(more),
+            None => held.units = Some(more),
+        }
+        true
+    }
+
+    /// A text that is going to be written, for which there is no room yet.
+    pub fn text(&self) -> Text {
+        // What is short needs none.
+        Text { room: self.clone(), held: self.nothing(), bytes: Vec::with_capacity(SMALL) }
+    }
+}
+
+/// A text that is written as far as there is room for it, which is taken before it is used.
+#[derive(Debug)]
+pub struct Text {
+    room: Room,
+    held: Held,
+    bytes: Vec<u8>,
+}
+
+impl Text {
+    /// What has been written.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What has been written, and its room.
+    pub fn into_parts(self) -> (Vec<u8>, Held) {
+        (self.bytes, self.held)
+    }
+}
+
+impl io::Write for Text {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if self.bytes.capacity() - self.bytes.len() < piece.len() {
+            let more = piece.len().max(self.bytes.capacity());
+            if !self.room.add(&mut self.held, more) {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            self.bytes.reserve_exact(more);
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -101,6 +164,8 @@ impl Room {
 enum Kind {
     /// It is cheap, or bounded elsewhere, or an administrator's.
     Free,
+    /// The page of metrics, of which there are few, which bound themselves.
+    Metrics,
     /// It looks at many things.
     Call,
     /// It asks other nodes.
@@ -112,8 +177,11 @@ impl Kind {
         let uri = request.uri();
         let path = uri.path().trim_end_matches('/');
         let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
-        if !is_reading || matches!(path, "/healthz" | "/startupz" | "/readyz" | "/metrics") {
+        if !is_reading || matches!(path, "/healthz" | "/startupz" | "/readyz") {
             return Self::Free;
+        }
+        if path == "/metrics" {
+            return Self::Metrics;
         }
         // As the calls read it themselves.
         let query = Query::<Vec<(String, String)>>::try_from_uri(uri).map_or(Vec::new(), |it| it.0);
@@ -125,6 +193,15 @@ impl Kind {
 }
 
 impl Gate {
+    /// What it lets through counts against `budget`.
+    pub fn new(budget: &Budget) -> Self {
+        Self {
+            calls: Semaphore::new(CALLS),
+            cluster_calls: Semaphore::new(CLUSTER_CALLS),
+            room: Room::new(budget),
+        }
+    }
+
     /// The room for answers.
     pub fn room(&self) -> &Room {
         &self.room
@@ -140,8 +217,9 @@ impl Gate {
     where
         F: Future<Output = Response>,
     {
-        let turn = match Kind::of(&request) {
-            Kind::Free => None,
+        let kind = Kind::of(&request);
+        let turn = match kind {
+            Kind::Free | Kind::Metrics => None,
             Kind::Call => Some(&self.calls),
             Kind::Cluster => Some(&self.cluster_calls),
         };
@@ -149,26 +227,31 @@ impl Gate {
             None => None,
             Some(turns) => match turn_of(turns).await {
                 Some(turn) => Some(turn),
-                None => return busy("too many calls are under way"),
+                None => return busy("too many calls are under way").into_response(),
             },
         };
         let answer = call(request).await;
         drop(turn);
-        self.send(way, answer).await
+        self.send(way, answer, kind == Kind::Metrics).await
     }
 
-    async fn send(&self, way: Busy, answer: Response) -> Response {
-        let (head, body) = answer.into_parts();
+    /// Sends an answer, which has its room already if it says so or `has_room`.
+    async fn send(&self, way: Busy, answer: Response, has_room: bool) -> Response {
+        let (mut head, body) = answer.into_parts();
+        let held = head.extensions.remove::<Arc<Held>>();
         // Handlers have made it as a whole already.
         let Ok(body) = body.collect().await else {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         };
         let bytes = body.to_bytes();
-        let held = self.room.nothing().and_then(|mut held| {
-            let counted = if bytes.len() > SMALL { bytes.len() } else { 0 };
-            self.room.add(&mut held, counted).then_some(held)
-        });
-        let Some(held) = held else { return busy("other answers wait to be read") };
+        let counted = if has_room || bytes.len() <= SMALL { 0 } else { bytes.len() };
+        let held = match held {
+            Some(held) => held,
+            None => match self.room.take(counted) {
+                Ok(held) => Arc::new(held),
+                Err(failure) => return failure.into_response(),
+            },
+        };
         way.answer(SEND_TIMEOUT + Duration::from_secs((bytes.len() / SEND_BYTES_A_SECOND) as u64));
         Response::from_parts(head, Body::new(Pieces { bytes, _held: held, _way: way }))
     }
@@ -178,17 +261,19 @@ async fn turn_of(turns: &Semaphore) -> Option<SemaphorePermit<'_>> {
     timeout(TURN_TIMEOUT, turns.acquire()).await.ok()?.ok()
 }
 
-fn busy(why: &str) -> Response {
-    let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("{why}; ask again later"));
-    let mut answer = failure.into_response();
-    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
-    answer
+/// There is no room for an answer.
+pub fn no_room() -> Failure {
+    busy("other answers wait to be read, or there is no memory for this one (limits.memory)")
+}
+
+fn busy(why: &str) -> Failure {
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("{why}; ask again later"))
 }
 
 /// An answer in pieces, so that it has its room until its client has taken nearly all of it.
 struct Pieces {
     bytes: Bytes,
-    _held: Held,
+    _held: Arc<Held>,
     _way: Busy,
 }
 
@@ -218,7 +303,12 @@ impl HttpBody for Pieces {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::{
+        io::Write as _,
+        net::{IpAddr, Ipv4Addr},
+    };
+
+    use http::{HeaderValue, header::RETRY_AFTER};
 
     use super::*;
     use crate::api::seats::Seats;
@@ -229,9 +319,10 @@ mod tests {
 
     #[test]
     fn probes_wait_for_no_call() {
-        for uri in ["/healthz", "/readyz/", "/startupz?x=1", "/metrics"] {
+        for uri in ["/healthz", "/readyz/", "/startupz?x=1"] {
             assert_eq!(Kind::of(&get(uri)), Kind::Free, "{uri}");
         }
+        assert_eq!(Kind::of(&get("/metrics/?x=1")), Kind::Metrics);
         assert_eq!(Kind::of(&get("/api/v1/clients?count=9")), Kind::Call);
         for uri in ["/api/v1/clients?scope=cluster", "/api/v1/streams/?count=1&%73cope=cluste%72"] {
             assert_eq!(Kind::of(&get(uri)), Kind::Cluster, "{uri}");
@@ -242,7 +333,7 @@ mod tests {
 
     #[tokio::test]
     async fn answers_have_room_until_they_are_read() {
-        let gate = Gate::default();
+        let gate = Gate::new(&Budget::unlimited());
         let seat = Arc::new(Seats::new(4).take(IpAddr::from(Ipv4Addr::LOCALHOST)));
         let large =
             async |_: Request<()>| Body::from(vec![0; ANSWER_BYTES_MAX / 2]).into_response();
@@ -263,9 +354,33 @@ mod tests {
         drop(second);
     }
 
+    #[test]
+    fn a_text_has_its_room_before_it_is_written() {
+        let budget = Budget::new(16 << 20);
+        let room = Room::new(&budget);
+        let mut text = room.text();
+        let line = [b'x'; 1000];
+        let written = (0..100_000).take_while(|_| text.write_all(&line).is_ok()).count();
+        let most = budget.most_for_one(Use::Api);
+        assert!(written * line.len() <= most, "{written} lines");
+        assert!(written * line.len() > most / 4, "{written} lines");
+        assert!(text.bytes.capacity() <= budget.used_for(Use::Api) + SMALL);
+        let (bytes, held) = text.into_parts();
+        assert_eq!(bytes.len(), written * line.len());
+        drop(held);
+        assert_eq!(budget.used(), 0);
+        room.text().write_all(&line).expect("what is short has room");
+        let other = Room::new(&Budget::unlimited());
+        let all = other.take(ANSWER_BYTES_MAX).expect("room for one");
+        assert!(other.take(UNIT).is_err());
+        other.text().write_all(&line).expect("what is short needs none");
+        drop(all);
+        assert!(other.take(UNIT).is_ok());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn so_many_calls_run_at_a_time_and_a_probe_is_none_of_them() {
-        let gate = Gate::default();
+        let gate = Gate::new(&Budget::unlimited());
         let seat = Arc::new(Seats::new(4).take(IpAddr::from(Ipv4Addr::LOCALHOST)));
         let stuck = |_: Request<()>| std::future::pending::<Response>();
         let mut held: Vec<_> = (0..CALLS)

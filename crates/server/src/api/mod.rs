@@ -12,6 +12,7 @@ mod about;
 mod answer;
 mod clients;
 mod cluster;
+mod foreign;
 mod gate;
 mod ids;
 mod operate;

@@ -13,6 +13,7 @@ use tokio::{
     time::timeout,
 };
 use tower::ServiceExt as _;
+use weir_media::{Charge, Use};
 
 use super::{
     gate::Gate,
@@ -40,6 +41,13 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often the system is asked what a client has said before its connection makes room for another one: what it is
 /// asked once may be about others.
 const LOOKS: usize = 2;
+
+/// What a connection takes: buffers for reading and writing, of 8 KiB each and 16 KiB at most, what the call says, and
+/// the piece of the answer that is being sent; as measured with idle ones, and with the head and a piece.
+const CONNECTION_BYTES: usize = 64 * 1024;
+
+/// What TLS takes beside that, which keeps up to 64 KiB that its other end does not read.
+const TLS_BYTES: usize = 64 * 1024;
 
 /// Of the connections that there may be, the part that has seats: the others are on their way out.
 const SEATED: (usize, usize) = (3, 4);
@@ -73,10 +81,13 @@ impl Service {
                 return End::new(Kind::Idle, late);
             }
         }
+        let mut charge = Charge::new(self.gate.room().budget(), Use::Api);
+        charge.add(CONNECTION_BYTES);
         let Some(tls) = self.tls.now() else {
             let router = self.router.clone().layer(Extension(peer));
             return self.answer(router, socket, seat).await;
         };
+        charge.add(TLS_BYTES);
         match timeout(HEAD_TIMEOUT, tls.accept(socket)).await {
             Ok(Ok((stream, right))) => {
                 let router =

@@ -6,7 +6,7 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 use weir_flv::describe;
 use weir_hub::{Status, StreamStats};
@@ -155,11 +155,24 @@ impl From<describe::Audio> for Audio {
 }
 
 /// Streams, ordered by vhost, app and name.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Streams {
+#[derive(Serialize, ToSchema)]
+pub struct Streams<'a> {
     /// How many there are.
     total: usize,
-    streams: Vec<Stream>,
+    #[schema(value_type = Vec<Stream>)]
+    streams: Listed<'a>,
+}
+
+/// Some of the streams, each of which is described when it is written.
+struct Listed<'a> {
+    around: Around<'a>,
+    some: Vec<StreamStats>,
+}
+
+impl Serialize for Listed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.some.iter().map(|stats| self.around.describe(stats)))
+    }
 }
 
 /// One stream.
@@ -293,9 +306,8 @@ pub async fn streams(
         let all = ordered(&api.node);
         let around = Around::new(&api);
         let total = all.len();
-        let streams =
-            all.into_iter().skip(start).take(count).map(|stats| around.describe(&stats)).collect();
-        Streams { total, streams }
+        let some = all.into_iter().skip(start).take(count).collect();
+        Ok(Streams { total, streams: Listed { around, some } })
     })
     .await
 }

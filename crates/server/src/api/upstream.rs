@@ -1,5 +1,7 @@
 //! What an edge has from its origins.
 
+use std::collections::HashMap;
+
 use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -88,6 +90,7 @@ pub async fn pulls(
 ) -> Result<cluster::Text, Failure> {
     let known = api.node.edge.as_ref().map(|edge| edge.pulls()).unwrap_or_default();
     let stats = api.node.registry.stats();
+    let bytes: HashMap<_, _> = stats.iter().map(|stream| (&stream.key, stream.bytes)).collect();
     let mut pulls: Vec<_> = known
         .into_iter()
         .map(|(key, answer)| {
@@ -98,10 +101,7 @@ pub async fn pulls(
                 state: answer.label(),
                 origin: from.map(|(origin, _)| origin.to_string()),
                 since_ms: from.map(|(_, since)| since.elapsed().as_millis() as u64),
-                recv_bytes: stats
-                    .iter()
-                    .find(|stream| stream.key == key)
-                    .map_or(0, |stream| stream.bytes),
+                recv_bytes: bytes.get(&key).copied().unwrap_or(0),
             }
         })
         .collect();

@@ -8,6 +8,7 @@ use tokio::{
     net::TcpStream,
     time::sleep,
 };
+use weir_media::{Budget, Charge, Spent};
 
 use super::{ANY_ORIGIN, answer, head::Head};
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     client::Client,
     edge::Ask,
     end::{End, Kind},
+    memory,
     metrics::Refused,
     node::{Node, SERVER},
     play::{self, Arrival, Format, NoStream, Protocol},
@@ -29,21 +31,29 @@ pub struct Request {
     is_head: bool,
     format: Format,
     ask: Ask,
+    /// Its room while it waits.
+    charge: Charge,
 }
 
 impl Request {
     /// The request in `head`, if it is one for HTTP-FLV.
-    pub fn of(head: &Head) -> Option<Self> {
+    ///
+    /// # Errors
+    /// When `budget` has no room for it to wait.
+    pub fn of(head: &Head, budget: &Budget) -> Result<Option<Self>, Spent> {
         let is_head = head.method == "HEAD";
         if !is_head && head.method != "GET" {
-            return None;
+            return Ok(None);
         }
-        let route =
-            Route::of(&head.target, &head.host).filter(|route| route.extension == route::FLV)?;
+        let route = Route::of(&head.target, &head.host);
+        let Some(route) = route.filter(|route| route.extension == route::FLV) else {
+            return Ok(None);
+        };
+        let charge = memory::request(budget, head.target.len(), 0)?;
         // HTTP/1.0 has no chunks: the body ends with the connection.
         let format = if head.minor_version == 0 { Format::Flv } else { Format::FlvChunked };
         let ask = Ask::of_fields(route.params(), &head.hops, &head.wait, &head.next);
-        Some(Self { route, is_head, format, ask })
+        Ok(Some(Self { route, is_head, format, ask, charge }))
     }
 }
 
@@ -109,6 +119,7 @@ pub async fn serve(
         Err(why) => return refuse(socket, client, &refusal(&why, false), &why.to_string()).await,
     }
     client.began(Activity::Play, &key);
+    drop(request.charge);
     match socket.into_std() {
         Ok(socket) => node.shards.deliver(Arrival {
             socket,

@@ -2,8 +2,9 @@
 
 use bytes::BytesMut;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+use weir_media::{Budget, Charge, Spent, Use};
 
-use super::{HEAD_BYTES_MAX, HEAD_TIMEOUT, forwarded};
+use super::{HEAD_BYTES_MAX, HEAD_TIMEOUT, NO_MEMORY, forwarded};
 use crate::{
     client::Client,
     edge::{Ask, Hops},
@@ -21,6 +22,9 @@ const TOO_LARGE: &[u8] =
 
 const NO_HTTP: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// What is read at first: most heads are shorter.
+const FIRST_BYTES: usize = 1024;
 
 /// A request's head, and every byte that was read with it.
 pub struct Head {
@@ -42,6 +46,8 @@ pub struct Head {
     pub next: String,
     /// What proxies say of the client: the fields [`forwarded::FIELD`], with commas between them.
     pub forwarded: String,
+    /// The room that all of it has.
+    pub charge: Option<Charge>,
 }
 
 /// A connection without a request.
@@ -52,17 +58,22 @@ pub struct Failure {
     pub answer: &'static [u8],
 }
 
-/// Reads the head of a request from `client`.
+/// Reads the head of a request from `client`, as far as `budget` has room for it.
 ///
 /// # Errors
 /// When it does not come, is too long, or is none.
-pub async fn read(socket: &mut TcpStream, client: &mut Client) -> Result<Head, Failure> {
-    let mut bytes = BytesMut::new();
+pub async fn read(
+    socket: &mut TcpStream,
+    client: &mut Client,
+    budget: &Budget,
+) -> Result<Head, Failure> {
+    let (mut bytes, mut charge) = (BytesMut::new(), Charge::new(budget, Use::Requests));
     let head = async {
         loop {
             if let Some(head) = parse(&mut bytes)? {
                 return Ok(head);
             }
+            grow(&mut bytes, &mut charge)?;
             match socket.read_buf(&mut bytes).await {
                 Ok(0) => return Err(Failure { end: End::closed(), answer: b"" }),
                 Ok(count) => client.received += count as u64,
@@ -71,10 +82,26 @@ pub async fn read(socket: &mut TcpStream, client: &mut Client) -> Result<Head, F
         }
     };
     match timeout(HEAD_TIMEOUT, head).await {
-        Ok(Ok(head)) => Ok(Head { bytes, ..head }),
+        Ok(Ok(head)) => Ok(Head { bytes, charge: Some(charge), ..head }),
         Ok(Err(failure)) => Err(failure),
         Err(_) => Err(Failure { end: too_late(), answer: TOO_LATE }),
     }
+}
+
+/// Makes room in `bytes` for more of a head, if there is none.
+fn grow(bytes: &mut BytesMut, charge: &mut Charge) -> Result<(), Failure> {
+    if bytes.len() < bytes.capacity() {
+        return Ok(());
+    }
+    let more = bytes.len().max(FIRST_BYTES);
+    charge.grow(more).map_err(|spent| no_memory(&spent))?;
+    bytes.reserve(more);
+    Ok(())
+}
+
+/// The end of a client whose request there is no memory for.
+pub fn no_memory(spent: &Spent) -> Failure {
+    Failure { end: End::new(Kind::Limit, spent.to_string()), answer: NO_MEMORY }
 }
 
 /// The end of a client whose request did not come in time.
@@ -124,6 +151,7 @@ fn parse(bytes: &mut BytesMut) -> Result<Option<Head>, Failure> {
         wait: field(Ask::WAIT_HEADER),
         next: field(Ask::NEXT_HEADER),
         forwarded: forwarded.join(","),
+        charge: None,
     }))
 }
 

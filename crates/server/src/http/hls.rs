@@ -26,13 +26,14 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use weir_hls::SegmentName;
 use weir_hub::Status;
-use weir_media::StreamKey;
+use weir_media::{Budget, Charge, StreamKey, Use};
 use weir_rtmp::url::params;
 
 use super::{
     ANY_ORIGIN,
     conditional::{self, Wanted},
     pages::{Asker, no_stream, not_found, plain, refused, retry_after},
+    room::no_room,
 };
 use crate::{
     auth,
@@ -42,9 +43,10 @@ use crate::{
     descriptors,
     edge::{Ask, Door, Edge, HlsKind, HlsObject},
     hls::{Files, State},
+    memory,
     metrics::Refused,
     node::Node,
-    quota::{Meter, SESSION, WATCHING, Who},
+    quota::{Meter, SESSION, Search, WATCHING, Who},
     roster::Activity,
 };
 
@@ -150,7 +152,10 @@ async fn own_playlist(node: &Arc<Node>, key: &StreamKey, vhost: &Vhost, ask: &As
             true => with_params(&text, &ask.params),
             false => text,
         };
-        Ok((PLAYLIST_HEADERS, [ANY_ORIGIN], text).into_response())
+        Ok(match memory::output(node.registry.budget(), text) {
+            Ok(text) => (PLAYLIST_HEADERS, [ANY_ORIGIN], text).into_response(),
+            Err(spent) => no_room(&spent.to_string()),
+        })
     });
     answer.unwrap_or_else(|error| {
         let is_missing = error.kind() == io::ErrorKind::NotFound;
@@ -186,24 +191,30 @@ pub async fn segment(
         Err(refusal) => return refused(key, &refusal),
     };
     let guesses = &node.quotas.guesses;
-    let Some(guess) = guesses.ask(key, asker.ip, Instant::now()) else {
-        Refused::Auth.count();
-        return too_many(key, asker.ip);
+    let guess = match guesses.ask(key, asker.ip, Instant::now()) {
+        Some(Search::Anywhere(guess)) => Some(guess),
+        Some(Search::Here) => None,
+        None => return too_many(key, asker.ip),
     };
     let answer = match &node.edge {
         Some(edge) => {
-            let whole = checked(edge, key, HlsKind::Segment(name), vhost, ask).await;
+            let whole = match guess {
+                Some(_) => checked(edge, key, HlsKind::Segment(name), vhost, ask).await,
+                None => held(edge, key, name, vhost, ask).await,
+            };
             in_part(whole, Some(name), asker).await
         }
         None => match open_segment(&node.hls.places(&vhost.hls.dir, key), name).await {
-            Ok(file) => file_in_part(file, name, asker),
+            Ok(file) => file_in_part(node, file, name, asker),
             Err(error) => no_file(key, &error, || {
                 format!("{key} has no segment {} with this name (any more)", name.sequence)
             }),
         },
     };
-    if answer.status() != StatusCode::NOT_FOUND {
-        guesses.forgive(guess);
+    match guess {
+        None if answer.status() == StatusCode::NOT_FOUND => return too_many(key, asker.ip),
+        Some(guess) if answer.status() != StatusCode::NOT_FOUND => guesses.forgive(guess),
+        _ => {}
     }
     counted(node, answer, meter)
 }
@@ -244,10 +255,35 @@ async fn open_segment(places: &[Files], name: SegmentName) -> io::Result<(File, 
 
 /// 429 for one who asks for too many segments that are not there.
 fn too_many(key: &StreamKey, client: IpAddr) -> Response {
+    Refused::Auth.count();
     let reason = "it asks for too many HLS segments that are not there";
     info!(peer = %client, stream = %key, reason, "HTTP requests are refused");
     let reason = "too many segments were asked for that are not here; ask for the playlist first";
-    (retry_after(), plain(StatusCode::TOO_MANY_REQUESTS, reason)).into_response()
+    // The next one costs it a connection.
+    let fields = (retry_after(), [("connection", "close")]);
+    (fields, plain(StatusCode::TOO_MANY_REQUESTS, reason)).into_response()
+}
+
+/// A segment that an edge has, for one who may have it; 404 if it would have to ask for that, or for the segment.
+async fn held(
+    edge: &Arc<Edge>,
+    key: &StreamKey,
+    name: SegmentName,
+    vhost: &Vhost,
+    ask: &Ask,
+) -> Response {
+    let object = HlsObject { key: key.clone(), kind: HlsKind::Segment(name) };
+    let Some(found) = edge.hls().held(&object) else {
+        return not_found(&format!("{key} has no segment {} here", name.sequence));
+    };
+    // Who knows a name that cannot be guessed has been let in before.
+    let deadline = tokio::time::Instant::now() + ask.wait_at_most(vhost.play.wait);
+    if name.nonce.is_none()
+        && let Err(why) = edge.admit(key, ask, Door::Hls, deadline).await
+    {
+        return no_stream(key, &why);
+    }
+    found
 }
 
 /// 404 for a file that is not there, and 503 for one that may be.
@@ -298,16 +334,19 @@ async fn relayed(
     if !is_playlist || ask.params.is_empty() || !ask.hops.is_empty() {
         return answer;
     }
-    carrying(answer, &ask.params).await
+    carrying(answer, &ask.params, edge.hls().budget()).await
 }
 
 /// A playlist in memory [`with_params`]: we may want them with names that can be guessed, or its origin may.
-async fn carrying(answer: Response, params: &str) -> Response {
+async fn carrying(answer: Response, params: &str, budget: &Budget) -> Response {
     let (head, body) = answer.into_parts();
     // It is in memory, and was found to be text.
     let playlist = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let text = with_params(&String::from_utf8_lossy(&playlist), params);
-    Response::from_parts(head, Body::from(text))
+    match memory::output(budget, text) {
+        Ok(text) => Response::from_parts(head, Body::from(text)),
+        Err(spent) => no_room(&spent.to_string()),
+    }
 }
 
 /// The state after `Starting`, if it comes within `wait`.
@@ -326,6 +365,9 @@ async fn settled(node: &Node, key: &StreamKey, wait: Duration) -> State {
 /// Bytes of a file in memory for each client that fetches it.
 const READ_BYTES: usize = 64 * 1024;
 
+/// The same while many clients take their time: as much as there is room for in any case.
+const READ_BYTES_MIN: usize = 4 * 1024;
+
 /// A file that is being sent.
 struct Sending {
     file: File,
@@ -333,6 +375,8 @@ struct Sending {
     seek: Option<u64>,
     /// Bytes that are left to send.
     left: u64,
+    /// What the pieces count against.
+    budget: Budget,
 }
 
 /// The next piece of a file; none at the end of what is to be sent.
@@ -340,16 +384,24 @@ fn piece(mut sending: Sending) -> io::Result<Option<(Bytes, Sending)>> {
     if let Some(start) = sending.seek.take() {
         sending.file.seek(SeekFrom::Start(start))?;
     }
-    let most = usize::try_from(sending.left).unwrap_or(READ_BYTES).min(READ_BYTES);
+    let mut charge = Charge::new(&sending.budget, Use::Output);
+    let room = [READ_BYTES, READ_BYTES_MIN].into_iter().find(|room| charge.grow(*room).is_ok());
+    let room = room.unwrap_or(READ_BYTES_MIN);
+    let most = usize::try_from(sending.left).unwrap_or(room).min(room);
     let mut piece = vec![0; most];
     let read = if most > 0 { sending.file.read(&mut piece)? } else { 0 };
     piece.truncate(read);
     sending.left -= read as u64;
-    Ok((read > 0).then(|| (piece.into(), sending)))
+    Ok((read > 0).then(|| (memory::counted(piece.into(), charge), sending)))
 }
 
 /// What the client wants of a segment that is a file.
-fn file_in_part((file, length): (File, u64), name: SegmentName, asker: &Asker) -> Response {
+fn file_in_part(
+    node: &Node,
+    (file, length): (File, u64),
+    name: SegmentName,
+    asker: &Asker,
+) -> Response {
     let etag = name_of(name).unwrap_or_else(|| {
         // Of an open file the system knows this without its disk.
         let modified = file.metadata().and_then(|about| about.modified()).ok();
@@ -371,8 +423,11 @@ fn file_in_part((file, length): (File, u64), name: SegmentName, asker: &Asker) -
         };
         let seek = Some(part.start).filter(|start| *start > 0);
         let left = part.end - part.start;
-        *answer.body_mut() =
-            Body::from_stream(stream::try_unfold((Sending { file, seek, left }, place), next));
+        let budget = node.registry.budget().clone();
+        *answer.body_mut() = Body::from_stream(stream::try_unfold(
+            (Sending { file, seek, left, budget }, place),
+            next,
+        ));
         answer.headers_mut().insert(CONTENT_LENGTH, left.into());
         answer = with_fields(answer, SEGMENT_HEADERS, &etag);
     }

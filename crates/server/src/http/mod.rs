@@ -12,6 +12,7 @@ mod hls;
 mod late;
 mod pages;
 mod prefixed;
+mod room;
 
 use std::{
     io,
@@ -35,6 +36,7 @@ use tokio::{
     time::timeout,
 };
 use tower::ServiceExt as _;
+use weir_media::Spent;
 
 use self::flow::{Flow, Flowing};
 pub use self::{
@@ -63,6 +65,11 @@ pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long a client may take nothing of an answer, as `play.stall_timeout` is for viewers of one stream.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What a client gets whose request there is no memory for, where there is no other answer yet.
+const NO_MEMORY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
+    Content-Length: 0\r\n\r\n";
+
 /// How long, and for how many bytes, a client that was refused may go on sending before it is cut.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const DRAIN_BYTES_MAX: usize = 2 << 20;
@@ -81,6 +88,7 @@ fn router(node: Arc<Node>, shown: Option<&'static str>) -> Router {
         .route("/player", get(pages::player))
         .fallback(pages::media)
         .layer(from_fn_with_state(Arc::clone(&node), pages::count))
+        .layer(from_fn_with_state(Arc::clone(&node), room::taken))
         .with_state(node)
 }
 
@@ -110,15 +118,10 @@ impl listen::Service for Media {
 
 /// Serves a connection that has just been accepted.
 async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut client: Client) {
-    let head = match head::read(&mut socket, &mut client).await {
+    let budget = node.registry.budget();
+    let head = match head::read(&mut socket, &mut client, budget).await {
         Ok(head) => head,
-        Err(head::Failure { end, answer }) => {
-            // The peer may be gone already; the log has the reason.
-            let _ = socket.write_all(answer).await;
-            let _ = socket.shutdown().await;
-            drain(&mut socket).await;
-            return client.end(&end);
-        }
+        Err(failure) => return fail(socket, client, failure).await,
     };
     let peer = client.peer.ip();
     let config = node.config();
@@ -134,13 +137,37 @@ async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut clien
             return client.end(&End::new(Kind::Limit, refusal.to_string()));
         }
     }
-    match flv::Request::of(&head) {
-        Some(request) => flv::serve(node, socket, client, request).await,
-        None => match bound_stalls(&socket, stall_timeout(&config)) {
-            Ok(()) => serve_with(router, Prefixed::new(head.bytes, socket), client, peer).await,
-            Err(error) => client.end(&error.into()),
-        },
+    let request = match flv::Request::of(&head, budget) {
+        Ok(request) => request,
+        Err(spent) => return fail(socket, client, head::no_memory(&spent)).await,
+    };
+    if let Some(request) = request {
+        // It waits for its stream without the head that it came in.
+        drop((head, config));
+        return flv::serve(node, socket, client, request).await;
     }
+    let Some(room) = room::of_connection(budget) else {
+        return fail(socket, client, head::no_memory(&Spent)).await;
+    };
+    match bound_stalls(&socket, stall_timeout(&config)) {
+        Ok(()) => {
+            let socket = Prefixed::new(head.bytes, socket);
+            // Its room is that of the connection from now on.
+            drop((head.charge, config));
+            serve_with(router, socket, client, peer).await;
+            drop(room);
+        }
+        Err(error) => client.end(&error.into()),
+    }
+}
+
+/// Ends a connection without a request that could be answered otherwise.
+async fn fail(mut socket: TcpStream, client: Client, failure: head::Failure) {
+    // The peer may be gone already; the log has the reason.
+    let _ = socket.write_all(failure.answer).await;
+    let _ = socket.shutdown().await;
+    drain(&mut socket).await;
+    client.end(&failure.end);
 }
 
 /// How long the system lets a client take nothing: a viewer of HTTP-FLV may do so for longer than others.

@@ -16,10 +16,11 @@ use tracing::info;
 use weir_media::StreamKey;
 use weir_rtmp::url::PORT as DEFAULT_PORT;
 
-use super::{ANY_ORIGIN, Peer, conditional::Conditions, forwarded, hls, late};
+use super::{ANY_ORIGIN, Peer, conditional::Conditions, forwarded, hls, late, room::no_room};
 use crate::{
     auth::{Action, Denied},
     edge::{Ask, Hops},
+    memory,
     metrics::Refused,
     node::{Node, SERVER},
     play::NoStream,
@@ -60,7 +61,10 @@ pub async fn player(State(node): State<Arc<Node>>) -> Response {
         ("referrer-policy", "no-referrer"),
         ("cache-control", "no-store"),
     ];
-    (headers, Html(page)).into_response()
+    match memory::output(node.registry.budget(), page) {
+        Ok(page) => (headers, Html(page)).into_response(),
+        Err(spent) => no_room(&spent.to_string()),
+    }
 }
 
 /// Leads to the page that plays `stream`.
@@ -124,6 +128,8 @@ pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response 
         connection: request.extensions().get().cloned(),
     };
     let ask = Ask { peer: Some(asker.ip), ..ask(&route, request.headers()) };
+    // Nothing else of it is needed, and it may wait.
+    drop(request);
     serve(&node, &route, ask, is_head, &asker).await
 }
 

@@ -34,6 +34,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
         let len = self.prefix.len().min(buf.remaining());
         buf.put_slice(&self.prefix[..len]);
         self.prefix.advance(len);
+        if self.prefix.is_empty() {
+            // What it took is free; the connection may go on for long.
+            self.prefix = BytesMut::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -5,6 +5,7 @@
 //! shard. `docs/guide/monitoring.md` lists every series, and a test holds it against the page.
 
 mod counts;
+mod desk;
 mod histogram;
 mod live;
 mod page;
@@ -28,23 +29,26 @@ pub use self::{
     counts::{COUNTS, LeftOut, Refused},
     histogram::{Counted, Histogram},
 };
-use self::{live::Live, page::Shape};
+use self::{desk::Desk, live::Live, page::Shape};
 use crate::{blocking::PAGES, control::Control};
 
 /// All series of the process.
-pub struct Metrics(Registry);
+pub struct Metrics {
+    series: Registry,
+    desk: Desk,
+}
 
 impl Metrics {
     /// The series of what `control` controls. Needs a tokio runtime.
     pub fn new(control: &Arc<Control>) -> Arc<Self> {
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(Live::start(control)));
-        Arc::new(Self(registry))
+        let mut series = Registry::default();
+        series.register_collector(Box::new(Live::start(control)));
+        Arc::new(Self { series, desk: Desk::new(control.node.registry.budget()) })
     }
 
     fn page(&self, shape: Shape) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.0)?;
+        encode(&mut text, &self.series)?;
         Ok(shape.render(text))
     }
 }
@@ -58,9 +62,12 @@ async fn metrics(State(metrics): State<Arc<Metrics>>, fields: HeaderMap) -> Resp
     let accept = fields.get(header::ACCEPT).and_then(|field| field.to_str().ok());
     let shape = Shape::of(accept.unwrap_or_default());
     // A page looks at every client, and at `/proc`: milliseconds where there are tens of thousands.
-    let page = PAGES.run(move || metrics.page(shape)).await;
-    match page {
-        Ok(Ok(page)) => ([(header::CONTENT_TYPE, shape.content_type())], page).into_response(),
-        Ok(Err(_)) | Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    let write = {
+        let metrics = Arc::clone(&metrics);
+        async move || PAGES.run(move || metrics.page(shape)).await.ok()?.ok()
+    };
+    match metrics.desk.page(shape, write).await {
+        Some(page) => ([(header::CONTENT_TYPE, shape.content_type())], page).into_response(),
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

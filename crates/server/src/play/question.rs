@@ -15,6 +15,7 @@ use crate::{
     auth::Action,
     config::Check,
     edge::{Ask, Door, Hops, Verdict},
+    memory,
     metrics::Refused,
     node::Node,
     rtmp::{Connection, Turn},
@@ -32,6 +33,9 @@ pub struct Asked {
 
 /// What became of a question: the answer, or why there is none.
 type Answer = Result<MayPlay, String>;
+
+/// What a question takes beside its text until it is answered: what waits for the answer, as measured with 128 of them.
+const QUESTION_BYTES: usize = 3 * 1024;
 
 /// Why a connection that asks is told nothing else.
 const ASKS_ONLY: &str = "this connection asks questions";
@@ -83,6 +87,11 @@ fn note(connection: &mut Connection, asked: &Asked, answered: &Answer) {
 
 async fn answer(node: &Node, peer: IpAddr, asked: Asked) -> (Asked, Answer) {
     let began = Instant::now();
+    let text = memory::url_bytes(&asked.url) + asked.hops.len();
+    let _room = match memory::request(node.registry.budget(), text, QUESTION_BYTES) {
+        Ok(room) => room,
+        Err(spent) => return (asked, Err(spent.to_string())),
+    };
     let (answer, is_guess) = judge(node, peer, &asked).await;
     // An edge asks for many viewers, but anybody may ask. Who is right is told so at once; the others are still waited
     // for when those behind them are answered, as long as there are not too many of them.

@@ -2,7 +2,10 @@
 //!
 //! The names of segments cannot be guessed, so this is not what keeps them: it keeps those who try all the same from
 //! costing more than a look, here and at the origins of an edge. Who has been given the playlist of a stream has the
-//! names, and nothing to guess; a player that asks again and again for a segment that has just gone is one of those.
+//! names, and nothing to guess; a player that asks again and again for a segment that has just gone is one of those, so
+//! that it may do so more often. Behind an address may be thousands of players, and one that asks without end must not
+//! cost the others theirs: what somebody asks for who has the playlist is always looked for here, and only here once the
+//! address has asked in vain too often.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,6 +22,10 @@ use super::network::Network;
 /// Segments that are not there, for which an address may ask in [`PERIOD`] without having the playlist: a hundred
 /// players behind it that come back from another server, each with one old name.
 const MISSES_MAX: u32 = 100;
+
+/// The same for those who have the playlist: a thousand players behind one address that have all been away, and each of
+/// which asks for a segment that has just gone.
+const PLAYERS_MISSES_MAX: u32 = 1000;
 
 /// The time in which they are counted.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -44,49 +51,76 @@ pub struct Guesses {
 struct Books {
     /// When the period began.
     since: Option<Instant>,
-    misses: HashMap<Network, u32>,
-    /// Of all addresses that there was no room for.
-    others: u32,
+    strangers: Misses,
+    players_misses: Misses,
     /// When the newer players' time began.
     players_since: Option<Instant>,
     players: HashSet<u64>,
     players_before: HashSet<u64>,
 }
 
+/// By address.
+#[derive(Debug, Default)]
+struct Misses {
+    counts: HashMap<Network, u32>,
+    /// Of all addresses that there was no room for.
+    others: u32,
+}
+
+impl Misses {
+    fn of(&mut self, network: Network) -> &mut u32 {
+        if self.counts.len() >= ADDRESSES_MAX && !self.counts.contains_key(&network) {
+            return &mut self.others;
+        }
+        self.counts.entry(network).or_insert(0)
+    }
+}
+
+/// Where a segment may be looked for.
+#[derive(Debug)]
+pub enum Search {
+    /// Wherever it may be.
+    Anywhere(Guess),
+    /// In this process and on its disks.
+    Here,
+}
+
 /// A question for a segment that counts as a miss unless it is found.
 #[derive(Debug)]
 #[must_use]
 pub struct Guess {
-    /// None for one who has the playlist.
-    network: Option<Network>,
+    network: Network,
+    /// Whether it has the playlist.
+    is_player: bool,
     /// The period in which it was counted.
     since: Option<Instant>,
 }
 
 impl Guesses {
     /// Lets somebody at `ip` ask for a segment of `key`; none if it has asked in vain too often.
-    pub fn ask(&self, key: &StreamKey, ip: IpAddr, now: Instant) -> Option<Guess> {
+    pub fn ask(&self, key: &StreamKey, ip: IpAddr, now: Instant) -> Option<Search> {
         let network = Network::of(ip);
         let player = self.player(network, key);
         let mut books = self.books();
         books.turn(now);
-        if books.players.contains(&player) || books.players_before.contains(&player) {
-            return Some(Guess { network: None, since: None });
-        }
-        let misses = books.misses(network);
-        if *misses >= MISSES_MAX {
-            return None;
+        let is_player = books.players.contains(&player) || books.players_before.contains(&player);
+        let (misses, most) = match is_player {
+            true => (books.players_misses.of(network), PLAYERS_MISSES_MAX),
+            false => (books.strangers.of(network), MISSES_MAX),
+        };
+        if *misses >= most {
+            return is_player.then_some(Search::Here);
         }
         *misses += 1;
-        Some(Guess { network: Some(network), since: books.since })
+        Some(Search::Anywhere(Guess { network, is_player, since: books.since }))
     }
 
     /// What was asked for was there, or it is not known whether it is.
-    pub fn forgive(&self, Guess { network, since }: Guess) {
-        let Some(network) = network else { return };
+    pub fn forgive(&self, Guess { network, is_player, since }: Guess) {
         let mut books = self.books();
         if books.since == since {
-            let misses = books.misses(network);
+            let misses = if is_player { &mut books.players_misses } else { &mut books.strangers };
+            let misses = misses.of(network);
             *misses = misses.saturating_sub(1);
         }
     }
@@ -118,8 +152,7 @@ impl Books {
         };
         if is_over(self.since, PERIOD) {
             self.since = Some(now);
-            self.misses = HashMap::new();
-            self.others = 0;
+            (self.strangers, self.players_misses) = Default::default();
         }
         if is_over(self.players_since, PLAYLIST) {
             let is_long_ago = is_over(self.players_since, 2 * PLAYLIST);
@@ -127,13 +160,6 @@ impl Books {
             let before = std::mem::take(&mut self.players);
             self.players_before = if is_long_ago { HashSet::new() } else { before };
         }
-    }
-
-    fn misses(&mut self, network: Network) -> &mut u32 {
-        if self.misses.len() >= ADDRESSES_MAX && !self.misses.contains_key(&network) {
-            return &mut self.others;
-        }
-        self.misses.entry(network).or_insert(0)
     }
 }
 
@@ -151,10 +177,16 @@ mod tests {
         std::net::Ipv4Addr::from_bits(number).into()
     }
 
-    /// How many questions an address has in vain before it is refused.
+    fn ask(guesses: &Guesses, stream: &str, address: u32, now: Instant) -> Option<Guess> {
+        match guesses.ask(&key(stream), ip(address), now) {
+            Some(Search::Anywhere(guess)) => Some(guess),
+            Some(Search::Here) | None => None,
+        }
+    }
+
+    /// How many questions of an address in vain are passed on.
     fn misses(guesses: &Guesses, stream: &str, address: u32, now: Instant) -> u32 {
-        let asked = (0..10 * MISSES_MAX)
-            .take_while(|_| guesses.ask(&key(stream), ip(address), now).is_some());
+        let asked = (0..10_000).take_while(|_| ask(guesses, stream, address, now).is_some());
         asked.count().try_into().expect("some")
     }
 
@@ -171,24 +203,40 @@ mod tests {
     fn what_is_found_does_not_count() {
         let (guesses, now) = (Guesses::default(), Instant::now());
         for _ in 0..10 * MISSES_MAX {
-            guesses.forgive(guesses.ask(&key("a"), ip(1), now).expect("it finds what it asks for"));
+            guesses.forgive(ask(&guesses, "a", 1, now).expect("it finds what it asks for"));
         }
-        let late = guesses.ask(&key("a"), ip(1), now).expect("a question");
+        let late = ask(&guesses, "a", 1, now).expect("a question");
         assert_eq!(misses(&guesses, "a", 1, now + PERIOD), MISSES_MAX);
         guesses.forgive(late);
         assert_eq!(misses(&guesses, "a", 1, now + PERIOD), 0, "it was counted in another period");
     }
 
     #[test]
-    fn who_has_the_playlist_guesses_nothing() {
+    fn who_has_the_playlist_may_miss_more_and_is_always_looked_for_here() {
         let (guesses, now) = (Guesses::default(), Instant::now());
         assert_eq!(misses(&guesses, "a", 1, now), MISSES_MAX);
         guesses.gave_playlist(&key("a"), ip(1), now);
-        assert_eq!(misses(&guesses, "a", 1, now), 10 * MISSES_MAX);
-        assert_eq!(misses(&guesses, "b", 1, now), 0, "of another stream it has none");
-        assert_eq!(misses(&guesses, "a", 1, now + PLAYLIST - PERIOD / 2), 10 * MISSES_MAX);
-        assert_eq!(misses(&guesses, "a", 1, now + PLAYLIST), 10 * MISSES_MAX);
+        assert_eq!(misses(&guesses, "a", 1, now), PLAYERS_MISSES_MAX);
+        assert!(matches!(guesses.ask(&key("a"), ip(1), now), Some(Search::Here)));
+        assert!(guesses.ask(&key("b"), ip(1), now).is_none(), "of another stream it has none");
+        guesses.gave_playlist(&key("c"), ip(1), now);
+        assert_eq!(misses(&guesses, "c", 1, now), 0, "whatever the stream");
+        guesses.gave_playlist(&key("a"), ip(2), now);
+        assert_eq!(misses(&guesses, "a", 2, now), PLAYERS_MISSES_MAX, "others have their own");
+        let later = now + PLAYLIST - PERIOD / 2;
+        assert_eq!(misses(&guesses, "a", 1, later), PLAYERS_MISSES_MAX);
+        assert_eq!(misses(&guesses, "a", 1, now + PLAYLIST + PERIOD), PLAYERS_MISSES_MAX);
         assert_eq!(misses(&guesses, "a", 1, now + 3 * PLAYLIST), MISSES_MAX);
+    }
+
+    #[test]
+    fn players_who_find_what_they_ask_for_miss_nothing() {
+        let (guesses, now) = (Guesses::default(), Instant::now());
+        guesses.gave_playlist(&key("a"), ip(1), now);
+        for _ in 0..10 * PLAYERS_MISSES_MAX {
+            guesses.forgive(ask(&guesses, "a", 1, now).expect("it finds what it asks for"));
+        }
+        assert_eq!(misses(&guesses, "a", 1, now), PLAYERS_MISSES_MAX);
     }
 
     #[test]
@@ -202,7 +250,8 @@ mod tests {
             guesses.gave_playlist(&key("a"), ip(address.try_into().expect("small")), now);
         }
         let books = guesses.books();
-        assert_eq!((books.misses.len(), books.others), (ADDRESSES_MAX, MISSES_MAX));
+        let Misses { counts, others } = &books.strangers;
+        assert_eq!((counts.len(), *others), (ADDRESSES_MAX, MISSES_MAX));
         assert_eq!(books.players.len(), PLAYERS_MAX);
     }
 }

@@ -264,6 +264,11 @@ impl Fetcher {
             Ok(Answer::Object(fetched)) => return Ok(fetched),
             Ok(Answer::Other(status, words)) => {
                 let words = if words.is_empty() { status.to_string() } else { words };
+                let is_segment = matches!(wanted.object.kind, Kind::Segment(_));
+                if is_segment && status == StatusCode::TOO_MANY_REQUESTS {
+                    // Our viewers have asked for many that are not there, and this is one.
+                    return Err(Failure::NotFound(words.into()));
+                }
                 return Err(refusal(origin, status, &words));
             }
             Err(failure) => failure,

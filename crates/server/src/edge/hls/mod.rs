@@ -313,6 +313,18 @@ impl HlsRelay {
         }
     }
 
+    /// Answers with `object` if it is here, without asking anybody.
+    pub fn held(&self, object: &Object) -> Option<Response> {
+        let cached = self.lock().cache.get(object, Instant::now())?;
+        self.counters.hits.fetch_add(1, Relaxed);
+        Some(found(object.kind, cached.body))
+    }
+
+    /// What it counts against.
+    pub fn budget(&self) -> &Budget {
+        self.memory.budget()
+    }
+
     /// What the relay has done, and what it holds.
     pub fn stats(&self) -> Stats {
         let (bytes, entries) = self.lock().cache.size();

@@ -1,0 +1,50 @@
+//! The memory that requests and their connections take.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http::StatusCode;
+use weir_media::{Budget, Charge, Use};
+
+use super::pages::{plain, retry_after};
+use crate::{memory, metrics::Refused, node::Node};
+
+/// What a connection with requests one after the other takes beside its place: buffers for reading and writing, of 8 KiB
+/// each, and the state of a request; as measured with a thousand of them.
+const CONNECTION_BYTES: usize = 20 * 1024;
+
+/// What a field of a request's head takes beside its text.
+const FIELD_BYTES: usize = 128;
+
+/// The room of a connection with requests one after the other; none if there is none.
+pub fn of_connection(budget: &Budget) -> Option<Charge> {
+    if !budget.has_place(CONNECTION_BYTES) {
+        return None;
+    }
+    let mut charge = Charge::new(budget, Use::Connections);
+    charge.add(CONNECTION_BYTES);
+    Some(charge)
+}
+
+/// Answers a request that there is room for until it is answered.
+pub async fn taken(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let fields = request.headers();
+    let head: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let head = head + fields.len() * FIELD_BYTES;
+    match memory::request(node.registry.budget(), target, head) {
+        Ok(_room) => next.run(request).await,
+        Err(spent) => no_room(&spent.to_string()),
+    }
+}
+
+/// 503 for one whose request, or its answer, there is no memory for.
+pub fn no_room(reason: &str) -> Response {
+    Refused::Unavailable.count();
+    let fields = (retry_after(), [("connection", "close")]);
+    (fields, plain(StatusCode::SERVICE_UNAVAILABLE, reason)).into_response()
+}
