@@ -28,8 +28,8 @@ pub struct Item {
     pub group: Option<Arc<Init>>,
 }
 
-/// What one [`Reader::read`](crate::Reader::read) brought. Kept by the caller and used again, so that reading allocates nothing in the long
-/// run.
+/// What one [`Reader::read`](crate::Reader::read) brought. Kept by the caller and used again, so that reading allocates
+/// nothing in the long run.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// New frames, oldest first.
