@@ -15,6 +15,7 @@ use crate::{
     hls::HlsOutput,
     ingest::{self, Audiences, LostStreams},
     listen::Places,
+    log,
     memory::{self, Allowance},
     phase::Phase,
     play::{Channels, Format, Returned, Shards},
@@ -86,7 +87,7 @@ impl Node {
         tokio::spawn(end_lingers(registry.clone(), Arc::clone(&freed), alarm));
         let (returns, returned) = mpsc::channel(RETURNS);
         let quotas = Arc::new(Quotas::new(&config.limits));
-        let shards = Shards::start(config.workers.count(), &returns, &quotas)?;
+        let shards = Shards::start(config.workers.count(), &returns, &quotas, log::finish)?;
         let channels = Channels::new(registry.clone());
         let (streams, formats) = (registry.clone(), Arc::clone(&channels));
         tokio::spawn(memory::look_after(registry.budget().clone(), freed, move || {
@@ -222,7 +223,9 @@ impl Node {
             (ingest::announce(flush), ingest::log_limits(&config))
         });
         self.channels.limit_to(|key| play_limits(&config, &config.vhost(key.vhost())));
-        self.shards.reconfigure(&config);
+        let of = Arc::clone(&config);
+        let terms = move |key: &StreamKey| of.vhost(key.vhost()).play.terms();
+        self.shards.reconfigure(&(Arc::new(terms) as _));
         if self.edge.is_none() {
             self.hls.reconfigure();
         }

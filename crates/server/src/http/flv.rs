@@ -113,7 +113,7 @@ pub async fn serve(
         Ok(socket) => node.shards.deliver(Arrival {
             socket,
             channel,
-            play: vhost.play,
+            terms: vhost.play.terms(),
             head: head.into(),
             protocol: Protocol::Http { received: 0 },
             client,

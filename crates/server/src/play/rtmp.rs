@@ -9,10 +9,9 @@ use weir_rtmp::{
     url::StreamUrl,
 };
 
-use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Why, slow};
+use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Terms, Why, slow};
 use crate::{
     auth::Action,
-    config::Vhost,
     end::{End, Kind},
     metrics::Refused,
     roster::Activity,
@@ -75,7 +74,7 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
     // What the client has asked for in the same breath (receiveAudio, pause) makes it a viewer of its own kind.
     match next_command(&mut connection) {
         None if stream_id == MESSAGE_STREAM_ID => {
-            hand_over(*connection, channel, vhost);
+            hand_over(*connection, channel, vhost.play.terms());
             Turn::Gone
         }
         first => {
@@ -111,7 +110,7 @@ pub async fn returned(mut connection: Box<Connection>, why: Why) -> Turn {
     }
 }
 
-fn hand_over(connection: Connection, channel: Arc<Channel>, vhost: Vhost) {
+fn hand_over(connection: Connection, channel: Arc<Channel>, terms: Terms) {
     let Connection { node, session, client, socket, .. } = connection;
     match socket.into_std() {
         Ok(socket) => {
@@ -119,7 +118,7 @@ fn hand_over(connection: Connection, channel: Arc<Channel>, vhost: Vhost) {
             node.shards.deliver(Arrival {
                 socket,
                 channel,
-                play: vhost.play,
+                terms,
                 head: Bytes::new(),
                 protocol,
                 client,
