@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use weir_config::Vhost;
+use weir_flv::{kind_of, wire_time};
 use weir_hub::{Batch, Item, Reader, Start, Status};
 use weir_media::{Content, StreamKey, Track};
 use weir_rtmp::server::{Event, PlayRefusal, PublishRefusal};
 
-use super::package::{kind_of, wire_time};
 use crate::{
     end::End,
     metrics::COUNTS,
