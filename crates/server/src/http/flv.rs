@@ -21,6 +21,7 @@ use crate::{
     quota::RETRY_AFTER,
     roster::Activity,
     route::{self, Route},
+    terms,
 };
 
 /// A request for a stream as HTTP-FLV.
@@ -113,7 +114,7 @@ pub async fn serve(
         Ok(socket) => node.shards.deliver(Arrival {
             socket,
             channel,
-            terms: vhost.play.terms(),
+            terms: terms::of(&vhost.play),
             head: head.into(),
             protocol: Protocol::Http { received: 0 },
             client,

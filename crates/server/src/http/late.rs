@@ -9,12 +9,12 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::StatusCode;
 use tracing::info;
+use weir_config::Vhost;
 use weir_hub::Status;
 use weir_media::StreamKey;
 
 use super::{ANY_ORIGIN, Peer, flow::Flow, pages};
 use crate::{
-    config::Vhost,
     edge::Ask,
     end::End,
     log::seconds,

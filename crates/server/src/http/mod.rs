@@ -35,6 +35,7 @@ use tokio::{
     time::timeout,
 };
 use tower::ServiceExt as _;
+use weir_config::Config;
 
 use self::flow::{Flow, Flowing};
 pub use self::{
@@ -44,7 +45,6 @@ pub use self::{
 };
 use crate::{
     client::{Client, Standing},
-    config::Config,
     end::{End, Kind},
     listen,
     metrics::Refused,

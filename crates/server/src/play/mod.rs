@@ -30,28 +30,3 @@ pub use post::{Arrival, Returned, Why};
 pub use shards::Shards;
 pub use terms::Terms;
 pub use viewer::{Protocol, end_of};
-
-use weir_hub::{Flush, Start};
-
-use crate::config;
-
-impl config::Play {
-    /// How viewers are treated.
-    pub fn terms(&self) -> Terms {
-        Terms { start: self.start(), flush: self.hub_flush(), stall: self.stall_timeout }
-    }
-
-    /// Where new viewers start.
-    pub fn start(&self) -> Start {
-        if self.gop { Start::NewestGroup } else { Start::NextGroup }
-    }
-
-    /// When viewers are woken.
-    pub fn hub_flush(&self) -> Flush {
-        match self.flush {
-            config::Flush::Each => Flush::Each,
-            config::Flush::Video => Flush::Video,
-            config::Flush::Every(period) => Flush::Every(period),
-        }
-    }
-}

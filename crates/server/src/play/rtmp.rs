@@ -16,6 +16,7 @@ use crate::{
     metrics::Refused,
     roster::Activity,
     rtmp::{Connection, Turn},
+    terms,
 };
 
 /// Answers a `play`: waits for the stream, then hands the viewer to a shard.
@@ -74,11 +75,11 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
     // What the client has asked for in the same breath (receiveAudio, pause) makes it a viewer of its own kind.
     match next_command(&mut connection) {
         None if stream_id == MESSAGE_STREAM_ID => {
-            hand_over(*connection, channel, vhost.play.terms());
+            hand_over(*connection, channel, terms::of(&vhost.play));
             Turn::Gone
         }
         first => {
-            let start = vhost.play.start();
+            let start = terms::start(&vhost.play);
             slow::play(connection, stream_id, vhost, start, first).await
         }
     }
