@@ -20,7 +20,7 @@ mod viewer;
 
 pub use channel::{Channel, Channels, View};
 pub use open::{NoStream, admit, has_had_it, open};
-pub use package::{Format, MESSAGE_STREAM_ID, kind_of, wire_time};
+pub use package::{Format, MESSAGE_STREAM_ID};
 pub use shard::{Arrival, Returned, Shards, Why};
 pub use viewer::Protocol;
 

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
+use weir_flv::{kind_of, wire_time};
 use weir_hub::{Batch, Item, Reader, Start, Status};
 use weir_media::{Content, StreamKey, Track};
 use weir_rtmp::server::{Event, PlayRefusal, PublishRefusal};
 
-use super::package::{kind_of, wire_time};
 use crate::{
     config::Vhost,
     end::End,
