@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What the process was asked to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cli {
     /// What to do.
     pub command: Command,
