@@ -11,13 +11,10 @@ use std::{
 
 use jsonwebtoken::{DecodingKey, Validation, errors::ErrorKind};
 use serde::Deserialize;
+use weir_config::{Algorithm, Check, Config, Fault, Jwt, file};
 use weir_rtmp::url::params;
 
 use super::{Action, Credential, Denied, Request, check_bounds, lists};
-use crate::{
-    blocking,
-    config::{Algorithm, Check, Config, Fault, Jwt},
-};
 
 /// A PEM file with an RSA key of 16 Kibit has 3 KB; whatever is longer is no key.
 const KEY_BYTES_MAX: u64 = 64 * 1024;
@@ -82,7 +79,7 @@ impl Keys {
 
 fn read(algorithm: Algorithm, path: &Path) -> io::Result<DecodingKey> {
     let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    let pem = blocking::read(path, KEY_BYTES_MAX)?;
+    let pem = file::read(path, KEY_BYTES_MAX)?;
     keys::public_key(&pem, algorithm)
         .ok_or_else(|| invalid(format!("no public key of {} in PEM", name(algorithm))))
 }

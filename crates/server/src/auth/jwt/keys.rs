@@ -6,7 +6,7 @@ use ring::{
     rand::SystemRandom,
 };
 
-use crate::config::Algorithm;
+use weir_config::Algorithm;
 
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
