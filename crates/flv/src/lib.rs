@@ -19,4 +19,4 @@ mod tag;
 pub mod video;
 
 pub use error::Error;
-pub use tag::{Tag, TagKind, to_frame};
+pub use tag::{Tag, TagKind, kind_of, to_frame, wire_time};

@@ -4,8 +4,8 @@ use weir_media::AudioCodec;
 
 use crate::{
     aac::Likeness,
-    error::{Damage, Unsupported},
-    tracks::{AudioFormat, BadAudio, check_audio},
+    error::{BadAudio, Damage, Unsupported},
+    tracks::{AudioFormat, check_audio},
     turns::{TURN_FRAMES, Turn, Turns},
 };
 

@@ -3,24 +3,25 @@
 use std::{borrow::Cow, collections::HashSet, sync::Arc, time::Instant};
 
 use tokio::sync::{mpsc, watch};
+use weir_config::{Config, Role, Settings, Vhost};
 use weir_hub::{Budget, Limits, Registry, Status, StreamStats, Wake as _};
 use weir_media::{InvalidKey, StreamKey};
 use weir_rtmp::url::StreamUrl;
 
 use crate::{
     auth::{self, Auth},
-    config::{Config, Role, Vhost},
     descriptors::Shares,
     edge::Edge,
     hls::HlsOutput,
     ingest::{self, Audiences, LostStreams},
     listen::Places,
+    log,
     memory::{self, Allowance},
     phase::Phase,
     play::{Channels, Format, Returned, Shards},
     quota::Quotas,
     roster::Roster,
-    settings::Settings,
+    terms,
     wake::Alarm,
     wrong_secrets::WrongSecrets,
 };
@@ -86,7 +87,7 @@ impl Node {
         tokio::spawn(end_lingers(registry.clone(), Arc::clone(&freed), alarm));
         let (returns, returned) = mpsc::channel(RETURNS);
         let quotas = Arc::new(Quotas::new(&config.limits));
-        let shards = Shards::start(config.workers.count(), &returns, &quotas)?;
+        let shards = Shards::start(config.workers.count(), &returns, &quotas, log::finish)?;
         let channels = Channels::new(registry.clone());
         let (streams, formats) = (registry.clone(), Arc::clone(&channels));
         tokio::spawn(memory::look_after(registry.budget().clone(), freed, move || {
@@ -218,11 +219,13 @@ impl Node {
         let memory = usize::try_from(config.limits.memory).unwrap_or(usize::MAX);
         self.registry.budget().limit_to(memory);
         self.registry.reconfigure(|key| {
-            let flush = config.vhost(key.vhost()).play.hub_flush();
+            let flush = terms::flush(&config.vhost(key.vhost()).play);
             (ingest::announce(flush), ingest::log_limits(&config))
         });
         self.channels.limit_to(|key| play_limits(&config, &config.vhost(key.vhost())));
-        self.shards.reconfigure(&config);
+        let now = Arc::clone(&config);
+        let terms = move |key: &StreamKey| terms::of(&now.vhost(key.vhost()).play);
+        self.shards.reconfigure(&(Arc::new(terms) as _));
         if self.edge.is_none() {
             self.hls.reconfigure();
         }

@@ -35,6 +35,7 @@ use tokio::{
     time::timeout,
 };
 use utoipa::ToSchema;
+use weir_config::OriginName;
 
 use super::{
     Api,
@@ -43,11 +44,7 @@ use super::{
     gate::{self, Room},
     tls::{Tls, Trust},
 };
-use crate::{
-    config::{self, OriginName},
-    edge::Name,
-    http::HEAD_BYTES_MAX,
-};
+use crate::{edge::Name, http::HEAD_BYTES_MAX};
 
 /// How long one peer may take, from the look-up of its name to the end of its answer. Whoever asks wants to know what
 /// the others say, the more so when one of them hangs.
@@ -340,7 +337,7 @@ async fn ask_all(api: &Api, path: &str) -> Vec<Asked> {
 }
 
 /// The addresses of all peers, and the names that have none.
-async fn resolve(api: &Api, config: &config::Config) -> (Vec<SocketAddr>, Vec<Asked>) {
+async fn resolve(api: &Api, config: &weir_config::Config) -> (Vec<SocketAddr>, Vec<Asked>) {
     let (mut addresses, mut unknown) = (Vec::new(), Vec::new());
     // Whoever asks meanwhile looks them up as well.
     let mut names = api.peers.take();

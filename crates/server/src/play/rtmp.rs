@@ -9,14 +9,14 @@ use weir_rtmp::{
     url::StreamUrl,
 };
 
-use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Why, slow};
+use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Terms, Why, slow};
 use crate::{
     auth::Action,
-    config::Vhost,
     end::{End, Kind},
     metrics::Refused,
     roster::Activity,
     rtmp::{Connection, Turn},
+    terms,
 };
 
 /// Answers a `play`: waits for the stream, then hands the viewer to a shard.
@@ -75,11 +75,11 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
     // What the client has asked for in the same breath (receiveAudio, pause) makes it a viewer of its own kind.
     match next_command(&mut connection) {
         None if stream_id == MESSAGE_STREAM_ID => {
-            hand_over(*connection, channel, vhost);
+            hand_over(*connection, channel, terms::of(&vhost.play));
             Turn::Gone
         }
         first => {
-            let start = vhost.play.start();
+            let start = terms::start(&vhost.play);
             slow::play(connection, stream_id, vhost, start, first).await
         }
     }
@@ -111,7 +111,7 @@ pub async fn returned(mut connection: Box<Connection>, why: Why) -> Turn {
     }
 }
 
-fn hand_over(connection: Connection, channel: Arc<Channel>, vhost: Vhost) {
+fn hand_over(connection: Connection, channel: Arc<Channel>, terms: Terms) {
     let Connection { node, session, client, socket, .. } = connection;
     match socket.into_std() {
         Ok(socket) => {
@@ -119,7 +119,7 @@ fn hand_over(connection: Connection, channel: Arc<Channel>, vhost: Vhost) {
             node.shards.deliver(Arrival {
                 socket,
                 channel,
-                play: vhost.play,
+                terms,
                 head: Bytes::new(),
                 protocol,
                 client,
