@@ -32,8 +32,8 @@ impl Allowance {
     }
 }
 
-/// How often the text of a request is held while it waits: as it came, in its parts, decoded, and what goes to an origin;
-/// as measured with requests of 8 KB.
+/// How often the text of a request is held while it waits: as it came, in its parts, decoded, and what goes to an
+/// origin; as measured with requests of 8 KB.
 const TEXT_COPIES: usize = 4;
 
 /// What a request with so many bytes of names and parameters takes, beside `other` bytes, until it has its answer.

@@ -13,8 +13,8 @@ use weir_media::{Budget, Charge, Use};
 use super::pages::{plain, retry_after};
 use crate::{memory, metrics::Refused, node::Node};
 
-/// What a connection with requests one after the other takes beside its place: buffers for reading and writing, of 8 KiB
-/// each, and the state of a request; as measured with a thousand of them.
+/// What a connection with requests one after the other takes beside its place: buffers for reading and writing, of
+/// 8 KiB each, and the state of a request; as measured with a thousand of them.
 const CONNECTION_BYTES: usize = 20 * 1024;
 
 /// What a field of a request's head takes beside its text.

@@ -1,8 +1,8 @@
 //! How often pages are written, and for whom.
 //!
-//! A page may take long to write and be large, and anybody who may have it may ask as often as he likes. One is written at
-//! a time; who asks meanwhile waits for the next, and all of them get the same. Nobody is refused, and what anybody gets
-//! was written after he asked, unless pages are not read.
+//! A page may take long to write and be large, and anybody who may have it may ask as often as he likes. One is written
+//! at a time; who asks meanwhile waits for the next, and all of them get the same. Nobody is refused, and what anybody
+//! gets was written after he asked, unless pages are not read.
 
 use std::{
     collections::VecDeque,
@@ -23,8 +23,8 @@ use super::page::Shape;
 /// one core is spent on them. For a scrape each few seconds the rest is over.
 const REST: u32 = 3;
 
-/// Pages that may wait to be read by their last reader. When there are so many, everybody gets the newest of them: those
-/// who do not read are cut off soon.
+/// Pages that may wait to be read by their last reader. When there are so many, everybody gets the newest of them:
+/// those who do not read are cut off soon.
 const UNREAD_MAX: usize = 8;
 
 /// Writes pages.

@@ -4,8 +4,8 @@
 //! costing more than a look, here and at the origins of an edge. Who has been given the playlist of a stream has the
 //! names, and nothing to guess; a player that asks again and again for a segment that has just gone is one of those, so
 //! that it may do so more often. Behind an address may be thousands of players, and one that asks without end must not
-//! cost the others theirs: what somebody asks for who has the playlist is always looked for here, and only here once the
-//! address has asked in vain too often.
+//! cost the others theirs: what somebody asks for who has the playlist is always looked for here, and only here once
+//! the address has asked in vain too often.
 
 use std::{
     collections::{HashMap, HashSet},
