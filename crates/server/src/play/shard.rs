@@ -25,6 +25,12 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use tokio::sync::mpsc;
+use weir_clients::{
+    end::{End, Kind},
+    histogram::Histogram,
+    quota::{Learned, Quotas},
+    roster::Farewell,
+};
 use weir_config::{Config, Play};
 use weir_hub::{Start, Status, Tracks, Wake};
 
@@ -35,13 +41,7 @@ use super::{
     turns::Turns,
     viewer::{Input, Progress, Protocol, Viewer},
 };
-use crate::{
-    end::{End, Kind},
-    metrics::Histogram,
-    quota::{Learned, Quotas},
-    roster::Farewell,
-    terms,
-};
+use crate::terms;
 
 /// How often a shard looks for frames that wait for a flush which does not come, because the publisher is silent: this
 /// part of the time that they may wait, within bounds.

@@ -8,6 +8,12 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
+use weir_clients::{
+    client::Client,
+    counts::COUNTS,
+    end::End,
+    roster::{Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
+};
 use weir_hub::{Group, Tracks};
 use weir_rtmp::server;
 
@@ -16,13 +22,7 @@ use super::{
     package::{Format, Package},
     turns::Waits,
 };
-use crate::{
-    client::Client,
-    end::End,
-    metrics::COUNTS,
-    roster::{Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
-    rtmp::end_of,
-};
+use crate::rtmp::end_of;
 
 /// Buffers gathered into one `writev` while a viewer catches up; the kernel takes up to 1024, more than this gains
 /// nothing.

@@ -12,18 +12,20 @@ use bytes::Bytes;
 use mio::Waker;
 use tokio::sync::mpsc;
 use tracing::error;
+use weir_clients::{
+    client::Client,
+    histogram::{Counted, Histogram},
+    quota::Quotas,
+    roster::Farewell,
+};
 use weir_config::{Config, Play};
 use weir_hub::Wake;
 use weir_rtmp::server;
 
 use super::Shard;
 use crate::{
-    client::Client,
     log,
-    metrics::{Counted, Histogram},
     play::{channel::Channel, viewer::Protocol},
-    quota::Quotas,
-    roster::Farewell,
 };
 
 /// The least bit rate a viewer is counted with, so that viewers of streams that have just begun spread too.

@@ -11,11 +11,9 @@ use std::{
 use tracing::{debug, info, warn};
 use weir_media::StreamKey;
 
+use crate::{counts::COUNTS, end::seconds, places::Place};
 use crate::{
     end::{End, Kind, Side},
-    listen::Place,
-    log::seconds,
-    metrics::COUNTS,
     quota::{Quotas, Refusal, Viewing, Visit},
     roster::{Activity, Enlisted, Figures, Roster},
 };
