@@ -144,9 +144,10 @@ struct LateViewer {
     /// The part of an entry at which it starts.
     rest: Option<Bytes>,
     started: bool,
+    /// Goes before the session, whose end is a line of the log: who reads that finds one viewer less.
+    _viewing: Viewing,
     /// None without a connection, as in tests.
     session: Option<Session>,
-    _viewing: Viewing,
 }
 
 impl LateViewer {
@@ -164,8 +165,8 @@ impl LateViewer {
             next: 0,
             rest: None,
             started: false,
-            session,
             _viewing: viewing,
+            session,
         };
         futures_util::stream::unfold(viewer, |mut viewer| async move {
             let bytes = viewer.next().await?;
