@@ -243,7 +243,7 @@ mod tests {
     use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
     use super::*;
-    use crate::{config::Limits, listen::Places};
+    use crate::{places::Places, quota::Limits};
 
     fn key() -> StreamKey {
         StreamKey::new("example.com", "live", "one").expect("a good name")
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn who_reads_of_an_end_finds_the_place_free() {
         let limits = Limits { connections_per_ip: 1, ..Limits::default() };
-        let quotas = Arc::new(Quotas::new(&limits));
+        let quotas = Arc::new(Quotas::new(limits));
         let place = Places::new(1).take().expect("a place");
         let mut client = Client::new(([127, 0, 0, 1], 1).into(), "test", place, &Arc::default());
         client.standing.count(&quotas, client.peer.ip()).expect("room");
