@@ -17,7 +17,7 @@ use weir_config::{
 use crate::{auth, log, preflight, remote};
 
 /// What the process was asked to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cli {
     /// What to do.
     pub command: Command,

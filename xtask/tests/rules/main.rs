@@ -1,6 +1,7 @@
 //! The rules of the repository that no compiler checks.
 
 mod arrows;
+mod dependencies;
 mod modules;
 mod paths;
 mod source;
