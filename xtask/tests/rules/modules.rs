@@ -25,42 +25,26 @@ const LAYERS: &[&[&str]] = &[
     &["edge"],
     &["hls"],
     &["rtmp_client"],
-    &["auth", "wrong_secrets"],
-    &["listen"],
-    &["client"],
-    &["descriptors", "quota", "roster"],
+    &["auth"],
     &["log"],
     &["memory"],
-    &["blocking", "end", "phase", "terms", "wake"],
+    &["blocking", "phase", "terms", "wake"],
 ];
 
 /// Arrows of `server` that go up, from module to module. This list only gets shorter.
 const UPWARD: &[(&str, &str)] = &[
     ("terms", "play"),
-    ("auth", "metrics"),
-    ("client", "listen"),
-    ("client", "metrics"),
-    ("descriptors", "listen"),
     ("edge", "http"),
     ("edge", "ingest"),
-    ("edge", "metrics"),
     ("edge", "node"),
     ("edge", "play"),
     ("handover", "control"),
-    ("hls", "metrics"),
-    ("http", "metrics"),
-    ("ingest", "metrics"),
     ("ingest", "rtmp"),
-    ("listen", "handover"),
-    ("listen", "metrics"),
-    ("log", "metrics"),
     ("node", "ingest"),
     ("node", "play"),
-    ("play", "metrics"),
     ("play", "rtmp"),
     ("preflight", "api"),
     ("reload", "api"),
-    ("rtmp_client", "rtmp"),
 ];
 
 /// Files that are in a circle, or folders that have some. This list only gets shorter.
@@ -71,40 +55,32 @@ const CIRCLES: &[&str] = &[
     "crates/rtmp/src/server.rs",
     "crates/rtmp/src/server/question.rs",
     "crates/rtmp/src/server/reply.rs",
+    "crates/clients/src/quota.rs",
+    "crates/clients/src/quota/watching.rs",
+    "crates/clients/src/roster.rs",
+    "crates/clients/src/roster/queue.rs",
     "crates/config/src/",
     "crates/server/src/api/",
     "crates/server/src/auth/",
-    "crates/server/src/client.rs",
     "crates/server/src/control.rs",
-    "crates/server/src/descriptors.rs",
     "crates/server/src/edge/",
-    "crates/server/src/handover.rs",
     "crates/server/src/hls/",
     "crates/server/src/http/",
     "crates/server/src/ingest/",
-    "crates/server/src/listen.rs",
-    "crates/server/src/log.rs",
-    "crates/server/src/log/",
     "crates/server/src/metrics/",
     "crates/server/src/node.rs",
     "crates/server/src/play/",
     "crates/server/src/preflight.rs",
-    "crates/server/src/quota.rs",
-    "crates/server/src/quota/",
     "crates/server/src/reload.rs",
-    "crates/server/src/roster.rs",
-    "crates/server/src/roster/",
     "crates/server/src/route.rs",
     "crates/server/src/rtmp.rs",
-    "crates/server/src/rtmp_client.rs",
-    "crates/server/src/wrong_secrets.rs",
 ];
 
 /// The part of all lines that one crate may have, in percent.
 const SHARE_MAX: usize = 25;
 
 /// Crates that have more, and how much at most. This list only gets shorter.
-const TOO_LARGE: &[(&str, usize)] = &[("crates/server/src", 60)];
+const TOO_LARGE: &[(&str, usize)] = &[("crates/server/src", 45)];
 
 /// How far below its number in [`TOO_LARGE`] a crate may be before the number has to follow.
 const SHARE_SLACK: usize = 10;
