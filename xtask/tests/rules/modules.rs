@@ -33,7 +33,6 @@ const LAYERS: &[&[&str]] = &[
 
 /// Arrows of `server` that go up, from module to module. This list only gets shorter.
 const UPWARD: &[(&str, &str)] = &[
-    ("terms", "play"),
     ("edge", "http"),
     ("edge", "ingest"),
     ("edge", "node"),
@@ -41,7 +40,6 @@ const UPWARD: &[(&str, &str)] = &[
     ("handover", "control"),
     ("ingest", "rtmp"),
     ("node", "ingest"),
-    ("node", "play"),
     ("play", "rtmp"),
     ("preflight", "api"),
     ("reload", "api"),
