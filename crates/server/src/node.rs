@@ -16,6 +16,7 @@ use crate::{
     edge::Edge,
     hls::HlsOutput,
     ingest::{self, Audiences, LostStreams},
+    log,
     memory::{self, Allowance},
     phase::Phase,
     play::{Channels, Format, Returned, Shards},
@@ -84,7 +85,7 @@ impl Node {
         tokio::spawn(end_lingers(registry.clone(), Arc::clone(&freed), alarm));
         let (returns, returned) = mpsc::channel(RETURNS);
         let quotas = Arc::new(Quotas::new(terms::quotas(&config.limits)));
-        let shards = Shards::start(config.workers.count(), &returns, &quotas)?;
+        let shards = Shards::start(config.workers.count(), &returns, &quotas, log::finish)?;
         let channels = Channels::new(registry.clone());
         let (streams, formats) = (registry.clone(), Arc::clone(&channels));
         tokio::spawn(memory::look_after(registry.budget().clone(), freed, move || {
@@ -220,7 +221,9 @@ impl Node {
             (ingest::announce(flush), ingest::log_limits(&config))
         });
         self.channels.limit_to(|key| play_limits(&config, &config.vhost(key.vhost())));
-        self.shards.reconfigure(&config);
+        let now = Arc::clone(&config);
+        let terms = move |key: &StreamKey| terms::of(&now.vhost(key.vhost()).play);
+        self.shards.reconfigure(&(Arc::new(terms) as _));
         if self.edge.is_none() {
             self.hls.reconfigure();
         }

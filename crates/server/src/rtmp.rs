@@ -37,7 +37,7 @@ use crate::{
     ingest,
     memory::{self, Allowance},
     node::{Node, SERVER},
-    play::{self, Returned, Why},
+    play::{self, Returned, Why, end_of},
 };
 
 /// How long a client may take to read an answer of ours. Answers are a few hundred bytes, so its socket has been full
@@ -153,14 +153,6 @@ pub async fn resume(node: Arc<Node>, returned: Returned) {
         }
     }
     connection.run(Some(why)).await;
-}
-
-/// The end of a session that cannot go on.
-pub fn end_of(error: &weir_rtmp::Error) -> End {
-    match error {
-        weir_rtmp::Error::Memory { .. } => End::new(Kind::Limit, error.to_string()),
-        _ => End::peer(error.to_string()),
-    }
 }
 
 /// What another node says in its `connect`.

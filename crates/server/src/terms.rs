@@ -1,8 +1,15 @@
-//! What a configuration means to those that do not know it: to the hub, and to what counts clients.
+//! What a configuration means to those that do not know it: to the hub, to delivery, and to what counts clients.
 
 use weir_clients::quota;
 use weir_config::{Flush as Configured, Limits, Play};
 use weir_hub::{Flush, Start};
+
+use crate::play::Terms;
+
+/// How viewers are treated.
+pub fn of(play: &Play) -> Terms {
+    Terms { start: start(play), flush: flush(play), stall: play.stall_timeout }
+}
 
 /// Where new viewers start.
 pub fn start(play: &Play) -> Start {

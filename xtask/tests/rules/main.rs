@@ -3,6 +3,7 @@
 mod arrows;
 mod dependencies;
 mod modules;
+mod pages;
 mod paths;
 mod source;
 mod tidy;

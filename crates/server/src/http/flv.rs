@@ -23,6 +23,7 @@ use crate::{
     node::{Node, SERVER},
     play::{self, Arrival, Format, NoStream, Protocol},
     route::{self, Route},
+    terms,
 };
 
 /// A request for a stream as HTTP-FLV.
@@ -115,7 +116,7 @@ pub async fn serve(
         Ok(socket) => node.shards.deliver(Arrival {
             socket,
             channel,
-            play: vhost.play,
+            terms: terms::of(&vhost.play),
             head: head.into(),
             protocol: Protocol::Http { received: 0 },
             client,

@@ -16,7 +16,7 @@ use weir_clients::{
     roster::{Activity, Roster},
 };
 use weir_flv::{Tag, TagKind, file};
-use weir_hub::{Budget, Conflict, Flush, Limits, PublishSettings, Publisher, Registry};
+use weir_hub::{Budget, Conflict, Flush, Limits, PublishSettings, Publisher, Registry, Wake};
 use weir_media::{AudioCodec, Content, Frame, Init, StreamKey, Timestamp, Track, VideoCodec};
 use weir_rtmp::{
     chunk::{self, Message},
@@ -26,8 +26,7 @@ use weir_rtmp::{
     url::RtmpUrl,
 };
 
-use super::Format;
-use crate::wake::Alarm;
+use super::format::Format;
 
 /// Until something that must happen has happened.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -158,6 +157,13 @@ pub fn registry() -> Registry {
     Registry::new(Budget::unlimited(), None, None)
 }
 
+/// Hears nothing.
+pub struct Deaf;
+
+impl Wake for Deaf {
+    fn wake(&self) {}
+}
+
 /// A publisher whose stream ends as soon as it has gone and somebody looks.
 pub fn publish(registry: &Registry, flush: Flush, now: Instant) -> Publisher {
     let settings = PublishSettings {
@@ -165,7 +171,7 @@ pub fn publish(registry: &Registry, flush: Flush, now: Instant) -> Publisher {
         conflict: Conflict::Takeover,
         flush,
         limits: LIMITS,
-        replaced: Arc::new(Alarm::default()),
+        replaced: Arc::new(Deaf),
     };
     registry.publish(&key(), settings, now).expect("nobody else publishes")
 }
