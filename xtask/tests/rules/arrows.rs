@@ -43,8 +43,8 @@ const IMPURE_PACKAGES: &[&str] = &["tokio", "mio", "socket2", "async-std", "smol
 const IMPURE_WORDS: &[&str] =
     &["Instant::now", "SystemTime::now", "std::net", "std::fs", "std::thread", "tokio::"];
 
-/// What the sources of a crate never mention, beside what it may not depend on: sockets come to delivery, and it asks no
-/// runtime for them.
+/// What the sources of a crate never mention, beside what it may not depend on: sockets come to delivery, and it asks
+/// no runtime for them.
 const UNKNOWN: &[(&str, &[&str])] = &[("delivery", &["tokio::net", "tokio::spawn"])];
 
 /// The same hidden in `use std::{...}`.

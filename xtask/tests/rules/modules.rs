@@ -47,17 +47,17 @@ const UPWARD: &[(&str, &str)] = &[
 
 /// Files that are in a circle, or folders that have some. This list only gets shorter.
 const CIRCLES: &[&str] = &[
+    "crates/clients/src/quota.rs",
+    "crates/clients/src/quota/watching.rs",
+    "crates/clients/src/roster.rs",
+    "crates/clients/src/roster/queue.rs",
+    "crates/config/src/",
     "crates/rtmp/src/client.rs",
     "crates/rtmp/src/client/calls.rs",
     "crates/rtmp/src/client/liveness.rs",
     "crates/rtmp/src/server.rs",
     "crates/rtmp/src/server/question.rs",
     "crates/rtmp/src/server/reply.rs",
-    "crates/clients/src/quota.rs",
-    "crates/clients/src/quota/watching.rs",
-    "crates/clients/src/roster.rs",
-    "crates/clients/src/roster/queue.rs",
-    "crates/config/src/",
     "crates/server/src/api/",
     "crates/server/src/auth/",
     "crates/server/src/control.rs",
