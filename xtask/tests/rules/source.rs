@@ -51,7 +51,7 @@ impl Source {
     }
 
     /// Whether all of it is test code: it lies in a `tests` folder, or is the file of a `mod tests;` or `mod testing;`.
-    fn is_test(&self) -> bool {
+    pub fn is_test(&self) -> bool {
         self.path.components().any(|part| part.as_os_str() == "tests")
             || TEST_FILES.iter().any(|name| self.path.ends_with(name))
     }
