@@ -15,8 +15,11 @@ mod enhanced;
 mod error;
 pub mod file;
 pub mod metadata;
+mod record;
+mod strays;
 mod tag;
 pub mod video;
 
 pub use error::Error;
+pub use strays::{Standing, Strays};
 pub use tag::{Tag, TagKind, to_frame};

@@ -36,7 +36,6 @@ mod sets;
 mod sound;
 mod tracks;
 mod ts;
-mod turns;
 
 pub use config::Config;
 pub use error::{BadPlaylist, Damage, LeftOut, Unsupported};

@@ -155,9 +155,9 @@ struct Browser {
 impl Browser {
     #[track_caller]
     fn start() -> Self {
-        let (driver, port) = (0..DRIVER_STARTS).find_map(|_| start_driver()).unwrap_or_else(|| {
-            panic!("chromedriver finds no free port in {DRIVER_STARTS} starts")
-        });
+        let (driver, port) = (0..DRIVER_STARTS)
+            .find_map(|_| start_driver())
+            .unwrap_or_else(|| panic!("chromedriver finds no free port in {DRIVER_STARTS} starts"));
         let profile = tempfile::tempdir().expect("a temporary folder can be made");
         Self { driver, url: format!("http://127.0.0.1:{port}"), profile }
     }

@@ -46,7 +46,10 @@ impl FlvPage {
     pub async fn open(url: &str) -> Self {
         let file = kept().join("tools/mpegts.js/node_modules/mpegts.js/dist/mpegts.js");
         let player = fs::read_to_string(&file).unwrap_or_else(|error| {
-            panic!("no mpegts.js, install it with `cargo xtask test tools`: {}: {error}", file.display())
+            panic!(
+                "no mpegts.js, install it with `cargo xtask test tools`: {}: {error}",
+                file.display()
+            )
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port of the loopback");
         let address = listener.local_addr().expect("its address");
@@ -64,7 +67,8 @@ impl FlvPage {
 
     /// What the player has complained about, each as it says it.
     pub async fn errors(&self) -> Vec<String> {
-        let errors = self.page.eval("return weirErrors.map((error) => JSON.stringify(error))").await;
+        let errors =
+            self.page.eval("return weirErrors.map((error) => JSON.stringify(error))").await;
         let errors = errors.as_array().into_iter().flatten();
         errors.filter_map(|error| error.as_str().map(str::to_owned)).collect()
     }

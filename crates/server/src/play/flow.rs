@@ -51,13 +51,16 @@ impl Flow {
         }
     }
 
-    /// Adds `frame` to `package`, if viewers get it. `latest` is what the stream's publisher has announced by now.
+    /// Adds `frame` to `package`, if viewers get it: players of FLV stop at a stray. `latest` is what the stream's publisher has announced by now.
     pub fn push(
         &mut self,
         frame: &Frame,
         package: &mut Package,
         latest: impl FnOnce() -> Arc<Init>,
     ) {
+        if frame.stray {
+            return;
+        }
         let Some(kind) = frame_kind(frame) else {
             return self.push_uncoded(frame, package);
         };
