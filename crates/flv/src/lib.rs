@@ -22,4 +22,4 @@ pub mod video;
 
 pub use error::Error;
 pub use strays::{Standing, Strays};
-pub use tag::{Tag, TagKind, to_frame};
+pub use tag::{Tag, TagKind, kind_of, to_frame, wire_time};

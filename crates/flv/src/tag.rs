@@ -42,6 +42,21 @@ impl TagKind {
     }
 }
 
+/// The FLV tag and RTMP message type of a track's frames.
+pub fn kind_of(track: Track) -> TagKind {
+    match track {
+        Track::Video(_) => TagKind::Video,
+        Track::Audio(_) => TagKind::Audio,
+        Track::Data => TagKind::Script,
+    }
+}
+
+/// The time that `frame` carries on the wire when it is sent at `at`. Metadata has none: FFmpeg takes metadata at any
+/// other time than 0 for a subtitle stream of its own.
+pub fn wire_time(frame: &Frame, at: Timestamp) -> u32 {
+    if frame.content == Content::Metadata { 0 } else { at.to_wire() }
+}
+
 /// An FLV tag, or an RTMP audio, video or data message: the bodies are the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {

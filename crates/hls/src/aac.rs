@@ -1,15 +1,17 @@
 //! AAC: AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1) and the ADTS header (1.A.2.2).
 
 mod bits;
+mod element;
 mod program;
 
 use weir_media::AudioCodec;
 
-use self::{bits::Bits, program::Program};
-use crate::{
-    error::{Damage, Unsupported},
-    tracks::BadAudio,
+use self::{
+    bits::Bits,
+    element::{ELEMENT_DATA, ELEMENT_FILL, ELEMENT_PAIR, ELEMENT_PROGRAM, ELEMENT_SINGLE},
+    program::Program,
 };
+use crate::error::{BadAudio, Damage, Unsupported};
 
 /// Bytes of an ADTS header without CRC.
 const ADTS_HEADER_BYTES: usize = 7;
@@ -32,13 +34,6 @@ const ADTS_OBJECT_TYPES: std::ops::RangeInclusive<u8> = 1..=4;
 const OBJECT_SBR: u8 = 5;
 /// The same with parametric stereo.
 const OBJECT_PS: u8 = 29;
-
-/// The elements that a raw access unit may begin with, by their first three bits (14496-3, table 4.85).
-const ELEMENT_SINGLE: u8 = 0;
-const ELEMENT_PAIR: u8 = 1;
-const ELEMENT_DATA: u8 = 4;
-const ELEMENT_PROGRAM: u8 = 5;
-const ELEMENT_FILL: u8 = 6;
 
 /// What every ADTS header of a track says.
 #[derive(Clone, Debug, PartialEq, Eq)]

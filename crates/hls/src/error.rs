@@ -148,3 +148,12 @@ pub enum BadPlaylist {
     #[error("it has no {0}")]
     Missing(&'static str),
 }
+
+/// What can be wrong with an audio configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadAudio {
+    /// It asks for something that cannot be carried.
+    Unsupported(Unsupported),
+    /// It cannot be read.
+    Damaged(Damage),
+}

@@ -24,6 +24,7 @@
 //! The container is behind a trait of the crate (`container.rs`): the cut rules do not know MPEG-TS.
 
 mod aac;
+mod annex_b;
 mod config;
 mod container;
 mod error;

@@ -4,8 +4,8 @@ use weir_media::{AudioCodec, TURN_FRAMES, Turn, Turns};
 
 use crate::{
     aac::Likeness,
-    error::{Damage, Unsupported},
-    tracks::{AudioFormat, BadAudio, check_audio},
+    error::{BadAudio, Damage, Unsupported},
+    tracks::{AudioFormat, check_audio},
 };
 
 /// Access units in a row, none of them like those of the configuration before, after which one is believed that cannot

@@ -5,7 +5,7 @@ use weir_media::{AudioCodec, VideoCodec};
 
 use crate::{
     aac::Adts,
-    error::{Damage, Unsupported},
+    error::{BadAudio, Damage, Unsupported},
     nal::{Framing, Survey},
     sets::{Ahead, CONFIG_BYTES_MAX, Record, Sets},
 };
@@ -132,15 +132,6 @@ impl AudioFormat {
             _ => None,
         }
     }
-}
-
-/// What can be wrong with an audio configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BadAudio {
-    /// It asks for something that cannot be carried.
-    Unsupported(Unsupported),
-    /// It cannot be read.
-    Damaged(Damage),
 }
 
 /// Whether `codec` can be carried to HLS players in MPEG-TS.

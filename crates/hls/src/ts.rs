@@ -26,9 +26,10 @@ use self::{
     times::{Decoding, Times, ticks},
 };
 use crate::{
+    annex_b,
     container::Container,
     error::Damage,
-    nal::{self, Survey},
+    nal::Survey,
     tracks::{AudioFormat, Tracks, VideoFormat},
 };
 
@@ -209,7 +210,7 @@ impl Container for Muxer {
         frame: &Frame,
     ) -> Result<usize, Damage> {
         self.unstage();
-        nal::convert(format, survey, &frame.payload, frame.is_key(), &mut self.staged)?;
+        annex_b::convert(format, survey, &frame.payload, frame.is_key(), &mut self.staged)?;
         Ok(self.staged.len())
     }
 

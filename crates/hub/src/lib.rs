@@ -13,26 +13,33 @@
 //! - There is no runtime in here. A reader is told that there is something to read through [`Wake`]; time comes in as
 //!   an argument; [`Registry::expire`] does what is due.
 
+mod cursor;
 mod flush;
 mod log;
 mod publisher;
 mod reader;
 mod registry;
 mod session;
+mod settings;
+mod shelf;
 mod stream;
 mod sync;
 #[cfg(test)]
 mod testing;
 mod timeline;
 mod totals;
+mod wake;
 
+pub use cursor::{Batch, Item, Start};
 pub use flush::{FLUSH_HOLD_MAX, Flush};
 pub use log::{Group, Limits, Log, Lost};
-pub use publisher::{Ended, Publisher};
-pub use reader::{Batch, Item, Reader, Start, Wake};
-pub use registry::{Conflict, Demand, PublishSettings, Refused, Registry};
+pub use publisher::Publisher;
+pub use reader::Reader;
+pub use registry::Registry;
 pub use session::{SILENT, Tracks};
-pub use stream::{Status, StreamStats};
+pub use settings::{Conflict, Demand, PublishSettings, Refused};
+pub use stream::{Ended, Status, StreamStats};
 pub use timeline::Timeline;
 pub use totals::Totals;
+pub use wake::Wake;
 pub use weir_media::Budget;

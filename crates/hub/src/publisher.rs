@@ -4,12 +4,7 @@ use std::time::{Duration, Instant};
 
 use weir_media::{Frame, StreamKey};
 
-use crate::{Tracks, registry::Shelf, stream::Stream, sync::Arc};
-
-/// The stream is not this publisher's any more: another one took over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("another publisher took over")]
-pub struct Ended;
+use crate::{Ended, Tracks, shelf::Shelf, stream::Stream, sync::Arc};
 
 /// The one writer of a stream. Dropping it starts the stream's linger.
 pub struct Publisher {

@@ -2,61 +2,9 @@
 
 use std::{sync::Weak, time::Instant};
 
-use weir_media::{Frame, Init, StreamKey};
+use weir_media::{Init, StreamKey};
 
-use crate::{
-    Tracks,
-    registry::Shelf,
-    stream::{Status, Stream},
-    sync::Arc,
-};
-
-/// How a reader learns that there is something to read, or that the stream's [`Status`] changed.
-///
-/// Called on the publisher's thread, for each flush and reader: an implementation sets a flag or wakes a task, and no
-/// more. A call says "since you last read", so read once after subscribing and once after each call. One call may still
-/// come after the reader has been dropped.
-pub trait Wake: Send + Sync + 'static {
-    /// There is something new.
-    fn wake(&self);
-}
-
-/// Where a new reader starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// At the newest group that is there: a picture at once.
-    NewestGroup,
-    /// At the next group that comes: the least delay. On a stream that is still held back until its tracks are known,
-    /// the newest group of that moment.
-    NextGroup,
-    /// At the oldest group that is there: for readers that want all there is, and not to be at the live edge.
-    OldestGroup,
-}
-
-/// A frame as a reader gets it.
-#[derive(Clone, Debug)]
-pub struct Item {
-    /// The frame.
-    pub frame: Frame,
-    /// Set when a group starts here: what somebody who starts here must know first. A reader's first item, and its
-    /// first after a skip, always start a group.
-    pub group: Option<Arc<Init>>,
-}
-
-/// What one [`Reader::read`] brought. Kept by the caller and used again, so that reading allocates nothing in the long
-/// run.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// New frames, oldest first.
-    pub items: Vec<Item>,
-    /// Frames that the reader missed before `items`, because it was too slow.
-    pub skipped: u64,
-    /// When the first of `items` came from the publisher; none where it was there before the reader, who starts with
-    /// it.
-    pub since: Option<Instant>,
-    /// Whether there was more to read than was asked for.
-    pub has_more: bool,
-}
+use crate::{Batch, Status, Tracks, cursor::Cursor, shelf::Shelf, stream::Stream, sync::Arc};
 
 /// A reader's place in a stream. Dropping it ends its demand.
 pub struct Reader {
@@ -64,17 +12,6 @@ pub struct Reader {
     shelf: Weak<Shelf>,
     id: u64,
     cursor: Cursor,
-}
-
-/// Where a reader is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cursor {
-    /// Has not started: wants the newest group, if that is at or after this entry.
-    Seeking(u64),
-    /// Has not started: wants the oldest group.
-    SeekingOldest,
-    /// Has read everything before this entry.
-    At(u64),
 }
 
 impl Reader {
@@ -89,7 +26,7 @@ impl Reader {
 
     /// The same, for readers that keep `batch` while they wait for something else: no more frames than begin within
     /// `bytes_max`, because what they hold is not the log's any more when the log drops it.
-    /// [`Batch::has_more`] says that they need not wait for the next call of [`Wake`].
+    /// [`Batch::has_more`] says that they need not wait for the next call of [`Wake`](crate::Wake).
     pub fn read_some(&mut self, batch: &mut Batch, bytes_max: usize) -> Status {
         batch.items.clear();
         batch.skipped = 0;

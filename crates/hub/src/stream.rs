@@ -5,12 +5,17 @@ use std::time::{Duration, Instant};
 use weir_media::{AudioCodec, Content, Frame, Init, StreamKey, VideoCodec};
 
 use crate::{
-    Batch, Budget, Ended, Flush, Item, Limits, Log, Start, Timeline, Totals, Tracks, Wake,
-    reader::Cursor,
-    registry::PublishSettings,
+    Batch, Budget, Flush, Item, Limits, Log, PublishSettings, Start, Timeline, Totals, Tracks,
+    Wake,
+    cursor::Cursor,
     session::Session,
     sync::{Arc, Mutex, lock},
 };
+
+/// The stream is not this publisher's any more: another one took over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("another publisher took over")]
+pub struct Ended;
 
 /// What a stream is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,11 +16,11 @@ use tokio::{
     sync::mpsc,
 };
 use tracing::{info, warn};
+use weir_config::{Config, ConfigError, Settings};
 
 use crate::{
     api, auth,
     cli::{self, Cli, Command},
-    config::{Config, ConfigError},
     control::{Control, Why},
     demo,
     descriptors::Shares,
@@ -38,7 +38,6 @@ use crate::{
     reload::{self, Doors, Reloader},
     remote::{self, Request},
     rtmp,
-    settings::Settings,
 };
 
 /// Why the process could not do what it was asked.

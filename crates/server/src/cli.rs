@@ -9,15 +9,11 @@ use std::{
 };
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
-
-use crate::{
-    auth,
-    config::{
-        self, Check, Config, ConfigError, Human, Limits, Rate, Role, Secret, Size, Sources, Tls,
-    },
-    descriptors::Shares,
-    log, preflight, remote,
+use weir_config::{
+    Check, Config, ConfigError, Human, Limits, Rate, Role, Secret, Size, Sources, Tls,
 };
+
+use crate::{auth, descriptors::Shares, log, preflight, remote};
 
 /// What the process was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -244,7 +240,7 @@ pub fn version() -> ExitCode {
 
 /// `weir schema`.
 pub fn schema() -> ExitCode {
-    let _ = writeln!(io::stdout(), "{:#}", config::schema());
+    let _ = writeln!(io::stdout(), "{:#}", weir_config::schema());
     ExitCode::SUCCESS
 }
 

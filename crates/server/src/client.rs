@@ -201,9 +201,13 @@ impl Client {
         self.presence.turns_to(Activity::Control, None);
     }
 
-    /// Says in the log that and why it is going.
-    pub fn end(self, end: &End) {
+    /// Says in the log that and why it is going. Whoever reads that finds its place free: it is in nobody's way and in
+    /// no figure of viewers any more. Only the roster has it until the line is written, since a process that stops
+    /// waits for that.
+    pub fn end(mut self, end: &End) {
         self.report();
+        drop(self.viewing.take());
+        drop(self.standing);
         let stream = self.stream.as_ref().map(ToString::to_string).unwrap_or_default();
         let seconds = seconds(self.presence.since.elapsed());
         // A load balancer's health check connects and goes: nobody wants to read of it.
@@ -230,5 +234,51 @@ impl Client {
             Side::Peer | Side::Upstream | Side::Policy => say!(info),
             Side::Us => say!(warn),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tracing::{Event, Subscriber, subscriber};
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+    use super::*;
+    use crate::{config::Limits, listen::Places};
+
+    fn key() -> StreamKey {
+        StreamKey::new("example.com", "live", "one").expect("a good name")
+    }
+
+    /// Counts how many viewers there are, and whether an address has room, as a line is written.
+    struct Reader {
+        quotas: Arc<Quotas>,
+        found: Arc<Mutex<Vec<(usize, bool)>>>,
+    }
+
+    impl<S: Subscriber> Layer<S> for Reader {
+        fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+            let has_room = self.quotas.enter([127, 0, 0, 1].into()).is_ok();
+            let viewers = self.quotas.viewers(&key());
+            self.found.lock().expect("no test panics here").push((viewers, has_room));
+        }
+    }
+
+    #[test]
+    fn who_reads_of_an_end_finds_the_place_free() {
+        let limits = Limits { connections_per_ip: 1, ..Limits::default() };
+        let quotas = Arc::new(Quotas::new(&limits));
+        let place = Places::new(1).take().expect("a place");
+        let mut client = Client::new(([127, 0, 0, 1], 1).into(), "test", place, &Arc::default());
+        client.standing.count(&quotas, client.peer.ip()).expect("room");
+        let viewing = quotas.admit(&key(), false, 0, Instant::now()).expect("room");
+        client.viewing = Some(viewing);
+        assert_eq!(quotas.viewers(&key()), 1);
+        let found = Arc::default();
+        let reader = Reader { quotas, found: Arc::clone(&found) };
+        let lines = tracing_subscriber::registry().with(reader);
+        subscriber::with_default(lines, || client.end(&End::closed()));
+        assert_eq!(*found.lock().expect("no test panics here"), [(0, true)]);
     }
 }

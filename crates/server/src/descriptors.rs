@@ -7,8 +7,9 @@
 use std::sync::LazyLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use weir_config::Limits;
 
-use crate::{config::Limits, listen::Places};
+use crate::listen::Places;
 
 /// Connections to the API, on places of their own: whoever looks after a full server must be able to reach it.
 const API_MAX: usize = 256;

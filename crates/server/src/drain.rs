@@ -14,7 +14,6 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use crate::{
-    config,
     listen::Door,
     log::seconds,
     node::Node,
@@ -47,7 +46,7 @@ const NEWCOMER: Duration = Duration::from_secs(3);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Lets everybody go. Ends when nobody is left, or when the time is over.
-pub async fn drain(node: &Arc<Node>, doors: &[Arc<Door>], settings: &config::Drain) {
+pub async fn drain(node: &Arc<Node>, doors: &[Arc<Door>], settings: &weir_config::Drain) {
     let start = Instant::now();
     let deadline = start + settings.timeout;
     node.phase.send_replace(Phase::Notice);

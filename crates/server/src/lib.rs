@@ -1,4 +1,4 @@
-//! The Weir process: configuration, listeners, publishing, playing, HLS, HTTP.
+//! The Weir process: listeners, publishing, playing, HLS, HTTP.
 //!
 //! In reading order: [`app`] puts everything together; `listen` accepts; `rtmp` and `http` find out what a
 //! connection wants; `ingest` takes streams in; `play` sends them out; `hls` writes segments. `node` is what they
@@ -6,7 +6,6 @@
 
 pub mod app;
 pub mod cli;
-pub mod config;
 pub mod log;
 
 mod api;
@@ -38,6 +37,6 @@ mod roster;
 mod route;
 mod rtmp;
 mod rtmp_client;
-mod settings;
+mod terms;
 mod wake;
 mod wrong_secrets;

@@ -3,13 +3,13 @@
 use std::{borrow::Cow, collections::HashSet, sync::Arc, time::Instant};
 
 use tokio::sync::{mpsc, watch};
+use weir_config::{Config, Role, Settings, Vhost};
 use weir_hub::{Budget, Limits, Registry, Status, StreamStats, Wake as _};
 use weir_media::{InvalidKey, StreamKey};
 use weir_rtmp::url::StreamUrl;
 
 use crate::{
     auth::{self, Auth},
-    config::{Config, Role, Vhost},
     descriptors::Shares,
     edge::Edge,
     hls::HlsOutput,
@@ -20,7 +20,7 @@ use crate::{
     play::{Channels, Format, Returned, Shards},
     quota::Quotas,
     roster::Roster,
-    settings::Settings,
+    terms,
     wake::Alarm,
     wrong_secrets::WrongSecrets,
 };
@@ -218,7 +218,7 @@ impl Node {
         let memory = usize::try_from(config.limits.memory).unwrap_or(usize::MAX);
         self.registry.budget().limit_to(memory);
         self.registry.reconfigure(|key| {
-            let flush = config.vhost(key.vhost()).play.hub_flush();
+            let flush = terms::flush(&config.vhost(key.vhost()).play);
             (ingest::announce(flush), ingest::log_limits(&config))
         });
         self.channels.limit_to(|key| play_limits(&config, &config.vhost(key.vhost())));

@@ -11,11 +11,11 @@ use std::{
 };
 
 use rustix::fs::{Access, access};
+use weir_config::{Config, ConfigError, Fault, Sources};
 
 use crate::{
     api::{InForce, Tls},
     auth::Keys,
-    config::{Config, ConfigError, Fault, Sources},
     hls,
 };
 

@@ -22,6 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weir_config::Limits;
 use weir_media::StreamKey;
 
 use self::{bucket::Bucket, watching::Watching};
@@ -30,7 +31,6 @@ pub use self::{
     network::Network,
     watching::{HlsViewer, Meter, SESSION, WATCHING, Who},
 };
-use crate::config::Limits;
 
 /// When a client that was refused may ask again, for `Retry-After`: soon enough for a person who waits, and a crowd
 /// that is refused comes back as a few hundred requests a second and not at once.

@@ -14,12 +14,12 @@ use std::{
 
 use tokio::{sync, time::timeout};
 use tracing::{error, info};
+use weir_config::{Change, Config, ConfigError, Diff};
 
 pub use self::watch::watch;
 use crate::{
     api::{self, Tls},
     blocking::{CONFIGURATION, READ_TIMEOUT},
-    config::{self, Change, Config, ConfigError, Diff},
     descriptors::Shares,
     listen::{Door, Places},
     node::Node,
@@ -190,7 +190,7 @@ impl Reloader {
 
     fn put_in_force(&self, read: Read) -> Result<Diff, ReloadError> {
         let Read { config, files } = read;
-        let diff = config::diff(&self.node.config(), &config);
+        let diff = weir_config::diff(&self.node.config(), &config);
         let fixed: Vec<_> = diff.needing_restart().cloned().collect();
         if !fixed.is_empty() {
             return Err(ReloadError::NeedsRestart(fixed));

@@ -14,13 +14,10 @@ use std::{
 use http::{Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use weir_config::{Config, ConfigError, Secret, file};
 
 use self::call::{Address, Answer, Node, Proof};
-use crate::{
-    blocking,
-    config::{Config, ConfigError, Secret},
-    handover::reachable,
-};
+use crate::handover::reachable;
 
 /// Longest file with a token: as long as the head of a request may be.
 const TOKEN_BYTES_MAX: u64 = 16 << 10;
@@ -197,7 +194,7 @@ impl Target {
     ) -> Result<Option<Secret>, Error> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let of_file = |path: &Path| {
-            let text = blocking::read(path, TOKEN_BYTES_MAX).and_then(|bytes| {
+            let text = file::read(path, TOKEN_BYTES_MAX).and_then(|bytes| {
                 String::from_utf8(bytes).map_err(|_| io::Error::other("it is not text in UTF-8"))
             });
             let text = text

@@ -1,10 +1,11 @@
 //! From an HTTP request's path to a stream.
 
+use weir_config::Vhost;
 use weir_hls::SegmentName;
 use weir_media::{InvalidKey, StreamKey};
 use weir_rtmp::url::{StreamUrl, discover_http, stream_name};
 
-use crate::{config::Vhost, node::Node};
+use crate::node::Node;
 
 /// The extension of HTTP-FLV.
 pub const FLV: &str = "flv";

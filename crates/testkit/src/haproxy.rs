@@ -19,7 +19,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::{Weir, cluster::Ports, crowd::allow_files, eventually, process::Process};
+use crate::{Weir, crowd::allow_files, eventually, ports::Ports, process::Process};
 
 /// Debian's place for servers, which is not on everybody's `PATH`.
 const PROGRAMS: [&str; 2] = ["/usr/sbin/haproxy", "haproxy"];

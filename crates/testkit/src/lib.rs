@@ -42,6 +42,7 @@ pub mod netns;
 pub mod nginx;
 pub mod packets;
 pub mod peer;
+mod ports;
 pub mod process;
 pub mod raw;
 pub mod relay;

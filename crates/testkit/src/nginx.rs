@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{cluster::Ports, process::Process};
+use crate::{ports::Ports, process::Process};
 
 /// Where Debian's `libnginx-mod-rtmp` puts it.
 const MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";

@@ -15,9 +15,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    cluster::Ports,
     config_map::ConfigMap,
     netns::Host,
+    ports::Ports,
     process::{Lines, Process},
 };
 

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{cluster::Ports, nginx, process::Process};
+use crate::{nginx, ports::Ports, process::Process};
 
 /// Until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(10);

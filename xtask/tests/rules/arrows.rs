@@ -18,7 +18,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hub", &["media"]),
     // The leaf with the unsafe system calls.
     ("sys", &[]),
-    ("server", &["flv", "hls", "hub", "media", "rtmp", "sys"]),
+    // Keys and their values, and nothing that runs.
+    ("config", &["media"]),
+    ("server", &["config", "flv", "hls", "hub", "media", "rtmp", "sys"]),
     ("testkit", &["flv", "media", "rtmp"]),
     ("load", &["flv", "media", "rtmp"]),
     ("xtask", &[]),

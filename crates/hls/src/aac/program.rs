@@ -1,8 +1,8 @@
 //! The program config element (ISO/IEC 14496-3, 4.4.1.1): which channels an access unit has, where no number says it.
 
 use super::{
-    ELEMENT_PROGRAM,
     bits::{BitWriter, Bits},
+    element::ELEMENT_PROGRAM,
 };
 
 /// A program config element.

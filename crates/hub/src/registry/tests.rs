@@ -1,12 +1,12 @@
 //! Who has a stream, who wants it, and that nothing of it stays when nobody does.
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Duration};
 
 use proptest::prelude::*;
 use weir_media::{AudioCodec, Frame, Track, VideoCodec};
 
 use super::*;
-use crate::{Batch, Ended, Status, testing::*};
+use crate::{Batch, Conflict, Ended, Status, testing::*};
 
 /// The times and epochs of what a reader has to read.
 fn times(reader: &mut Reader) -> Vec<(i64, u32)> {

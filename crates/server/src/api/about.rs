@@ -9,6 +9,7 @@ use axum::{Json, extract::State};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
+use weir_config::Role;
 use weir_hub::Status;
 
 use super::{
@@ -18,7 +19,6 @@ use super::{
     samples::{self, Kbps},
     system::{self, Own, System},
 };
-use crate::config::Role;
 
 /// Where calls are, by name.
 #[derive(Debug, Serialize, ToSchema)]

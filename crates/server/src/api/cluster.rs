@@ -36,6 +36,7 @@ use tokio::{
     time::timeout,
 };
 use utoipa::ToSchema;
+use weir_config::OriginName;
 
 use super::{
     Api,
@@ -43,10 +44,7 @@ use super::{
     gate::{Held, Room},
     tls::{Tls, Trust},
 };
-use crate::{
-    config::{self, OriginName},
-    edge::Name,
-};
+use crate::edge::Name;
 
 /// How long one peer may take, from the look-up of its name to the end of its answer. Whoever asks wants to know what
 /// the others say, the more so when one of them hangs.
@@ -374,7 +372,7 @@ impl Gathering {
 }
 
 /// The addresses of all peers, and the names that have none.
-async fn resolve(api: &Api, config: &config::Config) -> (Vec<SocketAddr>, Vec<Asked>) {
+async fn resolve(api: &Api, config: &weir_config::Config) -> (Vec<SocketAddr>, Vec<Asked>) {
     let (mut addresses, mut unknown) = (Vec::new(), Vec::new());
     // Whoever asks meanwhile looks them up as well.
     let mut names = api.peers.take();

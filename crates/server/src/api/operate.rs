@@ -11,7 +11,7 @@ use super::{
     about::millis,
     answer::{Answer, Failure, Refused},
 };
-use crate::{config, reload::ReloadError};
+use crate::reload::ReloadError;
 
 /// The configuration in force.
 #[derive(Debug, Serialize, ToSchema)]
@@ -80,8 +80,8 @@ struct Change {
     to: String,
 }
 
-impl From<config::Change> for Change {
-    fn from(change: config::Change) -> Self {
+impl From<weir_config::Change> for Change {
+    fn from(change: weir_config::Change) -> Self {
         Self { key: change.path, from: change.from, to: change.to }
     }
 }

@@ -13,13 +13,10 @@ use http::{
     header::{AUTHORIZATION, CONNECTION, HOST},
 };
 use subtle::ConstantTimeEq as _;
+use weir_config::{Api, Secret};
 
 use super::answer::{Failure, code};
-use crate::{
-    config::{Api, Secret},
-    http::Peer,
-    node::Node,
-};
+use crate::{http::Peer, node::Node};
 
 /// What somebody may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -217,9 +214,9 @@ fn bearer(fields: &HeaderMap) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
+    use weir_config::Tls;
 
     use super::*;
-    use crate::config::Tls;
 
     fn secrets(texts: &[&str]) -> Vec<Secret> {
         texts.iter().map(|text| Secret::new(*text)).collect()

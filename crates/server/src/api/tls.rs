@@ -21,13 +21,10 @@ use rustls::{
 use tokio::{net::TcpStream, time::sleep};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tracing::{info, warn};
+use weir_config::{Api, Fault, Settings, Tls as Keys, file};
 
 use super::rights::Right;
-use crate::{
-    blocking::{self, CONFIGURATION, READ_TIMEOUT},
-    config::{Api, Fault, Tls as Keys},
-    settings::Settings,
-};
+use crate::blocking::{CONFIGURATION, READ_TIMEOUT};
 
 /// Longest PEM file: a bundle of all authorities that browsers know has 250 KB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -204,7 +201,7 @@ fn verifier(
 }
 
 fn read(key: &str, path: &Path) -> Result<Vec<u8>, Fault> {
-    blocking::read(path, FILE_BYTES_MAX)
+    file::read(path, FILE_BYTES_MAX)
         .map_err(|why| fault(key, path, format_args!("cannot be read: {why}")))
 }
 
@@ -264,7 +261,7 @@ impl Trust {
     /// When the file cannot be read, or has none.
     pub fn in_authorities(ca: &Path) -> io::Result<Self> {
         let wrong = |why: &dyn Display| io::Error::other(format!("--ca {}: {why}", ca.display()));
-        let file = blocking::read(ca, FILE_BYTES_MAX).map_err(|why| wrong(&why))?;
+        let file = file::read(ca, FILE_BYTES_MAX).map_err(|why| wrong(&why))?;
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&file) {
             roots.add(certificate.map_err(|why| wrong(&why))?).map_err(|why| wrong(&why))?;

@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
+use weir_config::Secret;
 use weir_media::{DEFAULT_VHOST, StreamKey};
 use weir_rtmp::url::stream_name;
 
 use super::{Action, now, token};
-use crate::config::{self, Secret};
 
 /// The words of `weir token`.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
@@ -30,7 +30,7 @@ pub struct Token {
     #[arg(long, value_name = "STREAM", value_parser = stream)]
     stream: StreamKey,
     /// How long it is allowed, such as 1h or 30m.
-    #[arg(long = "for", value_name = "TIME", value_parser = config::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = weir_config::parse_duration)]
     lasts: Duration,
     /// The parameter with the signature, `param` of the check.
     #[arg(long, value_name = "NAME", default_value = "token")]

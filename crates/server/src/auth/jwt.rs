@@ -8,13 +8,10 @@ use std::{
 
 use jsonwebtoken::{DecodingKey, Validation, errors::ErrorKind};
 use serde::Deserialize;
+use weir_config::{Algorithm, Check, Config, Fault, Jwt, file};
 use weir_rtmp::url::params;
 
 use super::{Action, Credential, Denied, Request, check_bounds, lists};
-use crate::{
-    blocking,
-    config::{Algorithm, Check, Config, Fault, Jwt},
-};
 
 /// A PEM file with an RSA key of 16 Kibit has 3 KB; whatever is longer is no key.
 const KEY_BYTES_MAX: u64 = 64 * 1024;
@@ -79,7 +76,7 @@ impl Keys {
 
 fn read(algorithm: Algorithm, path: &Path) -> io::Result<DecodingKey> {
     let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    let pem = blocking::read(path, KEY_BYTES_MAX)?;
+    let pem = file::read(path, KEY_BYTES_MAX)?;
     let key = match algorithm {
         Algorithm::Hs256 => return Err(invalid("HS256 has no public key".to_owned())),
         Algorithm::Rs256 => DecodingKey::from_rsa_pem(&pem),

@@ -20,6 +20,7 @@ use std::{
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use subtle::{Choice, ConstantTimeEq as _};
+use weir_config::{Check, Cidr, Config, Fault, SharedSecret};
 use weir_media::StreamKey;
 use weir_rtmp::url::{URL_BYTES_MAX, params};
 
@@ -29,10 +30,7 @@ pub use self::{
     jwt::Keys,
     shown::{shown, without_secrets},
 };
-use crate::{
-    config::{self, Check, Cidr, Config, Fault, SharedSecret},
-    metrics::Refused,
-};
+use crate::metrics::Refused;
 
 /// The most checks in one list. Each one costs up to a verified signature (some 0.1 ms with RSA), for every client that
 /// asks; a rule that needs more is one for the service that makes the tokens.
@@ -92,7 +90,7 @@ impl Auth {
     /// When it may not, with the reason.
     pub fn check(
         &self,
-        settings: &config::Auth,
+        settings: &weir_config::Auth,
         action: Action,
         key: &StreamKey,
         params: &str,
@@ -115,7 +113,7 @@ impl Auth {
     ///
     /// # Errors
     /// When it may not, with the reason.
-    pub fn check_segment(&self, settings: &config::Auth, peer: IpAddr) -> Result<(), Denied> {
+    pub fn check_segment(&self, settings: &weir_config::Auth, peer: IpAddr) -> Result<(), Denied> {
         check_address(&settings.play, peer).inspect_err(|_| Refused::Auth.count())
     }
 
@@ -131,7 +129,7 @@ impl Auth {
 }
 
 /// Whether viewers are checked by more than their addresses.
-pub fn wants_parameters(settings: &config::Auth) -> bool {
+pub fn wants_parameters(settings: &weir_config::Auth) -> bool {
     settings.play.iter().any(|check| !matches!(check, Check::Cidr(_)))
 }
 
@@ -185,7 +183,7 @@ fn check_secret(check: &SharedSecret, params: &str) -> Result<(), Denied> {
     let given =
         params::value(params, &check.param).ok_or_else(|| Denied::Missing(check.param.clone()))?;
     // All are compared, so that the time does not say which one was close.
-    let same = |secret: &config::Secret| secret.expose().as_bytes().ct_eq(given.as_bytes());
+    let same = |secret: &weir_config::Secret| secret.expose().as_bytes().ct_eq(given.as_bytes());
     let found = check.values.iter().map(same).fold(Choice::from(0), |found, same| found | same);
     if found.into() {
         return Ok(());

@@ -3,10 +3,10 @@ use std::path::{Path, PathBuf};
 use jsonwebtoken::{EncodingKey, Header};
 use proptest::prelude::*;
 use serde_json::json;
+use weir_config::{Algorithm, Jwt, Secret, SignedToken};
 use weir_media::DEFAULT_VHOST;
 
 use super::*;
-use crate::config::{Algorithm, Jwt, Secret, SignedToken};
 
 /// A Wednesday in 2026.
 const NOW: u64 = 1_790_000_000;

@@ -5,11 +5,11 @@
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+use weir_config::{Secret, SignedToken};
 use weir_media::StreamKey;
 use weir_rtmp::url::params;
 
 use super::{Action, Credential, Denied, Request};
-use crate::config::{Secret, SignedToken};
 
 /// Bytes of a signature.
 const BYTES: usize = 32;

@@ -28,16 +28,12 @@ use std::{collections::HashMap, io, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tracing::info;
+use weir_config::{Changes, Config, Settings};
 use weir_hub::{Limits, Registry, Status};
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
 
-use crate::{
-    config::Config,
-    ingest::Audiences,
-    memory::Allowance,
-    settings::{Changes, Settings},
-};
+use crate::{ingest::Audiences, memory::Allowance};
 
 pub use hls::{HlsRelay, Kind as HlsKind, Object as HlsObject};
 pub use hops::{Hops, NodeId};

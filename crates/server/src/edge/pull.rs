@@ -20,6 +20,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tracing::{info, warn};
+use weir_config::{Changes, Config};
 use weir_hub::{Conflict, PublishSettings, Status, Wake as _};
 use weir_media::StreamKey;
 
@@ -34,13 +35,12 @@ use super::{
     upstream::{Lost, Source},
 };
 use crate::{
-    config::Config,
     end::Side,
     ingest::{self, Fault, Intake},
     log::seconds,
     metrics::COUNTS,
     play::NoStream,
-    settings::Changes,
+    terms,
     wake::Alarm,
 };
 
@@ -546,7 +546,7 @@ impl Pull {
             linger: Duration::ZERO,
             // Our own, from before the loss; never an encoder that publishes here.
             conflict: if self.intake.is_some() { Conflict::Takeover } else { Conflict::Reject },
-            flush: ingest::announce(edge.settings().vhost(key.vhost()).play.hub_flush()),
+            flush: ingest::announce(terms::flush(&edge.settings().vhost(key.vhost()).play)),
             limits: edge.log_limits(),
             replaced: Arc::clone(&replaced) as _,
         };

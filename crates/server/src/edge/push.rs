@@ -11,6 +11,7 @@ use tokio::{
     time::{Duration, Instant, sleep, timeout_at},
 };
 use tracing::{info, warn};
+use weir_flv::{kind_of, wire_time};
 use weir_hub::{Batch, Item, Reader, Registry, Start};
 use weir_rtmp::server::PublishRefusal;
 
@@ -21,7 +22,6 @@ use super::{
 use crate::{
     end::{End, Kind, Side},
     metrics::COUNTS,
-    play::{kind_of, wire_time},
     wake::Alarm,
 };
 use weir_media::{Frame, Init, StreamKey, Timestamp};

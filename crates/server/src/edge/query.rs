@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 
+use weir_config::{Config, ForwardQuery};
 use weir_media::{DEFAULT_VHOST, StreamKey};
 use weir_rtmp::url::{
     RtmpUrl, StreamUrl, URL_BYTES_MAX, discover, discover_http,
@@ -13,10 +14,7 @@ use weir_rtmp::url::{
     written,
 };
 
-use crate::{
-    config::{Config, ForwardQuery},
-    quota::SESSION,
-};
+use crate::quota::SESSION;
 
 /// The longest parameters that go along: the rest of a URL's length is for the names of host, vhost, app and stream,
 /// 255 bytes each, and three times as much where they are percent-encoded.

@@ -20,14 +20,11 @@ use std::{
 };
 
 use tokio::sync::{Notify, watch};
+use weir_config::{Config, Hls, Settings};
 use weir_hub::{Registry, Status};
 use weir_media::StreamKey;
 
 use self::{disk::Disk, follower::Follower};
-use crate::{
-    config::{Config, Hls},
-    settings::Settings,
-};
 
 pub use files::Files;
 

@@ -24,6 +24,7 @@ use http_body_util::BodyExt as _;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 use tracing::{info, warn};
+use weir_config::Vhost;
 use weir_hls::SegmentName;
 use weir_hub::Status;
 use weir_media::StreamKey;
@@ -37,9 +38,7 @@ use super::{
 use crate::{
     auth,
     blocking::HLS_READS,
-    client,
-    config::Vhost,
-    descriptors,
+    client, descriptors,
     edge::{Ask, Door, Edge, HlsKind, HlsObject},
     hls::{Files, State},
     metrics::Refused,

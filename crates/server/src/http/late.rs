@@ -9,12 +9,12 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::StatusCode;
 use tracing::info;
+use weir_config::Vhost;
 use weir_hub::Status;
 use weir_media::StreamKey;
 
 use super::{ANY_ORIGIN, Peer, flow::Flow, pages};
 use crate::{
-    config::Vhost,
     edge::Ask,
     end::End,
     log::seconds,
@@ -143,9 +143,10 @@ struct LateViewer {
     /// The part of an entry at which it starts.
     rest: Option<Bytes>,
     started: bool,
+    /// Goes before the session, whose end is a line of the log: who reads that finds one viewer less.
+    _viewing: Viewing,
     /// None without a connection, as in tests.
     session: Option<Session>,
-    _viewing: Viewing,
 }
 
 impl LateViewer {
@@ -163,8 +164,8 @@ impl LateViewer {
             next: 0,
             rest: None,
             started: false,
-            session,
             _viewing: viewing,
+            session,
         };
         futures_util::stream::unfold(viewer, |mut viewer| async move {
             let bytes = viewer.next().await?;

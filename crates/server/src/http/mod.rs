@@ -35,6 +35,7 @@ use tokio::{
     time::timeout,
 };
 use tower::ServiceExt as _;
+use weir_config::Config;
 
 use self::flow::{Flow, Flowing};
 pub use self::{
@@ -44,7 +45,6 @@ pub use self::{
 };
 use crate::{
     client::{Client, Standing},
-    config::Config,
     end::{End, Kind},
     listen,
     metrics::Refused,
@@ -226,40 +226,42 @@ where
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
-    let mut serving = pin!(serving);
-    let served = tokio::select! {
-        served = &mut serving => served,
-        () = client.presence.until_kicked() => return finish(client, &Farewell::Kicked.end()),
-        end = flow.until_stalled() => return finish(client, &end),
-        _ = client.presence.until_farewell() => {
+    let (end, plays) = {
+        let mut serving = pin!(serving);
+        let end = async {
+            tokio::select! {
+                served = &mut serving => return end_of(served),
+                () = client.presence.until_kicked() => return Farewell::Kicked.end(),
+                end = flow.until_stalled() => return end,
+                _ = client.presence.until_farewell() => {}
+            }
             // The answer that is on its way is the last one.
             serving.as_mut().graceful_shutdown();
             tokio::select! {
-                served = &mut serving => served,
-                () = client.presence.until_kicked() => return finish(client, &Farewell::Kicked.end()),
-                end = flow.until_stalled() => return finish(client, &end),
+                served = &mut serving => end_of(served),
+                () = client.presence.until_kicked() => Farewell::Kicked.end(),
+                end = flow.until_stalled() => end,
             }
-        }
+        };
+        (end.await, client.presence.does(Activity::Play))
     };
-    let end = match served {
+    // Who was watching here is a viewer no more by now, and has had a line of its own in the log.
+    client.is_told = plays;
+    if let Some((activity, stream)) = client.presence.doing().asks {
+        (client.role, client.stream) = (activity, Some(stream));
+    }
+    client.end(&end);
+}
+
+/// How a connection ended that had requests one after the other.
+fn end_of(served: hyper::Result<()>) -> End {
+    match served {
         Ok(()) => End::closed(),
         Err(error) if error.is_timeout() => head::too_late(),
         // The client went in the midst of something, or sent what is no request.
         Err(error) if error.is_parse() => End::peer(error.to_string()),
         Err(error) => End::new(Kind::Failed, error.to_string()),
-    };
-    finish(client, &end);
-}
-
-/// The end of a connection that had requests one after the other.
-fn finish(mut client: Client, end: &End) {
-    let doing = client.presence.doing();
-    // Who plays until the end has a line of its own in the log.
-    client.is_told = doing.activity == Activity::Play;
-    if let Some((activity, stream)) = doing.asks {
-        (client.role, client.stream) = (activity, Some(stream));
     }
-    client.end(end);
 }
 
 /// What a client is told that is refused for now.

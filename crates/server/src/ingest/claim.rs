@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration, time::Instant};
 
 use tracing::info;
+use weir_config::{Config, Vhost};
 use weir_hub::{Conflict, Limits, PublishSettings, Publisher, Refused, Start, Status};
 use weir_media::StreamKey;
 use weir_rtmp::server::{Event, PublishRefusal};
@@ -10,11 +11,11 @@ use weir_rtmp::server::{Event, PublishRefusal};
 use super::pace;
 use crate::{
     client::Client,
-    config::{self, Config, Vhost},
     end::{End, Side},
     metrics,
     node::Node,
     rtmp::Connection,
+    terms,
     wake::Alarm,
 };
 
@@ -85,11 +86,11 @@ fn settings(node: &Node, vhost: &Vhost, replaced: &Arc<Alarm>) -> PublishSetting
         conflict: match vhost.publish.conflict {
             // On an edge the origin has decided already.
             _ if node.edge.is_some() => Conflict::Takeover,
-            config::Conflict::Reject => Conflict::Reject,
-            config::Conflict::Takeover => Conflict::Takeover,
-            config::Conflict::TakeoverIfIdle => Conflict::TakeoverIfIdle(SILENT),
+            weir_config::Conflict::Reject => Conflict::Reject,
+            weir_config::Conflict::Takeover => Conflict::Takeover,
+            weir_config::Conflict::TakeoverIfIdle => Conflict::TakeoverIfIdle(SILENT),
         },
-        flush: pace::announce(vhost.play.hub_flush()),
+        flush: pace::announce(terms::flush(&vhost.play)),
         limits: log_limits(&node.config()),
         replaced: Arc::clone(replaced) as _,
     }

@@ -35,6 +35,7 @@ use crate::{
     phase::Phase,
     roster::{Activity, Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
     rtmp::Connection,
+    terms,
     wake::Alarm,
 };
 
@@ -111,7 +112,7 @@ pub async fn publish(
     }
     connection.session.accept_publish(stream_id);
     connection.client.began(Activity::Publish, &key);
-    let pace = Pace::new(vhost.play.hub_flush(), Instant::now());
+    let pace = Pace::new(terms::flush(&vhost.play), Instant::now());
     let intake = Intake::new(publisher, &format_args!("connection {}", connection.client.id));
     let mut ingest = Ingest {
         intake,
@@ -223,7 +224,7 @@ impl Ingest {
         if self.leaving.is_none() {
             self.intake.publisher.set_linger(vhost.publish.linger);
         }
-        self.pace.follow(vhost.play.hub_flush());
+        self.pace.follow(terms::flush(&vhost.play));
     }
 
     /// Ends the publish, or lets it go on until it can be taken up elsewhere without a loss.

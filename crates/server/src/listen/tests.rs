@@ -1,7 +1,7 @@
 use tokio::{io::AsyncWriteExt as _, sync::mpsc};
+use weir_config::Limits;
 
 use super::*;
-use crate::config::Limits;
 
 const SOON: Duration = Duration::from_secs(10);
 

@@ -9,6 +9,7 @@ use std::{
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 use tokio::time::{MissedTickBehavior, interval};
+use weir_config::Role;
 use weir_hub::{Status, StreamStats};
 use weir_media::{StreamKey, Use};
 
@@ -22,7 +23,6 @@ use super::{
     window::{Sample, TICK, Window},
 };
 use crate::{
-    config::Role,
     control::Control,
     edge::{Answer, Edge},
     node::Node,

@@ -20,26 +20,6 @@ mod viewer;
 
 pub use channel::{Channel, Channels, View};
 pub use open::{NoStream, admit, has_had_it, open};
-pub use package::{Format, MESSAGE_STREAM_ID, kind_of, wire_time};
+pub use package::{Format, MESSAGE_STREAM_ID};
 pub use shard::{Arrival, Returned, Shards, Why};
 pub use viewer::Protocol;
-
-use weir_hub::{Flush, Start};
-
-use crate::config;
-
-impl config::Play {
-    /// Where new viewers start.
-    pub fn start(&self) -> Start {
-        if self.gop { Start::NewestGroup } else { Start::NextGroup }
-    }
-
-    /// When viewers are woken.
-    pub fn hub_flush(&self) -> Flush {
-        match self.flush {
-            config::Flush::Each => Flush::Each,
-            config::Flush::Video => Flush::Video,
-            config::Flush::Every(period) => Flush::Every(period),
-        }
-    }
-}

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Instant};
 
 use http::StatusCode;
+use weir_config::Vhost;
 use weir_hub::Status;
 use weir_media::StreamKey;
 use weir_rtmp::server::PlayRefusal;
 
 use super::{Channel, Format};
 use crate::{
-    config::Vhost,
     edge::{Ask, Door},
     metrics::Refused,
     node::Node,

@@ -1,9 +1,9 @@
 //! Frames to the bytes that viewers get: encoded once for all viewers of a format.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use weir_flv::{TagKind, file, metadata};
+use weir_flv::{TagKind, file, kind_of, metadata, wire_time};
 use weir_hub::Tracks;
-use weir_media::{Content, Frame, Init, InitSlot, Timestamp, Track};
+use weir_media::{Content, Frame, Init, InitSlot, Timestamp};
 use weir_rtmp::chunk;
 
 use super::flow::tells_tracks;
@@ -161,21 +161,6 @@ impl Package {
         self.out[header..header + size.len()].copy_from_slice(size.as_bytes());
         self.out.put_slice(CRLF);
     }
-}
-
-/// The FLV tag and RTMP message type of a track's frames.
-pub fn kind_of(track: Track) -> TagKind {
-    match track {
-        Track::Video(_) => TagKind::Video,
-        Track::Audio(_) => TagKind::Audio,
-        Track::Data => TagKind::Script,
-    }
-}
-
-/// The time that `frame` carries on the wire when it is sent at `at`. Metadata has none: FFmpeg takes metadata at any
-/// other time than 0 for a subtitle stream of its own.
-pub fn wire_time(frame: &Frame, at: Timestamp) -> u32 {
-    if frame.content == Content::Metadata { 0 } else { at.to_wire() }
 }
 
 fn csid_of(kind: TagKind) -> u8 {

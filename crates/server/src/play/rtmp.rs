@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use weir_config::Vhost;
 use weir_hub::Start;
 use weir_rtmp::{
     server::{Event, PlayRefusal},
@@ -12,11 +13,11 @@ use weir_rtmp::{
 use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Why, slow};
 use crate::{
     auth::Action,
-    config::Vhost,
     end::{End, Kind},
     metrics::Refused,
     roster::Activity,
     rtmp::{Connection, Turn},
+    terms,
 };
 
 /// Answers a `play`: waits for the stream, then hands the viewer to a shard.
@@ -79,7 +80,7 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
             Turn::Gone
         }
         first => {
-            let start = vhost.play.start();
+            let start = terms::start(&vhost.play);
             slow::play(connection, stream_id, vhost, start, first).await
         }
     }

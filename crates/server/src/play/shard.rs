@@ -25,6 +25,7 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use tokio::sync::mpsc;
+use weir_config::{Config, Play};
 use weir_hub::{Start, Status, Tracks, Wake};
 
 pub use self::post::{Arrival, Returned, Shards, Why};
@@ -35,11 +36,11 @@ use super::{
     viewer::{Input, Progress, Protocol, Viewer},
 };
 use crate::{
-    config::{Config, Play},
     end::{End, Kind},
     metrics::Histogram,
     quota::{Learned, Quotas},
     roster::Farewell,
+    terms,
 };
 
 /// How often a shard looks for frames that wait for a flush which does not come, because the publisher is silent: this
@@ -219,7 +220,7 @@ impl Shard {
     /// Takes a viewer in and sends it its start.
     fn seat(&mut self, arrival: Arrival, weight: u64, now: Instant) {
         let Arrival { socket, channel, play, head, protocol, client } = arrival;
-        let start = play.start();
+        let start = terms::start(&play);
         let number = self.station(&channel, play, now);
         let station = &mut self.stations[number];
         station.tracks = channel.tracks();
@@ -434,7 +435,7 @@ impl Shard {
 
     /// Called whenever the stations change.
     fn set_tick(&mut self) {
-        let holds = self.stations.iter().map(|(_, station)| station.play.hub_flush().hold_max());
+        let holds = self.stations.iter().map(|(_, station)| terms::flush(&station.play).hold_max());
         let shortest = holds.filter(|hold| !hold.is_zero()).min().unwrap_or(TICK_MAX);
         self.tick = (shortest / TICKS_A_HOLD).clamp(TICK_MIN, TICK_MAX);
         self.next_tick = self.next_tick.min(Instant::now() + self.tick);
@@ -443,7 +444,7 @@ impl Shard {
     /// Flushes what has waited as long as it may while no later frame came to flush it.
     fn flush_held(&mut self, now: Instant) {
         let is_late = |station: &Station| {
-            let hold = station.play.hub_flush().hold_max().saturating_sub(TICK_MIN);
+            let hold = terms::flush(&station.play).hold_max().saturating_sub(TICK_MIN);
             station
                 .channel
                 .pending_since()

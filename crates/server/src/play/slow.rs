@@ -4,17 +4,18 @@
 
 use std::sync::Arc;
 
+use weir_config::Vhost;
+use weir_flv::{kind_of, wire_time};
 use weir_hub::{Batch, Item, Reader, Start, Status};
 use weir_media::{Content, StreamKey, Track};
 use weir_rtmp::server::{Event, PlayRefusal, PublishRefusal};
 
-use super::package::{kind_of, wire_time};
 use crate::{
-    config::Vhost,
     end::End,
     metrics::COUNTS,
     roster::Farewell,
     rtmp::{Connection, Turn},
+    terms,
     wake::Alarm,
 };
 
@@ -103,7 +104,8 @@ impl SlowViewer {
     /// must not run backwards.
     fn unpause(&mut self, connection: &Connection) {
         let Delivery::Paused(next) = &self.delivery else { return };
-        let start = if next.is_started() { self.vhost.play.start() } else { Start::NextGroup };
+        let start =
+            if next.is_started() { terms::start(&self.vhost.play) } else { Start::NextGroup };
         let alarm = Arc::clone(&self.alarm) as _;
         self.delivery = Delivery::On(connection.node.registry.subscribe(&self.key, start, alarm));
         self.needs_init = true;

@@ -13,12 +13,12 @@ use std::{
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::time::timeout;
 use tracing::warn;
+use weir_config::{CONFIG_BYTES_MAX, file};
 use weir_hub::Wake as _;
 
 use super::Reloader;
 use crate::{
-    blocking::{self, CONFIGURATION, READ_TIMEOUT},
-    config::CONFIG_BYTES_MAX,
+    blocking::{CONFIGURATION, READ_TIMEOUT},
     wake::Alarm,
 };
 
@@ -64,7 +64,7 @@ pub async fn watch(reloader: Arc<Reloader>) {
 /// The text of the file, by a thread that may wait for it.
 async fn text(path: &Path) -> io::Result<Vec<u8>> {
     let path = path.to_owned();
-    let read = move || blocking::read(&path, CONFIG_BYTES_MAX);
+    let read = move || file::read(&path, CONFIG_BYTES_MAX);
     CONFIGURATION.run_within(READ_TIMEOUT, read).await.flatten()
 }
 

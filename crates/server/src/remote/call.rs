@@ -20,8 +20,9 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
+use weir_config::Secret;
 
-use crate::{api, config::Secret};
+use crate::api;
 
 /// The port of the API.
 const PORT: u16 = 1985;

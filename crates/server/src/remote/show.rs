@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use weir_config::{Human, Size};
 
 use super::call::Node;
-use crate::config::{Human, Size};
 
 /// How a node does.
 pub fn status(

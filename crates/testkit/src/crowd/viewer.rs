@@ -16,7 +16,7 @@ use weir_rtmp::{
     url::RtmpUrl,
 };
 
-use super::{Protocol, Seen};
+use super::seen::{Protocol, Seen};
 use crate::http::{self, Body};
 
 /// Bytes read at once.

@@ -19,7 +19,10 @@ use weir_rtmp::{
     url::RtmpUrl,
 };
 
-use super::{AGAIN, Departure, HUNG, lock, play::flush};
+use super::{
+    journey::{AGAIN, Departure, HUNG, lock},
+    play::flush,
+};
 use crate::{crowd::viewer::read, peer::Numbered};
 
 /// Publishes a [`Numbered`] stream in real time. When the server ends the publish it connects again at once, and goes

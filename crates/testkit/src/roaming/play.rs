@@ -23,7 +23,7 @@ use weir_rtmp::{
     url::RtmpUrl,
 };
 
-use super::{Departure, Journey, Kind, lock};
+use super::journey::{Departure, Journey, Kind, lock};
 use crate::{
     crowd::{
         Watch,

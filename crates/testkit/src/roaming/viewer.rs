@@ -10,7 +10,7 @@ use std::{
 use tokio::time::{sleep, timeout};
 
 use super::{
-    AGAIN, HUNG, Journey, Kind, lock,
+    journey::{AGAIN, HUNG, Journey, Kind, lock},
     play::{Note, Outcome, Signals, stay},
 };
 

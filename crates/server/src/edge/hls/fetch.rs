@@ -16,6 +16,7 @@ use tokio::{
     sync::Semaphore,
     time::{Instant as TokioInstant, timeout, timeout_at},
 };
+use weir_config::Settings;
 
 use super::{
     Kind, Object,
@@ -23,13 +24,11 @@ use super::{
     pool::{Get, Pool, SendError, in_full},
 };
 use crate::{
-    config,
     edge::{
         Ask, Hops, NodeId, Origin, Origins,
         query::{Question, forwarded},
     },
     node::SERVER,
-    settings::Settings,
 };
 
 /// For a connection to one origin while there are others to ask: a dead one costs a viewer this much.
@@ -62,7 +61,7 @@ pub struct Fetcher {
     memory: Arc<Memory>,
     waits: Semaphore,
     id: NodeId,
-    settings: Arc<ArcSwap<config::Edge>>,
+    settings: Arc<ArcSwap<weir_config::Edge>>,
     /// Has the vhosts.
     all: Settings,
 }
@@ -161,7 +160,7 @@ impl Fetcher {
     /// Asks `origins` in the name of the edge `id`.
     pub fn new(
         origins: Arc<Origins>,
-        (all, settings): (&Settings, &Arc<ArcSwap<config::Edge>>),
+        (all, settings): (&Settings, &Arc<ArcSwap<weir_config::Edge>>),
         id: NodeId,
         memory: Arc<Memory>,
     ) -> Self {

@@ -37,6 +37,7 @@ use tokio::{
     time::{Instant as TokioInstant, timeout, timeout_at},
 };
 use tracing::{info, warn};
+use weir_config::Settings;
 use weir_hls::SegmentName;
 use weir_media::{Budget, StreamKey};
 
@@ -49,7 +50,7 @@ use self::{
     recent::Recent,
 };
 use super::{Ask, NodeId, Origins, Request, query};
-use crate::{config, http as port, settings::Settings};
+use crate::http as port;
 
 /// Longest playlist, some 8,000 segments.
 const PLAYLIST_BYTES_MAX: usize = 1 << 20;
@@ -179,7 +180,7 @@ pub struct HlsRelay {
     fetcher: Fetcher,
     id: NodeId,
     memory: Arc<Memory>,
-    settings: Arc<ArcSwap<config::Edge>>,
+    settings: Arc<ArcSwap<weir_config::Edge>>,
     pauses: Pauses,
     counters: Counters,
     followed: Followed,
@@ -502,7 +503,7 @@ impl HlsRelay {
     }
 
     /// From now on `settings` are in force.
-    pub fn reconfigure(&self, settings: &config::Edge) {
+    pub fn reconfigure(&self, settings: &weir_config::Edge) {
         self.settings.store(Arc::new(settings.clone()));
         let cache_bytes = cache_bytes(settings, self.memory.budget());
         self.memory.limit_to(cache_bytes.saturating_add(SPARE_BYTES));
@@ -561,7 +562,7 @@ impl Drop for Flight {
 }
 
 /// What the cache may keep: a quarter of `limits.memory` at most, so that there is room for what is on its way.
-fn cache_bytes(settings: &config::Edge, budget: &Budget) -> u64 {
+fn cache_bytes(settings: &weir_config::Edge, budget: &Budget) -> u64 {
     settings.hls_cache.min(budget.limit() as u64 / 4)
 }
 

@@ -11,10 +11,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
 };
+use weir_config::OriginName;
 use weir_media::DEFAULT_VHOST;
 
 use super::*;
-use crate::{config::OriginName, edge::Hops};
+use crate::edge::Hops;
 
 /// More than any of this takes.
 const SOON: Duration = Duration::from_secs(20);
@@ -169,19 +170,19 @@ fn playlist(sequence: u64) -> String {
     )
 }
 
-fn settings(origins: &[SocketAddr]) -> config::Edge {
+fn settings(origins: &[SocketAddr]) -> weir_config::Edge {
     let name =
         |origin: &SocketAddr| OriginName { host: origin.ip().to_string(), port: origin.port() };
-    config::Edge {
+    weir_config::Edge {
         origins: origins.iter().map(name).collect(),
         http_port: origins[0].port(),
-        ..config::Edge::default()
+        ..weir_config::Edge::default()
     }
 }
 
-fn relay_with(settings: &config::Edge, pauses: Pauses) -> Arc<HlsRelay> {
+fn relay_with(settings: &weir_config::Edge, pauses: Pauses) -> Arc<HlsRelay> {
     let origins = Origins::start(settings).expect("addresses need no name servers");
-    let config = config::Config { edge: settings.clone(), ..config::Config::default() };
+    let config = weir_config::Config { edge: settings.clone(), ..weir_config::Config::default() };
     let (all, id) = (Settings::new(config), NodeId::random().expect("random bytes"));
     HlsRelay::with(origins, &all, id, pauses, &weir_media::Budget::unlimited())
 }
@@ -275,8 +276,8 @@ async fn responses_look_like_the_origins() {
 #[tokio::test]
 async fn the_origin_is_asked_in_the_viewers_name() {
     let origin = Scripted::start().await;
-    let settings = config::Edge {
-        forward_query: config::ForwardQuery::Only(vec!["token".to_owned()]),
+    let settings = weir_config::Edge {
+        forward_query: weir_config::ForwardQuery::Only(vec!["token".to_owned()]),
         ..settings(&[origin.address])
     };
     let relay = relay_with(&settings, Pauses::default());
@@ -346,7 +347,7 @@ async fn what_is_kept_is_served_while_the_origin_is_away() {
 async fn what_is_kept_is_given_up_in_the_end() {
     let origin = Scripted::start().await;
     origin.gives(PATH, &playlist(7));
-    let settings = config::Edge { give_up: Duration::ZERO, ..settings(&[origin.address]) };
+    let settings = weir_config::Edge { give_up: Duration::ZERO, ..settings(&[origin.address]) };
     let relay = relay_with(&settings, RESTLESS);
     assert_eq!(get(&relay, Kind::Playlist).await, ok(&playlist(7)));
     origin.die().await;
@@ -413,11 +414,11 @@ async fn a_viewer_waits_no_longer_than_it_may() {
 }
 
 /// Two addresses with one port, the one that is asked first before the other; the first is served only if asked for.
-async fn two(first_too: bool) -> (Option<Scripted>, Scripted, config::Edge) {
+async fn two(first_too: bool) -> (Option<Scripted>, Scripted, weir_config::Edge) {
     let probe = Scripted::start().await;
     let a = probe.die().await;
     let b = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), a.port());
-    let settings = config::Edge { dead_after: Duration::from_secs(2), ..settings(&[a, b]) };
+    let settings = weir_config::Edge { dead_after: Duration::from_secs(2), ..settings(&[a, b]) };
     let origins = Origins::start(&settings).expect("addresses");
     let order = origins.order(&object(Kind::Playlist).key);
     let first = if first_too { Some(Scripted::start_at(order[0].http).await) } else { None };
@@ -487,7 +488,7 @@ async fn a_playlist_that_is_still_the_same_is_not_sent_again() {
 async fn a_hostile_origin_is_read_no_further_than_the_limits() {
     let origin = Scripted::start().await;
     let dead_after = Duration::from_secs(1);
-    let settings = config::Edge { dead_after, ..settings(&[origin.address]) };
+    let settings = weir_config::Edge { dead_after, ..settings(&[origin.address]) };
     let huge = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40).into_bytes();
     let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     let chunk = [b"4000\r\n".to_vec(), vec![b'x'; 0x4000], b"\r\n".to_vec()].concat();
@@ -545,7 +546,7 @@ async fn a_segment_is_missing_only_if_every_origin_says_so() {
 #[tokio::test]
 async fn the_cache_keeps_to_its_size() {
     let origin = Scripted::start().await;
-    let settings = config::Edge { hls_cache: 100_000, ..settings(&[origin.address]) };
+    let settings = weir_config::Edge { hls_cache: 100_000, ..settings(&[origin.address]) };
     let relay = relay_with(&settings, Pauses::default());
     for sequence in 0..30 {
         origin.gives(&format!("/live/a-{sequence}.ts"), &"x".repeat(10_000));

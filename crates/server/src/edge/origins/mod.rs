@@ -29,9 +29,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::info;
+use weir_config::{Edge, OriginName};
 use weir_media::StreamKey;
 
-use crate::config::{Edge, OriginName};
 use found::Found;
 pub use health::{Origin, OriginStatus};
 pub use names::Name;

@@ -17,6 +17,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until, timeout},
 };
+use weir_config::Settings;
 use weir_rtmp::{
     client::Event,
     message::{MayPlay, QUESTION_BYTES_MAX, QUESTIONS_MAX, Question},
@@ -30,7 +31,6 @@ use crate::{
         upstream,
     },
     rtmp_client::RtmpClient,
-    settings::Settings,
 };
 
 /// How long a connection without questions is kept: shorter than origins keep one that does nothing (30 s), so that it

@@ -28,6 +28,7 @@ use tokio::{
     sync::watch,
     time::{Instant as TokioInstant, sleep, timeout_at},
 };
+use weir_config::{Settings, Upstream};
 use weir_hub::Status;
 use weir_media::StreamKey;
 use weir_rtmp::{message::MayPlay, server::PlayRefusal, url::params::Query};
@@ -38,7 +39,7 @@ use super::{
     turns::{Asker, asker},
     upstream,
 };
-use crate::{config::Upstream, play::NoStream, settings::Settings};
+use crate::play::NoStream;
 use answers::{Answers, Digest};
 use link::{Links, Unasked};
 use sets::Sets;

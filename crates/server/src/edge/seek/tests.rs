@@ -1,10 +1,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use tokio::time::timeout;
+use weir_config::{Edge, OriginName};
 use weir_media::DEFAULT_VHOST;
 
 use super::*;
-use crate::config::{Edge, OriginName};
 
 /// More than any of this takes, in a time that only tests pass.
 const LONG: Duration = Duration::from_secs(60);

@@ -27,7 +27,6 @@ use weir_flv::{Tag, file};
 
 use super::{Failure, Over, Request, words};
 use crate::{
-    config,
     edge::{
         Ask, Hops, Origin,
         connect::{connect, connect_to_name},
@@ -325,7 +324,7 @@ impl Target {
 
     /// Whether that is where a redirect may lead to. What an origin says comes from wherever its own answer came from,
     /// and must not have us ask the machines around us.
-    fn check(&self, origin: &Origin, settings: &config::Edge) -> Result<(), Failure> {
+    fn check(&self, origin: &Origin, settings: &weir_config::Edge) -> Result<(), Failure> {
         let Some((host, port)) = &self.elsewhere else { return Ok(()) };
         let is_itself = *port == origin.http.port()
             && (host.parse() == Ok(origin.http.ip()) || host.eq_ignore_ascii_case(&origin.host));
@@ -368,10 +367,11 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use weir_config::{ForwardQuery, Settings};
     use weir_media::{DEFAULT_VHOST, StreamKey};
 
     use super::*;
-    use crate::{config::ForwardQuery, edge::query::forwarded, route::Route, settings::Settings};
+    use crate::{edge::query::forwarded, route::Route};
 
     fn request(vhost: &str, app: &str, stream: &str, params: &str) -> Option<Request> {
         let key = StreamKey::new(vhost, app, stream).ok()?;
@@ -429,7 +429,7 @@ mod tests {
         let at = |port| std::net::SocketAddr::from(([10, 0, 0, 7], port));
         let origin = super::super::tests::origin(at(1935), at(8080), "origin.example");
         let text = "edge: { origins: [Origin.example, other.example], redirects: ['cdn.example:81', '[fd00::1]'] }";
-        let edge = config::Config::parse(&format!("role: edge\n{text}"), "test")
+        let edge = weir_config::Config::parse(&format!("role: edge\n{text}"), "test")
             .expect("a configuration")
             .edge;
         let check = |host: &str, port| {

@@ -15,18 +15,17 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
+use weir_config::{Settings, Upstream};
 use weir_flv::{Tag, TagKind, metadata};
 use weir_media::StreamKey;
 use weir_rtmp::{client::Event, message, url::params::Query};
 
 use super::{Hops, Origin, query::Question};
 use crate::{
-    config::Upstream,
     descriptors,
     listen::{self, Place},
     memory::Allowance,
     rtmp_client::RtmpClient,
-    settings::Settings,
 };
 
 /// Characters of an origin's words that are repeated: a sentence or two.

@@ -213,11 +213,12 @@ mod tests {
     use std::net::SocketAddr;
 
     use proptest::prelude::*;
+    use weir_config::{ForwardQuery, Settings};
     use weir_media::{DEFAULT_VHOST, StreamKey};
     use weir_rtmp::url::discover;
 
     use super::*;
-    use crate::{config::ForwardQuery, edge::query::forwarded, settings::Settings};
+    use crate::edge::query::forwarded;
 
     fn origin(host: &str) -> Origin {
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));

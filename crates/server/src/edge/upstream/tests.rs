@@ -5,15 +5,14 @@ mod rtmp;
 
 use std::sync::Arc;
 
+use weir_config::{ForwardQuery, Settings};
 use weir_flv::file;
 use weir_media::{Budget, DEFAULT_VHOST};
 
 use super::*;
 use crate::{
-    config::ForwardQuery,
     edge::{NodeId, query::forwarded},
     memory::Allowance,
-    settings::Settings,
 };
 
 /// Longer than any step takes on a busy machine.

@@ -12,13 +12,13 @@ use bytes::Bytes;
 use mio::Waker;
 use tokio::sync::mpsc;
 use tracing::error;
+use weir_config::{Config, Play};
 use weir_hub::Wake;
 use weir_rtmp::server;
 
 use super::Shard;
 use crate::{
     client::Client,
-    config::{Config, Play},
     log,
     metrics::{Counted, Histogram},
     play::{channel::Channel, viewer::Protocol},

@@ -5,9 +5,9 @@ use tokio::{
     net::TcpListener,
     task::JoinHandle,
 };
+use weir_config::Config;
 
 use super::*;
-use crate::config::Config;
 
 /// An origin that gives these answers, one to a connection, and then takes no more. Its task returns the heads of
 /// the requests, once the edge has closed the last connection or `close` is set.

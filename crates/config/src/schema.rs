@@ -51,7 +51,7 @@ mod tests {
     fn takes_what_the_server_takes() {
         let validator = validator();
         for text in [
-            include_str!("../../../../weir.example.yaml"),
+            include_str!("../../../weir.example.yaml"),
             "{}",
             "play:\nvhosts: { a.org: , b: { play: { wait: 1h2m3s4ms, gop: off } } }",
             "role: edge\nworkers: '3'\nedge: { origins: a, resolvers: ['[fd00::1]', 10.0.0.1:53], forward_query: [a] }",

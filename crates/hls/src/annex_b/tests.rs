@@ -1,5 +1,7 @@
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
+use crate::nal::{Framing, START_CODE};
 
 const SPS: [u8; 4] = [0x67, 0x64, 0, 31];
 const PPS: [u8; 2] = [0x68, 0xEB];

@@ -4,6 +4,9 @@
 //! Values are checked while they are read, so that a value out of range is reported like a syntax error: file,
 //! line, column, the offending text and the fix ([`ConfigError`]). Reading ends at the first error.
 //! `docs/guide/configuration.md` says what each key means to an operator.
+//!
+//! [`Settings`] is the configuration in force. Nothing here knows who follows it: no part of the server, no socket, no
+//! thread.
 
 mod auth;
 mod check;
@@ -12,6 +15,7 @@ mod edge;
 mod env;
 mod error;
 mod fault;
+pub mod file;
 mod foreign;
 mod hints;
 mod host;
@@ -19,6 +23,7 @@ mod kind;
 mod report;
 mod scalar;
 mod schema;
+mod settings;
 mod source;
 mod stream;
 mod suggest;
@@ -55,11 +60,10 @@ use report::Source;
 pub use scalar::Secret;
 use scalar::{BitRate, Bytes, File, SecretOrNone, Switch, Time, Whole, Word, Words};
 pub use schema::schema;
+pub use settings::{Changes, Settings};
 pub use stream::{Conflict, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride};
 use value::Problem;
 pub use value::{Human, Rate, Size, parse_duration};
-
-use crate::blocking;
 
 /// Longest file: what a ConfigMap may hold. A thousand vhosts have a tenth of it.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -124,7 +128,7 @@ impl Config {
         V: Into<OsString>,
     {
         let Some(path) = path else { return Self::assemble("", "", environment) };
-        let bytes = blocking::read(path, CONFIG_BYTES_MAX)
+        let bytes = file::read(path, CONFIG_BYTES_MAX)
             .map_err(|why| ConfigError::Read { path: path.to_owned(), why })?;
         let name = path.display().to_string();
         let text = std::str::from_utf8(&bytes).map_err(|error| {

@@ -9,9 +9,9 @@ use serde_saphyr::granit_parser::Marker;
 
 use super::*;
 
-const EXAMPLE: &str = include_str!("../../../../weir.example.yaml");
-const GUIDE: &str = include_str!("../../../../docs/guide/configuration.md");
-const EDGE_GUIDE: &str = include_str!("../../../../docs/guide/edge.md");
+const EXAMPLE: &str = include_str!("../../../weir.example.yaml");
+const GUIDE: &str = include_str!("../../../docs/guide/configuration.md");
+const EDGE_GUIDE: &str = include_str!("../../../docs/guide/edge.md");
 
 /// An empty environment.
 const NONE: [(&str, &str); 0] = [];

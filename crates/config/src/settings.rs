@@ -8,7 +8,7 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::Config;
 
 /// A handle to the configuration in force; all clones see the same one.
 #[derive(Clone, Debug)]

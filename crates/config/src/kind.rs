@@ -30,7 +30,7 @@ macro_rules! section {
         #[doc = concat!("The keys of [`", stringify!($section), "`] that are set.")]
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct $partial {
-            $( $(#[doc = $key_doc])* pub $key: Option<<$kind as $crate::config::kind::Kind>::Given>, )*
+            $( $(#[doc = $key_doc])* pub $key: Option<<$kind as $crate::kind::Kind>::Given>, )*
         }
 
         impl Default for $section {
@@ -44,7 +44,7 @@ macro_rules! section {
             pub fn over(self, base: &$section) -> $section {
                 $section {
                     $( $key: match self.$key {
-                        Some(given) => <$kind as $crate::config::kind::Kind>::over(given, &base.$key),
+                        Some(given) => <$kind as $crate::kind::Kind>::over(given, &base.$key),
                         None => base.$key.clone(),
                     }, )*
                 }
@@ -52,7 +52,7 @@ macro_rules! section {
         }
 
         const _: () = {
-            use $crate::config::kind::{self, Given, Json, Kind, OnKey, Section, Secrets};
+            use $crate::kind::{self, Given, Json, Kind, OnKey, Section, Secrets};
 
             #[derive(Default, serde::Deserialize)]
             #[serde(default, deny_unknown_fields)]

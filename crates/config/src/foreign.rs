@@ -232,7 +232,7 @@ fn advice<'n>(names: impl Iterator<Item = &'n str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, source};
+    use crate::{Config, source};
 
     fn said(text: &str) -> Option<(usize, String)> {
         recognise(text, &source::places(text)).map(|found| (found.line, found.problem.what))
