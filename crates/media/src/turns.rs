@@ -4,7 +4,8 @@
 /// are a slip of the encoder, or of a relay that mixes two streams.
 pub const TURN_FRAMES: u32 = 8;
 
-/// Follows the codec of a track. It changes when a configuration and a frame after it say so, or [`TURN_FRAMES`] in a row.
+/// Follows the codec of a track. It changes when a configuration and a frame after it say so, or [`TURN_FRAMES`] in a
+/// row.
 #[derive(Debug)]
 pub struct Turns<C> {
     present: Option<C>,

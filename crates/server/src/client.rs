@@ -243,9 +243,10 @@ mod tests {
 
     use tracing::{Event, Subscriber, subscriber};
     use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+    use weir_config::Limits;
 
     use super::*;
-    use crate::{config::Limits, listen::Places};
+    use crate::listen::Places;
 
     fn key() -> StreamKey {
         StreamKey::new("example.com", "live", "one").expect("a good name")

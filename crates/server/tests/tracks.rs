@@ -1,5 +1,5 @@
-//! Streams whose tracks are not what they should be: strangers among their packets, which late viewers and HLS are not to
-//! be given, codecs that MPEG-TS cannot carry.
+//! Streams whose tracks are not what they should be: strangers among their packets, which late viewers and HLS are not
+//! to be given, codecs that MPEG-TS cannot carry.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -104,8 +104,11 @@ fn among(tags: &[Tag], odd: impl Fn(u32) -> Tag) -> Vec<Tag> {
     with_odd.flatten().collect()
 }
 
-/// What comes where nobody expects it, each with a name.
-fn strangers() -> [(&'static str, fn(u32) -> Tag); 12] {
+/// A message at so many milliseconds that nobody expects there.
+type Stranger = fn(u32) -> Tag;
+
+/// All of them, each with a name.
+fn strangers() -> [(&'static str, Stranger); 12] {
     const AV1: video::Packet = video::Packet::Coded { codec: VideoCodec::Av1, composition: 0 };
     const H263: video::Packet =
         video::Packet::Coded { codec: VideoCodec::Legacy(2), composition: 0 };
@@ -175,7 +178,7 @@ fn check_decodes(what: &str, tags: &[Tag], folder: &Path) {
 }
 
 /// Publishes the fixture with strangers in it, lets a viewer come when half of it is over, and gives what that gets.
-async fn view_late(weir: &Weir, stream: &str, over_http: bool, odd: fn(u32) -> Tag) -> Vec<Tag> {
+async fn view_late(weir: &Weir, stream: &str, over_http: bool, odd: Stranger) -> Vec<Tag> {
     let tags = tags_of(&Fixture::AvcAac.file());
     let (before, after) = tags.split_at(tags.len() / 2);
     let mut publisher = Publisher::silent(&weir.rtmp_url(stream)).await;

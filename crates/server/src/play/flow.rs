@@ -51,7 +51,8 @@ impl Flow {
         }
     }
 
-    /// Adds `frame` to `package`, if viewers get it: players of FLV stop at a stray. `latest` is what the stream's publisher has announced by now.
+    /// Adds `frame` to `package`, if viewers get it: players of FLV stop at a stray. `latest` is what the stream's
+    /// publisher has announced by now.
     pub fn push(
         &mut self,
         frame: &Frame,
