@@ -124,16 +124,20 @@ pub enum LeftOut {
     Empty,
     /// Its header is cut, or no header.
     Unreadable,
+    /// It is in another codec than its track, or a configuration that its track's packets give the lie to. RTMP viewers
+    /// get packets all the same.
+    Stray,
 }
 
 impl LeftOut {
-    const ALL: [Self; 2] = [Self::Empty, Self::Unreadable];
+    const ALL: [Self; 3] = [Self::Empty, Self::Unreadable, Self::Stray];
 
     /// The label.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Empty => "empty",
             Self::Unreadable => "unreadable",
+            Self::Stray => "stray",
         }
     }
 }

@@ -35,7 +35,15 @@ pub const RTMP: Format = Format::Rtmp { chunk_size: 100 };
 pub const FORMATS: [Format; 3] = [RTMP, Format::Flv, Format::FlvChunked];
 
 fn frame(track: Track, content: Content, at: i64, body: Bytes) -> Frame {
-    Frame { track, dts: Timestamp::from_millis(at), epoch: 0, content, payload: body.clone(), body }
+    Frame {
+        track,
+        dts: Timestamp::from_millis(at),
+        epoch: 0,
+        content,
+        stray: false,
+        payload: body.clone(),
+        body,
+    }
 }
 
 /// A picture at `at` milliseconds whose body says so, `bytes` long if that fits.
