@@ -8,20 +8,23 @@ use tokio::{
     net::TcpStream,
     time::sleep,
 };
+use weir_clients::{
+    client::Client,
+    counts::Refused,
+    end::{End, Kind},
+    quota::RETRY_AFTER,
+    roster::Activity,
+};
+use weir_delivery::{Arrival, Format, Protocol};
 use weir_media::{Budget, Charge, Spent};
 
 use super::{ANY_ORIGIN, answer, head::Head};
 use crate::{
     auth::Action,
-    client::Client,
     edge::Ask,
-    end::{End, Kind},
     memory,
-    metrics::Refused,
     node::{Node, SERVER},
-    play::{self, Arrival, Format, NoStream, Protocol},
-    quota::RETRY_AFTER,
-    roster::Activity,
+    play::{self, NoStream},
     route::{self, Route},
     terms,
 };

@@ -13,6 +13,10 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode};
 use tracing::info;
+use weir_clients::{
+    counts::Refused,
+    quota::{RETRY_AFTER, Refusal},
+};
 use weir_media::StreamKey;
 use weir_rtmp::url::PORT as DEFAULT_PORT;
 
@@ -21,10 +25,8 @@ use crate::{
     auth::{Action, Denied},
     edge::{Ask, Hops},
     memory,
-    metrics::Refused,
     node::{Node, SERVER},
     play::NoStream,
-    quota::{RETRY_AFTER, Refusal},
     route::{self, Route},
 };
 

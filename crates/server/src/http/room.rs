@@ -8,10 +8,11 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
+use weir_clients::counts::Refused;
 use weir_media::{Budget, Charge, Use};
 
 use super::pages::{plain, retry_after};
-use crate::{memory, metrics::Refused, node::Node};
+use crate::{memory, node::Node};
 
 /// What a connection with requests one after the other takes beside its place: buffers for reading and writing, of
 /// 8 KiB each, and the state of a request; as measured with a thousand of them.

@@ -4,6 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until, timeout};
+use weir_clients::counts::Refused;
 use weir_config::Check;
 use weir_hub::Status;
 use weir_rtmp::{
@@ -16,7 +17,6 @@ use crate::{
     auth::Action,
     edge::{Ask, Door, Hops, Verdict},
     memory,
-    metrics::Refused,
     node::Node,
     rtmp::{Connection, Turn},
 };

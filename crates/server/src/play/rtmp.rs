@@ -3,18 +3,21 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use weir_clients::{
+    counts::Refused,
+    end::{End, Kind},
+    roster::Activity,
+};
+use weir_delivery::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Terms, Why};
 use weir_hub::Start;
 use weir_rtmp::{
     server::{Event, PlayRefusal},
     url::StreamUrl,
 };
 
-use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Terms, Why, slow};
+use super::slow;
 use crate::{
     auth::Action,
-    end::{End, Kind},
-    metrics::Refused,
-    roster::Activity,
     rtmp::{Connection, Turn},
     terms,
 };

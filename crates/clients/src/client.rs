@@ -1,0 +1,282 @@
+//! A connected client: who it is, what it holds while it is here, and its last words in the log.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tracing::{debug, info, warn};
+use weir_media::StreamKey;
+
+use crate::{counts::COUNTS, end::seconds, places::Place};
+use crate::{
+    end::{End, Kind, Side},
+    quota::{Quotas, Refusal, Viewing, Visit},
+    roster::{Activity, Enlisted, Figures, Roster},
+};
+
+/// A client's part in the process. It goes where its socket goes; dropping it frees its place under
+/// `limits.connections`.
+pub struct Client {
+    /// Its number, unique in this process, in every log line about it.
+    pub id: u64,
+    /// Its address.
+    pub peer: SocketAddr,
+    /// What it speaks, for the log.
+    pub protocol: &'static str,
+    /// What it did last, for the log.
+    pub role: Activity,
+    /// What others know of it, and how it hears that it is to leave.
+    pub presence: Enlisted,
+    /// The stream it publishes or plays.
+    pub stream: Option<StreamKey>,
+    /// Media bytes sent to it.
+    pub sent: u64,
+    /// Bytes received from it.
+    pub received: u64,
+    /// How often it fell behind and was moved to the newest group.
+    pub skips: u32,
+    /// Its part of the viewers' limits, while it plays.
+    pub viewing: Option<Viewing>,
+    /// What it takes of what there is a limit of.
+    pub standing: Arc<Standing>,
+    /// Whether it has been answered requests, one after the other: files are fetched over so many connections that the
+    /// log speaks of none.
+    pub fetches: bool,
+    /// Whether the log has said already that, and why, what it did has ended.
+    pub is_told: bool,
+    /// Its part of the descriptors.
+    pub socket: Option<Place>,
+    refused: bool,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// The number of the next client, unique in this process.
+pub fn next_id() -> u64 {
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
+/// What a connection takes of what there is a limit of: a place, and a part of what its address may have. Dropping it
+/// gives both back. A connection of a proxy has requests of many clients, one after the other.
+pub struct Standing(Mutex<Held>);
+
+struct Held {
+    place: Place,
+    visit: Option<Visit>,
+}
+
+impl Standing {
+    fn new(place: Place) -> Self {
+        Self(Mutex::new(Held { place, visit: None }))
+    }
+
+    /// Goes to another place, and frees the one it had.
+    pub fn move_to(&self, place: Place) {
+        // Dropped behind the lock: what is freed has locks of its own.
+        drop(std::mem::replace(&mut self.held().place, place));
+    }
+
+    /// From now on it counts for the address `ip`.
+    ///
+    /// # Errors
+    /// When that has as many connections as it may. Then this one counts for nobody.
+    pub fn count(&self, quotas: &Arc<Quotas>, ip: IpAddr) -> Result<(), Refusal> {
+        if self.held().visit.as_ref().is_some_and(|visit| visit.is_of(ip)) {
+            return Ok(());
+        }
+        let entered = quotas.enter(ip);
+        let (visit, entered) = match entered {
+            Ok(visit) => (Some(visit), Ok(())),
+            Err(refusal) => (None, Err(refusal)),
+        };
+        drop(std::mem::replace(&mut self.held().visit, visit));
+        entered
+    }
+
+    /// From now on it counts for no address.
+    pub fn count_for_nobody(&self) {
+        drop(self.held().visit.take());
+    }
+
+    /// Whether it counts for an address.
+    #[cfg(test)]
+    pub fn is_counted(&self) -> bool {
+        self.held().visit.is_some()
+    }
+
+    /// Waits at `place` for an answer, and takes nothing meanwhile from those who are served.
+    pub fn step_aside(&self, place: Place) {
+        self.move_to(place);
+        self.count_for_nobody();
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Client {
+    /// A client that has just connected and holds `place`.
+    pub fn new(
+        peer: SocketAddr,
+        protocol: &'static str,
+        place: Place,
+        roster: &Arc<Roster>,
+    ) -> Self {
+        let id = next_id();
+        if protocol != "api" {
+            COUNTS.clients.increase();
+        }
+        Self {
+            id,
+            peer,
+            protocol,
+            role: Activity::Control,
+            presence: roster.enlist(id, protocol, peer),
+            stream: None,
+            sent: 0,
+            received: 0,
+            skips: 0,
+            viewing: None,
+            standing: Arc::new(Standing::new(place)),
+            fetches: false,
+            is_told: false,
+            socket: None,
+            refused: false,
+        }
+    }
+
+    /// Its address is another than that of its connection.
+    pub fn is_at(&mut self, peer: SocketAddr) {
+        self.peer = peer;
+        self.presence.note(|doing| doing.peer = peer);
+    }
+
+    /// Tells others how far it is. Not for every frame.
+    pub fn report(&self) {
+        let Self { sent, received, skips, .. } = *self;
+        self.presence.report(Figures { sent, received, skips });
+    }
+
+    /// Says in the log that it may not play; only once, for it can ask as often as it likes.
+    pub fn refused(&mut self, stream: &StreamKey, reason: &str) {
+        if !std::mem::replace(&mut self.refused, true) {
+            let side = Side::Policy.label();
+            info!(conn = self.id, peer = %self.peer, stream = %stream, side, reason, "play refused");
+        }
+    }
+
+    /// Goes without having been served; whoever turned it away has said so in the log, for all of its kind.
+    pub fn turned_away(self, reason: &str) {
+        debug!(conn = self.id, peer = %self.peer, protocol = self.protocol, reason, "turned away");
+    }
+
+    /// It asks for this, and waits for it: what the log and the API say of it until it begins.
+    pub fn asks(&mut self, activity: Activity, stream: &StreamKey) {
+        self.role = activity;
+        self.stream = Some(stream.clone());
+        self.presence.note(|doing| doing.asks = Some((activity, stream.clone())));
+    }
+
+    /// Says in the log that it is publishing or playing now.
+    pub fn began(&mut self, activity: Activity, stream: &StreamKey) {
+        self.role = activity;
+        self.stream = Some(stream.clone());
+        self.presence.note(|doing| doing.asks = None);
+        self.presence.turns_to(activity, Some(stream));
+        info!(
+            conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role.label(), stream = %stream,
+            "session began"
+        );
+    }
+
+    /// It has ceased to publish or play, and may begin anew.
+    pub fn ceased(&mut self) {
+        self.presence.turns_to(Activity::Control, None);
+    }
+
+    /// Says in the log that and why it is going. Whoever reads that finds its place free: it is in nobody's way and in
+    /// no figure of viewers any more. Only the roster has it until the line is written, since a process that stops
+    /// waits for that.
+    pub fn end(mut self, end: &End) {
+        self.report();
+        drop(self.viewing.take());
+        drop(self.standing);
+        let stream = self.stream.as_ref().map(ToString::to_string).unwrap_or_default();
+        let seconds = seconds(self.presence.since.elapsed());
+        // A load balancer's health check connects and goes: nobody wants to read of it.
+        let is_probe = self.stream.is_none() && self.received == 0 && end.side == Side::Peer;
+        macro_rules! say {
+            ($level:ident) => {
+                $level!(
+                    conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role.label(), stream,
+                    side = end.side.label(), kind = end.kind.label(), reason = %end.reason, seconds, sent = self.sent,
+                    received = self.received, skips = self.skips, "session ended"
+                )
+            };
+        }
+        // Whoever looks after the server is no session.
+        if !is_probe && !self.is_told && self.protocol != "api" {
+            COUNTS.ended(self.role, end);
+        }
+        let is_usual = matches!(
+            end.kind,
+            Kind::Closed | Kind::Reset | Kind::Failed | Kind::Idle | Kind::Stalled
+        );
+        match end.side {
+            _ if is_probe || self.is_told || self.fetches && is_usual => say!(debug),
+            Side::Peer | Side::Upstream | Side::Policy => say!(info),
+            Side::Us => say!(warn),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tracing::{Event, Subscriber, subscriber};
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+    use super::*;
+    use crate::{places::Places, quota::Limits};
+
+    fn key() -> StreamKey {
+        StreamKey::new("example.com", "live", "one").expect("a good name")
+    }
+
+    /// Counts how many viewers there are, and whether an address has room, as a line is written.
+    struct Reader {
+        quotas: Arc<Quotas>,
+        found: Arc<Mutex<Vec<(usize, bool)>>>,
+    }
+
+    impl<S: Subscriber> Layer<S> for Reader {
+        fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+            let has_room = self.quotas.enter([127, 0, 0, 1].into()).is_ok();
+            let viewers = self.quotas.viewers(&key());
+            self.found.lock().expect("no test panics here").push((viewers, has_room));
+        }
+    }
+
+    #[test]
+    fn who_reads_of_an_end_finds_the_place_free() {
+        let limits = Limits { connections_per_ip: 1, ..Limits::default() };
+        let quotas = Arc::new(Quotas::new(limits));
+        let place = Places::new(1).take().expect("a place");
+        let mut client = Client::new(([127, 0, 0, 1], 1).into(), "test", place, &Arc::default());
+        client.standing.count(&quotas, client.peer.ip()).expect("room");
+        let viewing = quotas.admit(&key(), false, 0, Instant::now()).expect("room");
+        client.viewing = Some(viewing);
+        assert_eq!(quotas.viewers(&key()), 1);
+        let found = Arc::default();
+        let reader = Reader { quotas, found: Arc::clone(&found) };
+        let lines = tracing_subscriber::registry().with(reader);
+        subscriber::with_default(lines, || client.end(&End::closed()));
+        assert_eq!(*found.lock().expect("no test panics here"), [(0, true)]);
+    }
+}

@@ -1,0 +1,437 @@
+//! The listening sockets, and what happens to a connection before it says a word.
+
+mod proxy;
+
+use std::{
+    fmt, io,
+    net::{self, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::watch,
+    time::timeout,
+};
+use tracing::warn;
+
+use crate::{
+    client::Client,
+    counts::Refused,
+    end::{End, Kind},
+    places::{Place, Places},
+    quota::{Quotas, Refusal},
+    roster::Roster,
+    socket::prepare,
+};
+
+/// Connections that may wait to be accepted: some thousand viewers come in the same second when a stream begins.
+const BACKLOG: u32 = 4096;
+
+/// How long accepting rests after it failed for lack of descriptors or memory, which only others can free.
+const REST: Duration = Duration::from_millis(100);
+
+/// How long a PROXY header may take. It is a balancer's first packet: 5 s are for one retransmission after another.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection may wait until those that make room for it are gone, and how often it is looked whether they
+/// are: each goes as soon as its task has its turn.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
+const ROOM_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Clients of a service that are being told at one time why they are refused, each for some seconds at most.
+const REFUSING: usize = 256;
+
+/// A listening socket cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} ({service}.listen): {error}{}", hint(.error))]
+pub struct ListenError {
+    service: &'static str,
+    address: SocketAddr,
+    error: io::Error,
+}
+
+fn hint(error: &io::Error) -> impl fmt::Display {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another process has it: stop that, or choose another port",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a privilege: choose a higher one"
+        }
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        _ => "",
+    }
+}
+
+/// Binds every address of a service, unless `inherited` has its listener.
+///
+/// # Errors
+/// For the first address that cannot be had.
+pub fn bind(
+    service: &'static str,
+    addresses: &[SocketAddr],
+    mut inherited: impl FnMut(&'static str, SocketAddr) -> Option<net::TcpListener>,
+) -> Result<Vec<Arc<TcpListener>>, ListenError> {
+    let listener = |&address: &SocketAddr| {
+        let listener = match inherited(service, address) {
+            Some(listener) => TcpListener::from_std(listener),
+            None => listen(address),
+        };
+        listener.map(Arc::new).map_err(|error| ListenError { service, address, error })
+    };
+    addresses.iter().map(listener).collect()
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restarted server must not wait for the old one's connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// How the listeners of one service let connections in.
+pub struct Door {
+    /// What they speak, for the log; also the name of their part of the configuration.
+    protocol: &'static str,
+    places: Places,
+    /// The descriptors of connections, for those that do not have their own share.
+    sockets: Option<Places>,
+    /// Whether the service ends connections so that newer ones have places.
+    makes_room: bool,
+    /// None for a service that must stay within reach of whoever looks after a server.
+    quotas: Option<Arc<Quotas>>,
+    roster: Arc<Roster>,
+    proxy_protocol: AtomicBool,
+    trusted: ArcSwap<Vec<IpNet>>,
+    refusing: Places,
+    state: watch::Sender<DoorState>,
+    /// Listeners from which connections are accepted now.
+    accepting: watch::Sender<usize>,
+}
+
+/// Whether anybody comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DoorState {
+    Open,
+    /// Nobody is let in here; another process may do it, from the same queue.
+    Held,
+    /// Nobody is let in any more, and the listeners are gone.
+    Closed,
+}
+
+impl Door {
+    /// A door that counts nobody by address and believes what the sockets say.
+    pub fn new(protocol: &'static str, places: Places) -> Self {
+        Self {
+            protocol,
+            places,
+            sockets: None,
+            makes_room: false,
+            quotas: None,
+            roster: Arc::default(),
+            proxy_protocol: AtomicBool::new(false),
+            trusted: ArcSwap::default(),
+            refusing: Places::new(REFUSING),
+            state: watch::Sender::new(DoorState::Open),
+            accepting: watch::Sender::new(0),
+        }
+    }
+
+    /// The same, but counting by address in `quotas`.
+    #[must_use]
+    pub fn counting(mut self, quotas: &Arc<Quotas>) -> Self {
+        self.quotas = Some(Arc::clone(quotas));
+        self
+    }
+
+    /// The same, but each connection takes one of the descriptors of `sockets`.
+    #[must_use]
+    pub fn holding(mut self, sockets: &Places) -> Self {
+        self.sockets = Some(sockets.clone());
+        self
+    }
+
+    /// The same, but of a service that ends others of its connections for each one beyond those that it wants: who
+    /// finds no place waits until they are gone, and is not turned away.
+    #[must_use]
+    pub fn making_room(mut self) -> Self {
+        self.makes_room = true;
+        self
+    }
+
+    /// The same, but whoever comes in is on `roster`.
+    #[must_use]
+    pub fn listing(mut self, roster: &Arc<Roster>) -> Self {
+        self.roster = Arc::clone(roster);
+        self
+    }
+
+    /// From now on there is a PROXY header in front of each connection, if `expected`.
+    pub fn expect_proxy_protocol(&self, expected: bool) {
+        self.proxy_protocol.store(expected, Ordering::Relaxed);
+    }
+
+    /// From now on there are proxies at these addresses, which connect for many: who is behind them is counted once
+    /// they have said it.
+    pub fn trust(&self, proxies: &[IpNet]) {
+        self.trusted.store(Arc::new(proxies.to_vec()));
+    }
+
+    /// Nobody comes in any more, but those who are connected already.
+    pub fn close(&self) {
+        self.state.send_replace(DoorState::Closed);
+    }
+
+    /// Leaves who comes next to another process that has the same listeners; once this has returned, none of them is
+    /// accepted here.
+    pub async fn hold(&self) {
+        self.turn(DoorState::Open, DoorState::Held);
+        // The sender is ours, so that it cannot be gone.
+        let _ = self.accepting.subscribe().wait_for(|accepting| *accepting == 0).await;
+    }
+
+    /// Whoever comes is let in here again, if the door was held.
+    pub fn open(&self) {
+        self.turn(DoorState::Held, DoorState::Open);
+    }
+
+    fn turn(&self, from: DoorState, to: DoorState) {
+        self.state.send_if_modified(|state| {
+            let is_other = *state == from;
+            if is_other {
+                *state = to;
+            }
+            is_other
+        });
+    }
+
+    /// Reads the PROXY header of `client`.
+    async fn identify(&self, socket: &mut TcpStream, client: &mut Client) -> Result<(), End> {
+        let key = format!("{}.proxy_protocol", self.protocol);
+        let Ok(read) = timeout(HEADER_TIMEOUT, read_header(socket, client)).await else {
+            let reason = format!("sent no whole PROXY header within {HEADER_TIMEOUT:?} ({key})");
+            return Err(End::new(Kind::Idle, reason));
+        };
+        match read {
+            Ok(source) => client.is_at(source.map_or(client.peer, canonical)),
+            Err(Unidentified::Ended(end)) => return Err(end),
+            Err(Unidentified::Invalid(why)) => {
+                return Err(End::peer(format!("{why} (each connection must have one: {key})")));
+            }
+        }
+        // The header was the balancer's: a health check has still said nothing.
+        client.received = 0;
+        Ok(())
+    }
+
+    /// Counts `client` by its address.
+    fn count(&self, client: &Client) -> Result<(), Refusal> {
+        let ip = client.peer.ip();
+        if let Some(quotas) = &self.quotas
+            && !self.trusted.load().iter().any(|network| network.contains(&ip))
+        {
+            client.standing.count(quotas, ip)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is done with a client, by the service that it wants.
+pub trait Service: Send + Sync + 'static {
+    /// Serves it.
+    fn serve(
+        self: Arc<Self>,
+        socket: TcpStream,
+        client: Client,
+    ) -> impl Future<Output = ()> + Send + 'static;
+
+    /// Tells it why it is not served.
+    fn refuse(
+        self: Arc<Self>,
+        socket: TcpStream,
+        client: Client,
+        refusal: Refusal,
+    ) -> impl Future<Output = ()> + Send + 'static;
+}
+
+/// Accepts connections until the door is closed, and serves each in a task of its own.
+pub async fn accept(listener: Arc<TcpListener>, door: Arc<Door>, service: Arc<impl Service>) {
+    let mut state = door.state.subscribe();
+    loop {
+        door.accepting.send_modify(|accepting| *accepting += 1);
+        while_open(&listener, &door, &service, &mut state).await;
+        door.accepting.send_modify(|accepting| *accepting -= 1);
+        if *state.borrow() == DoorState::Held {
+            until_not(&mut state, DoorState::Held).await;
+        }
+        // Who waits at a door that was held is let in by the process that it was held for.
+        if *state.borrow() == DoorState::Closed {
+            return;
+        }
+    }
+}
+
+/// Accepts connections until the door is held or closed.
+async fn while_open(
+    listener: &TcpListener,
+    door: &Arc<Door>,
+    service: &Arc<impl Service>,
+    state: &mut watch::Receiver<DoorState>,
+) {
+    loop {
+        if *state.borrow_and_update() == DoorState::Held {
+            return;
+        }
+        tokio::select! {
+            // Those who are connected already have come in time: the system has told them so.
+            biased;
+            accepted = listener.accept() => let_through(accepted, door, service).await,
+            () = until_not(state, DoorState::Open) => return,
+        }
+    }
+}
+
+async fn until_not(state: &mut watch::Receiver<DoorState>, known: DoorState) {
+    // The door cannot go before this does.
+    let _ = state.wait_for(|state| *state != known).await;
+}
+
+async fn let_through(
+    accepted: io::Result<(TcpStream, SocketAddr)>,
+    door: &Arc<Door>,
+    service: &Arc<impl Service>,
+) {
+    let protocol = door.protocol;
+    let (socket, peer) = match accepted {
+        Ok((socket, peer)) => (socket, canonical(peer)),
+        // It was gone before it was here.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return,
+        Err(error) => {
+            warn!(protocol, %error, "cannot accept a connection");
+            tokio::time::sleep(REST).await;
+            return;
+        }
+    };
+    let held = door.sockets.as_ref().map(Places::take);
+    if held.as_ref().is_some_and(Option::is_none) {
+        Refused::Connections.count();
+        let raise = "LimitNOFILE, ulimit -n";
+        warn!(protocol, %peer, raise, "turning connections away: no descriptors are left for them");
+        return;
+    }
+    let Some(place) = place(door).await else {
+        Refused::Connections.count();
+        let limit = door.places.limit();
+        if door.places.taken() < limit {
+            warn!(protocol, %peer, "turning connections away: no memory is left for them (limits.memory)");
+        } else {
+            warn!(protocol, %peer, limit, "turning connections away (limits.connections)");
+        }
+        return;
+    };
+    if let Err(error) = prepare(&socket) {
+        warn!(protocol, %peer, %error, "cannot set up a connection");
+        return;
+    }
+    let mut client = Client::new(peer, protocol, place, &door.roster);
+    client.socket = held.flatten();
+    if door.proxy_protocol.load(Ordering::Relaxed) {
+        tokio::spawn(let_in_behind_proxy(Arc::clone(door), Arc::clone(service), socket, client));
+    } else {
+        let_in(door, Arc::clone(service), socket, client);
+    }
+}
+
+/// A place at `door`, if there is one soon enough.
+async fn place(door: &Door) -> Option<Place> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let place = door.places.take();
+        if place.is_some() || !door.makes_room || waited >= ROOM_TIMEOUT {
+            return place;
+        }
+        tokio::time::sleep(ROOM_INTERVAL).await;
+        waited += ROOM_INTERVAL;
+    }
+}
+
+async fn let_in_behind_proxy(
+    door: Arc<Door>,
+    service: Arc<impl Service>,
+    mut socket: TcpStream,
+    mut client: Client,
+) {
+    match door.identify(&mut socket, &mut client).await {
+        Ok(()) => let_in(&door, service, socket, client),
+        Err(end) => client.end(&end),
+    }
+}
+
+/// Serves or refuses a client, in a task of its own.
+fn let_in(door: &Door, service: Arc<impl Service>, socket: TcpStream, client: Client) {
+    let Err(refusal) = door.count(&client) else {
+        tokio::spawn(service.serve(socket, client));
+        return;
+    };
+    Refused::from(&refusal).count();
+    warn!(protocol = door.protocol, peer = %client.peer, "turning connections away: {refusal}");
+    // Who is refused must not take a place from those who are not. Beyond these places nothing is said to it.
+    if let Some(place) = door.refusing.take() {
+        client.standing.move_to(place);
+        tokio::spawn(service.refuse(socket, client, refusal));
+    }
+}
+
+/// An IPv4 client of a listener on IPv6 is written as what it is.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Why it is not known who a connection is from.
+enum Unidentified {
+    Invalid(proxy::Invalid),
+    Ended(End),
+}
+
+impl From<io::Error> for Unidentified {
+    fn from(error: io::Error) -> Self {
+        Self::Ended(error.into())
+    }
+}
+
+/// Reads a PROXY header, and not a byte of what follows.
+async fn read_header(
+    socket: &mut TcpStream,
+    client: &mut Client,
+) -> Result<Option<SocketAddr>, Unidentified> {
+    let mut bytes = [0; proxy::HEADER_BYTES_MAX];
+    let mut read = 0;
+    loop {
+        let end = read + socket.peek(&mut bytes[read..]).await?;
+        if end == read {
+            return Err(Unidentified::Ended(End::closed()));
+        }
+        client.received = end as u64;
+        match proxy::parse(&bytes[..end]).map_err(Unidentified::Invalid)? {
+            Some(header) => {
+                socket.read_exact(&mut bytes[read..header.length]).await?;
+                return Ok(header.source);
+            }
+            // All of it is header, so that it can be taken out of the socket, which then wakes us for more only.
+            None => {
+                socket.read_exact(&mut bytes[read..end]).await?;
+                read = end;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

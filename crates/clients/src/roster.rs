@@ -1,0 +1,515 @@
+//! Everybody who is connected: for the API, and for those who ask clients to leave.
+//!
+//! A client has a [`Presence`] here from its first byte to its last. What it does is written into it when that changes,
+//! its figures about once a second; nothing of this is on the path of a frame.
+
+mod queue;
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
+use weir_media::StreamKey;
+
+pub use self::queue::Queue;
+use crate::end::{End, Kind};
+
+/// How long a client that follows reconnect requests has to leave by itself, which costs its viewers nothing: a
+/// connection and the first group take a round trip or two and, for a server that has to fetch the stream, some more.
+pub const RECONNECT_WAIT: Duration = Duration::from_secs(3);
+
+/// How long the next group is waited for, at which a client is let go: encoders send one every one to four seconds.
+pub const GROUP_WAIT: Duration = Duration::from_secs(5);
+
+/// What a client is told that is asked to connect anew.
+pub const RECONNECT_WORDS: &str = "This server is going to stop.";
+
+/// Why a client is asked to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// An operator wants it gone, now.
+    Kicked,
+    /// The process is going to stop: at the next good moment.
+    Draining,
+}
+
+impl Farewell {
+    /// The end that follows from it.
+    pub fn end(self) -> End {
+        match self {
+            Self::Kicked => End::new(Kind::Kicked, "ended by an operator"),
+            Self::Draining => End::new(Kind::Drained, "let go: this server is going to stop"),
+        }
+    }
+}
+
+/// What a client does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activity {
+    /// It has not begun anything yet.
+    #[default]
+    Control,
+    /// It publishes.
+    Publish,
+    /// It plays.
+    Play,
+}
+
+impl Activity {
+    /// Its name in the log.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Publish => "publish",
+            Self::Play => "play",
+        }
+    }
+}
+
+/// Everybody who is connected.
+#[derive(Debug, Default)]
+pub struct Roster {
+    present: Mutex<Present>,
+    parted: Mutex<Parted>,
+    left: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Present {
+    all: HashMap<u64, Arc<Presence>>,
+    /// Only while everybody is asked to leave.
+    queue: Option<Box<Queue>>,
+}
+
+/// What those took and brought who have gone.
+#[derive(Debug, Default)]
+struct Parted {
+    /// Clients so far, those who are here included.
+    count: u64,
+    received: u64,
+    /// Bytes that viewers of each stream were sent.
+    sent: HashMap<StreamKey, u64>,
+}
+
+/// Streams whose departed viewers' bytes are remembered; more at one time are not counted.
+const PARTED_MAX: usize = 10_000;
+
+/// One client, as others may know of it.
+#[derive(Debug)]
+pub struct Presence {
+    /// Its number, unique in this process.
+    pub id: u64,
+    /// What it speaks.
+    pub protocol: &'static str,
+    /// When it connected.
+    pub since: Instant,
+    doing: Mutex<Doing>,
+    sent: AtomicU64,
+    received: AtomicU64,
+    skips: AtomicU32,
+    farewell: AtomicU8,
+    waker: AtomicWaker,
+}
+
+/// What a client does, as it said itself.
+#[derive(Clone, Debug)]
+pub struct Doing {
+    /// Its address.
+    pub peer: SocketAddr,
+    /// What it does.
+    pub activity: Activity,
+    /// The stream that it does it with.
+    pub stream: Option<StreamKey>,
+    /// What it has asked for last, with which stream, and has not got.
+    pub asks: Option<(Activity, StreamKey)>,
+    /// Whether it fetches files, as HLS viewers do, who are known apart from their connections.
+    pub fetches: bool,
+    /// Whether it is another node of a cluster: an edge that pulls, or pushes.
+    pub is_node: bool,
+    /// The URL it connected to, without the stream; empty for HTTP.
+    pub tc_url: Box<str>,
+    /// The page it is embedded in.
+    pub page_url: Box<str>,
+    /// The Flash file that it says it runs in.
+    pub swf_url: Box<str>,
+}
+
+/// Figures of a client, about a second old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Bytes sent to it.
+    pub sent: u64,
+    /// Bytes received from it.
+    pub received: u64,
+    /// How often it fell behind and was moved to the newest group.
+    pub skips: u32,
+}
+
+/// What a client does, and with which stream.
+type Deed = (Activity, Option<StreamKey>);
+
+/// A client's place in the roster; dropping it takes the client out.
+#[derive(Debug)]
+pub struct Enlisted {
+    presence: Arc<Presence>,
+    roster: Arc<Roster>,
+}
+
+impl Roster {
+    /// Takes in somebody who has just connected.
+    pub fn enlist(self: &Arc<Self>, id: u64, protocol: &'static str, peer: SocketAddr) -> Enlisted {
+        let doing = Doing {
+            peer,
+            activity: Activity::Control,
+            stream: None,
+            asks: None,
+            fetches: false,
+            is_node: false,
+            tc_url: Box::default(),
+            page_url: Box::default(),
+            swf_url: Box::default(),
+        };
+        let presence = Arc::new(Presence {
+            id,
+            protocol,
+            since: Instant::now(),
+            doing: Mutex::new(doing),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            skips: AtomicU32::new(0),
+            farewell: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
+        });
+        {
+            let mut present = self.lock();
+            if let Some(queue) = &mut present.queue {
+                queue.add(&presence, Activity::Control, None);
+            }
+            present.all.insert(id, Arc::clone(&presence));
+        }
+        self.parted().count += 1;
+        Enlisted { presence, roster: Arc::clone(self) }
+    }
+
+    /// Everybody, in the order in which they came.
+    pub fn list(&self) -> Vec<Arc<Presence>> {
+        let mut all: Vec<_> = self.lock().all.values().cloned().collect();
+        all.sort_unstable_by_key(|presence| presence.id);
+        all
+    }
+
+    /// The client with this number.
+    pub fn find(&self, id: u64) -> Option<Arc<Presence>> {
+        self.lock().all.get(&id).cloned()
+    }
+
+    /// Everybody has to leave: from now on it is known who is next. At an edge viewers do not wait for publishers.
+    pub fn begin_to_ask(&self, is_edge: bool) {
+        let mut queue = Box::new(Queue::new(is_edge));
+        let mut present = self.lock();
+        let mut viewers = Vec::new();
+        for presence in present.all.values() {
+            let (activity, stream) = presence.deed();
+            match activity {
+                // They come when it is known what is published.
+                Activity::Play => viewers.push((presence, stream)),
+                Activity::Control | Activity::Publish => {
+                    queue.add(presence, activity, stream.as_ref());
+                }
+            }
+        }
+        for (presence, stream) in viewers {
+            queue.add(presence, Activity::Play, stream.as_ref());
+        }
+        present.queue = Some(queue);
+    }
+
+    /// Takes those who are next out of the queue of those who have not been asked. Nobody before
+    /// [`begin_to_ask`](Self::begin_to_ask).
+    pub fn next(&self, take: impl FnOnce(&mut Queue) -> Vec<Arc<Presence>>) -> Vec<Arc<Presence>> {
+        self.lock().queue.as_mut().map(|queue| take(queue)).unwrap_or_default()
+    }
+
+    /// Bytes that viewers of `key` were sent who have gone.
+    pub fn sent_to_parted(&self, key: &StreamKey) -> u64 {
+        self.parted().sent.get(key).copied().unwrap_or(0)
+    }
+
+    /// Bytes that came from clients so far.
+    pub fn received(&self) -> u64 {
+        let here: u64 = self.lock().all.values().map(|presence| presence.figures().received).sum();
+        here + self.parted().received
+    }
+
+    /// How many have come so far.
+    pub fn came(&self) -> u64 {
+        self.parted().count
+    }
+
+    /// Keeps what departed viewers were sent of the streams that `is_known` says yes to.
+    pub fn forget_parted(&self, is_known: impl Fn(&StreamKey) -> bool) {
+        self.parted().sent.retain(|key, _| is_known(key));
+    }
+
+    /// This is what a client does from now on, with this stream, or with the one before.
+    pub fn turn(&self, presence: &Arc<Presence>, activity: Activity, stream: Option<&StreamKey>) {
+        let Some((did, does)) = presence.turn(activity, stream) else { return };
+        let mut present = self.lock();
+        // One that has gone meanwhile is nobody who could be asked to leave.
+        let Present { all, queue: Some(queue) } = &mut *present else { return };
+        if all.contains_key(&presence.id) {
+            queue.remove(presence.id, did.0, did.1.as_ref());
+            queue.add(presence, does.0, does.1.as_ref());
+        }
+    }
+
+    fn parted(&self) -> MutexGuard<'_, Parted> {
+        self.parted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn part(&self, presence: &Presence) {
+        let figures = presence.figures();
+        let stream = presence.doing().stream;
+        let mut parted = self.parted();
+        parted.received += figures.received;
+        let Some(key) = stream.filter(|_| figures.sent > 0) else { return };
+        let is_full = parted.sent.len() >= PARTED_MAX;
+        match parted.sent.get_mut(&key) {
+            Some(sent) => *sent += figures.sent,
+            None if is_full => {}
+            None => drop(parted.sent.insert(key, figures.sent)),
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lock().all.len()
+    }
+
+    /// Resolves when somebody leaves after this call.
+    pub fn left(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.left.notified()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Presence {
+    /// What it does.
+    pub fn doing(&self) -> Doing {
+        self.lock().clone()
+    }
+
+    /// What it does, and with which stream.
+    fn deed(&self) -> Deed {
+        let doing = self.lock();
+        (doing.activity, doing.stream.clone())
+    }
+
+    /// Whether this is what it does.
+    pub fn does(&self, activity: Activity) -> bool {
+        self.lock().activity == activity
+    }
+
+    /// Notes what it does from now on; what it did, and what it does.
+    fn turn(&self, activity: Activity, stream: Option<&StreamKey>) -> Option<(Deed, Deed)> {
+        let mut doing = self.lock();
+        if doing.activity == activity && stream.is_none() {
+            return None;
+        }
+        let did = (doing.activity, doing.stream.clone());
+        doing.activity = activity;
+        if let Some(stream) = stream {
+            doing.stream = Some(stream.clone());
+        }
+        Some((did, (activity, doing.stream.clone())))
+    }
+
+    /// Notes what else is known of it.
+    pub fn note(&self, change: impl FnOnce(&mut Doing)) {
+        change(&mut self.lock());
+    }
+
+    /// Its figures.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            sent: self.sent.load(Ordering::Relaxed),
+            received: self.received.load(Ordering::Relaxed),
+            skips: self.skips.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Notes its figures.
+    pub fn report(&self, figures: Figures) {
+        self.sent.store(figures.sent, Ordering::Relaxed);
+        self.received.store(figures.received, Ordering::Relaxed);
+        self.skips.store(figures.skips, Ordering::Relaxed);
+    }
+
+    /// Asks it to leave. Who is on a delivery shard hears of it when the shards are told to look. Being kicked is not
+    /// undone by being drained.
+    pub fn ask_to_leave(&self, farewell: Farewell) {
+        let code = match farewell {
+            Farewell::Draining => 1,
+            Farewell::Kicked => 2,
+        };
+        self.farewell.fetch_max(code, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    /// Whether, and why, it is asked to leave.
+    pub fn farewell(&self) -> Option<Farewell> {
+        match self.farewell.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Farewell::Draining),
+            _ => Some(Farewell::Kicked),
+        }
+    }
+
+    /// The same, for the one task that serves it: it is woken when the answer changes.
+    pub fn poll_farewell(&self, cx: &mut Context<'_>) -> Poll<Farewell> {
+        self.waker.register(cx.waker());
+        self.farewell().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// No task serves it any more. Its waker would keep the memory of the whole task, some 6 KiB a viewer.
+    pub fn leaves_its_task(&self) {
+        drop(self.waker.take());
+    }
+
+    /// Resolves when it is asked to leave, for the one task that serves it.
+    pub async fn until_farewell(&self) -> Farewell {
+        poll_fn(|cx| self.poll_farewell(cx)).await
+    }
+
+    /// Resolves when it is to leave at once, for the one task that serves it.
+    pub async fn until_kicked(&self) {
+        poll_fn(|cx| match self.poll_farewell(cx) {
+            Poll::Ready(Farewell::Kicked) => Poll::Ready(()),
+            _ => Poll::Pending,
+        })
+        .await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Doing> {
+        self.doing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Enlisted {
+    /// This is what it does from now on, with this stream, or with the one before.
+    pub fn turns_to(&self, activity: Activity, stream: Option<&StreamKey>) {
+        self.roster.turn(&self.presence, activity, stream);
+    }
+}
+
+impl std::ops::Deref for Enlisted {
+    type Target = Arc<Presence>;
+
+    fn deref(&self) -> &Arc<Presence> {
+        &self.presence
+    }
+}
+
+impl Drop for Enlisted {
+    fn drop(&mut self) {
+        self.roster.part(&self.presence);
+        {
+            let mut present = self.roster.lock();
+            present.all.remove(&self.presence.id);
+            if let Some(queue) = &mut present.queue {
+                let (activity, stream) = self.presence.deed();
+                queue.remove(self.presence.id, activity, stream.as_ref());
+            }
+        }
+        self.roster.left.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn enlist(roster: &Arc<Roster>, id: u64) -> Enlisted {
+        roster.enlist(id, "rtmp", ([127, 0, 0, 1], 1).into())
+    }
+
+    #[test]
+    fn who_has_gone_is_not_listed() {
+        let roster = Arc::<Roster>::default();
+        let (first, second) = (enlist(&roster, 1), enlist(&roster, 2));
+        let ids = || roster.list().iter().map(|presence| presence.id).collect::<Vec<_>>();
+        assert_eq!(ids(), [1, 2]);
+        drop(first);
+        assert_eq!((ids(), roster.count()), (vec![2], 1));
+        assert!(roster.find(1).is_none() && roster.find(2).is_some());
+        drop(second);
+    }
+
+    #[tokio::test]
+    async fn the_task_that_serves_a_client_hears_that_it_is_to_leave() {
+        let roster = Arc::<Roster>::default();
+        let enlisted = enlist(&roster, 1);
+        let presence = roster.find(1).expect("it is there");
+        let asked = tokio::spawn(async move { presence.until_farewell().await });
+        tokio::task::yield_now().await;
+        enlisted.ask_to_leave(Farewell::Kicked);
+        assert_eq!(asked.await.ok(), Some(Farewell::Kicked));
+        enlisted.ask_to_leave(Farewell::Draining);
+        assert_eq!(enlisted.farewell(), Some(Farewell::Kicked), "the stronger word stays");
+    }
+
+    #[test]
+    fn what_was_sent_to_those_who_have_gone_is_remembered_while_their_stream_is() {
+        let roster = Arc::<Roster>::default();
+        let key = StreamKey::new("v", "live", "a").expect("a key");
+        for id in 1..=2 {
+            let enlisted = enlist(&roster, id);
+            enlisted.note(|doing| doing.stream = Some(key.clone()));
+            enlisted.report(Figures { sent: 50, received: 7, skips: 0 });
+        }
+        assert_eq!((roster.sent_to_parted(&key), roster.received(), roster.came()), (100, 14, 2));
+        roster.forget_parted(|_| false);
+        assert_eq!(roster.sent_to_parted(&key), 0);
+    }
+
+    #[test]
+    fn who_leaves_its_task_keeps_nothing_of_it() {
+        struct Task;
+
+        impl std::task::Wake for Task {
+            fn wake(self: Arc<Self>) {}
+        }
+
+        let roster = Arc::<Roster>::default();
+        let (enlisted, task) = (enlist(&roster, 1), Arc::new(Task));
+        let waker = Arc::clone(&task).into();
+        assert!(enlisted.poll_farewell(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        assert_eq!(Arc::strong_count(&task), 2, "it would be woken");
+        enlisted.leaves_its_task();
+        assert_eq!(Arc::strong_count(&task), 1);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_somebody_to_leave_is_told() {
+        let roster = Arc::<Roster>::default();
+        let enlisted = enlist(&roster, 1);
+        let left = roster.left();
+        drop(enlisted);
+        left.await;
+        assert_eq!(roster.count(), 0);
+    }
+}
