@@ -87,3 +87,24 @@ impl Drop for Place {
         self.counter.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_find_places_as_long_as_there_is_memory() {
+        let budget = Budget::new(16 * CONNECTION_BYTES);
+        let places = Places::new(0).charging(&budget);
+        let mut others = Charge::new(&budget, Use::Logs);
+        others.add(10 * CONNECTION_BYTES);
+        let mut held: Vec<_> = (0..6).map(|_| places.take().expect("there is room")).collect();
+        assert!(places.take().is_none(), "the rest is taken");
+        assert_eq!(places.taken(), 6);
+        others.add(100 * CONNECTION_BYTES);
+        held.truncate(3);
+        assert!(places.take().is_some(), "some have room whatever others hold");
+        held.clear();
+        assert_eq!(budget.used_for(Use::Connections), 0);
+    }
+}

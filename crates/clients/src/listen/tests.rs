@@ -82,22 +82,6 @@ async fn who_finds_no_place_is_turned_away_until_somebody_leaves() {
     assert!(seated.recv().await.is_some());
 }
 
-#[test]
-fn connections_find_places_as_long_as_there_is_memory() {
-    let budget = weir_media::Budget::new(16 * CONNECTION_BYTES);
-    let places = Places::new(0).charging(&budget);
-    let mut others = weir_media::Charge::new(&budget, Use::Logs);
-    others.add(10 * CONNECTION_BYTES);
-    let mut held: Vec<_> = (0..6).map(|_| places.take().expect("there is room")).collect();
-    assert!(places.take().is_none(), "the rest is taken");
-    assert_eq!(places.taken(), 6);
-    others.add(100 * CONNECTION_BYTES);
-    held.truncate(3);
-    assert!(places.take().is_some(), "some have room whatever others hold");
-    held.clear();
-    assert_eq!(budget.used_for(Use::Connections), 0);
-}
-
 #[tokio::test]
 async fn clients_have_numbers_of_their_own_and_send_without_delay() {
     let (listener, address) = any_port();
