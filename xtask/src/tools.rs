@@ -1,6 +1,6 @@
 //! The programs that the tests drive: encoders, players, browsers, other servers.
 
-use std::{path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use crate::{
     Result,
@@ -25,6 +25,7 @@ const TOOLS: &[Tool] = &[
     Tool { file: "ip", package: "iproute2" },
     Tool { file: "curl", package: "curl" },
     Tool { file: "python3", package: "python3" },
+    Tool { file: "npm", package: "npm" },
     BUILDAH,
     CERTIFICATES,
     Tool { file: "setpriv", package: "util-linux" },
@@ -35,6 +36,9 @@ const TOOLS: &[Tool] = &[
 
 /// Enhanced RTMP needs a newer FFmpeg than Debian's; this package carries a static build of FFmpeg 9.
 const FFMPEG9: &str = "imageio-ffmpeg==0.8.1";
+
+/// The player of HTTP-FLV in browsers.
+const MPEGTS_JS: &str = "mpegts.js@1.8.2";
 
 const NGINX: Tool = Tool { file: "nginx", package: "nginx" };
 const NGINX_RTMP: Tool =
@@ -65,6 +69,7 @@ pub fn nginx_rtmp() -> Option<PathBuf> {
 pub fn install() -> Result {
     install_packages(&missing_packages())?;
     install_ffmpeg9()?;
+    install_mpegts_js()?;
     openapi::install()?;
     deploy::install()
 }
@@ -124,6 +129,21 @@ fn install_ffmpeg9() -> Result {
         Some(_) => Ok(()),
         None => Err(format!("{FFMPEG9} brought no program into {}", dir.display())),
     }
+}
+
+fn install_mpegts_js() -> Result {
+    let dir = root().join("target/tools/mpegts.js");
+    // Written last: an install that was interrupted is done again.
+    let list = dir.join("installed.txt");
+    if fs::read_to_string(&list).is_ok_and(|installed| installed == MPEGTS_JS) {
+        return Ok(());
+    }
+    create_dir(&dir)?;
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--silent", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    run(npm.arg("--prefix").arg(&dir).arg(MPEGTS_JS))
+        .map_err(|error| format!("{error}\n{MPEGTS_JS} from npm is needed in {}", dir.display()))?;
+    fs::write(&list, MPEGTS_JS).map_err(|error| format!("cannot write {}: {error}", list.display()))
 }
 
 fn has_pip() -> bool {

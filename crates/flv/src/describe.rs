@@ -162,7 +162,15 @@ mod tests {
 
     fn frame(track: Track, content: Content, payload: &'static [u8]) -> Frame {
         let payload = Bytes::from_static(payload);
-        Frame { track, dts: Timestamp::ZERO, epoch: 0, content, body: payload.clone(), payload }
+        Frame {
+            track,
+            dts: Timestamp::ZERO,
+            epoch: 0,
+            content,
+            stray: false,
+            body: payload.clone(),
+            payload,
+        }
     }
 
     fn init(frames: &[Frame]) -> Init {

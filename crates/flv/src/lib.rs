@@ -14,9 +14,13 @@ pub mod describe;
 mod enhanced;
 mod error;
 pub mod file;
+mod limits;
 pub mod metadata;
+mod record;
+mod strays;
 mod tag;
 pub mod video;
 
 pub use error::Error;
+pub use strays::{Standing, Strays};
 pub use tag::{Tag, TagKind, kind_of, to_frame, wire_time};

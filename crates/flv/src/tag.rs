@@ -95,7 +95,7 @@ pub fn to_frame(tag: &Tag, dts: Timestamp, epoch: u32) -> Result<Frame, Error> {
             (Track::Data, script.content, body, script.payload)
         }
     };
-    Ok(Frame { track, dts, epoch, content, payload: body.slice(payload), body })
+    Ok(Frame { track, dts, epoch, content, stray: false, payload: body.slice(payload), body })
 }
 
 /// An empty configuration record would replace a good one for late viewers, and an empty picture cannot start a group:

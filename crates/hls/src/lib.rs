@@ -37,7 +37,6 @@ mod sets;
 mod sound;
 mod tracks;
 mod ts;
-mod turns;
 
 pub use config::Config;
 pub use error::{BadPlaylist, Damage, LeftOut, Unsupported};

@@ -1,12 +1,11 @@
 //! The video track: what its pictures are coded with, and whether that can be carried.
 
-use weir_media::{Frame, VideoCodec};
+use weir_media::{Frame, Turn, Turns, VideoCodec};
 
 use crate::{
     error::{Damage, Unsupported},
     nal::Survey,
     tracks::{VideoFormat, check_video},
-    turns::{Turn, Turns},
 };
 
 /// A message with a picture in it.

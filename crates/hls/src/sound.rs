@@ -1,12 +1,11 @@
 //! The audio track: what its sound is coded with, and whether that can be carried.
 
-use weir_media::AudioCodec;
+use weir_media::{AudioCodec, TURN_FRAMES, Turn, Turns};
 
 use crate::{
     aac::Likeness,
     error::{BadAudio, Damage, Unsupported},
     tracks::{AudioFormat, check_audio},
-    turns::{TURN_FRAMES, Turn, Turns},
 };
 
 /// Access units in a row, none of them like those of the configuration before, after which one is believed that cannot

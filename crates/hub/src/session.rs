@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use weir_media::{
-    AudioCodec, Budget, Charge, Content, Frame, Init, Timestamp, Track, Use, VideoCodec,
+    AudioCodec, Budget, Charge, Content, Frame, Init, InitSlot, Timestamp, Track, Use, VideoCodec,
 };
 
 use crate::{Log, sync::Arc};
@@ -123,14 +123,19 @@ impl Session {
     /// Takes note of `frame`; returns whether readers get it. Pictures before the first key frame cannot be decoded.
     pub(crate) fn admit(&mut self, frame: &Frame, now: Instant) -> bool {
         match frame.content {
+            _ if frame.stray => return !frame.is_picture() || self.lead.is_some(),
             Content::Video { codec, .. } => {
                 self.seen.video = true;
-                self.video = Some(codec);
+                if self.video.replace(codec) != Some(codec) {
+                    self.note_codec(frame);
+                }
             }
             Content::Audio(codec) => {
                 self.seen.audio = true;
                 self.last_sound = Some(frame.dts);
-                self.audio = Some(codec);
+                if self.audio.replace(codec) != Some(codec) {
+                    self.note_codec(frame);
+                }
             }
             Content::VideoConfig(codec) => {
                 self.announced.video = true;
@@ -195,6 +200,14 @@ impl Session {
         }
     }
 
+    /// Another codec than before has come: its track's configuration is of no use if it is of another one.
+    fn note_codec(&mut self, frame: &Frame) {
+        let slot = InitSlot::Config(frame.track);
+        if self.init.get(slot).is_some_and(|config| !config.configures(frame)) {
+            Arc::make_mut(&mut self.init).remove(slot);
+        }
+    }
+
     /// `frame` with a body that counts against the budget; none if there is no room for it.
     fn kept(&self, frame: &Frame) -> Option<Frame> {
         let mut charge = Charge::new(&self.budget, Use::Configurations);
@@ -225,6 +238,7 @@ impl Session {
     /// Whether a group starts at `frame`, and what is known before it.
     pub(crate) fn group(&mut self, frame: &Frame) -> Option<Arc<Init>> {
         let starts = match frame.content {
+            _ if frame.stray => false,
             Content::Video { key, .. } => key && self.lead == Some(frame.track),
             Content::Audio(_) => self.is_sound_only(frame.dts) && self.is_group_over(frame.dts),
             _ => false,

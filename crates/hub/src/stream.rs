@@ -429,12 +429,15 @@ impl Shared {
     fn append(&mut self, mut frame: Frame, now: Instant) -> Option<Calls> {
         let repairs = self.timeline.repairs();
         (frame.dts, frame.epoch) = match frame.content {
+            // Its clock may be another one too.
+            _ if frame.stray => self.timeline.place_untimed(frame.track, frame.dts.to_wire()),
             Content::Video { .. } | Content::Audio(_) => {
                 self.timeline.place(frame.track, frame.dts.to_wire(), now)
             }
             _ => self.timeline.place_untimed(frame.track, frame.dts.to_wire()),
         };
         match frame.content {
+            _ if frame.stray => {}
             Content::Video { .. } => self.pictures += 1,
             Content::Audio(_) => self.sounds += 1,
             _ => {}

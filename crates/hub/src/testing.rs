@@ -31,7 +31,7 @@ pub(crate) fn ms(millis: u64) -> Duration {
 pub(crate) fn frame(track: Track, content: Content, at: i64, body: &str) -> Frame {
     let body = Bytes::copy_from_slice(body.as_bytes());
     let dts = Timestamp::from_millis(at);
-    Frame { track, dts, epoch: 0, content, payload: body.clone(), body }
+    Frame { track, dts, epoch: 0, content, stray: false, payload: body.clone(), body }
 }
 
 pub(crate) fn picture(track: Track, key: bool, at: i64) -> Frame {

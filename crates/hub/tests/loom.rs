@@ -118,7 +118,8 @@ impl Hub {
         let content = Content::Video { codec: VideoCodec::Avc, key: true, composition: 0 };
         let body = Bytes::copy_from_slice(&[name]);
         let (track, dts) = (Track::Video(0), Timestamp::ZERO);
-        let frame = Frame { track, dts, epoch: 0, content, payload: body.clone(), body };
+        let frame =
+            Frame { track, dts, epoch: 0, content, stray: false, payload: body.clone(), body };
         publisher.push(frame, self.now).is_ok()
     }
 

@@ -60,6 +60,9 @@ pub struct Frame {
     pub epoch: u32,
     /// What it is.
     pub content: Content,
+    /// Whether it is none of its track's, though it says so: a packet of another codec. It is passed on as it is, and
+    /// nothing begins with it or is remembered of it.
+    pub stray: bool,
     /// The message as the publisher framed it, the container's own header bytes included, so that a viewer of the same
     /// container gets it unharmed: today the body of an FLV tag.
     pub body: Bytes,
@@ -78,6 +81,15 @@ impl Frame {
         matches!(self.content, Content::Video { .. })
     }
 
+    /// Whether this is a configuration of the codec that `packet` is in.
+    pub fn configures(&self, packet: &Frame) -> bool {
+        match (self.content, packet.content) {
+            (Content::VideoConfig(config), Content::Video { codec, .. }) => config == codec,
+            (Content::AudioConfig(config), Content::Audio(codec)) => config == codec,
+            _ => false,
+        }
+    }
+
     /// Presentation time: `dts` plus the composition offset.
     pub fn pts(&self) -> Timestamp {
         match self.content {
@@ -91,6 +103,7 @@ impl Frame {
     /// The place this frame takes in [`Init`], if late readers need it.
     pub fn init_slot(&self) -> Option<InitSlot> {
         match self.content {
+            _ if self.stray => None,
             Content::Metadata => Some(InitSlot::Metadata),
             Content::VideoConfig(_) | Content::AudioConfig(_) => Some(InitSlot::Config(self.track)),
             Content::VideoInfo(_) | Content::AudioInfo(_) => Some(InitSlot::Info(self.track)),
@@ -150,6 +163,11 @@ impl Init {
         }
     }
 
+    /// Forgets the frame in `slot`.
+    pub fn remove(&mut self, slot: InitSlot) {
+        self.frames.retain(|(known, _)| *known != slot);
+    }
+
     /// The frames in the order a reader needs them.
     pub fn frames(&self) -> impl Iterator<Item = &Frame> {
         self.frames.iter().map(|(_, frame)| frame)
@@ -172,7 +190,15 @@ mod tests {
 
     fn frame(track: Track, content: Content, body: &'static [u8]) -> Frame {
         let body = Bytes::from_static(body);
-        Frame { track, dts: Timestamp::ZERO, epoch: 0, content, payload: body.clone(), body }
+        Frame {
+            track,
+            dts: Timestamp::ZERO,
+            epoch: 0,
+            content,
+            stray: false,
+            payload: body.clone(),
+            body,
+        }
     }
 
     #[test]

@@ -9,9 +9,11 @@ mod codec;
 mod frame;
 mod key;
 mod time;
+mod turns;
 
 pub use budget::{Budget, Charge, Spent, Use};
 pub use codec::{AudioCodec, FourCc, VideoCodec};
 pub use frame::{Content, Frame, Init, InitSlot, Track};
 pub use key::{DEFAULT_VHOST, InvalidKey, KEY_BYTES_MAX, StreamKey};
 pub use time::Timestamp;
+pub use turns::{TURN_FRAMES, Turn, Turns};

@@ -19,7 +19,7 @@ use std::{
     str::FromStr,
     sync::{Arc, OnceLock},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tracing::{
@@ -235,11 +235,6 @@ pub fn say(text: &str) {
     }
 }
 
-/// How long something took, in seconds, as the log and its readers want it: to the millisecond.
-pub fn seconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1000.0).round() / 1000.0
-}
-
 /// Writes what is still to be written, before the process ends. Does not wait long for who reads it.
 pub fn finish() {
     if let Some(writer) = WRITER.get() {
@@ -364,15 +359,6 @@ mod tests {
             let shape: String =
                 time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
             assert_eq!(shape, "0000-00-00T00:00:00.000000Z", "{time}");
-        }
-    }
-
-    #[test]
-    fn durations_are_logged_to_the_millisecond() {
-        for (micros, shown) in
-            [(1_234_567, "1.235"), (600_000, "0.6"), (40, "0.0"), (86_400_001_499, "86400.001")]
-        {
-            assert_eq!(format!("{:?}", seconds(Duration::from_micros(micros))), shown);
         }
     }
 

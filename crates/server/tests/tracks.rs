@@ -1,10 +1,16 @@
-//! HLS of streams whose tracks are not what they should be: strangers among their packets, codecs that MPEG-TS cannot
-//! carry.
+//! Streams whose tracks are not what they should be: strangers among their packets, which late viewers and HLS are not
+//! to be given, codecs that MPEG-TS cannot carry.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
+use bytes::{Bytes, BytesMut};
 use serde_json::Value;
-use weir_flv::{Tag, TagKind, audio, video};
+use weir_flv::{
+    Tag, TagKind, audio,
+    file::{Header, write_tag},
+    metadata::Metadata,
+    video,
+};
 use weir_media::{AudioCodec, Content, VideoCodec};
 use weir_testkit::{
     Weir, eventually,
@@ -13,7 +19,7 @@ use weir_testkit::{
     hls::Playlist,
     http,
     packets::{Extent, Form, Kind, Media, continuation, frame_of, read, tags_of},
-    peer::Publisher,
+    peer::{Player, Publisher},
     process::Process,
     server::field,
 };
@@ -98,52 +104,132 @@ fn among(tags: &[Tag], odd: impl Fn(u32) -> Tag) -> Vec<Tag> {
     with_odd.flatten().collect()
 }
 
+/// A message at so many milliseconds that nobody expects there.
+type Stranger = fn(u32) -> Tag;
+
+/// All of them, each with a name.
+fn strangers() -> [(&'static str, Stranger); 12] {
+    const AV1: video::Packet = video::Packet::Coded { codec: VideoCodec::Av1, composition: 0 };
+    const H263: video::Packet =
+        video::Packet::Coded { codec: VideoCodec::Legacy(2), composition: 0 };
+    let pcma = |at| sound_tag(at, audio::Packet::Coded(AudioCodec::Legacy(7)), &[0; 3]);
+    let codec15 = |at| sound_tag(at, audio::Packet::Coded(AudioCodec::Legacy(15)), &[0; 9]);
+    let mp3 = |at| sound_tag(at, audio::Packet::Coded(AudioCodec::Mp3), &[0xFF, 0xFB, 0x90, 0]);
+    let opus = |at| sound_tag(at, audio::Packet::Config(AudioCodec::Opus), b"OpusHead");
+    let asc42 = |at| sound_tag(at, audio::Packet::Config(AudioCodec::Aac), &[0xF9, 0x46, 0x40]);
+    let asc1 = |at| sound_tag(at, audio::Packet::Config(AudioCodec::Aac), &[0x12]);
+    [
+        ("pcma", pcma),
+        ("pcma0", |_| sound_tag(0, audio::Packet::Coded(AudioCodec::Legacy(7)), &[0; 3])),
+        ("codec15", codec15),
+        ("mp3", mp3),
+        ("opus", opus),
+        ("asc42", asc42),
+        ("asc1", asc1),
+        ("h263", |at| picture_tag(at, H263, &[0; 40])),
+        ("av1", |at| picture_tag(at, AV1, &[0; 40])),
+        ("av1c", |at| picture_tag(at, video::Packet::Config(VideoCodec::Av1), &[0x81; 4])),
+        ("avcc1", |at| picture_tag(at, video::Packet::Config(VideoCodec::Avc), &[1])),
+        ("metadata", |at| Tag {
+            kind: TagKind::Script,
+            timestamp: at,
+            body: Bytes::from_static(b"\x02\x00\x0aonMetaData\x08\x00\x00\x00\x09\x00"),
+        }),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn single_foreign_packets_change_nothing() {
     let weir = start();
     let fixture = Fixture::AvcAac;
     let tags = tags_of(&fixture.file());
-    let av1 = video::Packet::Coded { codec: VideoCodec::Av1, composition: 0 };
-    let h263 = video::Packet::Coded { codec: VideoCodec::Legacy(2), composition: 0 };
-    let odd: [(&str, Vec<Tag>); 8] = [
-        (
-            "pcma",
-            among(&tags, |at| sound_tag(at, audio::Packet::Coded(AudioCodec::Legacy(7)), &[0; 3])),
-        ),
-        (
-            "codec15",
-            among(&tags, |at| sound_tag(at, audio::Packet::Coded(AudioCodec::Legacy(15)), &[0; 9])),
-        ),
-        (
-            "mp3",
-            among(&tags, |at| {
-                sound_tag(at, audio::Packet::Coded(AudioCodec::Mp3), &[0xFF, 0xFB, 0x90, 0])
-            }),
-        ),
-        (
-            "opus",
-            among(&tags, |at| sound_tag(at, audio::Packet::Config(AudioCodec::Opus), b"OpusHead")),
-        ),
-        (
-            "asc42",
-            among(&tags, |at| {
-                sound_tag(at, audio::Packet::Config(AudioCodec::Aac), &[0xF9, 0x46, 0x40])
-            }),
-        ),
-        ("h263", among(&tags, |at| picture_tag(at, h263, &[0; 40]))),
-        ("av1", among(&tags, |at| picture_tag(at, av1, &[0; 40]))),
-        (
-            "av1c",
-            among(&tags, |at| picture_tag(at, video::Packet::Config(VideoCodec::Av1), &[0x81; 4])),
-        ),
-    ];
-    for (name, tags) in &odd {
+    for (name, odd) in strangers() {
         let stream = format!("live/{name}");
-        let (playlist, text) = publish(&weir, &stream, tags).await;
+        let (playlist, text) = publish(&weir, &stream, &among(&tags, odd)).await;
         assert_eq!(playlist.segments.len(), 4, "{name}: {text}");
         let interrupted = playlist.segments.iter().filter(|segment| segment.discontinuity).count();
         assert_eq!(interrupted, 1, "{name}: only where the stream begins: {text}");
         check_packets(&weir, fixture, &stream, &[Kind::Video, Kind::Audio]);
+    }
+}
+
+/// Requires that `tags`, as a viewer got them, can be decoded from the first to the last, and without a complaint.
+#[track_caller]
+fn check_decodes(what: &str, tags: &[Tag], folder: &Path) {
+    let file = folder.join("viewed.flv");
+    let mut flv = BytesMut::from(&Header { has_audio: true, has_video: true }.encode()[..]);
+    tags.iter().for_each(|tag| write_tag(&mut flv, tag.kind, tag.timestamp, &tag.body));
+    fs::write(&file, flv).expect("what was viewed can be written");
+    let input = file.display().to_string();
+    let sound = decoded(Ffmpeg::System, &input, folder);
+    let out = folder.join("pictures");
+    let mut command = Ffmpeg::System.command();
+    command.args(["-y", "-xerror", "-err_detect", "explode", "-i", &input, "-an"]);
+    command.args(["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray"]).arg(&out);
+    Process::start("a decoder", &mut command).wait_success(TIMEOUT);
+    let pictures = fs::metadata(&out).expect("what was decoded").len();
+    let count = |is: fn(&Content) -> bool| {
+        tags.iter().filter(|tag| is(&frame_of(tag).content)).count() as u64
+    };
+    let expected = count(|content| matches!(content, Content::Video { .. }));
+    assert_eq!(pictures, expected * 320 * 180, "{what}: pictures");
+    let packets = count(|content| matches!(content, Content::Audio(_)));
+    assert_eq!(sound as u64, packets * 1024 * 2, "{what}: sound");
+}
+
+/// Publishes the fixture with strangers in it, lets a viewer come when half of it is over, and gives what that gets.
+async fn view_late(weir: &Weir, stream: &str, over_http: bool, odd: Stranger) -> Vec<Tag> {
+    let tags = tags_of(&Fixture::AvcAac.file());
+    let (before, after) = tags.split_at(tags.len() / 2);
+    let mut publisher = Publisher::silent(&weir.rtmp_url(stream)).await;
+    let last = before.last().expect("tags").timestamp;
+    for tag in among(before, odd).iter().chain([&odd(last)]) {
+        publisher.send(tag).await;
+    }
+    let mut viewer = if over_http {
+        Player::http_flv(weir.http(), &format!("{stream}.flv")).await
+    } else {
+        Player::rtmp(&weir.rtmp_url(stream)).await
+    };
+    // Strangers that come while somebody watches are passed on over RTMP.
+    let after = if over_http { among(after, odd) } else { after.to_vec() };
+    for tag in &after {
+        publisher.send(tag).await;
+    }
+    publisher.stop().await;
+    viewer.until_end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_viewer_is_given_no_stranger_for_the_streams_own() {
+    let weir = start();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let own: Vec<_> = tags_of(&Fixture::AvcAac.file()).iter().map(frame_of).collect();
+    for (name, odd) in strangers() {
+        for over_http in [false, true] {
+            let what = format!("{name}, HTTP {over_http}");
+            let tags = view_late(&weir, &format!("live/{name}-{over_http}"), over_http, odd).await;
+            let frames: Vec<_> = tags.iter().map(frame_of).collect();
+            let first: Vec<_> =
+                frames.iter().take_while(|frame| frame.init_slot().is_some()).collect();
+            assert_eq!(first.len(), 3, "{what}: metadata and two configurations");
+            for config in &first[1..] {
+                let is_own = own.iter().any(|own| own.body == config.body);
+                assert!(is_own, "{what}: a stranger at the beginning: {config:?}");
+            }
+            assert!(matches!(Metadata::parse(&first[0].body), Ok(Some(_))), "{what}: metadata");
+            assert!(
+                frames[3].is_key() && own.iter().any(|own| own.body == frames[3].body),
+                "{what}"
+            );
+            // What was sent before the viewer came is none of its business, where it is passed on within the group.
+            let clean: Vec<_> = tags
+                .iter()
+                .filter(|tag| over_http || own.iter().any(|own| own.body == tag.body))
+                .cloned()
+                .collect();
+            check_decodes(&what, &clean, folder.path());
+        }
     }
 }
 

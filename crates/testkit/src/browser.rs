@@ -13,6 +13,9 @@ use crate::process::Process;
 /// Until chromedriver says its port.
 const DRIVER_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Chromedriver is given a free port of IPv4 and ends if that very port of IPv6 is taken: so often it is started.
+const DRIVER_STARTS: usize = 10;
+
 /// How long a killed browser may take to die.
 const DEATH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -33,7 +36,8 @@ const FLAGS: &[&str] = &[
     "--autoplay-policy=no-user-gesture-required",
 ];
 
-/// What a `<video>` shows: the seconds played, and how many different colours a small copy of its picture has.
+/// What a `<video>` shows: the seconds played, how many different colours a small copy of its picture has, and the
+/// bytes of sound that were decoded.
 const VIDEO: &str = "
     const video = document.querySelector('video');
     if (!video) return { error: 'the page has no <video>' };
@@ -45,6 +49,7 @@ const VIDEO: &str = "
     return {
         seconds: video.currentTime,
         colours: new Set(pixels).size,
+        sound: video.webkitAudioDecodedByteCount,
         error: video.error && video.error.message,
     };";
 
@@ -62,6 +67,8 @@ pub struct Video {
     pub seconds: f64,
     /// Different colours in its picture: one, if it is blank.
     pub colours: u64,
+    /// Bytes of its sound that have been decoded.
+    pub sound: u64,
     /// What the browser says is wrong with it.
     pub error: Option<String>,
 }
@@ -99,11 +106,13 @@ impl Page {
     pub async fn video(&self) -> Video {
         let value = self.eval(VIDEO).await;
         let error = value["error"].as_str().map(str::to_owned);
-        let (Some(seconds), Some(colours)) = (value["seconds"].as_f64(), value["colours"].as_u64())
+        let count = |name: &str| value[name].as_u64();
+        let (Some(seconds), Some(colours), Some(sound)) =
+            (value["seconds"].as_f64(), count("colours"), count("sound"))
         else {
             panic!("{}", error.unwrap_or_else(|| value.to_string()));
         };
-        Video { seconds, colours, error }
+        Video { seconds, colours, sound, error }
     }
 
     /// Waits until the first `<video>` of the page has gone on for `seconds` and shows a picture with more than one
@@ -146,10 +155,9 @@ struct Browser {
 impl Browser {
     #[track_caller]
     fn start() -> Self {
-        let driver = Process::start("chromedriver", Command::new("chromedriver").arg("--port=0"));
-        let port = driver.stdout().find(DRIVER_TIMEOUT, driver_port);
-        let port =
-            port.unwrap_or_else(|| panic!("chromedriver says no port:\n{}", driver.stderr()));
+        let (driver, port) = (0..DRIVER_STARTS)
+            .find_map(|_| start_driver())
+            .unwrap_or_else(|| panic!("chromedriver finds no free port in {DRIVER_STARTS} starts"));
         let profile = tempfile::tempdir().expect("a temporary folder can be made");
         Self { driver, url: format!("http://127.0.0.1:{port}"), profile }
     }
@@ -176,6 +184,18 @@ impl Drop for Browser {
             std::thread::sleep(POLL);
         }
     }
+}
+
+/// Chromedriver and its port; none if somebody else has that.
+#[track_caller]
+fn start_driver() -> Option<(Process, u16)> {
+    let driver = Process::start("chromedriver", Command::new("chromedriver").arg("--port=0"));
+    if let Some(port) = driver.stdout().find(DRIVER_TIMEOUT, driver_port) {
+        return Some((driver, port));
+    }
+    let said = driver.stderr().to_string();
+    assert!(said.contains("Address already in use"), "chromedriver says no port:\n{said}");
+    None
 }
 
 /// `ChromeDriver was started successfully on port 40123.`

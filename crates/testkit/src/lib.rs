@@ -21,7 +21,7 @@
 //! | [`hls`] | playlists |
 //! | [`ffmpeg`], [`fixture`] | both FFmpegs, and the files that they publish |
 //! | [`packets`] | the packets of a file or stream, and whether they are the continuation of others |
-//! | [`browser`] | headless Chromium |
+//! | [`browser`], [`mpegts_js`] | headless Chromium, and the player of HTTP-FLV in it |
 //! | [`process`] | any other program, ended when the test is over |
 //!
 //! All of this is test code: what a test cannot go on without panics, with a message that says what to look at.
@@ -37,6 +37,7 @@ pub mod haproxy;
 pub mod hls;
 pub mod http;
 pub mod impostor;
+pub mod mpegts_js;
 pub mod netns;
 pub mod nginx;
 pub mod packets;

@@ -20,7 +20,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     // Keys and their values, and nothing that runs.
     ("config", &["media"]),
-    ("server", &["config", "flv", "hls", "hub", "media", "rtmp", "sys"]),
+    // Who connects, whatever they speak and whatever is configured.
+    ("clients", &["media"]),
+    ("server", &["clients", "config", "flv", "hls", "hub", "media", "rtmp", "sys"]),
     ("testkit", &["flv", "media", "rtmp"]),
     ("load", &["flv", "media", "rtmp"]),
     ("xtask", &[]),

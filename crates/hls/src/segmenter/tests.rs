@@ -11,7 +11,7 @@ const ASC_2: &[u8] = &[0x11, 0x90];
 fn frame(track: Track, millis: i64, content: Content, payload: &[u8]) -> Frame {
     let payload = Bytes::copy_from_slice(payload);
     let dts = Timestamp::from_millis(millis);
-    Frame { track, dts, epoch: 0, content, body: payload.clone(), payload }
+    Frame { track, dts, epoch: 0, content, stray: false, body: payload.clone(), payload }
 }
 
 fn avcc(record: &[u8]) -> Frame {

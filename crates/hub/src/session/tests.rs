@@ -215,3 +215,30 @@ fn a_configuration_pays_for_the_copy_of_the_init_it_may_cause() {
     let entry = Log::<Frame, Arc<Init>>::ENTRY_BYTES + BODY_OVERHEAD;
     assert_eq!(feed.session.weight(&key(0)), entry + "key0".len());
 }
+
+#[test]
+fn a_stray_begins_nothing_and_is_not_remembered() {
+    let stray = |frame: Frame| Frame { stray: true, ..frame };
+    let mut feed = Feed::new();
+    assert!(!feed.is_ready_at(&stray(key(0))) && feed.session.seen == Tracks::default());
+    feed.admits(&audio_config("asc"));
+    assert!(feed.group(&key(10)).is_some());
+    assert!(feed.group(&stray(key(20))).is_none(), "readers get it, and start elsewhere");
+    feed.admits(&stray(audio_config("foreign")));
+    feed.admits(&stray(sound(30)));
+    assert_eq!(feed.session.tracks(), PICTURES_ONLY);
+    let init = feed.group(&key(40)).expect("a group");
+    assert_eq!(init.frames().map(|frame| &frame.body[..]).collect::<Vec<_>>(), [b"asc"]);
+}
+
+#[test]
+fn the_configuration_of_a_codec_that_was_left_is_forgotten() {
+    let mut feed = Feed::new();
+    for frame in [video_config("avcC"), audio_config("asc"), key(0), sound(10)] {
+        feed.admits(&frame);
+    }
+    let mp3 = Frame { content: Content::Audio(AudioCodec::Mp3), ..sound(20) };
+    feed.admits(&mp3);
+    let init = feed.group(&key(40)).expect("a group");
+    assert_eq!(init.frames().map(|frame| &frame.body[..]).collect::<Vec<_>>(), [b"avcC"]);
+}

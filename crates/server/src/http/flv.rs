@@ -8,18 +8,20 @@ use tokio::{
     net::TcpStream,
     time::sleep,
 };
+use weir_clients::{
+    client::Client,
+    counts::Refused,
+    end::{End, Kind},
+    quota::RETRY_AFTER,
+    roster::Activity,
+};
 
 use super::{ANY_ORIGIN, answer, head::Head};
 use crate::{
     auth::Action,
-    client::Client,
     edge::Ask,
-    end::{End, Kind},
-    metrics::Refused,
     node::{Node, SERVER},
     play::{self, Arrival, Format, NoStream, Protocol},
-    quota::RETRY_AFTER,
-    roster::Activity,
     route::{self, Route},
     terms,
 };

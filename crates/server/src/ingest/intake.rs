@@ -6,15 +6,13 @@ use std::{
 };
 
 use tracing::warn;
-use weir_flv::{Tag, metadata, metadata::Metadata};
+use weir_clients::counts::{COUNTS, LeftOut as Counted};
+use weir_flv::{Standing, Strays, Tag, metadata, metadata::Metadata};
 use weir_hub::{Publisher, Tracks};
-use weir_media::{Content, Timestamp};
+use weir_media::{Content, Frame, Timestamp};
 use weir_rtmp::LeftOut;
 
-use crate::{
-    metrics::{COUNTS, LeftOut as Counted},
-    node::SERVER,
-};
+use crate::node::SERVER;
 
 /// Messages that say nothing or cannot be read which a sender may send in a second, in the long run. Muted encoders
 /// send one for each frame of sound, 94 a second at 96 kHz; a damaged source may add pictures to that. A peer that
@@ -32,6 +30,9 @@ pub struct Intake {
     /// What was not readable, since the stream began.
     unreadable: u64,
     meter: Meter,
+    strays: Strays,
+    /// Messages that did not belong to their tracks.
+    stray: u64,
 }
 
 /// Why no more is taken in.
@@ -57,7 +58,14 @@ pub fn count_left_out(count: u32, why: &LeftOut) {
 impl Intake {
     /// Nothing has come yet. `from` is the sender's name in the log.
     pub fn new(publisher: Publisher, from: &impl fmt::Display) -> Self {
-        Self { publisher, from: from.to_string().into(), unreadable: 0, meter: Meter::default() }
+        Self {
+            publisher,
+            from: from.to_string().into(),
+            unreadable: 0,
+            meter: Meter::default(),
+            strays: Strays::default(),
+            stray: 0,
+        }
     }
 
     /// Takes one message of the stream.
@@ -79,7 +87,33 @@ impl Intake {
             frame.body = metadata::with_server(&frame.body, &ours);
             frame.payload = frame.body.clone();
         }
+        match self.strays.judge(&frame) {
+            Standing::Own => {}
+            Standing::Stray => {
+                self.on_stray(&frame);
+                // It would spoil the decoders of those who watch, and comes again if it is found to count.
+                if matches!(frame.content, Content::VideoConfig(_) | Content::AudioConfig(_)) {
+                    return Ok(());
+                }
+                frame.stray = true;
+            }
+            Standing::Begins(config) => self.push(Frame { dts: wire, ..*config }, now)?,
+        }
+        self.push(frame, now)
+    }
+
+    fn push(&mut self, frame: Frame, now: Instant) -> Result<(), Fault> {
         self.publisher.push(frame, now).map_err(|_| Fault::Replaced)
+    }
+
+    /// Says so of the first one, the 10th, the 100th, ...
+    fn on_stray(&mut self, frame: &Frame) {
+        COUNTS.left_out(Counted::Stray, 1);
+        self.stray += 1;
+        if is_power_of_ten(self.stray) {
+            let (stream, count, what) = (self.publisher.key(), self.stray, frame.content);
+            warn!(from = %self.from, %stream, ?what, count, "a message does not belong to its track");
+        }
     }
 
     fn read_metadata(&mut self, body: &[u8]) {
@@ -127,6 +161,10 @@ impl Intake {
             "more than {UNREADABLE_PER_SECOND} unreadable messages a second, the last one: {why}"
         )))
     }
+}
+
+fn is_power_of_ten(count: u64) -> bool {
+    count.checked_ilog10().is_some_and(|digits| 10_u64.pow(digits) == count)
 }
 
 /// Counts what may come at a rate.

@@ -1,13 +1,13 @@
 //! Which tracks FLV viewers are told of.
 //!
 //! Players of FLV wait for every track that the header, the metadata or a configuration names, and never start if one
-//! of them is silent. So a channel of FLV has nothing of a track that is silent, and the track's configuration goes
-//! before its first frame.
+//! of them is silent. So a channel of FLV has nothing of a track that is silent. Before its first frame come metadata,
+//! since edges and recorders know of the stream what that says, and its configuration.
 
 use std::sync::Arc;
 
 use weir_hub::{SILENT, Tracks};
-use weir_media::{Content, Frame, Init, Timestamp, Track};
+use weir_media::{Content, Frame, Init, InitSlot, Timestamp, Track};
 
 use super::package::Package;
 
@@ -51,13 +51,17 @@ impl Flow {
         }
     }
 
-    /// Adds `frame` to `package`, if viewers get it. `latest` is what the stream's publisher has announced by now.
+    /// Adds `frame` to `package`, if viewers get it: players of FLV stop at a stray. `latest` is what the stream's
+    /// publisher has announced by now.
     pub fn push(
         &mut self,
         frame: &Frame,
         package: &mut Package,
         latest: impl FnOnce() -> Arc<Init>,
     ) {
+        if frame.stray {
+            return;
+        }
         let Some(kind) = frame_kind(frame) else {
             return self.push_uncoded(frame, package);
         };
@@ -68,6 +72,9 @@ impl Flow {
                 Kind::Video => self.tracks.video = true,
             }
             let init = latest();
+            if let Some(metadata) = init.get(InitSlot::Metadata) {
+                package.push_metadata(metadata, frame.dts, self.tracks);
+            }
             let own = init.frames().filter(|known| is_alike(known.track, frame.track));
             own.for_each(|known| package.push_at(known, frame.dts));
         }

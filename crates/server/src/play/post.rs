@@ -8,6 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use mio::Waker;
 use tracing::error;
+use weir_clients::{client::Client, histogram::Histogram, roster::Farewell};
 use weir_hub::Wake;
 use weir_rtmp::server;
 
@@ -16,7 +17,6 @@ use super::{
     terms::{Terms, TermsOf},
     viewer::Protocol,
 };
-use crate::{client::Client, metrics::Histogram, roster::Farewell};
 
 /// The least bit rate a viewer is counted with, so that viewers of streams that have just begun spread too.
 pub(crate) const BIT_RATE_MIN: u64 = 100_000;

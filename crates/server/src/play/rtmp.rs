@@ -3,6 +3,11 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use weir_clients::{
+    counts::Refused,
+    end::{End, Kind},
+    roster::Activity,
+};
 use weir_hub::Start;
 use weir_rtmp::{
     server::{Event, PlayRefusal},
@@ -12,9 +17,6 @@ use weir_rtmp::{
 use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Terms, Why, slow};
 use crate::{
     auth::Action,
-    end::{End, Kind},
-    metrics::Refused,
-    roster::Activity,
     rtmp::{Connection, Turn},
     terms,
 };

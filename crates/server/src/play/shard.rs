@@ -23,6 +23,12 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use tokio::sync::mpsc;
+use weir_clients::{
+    end::{End, Kind},
+    histogram::Histogram,
+    quota::{Learned, Quotas},
+    roster::Farewell,
+};
 use weir_hub::{Start, Status, Tracks, Wake};
 
 use super::{
@@ -31,12 +37,6 @@ use super::{
     terms::{Terms, TermsOf},
     turns::Turns,
     viewer::{Input, Progress, Protocol, Viewer},
-};
-use crate::{
-    end::{End, Kind},
-    metrics::Histogram,
-    quota::{Learned, Quotas},
-    roster::Farewell,
 };
 
 /// How often a shard looks for frames that wait for a flush which does not come, because the publisher is silent: this

@@ -6,13 +6,13 @@ use std::{
 };
 
 use tokio::sync::mpsc;
+use weir_clients::{histogram::Counted, quota::Quotas};
 
 use super::{
     post::{Arrival, BIT_RATE_MIN, Post, Returned},
     shard::Shard,
     terms::TermsOf,
 };
-use crate::{metrics::Counted, quota::Quotas};
 
 /// All shards of the process.
 pub struct Shards {

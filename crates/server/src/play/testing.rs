@@ -10,6 +10,11 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use socket2::{Domain, SockRef, Socket, Type};
+use weir_clients::{
+    client::Client,
+    places::Places,
+    roster::{Activity, Roster},
+};
 use weir_flv::{Tag, TagKind, file};
 use weir_hub::{Budget, Conflict, Flush, Limits, PublishSettings, Publisher, Registry, Wake};
 use weir_media::{AudioCodec, Content, Frame, Init, StreamKey, Timestamp, Track, VideoCodec};
@@ -22,11 +27,6 @@ use weir_rtmp::{
 };
 
 use super::format::Format;
-use crate::{
-    client::Client,
-    listen::Places,
-    roster::{Activity, Roster},
-};
 
 /// Until something that must happen has happened.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -35,7 +35,15 @@ pub const RTMP: Format = Format::Rtmp { chunk_size: 100 };
 pub const FORMATS: [Format; 3] = [RTMP, Format::Flv, Format::FlvChunked];
 
 fn frame(track: Track, content: Content, at: i64, body: Bytes) -> Frame {
-    Frame { track, dts: Timestamp::from_millis(at), epoch: 0, content, payload: body.clone(), body }
+    Frame {
+        track,
+        dts: Timestamp::from_millis(at),
+        epoch: 0,
+        content,
+        stray: false,
+        payload: body.clone(),
+        body,
+    }
 }
 
 /// A picture at `at` milliseconds whose body says so, `bytes` long if that fits.

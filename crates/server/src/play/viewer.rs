@@ -8,16 +8,16 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
+use weir_clients::{
+    client::Client,
+    counts::COUNTS,
+    end::{End, Kind},
+    roster::{Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
+};
 use weir_hub::{Group, Tracks};
 use weir_rtmp::server;
 
 use super::{channel::View, format::Format, package::Package, turns::Waits};
-use crate::{
-    client::Client,
-    end::{End, Kind},
-    metrics::COUNTS,
-    roster::{Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
-};
 
 /// Buffers gathered into one `writev` while a viewer catches up; the kernel takes up to 1024, more than this gains
 /// nothing.

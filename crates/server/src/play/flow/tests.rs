@@ -142,7 +142,7 @@ fn sound_that_begins_later_brings_its_configuration() {
     let mut first = rig.watch(Format::Flv);
     assert_eq!(first.start().0, PICTURES);
     rig.push([sound(2600), picture(false, 2700, 0), sound(2800)]);
-    assert_eq!(first.more(), ["asc", "sound2600;", "delta2700;", "sound2800;"]);
+    assert_eq!(first.more(), ["metadata", "asc", "sound2600;", "delta2700;", "sound2800;"]);
     // Who comes within the group that it began in, and who comes later.
     let (tracks, tags) = rig.watch(Format::Flv).start();
     assert_eq!((tracks, &tags[..3]), (BOTH, &["metadata", "avcC", "asc"].map(String::from)[..]));
@@ -171,7 +171,7 @@ fn sound_that_stops_is_not_told_of_until_it_is_back() {
     }
     assert_eq!(rig.watch(Format::Flv).start().0, PICTURES);
     rig.push([audio_config(), sound(5600)]);
-    assert_eq!(first.more(), ["asc", "sound5600;"]);
+    assert_eq!(first.more(), ["metadata", "asc", "sound5600;"]);
     assert_eq!(rig.watch(Format::Flv).start().0, BOTH);
 }
 
@@ -185,7 +185,7 @@ fn the_mirror_announced_pictures_that_do_not_come() {
     assert_eq!(tags[..2], ["metadata", "asc"]);
     assert!(tags[2].starts_with("sound"), "{tags:?}");
     rig.push([video_config(), picture(true, 3200, 0), sound(3200)]);
-    assert_eq!(first.more(), ["avcC", "key3200;", "sound3200;"]);
+    assert_eq!(first.more(), ["metadata", "avcC", "key3200;", "sound3200;"]);
     let (tracks, tags) = rig.watch(Format::Flv).start();
     assert_eq!(tracks, BOTH);
     assert_eq!(tags[..3], ["metadata", "avcC", "asc"]);

@@ -5,6 +5,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use weir_clients::{
+    places::Places,
+    roster::{Activity, Roster},
+};
 use weir_flv::file;
 use weir_hub::{Flush, Publisher, Registry};
 use weir_media::Frame;
@@ -23,10 +27,6 @@ use crate::play::{
         LIMITS, RTMP, SOON, begin, client, dechunked, key, name, narrow_sockets, picture, playing,
         publish, read, registry, said, sockets, sound, tag_of,
     },
-};
-use crate::{
-    listen::Places,
-    roster::{Activity, Roster},
 };
 
 /// Much more than the socket buffers of [`narrow_sockets`] hold.
@@ -113,7 +113,7 @@ impl Rig {
         let gone = async {
             loop {
                 let left = self.roster.left();
-                if self.roster.len() == 0 {
+                if self.roster.count() == 0 {
                     return;
                 }
                 left.await;

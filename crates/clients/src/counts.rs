@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::{
     end::{End, Kind},
-    play::NoStream,
     quota::Refusal,
     roster::Activity,
 };
@@ -118,17 +117,6 @@ impl From<&Refusal> for Refused {
     }
 }
 
-impl From<&NoStream> for Refused {
-    fn from(why: &NoStream) -> Self {
-        match why {
-            NoStream::Missing(_) => Self::NotFound,
-            NoStream::Refused(_) => Self::Origin,
-            NoStream::Unavailable(_) => Self::Unavailable,
-            NoStream::Full(refusal) => refusal.into(),
-        }
-    }
-}
-
 /// Why a message of a publisher or an origin was not passed on, for the label `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeftOut {
@@ -136,16 +124,20 @@ pub enum LeftOut {
     Empty,
     /// Its header is cut, or no header.
     Unreadable,
+    /// It is in another codec than its track, or a configuration that its track's packets give the lie to. RTMP viewers
+    /// get packets all the same.
+    Stray,
 }
 
 impl LeftOut {
-    const ALL: [Self; 2] = [Self::Empty, Self::Unreadable];
+    const ALL: [Self; 3] = [Self::Empty, Self::Unreadable, Self::Stray];
 
     /// The label.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Empty => "empty",
             Self::Unreadable => "unreadable",
+            Self::Stray => "stray",
         }
     }
 }

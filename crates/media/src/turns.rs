@@ -2,11 +2,12 @@
 
 /// Frames of another codec than the track's, in a row, that make it the track's: a third of a second of pictures. Fewer
 /// are a slip of the encoder, or of a relay that mixes two streams.
-pub(crate) const TURN_FRAMES: u32 = 8;
+pub const TURN_FRAMES: u32 = 8;
 
-/// The codec of a track. It changes when a configuration and a frame after it say so, or [`TURN_FRAMES`] in a row.
+/// Follows the codec of a track. It changes when a configuration and a frame after it say so, or [`TURN_FRAMES`] in a
+/// row.
 #[derive(Debug)]
-pub(crate) struct Turns<C> {
+pub struct Turns<C> {
     present: Option<C>,
     /// Named by a configuration, until so many frames of the present codec have come after it.
     announced: Option<(C, u32)>,
@@ -16,7 +17,7 @@ pub(crate) struct Turns<C> {
 
 /// What a frame is to its track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub enum Turn {
     /// One of its frames.
     None,
     /// The first of another codec.
@@ -35,6 +36,16 @@ impl<C: Copy + PartialEq> Turns<C> {
     /// The track's codec; before its first frame, what a configuration says.
     pub fn codec(&self) -> Option<C> {
         self.present.or_else(|| self.announced.map(|(codec, _)| codec))
+    }
+
+    /// The track's codec, once it has had a frame.
+    pub fn present(&self) -> Option<C> {
+        self.present
+    }
+
+    /// Whether nothing has come of late that is not of the track's codec.
+    pub fn is_settled(&self) -> bool {
+        self.present.is_some() && self.announced.is_none() && self.others.is_none()
     }
 
     /// Takes note of a configuration.
@@ -98,6 +109,21 @@ mod tests {
         );
         assert_eq!(turns("aaBaaaaaaaabaa"), (Some('a'), "aaaaaaaaaa.aa".into()), "but not many");
         assert_eq!(turns("aaBAbaa"), (Some('a'), "aa.aa".into()), "it was taken back");
+    }
+
+    #[test]
+    fn a_track_is_settled_while_all_is_as_it_was() {
+        let mut turns = Turns::default();
+        turns.announce('a');
+        assert!(!turns.is_settled(), "nothing has come");
+        turns.frame('a', true);
+        assert_eq!((turns.is_settled(), turns.present()), (true, Some('a')));
+        turns.frame('b', true);
+        assert!(!turns.is_settled());
+        turns.frame('a', true);
+        assert!(turns.is_settled());
+        turns.announce('b');
+        assert!(!turns.is_settled());
     }
 
     #[test]
