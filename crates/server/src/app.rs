@@ -21,6 +21,7 @@ use weir_clients::{
     listen::{self, ListenError},
 };
 use weir_config::{Config, ConfigError, Settings};
+use weir_delivery::Returned;
 
 use crate::{
     api, auth,
@@ -32,7 +33,6 @@ use crate::{
     http, log,
     node::Node,
     phase::Phase,
-    play::Returned,
     preflight::{self, BadFolder},
     publish,
     reload::{self, Doors, Reloader},

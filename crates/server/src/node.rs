@@ -7,6 +7,7 @@ use weir_clients::{
     descriptors::Shares, places::Places, quota::Quotas, roster::Roster, wrong_secrets::WrongSecrets,
 };
 use weir_config::{Config, Role, Settings, Vhost};
+use weir_delivery::{Channels, Format, Returned, Shards};
 use weir_hub::{Budget, Limits, Registry, Status, StreamStats, Wake as _};
 use weir_media::{InvalidKey, StreamKey};
 use weir_rtmp::url::StreamUrl;
@@ -19,7 +20,6 @@ use crate::{
     log,
     memory::{self, Allowance},
     phase::Phase,
-    play::{Channels, Format, Returned, Shards},
     terms,
     wake::Alarm,
 };

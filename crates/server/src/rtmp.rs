@@ -25,6 +25,7 @@ use weir_clients::{
     roster::{Farewell, RECONNECT_WAIT, RECONNECT_WORDS},
     socket::with_scratch,
 };
+use weir_delivery::{Returned, Why, end_of};
 use weir_flv::amf0::{Object, Value};
 use weir_rtmp::{
     server::{Config, ConnectInfo, Event, PlayRefusal, PublishRefusal, Session},
@@ -37,7 +38,7 @@ use crate::{
     ingest,
     memory::{self, Allowance},
     node::{Node, SERVER},
-    play::{self, Returned, Why, end_of},
+    play,
 };
 
 /// How long a client may take to read an answer of ours. Answers are a few hundred bytes, so its socket has been full

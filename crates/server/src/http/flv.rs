@@ -15,13 +15,14 @@ use weir_clients::{
     quota::RETRY_AFTER,
     roster::Activity,
 };
+use weir_delivery::{Arrival, Format, Protocol};
 
 use super::{ANY_ORIGIN, answer, head::Head};
 use crate::{
     auth::Action,
     edge::Ask,
     node::{Node, SERVER},
-    play::{self, Arrival, Format, NoStream, Protocol},
+    play::{self, NoStream},
     route::{self, Route},
     terms,
 };
