@@ -73,6 +73,8 @@ pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Check { config, text_only } => return cli::check(config.as_deref(), text_only),
         Command::Schema => return cli::schema(),
+        Command::Completions { shell } => return cli::completions(shell),
+        Command::Man { command } => return cli::man(command.as_deref()),
         Command::Version => return cli::version(),
         Command::Token(words) => return auth::cli::run(&words),
         Command::Serve { config, replace } => in_runtime(serve(config, replace, false)),

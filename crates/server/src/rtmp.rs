@@ -17,6 +17,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tracing::debug;
+use weir_clients::SERVER;
 use weir_clients::{
     client::Client,
     end::{End, Kind},
@@ -38,7 +39,7 @@ use crate::{
     edge::{Ask, Hops},
     ingest,
     memory::{self, Allowance},
-    node::{Node, SERVER},
+    node::Node,
     play,
 };
 

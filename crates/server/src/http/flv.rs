@@ -8,6 +8,7 @@ use tokio::{
     net::TcpStream,
     time::sleep,
 };
+use weir_clients::SERVER;
 use weir_clients::{
     client::Client,
     counts::Refused,
@@ -23,7 +24,7 @@ use crate::{
     auth::Action,
     edge::Ask,
     memory,
-    node::{Node, SERVER},
+    node::Node,
     play::{self, NoStream},
     route::{self, Route},
     terms,

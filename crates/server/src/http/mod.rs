@@ -36,6 +36,7 @@ use tokio::{
     time::timeout,
 };
 use tower::ServiceExt as _;
+use weir_clients::SERVER;
 use weir_clients::{
     client::{Client, Standing},
     counts::Refused,
@@ -54,7 +55,7 @@ pub use self::{
     pages::plain,
     prefixed::Prefixed,
 };
-use crate::node::{Node, SERVER};
+use crate::node::Node;
 
 /// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -13,6 +13,7 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode};
 use tracing::info;
+use weir_clients::SERVER;
 use weir_clients::{
     counts::Refused,
     quota::{RETRY_AFTER, Refusal},
@@ -25,7 +26,7 @@ use crate::{
     auth::{Action, Denied},
     edge::{Ask, Hops},
     memory,
-    node::{Node, SERVER},
+    node::Node,
     play::NoStream,
     route::{self, Route},
 };
