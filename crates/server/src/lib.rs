@@ -32,4 +32,6 @@ mod route;
 mod rtmp;
 mod rtmp_client;
 mod terms;
+mod tls;
+mod version;
 mod wake;

@@ -24,9 +24,6 @@ use crate::{
     wake::Alarm,
 };
 
-/// The name and version that clients are told.
-pub const SERVER: &str = concat!("Weir/", env!("CARGO_PKG_VERSION"));
-
 /// RTMP viewers on their way back from their shards to be answered. Each of them holds a connection's place, so more
 /// than this at once means that thousands of viewers send commands in the same moment: the surplus is closed.
 const RETURNS: usize = 4096;

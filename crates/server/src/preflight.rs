@@ -13,11 +13,8 @@ use std::{
 use rustix::fs::{Access, access};
 use weir_config::{Config, ConfigError, Fault, Sources};
 
-use crate::{
-    api::{InForce, Tls},
-    auth::Keys,
-    hls,
-};
+use crate::tls::{InForce, Tls};
+use crate::{auth::Keys, hls};
 
 /// The longest path of a unix socket (`sun_path` of Linux, with the byte that ends it), and what a process puts behind
 /// it for a moment: a dot and its number.

@@ -31,12 +31,13 @@ use weir_rtmp::{
     url::StreamUrl,
 };
 
+use crate::version::SERVER;
 use crate::{
     auth::shown,
     edge::{Ask, Hops},
     ingest,
     memory::{self, Allowance},
-    node::{Node, SERVER},
+    node::Node,
     play::{self, Returned, Why, end_of},
 };
 

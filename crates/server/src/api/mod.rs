@@ -21,7 +21,6 @@ mod seats;
 mod serve;
 mod streams;
 mod system;
-mod tls;
 mod upstream;
 
 use std::sync::{Arc, LazyLock};
@@ -49,12 +48,8 @@ use self::{
     cluster::Peers,
     samples::Samples,
 };
-pub use self::{
-    gate::Gate,
-    serve::Service,
-    tls::{InForce, Tls, Trust},
-};
-use crate::{control::Control, metrics, node::Node};
+pub use self::{gate::Gate, serve::Service};
+use crate::{control::Control, metrics, node::Node, tls::Tls};
 
 /// What calls need.
 #[derive(Clone)]

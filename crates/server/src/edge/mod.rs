@@ -35,7 +35,7 @@ use weir_rtmp::url::params::Query;
 
 use crate::{ingest::Audiences, memory::Allowance};
 
-pub use hls::{HlsRelay, Kind as HlsKind, Object as HlsObject};
+pub use hls::{HlsRelay, Kind as HlsKind, NotServed, Object as HlsObject};
 pub use hops::{Hops, NodeId};
 pub use origins::{Name, Origin, Origins};
 pub use pull::Answer;

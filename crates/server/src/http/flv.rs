@@ -17,10 +17,11 @@ use weir_clients::{
 };
 
 use super::{ANY_ORIGIN, answer, head::Head};
+use crate::version::SERVER;
 use crate::{
     auth::Action,
     edge::Ask,
-    node::{Node, SERVER},
+    node::Node,
     play::{self, Arrival, Format, NoStream, Protocol},
     route::{self, Route},
     terms,

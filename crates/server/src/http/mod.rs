@@ -47,12 +47,8 @@ use weir_clients::{
 use weir_config::Config;
 
 use self::flow::{Flow, Flowing};
-pub use self::{
-    hls::{PLAYLIST_HEADERS, SEGMENT_HEADERS},
-    pages::plain,
-    prefixed::Prefixed,
-};
-use crate::node::{Node, SERVER};
+pub use self::prefixed::Prefixed;
+use crate::{node::Node, version::SERVER};
 
 /// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

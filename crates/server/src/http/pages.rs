@@ -21,10 +21,11 @@ use weir_media::StreamKey;
 use weir_rtmp::url::PORT as DEFAULT_PORT;
 
 use super::{ANY_ORIGIN, Peer, conditional::Conditions, forwarded, hls, late};
+use crate::version::SERVER;
 use crate::{
     auth::{Action, Denied},
     edge::{Ask, Hops},
-    node::{Node, SERVER},
+    node::Node,
     play::NoStream,
     route::{self, Route},
 };

@@ -12,7 +12,7 @@ use weir_hub::{Publisher, Tracks};
 use weir_media::{Content, Frame, Timestamp};
 use weir_rtmp::LeftOut;
 
-use crate::node::SERVER;
+use crate::version::SERVER;
 
 /// Messages that say nothing or cannot be read which a sender may send in a second, in the long run. Muted encoders
 /// send one for each frame of sound, 94 a second at 96 kHz; a damaged source may add pictures to that. A peer that

@@ -7,7 +7,7 @@ use weir_clients::counts::COUNTS;
 use super::{page::Page, process::System};
 use weir_clients::end::{Kind, Side};
 
-use crate::node::SERVER;
+use crate::version::SERVER;
 
 /// What SRS's names stand for.
 pub struct Figures {

@@ -23,13 +23,11 @@ use super::{
     memory::{Filling, Memory},
     pool::{Get, Pool, SendError, in_full},
 };
-use crate::{
-    edge::{
-        Ask, Hops, NodeId, Origin, Origins,
-        query::{Question, forwarded},
-    },
-    node::SERVER,
+use crate::edge::{
+    Ask, Hops, NodeId, Origin, Origins,
+    query::{Question, forwarded},
 };
+use crate::version::SERVER;
 
 /// For a connection to one origin while there are others to ask: a dead one costs a viewer this much.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);

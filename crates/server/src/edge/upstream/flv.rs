@@ -26,13 +26,13 @@ use tokio::{
 use weir_flv::{Tag, file};
 
 use super::{Failure, Over, Request, words};
+use crate::version::SERVER;
 use crate::{
     edge::{
         Ask, Hops, Origin,
         connect::{connect, connect_to_name},
     },
     memory,
-    node::SERVER,
 };
 
 /// Redirects that are followed: one to the server that has the stream, one to its real name, and one more.

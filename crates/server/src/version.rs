@@ -1,0 +1,4 @@
+//! What this is.
+
+/// The name and version that clients are told.
+pub const SERVER: &str = concat!("Weir/", env!("CARGO_PKG_VERSION"));
