@@ -33,5 +33,3 @@ mod rtmp;
 mod rtmp_client;
 mod terms;
 mod tls;
-mod version;
-mod wake;

@@ -28,19 +28,12 @@ const LAYERS: &[&[&str]] = &[
     &["auth"],
     &["log", "tls"],
     &["memory"],
-    &["blocking", "phase", "terms", "version", "wake"],
+    &["blocking", "phase", "terms"],
 ];
 
 /// Arrows of `server` that go up, from module to module. This list only gets shorter.
-const UPWARD: &[(&str, &str)] = &[
-    ("terms", "play"),
-    ("edge", "ingest"),
-    ("edge", "play"),
-    ("ingest", "rtmp"),
-    ("node", "ingest"),
-    ("node", "play"),
-    ("play", "rtmp"),
-];
+const UPWARD: &[(&str, &str)] =
+    &[("edge", "play"), ("ingest", "rtmp"), ("node", "ingest"), ("play", "rtmp")];
 
 /// Files that are in a circle, or folders that have some. This list only gets shorter.
 const CIRCLES: &[&str] = &[

@@ -35,6 +35,7 @@ use tokio::{
     time::timeout,
 };
 use tower::ServiceExt as _;
+use weir_clients::SERVER;
 use weir_clients::{
     client::{Client, Standing},
     counts::Refused,
@@ -48,7 +49,7 @@ use weir_config::Config;
 
 use self::flow::{Flow, Flowing};
 pub use self::prefixed::Prefixed;
-use crate::{node::Node, version::SERVER};
+use crate::node::Node;
 
 /// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

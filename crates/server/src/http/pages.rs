@@ -13,6 +13,7 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode};
 use tracing::info;
+use weir_clients::SERVER;
 use weir_clients::{
     counts::Refused,
     quota::{RETRY_AFTER, Refusal},
@@ -21,7 +22,6 @@ use weir_media::StreamKey;
 use weir_rtmp::url::PORT as DEFAULT_PORT;
 
 use super::{ANY_ORIGIN, Peer, conditional::Conditions, forwarded, hls, late};
-use crate::version::SERVER;
 use crate::{
     auth::{Action, Denied},
     edge::{Ask, Hops},

@@ -16,6 +16,7 @@ use tokio::{
     sync::Semaphore,
     time::{Instant as TokioInstant, timeout, timeout_at},
 };
+use weir_clients::SERVER;
 use weir_config::Settings;
 
 use super::{
@@ -27,7 +28,6 @@ use crate::edge::{
     Ask, Hops, NodeId, Origin, Origins,
     query::{Question, forwarded},
 };
-use crate::version::SERVER;
 
 /// For a connection to one origin while there are others to ask: a dead one costs a viewer this much.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);

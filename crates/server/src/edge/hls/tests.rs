@@ -519,7 +519,7 @@ async fn a_segment_is_missing_only_if_every_origin_says_so() {
     assert_eq!((status, second.asked(SEGMENT_PATH)), (503, 1));
     assert!(body.contains("answered 500: no disk"), "{body}");
     first.says(SEGMENT_PATH, Reply::Raw(response("410 Gone", "", "gone")));
-    assert_eq!(get(&relay, SEGMENT).await, (404, "gone\n".to_owned()));
+    assert_eq!(get(&relay, SEGMENT).await, (404, "gone".to_owned()));
 }
 
 #[tokio::test]

@@ -23,10 +23,10 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
+use weir_clients::SERVER;
 use weir_flv::{Tag, file};
 
 use super::{Failure, Over, Request, words};
-use crate::version::SERVER;
 use crate::{
     edge::{
         Ask, Hops, Origin,
