@@ -25,23 +25,15 @@ const LAYERS: &[&[&str]] = &[
     &["edge"],
     &["hls"],
     &["rtmp_client"],
-    &["auth"],
+    &["auth", "tls"],
     &["log"],
     &["memory"],
     &["blocking", "phase", "terms"],
 ];
 
 /// Arrows of `server` that go up, from module to module. This list only gets shorter.
-const UPWARD: &[(&str, &str)] = &[
-    ("edge", "http"),
-    ("edge", "play"),
-    ("handover", "control"),
-    ("ingest", "rtmp"),
-    ("node", "ingest"),
-    ("play", "rtmp"),
-    ("preflight", "api"),
-    ("reload", "api"),
-];
+const UPWARD: &[(&str, &str)] =
+    &[("edge", "http"), ("handover", "control"), ("ingest", "rtmp"), ("play", "rtmp")];
 
 /// Files that are in a circle, or folders that have some. This list only gets shorter.
 const CIRCLES: &[&str] = &[
