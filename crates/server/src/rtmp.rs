@@ -17,6 +17,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tracing::debug;
+use weir_clients::SERVER;
 use weir_clients::{
     client::Client,
     end::{End, Kind},
@@ -37,7 +38,7 @@ use crate::{
     edge::{Ask, Hops},
     ingest,
     memory::{self, Allowance},
-    node::{Node, SERVER},
+    node::Node,
     play,
 };
 

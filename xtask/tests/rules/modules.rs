@@ -28,14 +28,12 @@ const LAYERS: &[&[&str]] = &[
     &["auth"],
     &["log"],
     &["memory"],
-    &["blocking", "phase", "terms", "wake"],
+    &["blocking", "phase", "terms"],
 ];
 
 /// Arrows of `server` that go up, from module to module. This list only gets shorter.
 const UPWARD: &[(&str, &str)] = &[
     ("edge", "http"),
-    ("edge", "ingest"),
-    ("edge", "node"),
     ("edge", "play"),
     ("handover", "control"),
     ("ingest", "rtmp"),

@@ -8,6 +8,7 @@ use tokio::{
     net::TcpStream,
     time::sleep,
 };
+use weir_clients::SERVER;
 use weir_clients::{
     client::Client,
     counts::Refused,
@@ -21,7 +22,7 @@ use super::{ANY_ORIGIN, answer, head::Head};
 use crate::{
     auth::Action,
     edge::Ask,
-    node::{Node, SERVER},
+    node::Node,
     play::{self, NoStream},
     route::{self, Route},
     terms,
