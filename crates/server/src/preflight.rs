@@ -13,8 +13,11 @@ use std::{
 use rustix::fs::{Access, access};
 use weir_config::{Config, ConfigError, Fault, Sources};
 
-use crate::tls::{InForce, Tls};
-use crate::{auth::Keys, hls};
+use crate::{
+    auth::Keys,
+    hls,
+    tls::{InForce, Tls},
+};
 
 /// The longest path of a unix socket (`sun_path` of Linux, with the byte that ends it), and what a process puts behind
 /// it for a moment: a dot and its number.

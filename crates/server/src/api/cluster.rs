@@ -42,11 +42,9 @@ use super::{
     Api,
     answer::{COUNT_MAX, Failure, Scope},
     gate::{Held, Room},
-};
-use crate::{
-    edge::Name,
     tls::{Tls, Trust},
 };
+use crate::edge::Name;
 
 /// How long one peer may take, from the look-up of its name to the end of its answer. Whoever asks wants to know what
 /// the others say, the more so when one of them hangs.

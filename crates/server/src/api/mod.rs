@@ -49,7 +49,12 @@ use self::{
     samples::Samples,
 };
 pub use self::{gate::Gate, serve::Service};
-use crate::{control::Control, metrics, node::Node, tls::Tls};
+use crate::{
+    control::Control,
+    metrics,
+    node::Node,
+    tls::{self, Tls},
+};
 
 /// What calls need.
 #[derive(Clone)]

@@ -24,11 +24,11 @@ use super::{
     gate::Gate,
     rights::Certified,
     seats::{Seat, Seats},
+    tls::Tls,
 };
 use crate::{
     http as media,
     http::{HEAD_BYTES_MAX, Peer},
-    tls::Tls,
 };
 
 /// How long a client may say nothing once it is connected: it has come to ask. Long enough for a retransmission.
