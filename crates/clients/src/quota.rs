@@ -9,11 +9,11 @@
 mod bucket;
 mod guesses;
 mod network;
+mod refusal;
 mod watching;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    fmt,
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -28,6 +28,7 @@ use self::{bucket::Bucket, watching::Watching};
 pub use self::{
     guesses::{Guesses, Search},
     network::Network,
+    refusal::Refusal,
     watching::{HlsViewer, Meter, SESSION, WATCHING, Who},
 };
 
@@ -97,55 +98,6 @@ pub struct Learned<'a> {
     pub bit_rate: u64,
     /// Bytes sent since the last time.
     pub sent: u64,
-}
-
-/// Why somebody is not let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The stream has as many viewers as it may.
-    Stream {
-        /// Which.
-        key: StreamKey,
-        /// How many that is.
-        limit: usize,
-    },
-    /// The process sends as much as it may.
-    Egress {
-        /// Bits per second.
-        limit: u64,
-    },
-    /// The address has as many connections as it may.
-    Address {
-        /// Which, or the network that counts as one.
-        network: String,
-        /// How many that is.
-        limit: usize,
-    },
-    /// An operator has ended it a moment ago.
-    Kicked,
-}
-
-impl std::error::Error for Refusal {}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stream { key, limit } => {
-                write!(f, "{key} has its {limit} viewers (limits.viewers_per_stream)")
-            }
-            Self::Egress { limit } => {
-                let megabits = *limit as f64 / 1e6;
-                write!(
-                    f,
-                    "this server sends what it may, {megabits} Mb/s (limits.egress); come back in a moment"
-                )
-            }
-            Self::Address { network, limit } => {
-                write!(f, "{network} has its {limit} connections (limits.connections_per_ip)")
-            }
-            Self::Kicked => f.write_str("ended by an operator"),
-        }
-    }
 }
 
 /// A viewer's part of the limits; dropping it gives the part back.

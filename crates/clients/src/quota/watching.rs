@@ -18,7 +18,7 @@ use std::{
 
 use weir_media::StreamKey;
 
-use super::{Refusal, network::Network};
+use super::{network::Network, refusal::Refusal};
 
 /// The parameter of a playlist's URL that tells viewers apart behind one address, named as in SRS.
 pub const SESSION: &str = "hls_ctx";

@@ -40,7 +40,7 @@ use weir_config::OriginName;
 use super::{
     Api,
     answer::{COUNT_MAX, Failure, Scope},
-    foreign::{Fields, Items, fields, number},
+    foreign::{Fields, Items, fields, is_too_deep, number},
     gate::{self, Room},
     tls::{Tls, Trust},
 };
@@ -180,7 +180,10 @@ pub async fn side_by_side<T: Serialize>(
     }
     let (parts, peers) = sort_out(api, ask_all(api, path).await);
     let mine = mine.0.bytes();
-    let data = |bytes| fields(bytes).unwrap_or_default().get("data").copied();
+    let data = |bytes| {
+        let data = fields(bytes).unwrap_or_default().get("data").copied();
+        data.filter(|data| !is_too_deep(data.get()))
+    };
     let mut nodes: Vec<_> =
         data(mine).map(|data| Part { node: api.identity.node(), data }).into_iter().collect();
     for (node, said) in &parts {

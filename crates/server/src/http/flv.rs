@@ -8,8 +8,8 @@ use tokio::{
     net::TcpStream,
     time::sleep,
 };
-use weir_clients::SERVER;
 use weir_clients::{
+    SERVER,
     client::Client,
     counts::Refused,
     end::{End, Kind},
@@ -22,10 +22,10 @@ use weir_media::{Budget, Charge, Spent};
 use super::{ANY_ORIGIN, answer, head::Head};
 use crate::{
     auth::Action,
-    edge::Ask,
+    edge::{Ask, NoStream},
     memory,
     node::Node,
-    play::{self, NoStream},
+    play,
     route::{self, Route},
     terms,
 };

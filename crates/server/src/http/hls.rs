@@ -16,7 +16,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::stream;
 use http::{
-    HeaderValue, StatusCode,
+    HeaderValue, StatusCode, header,
     header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE},
 };
 use http_body::Body as _;
@@ -46,7 +46,7 @@ use super::{
 use crate::{
     auth,
     blocking::HLS_READS,
-    edge::{Ask, Door, Edge, HlsKind, HlsObject},
+    edge::{Ask, Door, Edge, HlsKind, HlsObject, NotServed},
     hls::{Files, State},
     memory,
     node::Node,
@@ -54,11 +54,11 @@ use crate::{
 
 /// With a playlist. A cache may answer for us for a moment: half the shortest segment, so that it never costs a viewer
 /// a segment.
-pub const PLAYLIST_HEADERS: [(&str, &str); 2] =
+const PLAYLIST_HEADERS: [(&str, &str); 2] =
     [("content-type", "application/vnd.apple.mpegurl"), ("cache-control", "public, max-age=1")];
 
 /// With a segment. Its name is never used twice.
-pub const SEGMENT_HEADERS: [(&str, &str); 2] =
+const SEGMENT_HEADERS: [(&str, &str); 2] =
     [("content-type", "video/mp2t"), ("cache-control", "public, max-age=86400, immutable")];
 
 /// Answers with the playlist. A viewer that comes before the publisher, or before the first segment, waits for it. Who
@@ -330,13 +330,34 @@ async fn relayed(
     alone: bool,
 ) -> Response {
     let object = HlsObject { key: key.clone(), kind };
-    let answer = edge.hls().serve(&object, ask, ask.wait_at_most(vhost.play.wait), alone).await;
+    let wait = ask.wait_at_most(vhost.play.wait);
+    let body = match edge.hls().serve(&object, ask, wait, alone).await {
+        Ok(body) => body,
+        Err(why) => return not_served(&why),
+    };
+    let answer = served(kind, body);
     // What an edge gets goes to many viewers, and none is to have the parameters of another.
-    let is_playlist = kind == HlsKind::Playlist && answer.status() == StatusCode::OK;
-    if !is_playlist || ask.params.is_empty() || !ask.hops.is_empty() {
+    if kind != HlsKind::Playlist || ask.params.is_empty() || !ask.hops.is_empty() {
         return answer;
     }
     carrying(answer, &ask.params, edge.hls().budget()).await
+}
+
+fn served(kind: HlsKind, body: Bytes) -> Response {
+    let headers = match kind {
+        HlsKind::Playlist => PLAYLIST_HEADERS,
+        HlsKind::Segment(_) => SEGMENT_HEADERS,
+    };
+    // Has its content-length from the body, for HEAD too.
+    (headers, [ANY_ORIGIN], Body::from(body)).into_response()
+}
+
+fn not_served(why: &NotServed) -> Response {
+    let mut answer = plain(why.status, &why.reason);
+    if let Some(time) = why.retry_after {
+        answer.headers_mut().insert(header::RETRY_AFTER, time.as_secs().into());
+    }
+    answer
 }
 
 /// A playlist in memory [`with_params`]: we may want them with names that can be guessed, or its origin may.
@@ -538,5 +559,34 @@ mod tests {
                         other.ts\nhttp://elsewhere/a-1.ts\na-3.ts?token=x";
         assert_eq!(with_params(text, "?token=x"), expected);
         assert_eq!(with_params(text, ""), text);
+    }
+
+    #[test]
+    fn what_an_edge_relays_looks_like_what_its_origins_say() {
+        let segment = HlsKind::Segment(SegmentName { sequence: 7, nonce: None });
+        for (kind, content_type, cache) in [
+            (HlsKind::Playlist, "application/vnd.apple.mpegurl", "public, max-age=1"),
+            (segment, "video/mp2t", "public, max-age=86400, immutable"),
+        ] {
+            let (parts, body) = served(kind, Bytes::from_static(b"seven")).into_parts();
+            let header = |name: &str| parts.headers[name].to_str().expect("text").to_owned();
+            assert_eq!(header("content-type"), content_type);
+            assert_eq!(header("cache-control"), cache);
+            assert_eq!(header("access-control-allow-origin"), "*");
+            assert_eq!(body.size_hint().exact(), Some(5), "what content-length is made of");
+        }
+    }
+
+    #[test]
+    fn who_may_ask_again_is_told_when() {
+        let why = |status, retry_after| NotServed { status, reason: "why".into(), retry_after };
+        let answer = not_served(&why(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Some(std::time::Duration::from_secs(1)),
+        ));
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()["retry-after"].as_bytes(), b"1");
+        let answer = not_served(&why(StatusCode::NOT_FOUND, None));
+        assert!(!answer.headers().contains_key("retry-after"));
     }
 }

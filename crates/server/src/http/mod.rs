@@ -36,8 +36,8 @@ use tokio::{
     time::timeout,
 };
 use tower::ServiceExt as _;
-use weir_clients::SERVER;
 use weir_clients::{
+    SERVER,
     client::{Client, Standing},
     counts::Refused,
     end::{End, Kind},
@@ -50,11 +50,7 @@ use weir_config::Config;
 use weir_media::Spent;
 
 use self::flow::{Flow, Flowing};
-pub use self::{
-    hls::{PLAYLIST_HEADERS, SEGMENT_HEADERS},
-    pages::plain,
-    prefixed::Prefixed,
-};
+pub use self::prefixed::Prefixed;
 use crate::node::Node;
 
 /// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.
