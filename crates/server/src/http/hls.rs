@@ -275,7 +275,7 @@ async fn held(
     ask: &Ask,
 ) -> Response {
     let object = HlsObject { key: key.clone(), kind: HlsKind::Segment(name) };
-    let Some(found) = edge.hls().held(&object) else {
+    let Some(body) = edge.hls().held(&object) else {
         return not_found(&format!("{key} has no segment {} here", name.sequence));
     };
     // Who knows a name that cannot be guessed has been let in before.
@@ -285,7 +285,7 @@ async fn held(
     {
         return no_stream(key, &why);
     }
-    found
+    served(object.kind, body)
 }
 
 /// 404 for a file that is not there, and 503 for one that may be.

@@ -343,11 +343,11 @@ impl HlsRelay {
         Ok(body)
     }
 
-    /// Answers with `object` if it is here, without asking anybody.
-    pub fn held(&self, object: &Object) -> Option<Response> {
+    /// The object if it is here, without asking anybody.
+    pub fn held(&self, object: &Object) -> Option<Bytes> {
         let cached = self.lock().cache.get(object, Instant::now())?;
         self.counters.hits.fetch_add(1, Relaxed);
-        Some(found(object.kind, cached.body))
+        Some(cached.body)
     }
 
     /// What it counts against.
