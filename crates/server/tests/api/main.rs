@@ -3,7 +3,6 @@
 mod cluster;
 mod commands;
 mod fields;
-mod hostile;
 mod kick;
 mod operate;
 mod rights;
