@@ -19,7 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["control", "drain", "preflight", "reload"],
     &["http", "rtmp"],
     &["ingest", "play"],
-    &["route"],
+    &["connection", "route"],
     &["node"],
     &["handover"],
     &["edge"],

@@ -15,9 +15,9 @@ use weir_rtmp::{
 
 use crate::{
     auth::Action,
+    connection::{Connection, Turn},
     edge::{Ask, Door, Hops, Verdict},
     node::Node,
-    rtmp::{Connection, Turn},
 };
 
 /// What is asked.
