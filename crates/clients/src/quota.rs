@@ -24,7 +24,10 @@ use std::{
 
 use weir_media::StreamKey;
 
-use self::{bucket::Bucket, watching::Watching};
+use self::{
+    bucket::Bucket,
+    watching::{News, Watching},
+};
 pub use self::{
     guesses::Guesses,
     network::Network,
@@ -215,7 +218,7 @@ impl Quotas {
     pub fn look_for_hls(&self, who: Who<'_>, now: Instant) -> Result<bool, Refusal> {
         let (live, spent) = self.around_hls(who.key, now);
         let newcomer = |hls| spent.and(self.check_stream(who.key, live + hls));
-        lock(&self.watching).look(who, newcomer, now)
+        self.changes(|watching| watching.look(who, newcomer, now))
     }
 
     /// Takes `who`, who is given a playlist now, for a viewer until it has asked for nothing for `patience`; a new one
@@ -232,7 +235,7 @@ impl Quotas {
     ) -> Result<Option<Meter>, Refusal> {
         let (live, spent) = self.around_hls(who.key, now);
         let newcomer = |hls| spent.and(self.check_stream(who.key, live + hls));
-        lock(&self.watching).watch(who, patience, newcomer, id, now)
+        self.changes(|watching| watching.watch(who, patience, newcomer, id, now))
     }
 
     /// Takes notice of `who` fetching a segment. What it is sent is to be counted, if it is known.
@@ -258,7 +261,7 @@ impl Quotas {
 
     /// Ends the HLS viewer with this number. False if there is none.
     pub fn kick_hls(&self, id: u64, now: Instant) -> bool {
-        lock(&self.watching).kick(id, now)
+        self.changes(|watching| watching.kick(id, now))
     }
 
     /// The viewers of HLS, in the order in which they came.
@@ -285,7 +288,16 @@ impl Quotas {
 
     /// Forgets the viewers of HLS that have gone. Called once a second.
     pub fn forget_gone(&self, now: Instant) {
-        lock(&self.watching).forget_gone(now);
+        self.changes(|watching| watching.forget_gone(now));
+    }
+
+    /// Does something at which viewers of HLS may come or go, and says that in the log.
+    fn changes<T>(&self, change: impl FnOnce(&mut Watching) -> T) -> T {
+        let mut watching = lock(&self.watching);
+        let (done, news) = (change(&mut watching), watching.take_news());
+        drop(watching);
+        news.iter().for_each(News::say);
+        done
     }
 
     /// Lets a connection from `ip` in. It is counted without a limit too, since a reload may set one.

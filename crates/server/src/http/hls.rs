@@ -44,7 +44,6 @@ use super::{
 };
 use crate::{
     auth,
-    blocking::HLS_READS,
     edge::{Ask, Door, Edge, HlsKind, HlsObject, NotServed},
     hls::{Files, State},
     node::Node,
@@ -198,7 +197,7 @@ pub async fn segment(
             in_part(whole, Some(name), asker).await
         }
         None => match open_segment(&node.hls.places(&vhost.hls.dir, key), name).await {
-            Ok(file) => file_in_part(file, name, asker),
+            Ok(segment) => file_in_part(segment, name, asker),
             Err(error) => no_file(key, &error, || {
                 format!("{key} has no segment {} with this name (any more)", name.sequence)
             }),
@@ -232,13 +231,24 @@ fn counted(node: &Node, mut answer: Response, meter: Option<Meter>) -> Response 
     })
 }
 
+/// A segment that is open.
+struct Segment {
+    /// Where it is.
+    files: Files,
+    file: File,
+    length: u64,
+}
+
 /// Opens a segment where it is: a stream that has moved to another folder has left some behind.
-async fn open_segment(places: &[Files], name: SegmentName) -> io::Result<(File, u64)> {
+async fn open_segment(places: &[Files], name: SegmentName) -> io::Result<Segment> {
     let mut missing = io::Error::from(io::ErrorKind::NotFound);
     for files in places {
         match files.open_segment(name).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => missing = error,
-            opened => return opened,
+            opened => {
+                let (file, length) = opened?;
+                return Ok(Segment { files: files.clone(), file, length });
+            }
         }
     }
     Err(missing)
@@ -372,7 +382,8 @@ fn piece(mut sending: Sending) -> io::Result<Option<(Bytes, Sending)>> {
 }
 
 /// What the client wants of a segment that is a file.
-fn file_in_part((file, length): (File, u64), name: SegmentName, asker: &Asker) -> Response {
+fn file_in_part(segment: Segment, name: SegmentName, asker: &Asker) -> Response {
+    let Segment { files, file, length } = segment;
     let etag = name_of(name).unwrap_or_else(|| {
         // Of an open file the system knows this without its disk.
         let modified = file.metadata().and_then(|about| about.modified()).ok();
@@ -388,14 +399,16 @@ fn file_in_part((file, length): (File, u64), name: SegmentName, asker: &Asker) -
             let reason = "too many segments are being sent";
             return (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, reason)).into_response();
         };
-        let next = |(sending, place)| async move {
-            let piece = HLS_READS.run(move || piece(sending)).await.flatten()?;
-            io::Result::Ok(piece.map(|(piece, sending)| (piece, (sending, place))))
+        let next = |(sending, files, place): (_, Files, _)| async move {
+            let piece = files.read(move || piece(sending)).await?;
+            io::Result::Ok(piece.map(|(piece, sending)| (piece, (sending, files, place))))
         };
         let seek = Some(part.start).filter(|start| *start > 0);
         let left = part.end - part.start;
-        *answer.body_mut() =
-            Body::from_stream(stream::try_unfold((Sending { file, seek, left }, place), next));
+        *answer.body_mut() = Body::from_stream(stream::try_unfold(
+            (Sending { file, seek, left }, files, place),
+            next,
+        ));
         answer.headers_mut().insert(CONTENT_LENGTH, left.into());
         answer = with_fields(answer, SEGMENT_HEADERS, &etag);
     }
