@@ -146,17 +146,21 @@ impl Fields {
         if !ADTS_OBJECT_TYPES.contains(&self.object_type) {
             return Err(Unsupported::AacObjectType(self.object_type));
         }
+        let rate_index = match self.rate {
+            Rate::Index(index) => index,
+            Rate::Hertz(hertz) => nearest_rate(hertz).ok_or(Unsupported::AacSampleRate(hertz))?,
+        };
         let (channels, program) = match &self.program {
             Some(program) => match program.channel_configuration() {
                 Some(channels) => (channels, Vec::new()),
                 None => (0, program.element()),
             },
             None if (1..=7).contains(&self.channels) => (self.channels, Vec::new()),
-            None => return Err(Unsupported::AacChannels(self.channels)),
-        };
-        let rate_index = match self.rate {
-            Rate::Index(index) => index,
-            Rate::Hertz(hertz) => nearest_rate(hertz).ok_or(Unsupported::AacSampleRate(hertz))?,
+            // ADTS has three bits for what has four.
+            None => match Program::of_configuration(self.channels, self.object_type, rate_index) {
+                Some(program) => (0, program.element()),
+                None => return Err(Unsupported::AacChannels(self.channels)),
+            },
         };
         Ok(Adts { object_type: self.object_type, rate_index, channels, program })
     }
@@ -303,6 +307,23 @@ mod tests {
         out.clear();
         adts.frame(&[0xA1, 0xAA], &mut out).unwrap();
         assert_eq!(out[7..], [0xA1, 0xAA], "it has one");
+    }
+
+    #[test]
+    fn channels_that_adts_has_no_number_for_are_described_by_a_program() {
+        for (number, behind) in [(11, [(0, 1), (1, 4)]), (12, [(1, 1), (2, 4)])] {
+            let adts = Adts::parse(&pack(&[(2, 5), (3, 4), (number, 4), (0, 3)])).unwrap();
+            assert_eq!(adts.channels, 0);
+            let head = [(5, 3), (0, 4), (1, 2), (3, 4), (2, 4), (1, 4), (1, 4), (1, 2), (0, 10)];
+            let elements = [(0, 1), (0, 4), (1, 1), (0, 4), (1, 1), (1, 4)];
+            let program = pack(&[&head[..], &elements, &behind, &[(0, 4)]].concat());
+            assert_eq!(adts.program, [program, vec![0]].concat(), "{number}");
+        }
+        for number in [8, 13, 14] {
+            let refused = BadAudio::Unsupported(Unsupported::AacChannels(number));
+            let config = pack(&[(2, 5), (3, 4), (number.into(), 4), (0, 3)]);
+            assert_eq!(Adts::parse(&config), Err(refused));
+        }
     }
 
     #[test]

@@ -5,12 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::warn;
+use tracing::{info, warn};
 use weir_flv::{Standing, Strays, Tag, metadata, metadata::Metadata};
 use weir_hub::{Publisher, Tracks};
 use weir_media::{Content, Frame, Timestamp};
 use weir_rtmp::LeftOut;
 
+use super::speed::{Finding, Speed};
 use crate::{
     metrics::{COUNTS, LeftOut as Counted},
     node::SERVER,
@@ -33,6 +34,7 @@ pub struct Intake {
     unreadable: u64,
     meter: Meter,
     strays: Strays,
+    speed: Speed,
     /// Messages that did not belong to their tracks.
     stray: u64,
 }
@@ -66,6 +68,7 @@ impl Intake {
             unreadable: 0,
             meter: Meter::default(),
             strays: Strays::default(),
+            speed: Speed::default(),
             stray: 0,
         }
     }
@@ -101,7 +104,29 @@ impl Intake {
             }
             Standing::Begins(config) => self.push(Frame { dts: wire, ..*config }, now)?,
         }
+        if let Some((finding, percent)) = self.speed.take(&frame, tag.timestamp, now) {
+            self.on_speed(finding, percent);
+        }
         self.push(frame, now)
+    }
+
+    fn on_speed(&self, finding: Finding, percent: i64) {
+        let (from, stream) = (&self.from, self.publisher.key());
+        match finding {
+            Finding::Right => {
+                info!(%from, %stream, percent, "the publisher's timestamps go on as life does");
+                return;
+            }
+            Finding::Slow => warn!(
+                %from, %stream, percent,
+                "timestamps go on slower than life (the publisher's clock is wrong, or its network slow): players wait"
+            ),
+            Finding::Fast => warn!(
+                %from, %stream, percent,
+                "timestamps go on faster than life (the publisher's clock is wrong, or it sends a file): players fall behind"
+            ),
+        }
+        COUNTS.clocks_off.increase();
     }
 
     fn push(&mut self, frame: Frame, now: Instant) -> Result<(), Fault> {

@@ -5,6 +5,7 @@ mod claim;
 mod intake;
 mod lost;
 mod pace;
+mod speed;
 
 pub use audience::Audiences;
 pub use claim::log_limits;
