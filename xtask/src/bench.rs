@@ -4,15 +4,15 @@
 //! what counts, since the machine is shared. CPU time includes the kernel's softirq threads.
 
 mod case;
+mod programs;
 mod report;
 mod server;
-
-use std::path::PathBuf;
 
 use serde_json::Value;
 
 use self::{
     case::{Case, SUITES, Suite},
+    programs::Programs,
     report::Outcome,
 };
 use crate::{
@@ -26,13 +26,6 @@ pub struct Options {
     suites: Vec<&'static Suite>,
     runs: usize,
     seconds: u32,
-}
-
-/// The programs that take part.
-pub struct Programs {
-    weir: PathBuf,
-    load: PathBuf,
-    nginx: Option<PathBuf>,
 }
 
 impl Options {

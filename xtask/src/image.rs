@@ -4,6 +4,7 @@
 //! the stage before it, which builds the program. So there is one description of the image and not two.
 
 mod check;
+mod files;
 mod layout;
 mod settings;
 mod sizes;
@@ -17,6 +18,7 @@ use std::{
 };
 
 pub use check::check;
+use files::{copy, empty, read, remove_file, write};
 use settings::last_stage;
 
 use crate::{
@@ -122,38 +124,4 @@ fn timestamp() -> String {
 /// Where the image is made.
 fn work() -> PathBuf {
     target_dir().join("image")
-}
-
-/// Makes an empty folder, whatever was there.
-fn empty(dir: &Path) -> Result {
-    if dir.exists() {
-        fs::remove_dir_all(dir)
-            .map_err(|error| format!("cannot empty {}: {error}", dir.display()))?;
-    }
-    create_dir(dir)
-}
-
-fn remove_file(file: &Path) -> Result {
-    match fs::remove_file(file) {
-        Err(error) if file.exists() => Err(format!("cannot remove {}: {error}", file.display())),
-        _ => Ok(()),
-    }
-}
-
-fn copy(from: &Path, to: &Path) -> Result {
-    if let Some(folder) = to.parent() {
-        create_dir(folder)?;
-    }
-    let copied = fs::copy(from, to);
-    copied
-        .map_err(|error| format!("cannot copy {} to {}: {error}", from.display(), to.display()))?;
-    Ok(())
-}
-
-fn write(file: &Path, text: &str) -> Result {
-    fs::write(file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
-}
-
-fn read(file: &Path) -> Result<String> {
-    fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
 }

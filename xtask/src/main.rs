@@ -10,10 +10,13 @@ mod image;
 mod monitoring;
 mod openapi;
 mod release;
+mod result;
 mod steps;
 mod tools;
 
 use std::{env, process::ExitCode, time::Duration};
+
+use result::Result;
 
 const USAGE: &str = "\
 Usage: cargo xtask <TASK>
@@ -24,9 +27,6 @@ Usage: cargo xtask <TASK>
                                Weir beside the bare loop and nginx-rtmp; results go to bench/
   image                        a static binary and an OCI image around it: target/image/weir.tar
   arrows                       the rules between crates and the tidiness of the sources";
-
-/// What a task ends with; the error is a sentence for the person who ran it.
-type Result<T = ()> = std::result::Result<T, String>;
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();

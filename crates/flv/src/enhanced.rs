@@ -2,11 +2,8 @@
 
 use weir_media::FourCc;
 
+pub use crate::limits::MOD_EX_MAX;
 use crate::{Error, cursor::Cursor};
-
-/// `ModEx` prefixes of one message. One kind is defined (nanoseconds of the timestamp); a header with more prefixes
-/// than this is made to cost time.
-pub const MOD_EX_MAX: usize = 16;
 
 /// Packet type `ModEx`, of audio and video alike.
 pub(crate) const MOD_EX: u8 = 7;

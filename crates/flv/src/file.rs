@@ -7,16 +7,12 @@
 use bytes::{Buf, BufMut, BytesMut};
 use weir_media::{Budget, Charge, Use};
 
+pub use crate::limits::BODY_BYTES_MAX;
+pub use crate::limits::HEADER_BYTES_MAX;
 use crate::{Error, Tag, TagKind};
-
-/// The longest body that a tag or an RTMP message can have: its length is 24 bits wide.
-pub const BODY_BYTES_MAX: usize = 0xff_ffff;
 
 /// What a tag adds to its body: a header of 11 bytes before it and its size in 4 bytes behind it.
 pub const TAG_OVERHEAD: usize = TAG_HEADER_BYTES + PREVIOUS_TAG_SIZE_BYTES;
-
-/// The longest file header accepted. It is 9 bytes long in every version there is; its length field allows 4 GiB.
-pub const HEADER_BYTES_MAX: u32 = 1024;
 
 const HEADER_BYTES: u8 = 9;
 const TAG_HEADER_BYTES: usize = 11;

@@ -14,6 +14,7 @@ pub mod describe;
 mod enhanced;
 mod error;
 pub mod file;
+mod limits;
 pub mod metadata;
 mod record;
 mod strays;

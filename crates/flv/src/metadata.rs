@@ -8,7 +8,7 @@ use weir_media::Content;
 use crate::{
     Error,
     amf0::{Decoder, Object, Value, encode_property, marker},
-    file::BODY_BYTES_MAX,
+    limits::BODY_BYTES_MAX,
 };
 
 const ON_META_DATA: &str = "onMetaData";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{link, media, message, server, url};
+use crate::limits;
 
 /// Why a session cannot go on. "More bytes are needed" is never an error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,10 +76,10 @@ pub enum Error {
         bytes: usize,
     },
     /// More answers than anybody waits for have not been taken.
-    #[error("more than {} bytes of answers wait", link::ANSWER_BYTES_MAX)]
+    #[error("more than {} bytes of answers wait", limits::ANSWER_BYTES_MAX)]
     Answers,
     /// An aggregate message has more tags than any encoder puts into one.
-    #[error("more than {} tags in an aggregate message", media::AGGREGATE_TAGS_MAX)]
+    #[error("more than {} tags in an aggregate message", limits::AGGREGATE_TAGS_MAX)]
     AggregateTags,
     /// A command or data message is not AMF0.
     #[error("message of type {type_id}: {source}")]
@@ -92,7 +92,7 @@ pub enum Error {
     /// A command has no name, or not the arguments it needs.
     #[error("command {command:?}: {missing} is missing or of a wrong type")]
     Command {
-        /// The command's name, cut to [`message::NAME_BYTES_SHOWN`] bytes.
+        /// The command's name, cut to [`NAME_BYTES_SHOWN`](crate::message::NAME_BYTES_SHOWN) bytes.
         command: String,
         /// What is missing.
         missing: &'static str,
@@ -104,7 +104,7 @@ pub enum Error {
     #[error("a second connect on one connection")]
     AlreadyConnected,
     /// More message streams than one connection may have.
-    #[error("more than {} message streams", server::MESSAGE_STREAMS_MAX)]
+    #[error("more than {} message streams", limits::MESSAGE_STREAMS_MAX)]
     MessageStreams,
     /// More of something than a connection may send in a second.
     #[error("more than {per_second} {what} a second")]
@@ -121,12 +121,12 @@ pub enum Error {
         stream_id: u32,
     },
     /// More media before the answer to `publish` than any encoder sends.
-    #[error("more than {} bytes of media before the answer to publish", server::HELD_BYTES_MAX)]
+    #[error("more than {} bytes of media before the answer to publish", limits::HELD_BYTES_MAX)]
     HeldMedia,
     /// A URL or stream name that names no stream.
     #[error("URL {url:?}: {reason}")]
     Url {
-        /// The URL without its query, which may have secrets, cut to [`url::BYTES_SHOWN`] bytes.
+        /// The URL without its query, which may have secrets, cut to [`BYTES_SHOWN`](crate::url::BYTES_SHOWN) bytes.
         url: String,
         /// What is wrong with it.
         reason: &'static str,
@@ -142,11 +142,11 @@ pub enum Error {
 impl Error {
     pub(crate) fn url(url: &str, reason: &'static str) -> Self {
         let path = url.split(['?', '#']).next().unwrap_or_default();
-        Self::Url { url: cut(path, url::BYTES_SHOWN), reason }
+        Self::Url { url: cut(path, limits::BYTES_SHOWN), reason }
     }
 
     pub(crate) fn command(command: &str, missing: &'static str) -> Self {
-        Self::Command { command: cut(command, message::NAME_BYTES_SHOWN), missing }
+        Self::Command { command: cut(command, limits::NAME_BYTES_SHOWN), missing }
     }
 }
 

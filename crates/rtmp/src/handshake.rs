@@ -5,17 +5,13 @@
 //! simple one only; the digests are as in SRS, nginx-rtmp and FFmpeg, which agree.
 
 mod digest;
+mod packet;
 
 use bytes::{BufMut, BytesMut};
 
 use crate::Error;
 use digest::{PLAYER_KEY, SERVER_KEY};
-
-/// The length of C1, S1, C2 and S2.
-pub const PACKET_BYTES: usize = 1536;
-
-/// Random bytes for one handshake; only a part of them is sent.
-pub type Random = [u8; PACKET_BYTES];
+pub use packet::{PACKET_BYTES, Random};
 
 /// C0 and S0: plain RTMP.
 const VERSION: u8 = 3;

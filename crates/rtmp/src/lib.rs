@@ -19,6 +19,7 @@ pub mod chunk;
 pub mod client;
 mod error;
 pub mod handshake;
+mod limits;
 mod link;
 mod media;
 pub mod message;

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+pub use crate::limits::ANSWER_BYTES_MAX;
 use crate::{
     Error,
     chunk::{
@@ -10,10 +11,6 @@ use crate::{
     message::{Command, Control, UserControl, amf0_body, type_id},
 };
 use weir_flv::TagKind;
-
-/// Answers to the peer that may wait to be taken from [`Link::poll_output`]. They are some hundred bytes each, and are
-/// taken after each read; only who asks for thousands of them in one packet gets here.
-pub const ANSWER_BYTES_MAX: usize = 128 * 1024;
 
 /// One end of a connection below its commands.
 #[derive(Debug)]

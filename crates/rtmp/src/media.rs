@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use weir_flv::{Tag, TagKind};
 
+pub use crate::limits::AGGREGATE_TAGS_MAX;
 use crate::{
     Error,
     chunk::Message,
@@ -14,10 +15,6 @@ const TAG_HEADER_BYTES: usize = 11;
 
 /// The length field behind each tag.
 const BACK_POINTER_BYTES: usize = 4;
-
-/// Tags in one aggregate message. Servers that make them fill 64 KB, with a hundred tags or two; each tag costs a
-/// hundred bytes beside its own, so that a message full of tiny ones would take many times its size.
-pub const AGGREGATE_TAGS_MAX: usize = 4096;
 
 /// What of a message of media nothing can be made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -11,16 +11,12 @@ pub mod params;
 use std::fmt;
 
 use crate::Error;
+pub use crate::limits::BYTES_SHOWN;
+pub use crate::limits::URL_BYTES_MAX;
 pub use discover::{
     DEFAULT_APP, StreamUrl, app_bytes, discover, stream_name, vhost_of, without_stream, written,
 };
 pub use http::discover_http;
-
-/// The longest URL, `tcUrl` or stream name with its query. Signed URLs have up to 2 KB.
-pub const URL_BYTES_MAX: usize = 8 * 1024;
-
-/// Bytes of a peer's URL that an error repeats.
-pub const BYTES_SHOWN: usize = 128;
 
 /// RTMP's port.
 pub const PORT: u16 = 1935;

@@ -16,20 +16,20 @@ use tokio::{
     sync::mpsc,
 };
 use tracing::{info, warn};
+use weir_clients::{
+    descriptors::Shares,
+    listen::{self, ListenError},
+};
 use weir_config::{Config, ConfigError, Settings};
 
 use crate::{
     api, auth,
     cli::{self, Cli, Command},
     control::{Control, Why},
-    demo,
-    descriptors::Shares,
-    drain,
+    demo, drain,
     handover::{self, Estate, Heirloom, Inherited, Tie, Trial, reachable},
     hls::HlsOutput,
-    http,
-    listen::{self, ListenError},
-    log,
+    http, log,
     node::Node,
     phase::Phase,
     play::Returned,
@@ -135,7 +135,7 @@ async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<()
     let ports = Ports::bind(&config, &mut inherited)?;
     let heirlooms = if socket.is_some() { ports.heirlooms()? } else { Vec::new() };
     let trials = ports.trials(&config)?;
-    if let Some(shortage) = Shares::of_process().shortage(&config.limits) {
+    if let Some(shortage) = Shares::of_process().shortage(config.limits.connections) {
         warn!("{shortage}");
     }
     for BadFolder { fault, is_lasting } in preflight::folders(&config, None, true) {
@@ -313,10 +313,11 @@ impl Signals {
 
 impl Ports {
     fn bind(config: &Config, inherited: &mut Inherited) -> Result<Self, ListenError> {
+        let mut inherited = |service, address| inherited.take(service, address);
         Ok(Self {
-            rtmp: listen::bind("rtmp", &config.rtmp.listen, inherited)?,
-            http: listen::bind("http", &config.http.listen, inherited)?,
-            api: listen::bind("api", &config.api.listen, inherited)?,
+            rtmp: listen::bind("rtmp", &config.rtmp.listen, &mut inherited)?,
+            http: listen::bind("http", &config.http.listen, &mut inherited)?,
+            api: listen::bind("api", &config.api.listen, &mut inherited)?,
         })
     }
 

@@ -9,14 +9,15 @@ use std::{
 };
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
+use weir_clients::descriptors::Shares;
 use weir_config::{
     Check, Config, ConfigError, Human, Limits, Rate, Role, Secret, Size, Sources, Tls,
 };
 
-use crate::{auth, descriptors::Shares, log, preflight, remote};
+use crate::{auth, log, preflight, remote};
 
 /// What the process was asked to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cli {
     /// What to do.
     pub command: Command,
@@ -213,7 +214,7 @@ fn checked(
                 }
                 return ExitCode::FAILURE;
             }
-            let shortage = Shares::of_process().shortage(&config.limits);
+            let shortage = Shares::of_process().shortage(config.limits.connections);
             if let Some(shortage) = shortage.filter(|_| !text_only) {
                 let _ = writeln!(io::stderr(), "warning: here, {shortage}");
             }

@@ -3,12 +3,9 @@
 use std::{sync::Arc, time::Instant};
 
 use tokio::sync::watch;
+use weir_clients::roster::{Activity, Farewell};
 
-use crate::{
-    node::Node,
-    reload::Reloader,
-    roster::{Activity, Farewell},
-};
+use crate::{node::Node, reload::Reloader};
 use weir_media::StreamKey;
 
 /// The levers of a process.
@@ -92,7 +89,7 @@ impl Control {
     /// Ends the connection that publishes `key`; its number. None if nobody here does.
     pub fn kick_publisher(&self, key: &StreamKey) -> Option<u64> {
         let everybody = self.node.roster.list();
-        let publishes = |doing: &crate::roster::Doing| {
+        let publishes = |doing: &weir_clients::roster::Doing| {
             doing.activity == Activity::Publish && doing.stream.as_ref() == Some(key)
         };
         let publisher = everybody.iter().rev().find(|presence| publishes(&presence.doing()))?;

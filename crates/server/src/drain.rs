@@ -12,14 +12,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
-
-use crate::{
+use weir_clients::{
+    end::seconds,
     listen::Door,
-    log::seconds,
-    node::Node,
-    phase::Phase,
     roster::{Farewell, Presence, Queue, Roster},
 };
+
+use crate::{node::Node, phase::Phase};
 
 /// Between two looks at who is asked next.
 const TICK: Duration = Duration::from_millis(50);
@@ -50,16 +49,16 @@ pub async fn drain(node: &Arc<Node>, doors: &[Arc<Door>], settings: &weir_config
     let start = Instant::now();
     let deadline = start + settings.timeout;
     node.phase.send_replace(Phase::Notice);
-    info!(notice = ?settings.notice, timeout = ?settings.timeout, clients = node.roster.len(), "drain began");
+    info!(notice = ?settings.notice, timeout = ?settings.timeout, clients = node.roster.count(), "drain began");
     sleep_until((start + settings.notice).min(deadline)).await;
     node.phase.send_replace(Phase::Draining);
     doors.iter().for_each(|door| door.close());
     node.hls.leave_open();
-    let clients = node.roster.len();
+    let clients = node.roster.count();
     info!(clients, "nobody new is let in; those who are here are let go");
     let enough = deadline - LAST_WORDS.min(settings.timeout / 4);
     if timeout_at(enough, let_go(node, enough)).await.is_err() {
-        let left = node.roster.len();
+        let left = node.roster.count();
         warn!(left, "drain.timeout has passed: those who are left are cut off");
     }
     let pushed = async {
@@ -80,12 +79,13 @@ async fn let_go(node: &Node, deadline: Instant) {
     let time = deadline.saturating_duration_since(start);
     let late = start + time.mul_f64(VIEWERS);
     let time = time.as_secs_f64() * ASKING;
-    let pace = (node.roster.len() as f64 / time.max(TICK.as_secs_f64())).max(CLIENTS_A_SECOND_MIN);
+    let pace =
+        (node.roster.count() as f64 / time.max(TICK.as_secs_f64())).max(CLIENTS_A_SECOND_MIN);
     let mut asked = 0;
     node.roster.begin_to_ask(node.edge.is_some());
     loop {
         let due = (start.elapsed().as_secs_f64() * pace) as usize + 1;
-        let here = node.roster.len();
+        let here = node.roster.count();
         if here == 0 {
             return;
         }
@@ -110,7 +110,7 @@ async fn let_go(node: &Node, deadline: Instant) {
 async fn until_empty(roster: &Roster) {
     loop {
         let left = roster.left();
-        if roster.len() == 0 {
+        if roster.count() == 0 {
             return;
         }
         left.await;
@@ -163,10 +163,10 @@ fn newcomers(queue: &mut Queue, count: usize) -> Vec<Arc<Presence>> {
 mod tests {
     use std::time::Instant;
 
+    use weir_clients::roster::{Activity, Enlisted};
     use weir_media::{DEFAULT_VHOST, StreamKey};
 
     use super::*;
-    use crate::roster::{Activity, Enlisted};
 
     fn key(stream: &str) -> Option<StreamKey> {
         StreamKey::new(DEFAULT_VHOST, "live", stream).ok()
@@ -218,7 +218,7 @@ mod tests {
     }
 
     fn next_of_origin_of(roster: &Roster, count: usize, is_late: bool) -> Vec<u64> {
-        let here = roster.len();
+        let here = roster.count();
         ask(&roster.next(|queue| next_of_origin(queue, count, here, is_late)))
     }
 

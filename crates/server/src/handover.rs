@@ -34,10 +34,11 @@ use tokio::{
     time::timeout,
 };
 use tracing::{info, warn};
+use weir_clients::listen::Door;
 
 use self::message::{Offer, read_line, receive, send};
 pub use self::trial::{Trial, reachable};
-use crate::{control::Control, listen::Door};
+use crate::control::Control;
 
 /// What the new process says first, with the version of this protocol.
 const HELLO: &str = "weir handover 2";

@@ -19,7 +19,7 @@ use std::{
     str::FromStr,
     sync::{Arc, OnceLock},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tracing::{
@@ -29,7 +29,10 @@ use tracing::{
     subscriber,
 };
 use tracing_subscriber::{
-    EnvFilter, filter::ParseError, fmt::MakeWriter, layer::SubscriberExt as _,
+    Registry,
+    filter::{ParseError, Targets},
+    fmt::{self as lines, MakeWriter},
+    layer::SubscriberExt as _,
 };
 
 use self::{
@@ -38,7 +41,7 @@ use self::{
 };
 
 /// What is logged, and how.
-#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+#[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct Options {
     /// What to log: error, warn, info, debug, trace, off, or a filter such as info,weir_rtmp=debug.
     #[arg(
@@ -121,20 +124,23 @@ pub enum Format {
     Json,
 }
 
-/// A level, or directives of [`EnvFilter`]; checked. Empty text, as of a variable that is set to nothing, is the
+/// A level, or directives of [`Targets`]; checked. Empty text, as of a variable that is set to nothing, is the
 /// default.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Filter(String);
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filter {
+    text: String,
+    targets: Targets,
+}
 
 impl Default for Filter {
     fn default() -> Self {
-        Self("info".to_owned())
+        Self { text: "info".to_owned(), targets: Targets::new().with_default(LevelFilter::INFO) }
     }
 }
 
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -142,9 +148,12 @@ impl fmt::Display for Filter {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidFilter {
-    /// A lone word is no level. [`EnvFilter`] would take it for a module and log nothing else.
+    /// A lone word is no level. [`Targets`] would take it for a module and log nothing else.
     #[error("`{0}` is not a level; use error, warn, info, debug, trace, off, or MODULE=LEVEL")]
     Level(String, #[source] ParseLevelFilterError),
+    /// Only modules have levels.
+    #[error("`{0}`: spans and fields have no level of their own; use MODULE=LEVEL")]
+    Spans(String),
     /// Not a filter.
     #[error(transparent)]
     Syntax(#[from] ParseError),
@@ -154,16 +163,20 @@ impl FromStr for Filter {
     type Err = InvalidFilter;
 
     fn from_str(text: &str) -> Result<Self, InvalidFilter> {
-        if text.trim().is_empty() {
+        let directives: Vec<_> = text.split(',').map(str::trim).filter(|d| !d.is_empty()).collect();
+        if directives.is_empty() {
             return Ok(Self::default());
         }
-        for directive in text.split(',').map(str::trim).filter(|d| !d.contains(['=', '['])) {
+        if let Some(spans) = directives.iter().find(|directive| directive.contains('[')) {
+            return Err(InvalidFilter::Spans((*spans).to_owned()));
+        }
+        for directive in directives.iter().copied().filter(|d| !d.contains('=')) {
             if let Err(error) = directive.parse::<LevelFilter>() {
                 return Err(InvalidFilter::Level(directive.to_owned(), error));
             }
         }
-        EnvFilter::try_new(text)?;
-        Ok(Self(text.to_owned()))
+        let targets = directives.join(",").parse()?;
+        Ok(Self { text: text.to_owned(), targets })
     }
 }
 
@@ -222,11 +235,6 @@ pub fn say(text: &str) {
     }
 }
 
-/// How long something took, in seconds, as the log and its readers want it: to the millisecond.
-pub fn seconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1000.0).round() / 1000.0
-}
-
 /// Writes what is still to be written, before the process ends. Does not wait long for who reads it.
 pub fn finish() {
     if let Some(writer) = WRITER.get() {
@@ -278,18 +286,17 @@ fn build<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&filter.0)).with_writer(writer);
-    let throttled = Throttled(throttle);
+    let lines = lines::layer().with_writer(writer);
+    let (targets, throttled) = (filter.targets.clone(), Throttled(throttle));
     match look {
         Look::Human { colour } => {
-            let lines = lines.with_ansi(colour).with_target(false).finish();
-            Box::new(lines.with(throttled))
+            let lines = lines.with_ansi(colour).with_target(false);
+            Box::new(Registry::default().with(lines).with(targets).with(throttled))
         }
         // Fields at the top level, where log stores look for them; spans once, outermost first.
         Look::Json => {
-            let lines = lines.json().flatten_event(true).with_current_span(false).finish();
-            Box::new(lines.with(throttled))
+            let lines = lines.json().flatten_event(true).with_current_span(false);
+            Box::new(Registry::default().with(lines).with(targets).with(throttled))
         }
     }
 }
@@ -356,15 +363,6 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_logged_to_the_millisecond() {
-        for (micros, shown) in
-            [(1_234_567, "1.235"), (600_000, "0.6"), (40, "0.0"), (86_400_001_499, "86400.001")]
-        {
-            assert_eq!(format!("{:?}", seconds(Duration::from_micros(micros))), shown);
-        }
-    }
-
-    #[test]
     fn people_get_plain_lines_unless_they_want_colour() {
         let text = written("info", Look::Human { colour: false });
         assert!(text.ends_with(" INFO conn{id=7}: published stream=\"/live/a\"\n"), "{text}");
@@ -381,7 +379,12 @@ mod tests {
         assert_eq!(lines("debug"), 2);
         assert_eq!(lines("warn,weir_server=debug"), 2);
         assert_eq!(lines("debug,weir_server::log=info"), 1);
+        assert_eq!(lines("off,weir_server=info"), 1);
+        assert_eq!(lines(" warn , weir_server=debug ,"), 2);
+        assert_eq!(lines("3"), 1);
+        assert_eq!(lines("INFO"), 1);
         assert_eq!(lines(""), 1);
+        assert_eq!(lines(","), 1);
     }
 
     #[test]
@@ -391,5 +394,8 @@ mod tests {
         assert_eq!(why("verbose"), format!("`verbose` is not a level; {fix}"));
         assert_eq!(why("info,weir_rtmp"), format!("`weir_rtmp` is not a level; {fix}"));
         assert!(!why("weir=loud").is_empty());
+        for spans in ["[conn]=debug", "info,weir_server[conn{id=7}]=debug", "[{stream}]=debug"] {
+            assert!(why(spans).contains("use MODULE=LEVEL"), "{spans}");
+        }
     }
 }

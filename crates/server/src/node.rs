@@ -3,6 +3,9 @@
 use std::{borrow::Cow, collections::HashSet, sync::Arc, time::Instant};
 
 use tokio::sync::{mpsc, watch};
+use weir_clients::{
+    descriptors::Shares, places::Places, quota::Quotas, roster::Roster, wrong_secrets::WrongSecrets,
+};
 use weir_config::{Config, Role, Settings, Vhost};
 use weir_hub::{Budget, Limits, Registry, Status, StreamStats, Wake as _};
 use weir_media::{InvalidKey, StreamKey};
@@ -10,19 +13,15 @@ use weir_rtmp::url::StreamUrl;
 
 use crate::{
     auth::{self, Auth},
-    descriptors::Shares,
     edge::Edge,
     hls::HlsOutput,
     ingest::{self, Audiences, LostStreams},
-    listen::Places,
+    log,
     memory::{self, Allowance},
     phase::Phase,
     play::{Channels, Format, Returned, Shards},
-    quota::Quotas,
-    roster::Roster,
     terms,
     wake::Alarm,
-    wrong_secrets::WrongSecrets,
 };
 
 /// The name and version that clients are told.
@@ -85,8 +84,8 @@ impl Node {
         let freed = memory::give_back_later();
         tokio::spawn(end_lingers(registry.clone(), Arc::clone(&freed), alarm));
         let (returns, returned) = mpsc::channel(RETURNS);
-        let quotas = Arc::new(Quotas::new(&config.limits));
-        let shards = Shards::start(config.workers.count(), &returns, &quotas)?;
+        let quotas = Arc::new(Quotas::new(terms::quotas(&config.limits)));
+        let shards = Shards::start(config.workers.count(), &returns, &quotas, log::finish)?;
         let channels = Channels::new(registry.clone());
         let (streams, formats) = (registry.clone(), Arc::clone(&channels));
         tokio::spawn(memory::look_after(registry.budget().clone(), freed, move || {
@@ -214,7 +213,7 @@ impl Node {
         self.auth.settle(keys);
         let config = self.config();
         self.places.limit_to(config.limits.connections);
-        self.quotas.limit_to(&config.limits);
+        self.quotas.limit_to(terms::quotas(&config.limits));
         let memory = usize::try_from(config.limits.memory).unwrap_or(usize::MAX);
         self.registry.budget().limit_to(memory);
         self.registry.reconfigure(|key| {
@@ -222,7 +221,9 @@ impl Node {
             (ingest::announce(flush), ingest::log_limits(&config))
         });
         self.channels.limit_to(|key| play_limits(&config, &config.vhost(key.vhost())));
-        self.shards.reconfigure(&config);
+        let now = Arc::clone(&config);
+        let terms = move |key: &StreamKey| terms::of(&now.vhost(key.vhost()).play);
+        self.shards.reconfigure(&(Arc::new(terms) as _));
         if self.edge.is_none() {
             self.hls.reconfigure();
         }

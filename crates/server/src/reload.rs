@@ -14,14 +14,13 @@ use std::{
 
 use tokio::{sync, time::timeout};
 use tracing::{error, info};
+use weir_clients::{descriptors::Shares, listen::Door, places::Places};
 use weir_config::{Change, Config, ConfigError, Diff};
 
 pub use self::watch::watch;
 use crate::{
     api::{self, Tls},
     blocking::{CONFIGURATION, READ_TIMEOUT},
-    descriptors::Shares,
-    listen::{Door, Places},
     node::Node,
     preflight::{self, Files},
 };

@@ -1,7 +1,6 @@
 //! An RTMP connection on the control side: from the handshake to `publish` or `play`, and after them.
 
 use std::{
-    cell::RefCell,
     future::poll_fn,
     io::{ErrorKind, Read as _},
     pin::Pin,
@@ -18,6 +17,14 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tracing::debug;
+use weir_clients::{
+    client::Client,
+    end::{End, Kind},
+    listen,
+    quota::Refusal,
+    roster::{Farewell, RECONNECT_WAIT, RECONNECT_WORDS},
+    socket::with_scratch,
+};
 use weir_flv::amf0::{Object, Value};
 use weir_rtmp::{
     server::{Config, ConnectInfo, Event, PlayRefusal, PublishRefusal, Session},
@@ -26,30 +33,12 @@ use weir_rtmp::{
 
 use crate::{
     auth::shown,
-    client::Client,
     edge::{Ask, Hops},
-    end::{End, Kind},
-    ingest, listen,
+    ingest,
     memory::{self, Allowance},
     node::{Node, SERVER},
-    play::{self, Returned, Why},
-    quota::Refusal,
-    roster::{Farewell, RECONNECT_WAIT, RECONNECT_WORDS},
+    play::{self, Returned, Why, end_of},
 };
-
-/// Bytes read at a time: more than comes between two looks at a publisher of 2 Mb/s that nobody watches.
-const READ_BYTES: usize = 64 * 1024;
-
-thread_local! {
-    /// Where every read of this thread goes: its bytes are handed to the session before anything is awaited. A buffer
-    /// for each connection would be memory that is cold at each read.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
-}
-
-/// Lends the thread's buffer for one read.
-pub fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
-    SCRATCH.with_borrow_mut(|scratch| read(scratch))
-}
 
 /// How long a client may take to read an answer of ours. Answers are a few hundred bytes, so its socket has been full
 /// for as long.
@@ -164,14 +153,6 @@ pub async fn resume(node: Arc<Node>, returned: Returned) {
         }
     }
     connection.run(Some(why)).await;
-}
-
-/// The end of a session that cannot go on.
-pub fn end_of(error: &weir_rtmp::Error) -> End {
-    match error {
-        weir_rtmp::Error::Memory { .. } => End::new(Kind::Limit, error.to_string()),
-        _ => End::peer(error.to_string()),
-    }
 }
 
 /// What another node says in its `connect`.

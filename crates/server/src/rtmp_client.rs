@@ -14,13 +14,14 @@ use tokio::{
     net::TcpStream,
     time::{Instant, Sleep, sleep_until, timeout},
 };
+use weir_clients::socket::with_scratch;
 use weir_flv::TagKind;
 use weir_rtmp::{
     client::{Event, Session},
     message::Question,
 };
 
-use crate::{memory, rtmp::with_scratch};
+use crate::memory;
 
 /// Answers (to pings, mostly) that may wait for a server to read them. One that lets more of them wait is not read from
 /// until it has taken some.

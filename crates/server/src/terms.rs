@@ -1,7 +1,15 @@
-//! What the section `play` of a configuration means to the hub.
+//! What a configuration means to those that do not know it: to the hub, to delivery, and to what counts clients.
 
-use weir_config::{Flush as Configured, Play};
+use weir_clients::quota;
+use weir_config::{Flush as Configured, Limits, Play};
 use weir_hub::{Flush, Start};
+
+use crate::play::Terms;
+
+/// How viewers are treated.
+pub fn of(play: &Play) -> Terms {
+    Terms { start: start(play), flush: flush(play), stall: play.stall_timeout }
+}
 
 /// Where new viewers start.
 pub fn start(play: &Play) -> Start {
@@ -14,5 +22,14 @@ pub fn flush(play: &Play) -> Flush {
         Configured::Each => Flush::Each,
         Configured::Video => Flush::Video,
         Configured::Every(period) => Flush::Every(period),
+    }
+}
+
+/// What viewers and addresses may take.
+pub fn quotas(limits: &Limits) -> quota::Limits {
+    quota::Limits {
+        egress: limits.egress,
+        viewers_per_stream: limits.viewers_per_stream,
+        connections_per_ip: limits.connections_per_ip,
     }
 }

@@ -20,7 +20,7 @@ async fn beside_a_stream(config: &str, attack: impl AsyncFnOnce(&Weir)) {
     // The usual end of a connection that was answered requests is a line for those who look for details.
     let weir = Weir::builder(env!("CARGO_BIN_EXE_weir"))
         .config(config)
-        .env("WEIR_LOG", "info,weir_server::client=debug")
+        .env("WEIR_LOG", "info,weir_clients::client=debug")
         .start();
     let mut witness = Witness::start(&weir).await;
     witness.during(attack(&weir)).await;

@@ -22,7 +22,7 @@ fn server(config: &str) -> Weir {
     // The usual end of a connection that was answered requests is a line for those who look for details.
     Weir::builder(env!("CARGO_BIN_EXE_weir"))
         .config(&config)
-        .env("WEIR_LOG", "info,weir_server::client=debug")
+        .env("WEIR_LOG", "info,weir_clients::client=debug")
         .start()
 }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::{
-    Programs,
+    programs::Programs,
     server::{Kind, LOAD_CPU, Load, SERVER_CPU, Server, pinned},
 };
 use crate::Result;

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Programs;
+use super::programs::Programs;
 use crate::{
     Result,
     command::{create_dir, target_dir},

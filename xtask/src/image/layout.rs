@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-use super::{read, remove_file, write};
+use super::files::{read, remove_file, write};
 use crate::{Result, command::run};
 
 /// The tag of the image.

@@ -1,6 +1,6 @@
 //! The sizes that the guide names are those of what was built.
 
-use super::read;
+use super::files::read;
 use crate::{Result, command::root};
 
 const GUIDE: &str = "docs/guide/install.md";

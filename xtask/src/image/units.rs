@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
-use super::{empty, read, write};
+use super::files::{empty, read, write};
 use crate::{
     Result,
     command::{root, which},

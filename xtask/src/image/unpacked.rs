@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{empty, read};
+use super::files::{empty, read};
 use crate::{Result, command::run};
 
 /// An image that was unpacked.

@@ -20,7 +20,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     // Keys and their values, and nothing that runs.
     ("config", &["media"]),
-    ("server", &["config", "flv", "hls", "hub", "media", "rtmp", "sys"]),
+    // Who connects, whatever they speak and whatever is configured.
+    ("clients", &["media"]),
+    ("server", &["clients", "config", "flv", "hls", "hub", "media", "rtmp", "sys"]),
     ("testkit", &["flv", "media", "rtmp"]),
     ("load", &["flv", "media", "rtmp"]),
     ("xtask", &[]),
@@ -148,7 +150,7 @@ fn impure_words(line: &str) -> Vec<&'static str> {
 }
 
 /// What `cargo metadata` says.
-fn metadata(args: &[&str]) -> Value {
+pub fn metadata(args: &[&str]) -> Value {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1"])
         .args(args)
@@ -160,7 +162,7 @@ fn metadata(args: &[&str]) -> Value {
 }
 
 /// The platform that we build for: packages of other platforms may not even be downloaded.
-fn host() -> String {
+pub fn host() -> String {
     let output = Command::new("rustc").arg("-vV").output().expect("rustc runs");
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines()
@@ -169,7 +171,7 @@ fn host() -> String {
         .to_owned()
 }
 
-fn packages(metadata: &Value) -> &[Value] {
+pub fn packages(metadata: &Value) -> &[Value] {
     metadata["packages"].as_array().expect("metadata lists packages")
 }
 

@@ -1,7 +1,9 @@
 //! The rules of the repository that no compiler checks.
 
 mod arrows;
+mod dependencies;
 mod modules;
+mod pages;
 mod paths;
 mod source;
 mod tidy;

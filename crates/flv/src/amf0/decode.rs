@@ -1,16 +1,9 @@
 //! Bytes to values.
 
 use super::{Object, Value, marker};
+pub use crate::limits::DEPTH_MAX;
+pub use crate::limits::VALUES_MAX;
 use crate::{Error, cursor::Cursor};
-
-/// How deep objects and arrays may be nested. Commands nest one level, `onMetaData` three (the track maps of Enhanced
-/// RTMP); the decoder recurses, so this also bounds its stack.
-pub const DEPTH_MAX: usize = 32;
-
-/// Values in one message. The largest honest message is the `onMetaData` of a recording with a key frame index, two
-/// numbers a key frame: this is room for 18 hours of 2-second GOPs. At the limit a message takes at most some 20 MB
-/// while it is decoded, if it is made of objects with one property each.
-pub const VALUES_MAX: usize = 65_536;
 
 /// The end of an object: an empty name and the object-end marker.
 pub(super) const OBJECT_END: [u8; 3] = [0, 0, marker::OBJECT_END];

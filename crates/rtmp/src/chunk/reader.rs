@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     Error,
+    limits::HELD_BYTES_MAX,
     message::{COMMAND_BYTES_MAX, DATA_BYTES_MAX, type_id},
-    server::HELD_BYTES_MAX,
 };
 
 /// The longest chunk header: basic header 3, message header 11, extended timestamp 4.

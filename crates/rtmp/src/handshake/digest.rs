@@ -3,7 +3,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{PACKET_BYTES, Random};
+use super::packet::{PACKET_BYTES, Random};
 
 /// Signs what servers send; S1 is signed with the text alone.
 pub(super) const SERVER_KEY: [u8; 68] =

@@ -4,9 +4,7 @@ use weir_flv::amf0::{self, Object, Value};
 
 use super::{COMMAND_BYTES_MAX, type_id};
 use crate::Error;
-
-/// Bytes of a peer's command name that an error repeats.
-pub const NAME_BYTES_SHOWN: usize = 64;
+pub use crate::limits::NAME_BYTES_SHOWN;
 
 /// A command message (section 7.2).
 #[derive(Clone, Debug, PartialEq)]

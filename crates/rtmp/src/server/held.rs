@@ -11,6 +11,7 @@ use weir_media::{Budget, Charge, Use};
 
 use super::Event;
 use crate::Error;
+pub use crate::limits::HELD_BYTES_MAX;
 
 /// What is held before a peer that asks to publish is not read any more: a quarter of a second of 8 Mb/s. Reading on
 /// would save nothing, as the rest waits in the sockets' buffers.
@@ -18,9 +19,6 @@ pub const HELD_ENOUGH: usize = 256 * 1024;
 
 /// What is read of a peer at a time, and so comes on top of [`HELD_ENOUGH`].
 const READ_BYTES: usize = 64 * 1024;
-
-/// What may be held in any case. One more read, in messages of 20 bytes, as sound is at its smallest, makes 1 MiB.
-pub const HELD_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// What may be held of a peer that has not asked to publish: some configurations. It is as much as an unfinished
 /// command may take.

@@ -1,10 +1,7 @@
 //! Message streams: the handles that `createStream` hands out.
 
 use crate::Error;
-
-/// Message streams that a connection may have at a time. Encoders and players use one; a Flash application may hold one
-/// for each camera and each thing it watches.
-pub const MESSAGE_STREAMS_MAX: usize = 16;
+pub use crate::limits::MESSAGE_STREAMS_MAX;
 
 /// What a message stream is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

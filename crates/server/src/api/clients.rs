@@ -9,6 +9,10 @@ use axum::{
 use serde::Serialize;
 use tracing::info;
 use utoipa::ToSchema;
+use weir_clients::{
+    quota::HlsViewer,
+    roster::{Activity, Presence},
+};
 
 use super::{
     AdminFailures, Api, NotFound, ReadFailures,
@@ -16,10 +20,6 @@ use super::{
     cluster, ids,
     samples::{Kbps, Traffic},
     streams,
-};
-use crate::{
-    quota::HlsViewer,
-    roster::{Activity, Presence},
 };
 
 /// Somebody who is connected for a stream.

@@ -15,8 +15,7 @@ use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep_until},
 };
-
-use crate::quota::Network;
+use weir_clients::quota::Network;
 
 /// Of all seats, those that one address may have: a Prometheus, some dashboards and scripts behind one address have
 /// enough of a quarter.

@@ -13,6 +13,12 @@ use tokio::{
     time::timeout,
 };
 use tower::ServiceExt as _;
+use weir_clients::{
+    client::Client,
+    end::{End, Kind},
+    listen,
+    quota::Refusal,
+};
 
 use super::{
     gate::Gate,
@@ -21,11 +27,8 @@ use super::{
     tls::Tls,
 };
 use crate::{
-    client::Client,
-    end::{End, Kind},
-    http::{self as media, HEAD_BYTES_MAX, Peer},
-    listen,
-    quota::Refusal,
+    http as media,
+    http::{HEAD_BYTES_MAX, Peer},
 };
 
 /// How long a client may say nothing once it is connected: it has come to ask. Long enough for a retransmission.

@@ -8,6 +8,7 @@ use axum::{
 };
 use serde::Serialize;
 use utoipa::ToSchema;
+use weir_clients::roster::Activity;
 use weir_flv::describe;
 use weir_hub::{Status, StreamStats};
 use weir_media::{DEFAULT_VHOST, StreamKey};
@@ -18,7 +19,7 @@ use super::{
     cluster, ids,
     samples::{Kbps, Traffic},
 };
-use crate::{hls, node::Node, roster::Activity};
+use crate::{hls, node::Node};
 
 /// A stream.
 #[derive(Debug, Serialize, ToSchema)]

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use ipnet::IpNet;
+use weir_clients::end::End;
 use weir_media::StreamKey;
 
 use super::Action;
-use crate::end::End;
 
 /// Why a client may not do what it asks for. Shown, it is what the client is told: enough for somebody who has a right
 /// to be here, and nothing that helps others to guess.

@@ -1,5 +1,8 @@
 //! JSON Web Tokens (RFC 7519).
 
+mod keys;
+mod verifier;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -77,23 +80,14 @@ impl Keys {
 fn read(algorithm: Algorithm, path: &Path) -> io::Result<DecodingKey> {
     let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     let pem = file::read(path, KEY_BYTES_MAX)?;
-    let key = match algorithm {
-        Algorithm::Hs256 => return Err(invalid("HS256 has no public key".to_owned())),
-        Algorithm::Rs256 => DecodingKey::from_rsa_pem(&pem),
-        Algorithm::Es256 => DecodingKey::from_ec_pem(&pem),
-        Algorithm::EdDsa => DecodingKey::from_ed_pem(&pem),
-    };
-    let none = |_| invalid(format!("no public key of {} in PEM", name(algorithm)));
-    let key = key.map_err(none)?;
-    // What is no point on the right curve is found out at the first use.
-    jsonwebtoken::crypto::verify("", b"", &key, of(algorithm)).map_err(none)?;
-    Ok(key)
+    keys::public_key(&pem, algorithm)
+        .ok_or_else(|| invalid(format!("no public key of {} in PEM", name(algorithm))))
 }
 
 fn name(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::Hs256 => "HS256",
-        Algorithm::Rs256 => "RS256",
+        Algorithm::Rs256 => "RS256 (RSA, 2048 to 8192 bits)",
         Algorithm::Es256 => "ES256 (P-256)",
         Algorithm::EdDsa => "EdDSA (Ed25519)",
     }
@@ -151,6 +145,7 @@ pub fn check(check: &Jwt, keys: &Keys, request: &Request) -> Result<(), Denied> 
     // Times are compared below, with the time of the request.
     validation.required_spec_claims.clear();
     (validation.validate_exp, validation.validate_aud) = (false, false);
+    verifier::install();
     let decoded = jsonwebtoken::decode::<Claims>(&*token, key, &validation);
     let decoded = decoded.map_err(|error| invalid(why(error.kind())))?;
     if decoded.header.crit.is_some() {

@@ -20,6 +20,7 @@ use std::{
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use subtle::{Choice, ConstantTimeEq as _};
+use weir_clients::counts::Refused;
 use weir_config::{Check, Cidr, Config, Fault, SharedSecret};
 use weir_media::StreamKey;
 use weir_rtmp::url::{URL_BYTES_MAX, params};
@@ -30,7 +31,6 @@ pub use self::{
     jwt::Keys,
     shown::{shown, without_secrets},
 };
-use crate::metrics::Refused;
 
 /// The most checks in one list. Each one costs up to a verified signature (some 0.1 ms with RSA), for every client that
 /// asks; a rule that needs more is one for the service that makes the tokens.

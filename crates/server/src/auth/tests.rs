@@ -1,7 +1,14 @@
 use std::path::{Path, PathBuf};
 
-use jsonwebtoken::{EncodingKey, Header};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use proptest::prelude::*;
+use ring::{
+    hmac,
+    rand::SystemRandom,
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+    },
+};
 use serde_json::json;
 use weir_config::{Algorithm, Jwt, Secret, SignedToken};
 use weir_media::DEFAULT_VHOST;
@@ -176,18 +183,61 @@ fn pem(file: &str) -> Vec<u8> {
     std::fs::read(testdata(file)).unwrap()
 }
 
+/// Who makes tokens.
+enum Signer {
+    Secret(Vec<u8>),
+    Rsa(Box<RsaKeyPair>),
+    Ec(EcdsaKeyPair),
+    Ed(Ed25519KeyPair),
+}
+
+impl Signer {
+    /// The private key in a file of PKCS#8, of the kind that `public` is of.
+    fn of(public: &str) -> Self {
+        let file = pem(&public.replace(".pem", ".key.pem"));
+        let file = pem::parse(file).unwrap();
+        let (der, random) = (file.contents(), SystemRandom::new());
+        match public {
+            "rs256.pem" => Self::Rsa(Box::new(RsaKeyPair::from_pkcs8(der).unwrap())),
+            "es256.pem" => {
+                let kind = &ECDSA_P256_SHA256_FIXED_SIGNING;
+                Self::Ec(EcdsaKeyPair::from_pkcs8(kind, der, &random).unwrap())
+            }
+            _ => Self::Ed(Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).unwrap()),
+        }
+    }
+
+    fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let random = SystemRandom::new();
+        match self {
+            Self::Secret(secret) => {
+                let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+                hmac::sign(&key, message).as_ref().to_vec()
+            }
+            Self::Rsa(key) => {
+                let mut signature = vec![0; key.public().modulus_len()];
+                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).unwrap();
+                signature
+            }
+            Self::Ec(key) => key.sign(&random, message).unwrap().as_ref().to_vec(),
+            Self::Ed(key) => key.sign(message).as_ref().to_vec(),
+        }
+    }
+}
+
 /// A token signed by `key` under `algorithm`, whatever that key is for.
-fn jwt(
-    algorithm: jsonwebtoken::Algorithm,
-    key: &EncodingKey,
-    claims: &serde_json::Value,
-) -> String {
-    let token = jsonwebtoken::encode(&Header::new(algorithm), claims, key).unwrap();
-    format!("?jwt={token}")
+fn jwt(algorithm: &str, key: &Signer, claims: &serde_json::Value) -> String {
+    signed_jwt(&json!({ "alg": algorithm, "typ": "JWT" }), key, claims)
+}
+
+fn signed_jwt(header: &serde_json::Value, key: &Signer, claims: &serde_json::Value) -> String {
+    let part = |json: &serde_json::Value| BASE64.encode(json.to_string());
+    let message = format!("{}.{}", part(header), part(claims));
+    format!("?jwt={message}.{}", BASE64.encode(key.sign(message.as_bytes())))
 }
 
 fn hs256(claims: &serde_json::Value) -> String {
-    jwt(jsonwebtoken::Algorithm::HS256, &EncodingKey::from_secret(b"secret"), claims)
+    jwt("HS256", &Signer::Secret(b"secret".to_vec()), claims)
 }
 
 #[test]
@@ -228,40 +278,71 @@ fn web_tokens_say_until_when_and_for_what() {
         assert_said(&ask(&set, none, "10.0.0.1"), wrong);
     }
     assert_said(&ask(&set, "", "10.0.0.1"), "denied: the parameter `jwt` is missing");
-    let mut header = Header::new(jsonwebtoken::Algorithm::HS256);
-    header.crit = Some(vec!["exp".to_owned()]);
-    let key = EncodingKey::from_secret(b"secret");
-    let token = jsonwebtoken::encode(&header, &json!({ "exp": NOW + 1 }), &key).unwrap();
-    assert_said(&ask(&set, &format!("?jwt={token}"), "10.0.0.1"), wrong);
+    let header = json!({ "alg": "HS256", "crit": ["exp"] });
+    let token =
+        signed_jwt(&header, &Signer::Secret(b"secret".to_vec()), &json!({ "exp": NOW + 1 }));
+    assert_said(&ask(&set, &token, "10.0.0.1"), wrong);
+}
+
+/// The configuration with a check for the public key in `file`.
+fn with_key(name: &str, file: &str) -> Config {
+    let path = testdata(file);
+    let text = format!(
+        "auth: {{ publish: [{{ jwt: {{ algorithm: {name}, public_key: {path:?} }} }}] }}\n"
+    );
+    Config::parse(&text, "test").unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The configuration with a check for each public key.
-fn with_keys() -> [(Config, jsonwebtoken::Algorithm, EncodingKey); 3] {
-    use jsonwebtoken::Algorithm::{ES256, EdDSA, RS256};
-    let config = |name: &str, file: &str| {
-        let path = testdata(file);
-        let text = format!(
-            "auth: {{ publish: [{{ jwt: {{ algorithm: {name}, public_key: {path:?} }} }}] }}\n"
-        );
-        Config::parse(&text, "test").unwrap_or_else(|error| panic!("{error}"))
-    };
-    [
-        (
-            config("RS256", "rs256.pem"),
-            RS256,
-            EncodingKey::from_rsa_pem(&pem("rs256.key.pem")).unwrap(),
-        ),
-        (
-            config("ES256", "es256.pem"),
-            ES256,
-            EncodingKey::from_ec_pem(&pem("es256.key.pem")).unwrap(),
-        ),
-        (
-            config("EdDSA", "eddsa.pem"),
-            EdDSA,
-            EncodingKey::from_ed_pem(&pem("eddsa.key.pem")).unwrap(),
-        ),
-    ]
+fn with_keys() -> [(Config, &'static str, Signer); 3] {
+    [("RS256", "rs256.pem"), ("ES256", "es256.pem"), ("EdDSA", "eddsa.pem")]
+        .map(|(name, file)| (with_key(name, file), name, Signer::of(file)))
+}
+
+#[test]
+fn tokens_of_another_program_are_good_and_altered_ones_are_not() {
+    let secret = checks("{ jwt: { secret: secret } }");
+    let with = |name, file| with_key(name, file).auth.publish;
+    for (checks, token) in [
+        (secret, "hs256.jwt"),
+        (with("RS256", "rs256.pem"), "rs256.jwt"),
+        (with("RS256", "rs256.pkcs1.pem"), "rs256.jwt"),
+        (with("ES256", "es256.pem"), "es256.jwt"),
+        (with("ES256", "es256.cert.pem"), "es256.jwt"),
+        (with("EdDSA", "eddsa.pem"), "eddsa.jwt"),
+    ] {
+        let mut config = Config::default();
+        config.auth.publish = checks;
+        let keys = Keys::read(&config).unwrap();
+        let good = String::from_utf8(pem(token)).unwrap();
+        let may = |token: &str| {
+            ask_with(&config.auth.publish, &keys, &format!("?jwt={token}"), "10.0.0.1").is_ok()
+        };
+        assert!(may(good.trim()), "{token}");
+        let parts: Vec<_> =
+            good.trim().split('.').map(|part| BASE64.decode(part).unwrap()).collect();
+        let join = |parts: &[Vec<u8>]| {
+            parts.iter().map(|part| BASE64.encode(part)).collect::<Vec<_>>().join(".")
+        };
+        assert!(may(&join(&parts)), "{token}");
+        for part in 0..parts.len() {
+            for at in 0..parts[part].len() {
+                let mut altered = parts.clone();
+                altered[part][at] ^= 1;
+                assert!(!may(&join(&altered)), "{token}: byte {at} of part {part}");
+            }
+            let mut shorter = parts.clone();
+            shorter[part].pop();
+            assert!(!may(&join(&shorter)), "{token}: part {part} is shorter");
+            let mut longer = parts.clone();
+            longer[part].push(0);
+            assert!(!may(&join(&longer)), "{token}: part {part} is longer");
+        }
+        let unsigned = [parts[0].clone(), parts[1].clone(), Vec::new()];
+        assert!(!may(&join(&unsigned)), "{token}: no signature");
+        let zeros = [parts[0].clone(), parts[1].clone(), vec![0; parts[2].len()]];
+        assert!(!may(&join(&zeros)), "{token}: a signature of zeros");
+    }
 }
 
 #[test]
@@ -272,9 +353,8 @@ fn web_tokens_are_signed_as_the_configuration_says_and_not_as_they_say() {
         .map(|(config, algorithm, key)| (config, jwt(algorithm, &key, &claims)))
         .collect();
     // What anybody can make who has the public key: a token that says HS256, with that key as the secret.
-    let public = ["rs256.pem", "es256.pem", "eddsa.pem"].map(|file| {
-        jwt(jsonwebtoken::Algorithm::HS256, &EncodingKey::from_secret(&pem(file)), &claims)
-    });
+    let public = ["rs256.pem", "es256.pem", "eddsa.pem"]
+        .map(|file| jwt("HS256", &Signer::Secret(pem(file)), &claims));
     let unsigned = "?jwt=eyJhbGciOiJub25lIn0.eyJleHAiOjk5OTk5OTk5OTl9.";
     for (at, (config, _)) in signed.iter().enumerate() {
         let keys = Keys::read(config).unwrap();
@@ -303,6 +383,13 @@ fn a_file_without_the_right_key_is_found_when_the_configuration_is_read() {
         (Algorithm::Es256, "rs256.pem"),
         (Algorithm::Es256, "p384.pem"),
         (Algorithm::EdDsa, "es256.pem"),
+        (Algorithm::EdDsa, "rs256.pem"),
+        (Algorithm::Es256, "off-curve.pem"),
+        (Algorithm::Es256, "es256.key.pem"),
+        (Algorithm::Rs256, "rs256.key.pem"),
+        (Algorithm::Rs256, "rsa1024.pem"),
+        (Algorithm::Rs256, "es256.cert.pem"),
+        (Algorithm::Es256, "rs256.pkcs1.pem"),
         (Algorithm::Rs256, "README.md"),
         (Algorithm::Rs256, "none.pem"),
     ] {

@@ -20,6 +20,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tracing::{info, warn};
+use weir_clients::{
+    counts::COUNTS,
+    end::{Side, seconds},
+};
 use weir_config::{Changes, Config};
 use weir_hub::{Conflict, PublishSettings, Status, Wake as _};
 use weir_media::StreamKey;
@@ -35,10 +39,7 @@ use super::{
     upstream::{Lost, Source},
 };
 use crate::{
-    end::Side,
     ingest::{self, Fault, Intake},
-    log::seconds,
-    metrics::COUNTS,
     play::NoStream,
     terms,
     wake::Alarm,

@@ -11,6 +11,10 @@ use tokio::{
     time::{Duration, Instant, sleep, timeout_at},
 };
 use tracing::{info, warn};
+use weir_clients::{
+    counts::COUNTS,
+    end::{End, Kind, Side},
+};
 use weir_flv::{kind_of, wire_time};
 use weir_hub::{Batch, Item, Reader, Registry, Start};
 use weir_rtmp::server::PublishRefusal;
@@ -19,11 +23,7 @@ use super::{
     Ask, Edge, Failure, Origin, Request, backoff, search,
     upstream::{Broken, Lost, Sink},
 };
-use crate::{
-    end::{End, Kind, Side},
-    metrics::COUNTS,
-    wake::Alarm,
-};
+use crate::wake::Alarm;
 use weir_media::{Frame, Init, StreamKey, Timestamp};
 
 /// A stream that an origin has accepted.

@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 
+use weir_clients::quota::SESSION;
 use weir_config::{Config, ForwardQuery};
 use weir_media::{DEFAULT_VHOST, StreamKey};
 use weir_rtmp::url::{
@@ -13,8 +14,6 @@ use weir_rtmp::url::{
     params::{self, Query, params},
     written,
 };
-
-use crate::quota::SESSION;
 
 /// The longest parameters that go along: the rest of a URL's length is for the names of host, vhost, app and stream,
 /// 255 bytes each, and three times as much where they are percent-encoded.

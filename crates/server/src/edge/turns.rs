@@ -7,8 +7,7 @@ use std::{
 };
 
 use tokio::sync::oneshot;
-
-use crate::quota::Network;
+use weir_clients::quota::Network;
 
 /// Who waits for a turn: an address, or this process itself.
 pub type Asker = Option<Network>;

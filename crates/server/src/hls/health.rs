@@ -12,9 +12,10 @@ use std::{
 
 use rustix::io::Errno;
 use tracing::{error, info};
+use weir_clients::counts::COUNTS;
 
 use super::disk::Disk;
-use crate::{blocking::HLS_WRITES, metrics::COUNTS};
+use crate::blocking::HLS_WRITES;
 
 /// How often a folder is tried out that nothing has been written to meanwhile, or that could not be written to: soon
 /// enough for balancers, and next to nothing for a disk.

@@ -13,8 +13,7 @@ use tokio::{
     sync::Notify,
     time::sleep_until,
 };
-
-use crate::end::{End, Kind};
+use weir_clients::end::{End, Kind};
 
 /// What is known of a socket that answers are written to.
 #[derive(Debug, Default)]

@@ -8,19 +8,22 @@ use tokio::{
     net::TcpStream,
     time::sleep,
 };
+use weir_clients::{
+    client::Client,
+    counts::Refused,
+    end::{End, Kind},
+    quota::RETRY_AFTER,
+    roster::Activity,
+};
 
 use super::{ANY_ORIGIN, answer, head::Head};
 use crate::{
     auth::Action,
-    client::Client,
     edge::Ask,
-    end::{End, Kind},
-    metrics::Refused,
     node::{Node, SERVER},
     play::{self, Arrival, Format, NoStream, Protocol},
-    quota::RETRY_AFTER,
-    roster::Activity,
     route::{self, Route},
+    terms,
 };
 
 /// A request for a stream as HTTP-FLV.
@@ -113,7 +116,7 @@ pub async fn serve(
         Ok(socket) => node.shards.deliver(Arrival {
             socket,
             channel,
-            play: vhost.play,
+            terms: terms::of(&vhost.play),
             head: head.into(),
             protocol: Protocol::Http { received: 0 },
             client,

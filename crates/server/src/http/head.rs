@@ -2,13 +2,13 @@
 
 use bytes::BytesMut;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
-
-use super::{HEAD_BYTES_MAX, HEAD_TIMEOUT, forwarded};
-use crate::{
+use weir_clients::{
     client::Client,
-    edge::{Ask, Hops},
     end::{End, Kind},
 };
+
+use super::{HEAD_BYTES_MAX, HEAD_TIMEOUT, forwarded};
+use crate::edge::{Ask, Hops};
 
 /// Header fields looked at; more in one request is an attack or a mistake.
 const FIELDS_MAX: usize = 100;

@@ -24,6 +24,13 @@ use http_body_util::BodyExt as _;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 use tracing::{info, warn};
+use weir_clients::{
+    client,
+    counts::Refused,
+    descriptors,
+    quota::{Meter, SESSION, WATCHING, Who},
+    roster::Activity,
+};
 use weir_config::Vhost;
 use weir_hls::SegmentName;
 use weir_hub::Status;
@@ -38,13 +45,9 @@ use super::{
 use crate::{
     auth,
     blocking::HLS_READS,
-    client, descriptors,
     edge::{Ask, Door, Edge, HlsKind, HlsObject},
     hls::{Files, State},
-    metrics::Refused,
     node::Node,
-    quota::{Meter, SESSION, WATCHING, Who},
-    roster::Activity,
 };
 
 /// With a playlist. A cache may answer for us for a moment: half the shortest segment, so that it never costs a viewer

@@ -9,6 +9,12 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::StatusCode;
 use tracing::info;
+use weir_clients::{
+    counts::COUNTS,
+    end::{End, seconds},
+    quota::Viewing,
+    roster::{Activity, Figures, Presence},
+};
 use weir_config::Vhost;
 use weir_hub::Status;
 use weir_media::StreamKey;
@@ -16,13 +22,8 @@ use weir_media::StreamKey;
 use super::{ANY_ORIGIN, Peer, flow::Flow, pages};
 use crate::{
     edge::Ask,
-    end::End,
-    log::seconds,
-    metrics::COUNTS,
     node::Node,
     play::{self, Channel, Format, View},
-    quota::Viewing,
-    roster::{Activity, Figures, Presence},
 };
 
 /// How often others are told how much it has been sent.

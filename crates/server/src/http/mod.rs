@@ -35,6 +35,15 @@ use tokio::{
     time::timeout,
 };
 use tower::ServiceExt as _;
+use weir_clients::{
+    client::{Client, Standing},
+    counts::Refused,
+    end::{End, Kind},
+    listen,
+    quota::{RETRY_AFTER, Refusal},
+    roster::{Activity, Farewell, Presence},
+    wrong_secrets::WrongSecrets,
+};
 use weir_config::Config;
 
 use self::flow::{Flow, Flowing};
@@ -43,16 +52,7 @@ pub use self::{
     pages::plain,
     prefixed::Prefixed,
 };
-use crate::{
-    client::{Client, Standing},
-    end::{End, Kind},
-    listen,
-    metrics::Refused,
-    node::{Node, SERVER},
-    quota::{RETRY_AFTER, Refusal},
-    roster::{Activity, Farewell, Presence},
-    wrong_secrets::WrongSecrets,
-};
+use crate::node::{Node, SERVER};
 
 /// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -13,6 +13,10 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode};
 use tracing::info;
+use weir_clients::{
+    counts::Refused,
+    quota::{RETRY_AFTER, Refusal},
+};
 use weir_media::StreamKey;
 use weir_rtmp::url::PORT as DEFAULT_PORT;
 
@@ -20,10 +24,8 @@ use super::{ANY_ORIGIN, Peer, conditional::Conditions, forwarded, hls, late};
 use crate::{
     auth::{Action, Denied},
     edge::{Ask, Hops},
-    metrics::Refused,
     node::{Node, SERVER},
     play::NoStream,
-    quota::{RETRY_AFTER, Refusal},
     route::{self, Route},
 };
 

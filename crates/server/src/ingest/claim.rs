@@ -3,21 +3,18 @@
 use std::{sync::Arc, time::Duration, time::Instant};
 
 use tracing::info;
+use weir_clients::{
+    client::Client,
+    counts,
+    end::{End, Side},
+};
 use weir_config::{Config, Vhost};
 use weir_hub::{Conflict, Limits, PublishSettings, Publisher, Refused, Start, Status};
 use weir_media::StreamKey;
 use weir_rtmp::server::{Event, PublishRefusal};
 
 use super::pace;
-use crate::{
-    client::Client,
-    end::{End, Side},
-    metrics,
-    node::Node,
-    rtmp::Connection,
-    terms,
-    wake::Alarm,
-};
+use crate::{node::Node, rtmp::Connection, terms, wake::Alarm};
 
 /// How long a publisher must be silent to lose its stream to the next one. Encoders send several frames a second, and
 /// reconnect within two or three after their network is back.
@@ -49,7 +46,7 @@ pub async fn claim(
     let node = Arc::clone(&connection.node);
     if node.registry.budget().is_full() && node.registry.status(key) != Some(Status::Live) {
         // Every log has shrunk by now: one more stream would be at the expense of those that are here.
-        metrics::Refused::Memory.count();
+        counts::Refused::Memory.count();
         let reason = "no memory for another stream (limits.memory)";
         return Ok(refuse(connection, stream_id, key, PublishRefusal::Failed, reason));
     }
@@ -97,7 +94,7 @@ fn settings(node: &Node, vhost: &Vhost, replaced: &Arc<Alarm>) -> PublishSetting
 }
 
 fn refuse_taken(connection: &mut Connection, stream_id: u32, key: &StreamKey) -> Option<Publisher> {
-    metrics::Refused::Conflict.count();
+    counts::Refused::Conflict.count();
     let reason = format!("{key} is being published already");
     refuse(connection, stream_id, key, PublishRefusal::BadName, &reason)
 }

@@ -7,9 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weir_clients::counts::COUNTS;
 use weir_media::StreamKey;
-
-use crate::metrics::COUNTS;
 
 /// How long a publisher may be away, where `publish.linger` is longer: viewers see no picture meanwhile.
 const AWAY_MAX: Duration = Duration::from_secs(30);

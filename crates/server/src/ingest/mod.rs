@@ -20,6 +20,12 @@ use std::{
 };
 
 use tracing::{debug, info};
+use weir_clients::{
+    client::Client,
+    counts::Refused,
+    end::{End, Kind, Side},
+    roster::{Activity, Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
+};
 use weir_media::StreamKey;
 use weir_rtmp::{
     server::{Event, PublishRefusal},
@@ -29,12 +35,8 @@ use weir_rtmp::{
 use self::pace::Pace;
 use crate::{
     auth::Action,
-    client::Client,
     edge::{self, Edge, Opened, Push},
-    end::{End, Kind, Side},
-    metrics::Refused,
     phase::Phase,
-    roster::{Activity, Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
     rtmp::Connection,
     terms,
     wake::Alarm,

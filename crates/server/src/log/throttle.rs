@@ -27,9 +27,9 @@ use tracing::{
     field::{Field, Visit},
 };
 use tracing_subscriber::layer::{Context, Layer};
+use weir_clients::counts::COUNTS;
 
 use super::writer;
-use crate::metrics::COUNTS;
 
 /// How many lines of one kind may come from one address at once: an office whose viewers all come in the same minute,
 /// an edge that fetches a hundred streams after a restart. Their sessions begin and end with a line each.

@@ -15,8 +15,7 @@ use std::{
 };
 
 use tracing_subscriber::fmt::MakeWriter;
-
-use crate::metrics::COUNTS;
+use weir_clients::counts::COUNTS;
 
 /// Bytes of lines that wait to be written, and once more those that are being written: some 1,500 lines, which a disk
 /// or a pipe that pauses for a moment catches up with, and little beside the streams.

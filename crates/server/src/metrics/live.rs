@@ -9,13 +9,13 @@ use std::{
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 use tokio::time::{MissedTickBehavior, interval};
+use weir_clients::roster::Activity;
+use weir_clients::{counts::COUNTS, histogram::Counted};
 use weir_config::Role;
 use weir_hub::{Status, StreamStats};
 use weir_media::{StreamKey, Use};
 
 use super::{
-    counts::COUNTS,
-    histogram::Counted,
     page::{Labels, Page},
     process::{self, Process},
     srs,
@@ -27,7 +27,6 @@ use crate::{
     edge::{Answer, Edge},
     node::Node,
     phase::Phase,
-    roster::Activity,
 };
 
 /// Origins that have a series of their own. An edge with more of them has its answers from DNS, and an answer must not
@@ -128,7 +127,7 @@ impl Live {
             sent: self.node().quotas.sent(),
             received: totals.bytes(),
             streams: live,
-            clients: self.node().roster.len(),
+            clients: self.node().roster.count(),
         };
         srs::write(page, &figures)
     }
@@ -158,7 +157,7 @@ impl Live {
         )?;
         let ready = truth(node.readiness().is_ok());
         page.gauge("weir_ready", "Whether new clients are welcome, as /readyz says.", ready)?;
-        let left = if now.is_ending() { node.roster.len() } else { 0 };
+        let left = if now.is_ending() { node.roster.count() } else { 0 };
         page.gauge("weir_drain_clients_left", "Clients that a drain waits for.", left as f64)?;
         let last = self.control.reloader.last();
         let results = ["success", "failure"].into_iter().zip(last.counts);

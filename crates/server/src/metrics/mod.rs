@@ -1,11 +1,10 @@
 //! Figures for Prometheus: `/metrics`.
 //!
 //! Nothing is kept for the sake of a page. What the process knows anyway is read when somebody asks ([`Live`]); what
-//! only counts up is a plain atomic ([`COUNTS`]); what takes time on a delivery shard goes into a histogram of that
-//! shard. `docs/guide/monitoring.md` lists every series, and a test holds it against the page.
+//! only counts up is a plain atomic ([`COUNTS`](weir_clients::counts::COUNTS)); what takes time on a delivery shard
+//! goes into a histogram of that shard. `docs/guide/monitoring.md` lists every series, and a test holds it against the
+//! page.
 
-mod counts;
-mod histogram;
 mod live;
 mod page;
 mod process;
@@ -24,10 +23,6 @@ use axum::{
 use http::{HeaderMap, StatusCode, header};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
-pub use self::{
-    counts::{COUNTS, LeftOut, Refused},
-    histogram::{Counted, Histogram},
-};
 use self::{live::Live, page::Shape};
 use crate::{blocking::PAGES, control::Control};
 

@@ -6,8 +6,7 @@ use prometheus_client::{
     encoding::{DescriptorEncoder, NoLabelSet},
     metrics::MetricType,
 };
-
-use super::histogram::Counted;
+use weir_clients::histogram::Counted;
 
 /// The labels of one series.
 pub type Labels<'a> = Vec<(&'static str, &'a str)>;

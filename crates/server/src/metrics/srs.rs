@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use super::{counts::COUNTS, page::Page, process::System};
-use crate::{
-    end::{Kind, Side},
-    node::SERVER,
-};
+use weir_clients::counts::COUNTS;
+
+use super::{page::Page, process::System};
+use weir_clients::end::{Kind, Side};
+
+use crate::node::SERVER;
 
 /// What SRS's names stand for.
 pub struct Figures {

@@ -15,10 +15,7 @@ use tokio::sync::Notify;
 use weir_hub::{Batch, Group, Item, Limits, Log, Reader, Registry, Start, Status, Tracks, Wake};
 use weir_media::{Init, StreamKey, Timestamp};
 
-use super::{
-    flow::{Flow, tells_tracks},
-    package::{Format, Package},
-};
+use super::{flow::Flow, format::Format, package::Package};
 
 /// All channels of the process. A channel lives as long as somebody holds it.
 pub struct Channels {
@@ -319,7 +316,7 @@ impl Filling {
         let mut package = Package::new(format, bytes, items.len());
         // What was lost may have been all of a track.
         let is_anew = self.flow.is_none() || self.batch.skipped > 0;
-        if is_anew && !items.is_empty() && tells_tracks(format) {
+        if is_anew && !items.is_empty() && format.tells_tracks() {
             self.flow = Some(Flow::new(self.reader.tracks()));
         }
         let (mut opening, mut has_skipped) = (None, self.batch.skipped > 0);

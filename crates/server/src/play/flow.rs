@@ -9,7 +9,7 @@ use std::sync::Arc;
 use weir_hub::{SILENT, Tracks};
 use weir_media::{Content, Frame, Init, InitSlot, Timestamp, Track};
 
-use super::package::{Format, Package};
+use super::package::Package;
 
 /// The tracks of a channel at the place that it was read up to.
 #[derive(Debug, Default)]
@@ -89,11 +89,6 @@ impl Flow {
             package.push(frame);
         }
     }
-}
-
-/// Whether the format has words for the tracks, which have to be true.
-pub fn tells_tracks(format: Format) -> bool {
-    matches!(format, Format::Flv | Format::FlvChunked)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -7,19 +7,26 @@
 
 mod channel;
 mod flow;
+mod format;
 mod open;
 mod package;
+mod post;
 pub mod question;
 pub mod rtmp;
 mod shard;
+mod shards;
 mod slow;
+mod terms;
 #[cfg(test)]
 mod testing;
 mod turns;
 mod viewer;
 
 pub use channel::{Channel, Channels, View};
+pub use format::Format;
 pub use open::{NoStream, admit, has_had_it, open};
-pub use package::{Format, MESSAGE_STREAM_ID};
-pub use shard::{Arrival, Returned, Shards, Why};
-pub use viewer::Protocol;
+pub use package::MESSAGE_STREAM_ID;
+pub use post::{Arrival, Returned, Why};
+pub use shards::Shards;
+pub use terms::Terms;
+pub use viewer::{Protocol, end_of};

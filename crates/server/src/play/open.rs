@@ -3,6 +3,10 @@
 use std::{sync::Arc, time::Instant};
 
 use http::StatusCode;
+use weir_clients::{
+    counts::Refused,
+    quota::{Refusal, Viewing},
+};
 use weir_config::Vhost;
 use weir_hub::Status;
 use weir_media::StreamKey;
@@ -11,9 +15,7 @@ use weir_rtmp::server::PlayRefusal;
 use super::{Channel, Format};
 use crate::{
     edge::{Ask, Door},
-    metrics::Refused,
     node::Node,
-    quota::{Refusal, Viewing},
 };
 
 /// Why a viewer gets no stream; its text is what the viewer is told.
@@ -142,6 +144,17 @@ async fn denied(
         None => {
             tokio::time::sleep_until(deadline).await;
             NoStream::Missing(format!("nobody publishes {key}"))
+        }
+    }
+}
+
+impl From<&NoStream> for Refused {
+    fn from(why: &NoStream) -> Self {
+        match why {
+            NoStream::Missing(_) => Self::NotFound,
+            NoStream::Refused(_) => Self::Origin,
+            NoStream::Unavailable(_) => Self::Unavailable,
+            NoStream::Full(refusal) => refusal.into(),
         }
     }
 }

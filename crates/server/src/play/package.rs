@@ -6,7 +6,7 @@ use weir_hub::Tracks;
 use weir_media::{Content, Frame, Init, InitSlot, Timestamp};
 use weir_rtmp::chunk;
 
-use super::flow::tells_tracks;
+use super::format::Format;
 
 /// The RTMP message stream id that the shared encoding carries: the first that a server hands out.
 pub const MESSAGE_STREAM_ID: u32 = 1;
@@ -19,20 +19,6 @@ const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// Room that a frame needs beside its body: an FLV tag's 15 bytes, or an RTMP message header with extended timestamp
 /// (16) and the headers of some continuation chunks.
 const FRAME_OVERHEAD: usize = 64;
-
-/// A byte format that many viewers share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// RTMP chunks of this size, on message stream 1.
-    Rtmp {
-        /// The outgoing chunk size of every session that gets this format.
-        chunk_size: u32,
-    },
-    /// FLV tags.
-    Flv,
-    /// FLV tags in HTTP/1.1 chunks.
-    FlvChunked,
-}
 
 /// Collects frames into one contiguous run of bytes.
 pub struct Package {
@@ -54,7 +40,7 @@ impl Package {
     pub fn opening(format: Format, init: &Init, dts: Timestamp, tracks: Tracks) -> Bytes {
         let bytes = init.frames().map(|frame| frame.body.len()).sum();
         let mut package = Self::new(format, bytes, init.frames().count() + 1);
-        if tells_tracks(format) {
+        if format.tells_tracks() {
             let Tracks { audio, video } = tracks;
             package.open();
             package.out.put_slice(&file::Header { has_audio: audio, has_video: video }.encode());
@@ -75,7 +61,7 @@ impl Package {
 
     /// Adds what a viewer needs anew after a skip. It has the metadata; players take a second one for a new stream.
     pub fn push_again(&mut self, init: &Init, dts: Timestamp, tracks: Tracks) {
-        let is_all = !tells_tracks(self.format);
+        let is_all = !self.format.tells_tracks();
         init.frames()
             .filter(|frame| frame.content != Content::Metadata)
             .filter(|frame| is_all || tracks.have(frame.track))
@@ -84,7 +70,7 @@ impl Package {
 
     /// Adds metadata, which tells of `tracks` in FLV.
     pub fn push_metadata(&mut self, frame: &Frame, dts: Timestamp, tracks: Tracks) {
-        if !tells_tracks(self.format) {
+        if !self.format.tells_tracks() {
             return self.push_at(frame, dts);
         }
         let body = metadata::with_tracks(&frame.body, tracks.audio, tracks.video);

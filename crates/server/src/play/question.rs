@@ -4,6 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until, timeout};
+use weir_clients::counts::Refused;
 use weir_config::Check;
 use weir_hub::Status;
 use weir_rtmp::{
@@ -15,7 +16,6 @@ use weir_rtmp::{
 use crate::{
     auth::Action,
     edge::{Ask, Door, Hops, Verdict},
-    metrics::Refused,
     node::Node,
     rtmp::{Connection, Turn},
 };

@@ -3,19 +3,20 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use weir_config::Vhost;
+use weir_clients::{
+    counts::Refused,
+    end::{End, Kind},
+    roster::Activity,
+};
 use weir_hub::Start;
 use weir_rtmp::{
     server::{Event, PlayRefusal},
     url::StreamUrl,
 };
 
-use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Why, slow};
+use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Terms, Why, slow};
 use crate::{
     auth::Action,
-    end::{End, Kind},
-    metrics::Refused,
-    roster::Activity,
     rtmp::{Connection, Turn},
     terms,
 };
@@ -76,7 +77,7 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
     // What the client has asked for in the same breath (receiveAudio, pause) makes it a viewer of its own kind.
     match next_command(&mut connection) {
         None if stream_id == MESSAGE_STREAM_ID => {
-            hand_over(*connection, channel, vhost);
+            hand_over(*connection, channel, terms::of(&vhost.play));
             Turn::Gone
         }
         first => {
@@ -112,7 +113,7 @@ pub async fn returned(mut connection: Box<Connection>, why: Why) -> Turn {
     }
 }
 
-fn hand_over(connection: Connection, channel: Arc<Channel>, vhost: Vhost) {
+fn hand_over(connection: Connection, channel: Arc<Channel>, terms: Terms) {
     let Connection { node, session, client, socket, .. } = connection;
     match socket.into_std() {
         Ok(socket) => {
@@ -120,7 +121,7 @@ fn hand_over(connection: Connection, channel: Arc<Channel>, vhost: Vhost) {
             node.shards.deliver(Arrival {
                 socket,
                 channel,
-                play: vhost.play,
+                terms,
                 head: Bytes::new(),
                 protocol,
                 client,

@@ -10,8 +10,6 @@
 //! something that the control side must answer. There is no timer, no lock, no allocation and no copy per viewer and
 //! frame.
 
-mod post;
-
 use std::{
     io,
     sync::{
@@ -25,22 +23,20 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use tokio::sync::mpsc;
-use weir_config::{Config, Play};
-use weir_hub::{Start, Status, Tracks, Wake};
-
-pub use self::post::{Arrival, Returned, Shards, Why};
-use self::post::{BIT_RATE_MIN, Post, Ring, die};
-use super::{
-    channel::{Channel, View},
-    turns::Turns,
-    viewer::{Input, Progress, Protocol, Viewer},
-};
-use crate::{
+use weir_clients::{
     end::{End, Kind},
-    metrics::Histogram,
+    histogram::Histogram,
     quota::{Learned, Quotas},
     roster::Farewell,
-    terms,
+};
+use weir_hub::{Start, Status, Tracks, Wake};
+
+use super::{
+    channel::{Channel, View},
+    post::{Arrival, BIT_RATE_MIN, Post, Returned, Ring, Why},
+    terms::{Terms, TermsOf},
+    turns::Turns,
+    viewer::{Input, Progress, Protocol, Viewer},
 };
 
 /// How often a shard looks for frames that wait for a flush which does not come, because the publisher is silent: this
@@ -64,7 +60,7 @@ struct Station {
     /// Keys of its viewers.
     seats: Vec<usize>,
     ring: Arc<Ring>,
-    play: Play,
+    terms: Terms,
     tracks: Tracks,
     /// Bits per second that each of its viewers counts for in the shard's load.
     weight: u64,
@@ -78,7 +74,7 @@ impl Station {
     }
 }
 
-struct Shard {
+pub(crate) struct Shard {
     poll: Poll,
     post: Arc<Post>,
     viewers: Slab<Viewer>,
@@ -97,21 +93,22 @@ struct Shard {
 }
 
 /// Ends the process when a shard's thread unwinds.
-struct DeathWatch;
+struct DeathWatch(Arc<Post>);
 
 impl Drop for DeathWatch {
     fn drop(&mut self) {
         if thread::panicking() {
-            die("panicked", &"see the message above");
+            self.0.die("panicked", &"see the message above");
         }
     }
 }
 
 impl Shard {
-    fn start(
+    pub(crate) fn start(
         number: usize,
         returns: mpsc::Sender<Returned>,
         quotas: Arc<Quotas>,
+        last: fn(),
     ) -> io::Result<Arc<Post>> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
@@ -121,6 +118,7 @@ impl Shard {
             load: AtomicU64::new(0),
             viewers: AtomicUsize::new(0),
             latency: Histogram::default(),
+            last,
         });
         let shard = Self {
             poll,
@@ -137,7 +135,7 @@ impl Shard {
             scratch: [0; 2048],
         };
         thread::Builder::new().name(format!("weir-shard-{number}")).spawn(move || {
-            let _watch = DeathWatch;
+            let _watch = DeathWatch(Arc::clone(&shard.post));
             shard.run();
         })?;
         Ok(post)
@@ -155,7 +153,7 @@ impl Shard {
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => die("cannot poll", &error),
+                Err(error) => self.post.die("cannot poll", &error),
             }
             let now = Instant::now();
             if !self.take_inbox(&mut due, now) {
@@ -192,14 +190,14 @@ impl Shard {
     }
 
     fn take_inbox(&mut self, due: &mut Vec<usize>, now: Instant) -> bool {
-        let (arrivals, look, config) = {
+        let (arrivals, look, terms) = {
             let mut inbox = self.post.lock();
             if inbox.closed {
                 return false;
             }
             std::mem::swap(&mut inbox.due, due);
             let look = std::mem::take(&mut inbox.look);
-            (std::mem::take(&mut inbox.arrivals), look, inbox.config.take())
+            (std::mem::take(&mut inbox.arrivals), look, inbox.terms.take())
         };
         let is_to_leave =
             |(arrival, _): &(Arrival, u64)| arrival.client.presence.farewell().is_some();
@@ -208,8 +206,8 @@ impl Shard {
         for (arrival, weight) in arrivals {
             self.seat(arrival, weight, now);
         }
-        if let Some(config) = config {
-            self.reconfigure(&config);
+        if let Some(terms) = terms {
+            self.reconfigure(&terms);
         }
         if look {
             self.say_farewell(now);
@@ -219,14 +217,13 @@ impl Shard {
 
     /// Takes a viewer in and sends it its start.
     fn seat(&mut self, arrival: Arrival, weight: u64, now: Instant) {
-        let Arrival { socket, channel, play, head, protocol, client } = arrival;
-        let start = terms::start(&play);
-        let number = self.station(&channel, play, now);
+        let Arrival { socket, channel, terms, head, protocol, client } = arrival;
+        let number = self.station(&channel, terms, now);
         let station = &mut self.stations[number];
         station.tracks = channel.tracks();
         self.post.reweigh(weight, station.weight);
         let is_over = station.view.status == Some(Status::Ended);
-        let from = match start {
+        let from = match terms.start {
             Start::NewestGroup | Start::OldestGroup => 0,
             Start::NextGroup => station.view.end(),
         };
@@ -248,7 +245,7 @@ impl Shard {
     }
 
     /// The station of `channel`, set up if it is the first viewer's.
-    fn station(&mut self, channel: &Arc<Channel>, play: Play, now: Instant) -> usize {
+    fn station(&mut self, channel: &Arc<Channel>, terms: Terms, now: Instant) -> usize {
         if let Some((number, _)) =
             self.stations.iter().find(|(_, station)| Arc::ptr_eq(&station.channel, channel))
         {
@@ -265,7 +262,7 @@ impl Shard {
             view,
             seats: Vec::new(),
             ring,
-            play,
+            terms,
             tracks: channel.tracks(),
             weight: channel.bit_rate().max(BIT_RATE_MIN),
             sent: 0,
@@ -435,7 +432,7 @@ impl Shard {
 
     /// Called whenever the stations change.
     fn set_tick(&mut self) {
-        let holds = self.stations.iter().map(|(_, station)| terms::flush(&station.play).hold_max());
+        let holds = self.stations.iter().map(|(_, station)| station.terms.flush.hold_max());
         let shortest = holds.filter(|hold| !hold.is_zero()).min().unwrap_or(TICK_MAX);
         self.tick = (shortest / TICKS_A_HOLD).clamp(TICK_MIN, TICK_MAX);
         self.next_tick = self.next_tick.min(Instant::now() + self.tick);
@@ -444,7 +441,7 @@ impl Shard {
     /// Flushes what has waited as long as it may while no later frame came to flush it.
     fn flush_held(&mut self, now: Instant) {
         let is_late = |station: &Station| {
-            let hold = terms::flush(&station.play).hold_max().saturating_sub(TICK_MIN);
+            let hold = station.terms.flush.hold_max().saturating_sub(TICK_MIN);
             station
                 .channel
                 .pending_since()
@@ -466,7 +463,7 @@ impl Shard {
             .viewers
             .iter()
             .filter_map(|(key, viewer)| {
-                let limit = self.stations[viewer.channel].play.stall_timeout;
+                let limit = self.stations[viewer.channel].terms.stall;
                 let since = viewer.stalled_since()?;
                 (now.saturating_duration_since(since) >= limit).then_some((key, limit))
             })
@@ -529,9 +526,9 @@ impl Shard {
         self.viewers.iter().for_each(|(_, viewer)| viewer.client.report());
     }
 
-    fn reconfigure(&mut self, config: &Config) {
+    fn reconfigure(&mut self, terms: &TermsOf) {
         for (_, station) in &mut self.stations {
-            station.play = config.vhost(station.channel.key().vhost()).play;
+            station.terms = terms(station.channel.key());
         }
         self.set_tick();
     }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use weir_clients::{counts::COUNTS, end::End, roster::Farewell};
 use weir_config::Vhost;
 use weir_flv::{kind_of, wire_time};
 use weir_hub::{Batch, Item, Reader, Start, Status};
@@ -11,9 +12,6 @@ use weir_media::{Content, StreamKey, Track};
 use weir_rtmp::server::{Event, PlayRefusal, PublishRefusal};
 
 use crate::{
-    end::End,
-    metrics::COUNTS,
-    roster::Farewell,
     rtmp::{Connection, Turn},
     terms,
     wake::Alarm,

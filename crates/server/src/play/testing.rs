@@ -10,8 +10,13 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use socket2::{Domain, SockRef, Socket, Type};
+use weir_clients::{
+    client::Client,
+    places::Places,
+    roster::{Activity, Roster},
+};
 use weir_flv::{Tag, TagKind, file};
-use weir_hub::{Budget, Conflict, Flush, Limits, PublishSettings, Publisher, Registry};
+use weir_hub::{Budget, Conflict, Flush, Limits, PublishSettings, Publisher, Registry, Wake};
 use weir_media::{AudioCodec, Content, Frame, Init, StreamKey, Timestamp, Track, VideoCodec};
 use weir_rtmp::{
     chunk::{self, Message},
@@ -21,13 +26,7 @@ use weir_rtmp::{
     url::RtmpUrl,
 };
 
-use super::Format;
-use crate::{
-    client::Client,
-    listen::Places,
-    roster::{Activity, Roster},
-    wake::Alarm,
-};
+use super::format::Format;
 
 /// Until something that must happen has happened.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -166,6 +165,13 @@ pub fn registry() -> Registry {
     Registry::new(Budget::unlimited(), None, None)
 }
 
+/// Hears nothing.
+pub struct Deaf;
+
+impl Wake for Deaf {
+    fn wake(&self) {}
+}
+
 /// A publisher whose stream ends as soon as it has gone and somebody looks.
 pub fn publish(registry: &Registry, flush: Flush, now: Instant) -> Publisher {
     let settings = PublishSettings {
@@ -173,7 +179,7 @@ pub fn publish(registry: &Registry, flush: Flush, now: Instant) -> Publisher {
         conflict: Conflict::Takeover,
         flush,
         limits: LIMITS,
-        replaced: Arc::new(Alarm::default()),
+        replaced: Arc::new(Deaf),
     };
     registry.publish(&key(), settings, now).expect("nobody else publishes")
 }

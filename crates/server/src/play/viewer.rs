@@ -8,21 +8,16 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
+use weir_clients::{
+    client::Client,
+    counts::COUNTS,
+    end::{End, Kind},
+    roster::{Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
+};
 use weir_hub::{Group, Tracks};
 use weir_rtmp::server;
 
-use super::{
-    channel::View,
-    package::{Format, Package},
-    turns::Waits,
-};
-use crate::{
-    client::Client,
-    end::End,
-    metrics::COUNTS,
-    roster::{Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
-    rtmp::end_of,
-};
+use super::{channel::View, format::Format, package::Package, turns::Waits};
 
 /// Buffers gathered into one `writev` while a viewer catches up; the kernel takes up to 1024, more than this gains
 /// nothing.
@@ -427,6 +422,14 @@ enum Gathered {
     Nothing,
     Full,
     Sent { offered: usize, sent: usize },
+}
+
+/// The end of a session that cannot go on.
+pub fn end_of(error: &weir_rtmp::Error) -> End {
+    match error {
+        weir_rtmp::Error::Memory { .. } => End::new(Kind::Limit, error.to_string()),
+        _ => End::peer(error.to_string()),
+    }
 }
 
 fn is_full(error: &io::Error) -> bool {

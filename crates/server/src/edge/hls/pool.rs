@@ -18,8 +18,9 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
+use weir_clients::descriptors;
 
-use crate::{descriptors, edge::connect};
+use crate::edge::connect;
 
 /// Connections to one origin at a time, as many as hls.js or a CDN node would never need. More wait for a free one.
 const CONNECTIONS_MAX: usize = 32;

@@ -15,10 +15,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
+use weir_clients::end::seconds;
 use weir_rtmp::handshake::{Client, Kind, PACKET_BYTES};
 
 use super::hash::Hash;
-use crate::{edge::connect::connect, log::seconds};
+use crate::edge::connect::connect;
 
 /// From an origin's failure to the first check, since a process that is restarted is back within a moment.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);

@@ -15,18 +15,14 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
+use weir_clients::{descriptors, places::Place, socket};
 use weir_config::{Settings, Upstream};
 use weir_flv::{Tag, TagKind, metadata};
 use weir_media::StreamKey;
 use weir_rtmp::{client::Event, message, url::params::Query};
 
 use super::{Hops, Origin, query::Question};
-use crate::{
-    descriptors,
-    listen::{self, Place},
-    memory::Allowance,
-    rtmp_client::RtmpClient,
-};
+use crate::{memory::Allowance, rtmp_client::RtmpClient};
 
 /// Characters of an origin's words that are repeated: a sentence or two.
 const WORDS_MAX: usize = 200;
@@ -406,7 +402,7 @@ async fn connect(
     let socket = socket.map_err(|_| Failure::Unreachable("no connection in time".to_owned()))?;
     let broken = |error| Failure::Unreachable(format!("no connection: {error}"));
     let socket = socket.map_err(broken)?;
-    listen::prepare(&socket).map_err(broken)?;
+    socket::prepare(&socket).map_err(broken)?;
     connected.store(true, Ordering::Relaxed);
     Ok(socket)
 }

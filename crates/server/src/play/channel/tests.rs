@@ -2,11 +2,8 @@ use futures_util::FutureExt as _;
 use weir_hub::{Flush, Publisher};
 
 use super::*;
-use crate::{
-    play::testing::{
-        LIMITS, RTMP, SOON, begin, key, names, picture, publish, registry, sound, tags,
-    },
-    wake::Alarm,
+use crate::play::testing::{
+    Deaf, LIMITS, RTMP, SOON, begin, key, names, picture, publish, registry, sound, tags,
 };
 
 /// A stream with one group in it, and the channels of its process.
@@ -228,7 +225,7 @@ async fn an_ended_stream_is_replaced_by_the_next_one_of_its_name() {
 async fn attached_shards_hear_of_every_flush_until_they_detach() {
     let mut rig = Rig::new(Flush::Video);
     let channel = rig.open().await;
-    let shard: Arc<dyn Wake> = Arc::new(Alarm::default());
+    let shard: Arc<dyn Wake> = Arc::new(Deaf);
     let heard = Arc::strong_count(&shard);
     channel.attach(Arc::clone(&shard));
     let next = channel.next();

@@ -6,7 +6,8 @@ use weir_hub::{Flush, Publisher};
 
 use super::*;
 use crate::play::{
-    Channel, Channels, View,
+    channel::{Channel, Channels, View},
+    format::Format,
     testing::{
         FORMATS, LIMITS, RTMP, audio_config, key, metadata, names, picture, publish, registry,
         sound, tags, video_config,

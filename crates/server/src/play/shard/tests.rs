@@ -5,6 +5,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use weir_clients::{
+    places::Places,
+    roster::{Activity, Roster},
+};
 use weir_flv::file;
 use weir_hub::{Flush, Publisher, Registry};
 use weir_media::Frame;
@@ -16,19 +20,20 @@ use weir_rtmp::{
 
 use super::*;
 use crate::play::{
-    Channels, Format,
+    channel::Channels,
+    format::Format,
+    shards::Shards,
     testing::{
         LIMITS, RTMP, SOON, begin, client, dechunked, key, name, narrow_sockets, picture, playing,
         publish, read, registry, said, sockets, sound, tag_of,
     },
 };
-use crate::{
-    listen::Places,
-    roster::{Activity, Roster},
-};
 
 /// Much more than the socket buffers of [`narrow_sockets`] hold.
 const LARGE: usize = 200_000;
+
+const TERMS: Terms =
+    Terms { start: Start::NewestGroup, flush: Flush::Video, stall: Duration::from_secs(30) };
 
 /// One shard, one stream with a group in it, and places for two viewers.
 struct Rig {
@@ -39,7 +44,7 @@ struct Rig {
     publisher: Option<Publisher>,
     places: Places,
     roster: Arc<Roster>,
-    play: Play,
+    terms: Terms,
 }
 
 const PLACES: usize = 2;
@@ -49,14 +54,14 @@ impl Rig {
         let (registry, now) = (registry(), Instant::now());
         let (returns, returned) = mpsc::channel(4);
         let mut rig = Self {
-            shards: Shards::start(1, &returns, &Arc::default()).expect("a thread"),
+            shards: Shards::start(1, &returns, &Arc::default(), || {}).expect("a thread"),
             returned,
             publisher: Some(publish(&registry, flush, now)),
             channels: Channels::new(registry.clone()),
             registry,
             places: Places::new(PLACES),
             roster: Arc::default(),
-            play: Play::default(),
+            terms: TERMS,
         };
         begin(rig.publisher.as_mut().expect("a publisher"), now);
         rig.push([sound(0), picture(true, 0, 0)]);
@@ -87,7 +92,7 @@ impl Rig {
         self.shards.deliver(Arrival {
             socket: near,
             channel,
-            play: self.play.clone(),
+            terms: self.terms,
             head: Bytes::from_static(b"head"),
             protocol,
             client: client(&self.places, &self.roster),
@@ -108,7 +113,7 @@ impl Rig {
         let gone = async {
             loop {
                 let left = self.roster.left();
-                if self.roster.len() == 0 {
+                if self.roster.count() == 0 {
                     return;
                 }
                 left.await;
@@ -223,7 +228,7 @@ async fn a_late_viewer_starts_at_the_newest_group_while_others_go_on() {
 #[tokio::test]
 async fn without_the_gop_a_viewer_starts_at_the_next_one() {
     let mut rig = Rig::new(Flush::Each);
-    rig.play.gop = false;
+    rig.terms.start = Start::NextGroup;
     let mut peer = Peer::new(Format::Flv, rig.deliver(Format::Flv, sockets()).await);
     rig.push([picture(false, 40, 0), picture(true, 80, 0)]);
     peer.expect(["metadata", "avcC", "asc", "key80;"]);
@@ -247,7 +252,7 @@ async fn a_viewer_that_does_not_read_holds_nobody_up_and_loses_nothing_within_th
 #[tokio::test]
 async fn a_viewer_that_never_reads_is_let_go() {
     let mut rig = Rig::new(Flush::Each);
-    rig.play.stall_timeout = Duration::from_millis(1);
+    rig.terms.stall = Duration::from_millis(1);
     let _peer = rig.join(Format::Flv, narrow_sockets()).await;
     rig.push([picture(false, 40, LARGE), picture(false, 80, LARGE)]);
     rig.all_gone().await;
@@ -287,7 +292,7 @@ async fn a_stream_that_has_ended_meanwhile_ends_its_viewer_at_once() {
     rig.shards.deliver(Arrival {
         socket: near,
         channel,
-        play: Play::default(),
+        terms: TERMS,
         head: Bytes::new(),
         protocol: Protocol::Http { received: 0 },
         client: client(&rig.places, &rig.roster),
@@ -328,7 +333,7 @@ async fn a_command_brings_a_viewer_back_with_the_rest_of_what_was_begun() {
 async fn viewers_are_spread_by_what_their_streams_weigh() {
     let (returns, _returned) = mpsc::channel(1);
     let mut rig = Rig::new(Flush::Each);
-    rig.shards = Shards::start(2, &returns, &Arc::default()).expect("threads");
+    rig.shards = Shards::start(2, &returns, &Arc::default(), || {}).expect("threads");
     let _peers =
         [rig.deliver(Format::Flv, sockets()).await, rig.deliver(Format::Flv, sockets()).await];
     assert_eq!(rig.shards.viewers(), [1, 1]);
@@ -339,7 +344,7 @@ async fn shards_that_are_not_needed_any_more_let_their_viewers_go() {
     let mut rig = Rig::new(Flush::Each);
     let mut peer = rig.join(Format::Flv, sockets()).await;
     let (returns, _returned) = mpsc::channel(1);
-    rig.shards = Shards::start(1, &returns, &Arc::default()).expect("a thread");
+    rig.shards = Shards::start(1, &returns, &Arc::default(), || {}).expect("a thread");
     peer.expect(["the end"]);
 }
 
@@ -348,7 +353,7 @@ async fn what_is_sent_counts_and_loads_follow_the_streams() {
     let quotas = Arc::<Quotas>::default();
     let (returns, _returned) = mpsc::channel(1);
     let mut rig = Rig::new(Flush::Each);
-    rig.shards = Shards::start(1, &returns, &quotas).expect("a thread");
+    rig.shards = Shards::start(1, &returns, &quotas, || {}).expect("a thread");
     let mut peer = rig.join(Format::Flv, sockets()).await;
     assert_eq!(rig.shards.loads(), [BIT_RATE_MIN]);
     // Less than the window, so that nothing is skipped.
@@ -393,7 +398,7 @@ async fn until_heard(rig: &mut Rig) {
     rig.shards.deliver(Arrival {
         socket: near,
         channel,
-        play: Play::default(),
+        terms: TERMS,
         head: Bytes::from_static(b"head"),
         protocol: Protocol::Http { received: 0 },
         client: client(&Places::new(1), &rig.roster),
@@ -466,7 +471,7 @@ async fn who_is_asked_to_leave_on_the_way_to_a_shard_leaves() {
     rig.shards.deliver(Arrival {
         socket: near,
         channel,
-        play: Play::default(),
+        terms: TERMS,
         head: Bytes::new(),
         protocol: Protocol::Http { received: 0 },
         client,

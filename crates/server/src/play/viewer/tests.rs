@@ -1,20 +1,17 @@
 use std::sync::Arc;
 
 use mio::{Events, Interest, Poll, Token};
+use weir_clients::{end::Side, places::Places};
 use weir_hub::Status;
 use weir_media::Timestamp;
 use weir_rtmp::message::{Command, Control, UserControl, type_id};
 
 use super::*;
-use crate::{
-    end::Side,
-    listen::Places,
-    play::{
-        channel::Opening,
-        testing::{
-            RTMP, SOON, client, init, names, narrow_sockets, picture, playing, read, said, sockets,
-            tags,
-        },
+use crate::play::{
+    channel::Opening,
+    testing::{
+        RTMP, SOON, client, init, names, narrow_sockets, picture, playing, read, said, sockets,
+        tags,
     },
 };
 

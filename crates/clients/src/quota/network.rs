@@ -9,7 +9,7 @@ use std::{
 /// (RFC 6177): what one machine can choose for itself must not count as many machines.
 const IPV6_PREFIX: u32 = 64;
 
-/// An IPv4 address, or an IPv6 network of [`IPV6_PREFIX`] bits.
+/// An IPv4 address, or an IPv6 network of `IPV6_PREFIX` bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network(IpAddr);
 

@@ -11,11 +11,9 @@ use std::{
 use tracing::{debug, info, warn};
 use weir_media::StreamKey;
 
+use crate::{counts::COUNTS, end::seconds, places::Place};
 use crate::{
     end::{End, Kind, Side},
-    listen::Place,
-    log::seconds,
-    metrics::COUNTS,
     quota::{Quotas, Refusal, Viewing, Visit},
     roster::{Activity, Enlisted, Figures, Roster},
 };
@@ -243,10 +241,9 @@ mod tests {
 
     use tracing::{Event, Subscriber, subscriber};
     use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
-    use weir_config::Limits;
 
     use super::*;
-    use crate::listen::Places;
+    use crate::{places::Places, quota::Limits};
 
     fn key() -> StreamKey {
         StreamKey::new("example.com", "live", "one").expect("a good name")
@@ -269,7 +266,7 @@ mod tests {
     #[test]
     fn who_reads_of_an_end_finds_the_place_free() {
         let limits = Limits { connections_per_ip: 1, ..Limits::default() };
-        let quotas = Arc::new(Quotas::new(&limits));
+        let quotas = Arc::new(Quotas::new(limits));
         let place = Places::new(1).take().expect("a place");
         let mut client = Client::new(([127, 0, 0, 1], 1).into(), "test", place, &Arc::default());
         client.standing.count(&quotas, client.peer.ip()).expect("room");

@@ -292,7 +292,7 @@ impl Roster {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.lock().all.len()
     }
 
@@ -358,8 +358,8 @@ impl Presence {
         self.skips.store(figures.skips, Ordering::Relaxed);
     }
 
-    /// Asks it to leave. Who is on a delivery shard hears of it when [`Shards::look`](crate::play::Shards::look) is
-    /// called. Being kicked is not undone by being drained.
+    /// Asks it to leave. Who is on a delivery shard hears of it when the shards are told to look. Being kicked is not
+    /// undone by being drained.
     pub fn ask_to_leave(&self, farewell: Farewell) {
         let code = match farewell {
             Farewell::Draining => 1,
@@ -453,7 +453,7 @@ mod tests {
         let ids = || roster.list().iter().map(|presence| presence.id).collect::<Vec<_>>();
         assert_eq!(ids(), [1, 2]);
         drop(first);
-        assert_eq!((ids(), roster.len()), (vec![2], 1));
+        assert_eq!((ids(), roster.count()), (vec![2], 1));
         assert!(roster.find(1).is_none() && roster.find(2).is_some());
         drop(second);
     }
@@ -510,6 +510,6 @@ mod tests {
         let left = roster.left();
         drop(enlisted);
         left.await;
-        assert_eq!(roster.len(), 0);
+        assert_eq!(roster.count(), 0);
     }
 }

@@ -11,8 +11,8 @@ fn key(stream: &str) -> StreamKey {
 }
 
 fn quotas(egress: u64, viewers_per_stream: usize, connections_per_ip: usize) -> Arc<Quotas> {
-    let limits = Limits { egress, viewers_per_stream, connections_per_ip, ..Limits::default() };
-    Arc::new(Quotas::new(&limits))
+    let limits = Limits { egress, viewers_per_stream, connections_per_ip };
+    Arc::new(Quotas::new(limits))
 }
 
 /// Lets viewers of `stream` in at `now` until one is refused, 1,000 at most.
@@ -41,7 +41,7 @@ fn without_limits_everybody_is_counted_and_nobody_refused() {
     assert!(quotas.books().streams.is_empty(), "streams without viewers are not kept");
     let visits = [0; 3].map(|_| quotas.enter(Ipv4Addr::LOCALHOST.into()));
     assert!(visits.iter().all(Result::is_ok));
-    quotas.limit_to(&Limits { connections_per_ip: 3, ..Limits::default() });
+    quotas.limit_to(Limits { connections_per_ip: 3, ..Limits::default() });
     assert!(quotas.enter(Ipv4Addr::LOCALHOST.into()).is_err(), "those before the limit count");
 }
 

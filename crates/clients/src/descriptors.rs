@@ -7,9 +7,8 @@
 use std::sync::LazyLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use weir_config::Limits;
 
-use crate::listen::Places;
+use crate::places::Places;
 
 /// Connections to the API, on places of their own: whoever looks after a full server must be able to reach it.
 const API_MAX: usize = 256;
@@ -71,10 +70,10 @@ impl Shares {
         Self { limit, api, own, clients: (rest - opened).max(1), opened: opened.max(1) }
     }
 
-    /// What the configuration promises and the system does not allow, in a sentence for the operator.
-    pub fn shortage(&self, limits: &Limits) -> Option<String> {
+    /// What the configuration promises, so many connections, and the system does not allow, in a sentence for the
+    /// operator.
+    pub fn shortage(&self, promised: usize) -> Option<String> {
         let Self { limit, clients, .. } = *self;
-        let promised = limits.connections;
         if promised == 0 || promised <= clients {
             return None;
         }
@@ -113,13 +112,12 @@ mod tests {
 
     #[test]
     fn an_operator_is_told_what_is_promised_and_not_there() {
-        let limits = |connections| Limits { connections, ..Limits::default() };
-        assert_eq!(Shares::of(131_072).shortage(&limits(20_000)), None);
-        assert_eq!(Shares::of(1024).shortage(&limits(0)), None, "nothing is promised");
-        let said = Shares::of(1024).shortage(&limits(20_000)).expect("a shortage");
+        assert_eq!(Shares::of(131_072).shortage(20_000), None);
+        assert_eq!(Shares::of(1024).shortage(0), None, "nothing is promised");
+        let said = Shares::of(1024).shortage(20_000).expect("a shortage");
         assert!(said.contains("limits.connections is 20000"), "{said}");
         let needed = said.split("to ").nth(1).and_then(|rest| rest.split(',').next());
         let needed = needed.and_then(|word| word.parse().ok()).expect("a number");
-        assert_eq!(Shares::of(needed).shortage(&limits(20_000)), None, "{said}");
+        assert_eq!(Shares::of(needed).shortage(20_000), None, "{said}");
     }
 }

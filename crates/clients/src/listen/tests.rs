@@ -1,7 +1,7 @@
 use tokio::{io::AsyncWriteExt as _, sync::mpsc};
-use weir_config::Limits;
 
 use super::*;
+use crate::quota::Limits;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -39,8 +39,7 @@ async fn next(seated: &mut Seated) -> (TcpStream, Client, Option<Refusal>) {
 
 fn any_port() -> (Arc<TcpListener>, SocketAddr) {
     let address = "127.0.0.1:0".parse().expect("an address");
-    let listener =
-        bind("rtmp", &[address], &mut Inherited::default()).expect("a free port").remove(0);
+    let listener = bind("rtmp", &[address], |_, _| None).expect("a free port").remove(0);
     let address = listener.local_addr().expect("an address");
     (listener, address)
 }
@@ -48,9 +47,7 @@ fn any_port() -> (Arc<TcpListener>, SocketAddr) {
 #[tokio::test]
 async fn a_port_that_is_taken_is_named_with_its_key_and_a_way_out() {
     let (_listener, address) = any_port();
-    let error = bind("http", &[address], &mut Inherited::default())
-        .expect_err("the port is taken")
-        .to_string();
+    let error = bind("http", &[address], |_, _| None).expect_err("the port is taken").to_string();
     assert!(error.starts_with(&format!("cannot listen on {address} (http.listen): ")));
     assert!(error.ends_with("stop that, or choose another port"), "{error}");
 }
@@ -58,9 +55,9 @@ async fn a_port_that_is_taken_is_named_with_its_key_and_a_way_out() {
 #[tokio::test]
 async fn all_addresses_of_a_service_are_listened_on() {
     let any = "127.0.0.1:0".parse().expect("an address");
-    assert_eq!(bind("rtmp", &[any, any], &mut Inherited::default()).expect("free ports").len(), 2);
+    assert_eq!(bind("rtmp", &[any, any], |_, _| None).expect("free ports").len(), 2);
     assert!(
-        bind("rtmp", &[], &mut Inherited::default()).expect("nothing to do").is_empty(),
+        bind("rtmp", &[], |_, _| None).expect("nothing to do").is_empty(),
         "the service is off"
     );
 }
@@ -103,7 +100,7 @@ async fn clients_have_numbers_of_their_own_and_send_without_delay() {
 /// A door that counts by address, at most `limit` for each, behind a listener.
 fn counting(limit: usize) -> Door {
     let limits = Limits { connections_per_ip: limit, ..Limits::default() };
-    Door::new("rtmp", Places::new(0)).counting(&Arc::new(Quotas::new(&limits)))
+    Door::new("rtmp", Places::new(0)).counting(&Arc::new(Quotas::new(limits)))
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Why a session ended, and whose doing it was.
 
-use std::{borrow::Cow, fmt, io};
+use std::{borrow::Cow, fmt, io, time::Duration};
 
 /// Who caused the end of a session. Log level and metric label derive from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -184,6 +184,11 @@ impl fmt::Display for End {
     }
 }
 
+/// How long something took, in seconds, as the log and its readers want it: to the millisecond.
+pub fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,5 +220,14 @@ mod tests {
         }
         let labels: std::collections::HashSet<_> = Kind::ALL.map(Kind::label).into();
         assert_eq!(labels.len(), Kind::ALL.len());
+    }
+
+    #[test]
+    fn durations_are_logged_to_the_millisecond() {
+        for (micros, shown) in
+            [(1_234_567, "1.235"), (600_000, "0.6"), (40, "0.0"), (86_400_001_499, "86400.001")]
+        {
+            assert_eq!(format!("{:?}", seconds(Duration::from_micros(micros))), shown);
+        }
     }
 }

@@ -4,17 +4,16 @@ mod proxy;
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{self, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use socket2::SockRef;
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, TcpSocket, TcpStream},
@@ -22,25 +21,19 @@ use tokio::{
     time::timeout,
 };
 use tracing::warn;
-use weir_media::{Budget, Charge, Use};
 
 use crate::{
     client::Client,
+    counts::Refused,
     end::{End, Kind},
-    handover::Inherited,
-    metrics::Refused,
+    places::{Place, Places},
     quota::{Quotas, Refusal},
     roster::Roster,
+    socket::prepare,
 };
 
 /// Connections that may wait to be accepted: some thousand viewers come in the same second when a stream begins.
 const BACKLOG: u32 = 4096;
-
-/// Bytes that the kernel takes from us before they are sent. With the default a viewer that has stopped reading is
-/// noticed only after megabytes; what is in flight does not count, so long paths are not slowed down. Less than one
-/// flush of a merged write (350 ms of 3 Mb/s) would cut each of them in two: 16 KiB cost half as much CPU again at 350
-/// ms.
-const NOTSENT_LOWAT: u32 = 128 * 1024;
 
 /// How long accepting rests after it failed for lack of descriptors or memory, which only others can free.
 const REST: Duration = Duration::from_millis(100);
@@ -76,17 +69,17 @@ fn hint(error: &io::Error) -> impl fmt::Display {
     }
 }
 
-/// Binds every address of a service, or takes it from what was inherited.
+/// Binds every address of a service, unless `inherited` has its listener.
 ///
 /// # Errors
 /// For the first address that cannot be had.
 pub fn bind(
     service: &'static str,
     addresses: &[SocketAddr],
-    inherited: &mut Inherited,
+    mut inherited: impl FnMut(&'static str, SocketAddr) -> Option<net::TcpListener>,
 ) -> Result<Vec<Arc<TcpListener>>, ListenError> {
     let listener = |&address: &SocketAddr| {
-        let listener = match inherited.take(service, address) {
+        let listener = match inherited(service, address) {
             Some(listener) => TcpListener::from_std(listener),
             None => listen(address),
         };
@@ -101,84 +94,6 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// The places for clients, over all listeners.
-#[derive(Clone, Debug)]
-pub struct Places {
-    counter: Arc<Counter>,
-    /// What each of them counts against.
-    budget: Option<Budget>,
-}
-
-/// What a connection takes in this process beside what it sends and is sent, as measured: its session, its task or its
-/// place on a shard, and what others know of it.
-const CONNECTION_BYTES: usize = 8 * 1024;
-
-#[derive(Debug)]
-struct Counter {
-    taken: AtomicUsize,
-    limit: AtomicUsize,
-}
-
-/// A client's place; dropping it frees it.
-#[derive(Debug)]
-pub struct Place {
-    counter: Arc<Counter>,
-    _charge: Option<Charge>,
-}
-
-impl Places {
-    /// `limit` places; 0 is as many as there can be.
-    pub fn new(limit: usize) -> Self {
-        let (taken, limit_set) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let counter = Arc::new(Counter { taken, limit: limit_set });
-        let places = Self { counter, budget: None };
-        places.limit_to(limit);
-        places
-    }
-
-    /// The same, but connections count against `budget`.
-    #[must_use]
-    pub fn charging(mut self, budget: &Budget) -> Self {
-        self.budget = Some(budget.clone());
-        self
-    }
-
-    /// From now on there are `limit` places. Who has one keeps it.
-    pub fn limit_to(&self, limit: usize) {
-        let limit = if limit == 0 { usize::MAX } else { limit };
-        self.counter.limit.store(limit, Ordering::Relaxed);
-    }
-
-    /// How many there are.
-    fn limit(&self) -> usize {
-        self.counter.limit.load(Ordering::Relaxed)
-    }
-
-    /// A free place, which is taken until this is dropped.
-    pub fn take(&self) -> Option<Place> {
-        let one_more = |taken| (taken < self.limit()).then_some(taken + 1);
-        let taken = &self.counter.taken;
-        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        let charge = self.budget.as_ref().map(|budget| {
-            let mut charge = Charge::new(budget, Use::Connections);
-            charge.add(CONNECTION_BYTES);
-            charge
-        });
-        Some(Place { counter: Arc::clone(&self.counter), _charge: charge })
-    }
-
-    /// Places that are taken.
-    pub fn taken(&self) -> usize {
-        self.counter.taken.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.counter.taken.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// How the listeners of one service let connections in.
@@ -512,14 +427,6 @@ async fn read_header(
             }
         }
     }
-}
-
-/// Sets what every connection needs, ours to origins too.
-pub fn prepare(socket: &TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    #[cfg(target_os = "linux")]
-    SockRef::from(socket).set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -11,10 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    listen::{Place, Places},
-    quota::Network,
-};
+use crate::places::{Place, Places};
+use crate::quota::Network;
 
 /// Answers to wrong secrets that an address gets at once: a person who types, or some dozen viewers behind one address
 /// whose links have been changed.

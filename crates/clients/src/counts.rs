@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::{
     end::{End, Kind},
-    play::NoStream,
     quota::Refusal,
     roster::Activity,
 };
@@ -114,17 +113,6 @@ impl From<&Refusal> for Refused {
             Refusal::Egress { .. } => Self::Egress,
             Refusal::Address { .. } => Self::ConnectionsPerIp,
             Refusal::Kicked => Self::Kicked,
-        }
-    }
-}
-
-impl From<&NoStream> for Refused {
-    fn from(why: &NoStream) -> Self {
-        match why {
-            NoStream::Missing(_) => Self::NotFound,
-            NoStream::Refused(_) => Self::Origin,
-            NoStream::Unavailable(_) => Self::Unavailable,
-            NoStream::Full(refusal) => refusal.into(),
         }
     }
 }

@@ -22,7 +22,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_config::Limits;
 use weir_media::StreamKey;
 
 use self::{bucket::Bucket, watching::Watching};
@@ -169,15 +168,26 @@ impl Visit {
     }
 }
 
+/// What viewers and addresses may take; 0 sets no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bits of media that all viewers together are sent in a second.
+    pub egress: u64,
+    /// Viewers of one stream at one time.
+    pub viewers_per_stream: usize,
+    /// Connections from one client address at one time.
+    pub connections_per_ip: usize,
+}
+
 impl Default for Quotas {
     fn default() -> Self {
-        Self::new(&Limits::default())
+        Self::new(Limits::default())
     }
 }
 
 impl Quotas {
     /// Nobody is here yet.
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: Limits) -> Self {
         let quotas = Self {
             egress: AtomicU64::new(0),
             viewers_per_stream: AtomicUsize::new(0),
@@ -193,7 +203,7 @@ impl Quotas {
     }
 
     /// From now on newcomers fall under `limits`. Who is here stays.
-    pub fn limit_to(&self, limits: &Limits) {
+    pub fn limit_to(&self, limits: Limits) {
         self.egress.store(limits.egress, Ordering::Relaxed);
         self.viewers_per_stream.store(limits.viewers_per_stream, Ordering::Relaxed);
         self.connections_per_ip.store(limits.connections_per_ip, Ordering::Relaxed);

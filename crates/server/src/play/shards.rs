@@ -1,0 +1,90 @@
+//! All shards of the process: viewers are handed over to them here.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
+
+use tokio::sync::mpsc;
+use weir_clients::{histogram::Counted, quota::Quotas};
+
+use super::{
+    post::{Arrival, BIT_RATE_MIN, Post, Returned},
+    shard::Shard,
+    terms::TermsOf,
+};
+
+/// All shards of the process.
+pub struct Shards {
+    posts: Vec<Arc<Post>>,
+}
+
+impl Shards {
+    /// Starts `count` shards. RTMP viewers that must go back to the control side are sent to `returns`; what is sent
+    /// counts in `quotas`. `last` is called before a shard that is dead ends the process: to write what is to be
+    /// written.
+    ///
+    /// # Errors
+    /// When the system gives no poller or thread.
+    pub fn start(
+        count: usize,
+        returns: &mpsc::Sender<Returned>,
+        quotas: &Arc<Quotas>,
+        last: fn(),
+    ) -> io::Result<Self> {
+        let posts = (0..count)
+            .map(|number| Shard::start(number, returns.clone(), Arc::clone(quotas), last))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { posts })
+    }
+
+    /// Gives a viewer to the shard with the least to send.
+    pub fn deliver(&self, arrival: Arrival) {
+        arrival.client.presence.leaves_its_task();
+        let Some(post) = self.posts.iter().min_by_key(|post| post.load.load(Ordering::Relaxed))
+        else {
+            return;
+        };
+        let weight = arrival.channel.bit_rate().max(BIT_RATE_MIN);
+        post.load.fetch_add(weight, Ordering::Relaxed);
+        post.viewers.fetch_add(1, Ordering::Relaxed);
+        post.put(|inbox| inbox.arrivals.push((arrival, weight)));
+    }
+
+    /// Some clients have been asked to leave: those who have them look whether they are theirs.
+    pub fn look(&self) {
+        for post in &self.posts {
+            post.put(|inbox| inbox.look = true);
+        }
+    }
+
+    /// From now on viewers are treated as `terms` says.
+    pub fn reconfigure(&self, terms: &TermsOf) {
+        for post in &self.posts {
+            post.put(|inbox| inbox.terms = Some(Arc::clone(terms)));
+        }
+    }
+
+    /// Bits per second that the viewers of each shard are expected to take.
+    pub fn loads(&self) -> Vec<u64> {
+        self.posts.iter().map(|post| post.load.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Adds how long flushes took.
+    pub fn add_latency(&self, counted: &mut Counted) {
+        self.posts.iter().for_each(|post| post.latency.add_to(counted));
+    }
+
+    /// Viewers on each shard.
+    pub fn viewers(&self) -> Vec<usize> {
+        self.posts.iter().map(|post| post.viewers.load(Ordering::Relaxed)).collect()
+    }
+}
+
+impl Drop for Shards {
+    fn drop(&mut self) {
+        for post in &self.posts {
+            post.put(|inbox| inbox.closed = true);
+        }
+    }
+}
