@@ -73,6 +73,10 @@ impl Adts {
     /// Appends `unit` with its header to `out`.
     pub fn frame(&self, unit: &[u8], out: &mut Vec<u8>) -> Result<(), Damage> {
         let Some(first) = unit.first() else { return Err(Damage::Empty) };
+        if has_header(unit) && unit.len() <= UNIT_BYTES_MAX {
+            out.extend_from_slice(unit);
+            return Ok(());
+        }
         let brings_program = first >> 5 == ELEMENT_PROGRAM;
         let program = if brings_program { &[] } else { &self.program[..] };
         let max = UNIT_BYTES_MAX - program.len();
@@ -110,6 +114,14 @@ impl Adts {
             0xFC,            // one access unit
         ]
     }
+}
+
+/// Whether `unit` has an ADTS header of its own, as some encoders send it. No raw one begins so: it would begin with
+/// its end (14496-3, table 4.85).
+fn has_header(unit: &[u8]) -> bool {
+    let [0xFF, second, _, high, middle, low, _, _, ..] = *unit else { return false };
+    let length = usize::from(high & 3) << 11 | usize::from(middle) << 3 | usize::from(low >> 5);
+    second & 0xF6 == 0xF0 && (ADTS_HEADER_BYTES + 1..=unit.len()).contains(&length)
 }
 
 /// The head of an AudioSpecificConfig.
@@ -271,6 +283,19 @@ mod tests {
         // ffmpeg -c:a aac -f adts writes the same for a frame of 378 bytes.
         assert_eq!(out[..7], [0xFF, 0xF1, 0x50, 0x80, 0x2F, 0x5F, 0xFC]);
         assert_eq!(out.len(), 378);
+    }
+
+    #[test]
+    fn units_that_have_a_header_get_no_other() {
+        let adts = adts(2, 4, 2).unwrap();
+        let (mut once, mut twice) = (Vec::new(), Vec::new());
+        adts.frame(&[0x21, 0xAA, 0xBB], &mut once).unwrap();
+        adts.frame(&once, &mut twice).unwrap();
+        assert_eq!(once, twice);
+        // A length that is not there: whatever it is, it is framed.
+        twice.clear();
+        adts.frame(&once[..8], &mut twice).unwrap();
+        assert_eq!(twice.len(), 7 + 8);
     }
 
     #[test]

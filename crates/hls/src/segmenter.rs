@@ -23,8 +23,8 @@ pub const SEGMENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// at ten frames a second; one longer than a minute is never meant for HLS, and each viewer would wait for it.
 pub const SEGMENT_DURATION_MAX: Duration = Duration::from_secs(60);
 
-/// A segment may take this many target lengths of the wall clock: then it is cut at the next key frame however short its
-/// own time is, so that viewers of a publisher with a slow clock do not wait for it.
+/// A segment may take this many target lengths of the wall clock: then it is cut at the next key frame however short
+/// its own time is, so that viewers of a publisher with a slow clock do not wait for it.
 const LATE_RATIO: u32 = 3;
 
 /// What a segment may take of the wall clock, in lengths of [`SEGMENT_DURATION_MAX`]; then it is cut wherever it is.

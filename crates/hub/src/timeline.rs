@@ -33,9 +33,9 @@ const STILL_MOMENT: Duration = Duration::from_millis(100);
 /// A track's clock is looked at each time that so much of life has passed.
 const GAUGE: Duration = Duration::from_secs(10);
 
-/// A clock that went on by less than this part of life meanwhile, while frames came at [`GAUGE_MOMENTS`] moments, is none:
-/// encoders count in other units than they say. A network that is slow makes frames late as well, but encoders that
-/// cannot send a fifth of what they make give up or leave pictures out.
+/// A clock that went on by less than this part of life meanwhile, while frames came at [`GAUGE_MOMENTS`] moments, is
+/// none: encoders count in other units than they say. A network that is slow makes frames late as well, but encoders
+/// that cannot send a fifth of what they make give up or leave pictures out.
 const SLOWEST: i64 = 5;
 
 /// See [`SLOWEST`]; moments as in [`STILL_MOMENTS`].
@@ -52,7 +52,7 @@ const JUMPS_MAX: u8 = 4;
 /// - Wraps are unwrapped, small backward steps within a track are levelled to its last time.
 /// - A jump (beyond what the wall clock explains) continues right after the newest frame, for all tracks with the same
 ///   shift so that sound and picture stay together, and counts as a new *epoch*.
-/// - A track without a clock (its frames say the same time, or hardly go on, or jump to and fro) goes by the wall clock.
+/// - A track without a clock (its frames say the same time, hardly go on, or jump to and fro) goes by the wall clock.
 /// - A new publisher on the same stream ([`Timeline::restart`]) continues where the wall clock says, in a new epoch.
 #[derive(Debug, Default)]
 pub struct Timeline {

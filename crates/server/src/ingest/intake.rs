@@ -117,11 +117,11 @@ impl Intake {
             }
             Finding::Slow => warn!(
                 %from, %stream, percent,
-                "timestamps go on slower than life (the publisher's clock is wrong, or its network slow): players wait"
+                "timestamps go on slower than life (the clock is wrong, or the network slow): players wait"
             ),
             Finding::Fast => warn!(
                 %from, %stream, percent,
-                "timestamps go on faster than life (the publisher's clock is wrong, or it sends a file): players fall behind"
+                "timestamps go on faster than life (the clock is wrong, or a file is sent): players fall behind"
             ),
         }
         COUNTS.clocks_off.increase();
