@@ -58,7 +58,7 @@ pub fn task() -> Result {
 }
 
 fn build() -> Result<Image> {
-    let program = build_static()?;
+    let program = program()?;
     tools::install_buildah()?;
     let work = work();
     let stage = work.join("stage");
@@ -82,9 +82,9 @@ fn build() -> Result<Image> {
     Ok(Image { archive, bytes, program })
 }
 
-/// The release binary without a dynamic loader and shared libraries, in a folder of its own, because other flags
-/// rebuild every dependency.
-fn build_static() -> Result<PathBuf> {
+/// Builds the release binary without a dynamic loader and shared libraries, in a folder of its own, because other flags
+/// rebuild every dependency; returns where it is.
+pub fn program() -> Result<PathBuf> {
     let rustc = output(Command::new("rustc").arg("-vV")).ok_or("cannot run rustc")?;
     let target = rustc.lines().find_map(|line| line.strip_prefix("host: "));
     let target = target.ok_or("rustc does not say what it builds for")?;

@@ -20,3 +20,6 @@ pub mod quota;
 pub mod roster;
 pub mod socket;
 pub mod wrong_secrets;
+
+/// The name and version that clients are told.
+pub const SERVER: &str = concat!("Weir/", env!("CARGO_PKG_VERSION"));

@@ -21,6 +21,7 @@ use weir_clients::{
     listen::{self, ListenError},
 };
 use weir_config::{Config, ConfigError, Settings};
+use weir_delivery::Returned;
 
 use crate::{
     api, auth,
@@ -32,7 +33,6 @@ use crate::{
     http, log,
     node::Node,
     phase::Phase,
-    play::Returned,
     preflight::{self, BadFolder},
     publish,
     reload::{self, Doors, Reloader},
@@ -73,6 +73,8 @@ pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Check { config, text_only } => return cli::check(config.as_deref(), text_only),
         Command::Schema => return cli::schema(),
+        Command::Completions { shell } => return cli::completions(shell),
+        Command::Man { command } => return cli::man(command.as_deref()),
         Command::Version => return cli::version(),
         Command::Token(words) => return auth::cli::run(&words),
         Command::Serve { config, replace } => in_runtime(serve(config, replace, false)),

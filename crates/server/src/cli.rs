@@ -9,6 +9,7 @@ use std::{
 };
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap_complete::Shell;
 use weir_clients::descriptors::Shares;
 use weir_config::{
     Check, Config, ConfigError, Human, Limits, Rate, Role, Secret, Size, Sources, Tls,
@@ -69,6 +70,18 @@ pub enum Command {
     },
     /// Print the JSON Schema of the configuration file, for editors.
     Schema,
+    /// Print what makes a shell complete the words behind `weir`.
+    Completions {
+        /// The shell.
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the manual page of `weir`, or of one of its commands, for `man -l`.
+    Man {
+        /// The command.
+        #[arg(value_name = "COMMAND")]
+        command: Option<String>,
+    },
     /// Say how a running node does.
     #[command(after_help = OF_A_NODE)]
     Status(remote::Target),
@@ -156,9 +169,12 @@ impl Cli {
             | Command::Kick { target, .. }
             | Command::Reload(target)
             | Command::Drain(target) => &mut target.config,
-            Command::Publish { .. } | Command::Token(_) | Command::Schema | Command::Version => {
-                return self;
-            }
+            Command::Publish { .. }
+            | Command::Token(_)
+            | Command::Schema
+            | Command::Completions { .. }
+            | Command::Man { .. }
+            | Command::Version => return self,
         };
         if let (None, Some(named)) = (&config, named.filter(|named| !named.is_empty())) {
             *config = Some(named.into());
@@ -245,6 +261,46 @@ pub fn schema() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// `weir completions`.
+pub fn completions(shell: Shell) -> ExitCode {
+    let _ = io::stdout().write_all(&completing(shell));
+    ExitCode::SUCCESS
+}
+
+fn completing(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Words::command(), "weir", &mut script);
+    script
+}
+
+/// `weir man`: the page of `command`, or of `weir` itself.
+pub fn man(command: Option<&str>) -> ExitCode {
+    match page(command) {
+        Some(page) => {
+            let _ = io::stdout().write_all(&page);
+            ExitCode::SUCCESS
+        }
+        None => {
+            let _ = writeln!(io::stderr(), "error: no such command; `weir help` has them all");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn page(command: Option<&str>) -> Option<Vec<u8>> {
+    let mut words = Words::command();
+    // Global options are put into each command.
+    words.build();
+    let of = match command {
+        Some(name) => words.find_subcommand(name)?.clone(),
+        None => words,
+    };
+    let source = concat!("weir ", env!("CARGO_PKG_VERSION"));
+    let mut page = Vec::new();
+    clap_mangen::Man::new(of).source(source).render(&mut page).ok()?;
+    Some(page)
+}
+
 /// What a server with this configuration would do, in a few lines.
 fn summary(config: &Config) -> String {
     let Config { api, hls, auth, metrics, drain, handover, .. } = config;
@@ -329,6 +385,8 @@ fn listeners(addresses: &[SocketAddr]) -> String {
 mod tests {
     use std::fs;
 
+    use clap::ValueEnum as _;
+
     use super::*;
 
     fn parse(words: &str) -> Result<Cli, clap::Error> {
@@ -406,6 +464,27 @@ mod tests {
             let help = parse(words).unwrap_err().to_string();
             assert!(help.contains("Examples:\n  weir "), "{help}");
         }
+    }
+
+    #[test]
+    fn each_command_has_a_manual_page_and_is_completed() {
+        let words = Words::command();
+        let text = |page: Option<Vec<u8>>| String::from_utf8(page.unwrap()).unwrap();
+        let whole = text(page(None));
+        assert!(whole.starts_with(".ie"), "{whole}");
+        for command in words.get_subcommands().map(clap::Command::get_name) {
+            assert!(whole.contains(&format!("weir\\-{command}(1)")), "{command}: {whole}");
+            let own = text(page(Some(command)));
+            assert!(own.contains(&format!("weir\\-{command}")), "{own}");
+            assert!(own.contains("WEIR_LOG"), "{command} has the options of the log: {own}");
+            for shell in Shell::value_variants() {
+                let script = text(Some(completing(*shell)));
+                assert!(script.contains(command), "{shell}: {command}");
+            }
+        }
+        assert!(text(page(Some("serve"))).contains("replace"));
+        assert_eq!(page(Some("serv")), None);
+        assert_eq!(command("weir completions bash"), Command::Completions { shell: Shell::Bash });
     }
 
     #[test]

@@ -32,4 +32,3 @@ mod route;
 mod rtmp;
 mod rtmp_client;
 mod terms;
-mod wake;

@@ -8,9 +8,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use weir_config::Config;
 use weir_hub::Wake as _;
+use weir_intake::Alarm;
 use weir_media::{Budget, Use};
-
-use crate::wake::Alarm;
 
 /// What one peer may make the process hold while a message of it is on its way.
 #[derive(Clone, Debug)]

@@ -7,7 +7,9 @@ use weir_clients::{
     descriptors::Shares, places::Places, quota::Quotas, roster::Roster, wrong_secrets::WrongSecrets,
 };
 use weir_config::{Config, Role, Settings, Vhost};
+use weir_delivery::{Channels, Format, Returned, Shards};
 use weir_hub::{Budget, Limits, Registry, Status, StreamStats, Wake as _};
+use weir_intake::{Alarm, Audiences, announce, log_limits};
 use weir_media::{InvalidKey, StreamKey};
 use weir_rtmp::url::StreamUrl;
 
@@ -15,17 +17,12 @@ use crate::{
     auth::{self, Auth},
     edge::Edge,
     hls::HlsOutput,
-    ingest::{self, Audiences, LostStreams},
+    ingest::LostStreams,
     log,
     memory::{self, Allowance},
     phase::Phase,
-    play::{Channels, Format, Returned, Shards},
     terms,
-    wake::Alarm,
 };
-
-/// The name and version that clients are told.
-pub const SERVER: &str = concat!("Weir/", env!("CARGO_PKG_VERSION"));
 
 /// RTMP viewers on their way back from their shards to be answered. Each of them holds a connection's place, so more
 /// than this at once means that thousands of viewers send commands in the same moment: the surplus is closed.
@@ -218,7 +215,7 @@ impl Node {
         self.registry.budget().limit_to(memory);
         self.registry.reconfigure(|key| {
             let flush = terms::flush(&config.vhost(key.vhost()).play);
-            (ingest::announce(flush), ingest::log_limits(&config))
+            (announce(flush), log_limits(&config))
         });
         self.channels.limit_to(|key| play_limits(&config, &config.vhost(key.vhost())));
         let now = Arc::clone(&config);
@@ -234,7 +231,7 @@ impl Node {
 }
 
 fn play_limits(config: &Config, vhost: &Vhost) -> Limits {
-    Limits { bytes: ingest::log_limits(config).bytes, window: vhost.play.window }
+    Limits { bytes: log_limits(config).bytes, window: vhost.play.window }
 }
 
 /// Ends streams whose linger is over, when it is.

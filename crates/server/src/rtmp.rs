@@ -17,6 +17,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tracing::debug;
+use weir_clients::SERVER;
 use weir_clients::{
     client::Client,
     end::{End, Kind},
@@ -25,6 +26,7 @@ use weir_clients::{
     roster::{Farewell, RECONNECT_WAIT, RECONNECT_WORDS},
     socket::with_scratch,
 };
+use weir_delivery::{Returned, Why, end_of};
 use weir_flv::amf0::{Object, Value};
 use weir_rtmp::{
     server::{Config, ConnectInfo, Event, PlayRefusal, PublishRefusal, Session},
@@ -36,8 +38,8 @@ use crate::{
     edge::{Ask, Hops},
     ingest,
     memory::{self, Allowance},
-    node::{Node, SERVER},
-    play::{self, Returned, Why, end_of},
+    node::Node,
+    play,
 };
 
 /// How long a client may take to read an answer of ours. Answers are a few hundred bytes, so its socket has been full

@@ -2,9 +2,8 @@
 
 use weir_clients::quota;
 use weir_config::{Flush as Configured, Limits, Play};
+use weir_delivery::Terms;
 use weir_hub::{Flush, Start};
-
-use crate::play::Terms;
 
 /// How viewers are treated.
 pub fn of(play: &Play) -> Terms {

@@ -22,7 +22,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["media"]),
     // Who connects, whatever they speak and whatever is configured.
     ("clients", &["media"]),
-    ("server", &["clients", "config", "flv", "hls", "hub", "media", "rtmp", "sys"]),
+    // Streams to sockets, by terms that others have decided.
+    ("delivery", &["clients", "flv", "hub", "media", "rtmp"]),
+    // Into the hub, from whatever brings a stream.
+    ("intake", &["clients", "config", "flv", "hub", "media", "rtmp"]),
+    (
+        "server",
+        &["clients", "config", "delivery", "flv", "hls", "hub", "intake", "media", "rtmp", "sys"],
+    ),
     ("testkit", &["flv", "media", "rtmp"]),
     ("load", &["flv", "media", "rtmp"]),
     ("xtask", &[]),
@@ -40,6 +47,13 @@ const IMPURE_PACKAGES: &[&str] = &["tokio", "mio", "socket2", "async-std", "smol
 /// What the sources of a pure crate never mention.
 const IMPURE_WORDS: &[&str] =
     &["Instant::now", "SystemTime::now", "std::net", "std::fs", "std::thread", "tokio::"];
+
+/// What the sources of a crate never mention, beside what it may not depend on: sockets come to delivery, and it asks
+/// no runtime for them; intake has messages and no sockets.
+const UNKNOWN: &[(&str, &[&str])] = &[
+    ("delivery", &["tokio::net", "tokio::spawn"]),
+    ("intake", &["tokio::net", "std::net", "tokio::spawn"]),
+];
 
 /// The same hidden in `use std::{...}`.
 const IMPURE_STD_MODULES: &[&str] = &["net", "fs", "thread"];
@@ -127,6 +141,18 @@ fn pure_crates_know_neither_io_nor_the_clock() {
         "pure crates take bytes and time as arguments:\n{}",
         wrong.join("\n")
     );
+}
+
+#[test]
+fn crates_do_not_mention_what_they_do_not_know() {
+    for (name, words) in UNKNOWN {
+        for source in source::below(&format!("crates/{name}/src")) {
+            for (number, line) in source.production() {
+                let found = words.iter().find(|word| line.contains(*word));
+                assert!(found.is_none(), "{}:{number}: {found:?}", source.path.display());
+            }
+        }
+    }
 }
 
 #[test]

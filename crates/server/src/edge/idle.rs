@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 use weir_config::{Changes, Config};
+use weir_intake::Alarm;
 use weir_media::StreamKey;
 
 use super::Edge;
-use crate::wake::Alarm;
 
 /// Measures how long a stream has had no viewers.
 pub struct Idle {

@@ -30,10 +30,11 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tracing::info;
 use weir_config::{Changes, Config, Settings};
 use weir_hub::{Limits, Registry, Status};
+use weir_intake::Audiences;
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
 
-use crate::{ingest::Audiences, memory::Allowance};
+use crate::memory::Allowance;
 
 pub use hls::{HlsRelay, Kind as HlsKind, Object as HlsObject};
 pub use hops::{Hops, NodeId};
@@ -193,7 +194,7 @@ impl Edge {
 
     /// What our own log of a stream keeps: its readers are in this process and never far behind.
     fn log_limits(&self) -> Limits {
-        crate::ingest::log_limits(&self.settings())
+        weir_intake::log_limits(&self.settings())
     }
 
     fn request(&self, key: &StreamKey, ask: &Ask) -> Request {

@@ -26,6 +26,7 @@ use weir_clients::{
 };
 use weir_config::{Changes, Config};
 use weir_hub::{Conflict, PublishSettings, Status, Wake as _};
+use weir_intake::{Alarm, Fault, Intake, announce};
 use weir_media::StreamKey;
 
 use super::{
@@ -38,12 +39,7 @@ use super::{
     turns::{Asker, asker},
     upstream::{Lost, Source},
 };
-use crate::{
-    ingest::{self, Fault, Intake},
-    play::NoStream,
-    terms,
-    wake::Alarm,
-};
+use crate::{play::NoStream, terms};
 
 /// How long an answer is remembered after nobody wants it any more, so that a storm of requests is one question.
 const REMEMBER: Duration = Duration::from_secs(2);
@@ -547,7 +543,7 @@ impl Pull {
             linger: Duration::ZERO,
             // Our own, from before the loss; never an encoder that publishes here.
             conflict: if self.intake.is_some() { Conflict::Takeover } else { Conflict::Reject },
-            flush: ingest::announce(terms::flush(&edge.settings().vhost(key.vhost()).play)),
+            flush: announce(terms::flush(&edge.settings().vhost(key.vhost()).play)),
             limits: edge.log_limits(),
             replaced: Arc::clone(&replaced) as _,
         };

@@ -17,13 +17,13 @@ use weir_clients::{
 };
 use weir_flv::{kind_of, wire_time};
 use weir_hub::{Batch, Item, Reader, Registry, Start};
+use weir_intake::Alarm;
 use weir_rtmp::server::PublishRefusal;
 
 use super::{
     Ask, Edge, Failure, Origin, Request, backoff, search,
     upstream::{Broken, Lost, Sink},
 };
-use crate::wake::Alarm;
 use weir_media::{Frame, Init, StreamKey, Timestamp};
 
 /// A stream that an origin has accepted.

@@ -12,6 +12,7 @@ use weir_clients::counts::COUNTS;
 use weir_config::Hls;
 use weir_hls::{Config, Cut, Dropped, LeftOut, Nonce, Playlist, SegmentName, Segmenter};
 use weir_hub::{Batch, Item, Reader, Registry, Start, Status};
+use weir_intake::Alarm;
 use weir_media::{Frame, Init, StreamKey};
 
 use super::{
@@ -19,7 +20,6 @@ use super::{
     files::{Files, is_of},
     is_published,
 };
-use crate::wake::Alarm;
 
 /// Where sequence numbers of a stream that is new on this disk begin: seconds since the year 2020. An origin that has
 /// lost its disk thus never gives a number, which caches may hold for long, to a second segment.

@@ -8,6 +8,7 @@ use tokio::{
     net::TcpStream,
     time::sleep,
 };
+use weir_clients::SERVER;
 use weir_clients::{
     client::Client,
     counts::Refused,
@@ -15,13 +16,14 @@ use weir_clients::{
     quota::RETRY_AFTER,
     roster::Activity,
 };
+use weir_delivery::{Arrival, Format, Protocol};
 
 use super::{ANY_ORIGIN, answer, head::Head};
 use crate::{
     auth::Action,
     edge::Ask,
-    node::{Node, SERVER},
-    play::{self, Arrival, Format, NoStream, Protocol},
+    node::Node,
+    play::{self, NoStream},
     route::{self, Route},
     terms,
 };

@@ -16,15 +16,12 @@ use weir_clients::{
     roster::{Activity, Figures, Presence},
 };
 use weir_config::Vhost;
+use weir_delivery::{Channel, Format, View};
 use weir_hub::Status;
 use weir_media::StreamKey;
 
 use super::{ANY_ORIGIN, Peer, flow::Flow, pages};
-use crate::{
-    edge::Ask,
-    node::Node,
-    play::{self, Channel, Format, View},
-};
+use crate::{edge::Ask, node::Node, play};
 
 /// How often others are told how much it has been sent.
 const REPORT: Duration = Duration::from_secs(1);

@@ -35,6 +35,7 @@ use tokio::{
     time::timeout,
 };
 use tower::ServiceExt as _;
+use weir_clients::SERVER;
 use weir_clients::{
     client::{Client, Standing},
     counts::Refused,
@@ -52,7 +53,7 @@ pub use self::{
     pages::plain,
     prefixed::Prefixed,
 };
-use crate::node::{Node, SERVER};
+use crate::node::Node;
 
 /// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

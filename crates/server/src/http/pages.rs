@@ -13,6 +13,7 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode};
 use tracing::info;
+use weir_clients::SERVER;
 use weir_clients::{
     counts::Refused,
     quota::{RETRY_AFTER, Refusal},
@@ -24,7 +25,7 @@ use super::{ANY_ORIGIN, Peer, conditional::Conditions, forwarded, hls, late};
 use crate::{
     auth::{Action, Denied},
     edge::{Ask, Hops},
-    node::{Node, SERVER},
+    node::Node,
     play::NoStream,
     route::{self, Route},
 };

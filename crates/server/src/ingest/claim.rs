@@ -8,13 +8,13 @@ use weir_clients::{
     counts,
     end::{End, Side},
 };
-use weir_config::{Config, Vhost};
-use weir_hub::{Conflict, Limits, PublishSettings, Publisher, Refused, Start, Status};
+use weir_config::Vhost;
+use weir_hub::{Conflict, PublishSettings, Publisher, Refused, Start, Status};
+use weir_intake::{Alarm, announce, log_limits};
 use weir_media::StreamKey;
 use weir_rtmp::server::{Event, PublishRefusal};
 
-use super::pace;
-use crate::{node::Node, rtmp::Connection, terms, wake::Alarm};
+use crate::{node::Node, rtmp::Connection, terms};
 
 /// How long a publisher must be silent to lose its stream to the next one. Encoders send several frames a second, and
 /// reconnect within two or three after their network is back.
@@ -23,15 +23,6 @@ const SILENT: Duration = Duration::from_secs(3);
 /// How long frames of a publisher that has gone may still be read, so that they do not speak for it: an encoder or an
 /// edge that reconnects at once is here before its old connection has been read to the end.
 const LEFTOVERS: Duration = Duration::from_millis(500);
-
-/// What the hub's own log keeps beyond the newest group: its readers are in this process and never far behind.
-const WINDOW: Duration = Duration::from_millis(500);
-
-/// What the hub's own log of a stream keeps.
-pub fn log_limits(config: &Config) -> Limits {
-    let bytes = usize::try_from(config.limits.stream_memory).unwrap_or(usize::MAX);
-    Limits { bytes, window: WINDOW }
-}
 
 /// Makes the connection the publisher of `key`. `None` when it was refused, or gave up while it was being decided.
 ///
@@ -87,7 +78,7 @@ fn settings(node: &Node, vhost: &Vhost, replaced: &Arc<Alarm>) -> PublishSetting
             weir_config::Conflict::Takeover => Conflict::Takeover,
             weir_config::Conflict::TakeoverIfIdle => Conflict::TakeoverIfIdle(SILENT),
         },
-        flush: pace::announce(terms::flush(&vhost.play)),
+        flush: announce(terms::flush(&vhost.play)),
         limits: log_limits(&node.config()),
         replaced: Arc::clone(replaced) as _,
     }

@@ -1,17 +1,10 @@
 //! Publishing: from an encoder's messages to the hub.
 
-mod audience;
 mod claim;
-mod intake;
 mod lost;
 mod pace;
-mod speed;
 
-pub use audience::Audiences;
-pub use claim::log_limits;
-pub use intake::{Fault, Intake, count_left_out};
 pub use lost::LostStreams;
-pub use pace::announce;
 
 use std::{
     pin::pin,
@@ -26,6 +19,7 @@ use weir_clients::{
     end::{End, Kind, Side},
     roster::{Activity, Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
 };
+use weir_intake::{Alarm, Fault, Intake, begins_group};
 use weir_media::StreamKey;
 use weir_rtmp::{
     server::{Event, PublishRefusal},
@@ -39,7 +33,6 @@ use crate::{
     phase::Phase,
     rtmp::Connection,
     terms,
-    wake::Alarm,
 };
 
 /// A stream while it is being published.
@@ -261,8 +254,7 @@ impl Ingest {
             match event {
                 Event::Media { tag, .. } => {
                     self.heard = now;
-                    if self.leaving.is_some_and(|leaving| leaving.from <= now)
-                        && intake::begins_group(&tag)
+                    if self.leaving.is_some_and(|leaving| leaving.from <= now) && begins_group(&tag)
                     {
                         return Err(Farewell::Draining.end());
                     }

@@ -15,18 +15,13 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tracing::debug;
 use weir_hub::Flush;
+use weir_intake::watched_hold;
 
 /// The mark of a stream that may wait: half of what is read at a time.
 const WAITING_MARK: u32 = 32 * 1024;
 
 /// How long a stream that nobody watches stays unread.
 const UNWATCHED_HOLD: Duration = Duration::from_millis(200);
-
-/// What gathers this long before it is sent may wait a part of it to be read; less is not worth a timer.
-const MERGED_MIN: Duration = Duration::from_millis(100);
-
-/// That part: an eighth adds little to the pace of the viewers' pictures and leaves few reads.
-const READS_A_MERGE: u32 = 8;
 
 /// How long every packet of a new publish is read as it comes, watched or not: that is when its first viewers come, and
 /// they want the newest picture.
@@ -86,24 +81,11 @@ impl Pace {
     }
 }
 
-/// How often readers are told of new frames, so that reading late does not make viewers wait longer than `flush` says.
-pub fn announce(flush: Flush) -> Flush {
-    match (flush, watched_hold(flush)) {
-        (Flush::Every(period), Some(hold)) => Flush::Every(period - hold),
-        _ => flush,
-    }
-}
-
-fn watched_hold(flush: Flush) -> Option<Duration> {
-    match flush {
-        Flush::Every(period) if period >= MERGED_MIN => Some(period / READS_A_MERGE),
-        Flush::Every(_) | Flush::Each | Flush::Video => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+
+    use weir_intake::announce;
 
     use super::*;
 

@@ -2,12 +2,11 @@
 
 use std::fmt;
 
+use weir_clients::SERVER;
 use weir_clients::counts::COUNTS;
 
 use super::{page::Page, process::System};
 use weir_clients::end::{Kind, Side};
-
-use crate::node::SERVER;
 
 /// What SRS's names stand for.
 pub struct Figures {

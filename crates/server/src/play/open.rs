@@ -8,11 +8,11 @@ use weir_clients::{
     quota::{Refusal, Viewing},
 };
 use weir_config::Vhost;
+use weir_delivery::{Channel, Format};
 use weir_hub::Status;
 use weir_media::StreamKey;
 use weir_rtmp::server::PlayRefusal;
 
-use super::{Channel, Format};
 use crate::{
     edge::{Ask, Door},
     node::Node,

@@ -8,13 +8,14 @@ use weir_clients::{
     end::{End, Kind},
     roster::Activity,
 };
+use weir_delivery::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Terms, Why};
 use weir_hub::Start;
 use weir_rtmp::{
     server::{Event, PlayRefusal},
     url::StreamUrl,
 };
 
-use super::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Terms, Why, slow};
+use super::slow;
 use crate::{
     auth::Action,
     rtmp::{Connection, Turn},

@@ -8,13 +8,13 @@ use weir_clients::{counts::COUNTS, end::End, roster::Farewell};
 use weir_config::Vhost;
 use weir_flv::{kind_of, wire_time};
 use weir_hub::{Batch, Item, Reader, Start, Status};
+use weir_intake::Alarm;
 use weir_media::{Content, StreamKey, Track};
 use weir_rtmp::server::{Event, PlayRefusal, PublishRefusal};
 
 use crate::{
     rtmp::{Connection, Turn},
     terms,
-    wake::Alarm,
 };
 
 /// What is encoded for one viewer at a time, and held until it has taken it.

@@ -15,12 +15,10 @@ use tokio::time::timeout;
 use tracing::warn;
 use weir_config::{CONFIG_BYTES_MAX, file};
 use weir_hub::Wake as _;
+use weir_intake::Alarm;
 
 use super::Reloader;
-use crate::{
-    blocking::{CONFIGURATION, READ_TIMEOUT},
-    wake::Alarm,
-};
+use crate::blocking::{CONFIGURATION, READ_TIMEOUT};
 
 /// How long nothing more must happen in the folder: who writes a file in place does so in several steps.
 const QUIET: Duration = Duration::from_millis(100);

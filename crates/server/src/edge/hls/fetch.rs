@@ -16,6 +16,7 @@ use tokio::{
     sync::Semaphore,
     time::{Instant as TokioInstant, timeout, timeout_at},
 };
+use weir_clients::SERVER;
 use weir_config::Settings;
 
 use super::{
@@ -23,12 +24,9 @@ use super::{
     memory::{Filling, Memory},
     pool::{Get, Pool, SendError, in_full},
 };
-use crate::{
-    edge::{
-        Ask, Hops, NodeId, Origin, Origins,
-        query::{Question, forwarded},
-    },
-    node::SERVER,
+use crate::edge::{
+    Ask, Hops, NodeId, Origin, Origins,
+    query::{Question, forwarded},
 };
 
 /// For a connection to one origin while there are others to ask: a dead one costs a viewer this much.

@@ -23,6 +23,7 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
+use weir_clients::SERVER;
 use weir_flv::{Tag, file};
 
 use super::{Failure, Over, Request, words};
@@ -32,7 +33,6 @@ use crate::{
         connect::{connect, connect_to_name},
     },
     memory,
-    node::SERVER,
 };
 
 /// Redirects that are followed: one to the server that has the stream, one to its real name, and one more.

@@ -8,6 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 use weir_flv::{Tag, amf0};
+use weir_intake::count_left_out;
 use weir_rtmp::{
     Error,
     client::{Config, Event, Session},
@@ -18,7 +19,6 @@ use weir_rtmp::{
 use super::{Failure, Over, Request, words};
 use crate::{
     edge::{Ask, Hops, Origin, connect::connect},
-    ingest,
     rtmp_client::{Lost, RtmpClient},
 };
 
@@ -146,7 +146,7 @@ pub async fn tag(client: &mut RtmpClient) -> Result<Tag, Over> {
     loop {
         match client.event().await {
             Ok(Event::Media(tag)) => return Ok(tag),
-            Ok(Event::LeftOut { count, why }) => ingest::count_left_out(count, &why),
+            Ok(Event::LeftOut { count, why }) => count_left_out(count, &why),
             // It is going to stop: another origin, or the next process of this one, has the stream soon.
             Ok(Event::ReconnectRequested { .. }) => return Err(Over::Closed),
             Ok(Event::Ended { code, .. }) if is_end(&code) => return Err(Over::Ended),

@@ -8,7 +8,7 @@ use std::{
 use weir_hub::{Demand, Wake};
 use weir_media::StreamKey;
 
-use crate::wake::Alarm;
+use crate::alarm::Alarm;
 
 /// The alarms of all publishers of this process.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use weir_media::Timestamp;
 use weir_rtmp::message::{Command, Control, UserControl, type_id};
 
 use super::*;
-use crate::play::{
+use crate::{
     channel::Opening,
     testing::{
         RTMP, SOON, client, init, names, narrow_sockets, picture, playing, read, said, sockets,
@@ -336,7 +336,7 @@ fn a_ping_is_answered_between_two_entries() {
     assert!(matches!(rig.hear(&said(type_id, 0, &body)), Ok(Input::Nothing)));
     assert!(rig.viewer.has_rest());
     rig.append(false, 80, 0);
-    let messages = crate::play::testing::messages(100, &rig.play_bytes());
+    let messages = crate::testing::messages(100, &rig.play_bytes());
     let kinds: Vec<u8> = messages.iter().map(|message| message.type_id).collect();
     assert_eq!(kinds, [type_id::VIDEO, type_id::USER_CONTROL, type_id::VIDEO]);
     assert_eq!(rig.viewer.answers, 0, "they are read");

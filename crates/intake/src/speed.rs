@@ -86,14 +86,13 @@ impl Speed {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use weir_media::{AudioCodec, Timestamp, VideoCodec};
 
     use super::*;
 
     fn frame(track: Track, content: Content) -> Frame {
-        let (dts, body) = (Timestamp::ZERO, Bytes::from_static(b"frame"));
-        Frame { track, dts, epoch: 0, content, stray: false, payload: body.clone(), body }
+        let (body, payload) = (Vec::new().into(), Vec::new().into());
+        Frame { track, dts: Timestamp::ZERO, epoch: 0, content, stray: false, payload, body }
     }
 
     /// What is said of pictures and sound, each 40 ms of life, whose clocks say `said`; and at which second.

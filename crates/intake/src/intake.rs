@@ -6,14 +6,16 @@ use std::{
 };
 
 use tracing::{info, warn};
-use weir_clients::counts::{COUNTS, LeftOut as Counted};
+use weir_clients::{
+    SERVER,
+    counts::{COUNTS, LeftOut as Counted},
+};
 use weir_flv::{Standing, Strays, Tag, metadata, metadata::Metadata};
 use weir_hub::{Publisher, Tracks};
 use weir_media::{Content, Frame, Timestamp};
 use weir_rtmp::LeftOut;
 
-use super::speed::{Finding, Speed};
-use crate::node::SERVER;
+use crate::speed::{Finding, Speed};
 
 /// Messages that say nothing or cannot be read which a sender may send in a second, in the long run. Muted encoders
 /// send one for each frame of sound, 94 a second at 96 kHz; a damaged source may add pictures to that. A peer that

@@ -19,7 +19,7 @@ use weir_rtmp::{
 };
 
 use super::*;
-use crate::play::{
+use crate::{
     channel::Channels,
     format::Format,
     shards::Shards,

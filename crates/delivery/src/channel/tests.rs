@@ -2,7 +2,7 @@ use futures_util::FutureExt as _;
 use weir_hub::{Flush, Publisher};
 
 use super::*;
-use crate::play::testing::{
+use crate::testing::{
     Deaf, LIMITS, RTMP, SOON, begin, key, names, picture, publish, registry, sound, tags,
 };
 

@@ -5,7 +5,7 @@ use weir_flv::file::{Header, Item, Reader};
 use weir_hub::{Flush, Publisher};
 
 use super::*;
-use crate::play::{
+use crate::{
     channel::{Channel, Channels, View},
     format::Format,
     testing::{

@@ -1,9 +1,7 @@
 use weir_flv::file::{Header, Item, Reader};
 
 use super::*;
-use crate::play::testing::{
-    FORMATS, RTMP, dechunked, init, messages, name, names, picture, sound, tags,
-};
+use crate::testing::{FORMATS, RTMP, dechunked, init, messages, name, names, picture, sound, tags};
 
 fn packaged(format: Format, frames: &[Frame]) -> Bytes {
     let mut package = Package::new(format, 0, 0);

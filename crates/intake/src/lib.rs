@@ -1,0 +1,23 @@
+//! The one way into the hub: from the messages of an encoder or of an origin to frames of a stream.
+//!
+//! ```text
+//! encoder ─► server: rtmp ─┐
+//!                          ├─► Intake::take ─► hub::Publisher
+//! origin ──► edge: a pull ─┘        │
+//!                                 Fault: why no more is taken in
+//! ```
+//!
+//! Whoever takes a stream in hears by [`Audiences`] when somebody begins or ceases to watch it, and by an [`Alarm`]
+//! what the hub has to say. [`announce`] and [`log_limits`] are what a stream is published with. Nothing here knows
+//! sockets, or who may publish.
+
+mod alarm;
+mod audience;
+mod intake;
+mod limits;
+mod speed;
+
+pub use alarm::Alarm;
+pub use audience::Audiences;
+pub use intake::{Fault, Intake, begins_group, count_left_out};
+pub use limits::{announce, log_limits, watched_hold};
