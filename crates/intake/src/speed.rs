@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_is_over_soon_is_not_said_and_what_is_over_later_is() {
-        assert_eq!(said(|at| at + (at > 7000) as u64 * 60_000, 60), [], "a jump");
+        assert_eq!(said(|at| at + u64::from(at > 7000) * 60_000, 60), [], "a jump");
         let late = said(|at| if at < 20_000 { at / 2 } else { at - 10_000 }, 60);
         assert_eq!(late, [(10, Finding::Slow), (30, Finding::Right)]);
     }
