@@ -8,16 +8,18 @@
 //! ```
 //!
 //! Whoever takes a stream in hears by [`Audiences`] when somebody begins or ceases to watch it, and by an [`Alarm`]
-//! what the hub has to say. [`announce`] and [`log_limits`] are what a stream is published with. Nothing here knows
-//! sockets, or who may publish.
+//! what the hub has to say; [`LostStreams`] are those whose publishers have gone for good. [`announce`] and
+//! [`log_limits`] are what a stream is published with. Nothing here knows sockets, or who may publish.
 
 mod alarm;
 mod audience;
 mod intake;
 mod limits;
+mod lost;
 mod speed;
 
 pub use alarm::Alarm;
 pub use audience::Audiences;
 pub use intake::{Fault, Intake, begins_group, count_left_out};
 pub use limits::{announce, log_limits, watched_hold};
+pub use lost::LostStreams;

@@ -32,3 +32,4 @@ mod route;
 mod rtmp;
 mod rtmp_client;
 mod terms;
+mod tls;

@@ -9,7 +9,7 @@ use weir_clients::{
 use weir_config::{Config, Role, Settings, Vhost};
 use weir_delivery::{Channels, Format, Returned, Shards};
 use weir_hub::{Budget, Limits, Registry, Status, StreamStats, Wake as _};
-use weir_intake::{Alarm, Audiences, announce, log_limits};
+use weir_intake::{Alarm, Audiences, LostStreams, announce, log_limits};
 use weir_media::{InvalidKey, StreamKey};
 use weir_rtmp::url::StreamUrl;
 
@@ -17,7 +17,6 @@ use crate::{
     auth::{self, Auth},
     edge::Edge,
     hls::HlsOutput,
-    ingest::LostStreams,
     log,
     memory::{self, Allowance},
     phase::Phase,

@@ -14,9 +14,9 @@ use rustix::fs::{Access, access};
 use weir_config::{Config, ConfigError, Fault, Sources};
 
 use crate::{
-    api::{InForce, Tls},
     auth::Keys,
     hls,
+    tls::{InForce, Tls},
 };
 
 /// The longest path of a unix socket (`sun_path` of Linux, with the byte that ends it), and what a process puts behind

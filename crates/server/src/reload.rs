@@ -19,10 +19,10 @@ use weir_config::{Change, Config, ConfigError, Diff};
 
 pub use self::watch::watch;
 use crate::{
-    api::{self, Tls},
     blocking::{CONFIGURATION, READ_TIMEOUT},
     node::Node,
     preflight::{self, Files},
+    tls::{InForce, Tls},
 };
 
 /// The doors of the process, for what a reload changes at them.
@@ -40,7 +40,7 @@ pub struct Doors {
 
 impl Doors {
     /// The doors of `node`, open, with this TLS for the API.
-    pub fn new(node: &Arc<Node>, tls: Option<api::InForce>) -> Self {
+    pub fn new(node: &Arc<Node>, tls: Option<InForce>) -> Self {
         let door = |protocol| {
             let door = Door::new(protocol, node.places.clone());
             let door = door.holding(&node.sockets);

@@ -17,8 +17,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tracing::debug;
-use weir_clients::SERVER;
 use weir_clients::{
+    SERVER,
     client::Client,
     end::{End, Kind},
     listen,

@@ -21,7 +21,6 @@ mod seats;
 mod serve;
 mod streams;
 mod system;
-mod tls;
 mod upstream;
 
 use std::sync::{Arc, LazyLock};
@@ -49,12 +48,13 @@ use self::{
     cluster::Peers,
     samples::Samples,
 };
-pub use self::{
-    gate::Gate,
-    serve::Service,
-    tls::{InForce, Tls, Trust},
+pub use self::{gate::Gate, serve::Service};
+use crate::{
+    control::Control,
+    metrics,
+    node::Node,
+    tls::{self, Tls},
 };
-use crate::{control::Control, metrics, node::Node};
 
 /// What calls need.
 #[derive(Clone)]

@@ -16,19 +16,7 @@ use subtle::ConstantTimeEq as _;
 use weir_config::{Api, Secret};
 
 use super::answer::{Failure, code};
-use crate::{http::Peer, node::Node};
-
-/// What somebody may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Right {
-    /// Nothing that needs a right.
-    #[default]
-    None,
-    /// Read.
-    Read,
-    /// Everything.
-    Admin,
-}
+use crate::{http::Peer, node::Node, tls::Right};
 
 /// The right that the certificate of a connection's client gives.
 #[derive(Clone, Copy, Debug, Default)]

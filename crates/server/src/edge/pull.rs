@@ -30,7 +30,7 @@ use weir_intake::{Alarm, Fault, Intake, announce};
 use weir_media::StreamKey;
 
 use super::{
-    Ask, Edge, Failure, Origin, Request, backoff,
+    Ask, Edge, Failure, NoStream, Origin, Request, backoff,
     idle::{Idle, Limit},
     questions::Located,
     search,
@@ -39,7 +39,7 @@ use super::{
     turns::{Asker, asker},
     upstream::{Lost, Source},
 };
-use crate::{play::NoStream, terms};
+use crate::terms;
 
 /// How long an answer is remembered after nobody wants it any more, so that a storm of requests is one question.
 const REMEMBER: Duration = Duration::from_secs(2);

@@ -8,8 +8,8 @@ use tokio::{
     net::TcpStream,
     time::sleep,
 };
-use weir_clients::SERVER;
 use weir_clients::{
+    SERVER,
     client::Client,
     counts::Refused,
     end::{End, Kind},
@@ -21,9 +21,9 @@ use weir_delivery::{Arrival, Format, Protocol};
 use super::{ANY_ORIGIN, answer, head::Head};
 use crate::{
     auth::Action,
-    edge::Ask,
+    edge::{Ask, NoStream},
     node::Node,
-    play::{self, NoStream},
+    play,
     route::{self, Route},
     terms,
 };

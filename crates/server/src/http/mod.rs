@@ -35,8 +35,8 @@ use tokio::{
     time::timeout,
 };
 use tower::ServiceExt as _;
-use weir_clients::SERVER;
 use weir_clients::{
+    SERVER,
     client::{Client, Standing},
     counts::Refused,
     end::{End, Kind},

@@ -13,8 +13,8 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode};
 use tracing::info;
-use weir_clients::SERVER;
 use weir_clients::{
+    SERVER,
     counts::Refused,
     quota::{RETRY_AFTER, Refusal},
 };
@@ -24,9 +24,8 @@ use weir_rtmp::url::PORT as DEFAULT_PORT;
 use super::{ANY_ORIGIN, Peer, conditional::Conditions, forwarded, hls, late};
 use crate::{
     auth::{Action, Denied},
-    edge::{Ask, Hops},
+    edge::{Ask, Hops, NoStream},
     node::Node,
-    play::NoStream,
     route::{self, Route},
 };
 

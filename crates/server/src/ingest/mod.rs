@@ -1,10 +1,7 @@
 //! Publishing: from an encoder's messages to the hub.
 
 mod claim;
-mod lost;
 mod pace;
-
-pub use lost::LostStreams;
 
 use std::{
     pin::pin,

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use weir_clients::SERVER;
-use weir_clients::counts::COUNTS;
+use weir_clients::{SERVER, counts::COUNTS};
 
 use super::{page::Page, process::System};
 use weir_clients::end::{Kind, Side};

@@ -10,4 +10,4 @@ pub mod question;
 pub mod rtmp;
 mod slow;
 
-pub use open::{NoStream, admit, has_had_it, open};
+pub use open::{admit, has_had_it, open};

@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use weir_config::Secret;
 
-use crate::api;
+use crate::tls::Trust;
 
 /// The port of the API.
 const PORT: u16 = 1985;
@@ -118,7 +118,7 @@ impl Proof {
     /// # Errors
     /// When the file cannot be read, or has none.
     pub fn same_as(cert: &Path) -> io::Result<Self> {
-        api::Trust::in_certificate(cert).map(|trust| Self::Tls(trust.config()))
+        Trust::in_certificate(cert).map(|trust| Self::Tls(trust.config()))
     }
 
     /// By a certificate for its name that one of the authorities in the file at `ca` has signed.
@@ -126,7 +126,7 @@ impl Proof {
     /// # Errors
     /// When the file cannot be read, or has none.
     pub fn of_authorities(ca: &Path) -> io::Result<Self> {
-        api::Trust::in_authorities(ca).map(|trust| Self::Tls(trust.config()))
+        Trust::in_authorities(ca).map(|trust| Self::Tls(trust.config()))
     }
 }
 

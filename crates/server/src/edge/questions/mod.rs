@@ -34,12 +34,11 @@ use weir_media::StreamKey;
 use weir_rtmp::{message::MayPlay, server::PlayRefusal, url::params::Query};
 
 use super::{
-    Ask, Edge, Failure, HlsKind, HlsObject, Origin, Request,
+    Ask, Edge, Failure, HlsKind, HlsObject, NoStream, Origin, Request,
     search::{self, Connected},
     turns::{Asker, asker},
     upstream,
 };
-use crate::play::NoStream;
 use answers::{Answers, Digest};
 use link::{Links, Unasked};
 use sets::Sets;

@@ -23,7 +23,6 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tracing::{info, warn};
 use weir_config::{Api, Fault, Settings, Tls as Keys, file};
 
-use super::rights::Right;
 use crate::blocking::{CONFIGURATION, READ_TIMEOUT};
 
 /// Longest PEM file: a bundle of all authorities that browsers know has 250 KB.
@@ -31,6 +30,18 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// How often it is looked whether the files are others: certificates are renewed days before they end.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// What somebody may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    /// Nothing that needs a right.
+    #[default]
+    None,
+    /// Read.
+    Read,
+    /// Everything.
+    Admin,
+}
 
 /// The TLS in force, if there is any.
 #[derive(Debug, Default)]

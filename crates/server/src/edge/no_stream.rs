@@ -1,0 +1,59 @@
+//! Why a viewer gets no stream.
+
+use http::StatusCode;
+use weir_clients::{counts::Refused, quota::Refusal};
+use weir_rtmp::server::PlayRefusal;
+
+use super::ask::Ask;
+
+/// Why a viewer gets no stream; its text is what the viewer is told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoStream {
+    /// Nobody publishes it.
+    #[error("{0}")]
+    Missing(String),
+    /// It is not for this viewer.
+    #[error("{0}")]
+    Refused(String),
+    /// Whoever has it cannot be reached, or has no room.
+    #[error("{0}")]
+    Unavailable(String),
+    /// There is no room for another viewer here.
+    #[error(transparent)]
+    Full(#[from] Refusal),
+}
+
+impl NoStream {
+    /// What an RTMP viewer is told.
+    pub fn refusal(&self) -> PlayRefusal {
+        match self {
+            Self::Missing(_) => PlayRefusal::StreamNotFound,
+            Self::Refused(_) | Self::Unavailable(_) | Self::Full(_) => PlayRefusal::Failed,
+        }
+    }
+
+    /// Whether the origins may have been shown a guess at something secret.
+    pub fn may_be_guess(&self, ask: &Ask) -> bool {
+        matches!(self, Self::Refused(_)) && !ask.params.is_empty()
+    }
+
+    /// What an HTTP viewer is told. Who gets 503 may come again.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Missing(_) => StatusCode::NOT_FOUND,
+            Self::Refused(_) => StatusCode::FORBIDDEN,
+            Self::Unavailable(_) | Self::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl From<&NoStream> for Refused {
+    fn from(why: &NoStream) -> Self {
+        match why {
+            NoStream::Missing(_) => Self::NotFound,
+            NoStream::Refused(_) => Self::Origin,
+            NoStream::Unavailable(_) => Self::Unavailable,
+            NoStream::Full(refusal) => refusal.into(),
+        }
+    }
+}
