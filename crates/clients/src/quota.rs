@@ -9,11 +9,11 @@
 mod bucket;
 mod guesses;
 mod network;
+mod refusal;
 mod watching;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    fmt,
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -24,10 +24,14 @@ use std::{
 
 use weir_media::StreamKey;
 
-use self::{bucket::Bucket, watching::Watching};
+use self::{
+    bucket::Bucket,
+    watching::{News, Watching},
+};
 pub use self::{
     guesses::Guesses,
     network::Network,
+    refusal::Refusal,
     watching::{HlsViewer, Meter, SESSION, WATCHING, Who},
 };
 
@@ -97,55 +101,6 @@ pub struct Learned<'a> {
     pub bit_rate: u64,
     /// Bytes sent since the last time.
     pub sent: u64,
-}
-
-/// Why somebody is not let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The stream has as many viewers as it may.
-    Stream {
-        /// Which.
-        key: StreamKey,
-        /// How many that is.
-        limit: usize,
-    },
-    /// The process sends as much as it may.
-    Egress {
-        /// Bits per second.
-        limit: u64,
-    },
-    /// The address has as many connections as it may.
-    Address {
-        /// Which, or the network that counts as one.
-        network: String,
-        /// How many that is.
-        limit: usize,
-    },
-    /// An operator has ended it a moment ago.
-    Kicked,
-}
-
-impl std::error::Error for Refusal {}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stream { key, limit } => {
-                write!(f, "{key} has its {limit} viewers (limits.viewers_per_stream)")
-            }
-            Self::Egress { limit } => {
-                let megabits = *limit as f64 / 1e6;
-                write!(
-                    f,
-                    "this server sends what it may, {megabits} Mb/s (limits.egress); come back in a moment"
-                )
-            }
-            Self::Address { network, limit } => {
-                write!(f, "{network} has its {limit} connections (limits.connections_per_ip)")
-            }
-            Self::Kicked => f.write_str("ended by an operator"),
-        }
-    }
 }
 
 /// A viewer's part of the limits; dropping it gives the part back.
@@ -263,7 +218,7 @@ impl Quotas {
     pub fn look_for_hls(&self, who: Who<'_>, now: Instant) -> Result<bool, Refusal> {
         let (live, spent) = self.around_hls(who.key, now);
         let newcomer = |hls| spent.and(self.check_stream(who.key, live + hls));
-        lock(&self.watching).look(who, newcomer, now)
+        self.changes(|watching| watching.look(who, newcomer, now))
     }
 
     /// Takes `who`, who is given a playlist now, for a viewer until it has asked for nothing for `patience`; a new one
@@ -280,7 +235,7 @@ impl Quotas {
     ) -> Result<Option<Meter>, Refusal> {
         let (live, spent) = self.around_hls(who.key, now);
         let newcomer = |hls| spent.and(self.check_stream(who.key, live + hls));
-        lock(&self.watching).watch(who, patience, newcomer, id, now)
+        self.changes(|watching| watching.watch(who, patience, newcomer, id, now))
     }
 
     /// Takes notice of `who` fetching a segment. What it is sent is to be counted, if it is known.
@@ -306,7 +261,7 @@ impl Quotas {
 
     /// Ends the HLS viewer with this number. False if there is none.
     pub fn kick_hls(&self, id: u64, now: Instant) -> bool {
-        lock(&self.watching).kick(id, now)
+        self.changes(|watching| watching.kick(id, now))
     }
 
     /// The viewers of HLS, in the order in which they came.
@@ -333,7 +288,16 @@ impl Quotas {
 
     /// Forgets the viewers of HLS that have gone. Called once a second.
     pub fn forget_gone(&self, now: Instant) {
-        lock(&self.watching).forget_gone(now);
+        self.changes(|watching| watching.forget_gone(now));
+    }
+
+    /// Does something at which viewers of HLS may come or go, and says that in the log.
+    fn changes<T>(&self, change: impl FnOnce(&mut Watching) -> T) -> T {
+        let mut watching = lock(&self.watching);
+        let (done, news) = (change(&mut watching), watching.take_news());
+        drop(watching);
+        news.iter().for_each(News::say);
+        done
     }
 
     /// Lets a connection from `ip` in. It is counted without a limit too, since a reload may set one.

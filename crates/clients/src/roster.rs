@@ -3,26 +3,23 @@
 //! A client has a [`Presence`] here from its first byte to its last. What it does is written into it when that changes,
 //! its figures about once a second; nothing of this is on the path of a frame.
 
+mod presence;
 mod queue;
 
 use std::{
     collections::HashMap,
-    future::poll_fn,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
-    },
-    task::{Context, Poll},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use weir_media::StreamKey;
 
-pub use self::queue::Queue;
-use crate::end::{End, Kind};
+pub use self::{
+    presence::{Activity, Doing, Farewell, Figures, Presence},
+    queue::Queue,
+};
 
 /// How long a client that follows reconnect requests has to leave by itself, which costs its viewers nothing: a
 /// connection and the first group take a round trip or two and, for a server that has to fetch the stream, some more.
@@ -33,48 +30,6 @@ pub const GROUP_WAIT: Duration = Duration::from_secs(5);
 
 /// What a client is told that is asked to connect anew.
 pub const RECONNECT_WORDS: &str = "This server is going to stop.";
-
-/// Why a client is asked to leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
-    /// An operator wants it gone, now.
-    Kicked,
-    /// The process is going to stop: at the next good moment.
-    Draining,
-}
-
-impl Farewell {
-    /// The end that follows from it.
-    pub fn end(self) -> End {
-        match self {
-            Self::Kicked => End::new(Kind::Kicked, "ended by an operator"),
-            Self::Draining => End::new(Kind::Drained, "let go: this server is going to stop"),
-        }
-    }
-}
-
-/// What a client does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Activity {
-    /// It has not begun anything yet.
-    #[default]
-    Control,
-    /// It publishes.
-    Publish,
-    /// It plays.
-    Play,
-}
-
-impl Activity {
-    /// Its name in the log.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Control => "control",
-            Self::Publish => "publish",
-            Self::Play => "play",
-        }
-    }
-}
 
 /// Everybody who is connected.
 #[derive(Debug, Default)]
@@ -104,60 +59,6 @@ struct Parted {
 /// Streams whose departed viewers' bytes are remembered; more at one time are not counted.
 const PARTED_MAX: usize = 10_000;
 
-/// One client, as others may know of it.
-#[derive(Debug)]
-pub struct Presence {
-    /// Its number, unique in this process.
-    pub id: u64,
-    /// What it speaks.
-    pub protocol: &'static str,
-    /// When it connected.
-    pub since: Instant,
-    doing: Mutex<Doing>,
-    sent: AtomicU64,
-    received: AtomicU64,
-    skips: AtomicU32,
-    farewell: AtomicU8,
-    waker: AtomicWaker,
-}
-
-/// What a client does, as it said itself.
-#[derive(Clone, Debug)]
-pub struct Doing {
-    /// Its address.
-    pub peer: SocketAddr,
-    /// What it does.
-    pub activity: Activity,
-    /// The stream that it does it with.
-    pub stream: Option<StreamKey>,
-    /// What it has asked for last, with which stream, and has not got.
-    pub asks: Option<(Activity, StreamKey)>,
-    /// Whether it fetches files, as HLS viewers do, who are known apart from their connections.
-    pub fetches: bool,
-    /// Whether it is another node of a cluster: an edge that pulls, or pushes.
-    pub is_node: bool,
-    /// The URL it connected to, without the stream; empty for HTTP.
-    pub tc_url: Box<str>,
-    /// The page it is embedded in.
-    pub page_url: Box<str>,
-    /// The Flash file that it says it runs in.
-    pub swf_url: Box<str>,
-}
-
-/// Figures of a client, about a second old.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Bytes sent to it.
-    pub sent: u64,
-    /// Bytes received from it.
-    pub received: u64,
-    /// How often it fell behind and was moved to the newest group.
-    pub skips: u32,
-}
-
-/// What a client does, and with which stream.
-type Deed = (Activity, Option<StreamKey>);
-
 /// A client's place in the roster; dropping it takes the client out.
 #[derive(Debug)]
 pub struct Enlisted {
@@ -168,28 +69,7 @@ pub struct Enlisted {
 impl Roster {
     /// Takes in somebody who has just connected.
     pub fn enlist(self: &Arc<Self>, id: u64, protocol: &'static str, peer: SocketAddr) -> Enlisted {
-        let doing = Doing {
-            peer,
-            activity: Activity::Control,
-            stream: None,
-            asks: None,
-            fetches: false,
-            is_node: false,
-            tc_url: Box::default(),
-            page_url: Box::default(),
-            swf_url: Box::default(),
-        };
-        let presence = Arc::new(Presence {
-            id,
-            protocol,
-            since: Instant::now(),
-            doing: Mutex::new(doing),
-            sent: AtomicU64::new(0),
-            received: AtomicU64::new(0),
-            skips: AtomicU32::new(0),
-            farewell: AtomicU8::new(0),
-            waker: AtomicWaker::new(),
-        });
+        let presence = Arc::new(Presence::new(id, protocol, peer));
         {
             let mut present = self.lock();
             if let Some(queue) = &mut present.queue {
@@ -306,108 +186,6 @@ impl Roster {
     }
 }
 
-impl Presence {
-    /// What it does.
-    pub fn doing(&self) -> Doing {
-        self.lock().clone()
-    }
-
-    /// What it does, and with which stream.
-    fn deed(&self) -> Deed {
-        let doing = self.lock();
-        (doing.activity, doing.stream.clone())
-    }
-
-    /// Whether this is what it does.
-    pub fn does(&self, activity: Activity) -> bool {
-        self.lock().activity == activity
-    }
-
-    /// Notes what it does from now on; what it did, and what it does.
-    fn turn(&self, activity: Activity, stream: Option<&StreamKey>) -> Option<(Deed, Deed)> {
-        let mut doing = self.lock();
-        if doing.activity == activity && stream.is_none() {
-            return None;
-        }
-        let did = (doing.activity, doing.stream.clone());
-        doing.activity = activity;
-        if let Some(stream) = stream {
-            doing.stream = Some(stream.clone());
-        }
-        Some((did, (activity, doing.stream.clone())))
-    }
-
-    /// Notes what else is known of it.
-    pub fn note(&self, change: impl FnOnce(&mut Doing)) {
-        change(&mut self.lock());
-    }
-
-    /// Its figures.
-    pub fn figures(&self) -> Figures {
-        Figures {
-            sent: self.sent.load(Ordering::Relaxed),
-            received: self.received.load(Ordering::Relaxed),
-            skips: self.skips.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Notes its figures.
-    pub fn report(&self, figures: Figures) {
-        self.sent.store(figures.sent, Ordering::Relaxed);
-        self.received.store(figures.received, Ordering::Relaxed);
-        self.skips.store(figures.skips, Ordering::Relaxed);
-    }
-
-    /// Asks it to leave. Who is on a delivery shard hears of it when the shards are told to look. Being kicked is not
-    /// undone by being drained.
-    pub fn ask_to_leave(&self, farewell: Farewell) {
-        let code = match farewell {
-            Farewell::Draining => 1,
-            Farewell::Kicked => 2,
-        };
-        self.farewell.fetch_max(code, Ordering::AcqRel);
-        self.waker.wake();
-    }
-
-    /// Whether, and why, it is asked to leave.
-    pub fn farewell(&self) -> Option<Farewell> {
-        match self.farewell.load(Ordering::Acquire) {
-            0 => None,
-            1 => Some(Farewell::Draining),
-            _ => Some(Farewell::Kicked),
-        }
-    }
-
-    /// The same, for the one task that serves it: it is woken when the answer changes.
-    pub fn poll_farewell(&self, cx: &mut Context<'_>) -> Poll<Farewell> {
-        self.waker.register(cx.waker());
-        self.farewell().map_or(Poll::Pending, Poll::Ready)
-    }
-
-    /// No task serves it any more. Its waker would keep the memory of the whole task, some 6 KiB a viewer.
-    pub fn leaves_its_task(&self) {
-        drop(self.waker.take());
-    }
-
-    /// Resolves when it is asked to leave, for the one task that serves it.
-    pub async fn until_farewell(&self) -> Farewell {
-        poll_fn(|cx| self.poll_farewell(cx)).await
-    }
-
-    /// Resolves when it is to leave at once, for the one task that serves it.
-    pub async fn until_kicked(&self) {
-        poll_fn(|cx| match self.poll_farewell(cx) {
-            Poll::Ready(Farewell::Kicked) => Poll::Ready(()),
-            _ => Poll::Pending,
-        })
-        .await;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Doing> {
-        self.doing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Enlisted {
     /// This is what it does from now on, with this stream, or with the one before.
     pub fn turns_to(&self, activity: Activity, stream: Option<&StreamKey>) {
@@ -440,6 +218,8 @@ impl Drop for Enlisted {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Context;
+
     use super::*;
 
     fn enlist(roster: &Arc<Roster>, id: u64) -> Enlisted {

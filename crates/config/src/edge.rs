@@ -1,10 +1,6 @@
 //! The settings of an edge.
 
-use std::{
-    fmt,
-    net::{Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use serde::{
     Deserializer,
@@ -13,7 +9,7 @@ use serde::{
 use serde_json::json;
 
 use super::{
-    host::{Elsewhere, Resolver},
+    host::{Elsewhere, OriginName, Resolver},
     kind::{Form, Given, Json, Leaf, Many, Secrets, Text, section},
     scalar::{Bytes, Parameter, Time, Whole, Word, Words},
     suggest,
@@ -66,25 +62,6 @@ impl Edge {
         let same = |name: &OriginName, of: u16| name.host.eq_ignore_ascii_case(host) && of == port;
         self.origins.iter().any(|origin| same(origin, self.http_port))
             || self.redirects.iter().any(|other| same(other, other.port))
-    }
-}
-
-/// The name of one or many origins.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct OriginName {
-    /// A host name or an address, an IPv6 address without its brackets.
-    pub host: String,
-    /// The RTMP port.
-    pub port: u16,
-}
-
-impl fmt::Display for OriginName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        match host.parse::<Ipv6Addr>() {
-            Ok(ip) => write!(f, "[{ip}]:{port}"),
-            Err(_) => write!(f, "{host}:{port}"),
-        }
     }
 }
 

@@ -9,7 +9,8 @@ use serde::{
 };
 
 use super::{
-    Config, ConfigError, ConfigKeys,
+    config::{Config, ConfigKeys},
+    error::ConfigError,
     hints::{self, Here},
     kind::{Form, Section},
     report::Source,

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::Fault;
+use super::fault::Fault;
 
 /// Why there is no configuration. Shown over several lines, for people: see [`Diagnostic`].
 #[derive(Debug, thiserror::Error)]

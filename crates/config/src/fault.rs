@@ -1,14 +1,5 @@
 //! What is wrong with a setting that is right by itself: with what it names, on this machine.
 
-use std::fmt;
-
-use super::{
-    ConfigError,
-    env::Variable,
-    report::{self, Source},
-    value::Problem,
-};
-
 /// What is wrong with what a setting names, and how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {what}")]
@@ -25,34 +16,5 @@ impl Fault {
     /// One of the setting at `path`.
     pub fn new(path: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { path: path.into(), what: what.into(), fix: fix.into() }
-    }
-}
-
-/// The texts that a configuration was read from, to say where a [`Fault`] is.
-pub struct Sources {
-    file: String,
-    text: String,
-    variables: Vec<Variable>,
-}
-
-impl fmt::Debug for Sources {
-    /// Without the texts, which have secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sources").field("file", &self.file).finish_non_exhaustive()
-    }
-}
-
-impl Sources {
-    pub(super) fn new(file: &str, text: &str, variables: Vec<Variable>) -> Self {
-        Self { file: file.to_owned(), text: text.to_owned(), variables }
-    }
-
-    /// `fault` with its file, line and column, or the variable; without where its setting stands nowhere, since it is a
-    /// default.
-    pub fn locate(&self, fault: Fault) -> ConfigError {
-        let mut sources: Vec<_> = self.variables.iter().rev().map(Variable::source).collect();
-        sources.push(Source::file(&self.file, &self.text));
-        let problem = Problem::new(fault.what.clone(), fault.fix.clone());
-        report::located(&sources, &fault.path, problem).unwrap_or(ConfigError::Default(fault))
     }
 }

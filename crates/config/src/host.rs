@@ -9,7 +9,6 @@ use ipnet::IpNet;
 use serde_json::json;
 
 use super::{
-    OriginName,
     kind::{Element, Json, Secrets, Text},
     value::{self, Problem},
 };
@@ -26,6 +25,25 @@ const API_PORT: u16 = 1985;
 /// The longest name and the longest label that DNS has (RFC 1035 section 2.3.4).
 const NAME_CHARS_MAX: usize = 253;
 const LABEL_CHARS_MAX: usize = 63;
+
+/// The name of one or many origins.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OriginName {
+    /// A host name or an address, an IPv6 address without its brackets.
+    pub host: String,
+    /// The RTMP port.
+    pub port: u16,
+}
+
+impl fmt::Display for OriginName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        match host.parse::<Ipv6Addr>() {
+            Ok(ip) => write!(f, "[{ip}]:{port}"),
+            Err(_) => write!(f, "{host}:{port}"),
+        }
+    }
+}
 
 impl Text for OriginName {
     type Value = Self;

@@ -5,13 +5,13 @@ use std::{
     marker::PhantomData,
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
 use serde_json::json;
 
 use super::{
-    Workers,
     kind::{Element, Json, Secrets, Text},
     suggest,
     value::{self, Human, Problem, Rate, Size},
@@ -241,6 +241,26 @@ fn path(text: &str, fix: &str) -> Result<PathBuf, Problem> {
 
 fn shown(path: &Path) -> Json {
     path.display().to_string().into()
+}
+
+/// How many delivery shards run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Workers {
+    /// One for each core that this process may use.
+    #[default]
+    Auto,
+    /// So many.
+    Count(NonZeroUsize),
+}
+
+impl Workers {
+    /// How many that is on this machine.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Auto => thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            Self::Count(count) => count.get(),
+        }
+    }
 }
 
 impl Text for Workers {

@@ -2,10 +2,14 @@ mod edge;
 mod env;
 mod running;
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{
+    collections::BTreeMap, fs, net::SocketAddr, num::NonZeroUsize, path::Path, time::Duration,
+};
 
+use ipnet::IpNet;
 use proptest::prelude::*;
 use serde_saphyr::granit_parser::Marker;
+use weir_media::DEFAULT_VHOST;
 
 use super::*;
 

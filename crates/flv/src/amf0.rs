@@ -8,7 +8,7 @@ mod encode;
 mod value;
 
 pub(crate) use decode::Decoder;
-pub use decode::{DEPTH_MAX, VALUES_MAX, decode, decode_all};
+pub use decode::{DEPTH_MAX, VALUES_MAX, decode, decode_all, decode_all_escaped, escaped};
 pub use encode::encode;
 pub(crate) use encode::encode_property;
 pub use value::{Object, Value};

@@ -166,7 +166,7 @@ struct Layout<'a> {
     /// Where the properties begin.
     start: usize,
     /// Each property's name and its bytes, the name included.
-    properties: Vec<(&'a str, Range<usize>)>,
+    properties: Vec<(Cow<'a, str>, Range<usize>)>,
     /// Where the properties end and the object end begins.
     end: usize,
 }

@@ -165,7 +165,8 @@ async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<()
     tokio::spawn(reload::watch(Arc::clone(&reloader)));
     tokio::spawn(Arc::clone(&doors.tls).renew(settings.clone()));
     node.phase.send_replace(Phase::Serving);
-    let keeper = estate.map(|estate| estate.keep(&control, doors.all()));
+    let told = Arc::clone(&control);
+    let keeper = estate.map(|estate| estate.keep(move |what| told.hear(what), doors.all()));
     print(summary)?;
     if let (true, Some(address)) = (is_demo, rtmp_address) {
         tokio::spawn(demo::publish(reachable(address), control.node.phase.subscribe()));

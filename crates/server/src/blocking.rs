@@ -1,9 +1,9 @@
 //! Work that blocks a thread: reading and writing files, looking up names, long walks.
 //!
-//! None of it runs on the threads that serve. Each kind has a few threads of its own, so that a disk that hangs, or a
-//! thousand streams that are written at once, take neither all threads nor those of another kind. (tokio's own pool
-//! starts a thread for whatever comes while none is idle, hundreds of them.) What hangs for ever keeps its thread, and
-//! nothing else; it does not keep the process from ending.
+//! None of it runs on the threads that serve. Each kind has a few threads of its own, and so has each folder of HLS, so
+//! that a disk that hangs, or a thousand streams that are written at once, take neither all threads nor those of
+//! others. (tokio's own pool starts a thread for whatever comes while none is idle, hundreds of them.) What hangs for
+//! ever keeps its thread, and nothing else; it does not keep the process from ending.
 
 use std::{
     io,
@@ -23,37 +23,29 @@ use tokio::{
     time::timeout,
 };
 
-/// Segments and playlists that are written: a disk with some parallelism is kept busy, and 1,000 streams that wait for
-/// a slow one wait for the disk and not for threads.
-pub static HLS_WRITES: Pool = Pool::new::<16>("writing HLS files");
-
-/// Pieces of segments that are read for viewers: most are in the page cache, and are there at once.
-pub static HLS_READS: Pool = Pool::new::<16>("reading HLS files");
-
 /// The configuration, and what it names. One reload is at work at a time, beside two who look for changes; what is
 /// over that waits for a file that hangs.
-pub static CONFIGURATION: Pool = Pool::new::<4>("reading the configuration");
+pub static CONFIGURATION: LazyLock<Pool> =
+    LazyLock::new(|| Pool::new("reading the configuration", 4));
 
 /// Pages of `/metrics`: two scrapers at a time.
-pub static PAGES: Pool = Pool::new::<2>("writing /metrics");
+pub static PAGES: LazyLock<Pool> = LazyLock::new(|| Pool::new("writing /metrics", 2));
 
 /// Names that an origin redirects to, looked up by the system.
-pub static NAMES: Pool = Pool::new::<8>("looking up names");
+pub static NAMES: LazyLock<Pool> = LazyLock::new(|| Pool::new("looking up names", 8));
 
 /// How long the configuration, and what it names, may take to be read: a network file system that answers at all does
 /// so within some seconds.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Some threads for one kind of work, each of which is started when it is needed for the first time.
+/// Some threads for one kind of work, each of which is started when it is needed for the first time. Dropping it lets
+/// them go once they have nothing to do.
+#[derive(Debug)]
 pub struct Pool {
     work: &'static str,
     most: usize,
-    turns: Semaphore,
-    crew: LazyLock<Crew>,
-}
-
-/// The threads, and what they are to do next.
-struct Crew {
+    turns: Arc<Semaphore>,
+    /// What the threads are to do next.
     jobs: SyncSender<Job>,
     next: Arc<Mutex<Receiver<Job>>>,
     started: AtomicUsize,
@@ -62,13 +54,18 @@ struct Crew {
 type Job = Box<dyn FnOnce() + Send>;
 
 impl Pool {
-    const fn new<const THREADS: usize>(work: &'static str) -> Self {
-        let crew: LazyLock<Crew> = LazyLock::new(|| {
-            // Who has a turn finds a place.
-            let (jobs, next) = sync_channel(THREADS);
-            Crew { jobs, next: Arc::new(Mutex::new(next)), started: AtomicUsize::new(0) }
-        });
-        Self { work, most: THREADS, turns: Semaphore::const_new(THREADS), crew }
+    /// So many threads at most, for `work`.
+    pub fn new(work: &'static str, most: usize) -> Self {
+        // Who has a turn finds a place.
+        let (jobs, next) = sync_channel(most);
+        Self {
+            work,
+            most,
+            turns: Arc::new(Semaphore::new(most)),
+            jobs,
+            next: Arc::new(Mutex::new(next)),
+            started: AtomicUsize::new(0),
+        }
     }
 
     /// Does `work` on one of the threads, once one is free. It is done to its end, also if nobody waits for that.
@@ -76,11 +73,12 @@ impl Pool {
     /// # Errors
     /// When it panics, or the system gives no thread.
     pub async fn run<T: Send + 'static>(
-        &'static self,
+        &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
         let failed = |why: &str| io::Error::other(format!("{}: {why}", self.work));
-        let turn = self.turns.acquire().await.map_err(|_| failed("it is over"))?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.map_err(|_| failed("it is over"))?;
         self.start_thread()?;
         let (done, result) = oneshot::channel();
         let runtime = Handle::current();
@@ -93,7 +91,7 @@ impl Pool {
             // Nobody waits for it any more, if that fails.
             let _ = done.send(worked);
         };
-        self.crew.jobs.try_send(Box::new(job)).map_err(|_| failed("no thread takes it"))?;
+        self.jobs.try_send(Box::new(job)).map_err(|_| failed("no thread takes it"))?;
         let worked = result.await.map_err(|_| failed("it was not done"))?;
         worked.map_err(|_| failed("it panicked"))
     }
@@ -102,11 +100,11 @@ impl Pool {
     fn start_thread(&self) -> io::Result<()> {
         let needed = self.most - self.turns.available_permits();
         let one_more = |started| (started < needed).then_some(started + 1);
-        let started = &self.crew.started;
+        let started = &self.started;
         if started.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
             return Ok(());
         }
-        let next = Arc::clone(&self.crew.next);
+        let next = Arc::clone(&self.next);
         let thread = thread::Builder::new().name("weir-files".to_owned()).spawn(move || {
             loop {
                 let job = next.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -129,7 +127,7 @@ impl Pool {
     /// # Errors
     /// When the time is over, too; the work still takes its thread until it comes to an end.
     pub async fn run_within<T: Send + 'static>(
-        &'static self,
+        &self,
         time: Duration,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
@@ -139,6 +137,27 @@ impl Pool {
         };
         timeout(time, self.run(work)).await.unwrap_or_else(late)
     }
+}
+
+/// Does `work` on a thread of its own, and waits no longer than `time` for it: where there is no runtime, or nothing
+/// else to do meanwhile. What hangs keeps the thread.
+///
+/// # Errors
+/// When it fails, takes longer, or the system gives no thread.
+pub fn try_within<T: Send + 'static>(
+    time: Duration,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (done, result) = sync_channel(1);
+    let work = move || {
+        // Nobody waits for it any more, if that fails.
+        let _ = done.send(work());
+    };
+    thread::Builder::new().name("weir-files".to_owned()).spawn(work)?;
+    result.recv_timeout(time).unwrap_or_else(|_| {
+        let why = format!("it takes longer than {time:?}: does a file system hang?");
+        Err(io::Error::new(io::ErrorKind::TimedOut, why))
+    })
 }
 
 #[cfg(test)]
@@ -151,14 +170,14 @@ mod tests {
 
     #[tokio::test]
     async fn work_may_begin_tasks() {
-        static ONE: Pool = Pool::new::<1>("beginning tasks");
-        let task = ONE.run(|| tokio::spawn(async { 7 })).await.expect("it does not panic");
+        let one = Pool::new("beginning tasks", 1);
+        let task = one.run(|| tokio::spawn(async { 7 })).await.expect("it does not panic");
         assert_eq!(task.await.expect("the task is done"), 7);
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_kind_of_work_has_so_many_threads_and_no_more() {
-        static TWO: Pool = Pool::new::<2>("testing");
+        static TWO: LazyLock<Pool> = LazyLock::new(|| Pool::new("testing", 2));
         let begun = Arc::new(Barrier::new(3));
         let (release, held): (Vec<_>, Vec<_>) = (0..2).map(|_| mpsc::channel::<()>()).unzip();
         let held = held.into_iter().map(|held| {
@@ -182,6 +201,6 @@ mod tests {
         for _ in 0..3 {
             TWO.run_within(SOON, || ()).await.expect("the thread goes on");
         }
-        assert_eq!(TWO.crew.started.load(Ordering::Relaxed), 2);
+        assert_eq!(TWO.started.load(Ordering::Relaxed), 2);
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::watch;
 use weir_clients::roster::{Activity, Farewell};
 
-use crate::{node::Node, reload::Reloader};
+use crate::{handover::Succession, node::Node, reload::Reloader};
 use weir_media::StreamKey;
 
 /// The levers of a process.
@@ -50,6 +50,14 @@ impl Control {
     /// stands.
     pub fn taken_back(&self) {
         self.turn(Some(Why::Replaced), None);
+    }
+
+    /// The one or the other, as it is with the listeners that were handed over.
+    pub fn hear(&self, what: Succession) {
+        match what {
+            Succession::Replaced => self.replaced(),
+            Succession::TakenBack => self.taken_back(),
+        }
     }
 
     fn turn(&self, from: Option<Why>, to: Option<Why>) {

@@ -38,7 +38,6 @@ use weir_clients::listen::Door;
 
 use self::message::{Offer, read_line, receive, send};
 pub use self::trial::{Trial, reachable};
-use crate::control::Control;
 
 /// What the new process says first, with the version of this protocol.
 const HELLO: &str = "weir handover 2";
@@ -245,6 +244,15 @@ pub struct Estate {
     heirlooms: Vec<Heirloom>,
 }
 
+/// What becomes of the listeners that were handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Succession {
+    /// Another process serves them.
+    Replaced,
+    /// That process has died, and this one serves them again.
+    TakenBack,
+}
+
 impl Estate {
     /// Makes a socket that only this user can reach, beside `path`.
     ///
@@ -260,14 +268,18 @@ impl Estate {
         }
     }
 
-    /// Waits at the path for the process that replaces this one. What an earlier process left there goes.
-    pub fn keep(self, control: &Arc<Control>, doors: [Arc<Door>; 3]) -> Keeper {
-        let control = Arc::clone(control);
-        Keeper { task: tokio::spawn(async move { self.serve(&control, &doors).await }) }
+    /// Waits at the path for the process that replaces this one, and has it `told` when one does, and when it is gone.
+    /// What an earlier process left there goes.
+    pub fn keep(
+        self,
+        told: impl Fn(Succession) + Send + Sync + 'static,
+        doors: [Arc<Door>; 3],
+    ) -> Keeper {
+        Keeper { task: tokio::spawn(async move { self.serve(&told, &doors).await }) }
     }
 
     /// Hands over until a process has taken over for good.
-    async fn serve(mut self, control: &Control, doors: &[Arc<Door>]) {
+    async fn serve(mut self, told: &(impl Fn(Succession) + Sync), doors: &[Arc<Door>]) {
         loop {
             if let Err(error) = std::fs::rename(&self.draft, &self.path) {
                 let path = self.path.display();
@@ -275,13 +287,13 @@ impl Estate {
             }
             let mut next = self.until_replaced(doors).await;
             info!("another process serves the listeners: this one lets its clients go");
-            control.replaced();
+            told(Succession::Replaced);
             if self.until_over(&mut next).await {
                 return;
             }
             warn!("the process that replaced this one has died: this one serves again");
             doors.iter().for_each(|door| door.open());
-            control.taken_back();
+            told(Succession::TakenBack);
             // At the path is what the other one left.
             match Self::prepare(self.path, self.heirlooms) {
                 Ok(estate) => self = estate,

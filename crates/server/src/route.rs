@@ -75,7 +75,8 @@ mod tests {
         );
         assert_eq!(parts("/live/a.flv?vhost=v.org", host), owned(("v.org", "live", "a", "flv")));
         assert_eq!(parts("/live/%E5%A0%B0.flv", host), owned(("example.com", "live", "堰", "flv")));
-        for none in ["/", "/a.flv", "/live/a", "live/a.flv", "/live/%FF.flv"] {
+        assert_eq!(parts("/live/%FF.flv", host), owned(("example.com", "live", "%FF", "flv")));
+        for none in ["/", "/a.flv", "/live/a", "live/a.flv"] {
             assert_eq!(parts(none, host), None, "{none}");
         }
     }

@@ -10,6 +10,7 @@
 //! | [`roaming`] | viewers and encoders that connect anew whenever they are let go |
 //! | [`haproxy`] | a load balancer that asks whether servers are ready |
 //! | [`dns`] | a name server with the names that a test gives it |
+//! | [`hanging`] | a folder of which every use blocks for good |
 //! | [`relay`] | a TCP relay that cuts, holds and counts connections |
 //! | [`netns`] | hosts in network namespaces, whose links can be cut |
 //! | [`nginx`] | nginx-rtmp |
@@ -33,6 +34,7 @@ pub mod crowd;
 pub mod dns;
 pub mod ffmpeg;
 pub mod fixture;
+pub mod hanging;
 pub mod haproxy;
 pub mod hls;
 pub mod http;

@@ -181,12 +181,14 @@ impl Weir {
     }
 
     /// The sessions of `role`, `play` or `publish`, of the stream `key`, such as `/live/a`, since the latest start.
+    /// Viewers of HLS are none: they have no connection of their own.
     pub fn sessions(&self, role: &str, key: &str) -> Sessions {
         let mut sessions = Sessions::default();
         // Who has waited for a stream in vain ends without having begun.
         let mut began = HashSet::new();
         let lines = self.log().all();
         let lines = lines.iter().filter_map(|line| parse(line));
+        let lines = lines.filter(|line| field(line, "protocol") != "hls");
         for line in lines.filter(|l| field(l, "role") == role && field(l, "stream") == key) {
             match field(&line, "message").as_str() {
                 Some("session began") => {

@@ -16,9 +16,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracing::info;
 use weir_media::StreamKey;
 
-use super::{Refusal, network::Network};
+use super::{network::Network, refusal::Refusal};
+use crate::{
+    end::{End, Kind, seconds},
+    roster::{Activity, Farewell},
+};
 
 /// The parameter of a playlist's URL that tells viewers apart behind one address, named as in SRS.
 pub const SESSION: &str = "hls_ctx";
@@ -85,6 +90,36 @@ pub struct HlsViewer {
     pub sent: u64,
 }
 
+/// A viewer that has come or gone, for the log.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// The viewer.
+    pub viewer: HlsViewer,
+    /// When, and why, it ended; none for one that begins.
+    pub ended: Option<(Instant, End)>,
+}
+
+impl News {
+    /// Says it in the log, as of other viewers. Not with a lock held.
+    pub fn say(&self) {
+        let HlsViewer { id, key, ip, since, sent, is_node } = &self.viewer;
+        // An edge asks for its viewers, of whom its own log speaks.
+        if *is_node {
+            return;
+        }
+        let (conn, role) = (id, Activity::Play.label());
+        let Some((at, end)) = &self.ended else {
+            info!(conn, peer = %ip, protocol = "hls", role, stream = %key, "session began");
+            return;
+        };
+        let seconds = seconds(at.saturating_duration_since(*since));
+        info!(
+            conn, peer = %ip, protocol = "hls", role, stream = %key, side = end.side.label(), kind = end.kind.label(),
+            reason = %end.reason, seconds, sent, "session ended"
+        );
+    }
+}
+
 /// Who watches.
 #[derive(Debug, Default)]
 pub struct Watching {
@@ -101,6 +136,8 @@ pub struct Watching {
     kicked: HashMap<u64, Instant>,
     /// Bytes that viewers of each stream were sent who have gone.
     parted: HashMap<StreamKey, u64>,
+    /// Who has come or gone since somebody has taken this: as many as one call brings.
+    news: Vec<News>,
 }
 
 #[derive(Debug)]
@@ -120,6 +157,18 @@ struct Viewer {
 }
 
 impl Viewer {
+    /// What others may know of it.
+    fn known(&self) -> HlsViewer {
+        HlsViewer {
+            id: self.id,
+            key: self.key.clone(),
+            ip: self.ip,
+            is_node: self.is_node,
+            since: self.since,
+            sent: self.sent.load(Relaxed),
+        }
+    }
+
     fn watches(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.seen) < self.patience
     }
@@ -223,6 +272,7 @@ impl Watching {
         self.streams.entry(who.key.clone()).or_default().add(who.is_node);
         self.all.add(who.is_node);
         self.looks.push(Reverse((now + patience, name.viewer)));
+        self.news.push(News { viewer: viewer.known(), ended: None });
         self.viewers.insert(name.viewer, viewer);
         self.is_latest(name);
         Ok(Some(sent))
@@ -252,7 +302,7 @@ impl Watching {
         if self.kicked.len() < KICKED_MAX {
             self.kicked.insert(name, now);
         }
-        self.remove(name);
+        self.remove(name, now, Farewell::Kicked.end());
         // Its segments are refused as well, unless somebody else asks in the same way.
         if group != name && self.kicked.len() < KICKED_MAX {
             self.latest.entry(group).or_insert(name);
@@ -264,15 +314,12 @@ impl Watching {
     /// Everybody who watches, in no order.
     pub fn list(&self, now: Instant) -> Vec<HlsViewer> {
         let here = self.viewers.values().filter(|viewer| viewer.watches(now));
-        here.map(|viewer| HlsViewer {
-            id: viewer.id,
-            key: viewer.key.clone(),
-            ip: viewer.ip,
-            is_node: viewer.is_node,
-            since: viewer.since,
-            sent: viewer.sent.load(Relaxed),
-        })
-        .collect()
+        here.map(Viewer::known).collect()
+    }
+
+    /// Who has come or gone since the last time.
+    pub fn take_news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
     }
 
     /// Who watches `key`.
@@ -359,14 +406,18 @@ impl Watching {
                 Some(viewer) if viewer.watches(now) => {
                     self.looks.push(Reverse((viewer.seen + viewer.patience, name)));
                 }
-                Some(_) => self.remove(name),
+                Some(viewer) => {
+                    let reason = format!("asked for nothing for {:?}", viewer.patience);
+                    self.remove(name, now, End::new(Kind::Closed, reason));
+                }
                 None => self.latest.retain(|_, latest| *latest != name),
             }
         }
     }
 
-    fn remove(&mut self, name: u64) {
+    fn remove(&mut self, name: u64, now: Instant, end: End) {
         let Some(viewer) = self.viewers.remove(&name) else { return };
+        self.news.push(News { viewer: viewer.known(), ended: Some((now, end)) });
         if self.latest.get(&viewer.group) == Some(&name) {
             self.latest.remove(&viewer.group);
         }
@@ -403,6 +454,38 @@ mod tests {
 
     fn key() -> StreamKey {
         StreamKey::new(DEFAULT_VHOST, "live", "a").expect("a good key")
+    }
+
+    /// The numbers of those who have come or gone since the last time; of the latter, how.
+    fn news(watching: &mut Watching) -> Vec<(u64, Option<&'static str>)> {
+        let news = watching.take_news().into_iter();
+        news.map(|it| (it.viewer.id, it.ended.map(|(_, end)| end.kind.label()))).collect()
+    }
+
+    #[test]
+    fn who_comes_and_goes_is_news_once() {
+        let (mut watching, key) = (Watching::default(), key());
+        let (now, viewer) = (Instant::now(), |number| Who {
+            key: &key,
+            ip: ip(number),
+            agent: "a",
+            session: "",
+            is_node: false,
+        });
+        for number in [1, 1, 2, 3] {
+            let id = || number.into();
+            watching.watch(viewer(number), WATCHING, |_| Ok(()), id, now).expect("room");
+        }
+        assert_eq!(news(&mut watching), [(1, None), (2, None), (3, None)]);
+        assert!(watching.kick(2, now));
+        assert_eq!(news(&mut watching), [(2, Some("kicked"))]);
+        watching.fetch(viewer(3), now + WATCHING / 2).expect("it may");
+        watching.forget_gone(now + WATCHING);
+        assert_eq!(news(&mut watching), [(1, Some("closed"))]);
+        watching.forget_gone(now + WATCHING * 2);
+        assert_eq!(news(&mut watching), [(3, Some("closed"))]);
+        watching.forget_gone(now + WATCHING * 3);
+        assert_eq!(news(&mut watching), []);
     }
 
     fn ip(number: u32) -> IpAddr {

@@ -10,7 +10,7 @@ use std::{
 
 use weir_media::StreamKey;
 
-use super::{Activity, Presence};
+use super::presence::{Activity, Presence};
 
 /// Clients by number, which is the order in which they came.
 type Line = BTreeMap<u64, Arc<Presence>>;

@@ -1,5 +1,7 @@
 //! Bytes to values.
 
+use std::{borrow::Cow, fmt::Write as _};
+
 use super::{Object, Value, marker};
 pub use crate::limits::DEPTH_MAX;
 pub use crate::limits::VALUES_MAX;
@@ -25,12 +27,33 @@ pub fn decode(input: &mut &[u8]) -> Result<Value, Error> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_all(input: &[u8]) -> Result<Vec<Value>, Error> {
-    let mut decoder = Decoder::new(input);
-    let mut values = Vec::new();
-    while !decoder.rest().is_empty() {
-        values.push(decoder.value()?);
+    Decoder::new(input).all()
+}
+
+/// The same, where text may be in any encoding, as in commands: names of streams in GBK. Each byte that is not UTF-8 is
+/// percent-encoded, as it would be in a URL.
+///
+/// # Errors
+/// As [`decode`], but for strings.
+pub fn decode_all_escaped(input: &[u8]) -> Result<Vec<Value>, Error> {
+    Decoder { escapes: true, ..Decoder::new(input) }.all()
+}
+
+/// Text of which each byte that is not UTF-8 is percent-encoded.
+#[must_use]
+pub fn escaped(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return text.into();
     }
-    Ok(values)
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            // Writing to a string does not fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text.into()
 }
 
 /// Decodes the values of one message under one budget.
@@ -38,11 +61,21 @@ pub(crate) struct Decoder<'a> {
     cursor: Cursor<'a>,
     depth: usize,
     values: usize,
+    /// Whether text need not be UTF-8.
+    escapes: bool,
 }
 
 impl<'a> Decoder<'a> {
     pub(crate) fn new(input: &'a [u8]) -> Self {
-        Self { cursor: Cursor::new(input), depth: 0, values: 0 }
+        Self { cursor: Cursor::new(input), depth: 0, values: 0, escapes: false }
+    }
+
+    fn all(mut self) -> Result<Vec<Value>, Error> {
+        let mut values = Vec::new();
+        while !self.rest().is_empty() {
+            values.push(self.value()?);
+        }
+        Ok(values)
     }
 
     pub(crate) fn rest(&self) -> &'a [u8] {
@@ -65,9 +98,9 @@ impl<'a> Decoder<'a> {
         match self.marker()? {
             marker::NUMBER => self.number().map(Value::Number),
             marker::BOOLEAN => Ok(Value::Boolean(self.cursor.u8("AMF0 boolean")? != 0)),
-            marker::STRING => self.string().map(|text| Value::String(text.to_owned())),
-            marker::LONG_STRING => self.long_string().map(|text| Value::String(text.to_owned())),
-            marker::XML => self.long_string().map(|text| Value::Xml(text.to_owned())),
+            marker::STRING => self.string().map(|text| Value::String(text.into_owned())),
+            marker::LONG_STRING => self.long_string().map(|text| Value::String(text.into_owned())),
+            marker::XML => self.long_string().map(|text| Value::Xml(text.into_owned())),
             marker::OBJECT => self.object().map(Value::Object),
             marker::ECMA_ARRAY => self.ecma_array().map(Value::EcmaArray),
             marker::STRICT_ARRAY => self.strict_array().map(Value::StrictArray),
@@ -88,7 +121,7 @@ impl<'a> Decoder<'a> {
 
     /// The name of the next property, or `None` behind the end of the object. An empty name is an ordinary one unless
     /// the object-end marker follows.
-    pub(crate) fn property_name(&mut self) -> Result<Option<&'a str>, Error> {
+    pub(crate) fn property_name(&mut self) -> Result<Option<Cow<'a, str>>, Error> {
         if self.rest().starts_with(&OBJECT_END) {
             self.cursor.take("AMF0 object end", OBJECT_END.len())?;
             return Ok(None);
@@ -100,19 +133,23 @@ impl<'a> Decoder<'a> {
         self.cursor.array("AMF0 number").map(f64::from_be_bytes)
     }
 
-    fn string(&mut self) -> Result<&'a str, Error> {
+    fn string(&mut self) -> Result<Cow<'a, str>, Error> {
         let len = self.cursor.u16("AMF0 string length")?;
         self.text(usize::from(len))
     }
 
-    fn long_string(&mut self) -> Result<&'a str, Error> {
+    fn long_string(&mut self) -> Result<Cow<'a, str>, Error> {
         let len = self.cursor.u32("AMF0 long string length")?;
         self.text(usize::try_from(len).unwrap_or(usize::MAX))
     }
 
-    fn text(&mut self, len: usize) -> Result<&'a str, Error> {
+    fn text(&mut self, len: usize) -> Result<Cow<'a, str>, Error> {
         let bytes = self.cursor.take("AMF0 string", len)?;
-        std::str::from_utf8(bytes).map_err(|e| Error::AmfUtf8 { len, at: e.valid_up_to() })
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text.into()),
+            Err(_) if self.escapes => Ok(escaped(bytes)),
+            Err(error) => Err(Error::AmfUtf8 { len, at: error.valid_up_to() }),
+        }
     }
 
     fn date(&mut self) -> Result<Value, Error> {
@@ -122,7 +159,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn typed_object(&mut self) -> Result<Value, Error> {
-        let class = self.string()?.to_owned();
+        let class = self.string()?.into_owned();
         Ok(Value::Typed { class, object: self.object()? })
     }
 
@@ -135,7 +172,7 @@ impl<'a> Decoder<'a> {
         self.nested(|decoder| {
             let mut object = Object::new();
             while let Some(name) = decoder.property_name()? {
-                object.push(name, decoder.value()?);
+                object.push(name.into_owned(), decoder.value()?);
             }
             Ok(object)
         })

@@ -35,7 +35,8 @@ impl Command {
     }
 
     /// Parses the AMF0 body of a command message. A missing transaction id counts as 0, a missing command object as
-    /// null: both are left out by some clients in commands that need no answer.
+    /// null: both are left out by some clients in commands that need no answer. Text that is not UTF-8 is
+    /// [escaped](amf0::escaped).
     ///
     /// # Errors
     /// If the body is longer than [`COMMAND_BYTES_MAX`], no AMF0, or has no name.
@@ -44,7 +45,9 @@ impl Command {
         if length > COMMAND_BYTES_MAX {
             return Err(Error::MessageTooLong { type_id, length, max: COMMAND_BYTES_MAX });
         }
-        let values = amf0::decode_all(body).map_err(|source| Error::Amf { type_id, source })?;
+        // Names may be in any encoding.
+        let values = amf0::decode_all_escaped(body);
+        let values = values.map_err(|source| Error::Amf { type_id, source })?;
         let mut values = values.into_iter();
         let Some(Value::String(name)) = values.next() else {
             return Err(Error::command("", "the name"));

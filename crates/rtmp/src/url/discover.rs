@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
+use weir_flv::amf0;
 use weir_media::DEFAULT_VHOST;
 
 use super::{URL_BYTES_MAX, params, split_authority};
@@ -33,7 +34,7 @@ pub struct StreamUrl {
 ///   a parameter is said in [`params`].
 /// - A query in `tcUrl`, as FMLE has it (`rtmp://h/app?k=v` or `#k=v`), belongs behind the stream.
 /// - App and name are percent-decoded once, after the queries have been taken off: `my%20cam` is `my cam`, and a slash
-///   that was encoded is a slash, as in HTTP.
+///   that was encoded is a slash, as in HTTP. What is not UTF-8 then stays encoded.
 /// - `/_definst_`, FMS's default instance, is taken out.
 /// - What stands behind the stream's name as it would in HTTP, such as `.flv`, is [taken off](stream_name).
 /// - With an empty name the stream is the last component of the app, or what follows the last slash in `tcUrl`'s query.
@@ -53,11 +54,10 @@ pub fn discover(tc_url: &str, stream: &str) -> Result<StreamUrl, Error> {
     let (authority, app) = split_base(base);
     let authority = authority.trim_matches(' ');
     let wrong = |reason| Error::url(&format!("{tc_url}/{stream}"), reason);
-    let decode = |text: &str| decoded(text).ok_or_else(|| wrong("its name is not UTF-8"));
-    let path = decode(&trimmed(&format!("/{app}/{name}")))?.replace("/_definst_", "");
+    let path = decoded(&trimmed(&format!("/{app}/{name}"))).replace("/_definst_", "");
     let (app, name, hidden) = split_path(&path, name, tc_query);
     let (name, tc_query) = match hidden {
-        Some((query, hidden)) => match decode(&trimmed(hidden))? {
+        Some((query, hidden)) => match decoded(&trimmed(hidden)) {
             name if name.contains('/') => return Err(wrong("its name has a slash")),
             name => (name, query),
         },
@@ -155,12 +155,13 @@ fn without_spaces(query: &str) -> String {
     query.replace(' ', "")
 }
 
-/// A path, percent-decoded once; none if that is not UTF-8. A `%` that begins no code stands for itself, and so does
-/// each `+`.
+/// A path, percent-decoded once. A `%` that begins no code stands for itself, and so does each `+`. Bytes that are not
+/// UTF-8, of names in GBK for example, stay percent-encoded: that is their name here, and decoded again they stay it.
 ///
 /// The one place where names are decoded, for RTMP and for HTTP: the same text names the same stream in both.
-pub(super) fn decoded(path: &str) -> Option<String> {
-    percent_decode_str(path).decode_utf8().ok().map(Cow::into_owned)
+pub(super) fn decoded(path: &str) -> String {
+    let bytes: Cow<'_, [u8]> = percent_decode_str(path).into();
+    amf0::escaped(&bytes).into_owned()
 }
 
 /// How an app or a stream is written in RTMP, so that [`discover`] finds it. As it is where that can be: other servers

@@ -12,7 +12,7 @@ pub fn discover_http(target: &str, authority: &str) -> Option<(StreamUrl, String
         return None;
     }
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let path = decoded(path)?;
+    let path = decoded(path);
     let (app, file) = path.strip_prefix('/')?.rsplit_once('/')?;
     let (stream, extension) = file.rsplit_once('.')?;
     let url = StreamUrl {

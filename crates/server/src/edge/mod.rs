@@ -39,7 +39,7 @@ use weir_rtmp::url::params::Query;
 use crate::memory::Allowance;
 
 pub use ask::Ask;
-pub use hls::{HlsRelay, Kind as HlsKind, Object as HlsObject};
+pub use hls::{HlsRelay, Kind as HlsKind, NotServed, Object as HlsObject};
 pub use hops::{Hops, NodeId};
 pub use no_stream::NoStream;
 pub use origins::{Name, Origin, Origins};

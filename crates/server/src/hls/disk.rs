@@ -22,6 +22,14 @@ use rustix::{
 use weir_hls::Nonce;
 
 use super::{health::Health, names::Naming};
+use crate::blocking::Pool;
+
+/// Threads of a folder for segments and playlists that are written: a disk with some parallelism is kept busy, and
+/// 1,000 streams that wait for a slow one wait for the disk and not for threads.
+const WRITES: usize = 16;
+
+/// Threads of a folder for what is read for viewers: most is in the page cache, and is there at once.
+const READS: usize = 16;
 
 /// How often a folder is made that another stream, which ends, removes in the same moment.
 const MAKING_TRIES: usize = 8;
@@ -37,6 +45,9 @@ pub struct Disk {
     dir: PathBuf,
     folds: OnceLock<bool>,
     health: Health,
+    /// Each folder has threads of its own: one that hangs keeps its own, and nobody else's.
+    writes: Pool,
+    reads: Pool,
     /// Says to other processes that this one writes here.
     claim: OnceLock<Folder>,
 }
@@ -58,7 +69,9 @@ impl Disk {
     /// The folder `dir`, which need not be there yet.
     pub fn new(dir: &Path) -> Self {
         let (folds, claim) = (OnceLock::new(), OnceLock::new());
-        Self { dir: dir.to_owned(), folds, health: Health::default(), claim }
+        let writes = Pool::new("writing HLS files", WRITES);
+        let reads = Pool::new("reading HLS files", READS);
+        Self { dir: dir.to_owned(), folds, health: Health::default(), writes, reads, claim }
     }
 
     /// Where it is, for people.
@@ -69,6 +82,16 @@ impl Disk {
     /// Whether files can be written here, as far as it is known.
     pub fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// The threads on which files are written, listed and removed here.
+    pub fn writes(&self) -> &Pool {
+        &self.writes
+    }
+
+    /// The threads on which files are read for viewers.
+    pub fn reads(&self) -> &Pool {
+        &self.reads
     }
 
     /// Says to other processes that this one writes here. False if another one has said so.

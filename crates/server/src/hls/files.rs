@@ -4,7 +4,11 @@ use std::{
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,10 +20,20 @@ use super::{
     health::Lost,
     names::{self, PLAYLIST},
 };
-use crate::blocking::HLS_WRITES;
 
 /// Longest playlist that is read, some 8,000 segments.
 const PLAYLIST_BYTES_MAX: u64 = 1 << 20;
+
+/// How long a viewer's file may take to be opened or read: a player has given up by then, and a disk that takes so long
+/// hangs.
+const READ_MAX: Duration = Duration::from_secs(10);
+
+/// How long a look at a folder may take before a stream goes on without it: the write that follows is waited for, and
+/// left when another folder is in force.
+const LOOK_MAX: Duration = Duration::from_secs(5);
+
+/// How long the files of a stream that has ended may take to be removed. What is left is swept later.
+const REMOVE_MAX: Duration = Duration::from_secs(10);
 
 /// The files of one stream: `dir/app/stream.m3u8` and `dir/app/stream-<sequence>-<nonce>.ts`; below `dir/@vhost` for
 /// another vhost than the default one ([`names`]).
@@ -38,10 +52,10 @@ impl Files {
     /// Makes `hls.dir` and finds out how it takes names: what files are called is certain from then on.
     ///
     /// # Errors
-    /// As the file system has it.
+    /// As the file system has it, or when it hangs.
     pub async fn prepare(&self) -> io::Result<()> {
         let disk = Arc::clone(&self.disk);
-        blocking(move || disk.prepare()).await
+        self.disk.writes().run_within(LOOK_MAX, move || disk.prepare()).await.flatten()
     }
 
     /// The playlist's name.
@@ -88,7 +102,7 @@ impl Files {
     /// As the file system has it.
     pub async fn write(&self, file: String, data: Bytes) -> io::Result<()> {
         let (disk, folders) = (Arc::clone(&self.disk), self.folders());
-        blocking(move || disk.make(&folders)?.write(&file, &data)).await
+        self.blocking(move || disk.make(&folders)?.write(&file, &data)).await
     }
 
     /// Opens the playlist, and says how long it is.
@@ -97,7 +111,7 @@ impl Files {
     /// When there is none, or it cannot be read.
     pub async fn open_playlist(&self) -> io::Result<(File, u64)> {
         let file = self.playlist();
-        self.there(move |folder| folder.open_file(&file)).await
+        self.read_there(move |folder| folder.open_file(&file)).await
     }
 
     /// Opens a segment that viewers know by this name, and says how long it is.
@@ -109,7 +123,19 @@ impl Files {
         // The names of segments are what viewers know of the stream.
         let stem = if names::is_hashed(called) { called.to_owned() } else { self.stem() };
         let file = name.file(&stem);
-        self.there(move |folder| folder.open_file(&file)).await
+        self.read_there(move |folder| folder.open_file(&file)).await
+    }
+
+    /// Runs what reads a file for a viewer.
+    ///
+    /// # Errors
+    /// As the file system has it, or when that hangs.
+    pub async fn read<T, F>(&self, work: F) -> io::Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> io::Result<T> + Send + 'static,
+    {
+        self.disk.reads().run_within(READ_MAX, work).await.flatten()
     }
 
     /// The playlist as it is on disk; none if there is no such file.
@@ -118,7 +144,7 @@ impl Files {
     /// When there is one that cannot be read.
     pub async fn read_playlist(&self) -> io::Result<Option<String>> {
         let file = self.playlist();
-        let read = self.there(move |folder| read_text(folder, &file)).await;
+        let read = self.read_there(move |folder| read_text(folder, &file)).await;
         match read {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -129,8 +155,9 @@ impl Files {
     /// The segments that are on disk.
     pub async fn segments(&self) -> Vec<SegmentName> {
         let stem = self.stem();
-        let list = move |folder: &Folder| Ok(segments(folder, &stem));
-        self.there(list).await.unwrap_or_default()
+        let (disk, folders) = (Arc::clone(&self.disk), self.folders());
+        let list = move || io::Result::Ok(segments(&disk.open(&folders)?, &stem));
+        self.disk.writes().run_within(LOOK_MAX, list).await.flatten().unwrap_or_default()
     }
 
     /// Removes files that may be gone already.
@@ -150,8 +177,14 @@ impl Files {
     pub async fn remove_all(&self) {
         let (disk, folders) = (Arc::clone(&self.disk), self.folders());
         let (playlist, stem) = (self.playlist(), self.stem());
-        let removed = blocking(move || {
+        let is_late = Arc::new(AtomicBool::new(false));
+        let is_off = Arc::clone(&is_late);
+        let removed = self.disk.writes().run_within(REMOVE_MAX, move || {
             let folder = disk.open(&folders)?;
+            // Where it hung until now, another publish may have begun.
+            if is_off.load(Ordering::Acquire) {
+                return Ok(());
+            }
             let text = read_text(&folder, &playlist).unwrap_or_default();
             for name in
                 segments(&folder, &stem).into_iter().filter(|name| is_of(&text, &stem, *name))
@@ -160,10 +193,20 @@ impl Files {
             }
             remove(&folder, &playlist);
             disk.remove_empty(&folders);
-            Ok(())
+            io::Result::Ok(())
         });
         // Without the folder nothing is there.
         let _ = removed.await;
+        is_late.store(true, Ordering::Release);
+    }
+
+    async fn read_there<T, F>(&self, work: F) -> io::Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Folder) -> io::Result<T> + Send + 'static,
+    {
+        let (disk, folders) = (Arc::clone(&self.disk), self.folders());
+        self.read(move || work(&disk.open(&folders)?)).await
     }
 
     async fn there<T, F>(&self, work: F) -> io::Result<T>
@@ -172,7 +215,16 @@ impl Files {
         F: FnOnce(&Folder) -> io::Result<T> + Send + 'static,
     {
         let (disk, folders) = (Arc::clone(&self.disk), self.folders());
-        blocking(move || work(&disk.open(&folders)?)).await
+        self.blocking(move || work(&disk.open(&folders)?)).await
+    }
+
+    /// Runs what waits for the disk where nothing else waits for it.
+    async fn blocking<T, F>(&self, work: F) -> io::Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> io::Result<T> + Send + 'static,
+    {
+        self.disk.writes().run(work).await.flatten()
     }
 }
 
@@ -210,15 +262,6 @@ pub fn remove(folder: &Folder, file: &str) {
     if let Err(error) = folder.remove(file) {
         tracing::warn!(file, %error, "cannot remove an old HLS file");
     }
-}
-
-/// Runs what waits for the disk where nothing else waits for it.
-async fn blocking<T, F>(work: F) -> io::Result<T>
-where
-    T: Send + 'static,
-    F: FnOnce() -> io::Result<T> + Send + 'static,
-{
-    HLS_WRITES.run(work).await.flatten()
 }
 
 #[cfg(test)]

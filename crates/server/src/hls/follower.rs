@@ -2,6 +2,8 @@
 
 use std::{
     io,
+    path::PathBuf,
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -33,6 +35,10 @@ const BATCH_BYTES: usize = 1024 * 1024;
 /// segments leave the playlist loses those of the oldest.
 const EARLIER_MAX: usize = 4;
 
+/// How long a write goes on being waited for once another folder is in force: by then the disk hangs, and what is left
+/// there is not.
+const LEAVING: Duration = Duration::from_secs(5);
+
 /// Lines of the log about codecs that cannot be carried, in each publish: one for each track is what real encoders
 /// cause, and changing codecs is cheap.
 const CODEC_LINES_MAX: u32 = 10;
@@ -51,6 +57,8 @@ pub struct Follower {
     alarm: Arc<Alarm>,
     reader: Reader,
     wires: Wires,
+    /// A write there was not waited for to its end.
+    hangs: bool,
     /// None until the first run has looked for one on disk.
     playlist: Option<Playlist>,
     /// Segments in a row that could not be written.
@@ -78,6 +86,8 @@ struct Earlier {
     files: Files,
     /// The first segment that is not there.
     until: u64,
+    /// It was left because it hangs: nothing there is waited for again.
+    hangs: bool,
 }
 
 /// The segmenting of one epoch of the stream's timeline.
@@ -108,6 +118,7 @@ impl Follower {
             disks: Arc::clone(disks),
             files,
             earlier: Vec::new(),
+            hangs: false,
             key: key.clone(),
             playlist: None,
             missed: 0,
@@ -139,8 +150,8 @@ impl Follower {
                 () = becomes(&mut stopping, Stopping::WithPublishers) => return,
             }
         }
-        for Earlier { files, .. } in std::mem::take(&mut self.earlier) {
-            files.remove_all().await;
+        for earlier in std::mem::take(&mut self.earlier) {
+            earlier.remove_all().await;
         }
         self.files.remove_all().await;
         self.playlist = None;
@@ -290,11 +301,26 @@ impl Follower {
         if self.files.dir() != self.settings.dir {
             self.relocate().await;
         }
+        let left = left(self.wires.settings.clone(), self.files.dir().to_owned());
+        let mut left = pin!(left);
         let mut playlist = match self.playlist.take() {
             Some(playlist) => playlist,
-            None => self.open_playlist().await,
+            None => tokio::select! {
+                playlist = self.open_playlist() => playlist,
+                () = &mut left => {
+                    self.hangs = true;
+                    return false;
+                }
+            },
         };
-        let written = self.add(&mut playlist, cut).await;
+        let written = tokio::select! {
+            written = self.add(&mut playlist, cut) => written,
+            () = left => {
+                self.hangs = true;
+                let why = "it is left for another folder while it hangs";
+                Err(io::Error::new(io::ErrorKind::TimedOut, why))
+            }
+        };
         self.files.note(&self.files.playlist(), cut.data.len(), &written);
         self.missed = if written.is_ok() { 0 } else { self.missed.saturating_add(1) };
         if let Err(error) = &written {
@@ -304,6 +330,7 @@ impl Follower {
                 self.tell(State::Failing(error.to_string()));
             }
         } else {
+            self.hangs = false;
             self.leave_earlier(playlist.oldest_sequence()).await;
             self.tell(self.playable());
         }
@@ -324,7 +351,10 @@ impl Follower {
             "HLS goes on in another folder"
         );
         let before = std::mem::replace(&mut self.files, files);
-        let Some(playlist) = self.playlist.take() else { return before.remove_all().await };
+        let hangs = std::mem::take(&mut self.hangs);
+        let Some(playlist) = self.playlist.take() else {
+            return Earlier { files: before, until: 0, hangs }.remove_all().await;
+        };
         let until = playlist.next_sequence();
         // Where names of files are other ones, the list cannot go on.
         if self.files.stem() == before.stem() {
@@ -333,7 +363,7 @@ impl Follower {
         }
         // Back to where it was a moment ago: what is there is listed.
         self.earlier.retain(|earlier| earlier.files.dir() != self.files.dir());
-        self.earlier.push(Earlier { files: before, until });
+        self.earlier.push(Earlier { files: before, until, hangs });
     }
 
     /// Says where the files are, after one was written, and lets go of folders that have none from `oldest` on.
@@ -353,7 +383,7 @@ impl Follower {
             is_other
         });
         for (_, earlier) in gone {
-            earlier.files.remove_all().await;
+            earlier.remove_all().await;
         }
     }
 
@@ -365,7 +395,7 @@ impl Follower {
         let expired = playlist.push(cut, nonce);
         playlist.note(self.left_out);
         let written = self.write_playlist(playlist).await;
-        for Earlier { files, .. } in &self.earlier {
+        for Earlier { files, .. } in self.earlier.iter().filter(|earlier| !earlier.hangs) {
             files.remove(expired.clone()).await;
         }
         self.files.remove(expired).await;
@@ -473,6 +503,15 @@ impl Follower {
     }
 }
 
+impl Earlier {
+    /// Removes what the stream has there; what hangs is swept once it does not.
+    async fn remove_all(&self) {
+        if !self.hangs {
+            self.files.remove_all().await;
+        }
+    }
+}
+
 impl Making {
     /// Counts what was dropped since the last time; all of it, if there is any.
     fn count_dropped(&mut self) -> Option<Dropped> {
@@ -495,6 +534,14 @@ async fn more_than(stopping: &mut watch::Receiver<Stopping>, known: Stopping) {
     if stopping.wait_for(|stopping| *stopping > known).await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+/// Resolves when another folder than `dir` has been in force for [`LEAVING`].
+async fn left(mut settings: watch::Receiver<Hls>, dir: PathBuf) {
+    if settings.wait_for(|settings| settings.dir != dir).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(LEAVING).await;
 }
 
 /// Resolves when other settings are in force.

@@ -15,7 +15,6 @@ use tracing::{error, info};
 use weir_clients::counts::COUNTS;
 
 use super::disk::Disk;
-use crate::blocking::HLS_WRITES;
 
 /// How often a folder is tried out that nothing has been written to meanwhile, or that could not be written to: soon
 /// enough for balancers, and next to nothing for a disk.
@@ -186,7 +185,8 @@ pub async fn look(disk: Arc<Disk>) {
         return;
     }
     let trying = Trying(Arc::clone(&disk));
-    let tried = HLS_WRITES.run_within(TRY_MAX, move || trying.0.try_out(bytes)).await.flatten();
+    let try_out = move || trying.0.try_out(bytes);
+    let tried = disk.writes().run_within(TRY_MAX, try_out).await.flatten();
     health.tried(disk.dir(), bytes, &tried);
 }
 

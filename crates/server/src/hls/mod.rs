@@ -25,12 +25,17 @@ use weir_hub::{Registry, Status};
 use weir_media::StreamKey;
 
 use self::{disk::Disk, follower::Follower};
+use crate::blocking;
 
 pub use files::Files;
 
 /// How long the files of an ended stream stay, as SRS's `hls_dispose`: viewers play to the end, and a publisher that
 /// returns continues the playlist.
 pub const DISPOSE: Duration = Duration::from_secs(120);
+
+/// How long a folder may take to be looked at where a start, or a reload, waits for that. One that takes longer is said
+/// to hang, and keeps nobody from RTMP.
+const START_MAX: Duration = Duration::from_secs(2);
 
 /// The segmenters of all streams.
 pub struct HlsOutput {
@@ -238,7 +243,7 @@ impl HlsOutput {
     /// Says to other processes that this one writes to the folders that are in force; those that another one has.
     pub fn claim_folders(&self) -> Vec<PathBuf> {
         let dirs = self.settings.now().hls_dirs();
-        dirs.into_keys().filter(|dir| !self.disks.at(dir).claim()).collect()
+        dirs.into_keys().filter(|dir| !claim(self.disks.at(dir))).collect()
     }
 
     /// Where the files of `key` are, the playlist's place first: `dir`, unless the stream is followed and has not moved
@@ -271,13 +276,20 @@ impl HlsOutput {
 /// As the file system has it.
 pub fn try_folder(dir: &Path, makes: bool) -> io::Result<()> {
     let disk = Disk::new(dir);
-    disk.could_be_written()?;
-    if makes { disk.prepare() } else { Ok(()) }
+    blocking::try_within(START_MAX, move || {
+        disk.could_be_written()?;
+        if makes { disk.prepare() } else { Ok(()) }
+    })
+}
+
+/// Says that this process writes to `disk`. False if another one has said so; one that hangs is nobody's.
+fn claim(disk: Arc<Disk>) -> bool {
+    blocking::try_within(START_MAX, move || Ok(disk.claim())).unwrap_or(true)
 }
 
 /// Whether another process has said that it writes to `dir`.
 pub fn is_claimed(dir: &Path) -> bool {
-    !Disk::new(dir).claim()
+    !claim(Arc::new(Disk::new(dir)))
 }
 
 impl Disks {

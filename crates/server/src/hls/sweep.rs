@@ -2,10 +2,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use tokio::task::JoinHandle;
 use tracing::info;
 use weir_hls::{Config, Playlist, SegmentName};
 
@@ -15,7 +17,6 @@ use super::{
     files::{self, is_of, read_text},
     names::{self, PLAYLIST},
 };
-use crate::blocking::HLS_WRITES;
 
 /// Folders deep that are looked into: `@vhost`, and an app of 255 bytes of one-letter levels.
 const DEPTH_MAX: usize = 129;
@@ -32,16 +33,25 @@ type Playlists = HashSet<String>;
 /// From [`DISPOSE`] on, removes what is left in the folders of `output` of streams that are not followed.
 pub async fn later(output: Arc<HlsOutput>) {
     let mut pause = DISPOSE;
+    let mut sweeps: HashMap<PathBuf, JoinHandle<()>> = HashMap::new();
     loop {
         tokio::time::sleep(std::mem::replace(&mut pause, PAUSE)).await;
         for disk in output.disks.all() {
-            let output = Arc::clone(&output);
-            let swept = HLS_WRITES.run(move || {
-                let followed = |folders: &[String]| output.playlists(&disk, folders);
-                sweep(&disk, SystemTime::now(), &followed);
-            });
-            // It fails when the process stops.
-            let _ = swept.await;
+            // A folder that hangs is in nobody's way but its own.
+            if sweeps.get(disk.dir()).is_some_and(|sweep| !sweep.is_finished()) {
+                continue;
+            }
+            let (dir, output) = (disk.dir().to_owned(), Arc::clone(&output));
+            let sweeping = async move {
+                let at = Arc::clone(&disk);
+                let work = move || {
+                    let followed = |folders: &[String]| output.playlists(&at, folders);
+                    sweep(&at, SystemTime::now(), &followed);
+                };
+                // It fails when the process stops.
+                let _ = disk.writes().run(work).await;
+            };
+            sweeps.insert(dir, tokio::spawn(sweeping));
         }
     }
 }

@@ -40,11 +40,14 @@ impl Conditions {
             let mut values = all(name);
             values.next().filter(|_| values.next().is_none()).map(str::to_owned)
         };
+        let if_range = only(header::IF_RANGE);
+        // What a part depends on must be understood.
+        let may_be_part = !is_head && if_range.is_some() == fields.contains_key(header::IF_RANGE);
         let known = all(header::IF_NONE_MATCH).flat_map(|list| list.split(','));
         Self {
             known: known.map(|name| name.trim().to_owned()).take(NAMES_MAX).collect(),
-            range: only(header::RANGE).filter(|_| !is_head),
-            if_range: only(header::IF_RANGE),
+            range: only(header::RANGE).filter(|_| may_be_part),
+            if_range,
         }
     }
 
@@ -136,6 +139,10 @@ mod tests {
             ("bytes=-0", Wanted::Beyond),
             ("bytes=20-10", Wanted::Whole),
             ("bytes=0-1,5-6", Wanted::Whole),
+            ("bytes=0-9,5-14", Wanted::Whole),
+            ("bytes=0-0,-1", Wanted::Whole),
+            ("bytes=--1", Wanted::Whole),
+            ("bytes=1-2-3", Wanted::Whole),
             ("bytes=+1-2", Wanted::Whole),
             ("bytes=-", Wanted::Whole),
             ("bytes=a-b", Wanted::Whole),
@@ -168,6 +175,27 @@ mod tests {
             let fields = [(header::RANGE, "bytes=5-"), (header::IF_RANGE, if_range)];
             assert_eq!(conditions(fields).wanted("\"a\"", 100), wanted, "{if_range}");
         }
+    }
+
+    #[test]
+    fn a_part_that_depends_on_what_nobody_understands_is_everything() {
+        let range = (header::RANGE, "bytes=5-");
+        let same = (header::IF_RANGE, "\"a\"");
+        assert_eq!(
+            conditions([range.clone(), same.clone()]).wanted("\"a\"", 9),
+            Wanted::Part(5..9)
+        );
+        let twice = conditions([range, same.clone(), same]);
+        assert_eq!(twice.wanted("\"a\"", 9), Wanted::Whole);
+        let mut fields = HeaderMap::new();
+        fields.insert(header::RANGE, "bytes=5-".parse().expect("a value"));
+        let latin = http::HeaderValue::from_bytes(b"\"\xe4\"").expect("a value");
+        fields.insert(header::IF_RANGE, latin);
+        assert_eq!(Conditions::of(&fields, false).wanted("\"a\"", 9), Wanted::Whole);
+        // Only GET has parts (RFC 9110 section 14.2).
+        fields.remove(header::IF_RANGE);
+        assert_eq!(Conditions::of(&fields, true).wanted("\"a\"", 9), Wanted::Whole);
+        assert_eq!(Conditions::of(&fields, false).wanted("\"a\"", 9), Wanted::Part(5..9));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::stream;
 use http::{
-    HeaderValue, StatusCode,
+    HeaderValue, StatusCode, header,
     header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE},
 };
 use http_body::Body as _;
@@ -44,19 +44,18 @@ use super::{
 };
 use crate::{
     auth,
-    blocking::HLS_READS,
-    edge::{Ask, Door, Edge, HlsKind, HlsObject},
+    edge::{Ask, Door, Edge, HlsKind, HlsObject, NotServed},
     hls::{Files, State},
     node::Node,
 };
 
 /// With a playlist. A cache may answer for us for a moment: half the shortest segment, so that it never costs a viewer
 /// a segment.
-pub const PLAYLIST_HEADERS: [(&str, &str); 2] =
+const PLAYLIST_HEADERS: [(&str, &str); 2] =
     [("content-type", "application/vnd.apple.mpegurl"), ("cache-control", "public, max-age=1")];
 
 /// With a segment. Its name is never used twice.
-pub const SEGMENT_HEADERS: [(&str, &str); 2] =
+const SEGMENT_HEADERS: [(&str, &str); 2] =
     [("content-type", "video/mp2t"), ("cache-control", "public, max-age=86400, immutable")];
 
 /// Answers with the playlist. A viewer that comes before the publisher, or before the first segment, waits for it. Who
@@ -198,7 +197,7 @@ pub async fn segment(
             in_part(whole, Some(name), asker).await
         }
         None => match open_segment(&node.hls.places(&vhost.hls.dir, key), name).await {
-            Ok(file) => file_in_part(file, name, asker),
+            Ok(segment) => file_in_part(segment, name, asker),
             Err(error) => no_file(key, &error, || {
                 format!("{key} has no segment {} with this name (any more)", name.sequence)
             }),
@@ -232,13 +231,24 @@ fn counted(node: &Node, mut answer: Response, meter: Option<Meter>) -> Response 
     })
 }
 
+/// A segment that is open.
+struct Segment {
+    /// Where it is.
+    files: Files,
+    file: File,
+    length: u64,
+}
+
 /// Opens a segment where it is: a stream that has moved to another folder has left some behind.
-async fn open_segment(places: &[Files], name: SegmentName) -> io::Result<(File, u64)> {
+async fn open_segment(places: &[Files], name: SegmentName) -> io::Result<Segment> {
     let mut missing = io::Error::from(io::ErrorKind::NotFound);
     for files in places {
         match files.open_segment(name).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => missing = error,
-            opened => return opened,
+            opened => {
+                let (file, length) = opened?;
+                return Ok(Segment { files: files.clone(), file, length });
+            }
         }
     }
     Err(missing)
@@ -294,13 +304,34 @@ async fn relayed(
     alone: bool,
 ) -> Response {
     let object = HlsObject { key: key.clone(), kind };
-    let answer = edge.hls().serve(&object, ask, ask.wait_at_most(vhost.play.wait), alone).await;
+    let wait = ask.wait_at_most(vhost.play.wait);
+    let body = match edge.hls().serve(&object, ask, wait, alone).await {
+        Ok(body) => body,
+        Err(why) => return not_served(&why),
+    };
+    let answer = served(kind, body);
     // What an edge gets goes to many viewers, and none is to have the parameters of another.
-    let is_playlist = kind == HlsKind::Playlist && answer.status() == StatusCode::OK;
-    if !is_playlist || ask.params.is_empty() || !ask.hops.is_empty() {
+    if kind != HlsKind::Playlist || ask.params.is_empty() || !ask.hops.is_empty() {
         return answer;
     }
     carrying(answer, &ask.params).await
+}
+
+fn served(kind: HlsKind, body: Bytes) -> Response {
+    let headers = match kind {
+        HlsKind::Playlist => PLAYLIST_HEADERS,
+        HlsKind::Segment(_) => SEGMENT_HEADERS,
+    };
+    // Has its content-length from the body, for HEAD too.
+    (headers, [ANY_ORIGIN], Body::from(body)).into_response()
+}
+
+fn not_served(why: &NotServed) -> Response {
+    let mut answer = plain(why.status, &why.reason);
+    if let Some(time) = why.retry_after {
+        answer.headers_mut().insert(header::RETRY_AFTER, time.as_secs().into());
+    }
+    answer
 }
 
 /// A playlist in memory [`with_params`]: we may want them with names that can be guessed, or its origin may.
@@ -351,7 +382,8 @@ fn piece(mut sending: Sending) -> io::Result<Option<(Bytes, Sending)>> {
 }
 
 /// What the client wants of a segment that is a file.
-fn file_in_part((file, length): (File, u64), name: SegmentName, asker: &Asker) -> Response {
+fn file_in_part(segment: Segment, name: SegmentName, asker: &Asker) -> Response {
+    let Segment { files, file, length } = segment;
     let etag = name_of(name).unwrap_or_else(|| {
         // Of an open file the system knows this without its disk.
         let modified = file.metadata().and_then(|about| about.modified()).ok();
@@ -367,14 +399,16 @@ fn file_in_part((file, length): (File, u64), name: SegmentName, asker: &Asker) -
             let reason = "too many segments are being sent";
             return (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, reason)).into_response();
         };
-        let next = |(sending, place)| async move {
-            let piece = HLS_READS.run(move || piece(sending)).await.flatten()?;
-            io::Result::Ok(piece.map(|(piece, sending)| (piece, (sending, place))))
+        let next = |(sending, files, place): (_, Files, _)| async move {
+            let piece = files.read(move || piece(sending)).await?;
+            io::Result::Ok(piece.map(|(piece, sending)| (piece, (sending, files, place))))
         };
         let seek = Some(part.start).filter(|start| *start > 0);
         let left = part.end - part.start;
-        *answer.body_mut() =
-            Body::from_stream(stream::try_unfold((Sending { file, seek, left }, place), next));
+        *answer.body_mut() = Body::from_stream(stream::try_unfold(
+            (Sending { file, seek, left }, files, place),
+            next,
+        ));
         answer.headers_mut().insert(CONTENT_LENGTH, left.into());
         answer = with_fields(answer, SEGMENT_HEADERS, &etag);
     }
@@ -483,5 +517,34 @@ mod tests {
                         other.ts\nhttp://elsewhere/a-1.ts\na-3.ts?token=x";
         assert_eq!(with_params(text, "?token=x"), expected);
         assert_eq!(with_params(text, ""), text);
+    }
+
+    #[test]
+    fn what_an_edge_relays_looks_like_what_its_origins_say() {
+        let segment = HlsKind::Segment(SegmentName { sequence: 7, nonce: None });
+        for (kind, content_type, cache) in [
+            (HlsKind::Playlist, "application/vnd.apple.mpegurl", "public, max-age=1"),
+            (segment, "video/mp2t", "public, max-age=86400, immutable"),
+        ] {
+            let (parts, body) = served(kind, Bytes::from_static(b"seven")).into_parts();
+            let header = |name: &str| parts.headers[name].to_str().expect("text").to_owned();
+            assert_eq!(header("content-type"), content_type);
+            assert_eq!(header("cache-control"), cache);
+            assert_eq!(header("access-control-allow-origin"), "*");
+            assert_eq!(body.size_hint().exact(), Some(5), "what content-length is made of");
+        }
+    }
+
+    #[test]
+    fn who_may_ask_again_is_told_when() {
+        let why = |status, retry_after| NotServed { status, reason: "why".into(), retry_after };
+        let answer = not_served(&why(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Some(std::time::Duration::from_secs(1)),
+        ));
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()["retry-after"].as_bytes(), b"1");
+        let answer = not_served(&why(StatusCode::NOT_FOUND, None));
+        assert!(!answer.headers().contains_key("retry-after"));
     }
 }

@@ -48,11 +48,7 @@ use weir_clients::{
 use weir_config::Config;
 
 use self::flow::{Flow, Flowing};
-pub use self::{
-    hls::{PLAYLIST_HEADERS, SEGMENT_HEADERS},
-    pages::plain,
-    prefixed::Prefixed,
-};
+pub use self::prefixed::Prefixed;
 use crate::node::Node;
 
 /// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.

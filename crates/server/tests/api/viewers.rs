@@ -104,6 +104,19 @@ async fn hls_viewers_count_are_listed_and_can_be_ended() {
     assert_eq!(get(&weir, &path, "one").await.status, 403);
     assert_eq!(get(&weir, &path, "two").await.status, 200, "others are not");
     assert_eq!(read(&weir, "streams").await["streams"][0]["viewers"], 3);
+
+    // The log speaks of them as of others, and not of their requests.
+    let log: Vec<Value> =
+        weir.log().all().iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let said = |message: &str| {
+        let hls = log.iter().filter(|line| field(line, "protocol") == "hls");
+        hls.filter(|line| field(line, "message") == message).collect::<Vec<_>>()
+    };
+    let (began, ended) = (said("session began"), said("session ended"));
+    assert_eq!((began.len(), ended.len()), (4, 1), "{}", weir.log());
+    assert!(began.iter().all(|line| field(line, "stream") == "/live/a"), "{began:?}");
+    assert_eq!(field(ended[0], "kind"), "kicked");
+    assert!(field(ended[0], "sent").as_u64() >= Some(bytes as u64), "{:?}", ended[0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

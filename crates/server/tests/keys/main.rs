@@ -3,6 +3,7 @@
 
 mod api;
 mod edge;
+mod hanging;
 mod hls;
 mod limits;
 mod listeners;

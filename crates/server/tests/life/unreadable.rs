@@ -6,7 +6,7 @@ use weir_testkit::{
     peer::{Caller, Numbered, Viewer},
 };
 
-use crate::server;
+use crate::{server, until_status};
 
 /// What muted encoders, cameras with names in GBK and damaged sources send between their frames, and what it counts as.
 const ODD: [(&str, u8, &[u8], &str); 6] = [
@@ -30,6 +30,47 @@ const ODD: [(&str, u8, &[u8], &str); 6] = [
 
 /// Of each: more than any life-time count of a few would let pass.
 const COUNT: u64 = 160;
+
+/// "中" in GBK.
+const GBK: &[u8] = b"\xd6\xd0";
+
+/// A command with a name as its only argument.
+fn command(command: &[u8], name: &[u8]) -> Vec<u8> {
+    let string = |text: &[u8]| [&[2, 0, text.len() as u8], text].concat();
+    let transaction = [0, 0, 0, 0, 0, 0, 0, 0, 0];
+    [&string(command)[..], &transaction, &[5], &string(name)].concat()
+}
+
+/// A name is bytes, as in SRS: encoders on Chinese systems send theirs in GBK. Over HTTP they are percent-encoded, as
+/// in every URL, and that is what the API calls the stream.
+#[tokio::test]
+async fn a_name_that_is_no_utf8_is_a_name() {
+    let weir = server("");
+    let mut caller = Caller::connect(weir.rtmp(), "live").await;
+    let stream = caller.create_stream().await;
+    caller.send(stream, type_id::COMMAND, 0, &command(b"publish", GBK)).await;
+    assert_eq!(caller.status().await, "NetStream.Publish.Start");
+    let mut source = Numbered::new(100_000);
+    for tag in source.init() {
+        caller.send(stream, tag.kind.type_id(), tag.timestamp, &tag.body).await;
+    }
+    for tag in (0..3).flat_map(|_| source.next_pair()) {
+        caller.send(stream, tag.kind.type_id(), tag.timestamp, &tag.body).await;
+    }
+    until_status(&weir, "/live/%D6%D0", "live").await;
+    let mut viewer = Viewer::http_flv(weir.http(), "live/%D6%D0.flv").await;
+    viewer.until_picture(1).await;
+    let mut viewer = Viewer::rtmp(&weir.rtmp_url("live/%d6%d0")).await;
+    viewer.until_picture(1).await;
+    let mut player = Caller::connect(weir.rtmp(), "live").await;
+    let stream = player.create_stream().await;
+    player.send(stream, type_id::COMMAND, 0, &command(b"play", GBK)).await;
+    let mut code = player.status().await;
+    if code == "NetStream.Play.Reset" {
+        code = player.status().await;
+    }
+    assert_eq!(code, "NetStream.Play.Start");
+}
 
 async fn counted(weir: &Weir, reason: &str) -> u64 {
     let page = http::get(weir.api(), "metrics").await.text().await;

@@ -221,7 +221,7 @@ fn hostile_amf0() {
         [&b"\x02\x00\x07connect\x00\0\0\0\0\0\0\0\0"[..], &b"\x03\x00\x01x".repeat(15_000)]
             .concat(),
         b"\x02\x00\x07connect\x0a\xff\xff\xff\xff".to_vec(),
-        b"\x02\x00\x07\xff\xfe\xfd\xfc\xfb\xfa\xf9".to_vec(),
+        b"\x02\x00\x07\xff\xfe\xfd\xfc\xfb\xfa\xf9\x11".to_vec(),
         b"\x02\xff\xff".to_vec(),
     ];
     for body in bodies {

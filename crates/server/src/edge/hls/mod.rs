@@ -26,12 +26,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use axum::{
-    body::Body,
-    response::{IntoResponse, Response},
-};
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use tokio::{
     sync::watch,
     time::{Instant as TokioInstant, timeout, timeout_at},
@@ -50,7 +46,6 @@ use self::{
     recent::Recent,
 };
 use super::{Ask, NodeId, Origins, Request, query};
-use crate::http as port;
 
 /// Longest playlist, some 8,000 segments.
 const PLAYLIST_BYTES_MAX: usize = 1 << 20;
@@ -244,6 +239,41 @@ enum Look {
     },
 }
 
+/// Why an object is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotServed {
+    /// What it is for HTTP.
+    pub status: StatusCode,
+    /// What it is for people.
+    pub reason: Arc<str>,
+    /// When it may be asked for again.
+    pub retry_after: Option<Duration>,
+}
+
+/// After how long it may be asked for again what could not be had: players ask about as often.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl NotServed {
+    fn new(status: StatusCode, reason: impl Into<Arc<str>>) -> Self {
+        let may_retry = status == StatusCode::SERVICE_UNAVAILABLE;
+        Self { status, reason: reason.into(), retry_after: may_retry.then_some(RETRY_AFTER) }
+    }
+}
+
+impl From<Failure> for NotServed {
+    fn from(failure: Failure) -> Self {
+        let (status, reason) = match failure {
+            Failure::NotFound(reason) => (StatusCode::NOT_FOUND, reason),
+            Failure::Refused(status, reason) => (status, reason),
+            Failure::Broken(reason) => (StatusCode::BAD_GATEWAY, reason),
+            Failure::Away(reason) | Failure::Busy(reason) => {
+                (StatusCode::SERVICE_UNAVAILABLE, reason)
+            }
+        };
+        Self::new(status, reason)
+    }
+}
+
 impl HlsRelay {
     /// A relay in front of `origins`, in the name of the edge `id`.
     pub fn new(
@@ -286,32 +316,31 @@ impl HlsRelay {
 
     /// Answers a request for `object`. One for a playlist that no origin has yet waits up to `play_wait` for the stream
     /// to begin. One that the origins have not let in yet (`alone`) gets what they give to its own parameters.
+    ///
+    /// # Errors
+    /// When it cannot be had, or not by this client.
     pub async fn serve(
         self: &Arc<Self>,
         object: &Object,
         ask: &Ask,
         play_wait: Duration,
         alone: bool,
-    ) -> Response {
+    ) -> Result<Bytes, NotServed> {
         if let Err(reason) = ask.hops.check(&self.id) {
             info!(stream = %object.key, reason, "HLS request refused");
-            return port::plain(StatusCode::LOOP_DETECTED, &reason);
+            return Err(NotServed::new(StatusCode::LOOP_DETECTED, reason));
         }
         let params = query::forwarded(&ask.params, &self.settings.load().forward_query);
         if let Err(reason) = query::check(&object.key, &params) {
             info!(stream = %object.key, reason, "HLS request refused");
-            return port::plain(StatusCode::NOT_FOUND, &reason);
+            return Err(NotServed::new(StatusCode::NOT_FOUND, reason));
         }
         let wait = ask.wait.map_or(play_wait, |wait| wait.min(play_wait));
-        match self.get(object, ask, wait, alone).await {
-            Ok(body) => {
-                if object.kind == Kind::Playlist {
-                    self.follow(object, ask, &body);
-                }
-                found(object.kind, body)
-            }
-            Err(failure) => refused(failure),
+        let body = self.get(object, ask, wait, alone).await?;
+        if object.kind == Kind::Playlist {
+            self.follow(object, ask, &body);
         }
+        Ok(body)
     }
 
     /// What the relay has done, and what it holds.
@@ -570,29 +599,6 @@ async fn landed(mut landing: watch::Receiver<Landing>) -> Outcome {
     let landed = landing.wait_for(Option::is_some).await;
     let outcome = landed.ok().and_then(|landed| landed.clone());
     outcome.unwrap_or_else(|| Err(Failure::Busy("the server is stopping".into())))
-}
-
-fn found(kind: Kind, body: Bytes) -> Response {
-    let headers = match kind {
-        Kind::Playlist => port::PLAYLIST_HEADERS,
-        Kind::Segment(_) => port::SEGMENT_HEADERS,
-    };
-    // Has its content-length from the body, for HEAD too.
-    (headers, [port::ANY_ORIGIN], Body::from(body)).into_response()
-}
-
-fn refused(failure: Failure) -> Response {
-    let (status, reason) = match failure {
-        Failure::NotFound(reason) => (StatusCode::NOT_FOUND, reason),
-        Failure::Refused(status, reason) => (status, reason),
-        Failure::Broken(reason) => (StatusCode::BAD_GATEWAY, reason),
-        Failure::Away(reason) | Failure::Busy(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
-    };
-    let mut response = port::plain(status, &reason);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    response
 }
 
 #[cfg(test)]

@@ -1,0 +1,54 @@
+//! Why somebody is not let in.
+
+use std::fmt;
+
+use weir_media::StreamKey;
+
+/// Why somebody is not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The stream has as many viewers as it may.
+    Stream {
+        /// Which.
+        key: StreamKey,
+        /// How many that is.
+        limit: usize,
+    },
+    /// The process sends as much as it may.
+    Egress {
+        /// Bits per second.
+        limit: u64,
+    },
+    /// The address has as many connections as it may.
+    Address {
+        /// Which, or the network that counts as one.
+        network: String,
+        /// How many that is.
+        limit: usize,
+    },
+    /// An operator has ended it a moment ago.
+    Kicked,
+}
+
+impl std::error::Error for Refusal {}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stream { key, limit } => {
+                write!(f, "{key} has its {limit} viewers (limits.viewers_per_stream)")
+            }
+            Self::Egress { limit } => {
+                let megabits = *limit as f64 / 1e6;
+                write!(
+                    f,
+                    "this server sends what it may, {megabits} Mb/s (limits.egress); come back in a moment"
+                )
+            }
+            Self::Address { network, limit } => {
+                write!(f, "{network} has its {limit} connections (limits.connections_per_ip)")
+            }
+            Self::Kicked => f.write_str("ended by an operator"),
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The typed tree: what an operator can set, and what each part is without a word.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer};
+use serde_json::json;
+use weir_media::{DEFAULT_VHOST, StreamKey};
+
+use crate::{
+    auth::{Auth, AuthOverride},
+    edge::Edge,
+    host::{Address, Network, OriginName, Peer, without_dot, without_port},
+    kind::{Form, Json, Leaf, Many, Maybe, Optional, Own, Part, Secrets, Section, section},
+    scalar::{
+        BitRate, Bytes, File, Secret, SecretOrNone, Switch, Time, Whole, Word, Words, Workers,
+    },
+    stream::{Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride},
+    value::{self, Problem},
+};
+
+section! {
+    /// Everything an operator can set.
+    Config / ConfigKeys {
+        /// What this process is.
+        role: Role = Role::Origin, Word<Role>;
+        /// RTMP listeners.
+        rtmp: Rtmp = Rtmp::default(), Part<Rtmp>;
+        /// HTTP listeners for viewers: HTTP-FLV, HLS, pages.
+        http: Http = Http::default(), Part<Http>;
+        /// HTTP listeners for operators: API, metrics, health.
+        api: Api = Api::default(), Part<Api>;
+        /// Delivery shards.
+        workers: Workers = Workers::Auto, Workers;
+        /// How publishers are treated.
+        publish: Publish = Publish::default(), Part<Publish>;
+        /// How viewers are treated.
+        play: Play = Play::default(), Part<Play>;
+        /// The HLS output.
+        hls: Hls = Hls::default(), Part<Hls>;
+        /// Where an edge has its streams from.
+        edge: Edge = Edge::default(), Part<Edge>;
+        /// Who may publish and who may play.
+        auth: Auth = Auth::default(), Part<Auth>;
+        /// What the process may use at most.
+        limits: Limits = Limits::default(), Part<Limits>;
+        /// What `/metrics` shows.
+        metrics: Metrics = Metrics::default(), Part<Metrics>;
+        /// How the process ends when it is asked to.
+        drain: Drain = Drain::default(), Part<Drain>;
+        /// How a new process takes over from the one that runs.
+        handover: Handover = Handover::default(), Part<Handover>;
+        /// What is different on some vhosts; the key is the vhost's name.
+        vhosts: BTreeMap<String, VhostOverride> = BTreeMap::new(), Vhosts;
+    }
+}
+
+impl Config {
+    /// All keys and values as a file would have them, with secrets as `***`.
+    pub fn to_json(&self) -> Json {
+        self.show(Secrets::Masked)
+    }
+
+    /// The settings in force for the vhost a client `asked` for, by its name or with a port. One that is not configured
+    /// gets the settings and the name of the default vhost, as in SRS.
+    pub fn vhost(&self, asked: &str) -> Vhost {
+        let name = self.vhost_name(asked).unwrap_or(DEFAULT_VHOST);
+        let none = VhostOverride::default();
+        let own = self.vhosts.get(name).unwrap_or(&none);
+        Vhost {
+            name: name.to_owned(),
+            publish: own.publish.clone().over(&self.publish),
+            play: own.play.clone().over(&self.play),
+            hls: own.hls.clone().over(&self.hls),
+            auth: own.auth.clone().over(&self.auth),
+        }
+    }
+
+    /// The folders that HLS is written to, and the first key that names each. An edge writes none.
+    pub fn hls_dirs(&self) -> BTreeMap<PathBuf, String> {
+        let mut dirs = BTreeMap::new();
+        if self.role == Role::Edge {
+            return dirs;
+        }
+        for name in [DEFAULT_VHOST].into_iter().chain(self.vhosts.keys().map(String::as_str)) {
+            let hls = self.vhost(name).hls;
+            let is_own = self.vhosts.get(name).is_some_and(|own| own.hls.dir.is_some());
+            let path = if is_own { format!("vhosts.{name}.hls.dir") } else { "hls.dir".to_owned() };
+            if hls.enabled {
+                dirs.entry(hls.dir).or_insert(path);
+            }
+        }
+        dirs
+    }
+
+    /// The configured vhost that is meant by `asked`. Names of hosts are the same in upper and lower case, and with a
+    /// dot at the end.
+    fn vhost_name(&self, asked: &str) -> Option<&str> {
+        if let Some((name, _)) = self.vhosts.get_key_value(asked) {
+            return Some(name);
+        }
+        let host = without_dot(without_port(asked));
+        let mut names = self.vhosts.keys().map(String::as_str);
+        names.find(|name| without_dot(name).eq_ignore_ascii_case(host))
+    }
+}
+
+/// What this process is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Takes streams in, and serves them.
+    #[default]
+    Origin,
+    /// Has its streams from origins, or from other edges, and passes publishes on to them.
+    Edge,
+}
+
+impl Words for Role {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("origin", Self::Origin), ("edge", Self::Edge)];
+}
+
+section! {
+    /// RTMP listeners.
+    Rtmp / RtmpKeys {
+        /// Addresses to listen on; empty switches RTMP off, port 0 takes any free port.
+        listen: Vec<SocketAddr> = everywhere(1935), Many<Address>;
+        /// Chunk size of what we send, in bytes.
+        chunk_size: u32 = 60_000, Whole<u32, CHUNK_SIZE_MIN, CHUNK_SIZE_MAX>;
+        /// Whether each connection begins with a header of the PROXY protocol (version 1 or 2).
+        proxy_protocol: bool = false, Switch;
+    }
+}
+
+/// What RTMP starts with, and the least that SRS allows.
+const CHUNK_SIZE_MIN: u64 = 128;
+/// The most that SRS allows; nothing is gained above, since one chunk then holds nearly every frame.
+const CHUNK_SIZE_MAX: u64 = 65_536;
+
+section! {
+    /// HTTP listeners for viewers: HTTP-FLV, HLS, pages.
+    Http / HttpKeys {
+        /// Addresses to listen on; empty switches HTTP off, port 0 takes any free port.
+        listen: Vec<SocketAddr> = everywhere(8080), Many<Address>;
+        /// Whether each connection begins with a header of the PROXY protocol (version 1 or 2).
+        proxy_protocol: bool = false, Switch;
+        /// Whose `X-Forwarded-For` is believed.
+        trusted_proxies: Vec<IpNet> = Vec::new(), Many<Network>;
+    }
+}
+
+section! {
+    /// HTTP listeners for operators: API, metrics, health.
+    Api / ApiKeys {
+        /// Addresses to listen on; empty switches the API off, port 0 takes any free port.
+        listen: Vec<SocketAddr> = everywhere(1985), Many<Address>;
+        /// Bearer tokens with all rights. Without any, nobody may change anything, unless by a certificate.
+        admin_tokens: Vec<Secret> = Vec::new(), Many<Secret>;
+        /// Bearer tokens that may read `/api/v1` and `/metrics`.
+        read_tokens: Vec<Secret> = Vec::new(), Many<Secret>;
+        /// Who may read `/api/v1` without a token while there are no tokens for it.
+        read_from: Vec<IpNet> = loopback(), Many<Network>;
+        /// TLS of the API; without it, plain HTTP.
+        tls: Option<Tls> = None, Optional<Tls>;
+        /// The APIs of the other nodes, for `?scope=cluster`. A name stands for all its addresses.
+        peers: Vec<OriginName> = Vec::new(), Many<Peer>;
+        /// The bearer token that is shown to peers.
+        peer_token: Option<Secret> = None, SecretOrNone;
+    }
+}
+
+section! {
+    /// The TLS of a listener. Certificate and key are both there: a [`Config`] with one alone is refused.
+    Tls / TlsKeys {
+        /// The PEM file with the certificate and those between it and the root.
+        cert: PathBuf = PathBuf::new(), File;
+        /// The PEM file with the certificate's private key.
+        key: PathBuf = PathBuf::new(), File;
+        /// The PEM file with the authorities whose clients have all rights.
+        admin_ca: Option<PathBuf> = None, Maybe<File>;
+        /// The PEM file with the authorities whose clients may read.
+        read_ca: Option<PathBuf> = None, Maybe<File>;
+    }
+}
+
+fn loopback() -> Vec<IpNet> {
+    let whole = |ip: IpAddr, prefix| IpNet::new_assert(ip, prefix);
+    vec![whole(Ipv4Addr::LOCALHOST.into(), 8).trunc(), whole(Ipv6Addr::LOCALHOST.into(), 128)]
+}
+
+fn everywhere(port: u16) -> Vec<SocketAddr> {
+    vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))]
+}
+
+section! {
+    /// What the process may use at most.
+    Limits / LimitsKeys {
+        /// Connections at one time, over all listeners; 0 sets no limit.
+        connections: usize = 20_000, Whole<usize, 0, CONNECTIONS_MAX>;
+        /// Bits of media that all viewers together are sent in a second; 0 sets no limit.
+        egress: u64 = 0, BitRate;
+        /// Viewers of one stream at one time; 0 sets no limit.
+        viewers_per_stream: usize = 0, Whole<usize, 0, CONNECTIONS_MAX>;
+        /// Connections from one client address at one time; 0 sets no limit.
+        connections_per_ip: usize = 0, Whole<usize, 0, CONNECTIONS_MAX>;
+        /// Bytes that the logs of all streams may hold together.
+        memory: u64 = 2 << 30, Bytes<MEMORY_MIN>;
+        /// Bytes that one log of one stream may hold, whatever its publisher sends.
+        stream_memory: u64 = 64 << 20, Bytes<STREAM_MEMORY_MIN>;
+    }
+}
+
+/// More than any machine holds; a greater number is a slip.
+const CONNECTIONS_MAX: u64 = 10_000_000;
+/// Below, a few streams are enough to have every log cut to its newest media all the time.
+const MEMORY_MIN: u64 = 16 << 20;
+/// Below, common streams lose the start of their group of pictures, and nobody can join them.
+const STREAM_MEMORY_MIN: u64 = 1 << 20;
+
+section! {
+    /// What `/metrics` shows.
+    Metrics / MetricsKeys {
+        /// Streams with series of their own: those with most viewers. The others are counted together.
+        streams: usize = 20, Whole<usize, 0, METRICS_STREAMS_MAX>;
+    }
+}
+
+/// Each is a dozen series, which every scrape carries and the monitoring keeps.
+const METRICS_STREAMS_MAX: u64 = 1000;
+
+section! {
+    /// How the process ends when it is asked to.
+    Drain / DrainKeys {
+        /// How long everybody is still served while `/readyz` says no: time for load balancers to notice.
+        notice: Duration = Duration::from_secs(5), Time<0, DRAIN_MAX>;
+        /// When the process ends, counted from the signal, whoever is still there.
+        timeout: Duration = Duration::from_secs(60), Time<DRAIN_MIN, DRAIN_MAX>;
+    }
+}
+
+/// Clients that are let go at once all come back at once, elsewhere.
+const DRAIN_MIN: u64 = 1000;
+/// Whoever waits for the end, a rollout or a node that is emptied, waits for as long.
+const DRAIN_MAX: u64 = 3_600_000;
+
+section! {
+    /// How a new process takes over from the one that runs.
+    Handover / HandoverKeys {
+        /// The unix socket at which listeners are handed over; without one, they are not.
+        socket: Option<PathBuf> = None, Maybe<File>;
+    }
+}
+
+section! {
+    /// What is different on one vhost.
+    VhostOverride / VhostKeys {
+        /// How publishers are treated.
+        publish: PublishOverride = PublishOverride::default(), Own<Publish>;
+        /// How viewers are treated.
+        play: PlayOverride = PlayOverride::default(), Own<Play>;
+        /// The HLS output.
+        hls: HlsOverride = HlsOverride::default(), Own<Hls>;
+        /// Who may publish and who may play.
+        auth: AuthOverride = AuthOverride::default(), Own<Auth>;
+    }
+}
+
+/// Vhosts by name, each name fit for a [`StreamKey`].
+pub struct Vhosts;
+
+impl Leaf for Vhosts {
+    type Value = BTreeMap<String, VhostOverride>;
+    const FORM: Form = Form::Map;
+
+    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self::Value, D::Error> {
+        let vhosts: BTreeMap<VhostName, Option<VhostKeys>> = value::section(from)?;
+        let over = |own: Option<VhostKeys>| own.unwrap_or_default().over(&VhostOverride::default());
+        Ok(vhosts.into_iter().map(|(VhostName(name), own)| (name, over(own))).collect())
+    }
+
+    fn show(vhosts: &Self::Value, secrets: Secrets) -> Json {
+        vhosts.iter().map(|(name, own)| (name.clone(), shown_vhost(own, secrets))).collect()
+    }
+
+    fn schema() -> Json {
+        json!({
+            "type": ["object", "null"],
+            "additionalProperties": VhostOverride::schema(None),
+            "propertyNames": { "pattern": "^[^/]+$" },
+        })
+    }
+}
+
+/// Sections that set nothing are left out.
+fn shown_vhost(own: &VhostOverride, secrets: Secrets) -> Json {
+    let mut shown = own.show(secrets);
+    if let Json::Object(sections) = &mut shown {
+        sections.retain(|_, keys| keys.as_object().is_some_and(|keys| !keys.is_empty()));
+    }
+    shown
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct VhostName(String);
+
+impl<'de> Deserialize<'de> for VhostName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        value::scalar(from, |text| match StreamKey::new(text, "app", "stream") {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(why) => Err(Problem::new(why.to_string(), "use a host name")),
+        })
+    }
+}
+
+/// The settings in force for one vhost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vhost {
+    /// The configured name, or [`DEFAULT_VHOST`]; the first part of a [`weir_media::StreamKey`].
+    pub name: String,
+    /// How publishers are treated.
+    pub publish: Publish,
+    /// How viewers are treated.
+    pub play: Play,
+    /// The HLS output.
+    pub hls: Hls,
+    /// Who may publish and who may play.
+    pub auth: Auth,
+}

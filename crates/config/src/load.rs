@@ -1,0 +1,85 @@
+//! Reading a configuration: a file, and over it the environment.
+
+use std::{ffi::OsString, iter, path::Path};
+
+use crate::{
+    check,
+    config::{Config, ConfigKeys},
+    env::{self, Variable},
+    error::ConfigError,
+    file,
+    report::{self, Source},
+    sources::Sources,
+};
+
+/// Longest file: what a ConfigMap may hold. A thousand vhosts have a tenth of it.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+impl Config {
+    /// Reads the file at `path`, if one is named, and over it the environment of this process.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_from_process(path: Option<&Path>) -> Result<(Self, Sources), ConfigError> {
+        Self::load(path, std::env::vars_os())
+    }
+
+    /// Reads the file at `path`, if one is named, and over it those variables of `environment` that begin with
+    /// `WEIR_`.
+    ///
+    /// # Errors
+    /// The file cannot be read or is not YAML, a key or value is not acceptable, or a variable sets no key that there
+    /// is.
+    pub fn load<N, V>(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<(Self, Sources), ConfigError>
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let Some(path) = path else { return Self::assemble("", "", environment) };
+        let bytes = file::read(path, CONFIG_BYTES_MAX)
+            .map_err(|why| ConfigError::Read { path: path.to_owned(), why })?;
+        let name = path.display().to_string();
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let text = String::from_utf8_lossy(&bytes);
+            Source::file(&name, &text).not_utf8(error.valid_up_to())
+        })?;
+        Self::assemble(text, &name, environment)
+    }
+
+    /// Reads `text`; `origin` is the file name that messages show.
+    ///
+    /// # Errors
+    /// The text is not YAML, or has a key or value that is not acceptable.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, ConfigError> {
+        Self::assemble(text, origin, iter::empty::<(OsString, OsString)>())
+            .map(|(config, _)| config)
+    }
+
+    fn assemble<N, V>(
+        text: &str,
+        file: &str,
+        environment: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<(Self, Sources), ConfigError>
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let keys: Option<ConfigKeys> =
+            serde_saphyr::from_str(text).map_err(|e| Source::file(file, text).refused(&e))?;
+        let mut config = keys.unwrap_or_default().over(&Self::default());
+        let variables = env::variables(environment)?;
+        for variable in &variables {
+            config = variable.read()?.over(&config);
+        }
+        if let Some(found) = check::contradiction(&config) {
+            let mut sources: Vec<_> = variables.iter().rev().map(Variable::source).collect();
+            sources.push(Source::file(file, text));
+            return Err(report::contradicted(&sources, found));
+        }
+        Ok((config, Sources::new(file, text, variables)))
+    }
+}

@@ -1,0 +1,40 @@
+//! Where a setting stands, of which it turns out later that something is wrong with it.
+
+use std::fmt;
+
+use crate::{
+    env::Variable,
+    error::ConfigError,
+    fault::Fault,
+    report::{self, Source},
+    value::Problem,
+};
+
+/// The texts that a configuration was read from, to say where a [`Fault`] is.
+pub struct Sources {
+    file: String,
+    text: String,
+    variables: Vec<Variable>,
+}
+
+impl fmt::Debug for Sources {
+    /// Without the texts, which have secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl Sources {
+    pub(super) fn new(file: &str, text: &str, variables: Vec<Variable>) -> Self {
+        Self { file: file.to_owned(), text: text.to_owned(), variables }
+    }
+
+    /// `fault` with its file, line and column, or the variable; without where its setting stands nowhere, since it is a
+    /// default.
+    pub fn locate(&self, fault: Fault) -> ConfigError {
+        let mut sources: Vec<_> = self.variables.iter().rev().map(Variable::source).collect();
+        sources.push(Source::file(&self.file, &self.text));
+        let problem = Problem::new(fault.what.clone(), fault.fix.clone());
+        report::located(&sources, &fault.path, problem).unwrap_or(ConfigError::Default(fault))
+    }
+}
