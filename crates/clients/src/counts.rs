@@ -162,6 +162,8 @@ pub struct Counts {
     pub pull_retries: Count,
     /// Publishes that could not be passed on any more for a while.
     pub pushes_lost: Count,
+    /// Publishers and origins whose timestamps ran slower or faster than life.
+    pub clocks_off: Count,
     /// HLS segments written.
     pub hls_segments: Count,
     /// HLS playlists written.
@@ -190,6 +192,7 @@ impl Counts {
             pulls_lost: Count::new(),
             pull_retries: Count::new(),
             pushes_lost: Count::new(),
+            clocks_off: Count::new(),
             hls_segments: Count::new(),
             hls_playlists: Count::new(),
             hls_bytes: Count::new(),

@@ -73,6 +73,10 @@ impl Adts {
     /// Appends `unit` with its header to `out`.
     pub fn frame(&self, unit: &[u8], out: &mut Vec<u8>) -> Result<(), Damage> {
         let Some(first) = unit.first() else { return Err(Damage::Empty) };
+        if has_header(unit) && unit.len() <= UNIT_BYTES_MAX {
+            out.extend_from_slice(unit);
+            return Ok(());
+        }
         let brings_program = first >> 5 == ELEMENT_PROGRAM;
         let program = if brings_program { &[] } else { &self.program[..] };
         let max = UNIT_BYTES_MAX - program.len();
@@ -112,6 +116,14 @@ impl Adts {
     }
 }
 
+/// Whether `unit` has an ADTS header of its own, as some encoders send it. No raw one begins so: it would begin with
+/// its end (14496-3, table 4.85).
+fn has_header(unit: &[u8]) -> bool {
+    let [0xFF, second, _, high, middle, low, _, _, ..] = *unit else { return false };
+    let length = usize::from(high & 3) << 11 | usize::from(middle) << 3 | usize::from(low >> 5);
+    second & 0xF6 == 0xF0 && (ADTS_HEADER_BYTES + 1..=unit.len()).contains(&length)
+}
+
 /// The head of an AudioSpecificConfig.
 struct Fields {
     object_type: u8,
@@ -146,17 +158,21 @@ impl Fields {
         if !ADTS_OBJECT_TYPES.contains(&self.object_type) {
             return Err(Unsupported::AacObjectType(self.object_type));
         }
+        let rate_index = match self.rate {
+            Rate::Index(index) => index,
+            Rate::Hertz(hertz) => nearest_rate(hertz).ok_or(Unsupported::AacSampleRate(hertz))?,
+        };
         let (channels, program) = match &self.program {
             Some(program) => match program.channel_configuration() {
                 Some(channels) => (channels, Vec::new()),
                 None => (0, program.element()),
             },
             None if (1..=7).contains(&self.channels) => (self.channels, Vec::new()),
-            None => return Err(Unsupported::AacChannels(self.channels)),
-        };
-        let rate_index = match self.rate {
-            Rate::Index(index) => index,
-            Rate::Hertz(hertz) => nearest_rate(hertz).ok_or(Unsupported::AacSampleRate(hertz))?,
+            // ADTS has three bits for what has four.
+            None => match Program::of_configuration(self.channels, self.object_type, rate_index) {
+                Some(program) => (0, program.element()),
+                None => return Err(Unsupported::AacChannels(self.channels)),
+            },
         };
         Ok(Adts { object_type: self.object_type, rate_index, channels, program })
     }
@@ -270,6 +286,19 @@ mod tests {
     }
 
     #[test]
+    fn units_that_have_a_header_get_no_other() {
+        let adts = adts(2, 4, 2).unwrap();
+        let (mut once, mut twice) = (Vec::new(), Vec::new());
+        adts.frame(&[0x21, 0xAA, 0xBB], &mut once).unwrap();
+        adts.frame(&once, &mut twice).unwrap();
+        assert_eq!(once, twice);
+        // A length that is not there: whatever it is, it is framed.
+        twice.clear();
+        adts.frame(&once[..8], &mut twice).unwrap();
+        assert_eq!(twice.len(), 7 + 8);
+    }
+
+    #[test]
     fn units_without_a_length_are_refused() {
         let adts = adts(2, 4, 2).unwrap();
         let mut out = Vec::new();
@@ -303,6 +332,23 @@ mod tests {
         out.clear();
         adts.frame(&[0xA1, 0xAA], &mut out).unwrap();
         assert_eq!(out[7..], [0xA1, 0xAA], "it has one");
+    }
+
+    #[test]
+    fn channels_that_adts_has_no_number_for_are_described_by_a_program() {
+        for (number, behind) in [(11, [(0, 1), (1, 4)]), (12, [(1, 1), (2, 4)])] {
+            let adts = Adts::parse(&pack(&[(2, 5), (3, 4), (number, 4), (0, 3)])).unwrap();
+            assert_eq!(adts.channels, 0);
+            let head = [(5, 3), (0, 4), (1, 2), (3, 4), (2, 4), (1, 4), (1, 4), (1, 2), (0, 10)];
+            let elements = [(0, 1), (0, 4), (1, 1), (0, 4), (1, 1), (1, 4)];
+            let program = pack(&[&head[..], &elements, &behind, &[(0, 4)]].concat());
+            assert_eq!(adts.program, [program, vec![0]].concat(), "{number}");
+        }
+        for number in [8, 13, 14] {
+            let refused = BadAudio::Unsupported(Unsupported::AacChannels(number));
+            let config = pack(&[(2, 5), (3, 4), (number.into(), 4), (0, 3)]);
+            assert_eq!(Adts::parse(&config), Err(refused));
+        }
     }
 
     #[test]

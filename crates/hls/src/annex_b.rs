@@ -43,5 +43,23 @@ pub(crate) fn convert(
     })
 }
 
+/// Appends the rest of a picture, which came in a message of its own.
+///
+/// # Errors
+/// As [`convert`].
+pub(crate) fn convert_rest(
+    format: &VideoFormat,
+    survey: Survey,
+    unit: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Damage> {
+    out.extend_from_slice(&format.ahead.units);
+    each_nal(unit, survey.framing, |nal| {
+        if kind(format.codec, nal[0]) != Kind::Delimiter {
+            put(nal, out);
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,14 @@ pub(crate) trait Container: Send {
         frame: &Frame,
     ) -> Result<usize, Damage>;
 
+    /// The same for the rest of a picture that was written just before.
+    fn stage_rest(
+        &mut self,
+        format: &VideoFormat,
+        survey: Survey,
+        frame: &Frame,
+    ) -> Result<usize, Damage>;
+
     /// The same for an audio packet.
     fn stage_audio(&mut self, format: &AudioFormat, frame: &Frame) -> Result<usize, Damage>;
 
@@ -30,6 +38,9 @@ pub(crate) trait Container: Send {
 
     /// Appends what was staged for `frame` to the segment that was begun.
     fn write(&mut self, frame: &Frame);
+
+    /// Appends what was staged by `stage_rest`.
+    fn write_rest(&mut self);
 
     /// Bytes of the segment so far.
     fn len(&self) -> usize;

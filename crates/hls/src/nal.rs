@@ -73,6 +73,8 @@ pub(crate) struct Survey {
     pub has_picture: bool,
     /// Whether that is one that decoding can start at.
     pub has_idr: bool,
+    /// Whether its first part is not the first of a picture.
+    pub continues: bool,
 }
 
 impl Survey {
@@ -96,14 +98,23 @@ impl Survey {
     }
 
     fn framed(codec: VideoCodec, unit: &[u8], framing: Framing) -> Result<Self, Damage> {
-        let mut survey =
-            Self { framing, is_plain: true, sets: 0, has_picture: false, has_idr: false };
+        let mut survey = Self {
+            framing,
+            is_plain: true,
+            sets: 0,
+            has_picture: false,
+            has_idr: false,
+            continues: false,
+        };
         let mut is_empty = true;
         each_nal(unit, framing, |nal| {
             match kind(codec, nal[0]) {
                 Kind::Delimiter => return,
                 Kind::ParameterSet(which) => survey.sets |= 1 << which,
                 Kind::Slice { idr } => {
+                    if !survey.has_picture {
+                        survey.continues = !is_first_slice(codec, nal);
+                    }
                     survey.has_picture = true;
                     survey.has_idr |= idr;
                 }
@@ -113,6 +124,18 @@ impl Survey {
         })?;
         if is_empty { Err(Damage::Empty) } else { Ok(survey) }
     }
+}
+
+/// Whether a part of a picture is the first one: H.264, 7.3.3 (`first_mb_in_slice` is 0, which is one bit that is set);
+/// HEVC, 7.3.6.1 (`first_slice_segment_in_pic_flag`).
+fn is_first_slice(codec: VideoCodec, nal: &[u8]) -> bool {
+    let at = match (codec, nal[0] & 0x1F) {
+        (VideoCodec::Hevc, _) => 2,
+        (_, 1 | 2 | 5) => 1,
+        // Partitions and layers come after what they belong to.
+        _ => return false,
+    };
+    nal.get(at).is_some_and(|byte| byte & 0x80 != 0)
 }
 
 /// Appends a NAL unit with its start code.

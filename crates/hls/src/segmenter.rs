@@ -9,7 +9,7 @@ use crate::{
     Config,
     container::Container,
     error::{Damage, LeftOut},
-    pictures::Pictures,
+    pictures::{Picture, Pictures},
     sound::Sound,
     tracks::Tracks,
     ts,
@@ -22,6 +22,13 @@ pub const SEGMENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Length at which a segment is cut wherever it is. The longest GOP that encoders make by default is 250 frames, 25 s
 /// at ten frames a second; one longer than a minute is never meant for HLS, and each viewer would wait for it.
 pub const SEGMENT_DURATION_MAX: Duration = Duration::from_secs(60);
+
+/// A segment may take this many target lengths of the wall clock: then it is cut at the next key frame however short
+/// its own time is, so that viewers of a publisher with a slow clock do not wait for it.
+const LATE_RATIO: u32 = 3;
+
+/// What a segment may take of the wall clock, in lengths of [`SEGMENT_DURATION_MAX`]; then it is cut wherever it is.
+const LATE_MAX_RATIO: u32 = 2;
 
 /// Pictures that have not come for this many target lengths do not hold the audio back any longer: a camera was
 /// switched off. (The same idea as SRS's `hls_aof_ratio`, 2.1.)
@@ -67,6 +74,7 @@ pub struct Dropped {
 ///   and a GOP that is longer makes a longer segment. Whether there is video is known from a configuration record of it
 ///   or a picture. If pictures stop coming for two target lengths, audio is cut on its own.
 /// - A stream without video is cut at the first audio packet past the target length.
+/// - A stream whose own time is slow is cut after three target lengths of the wall clock, where it may be.
 /// - [`SEGMENT_BYTES_MAX`] and [`SEGMENT_DURATION_MAX`] cut anywhere. The next segment then continues in the middle of
 ///   the GOP, without a discontinuity: players that come from the one before go on, one that starts there waits for a
 ///   key frame.
@@ -81,6 +89,8 @@ pub struct Dropped {
 /// ([`Segmenter::skipped`]) and a hole in the timeline end the segment at once, and everything up to the next key frame
 /// is dropped. Another audio configuration and a new [`epoch`](Frame::epoch) end it at the next key frame. The segment
 /// after each of them has [`discontinuity`](Cut::discontinuity) set.
+///
+/// What is one picture: messages of the same times, of which the first alone has the picture's beginning.
 ///
 /// What is left out: a track whose codec cannot be carried ([`Segmenter::left_out`]), while the other one goes on; and
 /// packets of another codec than their track's, until a configuration or several in a row say that it has changed.
@@ -114,6 +124,8 @@ pub struct Segmenter {
     /// Decoding time of the first frame; none once [`SETTLE`] has passed since.
     first: Option<Timestamp>,
     settled: bool,
+    /// The newest picture: when it is decoded and shown, and whether it is in the open segment.
+    newest: Option<(Timestamp, Timestamp, bool)>,
     /// Distance of the newest two frames of the track that sets the pace: what the last one of a stream will last.
     spacing: Duration,
     dropped: Option<Dropped>,
@@ -173,6 +185,7 @@ impl Segmenter {
             last_picture: None,
             first: None,
             settled: false,
+            newest: None,
             spacing: FRAME_DURATION,
             dropped: None,
             charge: None,
@@ -307,6 +320,13 @@ impl Segmenter {
             return Ok(());
         }
         let Some(picture) = self.pictures.take(codec, frame)? else { return Ok(()) };
+        if picture.survey.continues
+            && let Some((dts, pts, is_written)) = self.newest
+            && (dts, pts) == (frame.dts, frame.pts())
+        {
+            return if is_written { self.rest_of_picture(codec, picture, frame) } else { Ok(()) };
+        }
+        self.newest = None;
         if picture.is_key {
             // What the stream itself says of its pictures counts from a key frame on.
             self.turn_pictures();
@@ -325,9 +345,37 @@ impl Segmenter {
         self.pictures.clear(codec);
         let bytes = staged?;
         self.last_picture = Some(frame.dts);
-        if self.place(frame, bytes, picture.is_key, wall) {
+        let has_place = self.place(frame, bytes, picture.is_key, wall);
+        if has_place {
             self.write(frame);
         }
+        self.newest = Some((frame.dts, frame.pts(), has_place));
+        Ok(())
+    }
+
+    /// Some encoders send each slice of a picture in a message of its own: they are one access unit.
+    fn rest_of_picture(
+        &mut self,
+        codec: VideoCodec,
+        picture: Picture,
+        frame: &Frame,
+    ) -> Result<(), Damage> {
+        let staged = match self.pictures.carried() {
+            Some(format) => self.container.stage_rest(format, picture.survey, frame),
+            None => Err(Damage::NoVideoConfig(codec)),
+        };
+        self.pictures.clear(codec);
+        let bytes = staged?;
+        if self.open.is_none() {
+            return Ok(());
+        }
+        if !self.fits(bytes) || self.container.len().saturating_add(bytes) > SEGMENT_BYTES_MAX {
+            // Nobody can do anything with a part.
+            self.interrupt();
+            return Ok(());
+        }
+        self.container.write_rest();
+        self.count();
         Ok(())
     }
 
@@ -383,8 +431,12 @@ impl Segmenter {
             Some(_) if is_short => true,
             Some(open) => {
                 let length = frame.dts.saturating_since(open.start);
-                may_begin && (length >= self.target || self.breaks(open))
+                let took = wall.saturating_sub(open.wall);
+                let is_long =
+                    length >= self.target || took >= self.target.saturating_mul(LATE_RATIO);
+                may_begin && (is_long || self.breaks(open))
                     || length >= SEGMENT_DURATION_MAX
+                    || took >= SEGMENT_DURATION_MAX.saturating_mul(LATE_MAX_RATIO)
                     || self.container.len().saturating_add(bytes) > SEGMENT_BYTES_MAX
             }
         };
@@ -465,6 +517,7 @@ impl Segmenter {
     /// is taken to last as long as the one before it.
     fn end(&mut self, next: Option<Timestamp>) {
         let Some(open) = self.open.take() else { return };
+        self.newest = self.newest.map(|(dts, pts, _)| (dts, pts, false));
         let next = next
             .filter(|next| !self.interrupted && *next > open.start)
             .unwrap_or(open.last + self.spacing);

@@ -214,6 +214,17 @@ impl Container for Muxer {
         Ok(self.staged.len())
     }
 
+    fn stage_rest(
+        &mut self,
+        format: &VideoFormat,
+        survey: Survey,
+        frame: &Frame,
+    ) -> Result<usize, Damage> {
+        self.unstage();
+        annex_b::convert_rest(format, survey, &frame.payload, &mut self.staged)?;
+        Ok(self.staged.len())
+    }
+
     fn stage_audio(&mut self, format: &AudioFormat, frame: &Frame) -> Result<usize, Damage> {
         self.unstage();
         match format {
@@ -259,7 +270,12 @@ impl Container for Muxer {
         let mark = Mark { pcr, jumped, random_access };
         let stream = if pid == VIDEO_PID { &mut self.video } else { &mut self.audio };
         let start = write_pes_header(stream.id, times, &mut self.staged);
-        stream.packetize(&self.staged[start..], mark, &mut self.segment);
+        stream.packetize(&self.staged[start..], Some(mark), &mut self.segment);
+    }
+
+    fn write_rest(&mut self) {
+        // The length of a PES packet of pictures is open: what has no header goes on with it.
+        self.video.packetize(&self.staged[PES_HEADER_MAX..], None, &mut self.segment);
     }
 
     fn len(&self) -> usize {
@@ -293,29 +309,28 @@ impl Container for Muxer {
 }
 
 impl Stream {
-    /// Appends one PES packet, cut into TS packets.
-    fn packetize(&mut self, mut pes: &[u8], mark: Mark, segment: &mut Vec<u8>) {
+    /// Appends one PES packet, cut into TS packets; without a mark what belongs to the one before.
+    fn packetize(&mut self, mut pes: &[u8], mut first: Option<Mark>, segment: &mut Vec<u8>) {
         let mut packet = [0; PACKET_SIZE];
-        let mut first = true;
         while !pes.is_empty() {
-            let mark = if first { mark } else { Mark::NONE };
+            let (mark, starts) = (first.unwrap_or(Mark::NONE), first.is_some());
             let room = PACKET_SIZE - 4 - mark.bytes();
             let (now, later) = pes.split_at(pes.len().min(room));
-            self.head(&mut packet, first, mark, room - now.len());
+            self.head(&mut packet, starts, mark, room - now.len());
             packet[PACKET_SIZE - now.len()..].copy_from_slice(now);
             segment.extend_from_slice(&packet);
-            (pes, first) = (later, false);
+            (pes, first) = (later, None);
         }
     }
 
     /// Writes a packet's header and adaptation field, which has `stuffing` bytes more than its contents need.
-    fn head(&mut self, packet: &mut [u8; PACKET_SIZE], first: bool, mark: Mark, stuffing: usize) {
+    fn head(&mut self, packet: &mut [u8; PACKET_SIZE], starts: bool, mark: Mark, stuffing: usize) {
         let mut packet = TsPacketMut::from(packet);
         packet.init(self.pid, self.counter);
         self.counter = (self.counter + 1) & 0x0F;
         packet.set_payload();
         packet.set_adaptation_field(mark.bytes() + stuffing);
-        if first {
+        if starts {
             packet.set_pusi();
         }
         if let Some(at) = mark.pcr {

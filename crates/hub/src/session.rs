@@ -75,6 +75,8 @@ pub(crate) struct Session {
     last_picture: Option<Timestamp>,
     last_sound: Option<Timestamp>,
     last_group: Option<Timestamp>,
+    /// The newest key frame of `lead`.
+    last_key: Option<Timestamp>,
 }
 
 /// The body of a frame that [`Init`] keeps. It counts for as long as anybody holds it: groups share the inits of their
@@ -107,6 +109,7 @@ impl Session {
             last_picture: None,
             last_sound: None,
             last_group: None,
+            last_key: None,
         }
     }
 
@@ -239,7 +242,11 @@ impl Session {
     pub(crate) fn group(&mut self, frame: &Frame) -> Option<Arc<Init>> {
         let starts = match frame.content {
             _ if frame.stray => false,
-            Content::Video { key, .. } => key && self.lead == Some(frame.track),
+            // The parts of one picture have its time; a reader starts with the first.
+            Content::Video { key: true, .. } => {
+                self.lead == Some(frame.track)
+                    && self.last_key.replace(frame.dts) != Some(frame.dts)
+            }
             Content::Audio(_) => self.is_sound_only(frame.dts) && self.is_group_over(frame.dts),
             _ => false,
         };

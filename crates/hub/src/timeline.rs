@@ -30,12 +30,29 @@ const STILL_MOMENTS: u8 = 8;
 /// See [`STILL_MOMENTS`]. Below the fifth of a second after which publishers are read that nobody watches.
 const STILL_MOMENT: Duration = Duration::from_millis(100);
 
+/// A track's clock is looked at each time that so much of life has passed.
+const GAUGE: Duration = Duration::from_secs(10);
+
+/// A clock that went on by less than this part of life meanwhile, while frames came at [`GAUGE_MOMENTS`] moments, is
+/// none: encoders count in other units than they say. A network that is slow makes frames late as well, but encoders
+/// that cannot send a fifth of what they make give up or leave pictures out.
+const SLOWEST: i64 = 5;
+
+/// See [`SLOWEST`]; moments as in [`STILL_MOMENTS`].
+const GAUGE_MOMENTS: u8 = 5;
+
+/// A clock is gone by again once it goes on by this part of life.
+const CREDIBLE: i64 = 2;
+
+/// A clock that jumps so often between two looks is none either.
+const JUMPS_MAX: u8 = 4;
+
 /// Turns a publisher's 32-bit milliseconds into the stream's timeline.
 ///
 /// - Wraps are unwrapped, small backward steps within a track are levelled to its last time.
 /// - A jump (beyond what the wall clock explains) continues right after the newest frame, for all tracks with the same
 ///   shift so that sound and picture stay together, and counts as a new *epoch*.
-/// - A track without a clock (all its frames say the same time) goes by the wall clock.
+/// - A track without a clock (its frames say the same time, hardly go on, or jump to and fro) goes by the wall clock.
 /// - A new publisher on the same stream ([`Timeline::restart`]) continues where the wall clock says, in a new epoch.
 #[derive(Debug, Default)]
 pub struct Timeline {
@@ -59,6 +76,7 @@ struct Clock {
     dts: i64,
     at: Instant,
     still: Option<Still>,
+    gauge: Gauge,
 }
 
 /// Since when all frames of a track say the same time.
@@ -72,6 +90,49 @@ struct Still {
     moments: u8,
     /// The track goes by the wall clock.
     is_certain: bool,
+}
+
+/// What a track's clock is worth.
+#[derive(Clone, Copy, Debug)]
+struct Gauge {
+    /// When it was looked at last, and what it said then.
+    since: Instant,
+    from: i64,
+    /// The newest moment at which a frame came with another time than the one before, and how many there were since.
+    moment: Instant,
+    moments: u8,
+    jumps: u8,
+    /// The track goes by the wall clock.
+    is_off: bool,
+}
+
+impl Gauge {
+    fn new(from: i64, now: Instant) -> Self {
+        Self { since: now, from, moment: now, moments: 0, jumps: 0, is_off: false }
+    }
+
+    /// A frame came that says `unwrapped`, another time than the one before.
+    fn heard(&mut self, unwrapped: i64, is_jump: bool, now: Instant) {
+        if is_jump {
+            self.jumps = self.jumps.saturating_add(1);
+            self.is_off |= self.jumps >= JUMPS_MAX;
+        }
+        if now.saturating_duration_since(self.moment) < STILL_MOMENT {
+            return;
+        }
+        (self.moment, self.moments) = (now, self.moments.saturating_add(1));
+        let elapsed = now.saturating_duration_since(self.since);
+        if elapsed < GAUGE {
+            return;
+        }
+        let part = if self.is_off { CREDIBLE } else { SLOWEST };
+        let is_slow = (unwrapped - self.from).saturating_mul(part) < millis(elapsed);
+        let is_off = match self.jumps {
+            0 => is_slow && (self.is_off || self.moments >= GAUGE_MOMENTS),
+            _ => self.is_off,
+        };
+        *self = Self { is_off, ..Self::new(unwrapped, now) };
+    }
 }
 
 impl Timeline {
@@ -143,7 +204,8 @@ impl Timeline {
             }
         };
         let dts = (unwrapped + shift).max(self.floor);
-        Clock { wire, unwrapped, shift, dts, at: now, still: None }
+        let gauge = Gauge::new(unwrapped, now);
+        Clock { wire, unwrapped, shift, dts, at: now, still: None, gauge }
     }
 
     /// A track's next frame.
@@ -154,11 +216,18 @@ impl Timeline {
         }
         let unwrapped = last.unwrapped + delta;
         let elapsed = millis(now.saturating_duration_since(last.at));
-        if (-BACKWARD_MAX..=FORWARD_MAX.saturating_add(elapsed)).contains(&delta) {
+        let is_jump = !(-BACKWARD_MAX..=FORWARD_MAX.saturating_add(elapsed)).contains(&delta);
+        let mut gauge = last.gauge;
+        gauge.heard(unwrapped, is_jump, now);
+        if gauge.is_off {
+            return self.go_by_the_wall(Clock { wire, unwrapped, gauge, ..last }, now);
+        }
+        if !is_jump {
             let shift = self.shift_after(last, unwrapped);
             let dts = unwrapped + shift;
             self.repairs += u64::from(dts < last.dts);
-            return Clock { wire, unwrapped, shift, dts: dts.max(last.dts), at: now, still: None };
+            let dts = dts.max(last.dts);
+            return Clock { wire, unwrapped, shift, dts, at: now, still: None, gauge };
         }
         self.repairs += 1;
         let shift = match self.shift {
@@ -172,7 +241,19 @@ impl Timeline {
             }
         };
         let dts = (unwrapped + shift).max(last.dts);
-        Clock { wire, unwrapped, shift, dts, at: now, still: None }
+        Clock { wire, unwrapped, shift, dts, at: now, still: None, gauge }
+    }
+
+    /// The next frame of a track whose clock is none.
+    fn go_by_the_wall(&mut self, last: Clock, now: Instant) -> Clock {
+        let still = last.still.filter(|still| still.is_certain).unwrap_or_else(|| {
+            self.repairs += 1;
+            let dts = (self.continuation(now) - 1).max(last.dts);
+            Still { dts, since: now, moment: now, moments: 0, is_certain: true }
+        });
+        let dts = still.dts + millis(now.saturating_duration_since(still.since));
+        let dts = dts.max(last.dts);
+        Clock { shift: dts - last.unwrapped, dts, at: now, still: Some(still), ..last }
     }
 
     /// A track's next frame, which says the time of the one before.
@@ -403,6 +484,68 @@ mod tests {
         for at in 1..10 {
             assert_eq!(rig.place(VIDEO, at * 40, 40), (last + i64::from(at) * 40, 0));
         }
+    }
+
+    /// Pictures and sound of a minute, each 40 ms of life, whose clocks say what `said` makes of that.
+    fn minute(said: impl Fn(i64) -> i64) -> Vec<(i64, i64, u32)> {
+        let mut rig = Rig::new();
+        let mut placed = Vec::new();
+        for at in 0..1500_i64 {
+            let wire = said(at * 40) as u32;
+            let (video, epoch) = rig.place(VIDEO, wire, 20);
+            let (audio, _) = rig.place(AUDIO, wire, 20);
+            placed.push((video, audio, epoch));
+        }
+        placed
+    }
+
+    #[test]
+    fn a_clock_that_hardly_goes_on_is_none() {
+        for part in [6, 10, 100, 1000] {
+            let placed = minute(|at| at / part);
+            for pair in placed.windows(2) {
+                let step = pair[1].0 - pair[0].0;
+                assert!((0..=100).contains(&step), "no leap at one in {part}: {pair:?}");
+            }
+            let lived = placed[1499].0 - placed[500].0;
+            assert!(lived.abs_diff(999 * 40) <= 3_100, "one in {part}: {lived} ms of 40 s");
+            assert!(placed[500..].iter().all(|(video, audio, _)| (video - audio).abs() <= 100));
+            assert_eq!(placed[1499].2, 0, "one timeline");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_slow_or_fast_within_reason_is_kept() {
+        for (said, is) in
+            [(|at| at / 2, 59_960 / 2), (|at| at * 2, 119_920), (|at| at * 10, 599_600)]
+                as [(fn(i64) -> i64, i64); 3]
+        {
+            assert_eq!(minute(said)[1499], (is, is, 0));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_to_and_fro_by_hours_is_none() {
+        let placed = minute(|at| at + if at / 40 % 2 == 0 { 0 } else { 7_200_000 });
+        assert!(placed.windows(2).all(|pair| (0..=100).contains(&(pair[1].0 - pair[0].0))));
+        let (first, last) = (placed[100], placed[1499]);
+        assert!((last.0 - first.0).abs_diff(1399 * 40) <= 100, "{first:?} {last:?}");
+        assert_eq!(first.2, last.2, "no new timeline each time");
+        // One jump an hour, and back, is what it is.
+        let placed = minute(|at| at + if (20_000..40_000).contains(&at) { 3_600_000 } else { 0 });
+        assert_eq!(placed[1499].2, 2);
+    }
+
+    #[test]
+    fn a_clock_that_is_one_again_is_gone_by() {
+        let mut rig = Rig::new();
+        let mut wire = 0;
+        for at in 0..1000 {
+            wire += if at < 500 { 4 } else { 40 };
+            rig.place(VIDEO, wire, 40);
+        }
+        let (before, epoch) = rig.place(VIDEO, wire + 40, 3);
+        assert_eq!(rig.place(VIDEO, wire + 80, 77), (before + 40, epoch), "its own times");
     }
 
     #[test]

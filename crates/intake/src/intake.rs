@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::warn;
+use tracing::{info, warn};
 use weir_clients::{
     SERVER,
     counts::{COUNTS, LeftOut as Counted},
@@ -14,6 +14,8 @@ use weir_flv::{Standing, Strays, Tag, metadata, metadata::Metadata};
 use weir_hub::{Publisher, Tracks};
 use weir_media::{Content, Frame, Timestamp};
 use weir_rtmp::LeftOut;
+
+use crate::speed::{Finding, Speed};
 
 /// Messages that say nothing or cannot be read which a sender may send in a second, in the long run. Muted encoders
 /// send one for each frame of sound, 94 a second at 96 kHz; a damaged source may add pictures to that. A peer that
@@ -32,6 +34,7 @@ pub struct Intake {
     unreadable: u64,
     meter: Meter,
     strays: Strays,
+    speed: Speed,
     /// Messages that did not belong to their tracks.
     stray: u64,
 }
@@ -65,6 +68,7 @@ impl Intake {
             unreadable: 0,
             meter: Meter::default(),
             strays: Strays::default(),
+            speed: Speed::default(),
             stray: 0,
         }
     }
@@ -100,7 +104,29 @@ impl Intake {
             }
             Standing::Begins(config) => self.push(Frame { dts: wire, ..*config }, now)?,
         }
+        if let Some((finding, percent)) = self.speed.take(&frame, tag.timestamp, now) {
+            self.on_speed(finding, percent);
+        }
         self.push(frame, now)
+    }
+
+    fn on_speed(&self, finding: Finding, percent: i64) {
+        let (from, stream) = (&self.from, self.publisher.key());
+        match finding {
+            Finding::Right => {
+                info!(%from, %stream, percent, "the publisher's timestamps go on as life does");
+                return;
+            }
+            Finding::Slow => warn!(
+                %from, %stream, percent,
+                "timestamps go on slower than life (the clock is wrong, or the network slow): players wait"
+            ),
+            Finding::Fast => warn!(
+                %from, %stream, percent,
+                "timestamps go on faster than life (the clock is wrong, or a file is sent): players fall behind"
+            ),
+        }
+        COUNTS.clocks_off.increase();
     }
 
     fn push(&mut self, frame: Frame, now: Instant) -> Result<(), Fault> {

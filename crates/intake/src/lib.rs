@@ -16,6 +16,7 @@ mod audience;
 mod intake;
 mod limits;
 mod lost;
+mod speed;
 
 pub use alarm::Alarm;
 pub use audience::Audiences;

@@ -2,7 +2,9 @@
 
 mod calls;
 mod liveness;
+mod purpose;
 mod questions;
+mod transaction;
 
 use std::{
     collections::VecDeque,
@@ -23,6 +25,7 @@ use crate::{
     url::RtmpUrl,
 };
 use liveness::Liveness;
+use purpose::Purpose;
 
 /// What a client session is told at its start.
 #[derive(Clone, Debug)]
@@ -145,13 +148,6 @@ pub struct Session {
     deadline: Option<Instant>,
     /// From `publish` or `play` on.
     liveness: Option<Liveness>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    Publish,
-    Play,
-    Ask,
 }
 
 #[derive(Debug)]
@@ -425,16 +421,16 @@ impl Session {
     fn result(&mut self, command: &Command, now: Instant) -> Result<(), Error> {
         match self.phase {
             Phase::Connecting
-                if command.transaction == calls::CONNECT && self.purpose == Purpose::Ask =>
+                if command.transaction == transaction::CONNECT && self.purpose == Purpose::Ask =>
             {
                 self.begin_questions(command, now);
             }
             Phase::Questioning => self.answered(command),
-            Phase::Connecting if command.transaction == calls::CONNECT => {
+            Phase::Connecting if command.transaction == transaction::CONNECT => {
                 self.create_stream();
                 self.phase = Phase::CreatingStream;
             }
-            Phase::CreatingStream if command.transaction == calls::CREATE_STREAM => {
+            Phase::CreatingStream if command.transaction == transaction::CREATE_STREAM => {
                 let id = command.number(0).filter(|id| *id >= 1.0);
                 let id = id.ok_or_else(|| Error::command("createStream", "the stream id"))?;
                 let stream_id = id as u32;
@@ -455,9 +451,9 @@ impl Session {
             return self.unanswered(command);
         }
         let decisive = match self.phase {
-            Phase::Connecting => command.transaction == calls::CONNECT,
-            Phase::CreatingStream => command.transaction == calls::CREATE_STREAM,
-            Phase::Asking { .. } => command.transaction == calls::ASK,
+            Phase::Connecting => command.transaction == transaction::CONNECT,
+            Phase::CreatingStream => command.transaction == transaction::CREATE_STREAM,
+            Phase::Asking { .. } => command.transaction == transaction::ASK,
             _ => false,
         };
         if decisive {

@@ -2,9 +2,11 @@
 
 mod capabilities;
 mod command;
+mod config;
 mod event;
 mod held;
 mod question;
+mod questions;
 mod rate;
 mod reply;
 mod stream;
@@ -15,7 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use weir_flv::{TagKind, amf0};
+use weir_flv::TagKind;
 use weir_media::{Budget, Charge};
 
 use crate::{
@@ -27,11 +29,12 @@ use crate::{
     message::RECONNECT_REQUEST,
 };
 use held::Held;
-use question::Questions;
+use questions::Questions;
 use rate::Rates;
 use stream::{Activity, Streams};
 
 pub use capabilities::Capabilities;
+pub use config::Config;
 pub use event::{
     ConnectInfo, Event, OTHER_BYTES_MAX, OTHER_FIELDS_MAX, PlayRefusal, PublishRefusal,
 };
@@ -41,35 +44,6 @@ pub use stream::MESSAGE_STREAMS_MAX;
 
 /// Places for events that a publisher's session keeps: the media of a read, if its packets are of common size.
 const EVENTS_KEPT: usize = 64;
-
-/// What a session is told at its start.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The size of our chunks. Clients read any size; the larger, the fewer headers in a key frame.
-    pub chunk_size: u32,
-    /// After how many bytes the client is to acknowledge.
-    pub window_ack_size: u32,
-    /// More fields for the `data` object in the reply to `connect`: SRS has `srs_server`, `srs_version`, `srs_id`,
-    /// ... there.
-    pub connect_reply: amf0::Object,
-    /// From the start of the session to the end of the handshake.
-    pub handshake_timeout: Duration,
-    /// How long a connection may neither publish nor play, nor wait for the answer to one: after the handshake, and
-    /// again when its last stream ends.
-    pub idle_timeout: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            chunk_size: 60_000,
-            window_ack_size: 2_500_000,
-            connect_reply: amf0::Object::new(),
-            handshake_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(30),
-        }
-    }
-}
 
 /// What a client is told that says too much.
 const CALL_FAILED: &str = "NetConnection.Call.Failed";

@@ -11,6 +11,7 @@ pub mod log;
 mod api;
 mod auth;
 mod blocking;
+mod connection;
 mod control;
 mod demo;
 mod drain;

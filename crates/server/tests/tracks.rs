@@ -162,17 +162,12 @@ fn check_decodes(what: &str, tags: &[Tag], folder: &Path) {
     fs::write(&file, flv).expect("what was viewed can be written");
     let input = file.display().to_string();
     let sound = decoded(Ffmpeg::System, &input, folder);
-    let out = folder.join("pictures");
-    let mut command = Ffmpeg::System.command();
-    command.args(["-y", "-xerror", "-err_detect", "explode", "-i", &input, "-an"]);
-    command.args(["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray"]).arg(&out);
-    Process::start("a decoder", &mut command).wait_success(TIMEOUT);
-    let pictures = fs::metadata(&out).expect("what was decoded").len();
+    let pictures = decoded_pictures(Ffmpeg::System, &input, folder);
     let count = |is: fn(&Content) -> bool| {
         tags.iter().filter(|tag| is(&frame_of(tag).content)).count() as u64
     };
     let expected = count(|content| matches!(content, Content::Video { .. }));
-    assert_eq!(pictures, expected * 320 * 180, "{what}: pictures");
+    assert_eq!(pictures, expected, "{what}: pictures");
     let packets = count(|content| matches!(content, Content::Audio(_)));
     assert_eq!(sound as u64, packets * 1024 * 2, "{what}: sound");
 }
@@ -432,5 +427,206 @@ async fn another_size_that_only_the_stream_tells_is_a_discontinuity() {
         Process::start("a decoder", &mut command).wait_success(TIMEOUT);
         let bytes = fs::metadata(&out).expect("what was decoded").len();
         assert_eq!(bytes, 50 * size * 3 / 2, "pictures in {segment:?}");
+    }
+}
+
+/// The parameter sets of an hvcC.
+fn hevc_sets(record: &[u8]) -> Vec<Vec<u8>> {
+    let (mut at, mut sets) = (23, Vec::new());
+    for _ in 0..record[22] {
+        let count = u16::from_be_bytes([record[at + 1], record[at + 2]]);
+        at += 3;
+        for _ in 0..count {
+            let len = usize::from(u16::from_be_bytes([record[at], record[at + 1]]));
+            sets.push(record[at + 2..at + 2 + len].to_vec());
+            at += 2 + len;
+        }
+    }
+    sets
+}
+
+/// How an encoder sends HEVC.
+struct HevcWay {
+    name: &'static str,
+    /// With codec id 12, as encoders did before Enhanced RTMP.
+    is_legacy: bool,
+    /// What it makes of the record; none if it sends no such thing.
+    record: fn(&[u8]) -> Option<Vec<u8>>,
+    /// Start codes in place of lengths, and the parameter sets in each key frame.
+    in_band: bool,
+}
+
+fn hevc_ways() -> [HevcWay; 7] {
+    let whole = |record: &[u8]| Some(record.to_vec());
+    let version_0 = |record: &[u8]| Some([&[0], &record[1..]].concat());
+    let cut = |record: &[u8]| Some(record[..30].to_vec());
+    let of = |name, is_legacy, record, in_band| HevcWay { name, is_legacy, record, in_band };
+    [
+        of("hvc1", false, whole, false),
+        of("hvc1-version-0", false, version_0, false),
+        of("hvc1-no-record", false, |_| None, true),
+        of("hvc1-cut", false, cut, true),
+        of("id12", true, whole, false),
+        of("id12-start-codes", true, whole, true),
+        of("id12-one-byte", true, |_| Some(vec![1]), true),
+    ]
+}
+
+/// `tags` as an encoder sends them in its way.
+fn hevc(tags: &[Tag], way: &HevcWay) -> Vec<Tag> {
+    let mut sets = Vec::new();
+    let mut odd = Vec::new();
+    for tag in tags {
+        let frame = frame_of(tag);
+        let (key, packet, composition, data) = match frame.content {
+            Content::VideoConfig(_) => {
+                sets = hevc_sets(&frame.payload);
+                let Some(record) = (way.record)(&frame.payload) else { continue };
+                (true, 0, 0, record)
+            }
+            Content::Video { key, composition, .. } if way.in_band => {
+                let sets = sets.iter().filter(|_| key).cloned();
+                let nals = sets.chain(nals(&frame.payload));
+                let nals = nals.flat_map(|nal| [&[0, 0, 0, 1][..], &nal].concat());
+                (key, 1, composition, nals.collect())
+            }
+            Content::Video { key, composition, .. } => {
+                (key, 1, composition, frame.payload.to_vec())
+            }
+            _ => {
+                odd.push(tag.clone());
+                continue;
+            }
+        };
+        let kind = if key { video::FrameType::Key } else { video::FrameType::Inter };
+        let codec = VideoCodec::Hevc;
+        let body = match (way.is_legacy, packet) {
+            (true, _) => {
+                let [_, time @ ..] = composition.to_be_bytes();
+                let first = if key { 0x1C } else { 0x2C };
+                [&[first, packet][..], &time, &data].concat().into()
+            }
+            (false, 0) => video::encode(kind, video::Packet::Config(codec), &data),
+            _ => video::encode(kind, video::Packet::Coded { codec, composition }, &data),
+        };
+        odd.push(Tag { body, ..tag.clone() });
+    }
+    odd
+}
+
+/// How many pictures of 320 by 180 a decoder makes of `url` without a complaint.
+#[track_caller]
+fn decoded_pictures(ffmpeg: Ffmpeg, url: &str, folder: &Path) -> u64 {
+    let out = folder.join("pictures");
+    let mut command = ffmpeg.command();
+    command.args(["-y", "-xerror", "-err_detect", "explode", "-i", url, "-an"]);
+    command.args(["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray"]).arg(&out);
+    Process::start("a decoder", &mut command).wait_success(TIMEOUT);
+    fs::metadata(&out).expect("what was decoded").len() / (320 * 180)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hevc_is_played_however_it_is_sent() {
+    let weir = start();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let tags = tags_of(&Fixture::HevcAac.file());
+    for way in hevc_ways() {
+        let name = way.name;
+        let stream = format!("live/{name}");
+        let (playlist, text) = publish(&weir, &stream, &hevc(&tags, &way)).await;
+        assert_eq!(playlist.segments.len(), 4, "{name}: {text}");
+        for ffmpeg in Ffmpeg::ALL {
+            let url = weir.http_url(&format!("{stream}.m3u8"));
+            let pictures = decoded_pictures(ffmpeg, &url, folder.path());
+            assert_eq!(pictures, 200, "{name} with {ffmpeg:?}");
+        }
+    }
+}
+
+/// Four seconds of pictures of four slices.
+fn sliced(folder: &Path) -> Vec<Tag> {
+    let file = folder.join("sliced.flv");
+    let mut command = Ffmpeg::System.command();
+    command.args(["-y", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-t", "4"]);
+    command.args(["-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-g", "25"]);
+    command.args(["-x264-params", "slices=4", "-pix_fmt", "yuv420p", "-f", "flv"]).arg(&file);
+    Process::start("FFmpeg for slices", &mut command).wait_success(TIMEOUT);
+    tags_of(&file)
+}
+
+/// Each slice in a message of its own.
+fn one_by_one(tags: &[Tag]) -> Vec<Tag> {
+    let mut parts = Vec::new();
+    for tag in tags {
+        let frame = frame_of(tag);
+        let Content::Video { codec, key, composition } = frame.content else {
+            parts.push(tag.clone());
+            continue;
+        };
+        let kind = if key { video::FrameType::Key } else { video::FrameType::Inter };
+        parts.extend(nals(&frame.payload).iter().map(|nal| {
+            let length = u32::try_from(nal.len()).expect("it is short").to_be_bytes();
+            let data = [&length[..], nal].concat();
+            let packet = video::Packet::Coded { codec, composition };
+            Tag { body: video::encode(kind, packet, &data), ..tag.clone() }
+        }));
+    }
+    parts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slices_in_messages_of_their_own_are_one_picture() {
+    let weir = start();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let whole = sliced(folder.path());
+    let parts = one_by_one(&whole);
+    assert!(parts.len() >= whole.len() + 300, "{} messages of {}", parts.len(), whole.len());
+    let (playlist, text) = publish(&weir, "live/a", &parts).await;
+    assert_eq!(playlist.segments.len(), 2, "{text}");
+    let url = weir.http_url("live/a.m3u8");
+    for ffmpeg in Ffmpeg::ALL {
+        assert_eq!(decoded_pictures(ffmpeg, &url, folder.path()), 100, "{ffmpeg:?}");
+    }
+    let played = read(Ffmpeg::System, &url, Form::Carried, TIMEOUT);
+    assert_eq!(played.packets(Kind::Video).len(), 100, "access units");
+
+    // A viewer starts with the first slice of a key frame.
+    let mut publisher = Publisher::silent(&weir.rtmp_url("live/b")).await;
+    let first: Vec<_> = whole.iter().map(|tag| frame_of(tag).is_key()).collect();
+    let first = first.iter().position(|is_key| *is_key).expect("a key frame");
+    for tag in one_by_one(&whole[..=first]) {
+        publisher.send(&tag).await;
+    }
+    let mut viewer = Player::rtmp(&weir.rtmp_url("live/b")).await;
+    publisher.stop().await;
+    let got = viewer.until_end().await;
+    let pictures: Vec<_> = got.iter().map(frame_of).filter(weir_media::Frame::is_picture).collect();
+    let sent = one_by_one(&whole[first..=first]);
+    assert_eq!(pictures.len(), sent.len(), "all parts of the picture");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seven_channels_and_one_are_heard_by_the_number_that_adts_does_not_have() {
+    let weir = start();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("seven.flv");
+    let mut command = Ffmpeg::System.command();
+    let tones: Vec<_> = (1..=8).map(|tone| format!("sin({tone}00*t)")).collect();
+    command.args(["-y", "-f", "lavfi", "-i"]);
+    command.arg(format!("aevalsrc={}:c=7.1:s=48000", tones.join("|")));
+    command.args(["-t", "4", "-c:a", "aac", "-f", "flv"]).arg(&file);
+    Process::start("FFmpeg for 7.1", &mut command).wait_success(TIMEOUT);
+    let mut tags = tags_of(&file);
+    // FFmpeg says configuration 7, which has the same elements as 12.
+    let is_config = |tag: &&mut Tag| matches!(frame_of(tag).content, Content::AudioConfig(_));
+    let config = tags.iter_mut().find(is_config).expect("a configuration");
+    let packet = audio::Packet::Config(AudioCodec::Aac);
+    config.body = audio::encode(packet, &[0x11, 0x80 | 12 << 3]);
+    let (_, text) = publish(&weir, "live/a", &tags).await;
+    assert!(!text.contains("no sound"), "{text}");
+    for ffmpeg in Ffmpeg::ALL {
+        let bytes = decoded(ffmpeg, &weir.http_url("live/a.m3u8"), folder.path());
+        let expected = 4 * 48_000 * 8 * 2;
+        assert!(bytes.abs_diff(expected) < expected / 20, "{ffmpeg:?}: {bytes} of {expected}");
     }
 }

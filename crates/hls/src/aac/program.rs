@@ -79,6 +79,27 @@ impl Program {
         Some(Self { fields: copier.fields, front, side, back, low, coupled })
     }
 
+    /// The elements of a channel configuration (14496-3, table 1.19) that has no number in ADTS: 11 (6.1) and 12 (7.1).
+    /// Those of 13 and 14 have loudspeakers above, of which a program says nothing that players read.
+    pub fn of_configuration(number: u8, object_type: u8, rate_index: u8) -> Option<Self> {
+        let back = match number {
+            11 => (0, 1),
+            12 => (1, 2),
+            _ => return None,
+        };
+        let mut fields = vec![(0, 4), (u32::from(object_type - 1), 2), (u32::from(rate_index), 4)];
+        // Elements in front, at the sides and behind; for low frequencies, data and coupling; no mixdown.
+        fields.extend([(2, 4), (1, 4), (1, 4), (1, 2), (0, 3), (0, 4), (0, 3)]);
+        // Single or pair, and its tag: tags are counted for singles and for pairs.
+        for (is_pair, tag) in [(0, 0), (1, 0), (1, 1), back] {
+            fields.extend([(is_pair, 1), (tag, 4)]);
+        }
+        fields.push((0, 4));
+        let (front, side) = (vec![One, Two], vec![Two]);
+        let back = vec![if back.0 == 0 { One } else { Two }];
+        Some(Self { fields, front, side, back, low: 1, coupled: 0 })
+    }
+
     /// The number for the same elements in the same order (14496-3, table 1.19), if there is one: players that do not
     /// read programs know those.
     pub fn channel_configuration(&self) -> Option<u8> {

@@ -124,6 +124,23 @@ fn a_gop_without_end_is_cut_by_size() {
 }
 
 #[test]
+fn a_slow_clock_is_cut_by_the_wall_clock() {
+    // A fifth of life: a key frame each second of life is one each 200 ms.
+    for (part, gop, expected) in [(5, 10, 18), (1000, 10, 18), (5, 1_000_000, 1)] {
+        let mut bench = Bench::with_av();
+        for at in 0..1250_i64 {
+            let frames =
+                [if at % gop == 0 { key(at * 100 / part) } else { picture(at * 100 / part) }];
+            let wall = Duration::from_millis((at * 100).unsigned_abs());
+            bench.cuts.extend(frames.iter().filter_map(|frame| bench.segmenter.push(frame, wall)));
+        }
+        let starts: Vec<_> = bench.cuts.iter().map(|cut| cut.program_date_time).collect();
+        assert!(starts.len() >= expected, "one in {part}, key frames each {gop}: {starts:?}");
+        assert!(bench.cuts.iter().all(|cut| !cut.duration.is_zero()), "a length");
+    }
+}
+
+#[test]
 fn starts_at_the_first_key_frame() {
     let before = [sound(0), picture(10), sound(20), picture(110)];
     let cuts = Bench::with_av().feed(before).feed(av(200, 2200, 10)).finish();
@@ -481,6 +498,38 @@ const SPS_LARGE: &[u8] = &[0x67, 9];
 const SPS_SMALL: &[u8] = &[0x67, 1];
 const PPS: &[u8] = &[0x68, 1];
 const IDR: &[u8] = &[0x65, 0x88];
+
+/// The first part of a picture begins with a bit that is set.
+const IDR_REST: &[u8] = &[0x65, 0x40];
+const REST: &[u8] = &[0x41, 0x40];
+
+#[test]
+fn parts_of_a_picture_in_messages_of_their_own_are_one_access_unit() {
+    let whole = |from: i64| {
+        let picture = |at: i64| units(at, false, &[&[0x41, 0x9A], REST, REST]);
+        let pictures = (from + 100..from + 1000).step_by(100).map(picture);
+        [units(from, true, &[IDR, IDR_REST, IDR_REST])].into_iter().chain(pictures)
+    };
+    let parts = |from: i64| {
+        whole(from).flat_map(|picture| {
+            let (at, key) = (picture.dts.as_millis(), picture.is_key());
+            let nals: [&[u8]; 3] =
+                if key { [IDR, IDR_REST, IDR_REST] } else { [&[0x41, 0x9A], REST, REST] };
+            nals.map(|nal| units(at, key, &[nal]))
+        })
+    };
+    let bench = Bench::with_av().feed((0..4).flat_map(|at| parts(at * 1000)));
+    let expected = Bench::with_av().feed((0..4).flat_map(|at| whole(at * 1000)));
+    let pictures = |bench: &Bench| -> Vec<usize> {
+        let starts = |cut: &Cut| {
+            let packets = cut.data.chunks(188);
+            packets.filter(|packet| packet[1..3] == [0x41, 0]).count()
+        };
+        bench.cuts.iter().map(starts).collect()
+    };
+    assert_eq!(pictures(&bench), pictures(&expected), "PES packets");
+    assert_eq!(bench.finish(), expected.finish());
+}
 
 #[test]
 fn a_message_without_a_picture_begins_nothing_and_is_none() {

@@ -117,3 +117,40 @@ fn h264_is_the_same_however_it_is_sent() {
 fn hevc_is_the_same_however_it_is_sent() {
     check(include_bytes!("../../testdata/hevc_aac.flv"), 3);
 }
+
+/// Pictures of two slices, in one message or in two. `first`: the byte of a slice that begins with whether it is the
+/// first.
+fn sliced(frames: &[Frame], first: usize, alone: bool) -> Vec<Frame> {
+    let mut sliced = Vec::new();
+    for frame in frames {
+        let with = |payload: Bytes| Frame { body: payload.clone(), payload, ..frame.clone() };
+        if !frame.is_picture() {
+            sliced.push(frame.clone());
+            continue;
+        }
+        let nals = length_prefixed(&frame.payload);
+        let mut rest = nals.last().expect("a picture").to_vec();
+        assert_eq!(rest[first] & 0x80, 0x80, "the first slice");
+        rest[first] &= 0x7F;
+        if alone {
+            sliced.extend([with(join(&nals, Way::Lengths)), with(join(&[&rest], Way::Lengths))]);
+        } else {
+            sliced.push(with(join(&[&nals[..], &[&rest]].concat(), Way::Lengths)));
+        }
+    }
+    sliced
+}
+
+#[test]
+fn slices_in_messages_of_their_own_are_one_picture() {
+    for (file, first) in [
+        (&include_bytes!("../../testdata/h264_bframes_aac.flv")[..], 1),
+        (&include_bytes!("../../testdata/hevc_aac.flv")[..], 2),
+    ] {
+        let frames = read_flv(file);
+        let whole = pictures(&sliced(&frames, first, false));
+        let parts = pictures(&sliced(&frames, first, true));
+        assert_eq!(whole.len(), parts.len());
+        assert!(whole == parts);
+    }
+}

@@ -242,3 +242,13 @@ fn the_configuration_of_a_codec_that_was_left_is_forgotten() {
     let init = feed.group(&key(40)).expect("a group");
     assert_eq!(init.frames().map(|frame| &frame.body[..]).collect::<Vec<_>>(), [b"avcC"]);
 }
+
+#[test]
+fn a_group_starts_with_the_first_part_of_a_picture() {
+    let mut feed = Feed::new();
+    assert!(feed.group(&key(0)).is_some());
+    for part in [key(0), key(0), delta(40), delta(40)] {
+        assert!(feed.group(&part).is_none(), "{part:?}");
+    }
+    assert!(feed.group(&key(80)).is_some());
+}

@@ -2,19 +2,15 @@
 
 use weir_flv::amf0::{Object, Value};
 
-use super::{Phase, Purpose, Session};
+use super::{
+    Phase, Session,
+    purpose::Purpose,
+    transaction::{ASK, CONNECT, CREATE_STREAM, FC_PUBLISH, FC_UNPUBLISH, RELEASE_STREAM},
+};
 use crate::{
     chunk::{CSID_COMMAND, CSID_STATUS},
     message::{Command, Control, UserControl},
 };
-
-// Transaction ids. Servers answer `connect` with 1 whatever it was sent with.
-pub(super) const CONNECT: f64 = 1.0;
-const RELEASE_STREAM: f64 = 2.0;
-const FC_PUBLISH: f64 = 3.0;
-pub(super) const CREATE_STREAM: f64 = 4.0;
-pub(super) const ASK: f64 = 5.0;
-const FC_UNPUBLISH: f64 = 6.0;
 
 /// `CanForward`, for every codec: what is done with a stream is up to the caller.
 const CAN_FORWARD: f64 = 4.0;

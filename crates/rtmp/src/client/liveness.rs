@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Purpose;
+use super::purpose::Purpose;
 use crate::{Error, message::UserControl};
 
 /// What is known about a server that was asked to publish or play.

@@ -6,7 +6,7 @@ use weir_flv::{
     amf0::{self, Object, Value},
 };
 
-use super::{Capabilities, Config};
+use super::{capabilities::Capabilities, config::Config};
 use crate::{
     chunk::{CSID_COMMAND, CSID_STATUS},
     link::Link,

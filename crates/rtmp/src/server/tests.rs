@@ -1,7 +1,7 @@
 use bytes::BytesMut;
 use weir_flv::{
     Tag,
-    amf0::{Object, Value},
+    amf0::{self, Object, Value},
 };
 
 use super::*;

@@ -46,7 +46,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 const LOOKS: usize = 2;
 
 /// What a connection takes: buffers for reading and writing, of 8 KiB each and 16 KiB at most, what the call says, and
-/// the piece of the answer that is being sent; as measured with idle ones, and with the head and a piece.
+/// the piece of the answer that is being sent; estimates, rounded up.
 const CONNECTION_BYTES: usize = 64 * 1024;
 
 /// What TLS takes beside that, which keeps up to 64 KiB that its other end does not read.

@@ -14,7 +14,7 @@ use weir_intake::{Alarm, announce, log_limits};
 use weir_media::StreamKey;
 use weir_rtmp::server::{Event, PublishRefusal};
 
-use crate::{node::Node, rtmp::Connection, terms};
+use crate::{connection::Connection, node::Node, terms};
 
 /// How long a publisher must be silent to lose its stream to the next one. Encoders send several frames a second, and
 /// reconnect within two or three after their network is back.

@@ -26,9 +26,9 @@ use weir_rtmp::{
 use self::pace::Pace;
 use crate::{
     auth::Action,
+    connection::Connection,
     edge::{self, Edge, Opened, Push},
     phase::Phase,
-    rtmp::Connection,
     terms,
 };
 

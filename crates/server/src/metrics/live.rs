@@ -201,6 +201,11 @@ impl Live {
             "Streams that were watched and have lost their publisher or origin for good.",
             COUNTS.streams_lost.get() as f64,
         )?;
+        page.counter(
+            "weir_clocks_off",
+            "Publishers and origins whose timestamps ran slower or faster than life.",
+            COUNTS.clocks_off.get() as f64,
+        )?;
         let viewers = [
             ("rtmp", census.rtmp_viewers),
             ("http-flv", census.flv_viewers),

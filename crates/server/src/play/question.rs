@@ -15,10 +15,10 @@ use weir_rtmp::{
 
 use crate::{
     auth::Action,
+    connection::{Connection, Turn},
     edge::{Ask, Door, Hops, Verdict},
     memory,
     node::Node,
-    rtmp::{Connection, Turn},
 };
 
 /// What is asked.
@@ -34,7 +34,7 @@ pub struct Asked {
 /// What became of a question: the answer, or why there is none.
 type Answer = Result<MayPlay, String>;
 
-/// What a question takes beside its text until it is answered: what waits for the answer, as measured with 128 of them.
+/// What a question takes beside its text until it is answered: what waits for the answer, by estimate.
 const QUESTION_BYTES: usize = 3 * 1024;
 
 /// Why a connection that asks is told nothing else.

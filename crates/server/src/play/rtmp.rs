@@ -18,7 +18,7 @@ use weir_rtmp::{
 use super::slow;
 use crate::{
     auth::Action,
-    rtmp::{Connection, Turn},
+    connection::{Connection, Turn},
     terms,
 };
 

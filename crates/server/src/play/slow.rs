@@ -13,7 +13,7 @@ use weir_media::{Content, StreamKey, Track};
 use weir_rtmp::server::{Event, PlayRefusal, PublishRefusal};
 
 use crate::{
-    rtmp::{Connection, Turn},
+    connection::{Connection, Turn},
     terms,
 };
 

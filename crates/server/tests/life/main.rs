@@ -2,6 +2,7 @@
 //! behind or say what they want.
 
 mod arrival;
+mod clock;
 mod commands;
 mod conflict;
 mod eager;
