@@ -112,7 +112,15 @@ struct Clock {
 impl Clock {
     fn frame(&self, track: Track, content: Content, payload: Bytes) -> Frame {
         let dts = Timestamp::from_millis(self.dts);
-        Frame { track, dts, epoch: self.epoch, content, stray: false, body: payload.clone(), payload }
+        Frame {
+            track,
+            dts,
+            epoch: self.epoch,
+            content,
+            stray: false,
+            body: payload.clone(),
+            payload,
+        }
     }
 
     /// The frame that a step stands for, if it stands for one.
