@@ -88,7 +88,7 @@ pub struct Session {
     /// Whether the client has asked to publish before: media without a publish is what was left of that one.
     has_asked: bool,
     /// The longest message while the client publishes.
-    message_bytes_max: usize,
+    message_bytes_max: u32,
     /// The latest time the caller named.
     now: Instant,
 }
@@ -126,7 +126,7 @@ impl Session {
             rates: Box::new(Rates::new(now)),
             held: None,
             has_asked: false,
-            message_bytes_max: MESSAGE_BYTES_MAX,
+            message_bytes_max: MESSAGE_BYTES_MAX as u32,
             now,
         }
     }
@@ -134,7 +134,7 @@ impl Session {
     /// What the client makes this session hold counts against `budget` too, and no message of it may be longer than
     /// `message_bytes_max` even while it publishes.
     pub fn limit_to(&mut self, budget: &Budget, message_bytes_max: usize) {
-        self.message_bytes_max = message_bytes_max;
+        self.message_bytes_max = message_bytes_max.min(MESSAGE_BYTES_MAX) as u32;
         self.link.reader().charge(budget);
     }
 
@@ -435,7 +435,7 @@ impl Session {
 
     /// Tells the reader how much may come.
     fn expect(&mut self) {
-        let (is_asking, most) = (self.streams.any_publishing(), self.message_bytes_max);
+        let (is_asking, most) = (self.streams.any_publishing(), self.message_bytes_max as usize);
         match self.streams.any_accepted() {
             true => self.link.reader().expect_media(most),
             false if is_asking => self.link.reader().expect_held(most),
