@@ -1,11 +1,11 @@
 //! Which stream a host or `?vhost=` names.
 
 use weir_testkit::{
-    Weir, http,
+    Weir, eventually, http,
     peer::{Numbered, Publisher, Viewer},
 };
 
-use crate::server;
+use crate::{SOON, server};
 
 const CONFIG: &str =
     "play: { wait: 0s }\nvhosts: { example.com: {}, other.org: { publish: { conflict: reject } } }";
@@ -16,11 +16,17 @@ async fn status(weir: &Weir, host: &str, path: &str) -> u16 {
     http::request(weir.http(), request.as_bytes()).await.status
 }
 
+/// Until what has been sent is there: nobody waits for a stream here.
+async fn until_playable(url: &str) {
+    eventually("it plays", SOON, async || Viewer::try_rtmp(url).await.ok()).await;
+}
+
 #[tokio::test]
 async fn hosts_that_are_not_configured_are_one() {
     let weir = server(CONFIG);
     let mut publisher = Publisher::start(&weir.rtmp_url("live/a"), Numbered::default()).await;
     publisher.pictures(1).await;
+    until_playable(&weir.rtmp_url("live/a")).await;
     let localhost = format!("rtmp://localhost:{}/live/a", weir.rtmp().port());
     for url in [localhost, weir.rtmp_url("live/a?vhost=nobody.net")] {
         Viewer::rtmp(&url).await.until_picture(0).await;
@@ -37,6 +43,7 @@ async fn a_configured_vhost_has_streams_of_its_own() {
     let url = weir.rtmp_url("live/a?vhost=example.com");
     let mut publisher = Publisher::start(&url, Numbered::default()).await;
     publisher.pictures(1).await;
+    until_playable(&url).await;
     for there in [
         &url,
         &weir.rtmp_url("live/a?domain=example.com"),
