@@ -291,8 +291,8 @@ async fn rtmp_plays_that_wait_for_their_streams() {
 #[tokio::test]
 async fn segments_that_are_not_read() {
     const CLIENTS: usize = 400;
-    /// Threads that read and write the files of a folder.
-    const READERS: usize = 32;
+    /// Threads that read the files of a folder.
+    const READERS: usize = 16;
     let config = "limits: { memory: 64MiB, stream_memory: 16MiB }\nhls: { segment: 1s }\n";
     let weir = Weir::builder(env!("CARGO_BIN_EXE_weir")).config(config).start();
     let source = Numbered::new(5).with_picture_bytes(1_000_000);
