@@ -11,14 +11,14 @@ use std::{
 use tracing::{debug, info, warn};
 use weir_media::StreamKey;
 
-use crate::{counts::COUNTS, end::seconds, places::Place};
+use crate::{counts::COUNTS, end::seconds, permits::Permit};
 use crate::{
     end::{End, Kind, Side},
-    quota::{Quotas, Refusal, Viewing, Visit},
-    roster::{Activity, Enlisted, Figures, Roster},
+    quota::{AddressPermit, Quotas, Refusal, ViewerPermit},
+    roster::{Activity, Figures, Roster, RosterEntry},
 };
 
-/// A client's part in the process. It goes where its socket goes; dropping it frees its place under
+/// A client's part in the process. It goes where its socket goes; dropping it frees its permit under
 /// `limits.connections`.
 pub struct Client {
     /// Its number, unique in this process, in every log line about it.
@@ -30,7 +30,7 @@ pub struct Client {
     /// What it did last, for the log.
     pub role: Activity,
     /// What others know of it, and how it hears that it is to leave.
-    pub presence: Enlisted,
+    pub presence: RosterEntry,
     /// The stream it publishes or plays.
     pub stream: Option<StreamKey>,
     /// Media bytes sent to it.
@@ -40,16 +40,16 @@ pub struct Client {
     /// How often it fell behind and was moved to the newest group.
     pub skips: u32,
     /// Its part of the viewers' limits, while it plays.
-    pub viewing: Option<Viewing>,
+    pub viewing: Option<ViewerPermit>,
     /// What it takes of what there is a limit of.
-    pub standing: Arc<Standing>,
+    pub standing: Arc<Admission>,
     /// Whether it has been answered requests, one after the other: files are fetched over so many connections that the
     /// log speaks of none.
     pub fetches: bool,
     /// Whether the log has said already that, and why, what it did has ended.
     pub is_told: bool,
     /// Its part of the descriptors.
-    pub socket: Option<Place>,
+    pub socket: Option<Permit>,
     refused: bool,
 }
 
@@ -60,24 +60,24 @@ pub fn next_id() -> u64 {
     NEXT_ID.fetch_add(1, Ordering::Relaxed)
 }
 
-/// What a connection takes of what there is a limit of: a place, and a part of what its address may have. Dropping it
+/// What a connection takes of what there is a limit of: a permit, and a part of what its address may have. Dropping it
 /// gives both back. A connection of a proxy has requests of many clients, one after the other.
-pub struct Standing(Mutex<Held>);
+pub struct Admission(Mutex<Held>);
 
 struct Held {
-    place: Place,
-    visit: Option<Visit>,
+    permit: Permit,
+    visit: Option<AddressPermit>,
 }
 
-impl Standing {
-    fn new(place: Place) -> Self {
-        Self(Mutex::new(Held { place, visit: None }))
+impl Admission {
+    fn new(permit: Permit) -> Self {
+        Self(Mutex::new(Held { permit, visit: None }))
     }
 
-    /// Goes to another place, and frees the one it had.
-    pub fn move_to(&self, place: Place) {
+    /// Goes to another permit, and frees the one it had.
+    pub fn move_to(&self, permit: Permit) {
         // Dropped behind the lock: what is freed has locks of its own.
-        drop(std::mem::replace(&mut self.held().place, place));
+        drop(std::mem::replace(&mut self.held().permit, permit));
     }
 
     /// From now on it counts for the address `ip`.
@@ -108,9 +108,9 @@ impl Standing {
         self.held().visit.is_some()
     }
 
-    /// Waits at `place` for an answer, and takes nothing meanwhile from those who are served.
-    pub fn step_aside(&self, place: Place) {
-        self.move_to(place);
+    /// Waits at `permit` for an answer, and takes nothing meanwhile from those who are served.
+    pub fn step_aside(&self, permit: Permit) {
+        self.move_to(permit);
         self.count_for_nobody();
     }
 
@@ -120,11 +120,11 @@ impl Standing {
 }
 
 impl Client {
-    /// A client that has just connected and holds `place`.
+    /// A client that has just connected and holds `permit`.
     pub fn new(
         peer: SocketAddr,
         protocol: &'static str,
-        place: Place,
+        permit: Permit,
         roster: &Arc<Roster>,
     ) -> Self {
         let id = next_id();
@@ -142,7 +142,7 @@ impl Client {
             received: 0,
             skips: 0,
             viewing: None,
-            standing: Arc::new(Standing::new(place)),
+            standing: Arc::new(Admission::new(permit)),
             fetches: false,
             is_told: false,
             socket: None,
@@ -199,7 +199,7 @@ impl Client {
         self.presence.turns_to(Activity::Control, None);
     }
 
-    /// Says in the log that and why it is going. Whoever reads that finds its place free: it is in nobody's way and in
+    /// Says in the log that and why it is going. Whoever reads that finds its permit free: it is in nobody's way and in
     /// no figure of viewers any more. Only the roster has it until the line is written, since a process that stops
     /// waits for that.
     pub fn end(mut self, end: &End) {
@@ -243,7 +243,7 @@ mod tests {
     use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
     use super::*;
-    use crate::{places::Places, quota::Limits};
+    use crate::{permits::Permits, quota::Limits};
 
     fn key() -> StreamKey {
         StreamKey::new("example.com", "live", "one").expect("a good name")
@@ -267,8 +267,8 @@ mod tests {
     fn who_reads_of_an_end_finds_the_place_free() {
         let limits = Limits { connections_per_ip: 1, ..Limits::default() };
         let quotas = Arc::new(Quotas::new(limits));
-        let place = Places::new(1).take().expect("a place");
-        let mut client = Client::new(([127, 0, 0, 1], 1).into(), "test", place, &Arc::default());
+        let permit = Permits::new(1).take().expect("a permit");
+        let mut client = Client::new(([127, 0, 0, 1], 1).into(), "test", permit, &Arc::default());
         client.standing.count(&quotas, client.peer.ip()).expect("room");
         let viewing = quotas.admit(&key(), false, 0, Instant::now()).expect("room");
         client.viewing = Some(viewing);

@@ -8,9 +8,9 @@ use std::sync::LazyLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::places::Places;
+use crate::permits::Permits;
 
-/// Connections to the API, on places of their own: whoever looks after a full server must be able to reach it.
+/// Connections to the API, on permits of their own: whoever looks after a full server must be able to reach it.
 const API_MAX: usize = 256;
 
 /// Of a small limit the API has this part, and a few connections at least.
@@ -48,10 +48,10 @@ pub struct Shares {
 static SHARES: LazyLock<Shares> = LazyLock::new(|| Shares::of(raised()));
 
 /// Places for what clients make us open.
-static OPENED: LazyLock<Places> = LazyLock::new(|| Places::new(Shares::of_process().opened));
+static OPENED: LazyLock<Permits> = LazyLock::new(|| Permits::new(Shares::of_process().opened));
 
 /// Places for what clients make us open: each segment that is being sent and each connection to an origin holds one.
-pub fn opened() -> &'static Places {
+pub fn opened() -> &'static Permits {
     &OPENED
 }
 

@@ -1,7 +1,7 @@
 //! Everybody who connects to Weir: how they come in, who they are, what they may take, and why they went.
 //!
 //! ```text
-//! socket ─► listen: a Door, a place ─► PROXY header ─► Client ─► a Service serves it ─► End: a line in the log
+//! socket ─► listen: a Acceptor, a place ─► PROXY header ─► Client ─► a Service serves it ─► End: a line in the log
 //!                   └─ refused                           └─ roster, quota: who is here, what they take
 //! ```
 //!
@@ -15,7 +15,7 @@ pub mod descriptors;
 pub mod end;
 pub mod histogram;
 pub mod listen;
-pub mod places;
+pub mod permits;
 pub mod quota;
 pub mod roster;
 pub mod socket;

@@ -26,7 +26,7 @@ use crate::{
     client::Client,
     counts::Refused,
     end::{End, Kind},
-    places::{Place, Places},
+    permits::{Permit, Permits},
     quota::{Quotas, Refusal},
     roster::Roster,
     socket::prepare,
@@ -97,28 +97,28 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// How the listeners of one service let connections in.
-pub struct Door {
+pub struct Acceptor {
     /// What they speak, for the log; also the name of their part of the configuration.
     protocol: &'static str,
-    places: Places,
+    permits: Permits,
     /// The descriptors of connections, for those that do not have their own share.
-    sockets: Option<Places>,
-    /// Whether the service ends connections so that newer ones have places.
+    sockets: Option<Permits>,
+    /// Whether the service ends connections so that newer ones have permits.
     makes_room: bool,
     /// None for a service that must stay within reach of whoever looks after a server.
     quotas: Option<Arc<Quotas>>,
     roster: Arc<Roster>,
     proxy_protocol: AtomicBool,
     trusted: ArcSwap<Vec<IpNet>>,
-    refusing: Places,
-    state: watch::Sender<DoorState>,
+    refusing: Permits,
+    state: watch::Sender<AcceptorState>,
     /// Listeners from which connections are accepted now.
     accepting: watch::Sender<usize>,
 }
 
 /// Whether anybody comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum DoorState {
+enum AcceptorState {
     Open,
     /// Nobody is let in here; another process may do it, from the same queue.
     Held,
@@ -126,20 +126,20 @@ enum DoorState {
     Closed,
 }
 
-impl Door {
+impl Acceptor {
     /// A door that counts nobody by address and believes what the sockets say.
-    pub fn new(protocol: &'static str, places: Places) -> Self {
+    pub fn new(protocol: &'static str, permits: Permits) -> Self {
         Self {
             protocol,
-            places,
+            permits,
             sockets: None,
             makes_room: false,
             quotas: None,
             roster: Arc::default(),
             proxy_protocol: AtomicBool::new(false),
             trusted: ArcSwap::default(),
-            refusing: Places::new(REFUSING),
-            state: watch::Sender::new(DoorState::Open),
+            refusing: Permits::new(REFUSING),
+            state: watch::Sender::new(AcceptorState::Open),
             accepting: watch::Sender::new(0),
         }
     }
@@ -153,13 +153,13 @@ impl Door {
 
     /// The same, but each connection takes one of the descriptors of `sockets`.
     #[must_use]
-    pub fn holding(mut self, sockets: &Places) -> Self {
+    pub fn holding(mut self, sockets: &Permits) -> Self {
         self.sockets = Some(sockets.clone());
         self
     }
 
     /// The same, but of a service that ends others of its connections for each one beyond those that it wants: who
-    /// finds no place waits until they are gone, and is not turned away.
+    /// finds no permit waits until they are gone, and is not turned away.
     #[must_use]
     pub fn making_room(mut self) -> Self {
         self.makes_room = true;
@@ -186,23 +186,23 @@ impl Door {
 
     /// Nobody comes in any more, but those who are connected already.
     pub fn close(&self) {
-        self.state.send_replace(DoorState::Closed);
+        self.state.send_replace(AcceptorState::Closed);
     }
 
     /// Leaves who comes next to another process that has the same listeners; once this has returned, none of them is
     /// accepted here.
     pub async fn hold(&self) {
-        self.turn(DoorState::Open, DoorState::Held);
+        self.turn(AcceptorState::Open, AcceptorState::Held);
         // The sender is ours, so that it cannot be gone.
         let _ = self.accepting.subscribe().wait_for(|accepting| *accepting == 0).await;
     }
 
     /// Whoever comes is let in here again, if the door was held.
     pub fn open(&self) {
-        self.turn(DoorState::Held, DoorState::Open);
+        self.turn(AcceptorState::Held, AcceptorState::Open);
     }
 
-    fn turn(&self, from: DoorState, to: DoorState) {
+    fn turn(&self, from: AcceptorState, to: AcceptorState) {
         self.state.send_if_modified(|state| {
             let is_other = *state == from;
             if is_other {
@@ -262,17 +262,17 @@ pub trait Service: Send + Sync + 'static {
 }
 
 /// Accepts connections until the door is closed, and serves each in a task of its own.
-pub async fn accept(listener: Arc<TcpListener>, door: Arc<Door>, service: Arc<impl Service>) {
+pub async fn accept(listener: Arc<TcpListener>, door: Arc<Acceptor>, service: Arc<impl Service>) {
     let mut state = door.state.subscribe();
     loop {
         door.accepting.send_modify(|accepting| *accepting += 1);
         while_open(&listener, &door, &service, &mut state).await;
         door.accepting.send_modify(|accepting| *accepting -= 1);
-        if *state.borrow() == DoorState::Held {
-            until_not(&mut state, DoorState::Held).await;
+        if *state.borrow() == AcceptorState::Held {
+            until_not(&mut state, AcceptorState::Held).await;
         }
         // Who waits at a door that was held is let in by the process that it was held for.
-        if *state.borrow() == DoorState::Closed {
+        if *state.borrow() == AcceptorState::Closed {
             return;
         }
     }
@@ -281,31 +281,31 @@ pub async fn accept(listener: Arc<TcpListener>, door: Arc<Door>, service: Arc<im
 /// Accepts connections until the door is held or closed.
 async fn while_open(
     listener: &TcpListener,
-    door: &Arc<Door>,
+    door: &Arc<Acceptor>,
     service: &Arc<impl Service>,
-    state: &mut watch::Receiver<DoorState>,
+    state: &mut watch::Receiver<AcceptorState>,
 ) {
     loop {
-        if *state.borrow_and_update() == DoorState::Held {
+        if *state.borrow_and_update() == AcceptorState::Held {
             return;
         }
         tokio::select! {
             // Those who are connected already have come in time: the system has told them so.
             biased;
             accepted = listener.accept() => let_through(accepted, door, service).await,
-            () = until_not(state, DoorState::Open) => return,
+            () = until_not(state, AcceptorState::Open) => return,
         }
     }
 }
 
-async fn until_not(state: &mut watch::Receiver<DoorState>, known: DoorState) {
+async fn until_not(state: &mut watch::Receiver<AcceptorState>, known: AcceptorState) {
     // The door cannot go before this does.
     let _ = state.wait_for(|state| *state != known).await;
 }
 
 async fn let_through(
     accepted: io::Result<(TcpStream, SocketAddr)>,
-    door: &Arc<Door>,
+    door: &Arc<Acceptor>,
     service: &Arc<impl Service>,
 ) {
     let protocol = door.protocol;
@@ -319,17 +319,17 @@ async fn let_through(
             return;
         }
     };
-    let held = door.sockets.as_ref().map(Places::take);
+    let held = door.sockets.as_ref().map(Permits::take);
     if held.as_ref().is_some_and(Option::is_none) {
         Refused::Connections.count();
         let raise = "LimitNOFILE, ulimit -n";
         warn!(protocol, %peer, raise, "turning connections away: no descriptors are left for them");
         return;
     }
-    let Some(place) = place(door).await else {
+    let Some(permit) = permit(door).await else {
         Refused::Connections.count();
-        let limit = door.places.limit();
-        if door.places.taken() < limit {
+        let limit = door.permits.limit();
+        if door.permits.taken() < limit {
             warn!(protocol, %peer, "turning connections away: no memory is left for them (limits.memory)");
         } else {
             warn!(protocol, %peer, limit, "turning connections away (limits.connections)");
@@ -340,7 +340,7 @@ async fn let_through(
         warn!(protocol, %peer, %error, "cannot set up a connection");
         return;
     }
-    let mut client = Client::new(peer, protocol, place, &door.roster);
+    let mut client = Client::new(peer, protocol, permit, &door.roster);
     client.socket = held.flatten();
     if door.proxy_protocol.load(Ordering::Relaxed) {
         tokio::spawn(let_in_behind_proxy(Arc::clone(door), Arc::clone(service), socket, client));
@@ -349,13 +349,13 @@ async fn let_through(
     }
 }
 
-/// A place at `door`, if there is one soon enough.
-async fn place(door: &Door) -> Option<Place> {
+/// A permit at `door`, if there is one soon enough.
+async fn permit(door: &Acceptor) -> Option<Permit> {
     let mut waited = Duration::ZERO;
     loop {
-        let place = door.places.take();
-        if place.is_some() || !door.makes_room || waited >= ROOM_TIMEOUT {
-            return place;
+        let permit = door.permits.take();
+        if permit.is_some() || !door.makes_room || waited >= ROOM_TIMEOUT {
+            return permit;
         }
         tokio::time::sleep(ROOM_INTERVAL).await;
         waited += ROOM_INTERVAL;
@@ -363,7 +363,7 @@ async fn place(door: &Door) -> Option<Place> {
 }
 
 async fn let_in_behind_proxy(
-    door: Arc<Door>,
+    door: Arc<Acceptor>,
     service: Arc<impl Service>,
     mut socket: TcpStream,
     mut client: Client,
@@ -375,16 +375,16 @@ async fn let_in_behind_proxy(
 }
 
 /// Serves or refuses a client, in a task of its own.
-fn let_in(door: &Door, service: Arc<impl Service>, socket: TcpStream, client: Client) {
+fn let_in(door: &Acceptor, service: Arc<impl Service>, socket: TcpStream, client: Client) {
     let Err(refusal) = door.count(&client) else {
         tokio::spawn(service.serve(socket, client));
         return;
     };
     Refused::from(&refusal).count();
     warn!(protocol = door.protocol, peer = %client.peer, "turning connections away: {refusal}");
-    // Who is refused must not take a place from those who are not. Beyond these places nothing is said to it.
-    if let Some(place) = door.refusing.take() {
-        client.standing.move_to(place);
+    // Who is refused must not take a permit from those who are not. Beyond these permits nothing is said to it.
+    if let Some(permit) = door.refusing.take() {
+        client.standing.move_to(permit);
         tokio::spawn(service.refuse(socket, client, refusal));
     }
 }

@@ -61,7 +61,7 @@ pub struct Quotas {
 #[derive(Default)]
 struct Books {
     /// Streams that have viewers.
-    streams: HashMap<StreamKey, Audience>,
+    streams: HashMap<StreamKey, StreamViewers>,
     viewers: usize,
     /// Those among them that are nodes.
     nodes: usize,
@@ -71,7 +71,7 @@ struct Books {
 }
 
 /// The viewers of a stream over RTMP and HTTP-FLV.
-struct Audience {
+struct StreamViewers {
     viewers: usize,
     /// Those among them that are other nodes of a cluster, which ask for their viewers. Any client can say that it is
     /// one, so the limits count them like all others.
@@ -82,7 +82,7 @@ struct Audience {
     sent: u64,
 }
 
-impl Audience {
+impl StreamViewers {
     fn each(&self) -> u64 {
         self.bit_rate.unwrap_or(UNKNOWN_BIT_RATE)
     }
@@ -104,19 +104,19 @@ pub struct Learned<'a> {
 }
 
 /// A viewer's part of the limits; dropping it gives the part back.
-pub struct Viewing {
+pub struct ViewerPermit {
     quotas: Arc<Quotas>,
     key: StreamKey,
     is_node: bool,
 }
 
 /// A connection's part of what its address may have; dropping it gives the part back.
-pub struct Visit {
+pub struct AddressPermit {
     quotas: Arc<Quotas>,
     network: Network,
 }
 
-impl Visit {
+impl AddressPermit {
     /// Whether it is counted for the address `ip`.
     pub fn is_of(&self, ip: IpAddr) -> bool {
         self.network == Network::of(ip)
@@ -177,7 +177,7 @@ impl Quotas {
     pub fn look(&self, key: &StreamKey, now: Instant) -> Result<(), Refusal> {
         let hls = lock(&self.watching).of(key).here;
         let mut books = self.books();
-        let cost = books.streams.get(key).map_or(1, Audience::each);
+        let cost = books.streams.get(key).map_or(1, StreamViewers::each);
         self.check_stream(key, books.here(key) + hls)?;
         self.check_egress(&mut books, cost, now)
     }
@@ -192,22 +192,23 @@ impl Quotas {
         is_node: bool,
         bit_rate: u64,
         now: Instant,
-    ) -> Result<Viewing, Refusal> {
+    ) -> Result<ViewerPermit, Refusal> {
         let known = (bit_rate > 0).then_some(bit_rate);
         let hls = lock(&self.watching).of(key).here;
         let mut books = self.books();
         books.learn(key, bit_rate);
-        let cost = books.streams.get(key).map_or(known.unwrap_or(UNKNOWN_BIT_RATE), Audience::each);
+        let cost =
+            books.streams.get(key).map_or(known.unwrap_or(UNKNOWN_BIT_RATE), StreamViewers::each);
         self.check_stream(key, books.here(key) + hls)?;
         self.check_egress(&mut books, cost, now)?;
-        let new = || Audience { viewers: 0, nodes: 0, bit_rate: known, sent: 0 };
+        let new = || StreamViewers { viewers: 0, nodes: 0, bit_rate: known, sent: 0 };
         let audience = books.streams.entry(key.clone()).or_insert_with(new);
         audience.viewers += 1;
         audience.nodes += usize::from(is_node);
         books.viewers += 1;
         books.nodes += usize::from(is_node);
         books.expected = books.expected.saturating_add(cost);
-        Ok(Viewing { quotas: Arc::clone(self), key: key.clone(), is_node })
+        Ok(ViewerPermit { quotas: Arc::clone(self), key: key.clone(), is_node })
     }
 
     /// Looks whether `who` may have a playlist, before it is looked for: who watches is served, and only who begins is
@@ -304,7 +305,7 @@ impl Quotas {
     ///
     /// # Errors
     /// When it is one too many.
-    pub fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Visit, Refusal> {
+    pub fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<AddressPermit, Refusal> {
         let limit = self.connections_per_ip.load(Ordering::Relaxed);
         let network = Network::of(ip);
         let mut addresses = lock(&self.addresses);
@@ -313,7 +314,7 @@ impl Quotas {
             return Err(Refusal::Address { network: network.to_string(), limit });
         }
         addresses.insert(network, here + 1);
-        Ok(Visit { quotas: Arc::clone(self), network })
+        Ok(AddressPermit { quotas: Arc::clone(self), network })
     }
 
     /// Counts bytes that viewers were sent.
@@ -413,7 +414,7 @@ impl Books {
     }
 }
 
-impl Drop for Viewing {
+impl Drop for ViewerPermit {
     fn drop(&mut self) {
         let mut books = self.quotas.books();
         let Some(audience) = books.streams.get_mut(&self.key) else { return };
@@ -430,7 +431,7 @@ impl Drop for Viewing {
     }
 }
 
-impl Drop for Visit {
+impl Drop for AddressPermit {
     fn drop(&mut self) {
         let mut addresses = lock(&self.quotas.addresses);
         if let Entry::Occupied(mut here) = addresses.entry(self.network) {

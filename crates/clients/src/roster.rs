@@ -61,14 +61,19 @@ const PARTED_MAX: usize = 10_000;
 
 /// A client's place in the roster; dropping it takes the client out.
 #[derive(Debug)]
-pub struct Enlisted {
+pub struct RosterEntry {
     presence: Arc<Presence>,
     roster: Arc<Roster>,
 }
 
 impl Roster {
     /// Takes in somebody who has just connected.
-    pub fn enlist(self: &Arc<Self>, id: u64, protocol: &'static str, peer: SocketAddr) -> Enlisted {
+    pub fn enlist(
+        self: &Arc<Self>,
+        id: u64,
+        protocol: &'static str,
+        peer: SocketAddr,
+    ) -> RosterEntry {
         let presence = Arc::new(Presence::new(id, protocol, peer));
         {
             let mut present = self.lock();
@@ -78,7 +83,7 @@ impl Roster {
             present.all.insert(id, Arc::clone(&presence));
         }
         self.parted().count += 1;
-        Enlisted { presence, roster: Arc::clone(self) }
+        RosterEntry { presence, roster: Arc::clone(self) }
     }
 
     /// Everybody, in the order in which they came.
@@ -186,14 +191,14 @@ impl Roster {
     }
 }
 
-impl Enlisted {
+impl RosterEntry {
     /// This is what it does from now on, with this stream, or with the one before.
     pub fn turns_to(&self, activity: Activity, stream: Option<&StreamKey>) {
         self.roster.turn(&self.presence, activity, stream);
     }
 }
 
-impl std::ops::Deref for Enlisted {
+impl std::ops::Deref for RosterEntry {
     type Target = Arc<Presence>;
 
     fn deref(&self) -> &Arc<Presence> {
@@ -201,7 +206,7 @@ impl std::ops::Deref for Enlisted {
     }
 }
 
-impl Drop for Enlisted {
+impl Drop for RosterEntry {
     fn drop(&mut self) {
         self.roster.part(&self.presence);
         {
@@ -222,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    fn enlist(roster: &Arc<Roster>, id: u64) -> Enlisted {
+    fn enlist(roster: &Arc<Roster>, id: u64) -> RosterEntry {
         roster.enlist(id, "rtmp", ([127, 0, 0, 1], 1).into())
     }
 

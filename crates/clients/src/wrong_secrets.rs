@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::places::{Place, Places};
+use crate::permits::{Permit, Permits};
 use crate::quota::Network;
 
 /// Answers to wrong secrets that an address gets at once: a person who types, or some dozen viewers behind one address
@@ -39,7 +39,7 @@ const NODE_WAIT_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct WrongSecrets {
     books: Mutex<Books>,
-    waiting: Places,
+    waiting: Permits,
 }
 
 #[derive(Debug, Default)]
@@ -58,12 +58,12 @@ pub struct Wait {
     /// For so long.
     pub time: Duration,
     /// Where it waits.
-    pub place: Place,
+    pub place: Permit,
 }
 
 impl Default for WrongSecrets {
     fn default() -> Self {
-        Self { books: Mutex::default(), waiting: Places::new(WAITING_MAX) }
+        Self { books: Mutex::default(), waiting: Permits::new(WAITING_MAX) }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{
     hints::{self, Here},
-    source::Places,
+    source::Positions,
     value::Problem,
 };
 
@@ -103,7 +103,7 @@ const START: &str =
 const GUIDE: &str = "more in docs/guide/configuration.md";
 
 /// What `text`, in which the values at `places` were found and which is refused as a configuration of ours, is.
-pub(super) fn recognise(text: &str, places: &Places) -> Option<Foreign> {
+pub(super) fn recognise(text: &str, places: &Positions) -> Option<Foreign> {
     braces(text).or_else(|| yaml(places)).or_else(|| other(text))
 }
 
@@ -126,7 +126,7 @@ fn braces(text: &str) -> Option<Foreign> {
 }
 
 /// A YAML file of somebody else.
-fn yaml(places: &Places) -> Option<Foreign> {
+fn yaml(places: &Positions) -> Option<Foreign> {
     let mut keys = places.all.iter().filter(|place| !place.path.contains(['.', '[']));
     let (mediamtx, rest): (Vec<_>, Vec<_>) =
         keys.clone().partition(|place| MEDIAMTX.contains(&place.path.as_str()));

@@ -6,7 +6,7 @@ use super::{
     ConfigError, Diagnostic, Origin,
     check::Contradiction,
     foreign, hints,
-    source::{self, Place, Places},
+    source::{self, Position, Positions},
     suggest,
     value::{self, Problem},
 };
@@ -17,7 +17,7 @@ pub(super) struct Source<'t> {
     origin: Origin,
     /// The key that the whole text is the value of; empty for a file.
     path: &'t str,
-    places: Places,
+    places: Positions,
 }
 
 impl<'t> Source<'t> {
@@ -30,7 +30,7 @@ impl<'t> Source<'t> {
     /// A variable that sets the key `path` to `text` as it is.
     pub(super) fn variable(name: &str, path: &'t str, text: &'t str) -> Self {
         let origin = Origin::Variable(name.to_owned());
-        Self { text, origin, path, places: Places::default() }
+        Self { text, origin, path, places: Positions::default() }
     }
 
     /// A variable that sets the key `path` to `text`, which is YAML.
@@ -47,7 +47,7 @@ impl<'t> Source<'t> {
     /// The name of a variable.
     pub(super) fn name(name: &'t str) -> Self {
         let origin = Origin::Name(name.to_owned());
-        Self { text: name, origin, path: "", places: Places::default() }
+        Self { text: name, origin, path: "", places: Positions::default() }
     }
 
     /// The text is not in UTF-8 behind its first `valid` bytes, which are read as they are.
@@ -177,7 +177,7 @@ impl<'t> Source<'t> {
         }
         let mut chars: Vec<_> = line.chars().collect();
         let secrets = self.places.all.iter().filter(|p| p.is_single && is_secret(&p.path));
-        for Place { value, .. } in secrets {
+        for Position { value, .. } in secrets {
             let (first, last) = (value.start.line(), value.end.line());
             let from = if first == number { value.start.col() } else { 0 };
             let to = if last == number { value.end.col() } else { chars.len() };

@@ -6,7 +6,7 @@ use serde_saphyr::granit_parser::{Event, Parser, Span};
 
 /// A value in the text: that of a key, or an element of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Position {
     /// `play.flush`, `http.listen[1]`.
     pub(super) path: String,
     /// Where its key stands; of an element of a list, where it stands itself.
@@ -19,15 +19,15 @@ pub(super) struct Place {
 
 /// What stands in a text.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct Positions {
     /// All values of the first document, in its order, up to the first syntax error.
-    pub(super) all: Vec<Place>,
+    pub(super) all: Vec<Position>,
     /// Where there is a syntax error: the path of what was being read there.
     pub(super) cut: Option<String>,
 }
 
 /// The values in `text`.
-pub(super) fn places(text: &str) -> Places {
+pub(super) fn places(text: &str) -> Positions {
     let mut walk = Walk::default();
     let mut cut = None;
     for event in Parser::new_from_str(text) {
@@ -39,14 +39,14 @@ pub(super) fn places(text: &str) -> Places {
             break;
         }
     }
-    Places { all: walk.found, cut }
+    Positions { all: walk.found, cut }
 }
 
 /// The collections that are open, outermost first, and what was found so far. The parser bounds how deep they nest.
 #[derive(Default)]
 struct Walk {
     open: Vec<Open>,
-    found: Vec<Place>,
+    found: Vec<Position>,
 }
 
 enum Open {
@@ -109,7 +109,7 @@ impl Walk {
                 (element, value)
             }
         };
-        self.found.push(Place { path: path.clone(), key, value, is_single });
+        self.found.push(Position { path: path.clone(), key, value, is_single });
         Some(path)
     }
 }

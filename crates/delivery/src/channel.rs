@@ -27,7 +27,7 @@ pub struct Channels {
 pub struct Channel {
     key: StreamKey,
     format: Format,
-    bell: Arc<Bell>,
+    bell: Arc<ShardWakers>,
     filling: Mutex<Filling>,
     home: Weak<Channels>,
 }
@@ -112,12 +112,12 @@ impl View {
 
 /// Tells everybody who delivers a channel that there is something new.
 #[derive(Default)]
-struct Bell {
+struct ShardWakers {
     shards: RwLock<Vec<Arc<dyn Wake>>>,
     tasks: Notify,
 }
 
-impl Wake for Bell {
+impl Wake for ShardWakers {
     fn wake(&self) {
         for shard in self.shards.read().unwrap_or_else(PoisonError::into_inner).iter() {
             shard.wake();
@@ -190,7 +190,7 @@ impl Channels {
 
 impl Channel {
     fn new(home: &Arc<Channels>, key: &StreamKey, format: Format, limits: Limits) -> Arc<Self> {
-        let bell = Arc::new(Bell::default());
+        let bell = Arc::new(ShardWakers::default());
         let reader = home.registry.subscribe(key, Start::NewestGroup, Arc::clone(&bell) as _);
         let budget = home.registry.budget();
         let filling = Filling {

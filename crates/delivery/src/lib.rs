@@ -11,8 +11,8 @@
 mod channel;
 mod flow;
 mod format;
+mod mailbox;
 mod package;
-mod post;
 mod shard;
 mod shards;
 mod terms;
@@ -23,8 +23,8 @@ mod viewer;
 
 pub use channel::{Channel, Channels, Opening, View};
 pub use format::Format;
+pub use mailbox::{Arrival, Returned, Why};
 pub use package::MESSAGE_STREAM_ID;
-pub use post::{Arrival, Returned, Why};
 pub use shards::Shards;
 pub use terms::{Terms, TermsOf};
 pub use viewer::{Protocol, end_of};

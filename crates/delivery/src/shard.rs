@@ -33,7 +33,7 @@ use weir_hub::{Start, Status, Tracks, Wake};
 
 use super::{
     channel::{Channel, View},
-    post::{Arrival, BIT_RATE_MIN, Post, Returned, Ring, Why},
+    mailbox::{Arrival, BIT_RATE_MIN, Mailbox, Returned, ShardWaker, Why},
     terms::{Terms, TermsOf},
     turns::Turns,
     viewer::{Input, Progress, Protocol, Viewer},
@@ -54,12 +54,12 @@ const EVENTS: usize = 1024;
 const WAKE: Token = Token(usize::MAX);
 
 /// A channel on a shard.
-struct Station {
+struct ShardChannel {
     channel: Arc<Channel>,
     view: View,
     /// Keys of its viewers.
     seats: Vec<usize>,
-    ring: Arc<Ring>,
+    ring: Arc<ShardWaker>,
     terms: Terms,
     tracks: Tracks,
     /// Bits per second that each of its viewers counts for in the shard's load.
@@ -68,7 +68,7 @@ struct Station {
     sent: u64,
 }
 
-impl Station {
+impl ShardChannel {
     fn load(&self) -> u64 {
         self.weight.saturating_mul(self.seats.len() as u64)
     }
@@ -76,9 +76,9 @@ impl Station {
 
 pub(crate) struct Shard {
     poll: Poll,
-    post: Arc<Post>,
+    mailbox: Arc<Mailbox>,
     viewers: Slab<Viewer>,
-    stations: Slab<Station>,
+    stations: Slab<ShardChannel>,
     returns: mpsc::Sender<Returned>,
     /// Viewers whose turn was over before they were done.
     unfinished: Turns,
@@ -93,7 +93,7 @@ pub(crate) struct Shard {
 }
 
 /// Ends the process when a shard's thread unwinds.
-struct DeathWatch(Arc<Post>);
+struct DeathWatch(Arc<Mailbox>);
 
 impl Drop for DeathWatch {
     fn drop(&mut self) {
@@ -109,10 +109,10 @@ impl Shard {
         returns: mpsc::Sender<Returned>,
         quotas: Arc<Quotas>,
         last: fn(),
-    ) -> io::Result<Arc<Post>> {
+    ) -> io::Result<Arc<Mailbox>> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
-        let post = Arc::new(Post {
+        let mailbox = Arc::new(Mailbox {
             inbox: Mutex::default(),
             waker,
             load: AtomicU64::new(0),
@@ -122,7 +122,7 @@ impl Shard {
         });
         let shard = Self {
             poll,
-            post: Arc::clone(&post),
+            mailbox: Arc::clone(&mailbox),
             viewers: Slab::new(),
             stations: Slab::new(),
             returns,
@@ -135,10 +135,10 @@ impl Shard {
             scratch: [0; 2048],
         };
         thread::Builder::new().name(format!("weir-shard-{number}")).spawn(move || {
-            let _watch = DeathWatch(Arc::clone(&shard.post));
+            let _watch = DeathWatch(Arc::clone(&shard.mailbox));
             shard.run();
         })?;
-        Ok(post)
+        Ok(mailbox)
     }
 
     fn run(mut self) {
@@ -153,7 +153,7 @@ impl Shard {
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => self.post.die("cannot poll", &error),
+                Err(error) => self.mailbox.die("cannot poll", &error),
             }
             let now = Instant::now();
             if !self.take_inbox(&mut due, now) {
@@ -191,7 +191,7 @@ impl Shard {
 
     fn take_inbox(&mut self, due: &mut Vec<usize>, now: Instant) -> bool {
         let (arrivals, look, terms) = {
-            let mut inbox = self.post.lock();
+            let mut inbox = self.mailbox.lock();
             if inbox.closed {
                 return false;
             }
@@ -221,7 +221,7 @@ impl Shard {
         let number = self.station(&channel, terms, now);
         let station = &mut self.stations[number];
         station.tracks = channel.tracks();
-        self.post.reweigh(weight, station.weight);
+        self.mailbox.reweigh(weight, station.weight);
         let is_over = station.view.status == Some(Status::Ended);
         let from = match terms.start {
             Start::NewestGroup | Start::OldestGroup => 0,
@@ -253,12 +253,15 @@ impl Shard {
         }
         let entry = self.stations.vacant_entry();
         let number = entry.key();
-        let ring =
-            Arc::new(Ring { post: Arc::clone(&self.post), number, rung: AtomicBool::new(false) });
+        let ring = Arc::new(ShardWaker {
+            mailbox: Arc::clone(&self.mailbox),
+            number,
+            rung: AtomicBool::new(false),
+        });
         channel.attach(Arc::clone(&ring) as _);
         let mut view = View::default();
         channel.refresh(&mut view, now);
-        entry.insert(Station {
+        entry.insert(ShardChannel {
             view,
             seats: Vec::new(),
             ring,
@@ -304,7 +307,7 @@ impl Shard {
                 }
                 _ => {}
             }
-            let stayed = |station: &Station| station.seats.get(seat) == Some(&key);
+            let stayed = |station: &ShardChannel| station.seats.get(seat) == Some(&key);
             seat += usize::from(self.stations.get(number).is_some_and(stayed));
         }
         self.count_sent(number, sent);
@@ -320,7 +323,7 @@ impl Shard {
         if let Some(station) = self.stations.get(number)
             && let Some(since) = station.view.since
         {
-            self.post.latency.observe(since.elapsed(), station.seats.len() as u64);
+            self.mailbox.latency.observe(since.elapsed(), station.seats.len() as u64);
         }
     }
 
@@ -440,7 +443,7 @@ impl Shard {
 
     /// Flushes what has waited as long as it may while no later frame came to flush it.
     fn flush_held(&mut self, now: Instant) {
-        let is_late = |station: &Station| {
+        let is_late = |station: &ShardChannel| {
             let hold = station.terms.flush.hold_max().saturating_sub(TICK_MIN);
             station
                 .channel
@@ -539,7 +542,7 @@ impl Shard {
         for (_, station) in &mut self.stations {
             let (rate, before) = (station.channel.bit_rate(), station.load());
             station.weight = rate.max(BIT_RATE_MIN);
-            self.post.reweigh(before, station.load());
+            self.mailbox.reweigh(before, station.load());
             let bit_rate = rate;
             rates.push(Learned {
                 key: station.channel.key(),
@@ -606,8 +609,8 @@ impl Shard {
         if let Some(&moved) = station.seats.get(viewer.seat) {
             self.viewers[moved].seat = viewer.seat;
         }
-        self.post.load.fetch_sub(station.weight, Ordering::Relaxed);
-        self.post.viewers.fetch_sub(1, Ordering::Relaxed);
+        self.mailbox.load.fetch_sub(station.weight, Ordering::Relaxed);
+        self.mailbox.viewers.fetch_sub(1, Ordering::Relaxed);
         if station.seats.is_empty() {
             let station = self.stations.remove(number);
             let ring: Arc<dyn Wake> = station.ring;

@@ -9,14 +9,14 @@ use tokio::sync::mpsc;
 use weir_clients::{histogram::Counted, quota::Quotas};
 
 use super::{
-    post::{Arrival, BIT_RATE_MIN, Post, Returned},
+    mailbox::{Arrival, BIT_RATE_MIN, Mailbox, Returned},
     shard::Shard,
     terms::TermsOf,
 };
 
 /// All shards of the process.
 pub struct Shards {
-    posts: Vec<Arc<Post>>,
+    posts: Vec<Arc<Mailbox>>,
 }
 
 impl Shards {
@@ -41,50 +41,51 @@ impl Shards {
     /// Gives a viewer to the shard with the least to send.
     pub fn deliver(&self, arrival: Arrival) {
         arrival.client.presence.leaves_its_task();
-        let Some(post) = self.posts.iter().min_by_key(|post| post.load.load(Ordering::Relaxed))
+        let Some(mailbox) =
+            self.posts.iter().min_by_key(|mailbox| mailbox.load.load(Ordering::Relaxed))
         else {
             return;
         };
         let weight = arrival.channel.bit_rate().max(BIT_RATE_MIN);
-        post.load.fetch_add(weight, Ordering::Relaxed);
-        post.viewers.fetch_add(1, Ordering::Relaxed);
-        post.put(|inbox| inbox.arrivals.push((arrival, weight)));
+        mailbox.load.fetch_add(weight, Ordering::Relaxed);
+        mailbox.viewers.fetch_add(1, Ordering::Relaxed);
+        mailbox.put(|inbox| inbox.arrivals.push((arrival, weight)));
     }
 
     /// Some clients have been asked to leave: those who have them look whether they are theirs.
     pub fn look(&self) {
-        for post in &self.posts {
-            post.put(|inbox| inbox.look = true);
+        for mailbox in &self.posts {
+            mailbox.put(|inbox| inbox.look = true);
         }
     }
 
     /// From now on viewers are treated as `terms` says.
     pub fn reconfigure(&self, terms: &TermsOf) {
-        for post in &self.posts {
-            post.put(|inbox| inbox.terms = Some(Arc::clone(terms)));
+        for mailbox in &self.posts {
+            mailbox.put(|inbox| inbox.terms = Some(Arc::clone(terms)));
         }
     }
 
     /// Bits per second that the viewers of each shard are expected to take.
     pub fn loads(&self) -> Vec<u64> {
-        self.posts.iter().map(|post| post.load.load(Ordering::Relaxed)).collect()
+        self.posts.iter().map(|mailbox| mailbox.load.load(Ordering::Relaxed)).collect()
     }
 
     /// Adds how long flushes took.
     pub fn add_latency(&self, counted: &mut Counted) {
-        self.posts.iter().for_each(|post| post.latency.add_to(counted));
+        self.posts.iter().for_each(|mailbox| mailbox.latency.add_to(counted));
     }
 
     /// Viewers on each shard.
     pub fn viewers(&self) -> Vec<usize> {
-        self.posts.iter().map(|post| post.viewers.load(Ordering::Relaxed)).collect()
+        self.posts.iter().map(|mailbox| mailbox.viewers.load(Ordering::Relaxed)).collect()
     }
 }
 
 impl Drop for Shards {
     fn drop(&mut self) {
-        for post in &self.posts {
-            post.put(|inbox| inbox.closed = true);
+        for mailbox in &self.posts {
+            mailbox.put(|inbox| inbox.closed = true);
         }
     }
 }

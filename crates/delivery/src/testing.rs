@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use socket2::{Domain, SockRef, Socket, Type};
 use weir_clients::{
     client::Client,
-    places::Places,
+    permits::Permits,
     roster::{Activity, Roster},
 };
 use weir_flv::{Tag, TagKind, file};
@@ -191,10 +191,10 @@ pub fn begin(publisher: &mut Publisher, now: Instant) {
     }
 }
 
-/// Somebody who holds the only place of `places`, which is free again when the client is gone.
-pub fn client(places: &Places, roster: &Arc<Roster>) -> Client {
-    let place = places.take().expect("a free place");
-    let mut client = Client::new(([127, 0, 0, 1], 1).into(), "test", place, roster);
+/// Somebody who holds the only permit of `permits`, which is free again when the client is gone.
+pub fn client(permits: &Permits, roster: &Arc<Roster>) -> Client {
+    let permit = permits.take().expect("a free permit");
+    let mut client = Client::new(([127, 0, 0, 1], 1).into(), "test", permit, roster);
     client.began(Activity::Play, &key());
     client
 }

@@ -59,7 +59,7 @@ pub struct Viewer {
     pub(super) armed: bool,
     /// Whether it goes on once the others have had their turn.
     pub(super) waits: Waits,
-    place: Place,
+    position: Position,
     /// Bytes to send before the entry at `place`: whole pieces, except that the first may be begun.
     rest: VecDeque<Bytes>,
     /// Protocol answers that went into `rest` since it was last empty.
@@ -83,7 +83,7 @@ struct Leaving {
 
 /// Where a viewer is in its channel's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Position {
     /// Starts at the first group at or after this entry. `first` until it has had its start.
     Seeking { from: u64, first: bool },
     /// Everything before this entry is sent or in `rest`.
@@ -134,7 +134,7 @@ impl Viewer {
             channel: 0,
             armed: false,
             waits: Waits::default(),
-            place: Place::Seeking { from, first: true },
+            position: Position::Seeking { from, first: true },
             rest,
             answers: 0,
             progress: now,
@@ -180,31 +180,31 @@ impl Viewer {
     /// group already waits for the next one.
     pub(super) fn end_before_group(&mut self, view: &View, format: Format) {
         let Some(Group { seq: group, start }) = &view.newest else { return };
-        match self.place {
-            Place::At(seq) if seq > *group => return,
-            Place::At(seq) => {
+        match self.position {
+            Position::At(seq) if seq > *group => return,
+            Position::At(seq) => {
                 self.rest.extend((seq..*group).filter_map(|seq| view.get(seq).cloned()));
                 self.rest.extend(view.get(*group).map(|entry| entry.slice(..start.offset)));
                 self.rest.retain(|piece| !piece.is_empty());
             }
-            Place::Seeking { .. } | Place::Ending => {}
+            Position::Seeking { .. } | Position::Ending => {}
         }
         self.push_ending(format);
     }
 
     /// Whether it has had everything before entry `seq`, so that this entry can be sent to it as it is.
     pub(super) fn is_at(&self, seq: u64) -> bool {
-        self.place == Place::At(seq) && self.rest.is_empty()
+        self.position == Position::At(seq) && self.rest.is_empty()
     }
 
     /// Whether it waits for a group to start at.
     pub(super) fn is_seeking(&self) -> bool {
-        matches!(self.place, Place::Seeking { .. })
+        matches!(self.position, Position::Seeking { .. })
     }
 
     /// Whether its stream has ended.
     pub(super) fn is_ending(&self) -> bool {
-        self.place == Place::Ending
+        self.position == Position::Ending
     }
 
     /// Since when the socket has not taken a byte, if it is behind.
@@ -214,7 +214,7 @@ impl Viewer {
 
     /// Sends `entry`, for a viewer that [`Viewer::is_at`] it. The hot path: one `send`.
     pub(super) fn send(&mut self, seq: u64, entry: &Bytes, now: Instant) -> io::Result<Progress> {
-        self.place = Place::At(seq + 1);
+        self.position = Position::At(seq + 1);
         match self.socket.write(entry) {
             Ok(sent) if sent == entry.len() => {
                 self.client.sent += sent as u64;
@@ -247,7 +247,9 @@ impl Viewer {
         loop {
             self.find_place(view, format, tracks);
             let (offered, sent) = match self.gather(view)? {
-                Gathered::Nothing if self.place == Place::Ending => return Ok(Progress::Done),
+                Gathered::Nothing if self.position == Position::Ending => {
+                    return Ok(Progress::Done);
+                }
                 Gathered::Nothing => return Ok(Progress::AtTip),
                 Gathered::Full => return Ok(Progress::Full),
                 Gathered::Sent { offered, sent } => (offered, sent),
@@ -268,7 +270,7 @@ impl Viewer {
     pub(super) fn end(&mut self, view: &View, format: Format, tracks: Tracks) {
         // What is still in the window is delivered first, from a clean start for a viewer that fell out of it.
         self.find_place(view, format, tracks);
-        if let Place::At(seq) = self.place {
+        if let Position::At(seq) = self.position {
             self.rest.extend((seq..view.end()).filter_map(|seq| view.get(seq).cloned()));
         }
         self.push_ending(format);
@@ -281,7 +283,7 @@ impl Viewer {
         if !ending.is_empty() && !breaks_off {
             self.rest.push_back(ending);
         }
-        self.place = Place::Ending;
+        self.position = Position::Ending;
     }
 
     /// What it has not been sent of things that must be sent whole.
@@ -334,17 +336,17 @@ impl Viewer {
 
     /// Moves a viewer without a place, or with one that is gone, to the newest group.
     fn find_place(&mut self, view: &View, format: Format, tracks: Tracks) {
-        let (from, first) = match self.place {
-            Place::Seeking { from, first } => (from, first),
+        let (from, first) = match self.position {
+            Position::Seeking { from, first } => (from, first),
             // An entry that is begun is in `rest`, so this is always a clean boundary.
-            Place::At(seq) if seq < view.first => {
+            Position::At(seq) if seq < view.first => {
                 self.client.skips += 1;
                 COUNTS.skips.increase();
                 (seq, false)
             }
-            Place::At(_) | Place::Ending => return,
+            Position::At(_) | Position::Ending => return,
         };
-        self.place = Place::Seeking { from, first };
+        self.position = Position::Seeking { from, first };
         let Some(Group { seq, start }) = view.newest.as_ref().filter(|group| group.seq >= from)
         else {
             return;
@@ -352,14 +354,14 @@ impl Viewer {
         let Some(entry) = view.get(*seq) else { return };
         let opening = if first { start.first(format, tracks) } else { start.again(format, tracks) };
         self.rest.extend([opening, entry.slice(start.offset..)]);
-        self.place = Place::At(seq + 1);
+        self.position = Position::At(seq + 1);
     }
 
     fn gather(&mut self, view: &View) -> io::Result<Gathered> {
         let mut slices = [IoSlice::new(&[]); GATHER_MAX];
         let (mut count, mut offered) = (0, 0);
-        let entries = match self.place {
-            Place::At(seq) if seq >= view.first => {
+        let entries = match self.position {
+            Position::At(seq) if seq >= view.first => {
                 usize::try_from(seq - view.first).unwrap_or(usize::MAX)
             }
             _ => usize::MAX,
@@ -402,10 +404,10 @@ impl Viewer {
         }
         self.answers = 0;
         while sent > 0
-            && let Place::At(seq) = self.place
+            && let Position::At(seq) = self.position
             && let Some(entry) = view.get(seq)
         {
-            self.place = Place::At(seq + 1);
+            self.position = Position::At(seq + 1);
             if entry.len() > sent {
                 self.rest.push_back(entry.slice(sent..));
                 return;

@@ -21,8 +21,8 @@ mod reader;
 mod registry;
 mod session;
 mod settings;
-mod shelf;
 mod stream;
+mod stream_table;
 mod sync;
 #[cfg(test)]
 mod testing;

@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use weir_media::{Frame, StreamKey};
 
-use crate::{Ended, Tracks, shelf::Shelf, stream::Stream, sync::Arc};
+use crate::{Ended, Tracks, stream::Stream, stream_table::StreamTable, sync::Arc};
 
 /// The one writer of a stream. Dropping it starts the stream's linger.
 pub struct Publisher {
     stream: Arc<Stream>,
-    shelf: Arc<Shelf>,
+    table: Arc<StreamTable>,
     id: u64,
 }
 
 impl Publisher {
-    pub(crate) fn new(stream: Arc<Stream>, shelf: Arc<Shelf>, id: u64) -> Self {
-        Self { stream, shelf, id }
+    pub(crate) fn new(stream: Arc<Stream>, table: Arc<StreamTable>, id: u64) -> Self {
+        Self { stream, table, id }
     }
 
     /// Appends `frame`, whose `dts` holds the publisher's own 32-bit time; readers see it on the stream's timeline.
@@ -59,7 +59,7 @@ impl Publisher {
 
     fn leave_at(&self, now: Instant) {
         if self.stream.leave(self.id, now) {
-            self.shelf.linger_began();
+            self.table.linger_began();
         }
     }
 }

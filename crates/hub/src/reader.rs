@@ -4,19 +4,26 @@ use std::{sync::Weak, time::Instant};
 
 use weir_media::{Init, StreamKey};
 
-use crate::{Batch, Status, Tracks, cursor::Cursor, shelf::Shelf, stream::Stream, sync::Arc};
+use crate::{
+    Batch, Status, Tracks, cursor::Cursor, stream::Stream, stream_table::StreamTable, sync::Arc,
+};
 
 /// A reader's place in a stream. Dropping it ends its demand.
 pub struct Reader {
     stream: Arc<Stream>,
-    shelf: Weak<Shelf>,
+    table: Weak<StreamTable>,
     id: u64,
     cursor: Cursor,
 }
 
 impl Reader {
-    pub(crate) fn new(stream: Arc<Stream>, shelf: Weak<Shelf>, id: u64, cursor: Cursor) -> Self {
-        Self { stream, shelf, id, cursor }
+    pub(crate) fn new(
+        stream: Arc<Stream>,
+        table: Weak<StreamTable>,
+        id: u64,
+        cursor: Cursor,
+    ) -> Self {
+        Self { stream, table, id, cursor }
     }
 
     /// Replaces the contents of `batch` with what is new. After [`Status::Ended`] nothing more comes.
@@ -70,8 +77,8 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         let last_demand = self.stream.remove_reader(self.id);
-        if let Some(shelf) = self.shelf.upgrade() {
-            shelf.reader_left(&self.stream, last_demand);
+        if let Some(table) = self.table.upgrade() {
+            table.reader_left(&self.stream, last_demand);
         }
     }
 }

@@ -7,15 +7,15 @@ use weir_media::StreamKey;
 use crate::{
     Budget, Demand, Flush, Limits, PublishSettings, Publisher, Reader, Refused, Start, Status,
     StreamStats, Totals, Wake,
-    shelf::Shelf,
     stream::{Calls, Expiry, Interest},
+    stream_table::StreamTable,
     sync::{Arc, Mutex, lock},
 };
 
 /// All streams of a process, by name. Cloning gives another handle to the same registry.
 #[derive(Clone)]
 pub struct Registry {
-    shelf: Arc<Shelf>,
+    table: Arc<StreamTable>,
 }
 
 impl Registry {
@@ -28,7 +28,7 @@ impl Registry {
     ) -> Self {
         let streams = Mutex::new(HashMap::new());
         Self {
-            shelf: Arc::new(Shelf {
+            table: Arc::new(StreamTable {
                 streams,
                 budget,
                 totals: Totals::default(),
@@ -48,8 +48,8 @@ impl Registry {
         settings: PublishSettings,
         now: Instant,
     ) -> Result<Publisher, Refused> {
-        let (stream, id, calls) = self.shelf.occupy(key, settings, now)?;
-        let publisher = Publisher::new(stream, Arc::clone(&self.shelf), id);
+        let (stream, id, calls) = self.table.occupy(key, settings, now)?;
+        let publisher = Publisher::new(stream, Arc::clone(&self.table), id);
         calls.make();
         Ok(publisher)
     }
@@ -57,7 +57,7 @@ impl Registry {
     /// A reader of `key`, whether or not it is published; it counts as demand.
     pub fn subscribe(&self, key: &StreamKey, start: Start, wake: Arc<dyn Wake>) -> Reader {
         let (reader, first) = self.reader(key, Interest::Demand, start, wake);
-        if first && let Some(demand) = &self.shelf.demand {
+        if first && let Some(demand) = &self.table.demand {
             demand.wanted(key);
         }
         reader
@@ -75,14 +75,14 @@ impl Registry {
         start: Start,
         wake: Arc<dyn Wake>,
     ) -> (Reader, bool) {
-        let (stream, id, cursor, first) = self.shelf.add_reader(key, interest, start, wake);
-        (Reader::new(stream, Arc::downgrade(&self.shelf), id, cursor), first)
+        let (stream, id, cursor, first) = self.table.add_reader(key, interest, start, wake);
+        (Reader::new(stream, Arc::downgrade(&self.table), id, cursor), first)
     }
 
     /// Ends the lingers that are over; returns when the next one will be.
     pub fn expire(&self, now: Instant) -> Option<Instant> {
         let (mut next, mut ended) = (None, Vec::new());
-        lock(&self.shelf.streams).retain(|_, stream| match stream.expire(now) {
+        lock(&self.table.streams).retain(|_, stream| match stream.expire(now) {
             Expiry::None => true,
             Expiry::Until(until) => {
                 next = Some(next.map_or(until, |next: Instant| next.min(until)));
@@ -100,7 +100,7 @@ impl Registry {
     /// Gives every stream that is being published the flush and the limits that `settings` says, from its next frame
     /// on.
     pub fn reconfigure(&self, settings: impl Fn(&StreamKey) -> (Flush, Limits)) {
-        let streams: Vec<_> = lock(&self.shelf.streams).values().cloned().collect();
+        let streams: Vec<_> = lock(&self.table.streams).values().cloned().collect();
         for stream in streams {
             let (flush, limits) = settings(&stream.key);
             stream.reconfigure(flush, limits);
@@ -110,36 +110,36 @@ impl Registry {
     /// Makes every log as small as it has to be while the budget is spent. Those that are appended to do so themselves,
     /// but a publisher may be silent.
     pub fn shrink(&self) {
-        let streams: Vec<_> = lock(&self.shelf.streams).values().cloned().collect();
+        let streams: Vec<_> = lock(&self.table.streams).values().cloned().collect();
         streams.iter().for_each(|stream| stream.shrink());
     }
 
     /// Readers of `key` that count as demand.
     pub fn demand(&self, key: &StreamKey) -> usize {
-        lock(&self.shelf.streams).get(key).map_or(0, |stream| stream.demand())
+        lock(&self.table.streams).get(key).map_or(0, |stream| stream.demand())
     }
 
     /// What the stream is doing; none if nobody publishes or reads it.
     pub fn status(&self, key: &StreamKey) -> Option<Status> {
-        lock(&self.shelf.streams).get(key).map(|stream| stream.status())
+        lock(&self.table.streams).get(key).map(|stream| stream.status())
     }
 
     /// Figures of all streams, in no order, but for those that nobody publishes or waits for: who only
     /// [follows](Self::follow) one makes none.
     pub fn stats(&self) -> Vec<StreamStats> {
-        let streams: Vec<_> = lock(&self.shelf.streams).values().cloned().collect();
+        let streams: Vec<_> = lock(&self.table.streams).values().cloned().collect();
         let stats = streams.iter().map(|stream| stream.stats());
         stats.filter(|stream| stream.status != Status::Waiting || stream.readers > 0).collect()
     }
 
     /// What all streams have taken in since the start.
     pub fn totals(&self) -> &Totals {
-        &self.shelf.totals
+        &self.table.totals
     }
 
     /// The budget that the logs share.
     pub fn budget(&self) -> &Budget {
-        &self.shelf.budget
+        &self.table.budget
     }
 }
 

@@ -7,19 +7,19 @@
 //!                                 Fault: why no more is taken in
 //! ```
 //!
-//! Whoever takes a stream in hears by [`Audiences`] when somebody begins or ceases to watch it, and by an [`Alarm`]
+//! Whoever takes a stream in hears by [`DemandSignals`] when somebody begins or ceases to watch it, and by an [`WakeSignal`]
 //! what the hub has to say; [`LostStreams`] are those whose publishers have gone for good. [`announce`] and
 //! [`log_limits`] are what a stream is published with. Nothing here knows sockets, or who may publish.
 
-mod alarm;
-mod audience;
+mod demand_signals;
 mod intake;
 mod limits;
 mod lost;
 mod speed;
+mod wake_signal;
 
-pub use alarm::Alarm;
-pub use audience::Audiences;
+pub use demand_signals::DemandSignals;
 pub use intake::{Fault, Intake, begins_group, count_left_out};
 pub use limits::{announce, log_limits, watched_hold};
 pub use lost::LostStreams;
+pub use wake_signal::WakeSignal;

@@ -28,14 +28,14 @@ use crate::{
     cli::{self, Cli, Command},
     control::{Control, Why},
     demo, drain,
-    handover::{self, Estate, Heirloom, Inherited, Tie, Trial, reachable},
+    handover::{self, HandoverLink, HandoverSocket, Inherited, OfferedListener, Trial, reachable},
     hls::HlsOutput,
     http, log,
     node::Node,
     phase::Phase,
     preflight::{self, BadFolder},
     publish,
-    reload::{self, Doors, Reloader},
+    reload::{self, Acceptors, Reloader},
     remote::{self, Request},
     rtmp,
 };
@@ -135,7 +135,7 @@ async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<()
         false => Inherited::default(),
     };
     let ports = Ports::bind(&config, &mut inherited)?;
-    let heirlooms = if socket.is_some() { ports.heirlooms()? } else { Vec::new() };
+    let offered = if socket.is_some() { ports.offered()? } else { Vec::new() };
     let trials = ports.trials(&config)?;
     if let Some(shortage) = Shares::of_process().shortage(config.limits.connections) {
         warn!("{shortage}");
@@ -153,10 +153,10 @@ async fn serve(path: Option<PathBuf>, replace: bool, is_demo: bool) -> Result<()
     }
     let summary = ports.summary(is_demo)?;
     let rtmp_address = ports.rtmp.first().map(|it| it.local_addr()).transpose()?;
-    let doors = Doors::new(&node, files.tls);
+    let doors = Acceptors::new(&node, files.tls);
     let reloader = Reloader::new(path, &node, doors.clone());
     let control = Arc::new(Control::new(&node, &reloader));
-    let estate = socket.map(|path| Estate::prepare(path, heirlooms)).transpose()?;
+    let estate = socket.map(|path| HandoverSocket::prepare(path, offered)).transpose()?;
     // Whatever can fail has not failed.
     inherited.begin().await?;
     ports.serve(&control, &doors, returned, is_demo.then_some(demo::STREAM));
@@ -187,7 +187,12 @@ fn begin_hls(hls: &Arc<HlsOutput>, replaces: bool) {
 
 /// Serves until the process is asked to stop, then lets everybody go. A second signal ends it at once. Goes on serving
 /// when the process that has replaced this one dies before the end.
-async fn until_stopped(control: &Control, doors: &Doors, mut signals: Signals, mut tie: Tie) {
+async fn until_stopped(
+    control: &Control,
+    doors: &Acceptors,
+    mut signals: Signals,
+    mut tie: HandoverLink,
+) {
     loop {
         let cause = until_asked(control, &mut signals).await;
         info!(cause = cause.name(), "stopping");
@@ -221,7 +226,7 @@ async fn until_asked(control: &Control, signals: &mut Signals) -> Cause {
 /// Lets everybody go. False if the process has to serve again instead.
 async fn has_drained(
     control: &Control,
-    doors: &Doors,
+    doors: &Acceptors,
     signals: &mut Signals,
     cause: Cause,
 ) -> bool {
@@ -325,9 +330,12 @@ impl Ports {
     }
 
     /// All of them, for the process that will replace this one.
-    fn heirlooms(&self) -> io::Result<Vec<Heirloom>> {
+    fn offered(&self) -> io::Result<Vec<OfferedListener>> {
         let of = |service, listeners: &[Arc<TcpListener>]| {
-            listeners.iter().map(|it| Heirloom::of(service, it)).collect::<io::Result<Vec<_>>>()
+            listeners
+                .iter()
+                .map(|it| OfferedListener::of(service, it))
+                .collect::<io::Result<Vec<_>>>()
         };
         let all = [of("rtmp", &self.rtmp)?, of("http", &self.http)?, of("api", &self.api)?];
         Ok(all.into_iter().flatten().collect())
@@ -352,7 +360,7 @@ impl Ports {
     fn serve(
         self,
         control: &Arc<Control>,
-        doors: &Doors,
+        doors: &Acceptors,
         returned: mpsc::Receiver<Returned>,
         shown: Option<&'static str>,
     ) {

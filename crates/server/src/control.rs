@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::watch;
 use weir_clients::roster::{Activity, Farewell};
 
-use crate::{handover::Succession, node::Node, reload::Reloader};
+use crate::{handover::HandoverOutcome, node::Node, reload::Reloader};
 use weir_media::StreamKey;
 
 /// The levers of a process.
@@ -53,10 +53,10 @@ impl Control {
     }
 
     /// The one or the other, as it is with the listeners that were handed over.
-    pub fn hear(&self, what: Succession) {
+    pub fn hear(&self, what: HandoverOutcome) {
         match what {
-            Succession::Replaced => self.replaced(),
-            Succession::TakenBack => self.taken_back(),
+            HandoverOutcome::Replaced => self.replaced(),
+            HandoverOutcome::TakenBack => self.taken_back(),
         }
     }
 

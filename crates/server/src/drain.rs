@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
 use weir_clients::{
     end::seconds,
-    listen::Door,
+    listen::Acceptor,
     roster::{Farewell, Presence, Queue, Roster},
 };
 
@@ -45,7 +45,7 @@ const NEWCOMER: Duration = Duration::from_secs(3);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Lets everybody go. Ends when nobody is left, or when the time is over.
-pub async fn drain(node: &Arc<Node>, doors: &[Arc<Door>], settings: &weir_config::Drain) {
+pub async fn drain(node: &Arc<Node>, doors: &[Arc<Acceptor>], settings: &weir_config::Drain) {
     let start = Instant::now();
     let deadline = start + settings.timeout;
     node.phase.send_replace(Phase::Notice);
@@ -163,7 +163,7 @@ fn newcomers(queue: &mut Queue, count: usize) -> Vec<Arc<Presence>> {
 mod tests {
     use std::time::Instant;
 
-    use weir_clients::roster::{Activity, Enlisted};
+    use weir_clients::roster::{Activity, RosterEntry};
     use weir_media::{DEFAULT_VHOST, StreamKey};
 
     use super::*;
@@ -173,7 +173,7 @@ mod tests {
     }
 
     /// One who has this number and does this with this stream of `live`.
-    fn enlist(roster: &Arc<Roster>, id: u64, activity: Activity, stream: &str) -> Enlisted {
+    fn enlist(roster: &Arc<Roster>, id: u64, activity: Activity, stream: &str) -> RosterEntry {
         let enlisted = roster.enlist(id, "rtmp", ([127, 0, 0, 1], 1).into());
         enlisted.turns_to(activity, key(stream).as_ref());
         enlisted
@@ -182,7 +182,7 @@ mod tests {
     fn roster<const N: usize>(
         is_edge: bool,
         all: [(u64, Activity, &str); N],
-    ) -> (Arc<Roster>, [Enlisted; N]) {
+    ) -> (Arc<Roster>, [RosterEntry; N]) {
         let roster = Arc::<Roster>::default();
         let all = all.map(|(id, activity, stream)| enlist(&roster, id, activity, stream));
         roster.begin_to_ask(is_edge);

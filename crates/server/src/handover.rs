@@ -34,7 +34,7 @@ use tokio::{
     time::timeout,
 };
 use tracing::{info, warn};
-use weir_clients::listen::Door;
+use weir_clients::listen::Acceptor;
 
 use self::message::{Offer, read_line, receive, send};
 pub use self::trial::{Trial, reachable};
@@ -166,7 +166,7 @@ impl Inherited {
     ///
     /// # Errors
     /// When one does not answer, or the process before has stopped waiting and goes on.
-    pub async fn end(mut self, listeners: &[Trial]) -> Result<Tie, Error> {
+    pub async fn end(mut self, listeners: &[Trial]) -> Result<HandoverLink, Error> {
         if let Some((path, _)) = &self.before {
             let refused = |why| Error::Refused { path: path.clone(), why };
             let late = || io::Error::new(io::ErrorKind::TimedOut, "our listeners do not answer");
@@ -174,7 +174,7 @@ impl Inherited {
             tried.unwrap_or_else(|_| Err(late())).map_err(refused)?;
         }
         self.exchange(SERVED, BYE).await?;
-        Ok(Tie { before: self.before.map(|(_, before)| before) })
+        Ok(HandoverLink { before: self.before.map(|(_, before)| before) })
     }
 
     /// Says something to the process before and requires an answer, unless it is gone.
@@ -200,11 +200,11 @@ impl Inherited {
 }
 
 /// The tie of a process to the one before, which takes over again when it breaks.
-pub struct Tie {
+pub struct HandoverLink {
     before: Option<UnixStream>,
 }
 
-impl Tie {
+impl HandoverLink {
     /// This process ends because it is asked to: the one before need not take over again.
     pub async fn release(&mut self) {
         if let Some(before) = self.before.take() {
@@ -215,17 +215,17 @@ impl Tie {
 }
 
 /// Hands the listeners over to whoever asks for them; ends with this.
-pub struct Keeper {
+pub struct HandoverServer {
     task: tokio::task::JoinHandle<()>,
 }
 
 /// A listener that can be handed over, for as long as it is open.
-pub struct Heirloom {
+pub struct OfferedListener {
     offer: Offer,
     listener: Weak<TcpListener>,
 }
 
-impl Heirloom {
+impl OfferedListener {
     /// Of `listener`.
     ///
     /// # Errors
@@ -237,33 +237,33 @@ impl Heirloom {
 }
 
 /// All that is needed to hand the listeners over, but for the place where they are asked for.
-pub struct Estate {
+pub struct HandoverSocket {
     path: PathBuf,
     draft: PathBuf,
     listener: UnixListener,
-    heirlooms: Vec<Heirloom>,
+    offered: Vec<OfferedListener>,
 }
 
 /// What becomes of the listeners that were handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Succession {
+pub enum HandoverOutcome {
     /// Another process serves them.
     Replaced,
     /// That process has died, and this one serves them again.
     TakenBack,
 }
 
-impl Estate {
+impl HandoverSocket {
     /// Makes a socket that only this user can reach, beside `path`.
     ///
     /// # Errors
     /// When there is none to be had.
-    pub fn prepare(path: PathBuf, heirlooms: Vec<Heirloom>) -> Result<Self, Error> {
+    pub fn prepare(path: PathBuf, offered: Vec<OfferedListener>) -> Result<Self, Error> {
         let mut draft = path.as_os_str().to_owned();
         draft.push(format!(".{}", std::process::id()));
         let draft = PathBuf::from(draft);
         match listen(&draft) {
-            Ok(listener) => Ok(Self { path, draft, listener, heirlooms }),
+            Ok(listener) => Ok(Self { path, draft, listener, offered }),
             Err(why) => Err(Error::Listen { path, why }),
         }
     }
@@ -272,14 +272,14 @@ impl Estate {
     /// What an earlier process left there goes.
     pub fn keep(
         self,
-        told: impl Fn(Succession) + Send + Sync + 'static,
-        doors: [Arc<Door>; 3],
-    ) -> Keeper {
-        Keeper { task: tokio::spawn(async move { self.serve(&told, &doors).await }) }
+        told: impl Fn(HandoverOutcome) + Send + Sync + 'static,
+        doors: [Arc<Acceptor>; 3],
+    ) -> HandoverServer {
+        HandoverServer { task: tokio::spawn(async move { self.serve(&told, &doors).await }) }
     }
 
     /// Hands over until a process has taken over for good.
-    async fn serve(mut self, told: &(impl Fn(Succession) + Sync), doors: &[Arc<Door>]) {
+    async fn serve(mut self, told: &(impl Fn(HandoverOutcome) + Sync), doors: &[Arc<Acceptor>]) {
         loop {
             if let Err(error) = std::fs::rename(&self.draft, &self.path) {
                 let path = self.path.display();
@@ -287,15 +287,15 @@ impl Estate {
             }
             let mut next = self.until_replaced(doors).await;
             info!("another process serves the listeners: this one lets its clients go");
-            told(Succession::Replaced);
+            told(HandoverOutcome::Replaced);
             if self.until_over(&mut next).await {
                 return;
             }
             warn!("the process that replaced this one has died: this one serves again");
             doors.iter().for_each(|door| door.open());
-            told(Succession::TakenBack);
+            told(HandoverOutcome::TakenBack);
             // At the path is what the other one left.
-            match Self::prepare(self.path, self.heirlooms) {
+            match Self::prepare(self.path, self.offered) {
                 Ok(estate) => self = estate,
                 Err(error) => {
                     warn!(%error, "nobody can replace this process");
@@ -319,10 +319,10 @@ impl Estate {
     }
 
     /// Gives the listeners to one after the other, until one serves them.
-    async fn until_replaced(&self, doors: &[Arc<Door>]) -> UnixStream {
+    async fn until_replaced(&self, doors: &[Arc<Acceptor>]) -> UnixStream {
         loop {
             let served = match self.listener.accept().await {
-                Ok((next, _)) => hand_over(next, &self.heirlooms, doors).await,
+                Ok((next, _)) => hand_over(next, &self.offered, doors).await,
                 Err(error) => {
                     tokio::time::sleep(REST).await;
                     Err(error)
@@ -339,7 +339,7 @@ impl Estate {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for HandoverServer {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -357,11 +357,11 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 /// Gives the listeners to `next`, and returns the tie to it once it serves them. The doors are held then.
 async fn hand_over(
     mut next: UnixStream,
-    heirlooms: &[Heirloom],
-    doors: &[Arc<Door>],
+    offered: &[OfferedListener],
+    doors: &[Arc<Acceptor>],
 ) -> io::Result<UnixStream> {
     expect(&mut next, HELLO, LINE_TIMEOUT).await?;
-    let open = heirlooms.iter().filter_map(|it| Some((&it.offer, it.listener.upgrade()?)));
+    let open = offered.iter().filter_map(|it| Some((&it.offer, it.listener.upgrade()?)));
     let (offers, listeners): (Vec<_>, Vec<_>) = open.unzip();
     let text = serde_json::to_string(&offers)?;
     let sockets: Vec<_> = listeners.iter().map(|listener| listener.as_fd()).collect();
@@ -401,16 +401,16 @@ async fn hear(next: &mut UnixStream, within: Duration) -> io::Result<String> {
 mod tests {
     use super::*;
 
-    /// Hands `heirlooms` over once, at a socket of its own.
+    /// Hands `offered` over once, at a socket of its own.
     fn keeper(
         folder: &Path,
-        heirlooms: Vec<Heirloom>,
+        offered: Vec<OfferedListener>,
     ) -> (PathBuf, tokio::task::JoinHandle<io::Result<UnixStream>>) {
         let path = folder.join("weir.sock");
         let listener = listen(&path).expect("a socket");
         let task = tokio::spawn(async move {
             let (next, _) = listener.accept().await?;
-            hand_over(next, &heirlooms, &[]).await
+            hand_over(next, &offered, &[]).await
         });
         (path, task)
     }
@@ -425,9 +425,9 @@ mod tests {
         let (rtmp, http) = (tcp().await, tcp().await);
         let (address, other) =
             (rtmp.local_addr().expect("bound"), http.local_addr().expect("bound"));
-        let heirlooms =
-            [Heirloom::of("rtmp", &rtmp), Heirloom::of("http", &http)].map(Result::unwrap);
-        let (path, task) = keeper(folder.path(), heirlooms.into());
+        let offered = [OfferedListener::of("rtmp", &rtmp), OfferedListener::of("http", &http)]
+            .map(Result::unwrap);
+        let (path, task) = keeper(folder.path(), offered.into());
         let _waiting = tokio::net::TcpStream::connect(address).await.expect("a queue");
         let mut inherited = Inherited::from_process_at(Some(&path)).await.expect("handed over");
         drop((rtmp, http));
@@ -447,10 +447,10 @@ mod tests {
     async fn a_listener_that_is_closed_is_not_handed_over() {
         let folder = tempfile::tempdir().expect("a folder");
         let (rtmp, api) = (tcp().await, tcp().await);
-        let heirlooms =
-            [Heirloom::of("rtmp", &rtmp), Heirloom::of("api", &api)].map(Result::unwrap);
+        let offered = [OfferedListener::of("rtmp", &rtmp), OfferedListener::of("api", &api)]
+            .map(Result::unwrap);
         drop(rtmp);
-        let (path, _task) = keeper(folder.path(), heirlooms.into());
+        let (path, _task) = keeper(folder.path(), offered.into());
         let mut inherited = Inherited::from_process_at(Some(&path)).await.expect("handed over");
         let any = "127.0.0.1:0".parse().expect("an address");
         assert!(inherited.take("rtmp", any).is_none());
@@ -461,8 +461,8 @@ mod tests {
     async fn who_goes_before_it_is_ready_replaces_nobody() {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = tcp().await;
-        let heirlooms = vec![Heirloom::of("rtmp", &listener).expect("an address")];
-        let (path, task) = keeper(folder.path(), heirlooms);
+        let offered = vec![OfferedListener::of("rtmp", &listener).expect("an address")];
+        let (path, task) = keeper(folder.path(), offered);
         drop(Inherited::from_process_at(Some(&path)).await.expect("handed over"));
         assert!(task.await.expect("a task").is_err());
     }
@@ -472,8 +472,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = tcp().await;
         let trial = Trial::new("http", listener.local_addr().expect("bound"), false);
-        let heirlooms = vec![Heirloom::of("http", &listener).expect("an address")];
-        let (path, task) = keeper(folder.path(), heirlooms);
+        let offered = vec![OfferedListener::of("http", &listener).expect("an address")];
+        let (path, task) = keeper(folder.path(), offered);
         let mut inherited = Inherited::from_process_at(Some(&path)).await.expect("handed over");
         inherited.begin().await.expect("nobody else accepts");
         let error = inherited.end(&[trial]).await.err().expect("nobody answers").to_string();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use weir_config::Config;
 use weir_hub::Wake as _;
-use weir_intake::Alarm;
+use weir_intake::WakeSignal;
 use weir_media::{Budget, Charge, Spent, Use};
 use weir_rtmp::url::StreamUrl;
 
@@ -107,21 +107,21 @@ const FALL_BYTES_MIN: usize = 4 * 1024 * 1024;
 /// How long less must be held before memory is given back. A log falls to nothing whenever a group ends, and needs the
 /// same pages again for the next: to give them back each time made publishers cost a sixth more. With groups of up to
 /// twice this length, what is held is above the half again before it has passed.
-const FALL_LASTS: Duration = Duration::from_secs(5);
+const DROP_LASTS: Duration = Duration::from_secs(5);
 
 /// Starts giving memory back. The alarm is to be rung when a stream has ended.
-pub fn give_back_later() -> Arc<Alarm> {
-    let freed = Arc::new(Alarm::default());
+pub fn give_back_later() -> Arc<WakeSignal> {
+    let freed = Arc::new(WakeSignal::default());
     tokio::spawn(give_back(Arc::clone(&freed)));
     freed
 }
 
 /// Looks after the budget: while it is spent, `shrink` is called again and again, and `freed` is rung when much less is
 /// held than was, and stays so, as after a crowd has left.
-pub async fn look_after(budget: Budget, freed: Arc<Alarm>, shrink: impl Fn()) {
+pub async fn look_after(budget: Budget, freed: Arc<WakeSignal>, shrink: impl Fn()) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut fall = Fall::default();
+    let mut fall = MemoryDrop::default();
     loop {
         let now = ticks.tick().await;
         if budget.is_spent() {
@@ -135,14 +135,14 @@ pub async fn look_after(budget: Budget, freed: Arc<Alarm>, shrink: impl Fn()) {
 
 /// Notices that much less is held than was.
 #[derive(Default)]
-struct Fall {
+struct MemoryDrop {
     /// The most that was held since memory was given back.
     most: usize,
     /// Since when it is much less.
     since: Option<Instant>,
 }
 
-impl Fall {
+impl MemoryDrop {
     /// Whether what is `used` has been much less than it was for long enough; then that begins anew.
     fn lasts(&mut self, used: usize, now: Instant) -> bool {
         self.most = self.most.max(used);
@@ -151,7 +151,7 @@ impl Fall {
             return false;
         }
         let since = *self.since.get_or_insert(now);
-        let lasts = now.duration_since(since) >= FALL_LASTS;
+        let lasts = now.duration_since(since) >= DROP_LASTS;
         if lasts {
             *self = Self { most: used, since: None };
         }
@@ -159,7 +159,7 @@ impl Fall {
     }
 }
 
-async fn give_back(freed: Arc<Alarm>) {
+async fn give_back(freed: Arc<WakeSignal>) {
     loop {
         freed.rang().await;
         let latest = Instant::now() + EVERY;
@@ -178,7 +178,7 @@ mod tests {
 
     /// The seconds of a minute in which memory is given back, when `used` is what is held at each of its moments.
     fn given_back(used: impl Fn(f64) -> usize) -> Vec<u64> {
-        let (mut fall, start) = (Fall::default(), Instant::now());
+        let (mut fall, start) = (MemoryDrop::default(), Instant::now());
         let looks = (0..600).map(|look| LOOK * look);
         looks
             .filter(|&at| fall.lasts(used(at.as_secs_f64()), start + at))

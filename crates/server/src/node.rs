@@ -4,12 +4,13 @@ use std::{borrow::Cow, collections::HashSet, sync::Arc, time::Instant};
 
 use tokio::sync::{mpsc, watch};
 use weir_clients::{
-    descriptors::Shares, places::Places, quota::Quotas, roster::Roster, wrong_secrets::WrongSecrets,
+    descriptors::Shares, permits::Permits, quota::Quotas, roster::Roster,
+    wrong_secrets::WrongSecrets,
 };
 use weir_config::{Config, Role, Settings, Vhost};
 use weir_delivery::{Channels, Format, Returned, Shards};
 use weir_hub::{Budget, Limits, Registry, Status, StreamStats, Wake as _};
-use weir_intake::{Alarm, Audiences, LostStreams, announce, log_limits};
+use weir_intake::{DemandSignals, LostStreams, WakeSignal, announce, log_limits};
 use weir_media::{InvalidKey, StreamKey};
 use weir_rtmp::url::StreamUrl;
 
@@ -35,14 +36,14 @@ pub struct Node {
     pub phase: watch::Sender<Phase>,
     /// Everybody who is connected, but for those at the API.
     pub roster: Arc<Roster>,
-    /// The places that they take.
-    pub places: Places,
+    /// The permits that they take.
+    pub permits: Permits,
     /// The descriptors that their connections take.
-    pub sockets: Places,
+    pub sockets: Permits,
     /// All streams.
     pub registry: Registry,
     /// Who is told when a stream's first viewer comes.
-    pub audiences: Arc<Audiences>,
+    pub audiences: Arc<DemandSignals>,
     /// Streams that were watched and have lost their publishers.
     pub lost_streams: LostStreams,
     /// All streams in the formats that are being watched.
@@ -72,13 +73,13 @@ impl Node {
     ) -> std::io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
         let config = settings.now();
         let auth = Auth::new(keys);
-        let alarm = Arc::new(Alarm::default());
+        let signal = Arc::new(WakeSignal::default());
         let budget = Budget::new(usize::try_from(config.limits.memory).unwrap_or(usize::MAX));
-        let audiences = Arc::new(Audiences::default());
+        let audiences = Arc::new(DemandSignals::default());
         let demand = Some(Arc::clone(&audiences) as _);
-        let registry = Registry::new(budget, demand, Some(Arc::clone(&alarm) as _));
+        let registry = Registry::new(budget, demand, Some(Arc::clone(&signal) as _));
         let freed = memory::give_back_later();
-        tokio::spawn(end_lingers(registry.clone(), Arc::clone(&freed), alarm));
+        tokio::spawn(end_lingers(registry.clone(), Arc::clone(&freed), signal));
         let (returns, returned) = mpsc::channel(RETURNS);
         let quotas = Arc::new(Quotas::new(terms::quotas(&config.limits)));
         let shards = Shards::start(config.workers.count(), &returns, &quotas, log::finish)?;
@@ -88,7 +89,7 @@ impl Node {
             streams.shrink();
             formats.shrink();
         }));
-        let places = Places::new(config.limits.connections).charging(registry.budget());
+        let permits = Permits::new(config.limits.connections).charging(registry.budget());
         let hls = HlsOutput::new(registry.clone(), settings);
         let edge = match config.role {
             Role::Origin => None,
@@ -98,8 +99,8 @@ impl Node {
             settings: settings.clone(),
             phase: watch::Sender::new(Phase::Starting),
             roster: Arc::default(),
-            places,
-            sockets: Places::new(Shares::of_process().clients),
+            permits,
+            sockets: Permits::new(Shares::of_process().clients),
             registry,
             audiences,
             lost_streams: LostStreams::default(),
@@ -208,7 +209,7 @@ impl Node {
         self.settings.replace(config);
         self.auth.settle(keys);
         let config = self.config();
-        self.places.limit_to(config.limits.connections);
+        self.permits.limit_to(config.limits.connections);
         self.quotas.limit_to(terms::quotas(&config.limits));
         let memory = usize::try_from(config.limits.memory).unwrap_or(usize::MAX);
         self.registry.budget().limit_to(memory);
@@ -234,12 +235,12 @@ fn play_limits(config: &Config, vhost: &Vhost) -> Limits {
 }
 
 /// Ends streams whose linger is over, when it is.
-async fn end_lingers(registry: Registry, freed: Arc<Alarm>, alarm: Arc<Alarm>) {
+async fn end_lingers(registry: Registry, freed: Arc<WakeSignal>, signal: Arc<WakeSignal>) {
     loop {
         let next = registry.expire(Instant::now());
         tokio::select! {
             // A linger of no length is over before it can be seen to last.
-            () = alarm.rang() => {}
+            () = signal.rang() => {}
             () = until(next) => {}
         }
         freed.wake();

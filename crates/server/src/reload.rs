@@ -14,7 +14,7 @@ use std::{
 
 use tokio::{sync, time::timeout};
 use tracing::{error, info};
-use weir_clients::{descriptors::Shares, listen::Door, places::Places};
+use weir_clients::{descriptors::Shares, listen::Acceptor, permits::Permits};
 use weir_config::{Change, Config, ConfigError, Diff};
 
 pub use self::watch::watch;
@@ -27,34 +27,34 @@ use crate::{
 
 /// The doors of the process, for what a reload changes at them.
 #[derive(Clone)]
-pub struct Doors {
+pub struct Acceptors {
     /// Of RTMP.
-    pub rtmp: Arc<Door>,
+    pub rtmp: Arc<Acceptor>,
     /// Of viewers over HTTP.
-    pub http: Arc<Door>,
+    pub http: Arc<Acceptor>,
     /// Of those who look after the process.
-    pub api: Arc<Door>,
+    pub api: Arc<Acceptor>,
     /// The TLS of the latter.
     pub tls: Arc<Tls>,
 }
 
-impl Doors {
+impl Acceptors {
     /// The doors of `node`, open, with this TLS for the API.
     pub fn new(node: &Arc<Node>, tls: Option<InForce>) -> Self {
         let door = |protocol| {
-            let door = Door::new(protocol, node.places.clone());
+            let door = Acceptor::new(protocol, node.permits.clone());
             let door = door.holding(&node.sockets);
             Arc::new(door.counting(&node.quotas).listing(&node.roster))
         };
         let connections = Shares::of_process().api;
-        let api = Arc::new(Door::new("api", Places::new(connections)).making_room());
+        let api = Arc::new(Acceptor::new("api", Permits::new(connections)).making_room());
         let doors = Self { rtmp: door("rtmp"), http: door("http"), api, tls: Tls::new(tls) };
         doors.reconfigure(&node.config());
         doors
     }
 
     /// Those of all listeners.
-    pub fn all(&self) -> [Arc<Door>; 3] {
+    pub fn all(&self) -> [Arc<Acceptor>; 3] {
         [&self.rtmp, &self.http, &self.api].map(Arc::clone)
     }
 
@@ -70,7 +70,7 @@ impl Doors {
 pub struct Reloader {
     path: Option<PathBuf>,
     node: Arc<Node>,
-    doors: Doors,
+    doors: Acceptors,
     /// One reload at a time. Who waits for it holds up nobody.
     turn: sync::Mutex<()>,
     /// What became of the last one.
@@ -128,7 +128,7 @@ impl Read {
 
 impl Reloader {
     /// For a process that has started with what the file at `path`, if there is one, and the environment say.
-    pub fn new(path: Option<PathBuf>, node: &Arc<Node>, doors: Doors) -> Arc<Self> {
+    pub fn new(path: Option<PathBuf>, node: &Arc<Node>, doors: Acceptors) -> Arc<Self> {
         let last =
             Last { applied_at: SystemTime::now(), is_success: true, counts: [0, 0], error: None };
         Arc::new(Self {

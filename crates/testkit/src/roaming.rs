@@ -16,9 +16,9 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-pub use encoder::{RoamingEncoder, Voyage};
+pub use encoder::{EncoderReport, RoamingEncoder};
 use journey::lock;
-pub use journey::{Departure, HUNG, Journey, Kind};
+pub use journey::{Departure, HUNG, Kind, ViewerReport};
 
 use crate::{crowd::allow_files, eventually};
 
@@ -34,7 +34,7 @@ pub struct Roaming {
 #[derive(Debug)]
 struct Member {
     name: String,
-    journey: Arc<Mutex<Journey>>,
+    journey: Arc<Mutex<ViewerReport>>,
     task: JoinHandle<()>,
 }
 
@@ -49,13 +49,13 @@ impl Roaming {
     /// go.
     pub fn viewer(&mut self, kind: Kind, address: SocketAddr, stream: &str, after: Duration) {
         let name = format!("viewer {} of {stream}, {kind:?}", self.members.len());
-        let journey = Arc::new(Mutex::new(Journey::default()));
+        let journey = Arc::new(Mutex::new(ViewerReport::default()));
         let task = viewer::roam(kind, address, stream.to_owned(), after, Arc::clone(&journey));
         self.members.push(Member { name, journey, task: tokio::spawn(task) });
     }
 
     /// What happened to each so far, in the order in which they came.
-    pub fn journeys(&self) -> Vec<Journey> {
+    pub fn journeys(&self) -> Vec<ViewerReport> {
         self.members.iter().map(|member| member.journey().clone()).collect()
     }
 
@@ -64,7 +64,7 @@ impl Roaming {
     /// # Panics
     /// If somebody has not before `timeout`.
     pub async fn until_picture(&self, number: u64, timeout: Duration) {
-        let late = |journey: &Journey| journey.newest < Some(number);
+        let late = |journey: &ViewerReport| journey.newest < Some(number);
         let deadline = Instant::now() + timeout;
         eventually("a picture at every viewer", timeout * 2, async || {
             let left = self.those(late);
@@ -80,7 +80,7 @@ impl Roaming {
     /// # Panics
     /// If it does not; `what` says what should be.
     #[track_caller]
-    pub fn assert_all(&self, what: &str, right: impl Fn(&Journey) -> bool) {
+    pub fn assert_all(&self, what: &str, right: impl Fn(&ViewerReport) -> bool) {
         let wrong = self.those(|journey| !right(journey));
         assert!(wrong.is_empty(), "{what}: not so for {}", self.show(&wrong));
     }
@@ -94,20 +94,20 @@ impl Roaming {
         for (_, departure) in journeys.iter().flat_map(|journey| &journey.departures) {
             *ways.entry(format!("{departure:?}")).or_default() += 1;
         }
-        let sum = |of: fn(&Journey) -> usize| journeys.iter().map(of).sum();
+        let sum = |of: fn(&ViewerReport) -> usize| journeys.iter().map(of).sum();
         Summary {
             viewers: journeys.len(),
             joins: sum(|journey| journey.joins),
             refused: sum(|journey| journey.refused.len()),
             hung: sum(|journey| journey.hung),
-            most_moves: journeys.iter().map(Journey::moves).max().unwrap_or_default(),
+            most_moves: journeys.iter().map(ViewerReport::moves).max().unwrap_or_default(),
             gaps,
             most_missed: journeys.iter().map(|it| it.missed_at_once).max().unwrap_or_default(),
             ways,
         }
     }
 
-    fn those(&self, is: impl Fn(&Journey) -> bool) -> Vec<&Member> {
+    fn those(&self, is: impl Fn(&ViewerReport) -> bool) -> Vec<&Member> {
         self.members.iter().filter(|member| is(&member.journey())).collect()
     }
 
@@ -120,7 +120,7 @@ impl Roaming {
 }
 
 impl Member {
-    fn journey(&self) -> MutexGuard<'_, Journey> {
+    fn journey(&self) -> MutexGuard<'_, ViewerReport> {
         lock(&self.journey)
     }
 }

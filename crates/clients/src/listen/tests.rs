@@ -65,19 +65,19 @@ async fn all_addresses_of_a_service_are_listened_on() {
 #[tokio::test]
 async fn who_finds_no_place_is_turned_away_until_somebody_leaves() {
     let (listener, address) = any_port();
-    let places = Places::new(1);
+    let permits = Permits::new(1);
     let (host, mut seated) = Host::new();
-    tokio::spawn(accept(listener, Arc::new(Door::new("rtmp", places.clone())), host));
+    tokio::spawn(accept(listener, Arc::new(Acceptor::new("rtmp", permits.clone())), host));
 
     let _first = TcpStream::connect(address).await.expect("a listener");
     let held = seated.recv().await.expect("the first client");
-    assert_eq!(places.taken(), 1);
+    assert_eq!(permits.taken(), 1);
     let mut second = TcpStream::connect(address).await.expect("a listener");
     let read = tokio::time::timeout(SOON, second.read(&mut [0])).await;
     assert_eq!(read.expect("an answer").ok(), Some(0), "closed without a word");
 
     drop(held);
-    assert_eq!(places.taken(), 0, "a client that is gone leaves its place");
+    assert_eq!(permits.taken(), 0, "a client that is gone leaves its place");
     let _third = TcpStream::connect(address).await.expect("a listener");
     assert!(seated.recv().await.is_some());
 }
@@ -86,7 +86,7 @@ async fn who_finds_no_place_is_turned_away_until_somebody_leaves() {
 async fn clients_have_numbers_of_their_own_and_send_without_delay() {
     let (listener, address) = any_port();
     let (host, mut seated) = Host::new();
-    tokio::spawn(accept(listener, Arc::new(Door::new("rtmp", Places::new(0))), host));
+    tokio::spawn(accept(listener, Arc::new(Acceptor::new("rtmp", Permits::new(0))), host));
     let mut ids = Vec::new();
     for _ in 0..2 {
         let _peer = TcpStream::connect(address).await.expect("a listener");
@@ -98,9 +98,9 @@ async fn clients_have_numbers_of_their_own_and_send_without_delay() {
 }
 
 /// A door that counts by address, at most `limit` for each, behind a listener.
-fn counting(limit: usize) -> Door {
+fn counting(limit: usize) -> Acceptor {
     let limits = Limits { connections_per_ip: limit, ..Limits::default() };
-    Door::new("rtmp", Places::new(0)).counting(&Arc::new(Quotas::new(limits)))
+    Acceptor::new("rtmp", Permits::new(0)).counting(&Arc::new(Quotas::new(limits)))
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn an_address_has_its_share_and_gets_it_back() {
     let (_socket, second, refusal) = next(&mut seated).await;
     let reason = refusal.expect("one too many").to_string();
     assert_eq!(reason, "127.0.0.1 has its 1 connections (limits.connections_per_ip)");
-    assert_eq!(door.places.taken(), 1, "who is refused takes nobody's place");
+    assert_eq!(door.permits.taken(), 1, "who is refused takes nobody's place");
 
     drop((first, second));
     let _third = TcpStream::connect(address).await.expect("a listener");
@@ -143,7 +143,7 @@ async fn a_crowd_that_is_refused_is_not_even_told_so() {
 }
 
 /// A door with this part of a configuration, and a client of it that sends `bytes`.
-async fn behind_proxy(door: Door, bytes: &[u8]) -> (Seated, TcpStream) {
+async fn behind_proxy(door: Acceptor, bytes: &[u8]) -> (Seated, TcpStream) {
     let (listener, address) = any_port();
     let (host, seated) = Host::new();
     tokio::spawn(accept(
@@ -231,20 +231,20 @@ async fn a_trusted_proxy_is_not_counted() {
 
 #[test]
 fn no_limit_is_as_many_as_there_can_be() {
-    assert_eq!((Places::new(0).limit(), Places::new(0).taken()), (usize::MAX, 0));
+    assert_eq!((Permits::new(0).limit(), Permits::new(0).taken()), (usize::MAX, 0));
 }
 
 #[test]
 fn places_can_become_more_and_fewer() {
-    let places = Places::new(2);
-    let taken = [places.take(), places.take(), places.take()];
+    let permits = Permits::new(2);
+    let taken = [permits.take(), permits.take(), permits.take()];
     assert_eq!(taken.iter().flatten().count(), 2);
-    places.limit_to(1);
+    permits.limit_to(1);
     drop(taken);
-    let taken = [places.take(), places.take()];
-    assert_eq!((taken.iter().flatten().count(), places.taken()), (1, 1), "who was in has gone");
-    places.limit_to(0);
-    assert!(places.take().is_some());
+    let taken = [permits.take(), permits.take()];
+    assert_eq!((taken.iter().flatten().count(), permits.taken()), (1, 1), "who was in has gone");
+    permits.limit_to(0);
+    assert!(permits.take().is_some());
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ fn quotas(egress: u64, viewers_per_stream: usize, connections_per_ip: usize) -> 
 }
 
 /// Lets viewers of `stream` in at `now` until one is refused, 1,000 at most.
-fn crowd(quotas: &Arc<Quotas>, stream: &str, bit_rate: u64, now: Instant) -> Vec<Viewing> {
+fn crowd(quotas: &Arc<Quotas>, stream: &str, bit_rate: u64, now: Instant) -> Vec<ViewerPermit> {
     let come = || quotas.admit(&key(stream), false, bit_rate, now).ok();
     std::iter::from_fn(come).take(1000).collect()
 }

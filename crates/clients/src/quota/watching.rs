@@ -131,8 +131,8 @@ pub struct Watching {
     /// do not say whose they are.
     latest: HashMap<u64, u64>,
     networks: HashMap<Network, u32>,
-    streams: HashMap<StreamKey, Audience>,
-    all: Audience,
+    streams: HashMap<StreamKey, ViewerCount>,
+    all: ViewerCount,
     kicked: HashMap<u64, Instant>,
     /// Bytes that viewers of each stream were sent who have gone.
     parted: HashMap<StreamKey, u64>,
@@ -176,14 +176,14 @@ impl Viewer {
 
 /// Viewers of one stream, or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Audience {
+pub struct ViewerCount {
     /// All of them.
     pub here: usize,
     /// Those among them that are nodes.
     pub nodes: usize,
 }
 
-impl Audience {
+impl ViewerCount {
     /// Those who watch, and do not ask for others.
     pub const fn viewers(self) -> usize {
         self.here - self.nodes
@@ -323,12 +323,12 @@ impl Watching {
     }
 
     /// Who watches `key`.
-    pub fn of(&self, key: &StreamKey) -> Audience {
+    pub fn of(&self, key: &StreamKey) -> ViewerCount {
         self.streams.get(key).copied().unwrap_or_default()
     }
 
     /// Who watches anything.
-    pub fn all(&self) -> Audience {
+    pub fn all(&self) -> ViewerCount {
         self.all
     }
 
@@ -537,7 +537,7 @@ mod tests {
         watching.forget_gone(start + WATCHING);
         assert_eq!(watching.of(&key).here, 1, "it has fetched a segment");
         watching.forget_gone(later + WATCHING);
-        assert_eq!(watching.of(&key), Audience::default());
+        assert_eq!(watching.of(&key), ViewerCount::default());
         assert_eq!(watching.sent().get(&key), Some(&70), "what was sent was sent");
         watching.forget_parted(|_| false);
         let kept = [watching.viewers.len(), watching.looks.len(), watching.latest.len()];

@@ -6,7 +6,7 @@ use std::{
 
 use bytes::Bytes;
 use weir_clients::{
-    places::Places,
+    permits::Permits,
     roster::{Activity, Roster},
 };
 use weir_flv::file;
@@ -35,19 +35,19 @@ const LARGE: usize = 200_000;
 const TERMS: Terms =
     Terms { start: Start::NewestGroup, flush: Flush::Video, stall: Duration::from_secs(30) };
 
-/// One shard, one stream with a group in it, and places for two viewers.
+/// One shard, one stream with a group in it, and permits for two viewers.
 struct Rig {
     shards: Shards,
     returned: mpsc::Receiver<Returned>,
     registry: Registry,
     channels: Arc<Channels>,
     publisher: Option<Publisher>,
-    places: Places,
+    permits: Permits,
     roster: Arc<Roster>,
     terms: Terms,
 }
 
-const PLACES: usize = 2;
+const PERMITS: usize = 2;
 
 impl Rig {
     fn new(flush: Flush) -> Self {
@@ -59,7 +59,7 @@ impl Rig {
             publisher: Some(publish(&registry, flush, now)),
             channels: Channels::new(registry.clone()),
             registry,
-            places: Places::new(PLACES),
+            permits: Permits::new(PERMITS),
             roster: Arc::default(),
             terms: TERMS,
         };
@@ -95,7 +95,7 @@ impl Rig {
             terms: self.terms,
             head: Bytes::from_static(b"head"),
             protocol,
-            client: client(&self.places, &self.roster),
+            client: client(&self.permits, &self.roster),
         });
         assert_eq!(&*read(&mut peer, 4), b"head");
         peer
@@ -295,7 +295,7 @@ async fn a_stream_that_has_ended_meanwhile_ends_its_viewer_at_once() {
         terms: TERMS,
         head: Bytes::new(),
         protocol: Protocol::Http { received: 0 },
-        client: client(&rig.places, &rig.roster),
+        client: client(&rig.permits, &rig.roster),
     });
     let mut peer = Peer::new(Format::Flv, peer);
     peer.expect(["metadata", "avcC", "asc", "key0;", "the end"]);
@@ -401,7 +401,7 @@ async fn until_heard(rig: &mut Rig) {
         terms: TERMS,
         head: Bytes::from_static(b"head"),
         protocol: Protocol::Http { received: 0 },
-        client: client(&Places::new(1), &rig.roster),
+        client: client(&Permits::new(1), &rig.roster),
     });
     assert_eq!(&*read(&mut peer, 4), b"head");
 }
@@ -465,7 +465,7 @@ async fn who_is_asked_to_leave_on_the_way_to_a_shard_leaves() {
     let mut rig = Rig::new(Flush::Each);
     let channel = rig.channels.open(&key(), Format::FlvChunked, LIMITS).await;
     let (near, mut peer) = sockets();
-    let client = client(&rig.places, &rig.roster);
+    let client = client(&rig.permits, &rig.roster);
     ask_to_leave(&rig, Farewell::Kicked);
     until_heard(&mut rig).await;
     rig.shards.deliver(Arrival {

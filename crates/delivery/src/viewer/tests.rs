@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use mio::{Events, Interest, Poll, Token};
-use weir_clients::{end::Side, places::Places};
+use weir_clients::{end::Side, permits::Permits};
 use weir_hub::Status;
 use weir_media::Timestamp;
 use weir_rtmp::message::{Command, Control, UserControl, type_id};
@@ -41,7 +41,7 @@ impl Rig {
             Format::Flv | Format::FlvChunked => Protocol::Http { received: 0 },
         };
         let socket = mio::net::TcpStream::from_std(near);
-        let client = client(&Places::new(1), &Arc::default());
+        let client = client(&Permits::new(1), &Arc::default());
         let mut viewer = Viewer::new(socket, protocol, client, Bytes::new(), 0, now);
         let poll = Poll::new().expect("a poller");
         let registered = poll.registry().register(&mut viewer.socket, Token(0), Interest::WRITABLE);
@@ -171,7 +171,7 @@ fn a_start_inside_an_entry_leaves_out_what_is_before_it() {
 #[test]
 fn who_wants_the_next_group_waits_for_it() {
     let mut rig = Rig::new(Format::Flv, sockets());
-    rig.viewer.place = Place::Seeking { from: 1, first: true };
+    rig.viewer.position = Position::Seeking { from: 1, first: true };
     rig.group(0, 0);
     assert!(rig.play().is_empty());
     rig.group(40, 0);

@@ -153,7 +153,7 @@ fn summary(api: &Api) -> Summary {
     let node = &api.node;
     let traffic = samples::process(node);
     let load = api.samples.load();
-    let clients = node.places.taken();
+    let clients = node.permits.taken();
     let now_ms = millis(SystemTime::now());
     let own = Own { now_ms, received: traffic.received, sent: traffic.sent, clients };
     let system = system::system(&load, own);

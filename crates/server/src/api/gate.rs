@@ -311,7 +311,7 @@ mod tests {
     use http::{HeaderValue, header::RETRY_AFTER};
 
     use super::*;
-    use crate::api::seats::Seats;
+    use crate::api::slots::ConnectionSlots;
 
     fn get(uri: &str) -> Request<()> {
         Request::get(uri).body(()).expect("a request")
@@ -334,10 +334,10 @@ mod tests {
     #[tokio::test]
     async fn answers_have_room_until_they_are_read() {
         let gate = Gate::new(&Budget::unlimited());
-        let seat = Arc::new(Seats::new(4).take(IpAddr::from(Ipv4Addr::LOCALHOST)));
+        let slot = Arc::new(ConnectionSlots::new(4).take(IpAddr::from(Ipv4Addr::LOCALHOST)));
         let large =
             async |_: Request<()>| Body::from(vec![0; ANSWER_BYTES_MAX / 2]).into_response();
-        let ask = async || gate.pass(Busy::begin(&seat), get("/api/v1/clients"), large).await;
+        let ask = async || gate.pass(Busy::begin(&slot), get("/api/v1/clients"), large).await;
         let (first, second) = (ask().await, ask().await);
         assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::OK));
         let third = ask().await;
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(third.headers().get(RETRY_AFTER).map(HeaderValue::as_bytes), Some(&b"5"[..]));
         let small = async |_: Request<()>| Body::from("ok\n").into_response();
         assert_eq!(
-            gate.pass(Busy::begin(&seat), get("/healthz"), small).await.status(),
+            gate.pass(Busy::begin(&slot), get("/healthz"), small).await.status(),
             StatusCode::OK
         );
         let read = first.into_body().collect().await.expect("a body").to_bytes();
@@ -381,26 +381,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn so_many_calls_run_at_a_time_and_a_probe_is_none_of_them() {
         let gate = Gate::new(&Budget::unlimited());
-        let seat = Arc::new(Seats::new(4).take(IpAddr::from(Ipv4Addr::LOCALHOST)));
+        let slot = Arc::new(ConnectionSlots::new(4).take(IpAddr::from(Ipv4Addr::LOCALHOST)));
         let stuck = |_: Request<()>| std::future::pending::<Response>();
         let mut held: Vec<_> = (0..CALLS)
-            .map(|_| Box::pin(gate.pass(Busy::begin(&seat), get("/api/v1/clients"), stuck)))
+            .map(|_| Box::pin(gate.pass(Busy::begin(&slot), get("/api/v1/clients"), stuck)))
             .collect();
         for call in &mut held {
             assert!(futures_util::poll!(call).is_pending());
         }
         let ok = async |_: Request<()>| StatusCode::OK.into_response();
         assert_eq!(
-            gate.pass(Busy::begin(&seat), get("/readyz"), ok).await.status(),
+            gate.pass(Busy::begin(&slot), get("/readyz"), ok).await.status(),
             StatusCode::OK
         );
         let cluster = get("/api/v1/clients?scope=cluster");
-        assert_eq!(gate.pass(Busy::begin(&seat), cluster, ok).await.status(), StatusCode::OK);
-        let late = gate.pass(Busy::begin(&seat), get("/api/v1/clients"), ok).await;
+        assert_eq!(gate.pass(Busy::begin(&slot), cluster, ok).await.status(), StatusCode::OK);
+        let late = gate.pass(Busy::begin(&slot), get("/api/v1/clients"), ok).await;
         assert_eq!(late.status(), StatusCode::SERVICE_UNAVAILABLE);
         held.pop();
         assert_eq!(
-            gate.pass(Busy::begin(&seat), get("/api/v1/clients"), ok).await.status(),
+            gate.pass(Busy::begin(&slot), get("/api/v1/clients"), ok).await.status(),
             StatusCode::OK
         );
     }

@@ -24,7 +24,7 @@ use weir_media::{Charge, Use};
 use super::{
     gate::Gate,
     rights::Certified,
-    seats::{Seat, Seats},
+    slots::{ConnectionSlot, ConnectionSlots},
     tls::Tls,
 };
 use crate::{
@@ -52,7 +52,7 @@ const CONNECTION_BYTES: usize = 64 * 1024;
 /// What TLS takes beside that, which keeps up to 64 KiB that its other end does not read.
 const TLS_BYTES: usize = 64 * 1024;
 
-/// Of the connections that there may be, the part that has seats: the others are on their way out.
+/// Of the connections that there may be, the part that has slots: the others are on their way out.
 const SEATED: (usize, usize) = (3, 4);
 
 /// The API, over TLS where the configuration says so.
@@ -60,18 +60,18 @@ pub struct Service {
     router: Router,
     tls: Arc<Tls>,
     gate: Arc<Gate>,
-    seats: Arc<Seats>,
+    slots: Arc<ConnectionSlots>,
 }
 
 impl Service {
     /// What `router` answers, through `gate`, on `connections` at a time.
     pub fn new(router: Router, tls: &Arc<Tls>, gate: &Arc<Gate>, connections: usize) -> Self {
-        let seats = Seats::new(connections * SEATED.0 / SEATED.1);
-        Self { router, tls: Arc::clone(tls), gate: Arc::clone(gate), seats }
+        let slots = ConnectionSlots::new(connections * SEATED.0 / SEATED.1);
+        Self { router, tls: Arc::clone(tls), gate: Arc::clone(gate), slots }
     }
 
     /// Serves a connection to its end; returns why it ended.
-    async fn speak(&self, socket: TcpStream, peer: Peer, seat: &Arc<Seat>) -> End {
+    async fn speak(&self, socket: TcpStream, peer: Peer, slot: &Arc<ConnectionSlot>) -> End {
         if let Err(error) = media::bound_stalls(&socket, media::STALL_TIMEOUT) {
             return error.into();
         }
@@ -88,14 +88,14 @@ impl Service {
         charge.add(CONNECTION_BYTES);
         let Some(tls) = self.tls.now() else {
             let router = self.router.clone().layer(Extension(peer));
-            return self.answer(router, socket, seat).await;
+            return self.answer(router, socket, slot).await;
         };
         charge.add(TLS_BYTES);
         match timeout(HEAD_TIMEOUT, tls.accept(socket)).await {
             Ok(Ok((stream, right))) => {
                 let router =
                     self.router.clone().layer(Extension(Certified(right))).layer(Extension(peer));
-                self.answer(router, stream, seat).await
+                self.answer(router, stream, slot).await
             }
             Ok(Err(error)) => End::peer(format!("no TLS: {error}")),
             Err(_) => End::policy(format!("no TLS handshake within {HEAD_TIMEOUT:?}")),
@@ -103,18 +103,18 @@ impl Service {
     }
 
     /// Answers one request after the other.
-    async fn answer<S>(&self, router: Router, socket: S, seat: &Arc<Seat>) -> End
+    async fn answer<S>(&self, router: Router, socket: S, slot: &Arc<ConnectionSlot>) -> End
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let answer = |request: Request<Incoming>| {
-            let (router, gate, seat) = (router.clone(), &self.gate, Busy::begin(seat));
+            let (router, gate, slot) = (router.clone(), &self.gate, Busy::begin(slot));
             async move {
                 let call = async |request| match router.oneshot(request).await {
                     Ok(answer) => answer,
                     Err(never) => match never {},
                 };
-                Ok::<Response, Infallible>(gate.pass(seat, request, call).await)
+                Ok::<Response, Infallible>(gate.pass(slot, request, call).await)
             }
         };
         let served = hyper::server::conn::http1::Builder::new()
@@ -136,13 +136,13 @@ impl Service {
 }
 
 /// A request on its way; dropping it says that the connection waits for the next one.
-pub struct Busy(Arc<Seat>);
+pub struct Busy(Arc<ConnectionSlot>);
 
 impl Busy {
-    /// Of the connection that has `seat`.
-    pub fn begin(seat: &Arc<Seat>) -> Self {
-        seat.begin(CALL_TIMEOUT);
-        Self(Arc::clone(seat))
+    /// Of the connection that has `slot`.
+    pub fn begin(slot: &Arc<ConnectionSlot>) -> Self {
+        slot.begin(CALL_TIMEOUT);
+        Self(Arc::clone(slot))
     }
 
     /// The answer is there, and must be on its way within `time`.
@@ -159,8 +159,8 @@ impl Drop for Busy {
 
 /// Resolves when the connection has to make room for another one, and what its client had said by then has been seen:
 /// a probe that waited to be read is answered before it goes.
-async fn last_look(seat: &Seat) {
-    seat.asked_to_leave().await;
+async fn last_look(slot: &ConnectionSlot) {
+    slot.asked_to_leave().await;
     for _ in 0..LOOKS {
         // Others have their turn, and then the system is asked what has arrived.
         yield_now().await;
@@ -169,14 +169,14 @@ async fn last_look(seat: &Seat) {
 
 impl listen::Service for Service {
     async fn serve(self: Arc<Self>, socket: TcpStream, client: Client) {
-        let seat = Arc::new(self.seats.take(client.peer.ip()));
+        let slot = Arc::new(self.slots.take(client.peer.ip()));
         let peer = Peer::of(&client, client.peer.ip());
         let end = tokio::select! {
             // A connection that is answered at once is, however many come.
             biased;
-            end = pin!(self.speak(socket, peer, &seat)) => end,
-            () = last_look(&seat) => End::policy("made room for another connection"),
-            () = seat.overdue() => End::policy("an answer was not read in time"),
+            end = pin!(self.speak(socket, peer, &slot)) => end,
+            () = last_look(&slot) => End::policy("made room for another connection"),
+            () = slot.overdue() => End::policy("an answer was not read in time"),
         };
         client.end(&end);
     }

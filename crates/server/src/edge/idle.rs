@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 use weir_config::{Changes, Config};
-use weir_intake::Alarm;
+use weir_intake::WakeSignal;
 use weir_media::StreamKey;
 
 use super::Edge;
@@ -13,7 +13,7 @@ use super::Edge;
 pub struct Idle {
     edge: Arc<Edge>,
     key: StreamKey,
-    audience: Arc<Alarm>,
+    audience: Arc<WakeSignal>,
     changes: Changes,
     since: Option<Instant>,
 }

@@ -32,7 +32,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tracing::info;
 use weir_config::{Changes, Config, Settings};
 use weir_hub::{Limits, Registry, Status};
-use weir_intake::Audiences;
+use weir_intake::DemandSignals;
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
 
@@ -45,7 +45,7 @@ pub use no_stream::NoStream;
 pub use origins::{Name, Origin, Origins};
 pub use pull::Answer;
 pub use push::{Opened, Push, refusal};
-pub use questions::{Door, Verdict};
+pub use questions::{Protocol, Verdict};
 pub use upstream::{Failure, Request};
 
 /// Streams that the origins are asked for at the same time, so that a flood of names is no flood of connections.
@@ -59,7 +59,7 @@ pub struct Edge {
     id: NodeId,
     settings: Settings,
     registry: Registry,
-    audiences: Arc<Audiences>,
+    audiences: Arc<DemandSignals>,
     origins: Arc<Origins>,
     pulls: pull::Pulls,
     hls: Arc<HlsRelay>,
@@ -77,7 +77,7 @@ impl Edge {
     pub fn start(
         settings: &Settings,
         registry: &Registry,
-        audiences: &Arc<Audiences>,
+        audiences: &Arc<DemandSignals>,
     ) -> io::Result<Arc<Self>> {
         let id = NodeId::random()?;
         info!(id = %id, "this is an edge");

@@ -26,7 +26,7 @@ use weir_clients::{
 };
 use weir_config::{Changes, Config};
 use weir_hub::{Conflict, PublishSettings, Status, Wake as _};
-use weir_intake::{Alarm, Fault, Intake, announce};
+use weir_intake::{Fault, Intake, WakeSignal, announce};
 use weir_media::StreamKey;
 
 use super::{
@@ -35,7 +35,7 @@ use super::{
     questions::Located,
     search,
     seek::{HOLD, Seek},
-    silence::{self, Pulse},
+    silence::{self, Activity},
     turns::{Asker, asker},
     upstream::{Lost, Source},
 };
@@ -63,7 +63,7 @@ pub struct Pulls(Mutex<HashMap<StreamKey, Known>>);
 struct Known {
     answers: watch::Receiver<Answer>,
     /// Rung when somebody has come who shows other parameters than all before.
-    others: Arc<Alarm>,
+    others: Arc<WakeSignal>,
 }
 
 /// What is known of a stream that is being asked for.
@@ -228,7 +228,7 @@ impl Edge {
 
     fn begin(self: &Arc<Self>, key: &StreamKey, ask: &Ask, wait: Duration) -> Known {
         let (answer, answers) = watch::channel(Answer::Asking(None));
-        let others = Arc::<Alarm>::default();
+        let others = Arc::<WakeSignal>::default();
         let pull = Pull {
             asker: asker(ask.peer),
             others: Arc::clone(&others),
@@ -252,14 +252,14 @@ struct Pull {
     /// Who came first, and waits for it.
     asker: Asker,
     /// Rung when there are other parameters to ask with.
-    others: Arc<Alarm>,
+    others: Arc<WakeSignal>,
     /// How long the first viewer waits.
     wait: Duration,
     answer: watch::Sender<Answer>,
     /// The stream in our hub, once it has flowed.
     intake: Option<Intake>,
     /// Rung when somebody publishes the stream here.
-    replaced: Arc<Alarm>,
+    replaced: Arc<WakeSignal>,
     /// Since when it has not flowed any more.
     lost: Option<Instant>,
     /// Attempts in a row that brought nothing.
@@ -537,7 +537,7 @@ impl Pull {
         if self.replaced.rang().now_or_never().is_some() {
             return Relayed::Over(Over::Published);
         }
-        let replaced = Arc::new(Alarm::default());
+        let replaced = Arc::new(WakeSignal::default());
         let settings = PublishSettings {
             // A stream that is over is over: what we wait for, we wait for with the publisher in hand.
             linger: Duration::ZERO,
@@ -560,7 +560,7 @@ impl Pull {
         let mut reconfigured = pin!(changed(changes));
         let mut is_dismissed = !edge.origins.has(origin);
         let mut taken_over = pin!(replaced.rang());
-        let pulse = Pulse::default();
+        let pulse = Activity::default();
         let (request, present) = (self.request.clone(), Arc::clone(origin));
         let elsewhere = silence::elsewhere(Arc::clone(&edge), request, present, pulse.clone());
         let mut elsewhere = pin!(elsewhere);

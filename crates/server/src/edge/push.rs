@@ -17,7 +17,7 @@ use weir_clients::{
 };
 use weir_flv::{kind_of, wire_time};
 use weir_hub::{Batch, Item, Reader, Registry, Start};
-use weir_intake::Alarm;
+use weir_intake::WakeSignal;
 use weir_rtmp::server::PublishRefusal;
 
 use super::{
@@ -228,7 +228,7 @@ const BATCH_BYTES: usize = 1024 * 1024;
 
 /// What one connection to an origin is fed from.
 struct Feed {
-    alarm: Arc<Alarm>,
+    signal: Arc<WakeSignal>,
     reader: Reader,
     batch: Batch,
     /// What the origin knows of the stream's configuration.
@@ -239,10 +239,10 @@ struct Feed {
 
 impl Feed {
     fn new(registry: &Registry, key: &StreamKey) -> Self {
-        let alarm = Arc::new(Alarm::default());
+        let signal = Arc::new(WakeSignal::default());
         // It counts as a viewer: a stream that nobody here watches must not reach the origin late.
-        let reader = registry.subscribe(key, Start::NewestGroup, Arc::clone(&alarm) as _);
-        Self { alarm, reader, batch: Batch::default(), known: Arc::default(), is_behind: true }
+        let reader = registry.subscribe(key, Start::NewestGroup, Arc::clone(&signal) as _);
+        Self { signal, reader, batch: Batch::default(), known: Arc::default(), is_behind: true }
     }
 
     /// Sends the stream until the connection breaks.
@@ -252,7 +252,7 @@ impl Feed {
                 return broken;
             }
             tokio::select! {
-                () = self.alarm.rang() => {}
+                () = self.signal.rang() => {}
                 broken = sink.watch() => return broken,
             }
         }

@@ -24,9 +24,9 @@ const LOOKS_MAX: u32 = 16;
 
 /// What has come of a stream, for whoever watches it.
 #[derive(Clone, Debug, Default)]
-pub struct Pulse(Arc<AtomicU64>);
+pub struct Activity(Arc<AtomicU64>);
 
-impl Pulse {
+impl Activity {
     /// Something came.
     pub fn beat(&self) {
         // One writer.
@@ -62,7 +62,7 @@ pub async fn elsewhere(
     edge: Arc<Edge>,
     request: Request,
     present: Arc<Origin>,
-    pulse: Pulse,
+    pulse: Activity,
 ) -> (Arc<Origin>, Source) {
     // Nobody who waits for its encoder as well is to send its leftovers again.
     let request = Request { wait: Duration::ZERO, next: true, ..request };
@@ -98,7 +98,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_stops_after_a_second_without_anything_and_goes_on_with_the_next() {
-        let pulse = Pulse::default();
+        let pulse = Activity::default();
         let beats = async {
             for _ in 0..10 {
                 sleep(LOOK * 3 / 2).await;
@@ -113,7 +113,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silence_is_seen() {
-        let pulse = Pulse::default();
+        let pulse = Activity::default();
         let start = Instant::now();
         pulse.stops(LOOKS).await;
         assert_eq!(start.elapsed(), LOOK * LOOKS);

@@ -14,7 +14,7 @@ use weir_clients::counts::COUNTS;
 use weir_config::Hls;
 use weir_hls::{Config, Cut, Dropped, LeftOut, Nonce, Playlist, SegmentName, Segmenter};
 use weir_hub::{Batch, Item, Reader, Registry, Start, Status};
-use weir_intake::Alarm;
+use weir_intake::WakeSignal;
 use weir_media::{Frame, Init, StreamKey};
 
 use super::{
@@ -54,9 +54,9 @@ pub struct Follower {
     /// Where segments were written before `hls.dir` became another one, oldest first.
     earlier: Vec<Earlier>,
     registry: Registry,
-    alarm: Arc<Alarm>,
+    signal: Arc<WakeSignal>,
     reader: Reader,
-    wires: Wires,
+    wires: FollowerLinks,
     /// A write there was not waited for to its end.
     hangs: bool,
     /// None until the first run has looked for one on disk.
@@ -70,7 +70,7 @@ pub struct Follower {
 }
 
 /// What a follower tells others, and is told.
-pub struct Wires {
+pub struct FollowerLinks {
     /// What there is.
     pub state: watch::Sender<State>,
     /// Where the files are: those that are written, then those that were.
@@ -91,7 +91,7 @@ struct Earlier {
 }
 
 /// The segmenting of one epoch of the stream's timeline.
-struct Making {
+struct EpochSegmenter {
     epoch: u32,
     segmenter: Segmenter,
     /// Frames that it has dropped and that are counted.
@@ -102,7 +102,12 @@ struct Making {
 
 impl Follower {
     /// A follower of `key`.
-    pub fn new(registry: &Registry, key: &StreamKey, disks: &Arc<Disks>, wires: Wires) -> Self {
+    pub fn new(
+        registry: &Registry,
+        key: &StreamKey,
+        disks: &Arc<Disks>,
+        wires: FollowerLinks,
+    ) -> Self {
         let settings = wires.settings.borrow().clone();
         let files = Files::new(&disks.at(&settings.dir), key);
         let config = Config {
@@ -110,9 +115,9 @@ impl Follower {
             window: settings.window,
             ..Config::new(files.stem())
         };
-        let alarm = Arc::new(Alarm::default());
+        let signal = Arc::new(WakeSignal::default());
         Self {
-            reader: registry.follow(key, Start::OldestGroup, Arc::clone(&alarm) as _),
+            reader: registry.follow(key, Start::OldestGroup, Arc::clone(&signal) as _),
             registry: registry.clone(),
             settings,
             disks: Arc::clone(disks),
@@ -125,7 +130,7 @@ impl Follower {
             left_out: LeftOut::default(),
             codec_lines: CODEC_LINES_MAX,
             config,
-            alarm,
+            signal,
             wires,
         }
     }
@@ -161,7 +166,7 @@ impl Follower {
     async fn until_published(&mut self) {
         while self.reader.status() == Status::Waiting || !self.wires.settings.borrow().enabled {
             tokio::select! {
-                () = self.alarm.rang() => {}
+                () = self.signal.rang() => {}
                 () = changed(&mut self.wires.settings) => {}
             }
         }
@@ -169,7 +174,7 @@ impl Follower {
 
     /// Segments one stream from its beginning to its end.
     async fn segment(&mut self) {
-        let mut making: Option<Making> = None;
+        let mut making: Option<EpochSegmenter> = None;
         self.codec_lines = CODEC_LINES_MAX;
         let mut batch = Batch::default();
         self.follow_settings(None);
@@ -221,7 +226,7 @@ impl Follower {
                 return self.finish(making).await;
             }
             tokio::select! {
-                () = self.alarm.rang() => {}
+                () = self.signal.rang() => {}
                 () = changed(&mut self.wires.settings) => self.wires.settings.mark_changed(),
                 () = more_than(&mut self.wires.stopping, stopping) => {}
             }
@@ -229,12 +234,12 @@ impl Follower {
     }
 
     fn read_anew(&mut self) {
-        let alarm = Arc::clone(&self.alarm) as _;
-        self.reader = self.registry.follow(&self.key, Start::OldestGroup, alarm);
+        let signal = Arc::clone(&self.signal) as _;
+        self.reader = self.registry.follow(&self.key, Start::OldestGroup, signal);
     }
 
     /// Takes up what is in force now. Another folder is moved to with the next segment.
-    fn follow_settings(&mut self, making: Option<&mut Making>) {
+    fn follow_settings(&mut self, making: Option<&mut EpochSegmenter>) {
         self.settings = self.wires.settings.borrow_and_update().clone();
         self.config.target = self.settings.segment;
         self.config.window = self.settings.window;
@@ -247,7 +252,12 @@ impl Follower {
     }
 
     /// Starts on frames that do not continue those before them; `init` is what comes before the first.
-    async fn begin(&mut self, before: Option<Making>, epoch: u32, init: &Init) -> Making {
+    async fn begin(
+        &mut self,
+        before: Option<EpochSegmenter>,
+        epoch: u32,
+        init: &Init,
+    ) -> EpochSegmenter {
         if let Some(making) = before {
             self.complete(making).await;
         }
@@ -255,7 +265,7 @@ impl Follower {
         let interrupted = self.playlist.is_some();
         let mut segmenter = Segmenter::new(&self.config);
         segmenter.limit_to(self.registry.budget());
-        let mut making = Making { epoch, segmenter, dropped: 0, interrupted };
+        let mut making = EpochSegmenter { epoch, segmenter, dropped: 0, interrupted };
         for known in init.frames() {
             self.take(&mut making, known).await;
         }
@@ -263,7 +273,7 @@ impl Follower {
     }
 
     /// Takes one frame in, and writes the segment that it finishes.
-    async fn take(&mut self, making: &mut Making, frame: &Frame) {
+    async fn take(&mut self, making: &mut EpochSegmenter, frame: &Frame) {
         let cut = making.segmenter.push(frame, since_unix_epoch());
         if let Some(cut) = cut {
             making.count_dropped();
@@ -280,12 +290,12 @@ impl Follower {
     }
 
     /// Writes what the segmenter still holds.
-    async fn complete(&mut self, making: Making) {
+    async fn complete(&mut self, making: EpochSegmenter) {
         let mut making = making;
         if let Some(dropped) = making.count_dropped() {
             info!(stream = %self.key, frames = dropped.frames, last = %dropped.last, "HLS left damaged frames out");
         }
-        let Making { mut segmenter, mut interrupted, .. } = making;
+        let EpochSegmenter { mut segmenter, mut interrupted, .. } = making;
         if let Some(cut) = segmenter.finish() {
             self.write_next(&mut interrupted, cut).await;
         }
@@ -483,7 +493,7 @@ impl Follower {
         }
     }
 
-    async fn finish(&mut self, making: Option<Making>) {
+    async fn finish(&mut self, making: Option<EpochSegmenter>) {
         if let Some(making) = making {
             self.complete(making).await;
         }
@@ -512,7 +522,7 @@ impl Earlier {
     }
 }
 
-impl Making {
+impl EpochSegmenter {
     /// Counts what was dropped since the last time; all of it, if there is any.
     fn count_dropped(&mut self) -> Option<Dropped> {
         let dropped = self.segmenter.dropped()?;

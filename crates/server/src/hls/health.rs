@@ -39,7 +39,7 @@ pub struct Health {
 
 #[derive(Debug, Default)]
 struct Known {
-    trouble: Option<Trouble>,
+    trouble: Option<DiskFault>,
     /// Whether something was written since the last look.
     has_written: bool,
     /// When the log said last that files are lost.
@@ -51,7 +51,7 @@ struct Known {
 }
 
 #[derive(Clone, Debug)]
-struct Trouble {
+struct DiskFault {
     why: Arc<str>,
     /// What could not be written: less than this says nothing.
     bytes: usize,
@@ -130,7 +130,7 @@ impl Health {
 impl Known {
     fn ail(&mut self, error: &io::Error, bytes: usize) {
         let bytes = self.trouble.as_ref().map_or(bytes, |trouble| trouble.bytes.max(bytes));
-        self.trouble = Some(Trouble { why: error.to_string().into(), bytes });
+        self.trouble = Some(DiskFault { why: error.to_string().into(), bytes });
     }
 
     /// How many files were lost, if the log is to say it.

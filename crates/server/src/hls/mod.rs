@@ -127,7 +127,7 @@ impl HlsOutput {
             &self.registry,
             key,
             &self.disks,
-            follower::Wires {
+            follower::FollowerLinks {
                 state,
                 places: placed,
                 settings,

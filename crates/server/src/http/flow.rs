@@ -17,7 +17,7 @@ use weir_clients::end::{End, Kind};
 
 /// What is known of a socket that answers are written to.
 #[derive(Debug, Default)]
-pub struct Flow {
+pub struct SocketProgress {
     state: Mutex<State>,
     /// Told when the socket takes no more, and when the limit changes.
     news: Notify,
@@ -33,7 +33,7 @@ struct State {
     stalled: Option<Duration>,
 }
 
-impl Flow {
+impl SocketProgress {
     /// From now on it may take nothing for so long.
     pub fn limit_to(&self, limit: Option<Duration>) {
         self.state().limit = limit;
@@ -91,19 +91,19 @@ impl Flow {
 }
 
 /// A socket whose flow is known.
-pub struct Flowing<S> {
+pub struct ProgressIo<S> {
     inner: S,
-    flow: Arc<Flow>,
+    flow: Arc<SocketProgress>,
 }
 
-impl<S> Flowing<S> {
+impl<S> ProgressIo<S> {
     /// `inner`, of which `flow` is told.
-    pub fn new(inner: S, flow: &Arc<Flow>) -> Self {
+    pub fn new(inner: S, flow: &Arc<SocketProgress>) -> Self {
         Self { inner, flow: Arc::clone(flow) }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Flowing<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ProgressIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -113,7 +113,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Flowing<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Flowing<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ProgressIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -161,8 +161,8 @@ mod tests {
     #[tokio::test]
     async fn who_takes_nothing_for_too_long_is_found() {
         let (near, mut far) = tokio::io::duplex(8);
-        let flow = Arc::<Flow>::default();
-        let mut near = Flowing::new(near, &flow);
+        let flow = Arc::<SocketProgress>::default();
+        let mut near = ProgressIo::new(near, &flow);
         let writing = tokio::spawn(async move { near.write_all(&[0; 64]).await });
         let stalled = flow.until_stalled();
         tokio::pin!(stalled);

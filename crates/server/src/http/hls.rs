@@ -45,7 +45,7 @@ use super::{
 };
 use crate::{
     auth,
-    edge::{Ask, Door, Edge, HlsKind, HlsObject, NotServed},
+    edge::{Ask, Edge, HlsKind, HlsObject, NotServed, Protocol},
     hls::{Files, State},
     memory,
     node::Node,
@@ -291,7 +291,7 @@ async fn held(
     // Who knows a name that cannot be guessed has been let in before.
     let deadline = tokio::time::Instant::now() + ask.wait_at_most(vhost.play.wait);
     if name.nonce.is_none()
-        && let Err(why) = edge.admit(key, ask, Door::Hls, deadline).await
+        && let Err(why) = edge.admit(key, ask, Protocol::Hls, deadline).await
     {
         return no_stream(key, &why);
     }
@@ -321,7 +321,7 @@ async fn checked(
         return relayed(edge, key, kind, vhost, ask, false).await;
     }
     let deadline = tokio::time::Instant::now() + ask.wait_at_most(vhost.play.wait);
-    match edge.admit(key, ask, Door::Hls, deadline).await {
+    match edge.admit(key, ask, Protocol::Hls, deadline).await {
         Ok(is_admitted) => relayed(edge, key, kind, vhost, ask, !is_admitted).await,
         Err(why) => {
             Refused::from(&why).count();

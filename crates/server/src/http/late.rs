@@ -12,7 +12,7 @@ use tracing::info;
 use weir_clients::{
     counts::COUNTS,
     end::{End, seconds},
-    quota::Viewing,
+    quota::ViewerPermit,
     roster::{Activity, Figures, Presence},
 };
 use weir_config::Vhost;
@@ -20,7 +20,7 @@ use weir_delivery::{Channel, Format, View};
 use weir_hub::Status;
 use weir_media::StreamKey;
 
-use super::{ANY_ORIGIN, Peer, flow::Flow, pages};
+use super::{ANY_ORIGIN, Peer, flow::SocketProgress, pages};
 use crate::{edge::Ask, node::Node, play};
 
 /// How often others are told how much it has been sent.
@@ -72,7 +72,7 @@ pub async fn serve(
 struct Session {
     node: Arc<Node>,
     presence: Arc<Presence>,
-    flow: Arc<Flow>,
+    flow: Arc<SocketProgress>,
     key: StreamKey,
     since: Instant,
     sent: u64,
@@ -142,7 +142,7 @@ struct LateViewer {
     rest: Option<Bytes>,
     started: bool,
     /// Goes before the session, whose end is a line of the log: who reads that finds one viewer less.
-    _viewing: Viewing,
+    _viewing: ViewerPermit,
     /// None without a connection, as in tests.
     session: Option<Session>,
 }
@@ -151,7 +151,7 @@ impl LateViewer {
     fn stream(
         node: Arc<Node>,
         channel: Arc<Channel>,
-        viewing: Viewing,
+        viewing: ViewerPermit,
         session: Option<Session>,
     ) -> impl futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> {
         let view = View::default();

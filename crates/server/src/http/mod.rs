@@ -38,7 +38,7 @@ use tokio::{
 use tower::ServiceExt as _;
 use weir_clients::{
     SERVER,
-    client::{Client, Standing},
+    client::{Admission, Client},
     counts::Refused,
     end::{End, Kind},
     listen,
@@ -49,7 +49,7 @@ use weir_clients::{
 use weir_config::Config;
 use weir_media::Spent;
 
-use self::flow::{Flow, Flowing};
+use self::flow::{ProgressIo, SocketProgress};
 pub use self::prefixed::Prefixed;
 use crate::node::Node;
 
@@ -197,8 +197,8 @@ pub struct Peer {
     /// Its address.
     pub ip: IpAddr,
     presence: Arc<Presence>,
-    standing: Arc<Standing>,
-    flow: Arc<Flow>,
+    standing: Arc<Admission>,
+    flow: Arc<SocketProgress>,
     /// Whether the log has said that it may not have what it asks for.
     was_denied: Arc<AtomicBool>,
 }
@@ -240,7 +240,7 @@ where
     client.fetches = true;
     let peer = Peer::of(&client, peer);
     let flow = Arc::clone(&peer.flow);
-    let socket = Flowing::new(socket, &flow);
+    let socket = ProgressIo::new(socket, &flow);
     let router = router.map_request(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         request

@@ -10,7 +10,7 @@ use weir_clients::{
 };
 use weir_config::Vhost;
 use weir_hub::{Conflict, PublishSettings, Publisher, Refused, Start, Status};
-use weir_intake::{Alarm, announce, log_limits};
+use weir_intake::{WakeSignal, announce, log_limits};
 use weir_media::StreamKey;
 use weir_rtmp::server::{Event, PublishRefusal};
 
@@ -32,7 +32,7 @@ pub async fn claim(
     connection: &mut Connection,
     stream_id: u32,
     key: &StreamKey,
-    replaced: &Arc<Alarm>,
+    replaced: &Arc<WakeSignal>,
 ) -> Result<Option<Publisher>, End> {
     let node = Arc::clone(&connection.node);
     if node.registry.budget().is_full() && node.registry.status(key) != Some(Status::Live) {
@@ -50,12 +50,12 @@ pub async fn claim(
     };
     // What is heard of the present publisher from now on decides: its end, any frame behind the leftovers, or its
     // silence until `idle_at`.
-    let alarm = Arc::new(Alarm::default());
-    let _observer = node.registry.follow(key, Start::NextGroup, Arc::clone(&alarm) as _);
+    let signal = Arc::new(WakeSignal::default());
+    let _observer = node.registry.follow(key, Start::NextGroup, Arc::clone(&signal) as _);
     let judged_at = Instant::now() + LEFTOVERS;
     loop {
         tokio::select! {
-            () = alarm.rang() => {}
+            () = signal.rang() => {}
             () = tokio::time::sleep_until(idle_at.into()) => {}
             left = given_up(connection, stream_id) => return left.map(|()| None),
         }
@@ -68,7 +68,7 @@ pub async fn claim(
     }
 }
 
-fn settings(node: &Node, vhost: &Vhost, replaced: &Arc<Alarm>) -> PublishSettings {
+fn settings(node: &Node, vhost: &Vhost, replaced: &Arc<WakeSignal>) -> PublishSettings {
     PublishSettings {
         linger: vhost.publish.linger,
         conflict: match vhost.publish.conflict {

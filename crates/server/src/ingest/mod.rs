@@ -16,7 +16,7 @@ use weir_clients::{
     end::{End, Kind, Side},
     roster::{Activity, Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
 };
-use weir_intake::{Alarm, Fault, Intake, begins_group};
+use weir_intake::{Fault, Intake, WakeSignal, begins_group};
 use weir_media::StreamKey;
 use weir_rtmp::{
     server::{Event, PublishRefusal},
@@ -95,7 +95,7 @@ pub async fn publish(
             None => return Ok(()),
         },
     };
-    let replaced = Arc::new(Alarm::default());
+    let replaced = Arc::new(WakeSignal::default());
     let Some(publisher) = claim::claim(connection, stream_id, &key, &replaced).await? else {
         return Ok(());
     };
@@ -138,8 +138,8 @@ impl Ingest {
         &mut self,
         connection: &mut Connection,
         stream_id: u32,
-        replaced: &Alarm,
-        audience: &Alarm,
+        replaced: &WakeSignal,
+        audience: &WakeSignal,
     ) -> Result<(), End> {
         let mut timer = pin!(tokio::time::sleep(self.idle_timeout));
         let (mut taken_over, mut viewers) = (pin!(replaced.rang()), pin!(audience.rang()));

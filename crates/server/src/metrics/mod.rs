@@ -5,10 +5,10 @@
 //! goes into a histogram of that shard. `docs/guide/monitoring.md` lists every series, and a test holds it against the
 //! page.
 
-mod desk;
 mod live;
 mod page;
 mod process;
+mod renderer;
 mod srs;
 mod streams;
 mod window;
@@ -24,13 +24,13 @@ use axum::{
 use http::{HeaderMap, StatusCode, header};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
-use self::{desk::Desk, live::Live, page::Shape};
+use self::{live::Live, page::Shape, renderer::PageRenderer};
 use crate::{blocking::PAGES, control::Control};
 
 /// All series of the process.
 pub struct Metrics {
     series: Registry,
-    desk: Desk,
+    desk: PageRenderer,
 }
 
 impl Metrics {
@@ -38,7 +38,7 @@ impl Metrics {
     pub fn new(control: &Arc<Control>) -> Arc<Self> {
         let mut series = Registry::default();
         series.register_collector(Box::new(Live::start(control)));
-        Arc::new(Self { series, desk: Desk::new(control.node.registry.budget()) })
+        Arc::new(Self { series, desk: PageRenderer::new(control.node.registry.budget()) })
     }
 
     fn page(&self, shape: Shape) -> Result<String, fmt::Error> {

@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Instant};
 
-use weir_clients::{counts::Refused, quota::Viewing};
+use weir_clients::{counts::Refused, quota::ViewerPermit};
 use weir_config::Vhost;
 use weir_delivery::{Channel, Format};
 use weir_hub::Status;
 use weir_media::StreamKey;
 
 use crate::{
-    edge::{Ask, Door, NoStream},
+    edge::{Ask, NoStream, Protocol},
     node::Node,
 };
 
@@ -61,7 +61,7 @@ async fn try_open(
 ///
 /// # Errors
 /// When there is none.
-pub fn admit(node: &Node, channel: &Channel, is_node: bool) -> Result<Viewing, NoStream> {
+pub fn admit(node: &Node, channel: &Channel, is_node: bool) -> Result<ViewerPermit, NoStream> {
     let now = Instant::now();
     let admitted = node.quotas.admit(channel.key(), is_node, channel.bit_rate_now(now), now);
     Ok(admitted.inspect_err(|refusal| Refused::from(refusal).count())?)
@@ -81,7 +81,7 @@ async fn admitted(
     deadline: tokio::time::Instant,
 ) -> Result<bool, NoStream> {
     match &node.edge {
-        Some(edge) => edge.admit(key, ask, Door::Live, deadline).await,
+        Some(edge) => edge.admit(key, ask, Protocol::Live, deadline).await,
         None => Ok(true),
     }
 }

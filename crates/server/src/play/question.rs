@@ -16,7 +16,7 @@ use weir_rtmp::{
 use crate::{
     auth::Action,
     connection::{Connection, Turn},
-    edge::{Ask, Door, Hops, Verdict},
+    edge::{Ask, Hops, Protocol, Verdict},
     memory,
     node::Node,
 };
@@ -131,7 +131,7 @@ async fn judge(node: &Node, peer: IpAddr, asked: &Asked) -> (Answer, bool) {
         peer: Some(peer),
         ..Ask::default()
     };
-    let asked = edge.may_play(&key, &ask, Door::Live);
+    let asked = edge.may_play(&key, &ask, Protocol::Live);
     let silent = |_| Verdict::Away("the origins have not answered yet".into());
     let limit = node.config().edge.dead_after / 2;
     let verdict = timeout(limit, asked).await.unwrap_or_else(silent);

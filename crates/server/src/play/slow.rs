@@ -8,7 +8,7 @@ use weir_clients::{counts::COUNTS, end::End, roster::Farewell};
 use weir_config::Vhost;
 use weir_flv::{kind_of, wire_time};
 use weir_hub::{Batch, Item, Reader, Start, Status};
-use weir_intake::Alarm;
+use weir_intake::WakeSignal;
 use weir_media::{Content, StreamKey, Track};
 use weir_rtmp::server::{Event, PlayRefusal, PublishRefusal};
 
@@ -27,7 +27,7 @@ struct SlowViewer {
     vhost: Vhost,
     /// Of the settings that `vhost` is from.
     generation: u64,
-    alarm: Arc<Alarm>,
+    signal: Arc<WakeSignal>,
     delivery: Delivery,
     wants_audio: bool,
     wants_video: bool,
@@ -72,16 +72,16 @@ impl SlowViewer {
         vhost: Vhost,
         start: Start,
     ) -> Self {
-        let alarm = Arc::<Alarm>::default();
+        let signal = Arc::<WakeSignal>::default();
         // Its settings are those of its play, which may be out of date: the first look at them is a fresh one.
         let generation = connection.node.settings.generation().wrapping_sub(1);
-        let reader = connection.node.registry.subscribe(&key, start, Arc::clone(&alarm) as _);
+        let reader = connection.node.registry.subscribe(&key, start, Arc::clone(&signal) as _);
         Self {
             key,
             stream_id,
             vhost,
             generation,
-            alarm,
+            signal,
             delivery: Delivery::On(reader),
             wants_audio: true,
             wants_video: true,
@@ -92,8 +92,8 @@ impl SlowViewer {
 
     fn pause(&mut self, connection: &Connection) {
         if let Delivery::On(_) = self.delivery {
-            let alarm = Arc::clone(&self.alarm) as _;
-            let next = connection.node.registry.follow(&self.key, Start::NextGroup, alarm);
+            let signal = Arc::clone(&self.signal) as _;
+            let next = connection.node.registry.follow(&self.key, Start::NextGroup, signal);
             self.delivery = Delivery::Paused(next);
         }
     }
@@ -104,8 +104,8 @@ impl SlowViewer {
         let Delivery::Paused(next) = &self.delivery else { return };
         let start =
             if next.is_started() { terms::start(&self.vhost.play) } else { Start::NextGroup };
-        let alarm = Arc::clone(&self.alarm) as _;
-        self.delivery = Delivery::On(connection.node.registry.subscribe(&self.key, start, alarm));
+        let signal = Arc::clone(&self.signal) as _;
+        self.delivery = Delivery::On(connection.node.registry.subscribe(&self.key, start, signal));
         self.needs_init = true;
     }
 
@@ -135,7 +135,7 @@ impl SlowViewer {
                 return Ok(());
             }
             tokio::select! {
-                () = self.alarm.rang() => {}
+                () = self.signal.rang() => {}
                 pumped = connection.pump() => {
                     if pumped.is_err() && is_let_go(connection) {
                         connection.session.end_play(self.stream_id);

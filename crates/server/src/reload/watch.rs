@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tracing::warn;
 use weir_config::{CONFIG_BYTES_MAX, file};
 use weir_hub::Wake as _;
-use weir_intake::Alarm;
+use weir_intake::WakeSignal;
 
 use super::Reloader;
 use crate::blocking::{CONFIGURATION, READ_TIMEOUT};
@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Reloads whenever the text of the file is another one. Never ends.
 pub async fn watch(reloader: Arc<Reloader>) {
     let Some(path) = reloader.path.clone() else { return };
-    let alarm = Arc::new(Alarm::default());
+    let alarm = Arc::new(WakeSignal::default());
     // Held for as long as this runs.
     let _watcher = notice(&path, &alarm)
         .inspect_err(|error| warn!(%error, every = ?LOOK, "the configuration's folder is only looked at now and then"));
@@ -66,12 +66,12 @@ async fn text(path: &Path) -> io::Result<Vec<u8>> {
     CONFIGURATION.run_within(READ_TIMEOUT, read).await.flatten()
 }
 
-async fn settled(alarm: &Alarm) {
+async fn settled(alarm: &WakeSignal) {
     alarm.rang().await;
     while timeout(QUIET, alarm.rang()).await.is_ok() {}
 }
 
-fn notice(path: &Path, alarm: &Arc<Alarm>) -> notify::Result<RecommendedWatcher> {
+fn notice(path: &Path, alarm: &Arc<WakeSignal>) -> notify::Result<RecommendedWatcher> {
     let alarm = Arc::clone(alarm);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // That it was read is no change, and we read it ourselves.
@@ -115,7 +115,7 @@ mod tests {
         }
         std::os::unix::fs::symlink("..1", at("..data")).expect("a link");
         std::os::unix::fs::symlink("..data/weir.yaml", at("weir.yaml")).expect("a link");
-        let alarm = Arc::new(Alarm::default());
+        let alarm = Arc::new(WakeSignal::default());
         let _watcher = notice(&at("weir.yaml"), &alarm).expect("a watch");
         std::os::unix::fs::symlink("..2", at("..data_tmp")).expect("a link");
         fs::rename(at("..data_tmp"), at("..data")).expect("swapped");

@@ -17,7 +17,7 @@ use weir_testkit::{
     cluster::{Cluster, Ports},
     eventually,
     peer::Numbered,
-    roaming::{Departure, Journey, Kind, Roaming, RoamingEncoder},
+    roaming::{Departure, Kind, Roaming, RoamingEncoder, ViewerReport},
     server::Builder,
 };
 
@@ -176,7 +176,7 @@ fn is_let_go((_, departure): &(Instant, Departure)) -> bool {
 }
 
 /// How long nothing new came after `since`.
-fn frozen_since(journey: &Journey, since: Instant) -> Duration {
+fn frozen_since(journey: &ViewerReport, since: Instant) -> Duration {
     let pauses = journey.pauses.iter().filter(|(end, _)| *end > since);
     pauses.map(|(end, gap)| (*gap).min(*end - since)).max().unwrap_or_default()
 }

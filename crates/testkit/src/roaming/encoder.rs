@@ -29,13 +29,13 @@ use crate::{crowd::viewer::read, peer::Numbered};
 /// on with the picture whose time it is then, as a key frame. Dropping it closes the connection without a word.
 #[derive(Debug)]
 pub struct RoamingEncoder {
-    voyage: Arc<Mutex<Voyage>>,
+    voyage: Arc<Mutex<EncoderReport>>,
     task: JoinHandle<()>,
 }
 
 /// What happened to an encoder.
 #[derive(Clone, Debug, Default)]
-pub struct Voyage {
+pub struct EncoderReport {
     /// Attempts to publish.
     pub joins: usize,
     /// What was said of those that were refused.
@@ -59,7 +59,7 @@ struct Encoder {
     every: Duration,
     reconnects: bool,
     start: tokio::time::Instant,
-    voyage: Arc<Mutex<Voyage>>,
+    voyage: Arc<Mutex<EncoderReport>>,
 }
 
 /// A publish that was accepted.
@@ -83,14 +83,14 @@ impl RoamingEncoder {
     ) -> Self {
         let url = format!("rtmp://{address}/{stream}");
         let url = RtmpUrl::parse(&url).unwrap_or_else(|error| panic!("{url}: {error}"));
-        let voyage = Arc::new(Mutex::new(Voyage::default()));
+        let voyage = Arc::new(Mutex::new(EncoderReport::default()));
         let (start, shared) = (tokio::time::Instant::now(), Arc::clone(&voyage));
         let encoder = Encoder { address, url, every, reconnects, start, voyage: shared };
         Self { voyage, task: tokio::spawn(encoder.run(source)) }
     }
 
     /// What happened so far.
-    pub fn voyage(&self) -> Voyage {
+    pub fn voyage(&self) -> EncoderReport {
         lock(&self.voyage).clone()
     }
 }

@@ -40,7 +40,7 @@ pub enum Departure {
 
 /// What happened to one viewer.
 #[derive(Clone, Debug, Default)]
-pub struct Journey {
+pub struct ViewerReport {
     /// Attempts to play.
     pub joins: usize,
     /// The answers to those that were refused.
@@ -65,7 +65,7 @@ pub struct Journey {
     pub fault: Option<String>,
 }
 
-impl Journey {
+impl ViewerReport {
     /// A picture has come.
     pub(super) fn picture(&mut self, number: u64, now: Instant) {
         if self.newest.is_some_and(|newest| number <= newest) {

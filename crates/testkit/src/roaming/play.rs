@@ -23,7 +23,7 @@ use weir_rtmp::{
     url::RtmpUrl,
 };
 
-use super::journey::{Departure, Journey, Kind, lock};
+use super::journey::{Departure, Kind, ViewerReport, lock};
 use crate::{
     crowd::{
         Watch,
@@ -61,14 +61,14 @@ pub(super) enum Outcome {
 
 /// Where a stay writes down what it sees.
 pub(super) struct Note {
-    journey: Arc<Mutex<Journey>>,
+    journey: Arc<Mutex<ViewerReport>>,
     signals: Arc<Signals>,
     watch: Watch,
     seen: bool,
 }
 
 impl Note {
-    pub(super) fn new(journey: Arc<Mutex<Journey>>, signals: Arc<Signals>) -> Self {
+    pub(super) fn new(journey: Arc<Mutex<ViewerReport>>, signals: Arc<Signals>) -> Self {
         Self { journey, signals, watch: Watch::default(), seen: false }
     }
 

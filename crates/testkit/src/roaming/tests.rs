@@ -70,7 +70,7 @@ async fn a_server_that_shows_nothing_refuses() {
 #[test]
 fn gaps_are_between_new_pictures() {
     let start = Instant::now();
-    let mut journey = Journey::default();
+    let mut journey = ViewerReport::default();
     for (number, millis) in [(5, 0), (6, 100), (5, 300), (6, 400), (9, 900)] {
         journey.picture(number, start + Duration::from_millis(millis));
     }

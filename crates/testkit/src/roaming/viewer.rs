@@ -10,7 +10,7 @@ use std::{
 use tokio::time::{sleep, timeout};
 
 use super::{
-    journey::{AGAIN, HUNG, Journey, Kind, lock},
+    journey::{AGAIN, HUNG, Kind, ViewerReport, lock},
     play::{Note, Outcome, Signals, stay},
 };
 
@@ -19,7 +19,7 @@ struct Viewer {
     kind: Kind,
     address: SocketAddr,
     stream: String,
-    journey: Arc<Mutex<Journey>>,
+    journey: Arc<Mutex<ViewerReport>>,
 }
 
 /// A stay that goes on.
@@ -35,7 +35,7 @@ pub(super) async fn roam(
     address: SocketAddr,
     stream: String,
     after: Duration,
-    journey: Arc<Mutex<Journey>>,
+    journey: Arc<Mutex<ViewerReport>>,
 ) {
     sleep(after).await;
     let viewer = Viewer { kind, address, stream, journey };

@@ -490,7 +490,8 @@ impl HlsRelay {
                     hops: ask.hops.clone(),
                     known,
                 };
-                let flight = Flight { relay: Arc::clone(self), id, ask: ask.clone(), since, done };
+                let flight =
+                    InFlight { relay: Arc::clone(self), id, ask: ask.clone(), since, done };
                 tokio::spawn(flight.run(wanted, mode));
                 Look::Flying { landing, is_anothers: false, meanwhile, patience }
             }
@@ -569,7 +570,7 @@ impl State {
 }
 
 /// An object on its way from an origin, whoever still waits for it. It is over when it is dropped.
-struct Flight {
+struct InFlight {
     relay: Arc<HlsRelay>,
     id: FlightId,
     ask: Ask,
@@ -578,7 +579,7 @@ struct Flight {
     done: watch::Sender<Landing>,
 }
 
-impl Flight {
+impl InFlight {
     async fn run(self, wanted: Wanted, mode: Mode) {
         let relay = &self.relay;
         relay.counters.fetches.fetch_add(1, Relaxed);
@@ -596,7 +597,7 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.relay.lock().flights.remove(&self.id);
     }

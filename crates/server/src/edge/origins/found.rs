@@ -17,10 +17,10 @@ const KEPT: Duration = Duration::from_secs(10 * 60);
 
 /// Streams, and the RTMP addresses of the origins that had them.
 #[derive(Debug, Default)]
-pub struct Found(HashMap<StreamKey, Place>);
+pub struct Found(HashMap<StreamKey, Location>);
 
 #[derive(Debug)]
-struct Place {
+struct Location {
     origin: SocketAddr,
     used: Instant,
 }
@@ -42,7 +42,7 @@ impl Found {
         if self.0.len() >= STREAMS_MAX && !self.0.contains_key(key) {
             self.make_room(now);
         }
-        let before = self.0.insert(key.clone(), Place { origin, used: now });
+        let before = self.0.insert(key.clone(), Location { origin, used: now });
         before.is_none_or(|before| before.origin != origin)
     }
 
@@ -63,7 +63,7 @@ impl Found {
     }
 }
 
-fn is_old(place: &Place, now: Instant) -> bool {
+fn is_old(place: &Location, now: Instant) -> bool {
     now.duration_since(place.used) >= KEPT
 }
 

@@ -35,7 +35,7 @@ use weir_media::StreamKey;
 use found::Found;
 pub use health::{Origin, OriginStatus};
 pub use names::Name;
-pub use wanted::Sought;
+pub use wanted::SearchGuard;
 use wanted::Wanted;
 
 /// How long a start waits for name servers. They have been asked twice by then, and the viewer is waiting.
@@ -188,7 +188,7 @@ impl Origins {
 
     /// Hears of `key` being [found](Self::found) at another origin than before, for as long as what this returns is
     /// held. One at a time looks for a stream.
-    pub fn seek(&self, key: &StreamKey) -> Sought<'_> {
+    pub fn seek(&self, key: &StreamKey) -> SearchGuard<'_> {
         self.wanted.seek(key)
     }
 

@@ -14,17 +14,17 @@ pub struct Wanted(Mutex<HashMap<StreamKey, Arc<Notify>>>);
 
 /// One stream that is being looked for, until this is dropped.
 #[derive(Debug)]
-pub struct Sought<'a> {
+pub struct SearchGuard<'a> {
     wanted: &'a Wanted,
     key: StreamKey,
     found: Arc<Notify>,
 }
 
 impl Wanted {
-    pub(super) fn seek(&self, key: &StreamKey) -> Sought<'_> {
+    pub(super) fn seek(&self, key: &StreamKey) -> SearchGuard<'_> {
         let found = Arc::<Notify>::default();
         self.lock().insert(key.clone(), Arc::clone(&found));
-        Sought { wanted: self, key: key.clone(), found }
+        SearchGuard { wanted: self, key: key.clone(), found }
     }
 
     /// `key` was found somewhere.
@@ -40,14 +40,14 @@ impl Wanted {
     }
 }
 
-impl Sought<'_> {
+impl SearchGuard<'_> {
     /// Resolves when somebody else has found the stream since this was resolved last.
     pub async fn found(&self) {
         self.found.notified().await;
     }
 }
 
-impl Drop for Sought<'_> {
+impl Drop for SearchGuard<'_> {
     fn drop(&mut self) {
         let mut wanted = self.wanted.lock();
         if wanted.get(&self.key).is_some_and(|found| Arc::ptr_eq(found, &self.found)) {

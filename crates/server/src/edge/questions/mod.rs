@@ -71,7 +71,7 @@ const LOCATE_TIME: Duration = Duration::from_millis(500);
 
 /// What viewers come for. An origin of another kind may let them have the one and not the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Protocol {
     /// The stream itself.
     Live,
     /// Its HLS playlist.
@@ -125,7 +125,7 @@ struct State {
 struct Answered {
     verdict: Verdict,
     /// Which door it is about, if it is not about all.
-    door: Option<Door>,
+    door: Option<Protocol>,
 }
 
 impl Questions {
@@ -152,7 +152,7 @@ impl Questions {
     /// Why an origin has just refused this set, if it has.
     pub fn refusal(&self, request: &Request) -> Option<Arc<str>> {
         let now = Instant::now();
-        let digests = [None, Some(Door::Live)].map(|door| digest(request, door));
+        let digests = [None, Some(Protocol::Live)].map(|door| digest(request, door));
         let state = self.lock();
         digests.iter().find_map(|digest| state.no.get(digest, now).cloned())
     }
@@ -160,7 +160,7 @@ impl Questions {
     /// Takes note that an origin has refused to play with this set.
     pub fn refused(&self, request: &Request, reason: &str) {
         let now = Instant::now();
-        let digest = digest(request, Some(Door::Live));
+        let digest = digest(request, Some(Protocol::Live));
         let mut state = self.lock();
         state.no.insert(digest, reason.into(), None, now, now + NO_TIME);
         state.sets.refuse(&request.key, &request.params);
@@ -199,7 +199,7 @@ impl Questions {
     }
 
     /// What is known already.
-    fn known(&self, request: &Request, door: Door, now: Instant) -> Option<Verdict> {
+    fn known(&self, request: &Request, door: Protocol, now: Instant) -> Option<Verdict> {
         let digests = [digest(request, None), digest(request, Some(door))];
         let state = self.lock();
         if state.is_open(request.key.vhost(), now) {
@@ -214,7 +214,7 @@ impl Questions {
     }
 
     /// Whether it was let in not long ago, or anybody was.
-    fn was_let_in(&self, request: &Request, door: Door) -> bool {
+    fn was_let_in(&self, request: &Request, door: Protocol) -> bool {
         let now = Instant::now();
         let digests = [digest(request, None), digest(request, Some(door))];
         let state = self.lock();
@@ -256,12 +256,12 @@ impl State {
 }
 
 /// What is asked, as a hash: as long as it is, it takes as much memory as anything else.
-fn digest(request: &Request, door: Option<Door>) -> Digest {
+fn digest(request: &Request, door: Option<Protocol>) -> Digest {
     let key = &request.key;
     let door = match door {
         None => "",
-        Some(Door::Live) => "live",
-        Some(Door::Hls) => "hls",
+        Some(Protocol::Live) => "live",
+        Some(Protocol::Hls) => "hls",
     };
     let mut hash = Sha256::new();
     for part in [door, key.vhost(), key.app(), key.stream(), request.params.as_str()] {
@@ -282,7 +282,7 @@ fn digest_of_vhost(vhost: &str) -> Digest {
 impl Edge {
     /// Whether the one who asks may have `key`, as the origins say, or have said a moment ago. When they cannot be
     /// asked, whoever they have let in not long ago may.
-    pub async fn may_play(self: &Arc<Self>, key: &StreamKey, ask: &Ask, door: Door) -> Verdict {
+    pub async fn may_play(self: &Arc<Self>, key: &StreamKey, ask: &Ask, door: Protocol) -> Verdict {
         if let Err(reason) = self.check(key, ask) {
             return Verdict::No(reason.into());
         }
@@ -310,7 +310,7 @@ impl Edge {
         self: &Arc<Self>,
         request: &Request,
         ask: &Ask,
-        door: Door,
+        door: Protocol,
     ) -> Option<Verdict> {
         let vhost = request.key.vhost();
         let own_door = self.questions.links.any_foreign().then_some(door);
@@ -324,7 +324,7 @@ impl Edge {
                 None => {
                     let (done, answers) = watch::channel(None);
                     state.flights.insert(id, done.clone());
-                    let flight = Flight { edge: Arc::clone(self), id, done };
+                    let flight = InFlight { edge: Arc::clone(self), id, done };
                     tokio::spawn(flight.run(request.clone(), asker(ask.peer), door));
                     (answers, true)
                 }
@@ -343,7 +343,7 @@ impl Edge {
         self: &Arc<Self>,
         request: &Request,
         asker: Asker,
-        door: Door,
+        door: Protocol,
     ) -> Answered {
         self.origins.ready().await;
         let order = self.origins.order(&request.key);
@@ -365,7 +365,7 @@ impl Edge {
         origin: &Arc<Origin>,
         request: &Request,
         asker: Asker,
-        door: Door,
+        door: Protocol,
         connected: &Connected,
     ) -> Result<Answered, Failure> {
         let protocol = self.settings().edge.protocol;
@@ -391,7 +391,7 @@ impl Edge {
             }
             // HTTP carries names that RTMP does not.
             Err(Unasked::Failed(Failure::Missing(_)))
-                if protocol == Upstream::Flv || door == Door::Hls =>
+                if protocol == Upstream::Flv || door == Protocol::Hls =>
             {
                 self.ask_foreign(origin, request, asker, door, connected).await
             }
@@ -425,17 +425,17 @@ impl Edge {
         origin: &Arc<Origin>,
         request: &Request,
         asker: Asker,
-        door: Door,
+        door: Protocol,
         connected: &Connected,
     ) -> Result<Answered, Failure> {
         let settings = self.settings();
         let (protocol, dead_after) = (settings.edge.protocol, settings.edge.dead_after);
         match door {
-            Door::Live => {
+            Protocol::Live => {
                 let _turn = self.turns.turn(asker).await;
                 upstream::may_play(origin, protocol, request, dead_after, connected).await?;
             }
-            Door::Hls => {
+            Protocol::Hls => {
                 let object = HlsObject { key: request.key.clone(), kind: HlsKind::Playlist };
                 self.hls.may_fetch(&object, request).await?;
             }
@@ -452,7 +452,7 @@ impl Edge {
         self: &Arc<Self>,
         key: &StreamKey,
         ask: &Ask,
-        door: Door,
+        door: Protocol,
         deadline: TokioInstant,
     ) -> Result<bool, NoStream> {
         loop {
@@ -462,7 +462,7 @@ impl Edge {
                 |_| Verdict::Away(format!("the origins have not answered for {key}").into());
             match asked.unwrap_or_else(silent) {
                 Verdict::Yes { any } => {
-                    if !any && door == Door::Live {
+                    if !any && door == Protocol::Live {
                         self.note(key, ask, true);
                     }
                     return Ok(true);
@@ -537,14 +537,14 @@ fn said(code: &str, description: &str) -> Arc<str> {
 }
 
 /// A question on its way. It is over when it is dropped.
-struct Flight {
+struct InFlight {
     edge: Arc<Edge>,
     id: Digest,
     done: watch::Sender<Option<Answered>>,
 }
 
-impl Flight {
-    async fn run(self, request: Request, asker: Asker, door: Door) {
+impl InFlight {
+    async fn run(self, request: Request, asker: Asker, door: Protocol) {
         let answered = tokio::select! {
             answered = self.edge.ask_origins(&request, asker, door) => answered,
             // Nobody wants to know any more.
@@ -557,7 +557,7 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for InFlight {
     fn drop(&mut self) {
         let mut state = self.edge.questions.lock();
         // Another one may be on its way meanwhile.

@@ -15,7 +15,7 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
-use weir_clients::{descriptors, places::Place, socket};
+use weir_clients::{descriptors, permits::Permit, socket};
 use weir_config::{Settings, Upstream};
 use weir_flv::{Tag, TagKind, metadata};
 use weir_media::StreamKey;
@@ -91,7 +91,7 @@ pub struct Source {
     player: Player,
     first: Option<Tag>,
     ended: bool,
-    _place: Place,
+    _permit: Permit,
 }
 
 enum Player {
@@ -144,7 +144,7 @@ impl Source {
         dead_after: Duration,
         connected: &AtomicBool,
     ) -> Result<Self, Failure> {
-        let place = place()?;
+        let permit = permit()?;
         let (mut player, first_by) = match protocol {
             Upstream::Rtmp => {
                 let (client, first_by) = rtmp::play(origin, request, dead_after, connected).await?;
@@ -157,7 +157,7 @@ impl Source {
             }
         };
         match timeout_at(first_by, player.tag()).await {
-            Ok(Ok(tag)) => Ok(Self { player, first: Some(tag), ended: false, _place: place }),
+            Ok(Ok(tag)) => Ok(Self { player, first: Some(tag), ended: false, _permit: permit }),
             Ok(Err(over)) => Err(over.before_media()),
             Err(_) => Err(Failure::Missing(NOTHING.to_owned())),
         }
@@ -243,7 +243,7 @@ impl Failure {
 pub struct Sink {
     client: Box<RtmpClient>,
     dead_after: Duration,
-    _place: Place,
+    _permit: Permit,
 }
 
 /// Why a publish is over; a sentence for the log.
@@ -269,9 +269,9 @@ impl Sink {
         dead_after: Duration,
         greeted: &AtomicBool,
     ) -> Result<Self, Failure> {
-        let place = place()?;
+        let permit = permit()?;
         let client = rtmp::publish(origin, request, dead_after, greeted).await?;
-        Ok(Self { client: Box::new(client), dead_after, _place: place })
+        Ok(Self { client: Box::new(client), dead_after, _permit: permit })
     }
 
     /// From now on the origin may say nothing, and take no data, for so long.
@@ -408,7 +408,7 @@ async fn connect(
 }
 
 /// A descriptor for a connection.
-fn place() -> Result<Place, Failure> {
+fn permit() -> Result<Permit, Failure> {
     let none = || Failure::Busy("no descriptors are left for connections to origins".to_owned());
     descriptors::opened().take().ok_or_else(none)
 }

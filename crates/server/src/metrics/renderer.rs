@@ -28,7 +28,7 @@ const REST: u32 = 3;
 const UNREAD_MAX: usize = 8;
 
 /// Writes pages.
-pub struct Desk {
+pub struct PageRenderer {
     turn: Semaphore,
     pages: Mutex<Pages>,
     budget: Budget,
@@ -59,7 +59,7 @@ impl AsRef<[u8]> for Share {
     }
 }
 
-impl Desk {
+impl PageRenderer {
     /// What is written counts against `budget`.
     pub fn new(budget: &Budget) -> Self {
         Self { turn: Semaphore::new(1), pages: Mutex::default(), budget: budget.clone() }
@@ -123,11 +123,11 @@ mod tests {
 
     /// A desk whose pages are numbered and take [`WORK`].
     #[derive(Clone)]
-    struct Numbered(Arc<Desk>, Arc<AtomicUsize>);
+    struct Numbered(Arc<PageRenderer>, Arc<AtomicUsize>);
 
     impl Numbered {
         fn new() -> Self {
-            Self(Arc::new(Desk::new(&Budget::new(16 << 20))), Arc::default())
+            Self(Arc::new(PageRenderer::new(&Budget::new(16 << 20))), Arc::default())
         }
 
         async fn page(&self) -> Bytes {

@@ -7,9 +7,9 @@ use std::sync::{
 
 use weir_media::{Budget, Charge, Use};
 
-/// The places for clients, over all listeners.
+/// The permits for clients, over all listeners.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct Permits {
     counter: Arc<Counter>,
     /// What each of them counts against.
     budget: Option<Budget>,
@@ -25,21 +25,21 @@ struct Counter {
     limit: AtomicUsize,
 }
 
-/// A client's place; dropping it frees it.
+/// A client's permit; dropping it frees it.
 #[derive(Debug)]
-pub struct Place {
+pub struct Permit {
     counter: Arc<Counter>,
     _charge: Option<Charge>,
 }
 
-impl Places {
-    /// `limit` places; 0 is as many as there can be.
+impl Permits {
+    /// `limit` permits; 0 is as many as there can be.
     pub fn new(limit: usize) -> Self {
         let (taken, limit_set) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let counter = Arc::new(Counter { taken, limit: limit_set });
-        let places = Self { counter, budget: None };
-        places.limit_to(limit);
-        places
+        let permits = Self { counter, budget: None };
+        permits.limit_to(limit);
+        permits
     }
 
     /// The same, but connections count against `budget`.
@@ -49,7 +49,7 @@ impl Places {
         self
     }
 
-    /// From now on there are `limit` places. Who has one keeps it.
+    /// From now on there are `limit` permits. Who has one keeps it.
     pub fn limit_to(&self, limit: usize) {
         let limit = if limit == 0 { usize::MAX } else { limit };
         self.counter.limit.store(limit, Ordering::Relaxed);
@@ -60,8 +60,8 @@ impl Places {
         self.counter.limit.load(Ordering::Relaxed)
     }
 
-    /// A free place, which is taken until this is dropped; none either when there is no memory for a connection.
-    pub fn take(&self) -> Option<Place> {
+    /// A free permit, which is taken until this is dropped; none either when there is no memory for a connection.
+    pub fn take(&self) -> Option<Permit> {
         let one_more = |taken| (taken < self.limit()).then_some(taken + 1);
         if self.budget.as_ref().is_some_and(|budget| !budget.has_place(CONNECTION_BYTES)) {
             return None;
@@ -73,7 +73,7 @@ impl Places {
             charge.add(CONNECTION_BYTES);
             charge
         });
-        Some(Place { counter: Arc::clone(&self.counter), _charge: charge })
+        Some(Permit { counter: Arc::clone(&self.counter), _charge: charge })
     }
 
     /// Places that are taken.
@@ -82,7 +82,7 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.counter.taken.fetch_sub(1, Ordering::Relaxed);
     }
@@ -95,15 +95,15 @@ mod tests {
     #[test]
     fn connections_find_places_as_long_as_there_is_memory() {
         let budget = Budget::new(16 * CONNECTION_BYTES);
-        let places = Places::new(0).charging(&budget);
+        let permits = Permits::new(0).charging(&budget);
         let mut others = Charge::new(&budget, Use::Logs);
         others.add(10 * CONNECTION_BYTES);
-        let mut held: Vec<_> = (0..6).map(|_| places.take().expect("there is room")).collect();
-        assert!(places.take().is_none(), "the rest is taken");
-        assert_eq!(places.taken(), 6);
+        let mut held: Vec<_> = (0..6).map(|_| permits.take().expect("there is room")).collect();
+        assert!(permits.take().is_none(), "the rest is taken");
+        assert_eq!(permits.taken(), 6);
         others.add(100 * CONNECTION_BYTES);
         held.truncate(3);
-        assert!(places.take().is_some(), "some have room whatever others hold");
+        assert!(permits.take().is_some(), "some have room whatever others hold");
         held.clear();
         assert_eq!(budget.used_for(Use::Connections), 0);
     }

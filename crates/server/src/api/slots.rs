@@ -17,7 +17,7 @@ use tokio::{
 };
 use weir_clients::quota::Network;
 
-/// Of all seats, those that one address may have: a Prometheus, some dashboards and scripts behind one address have
+/// Of all slots, those that one address may have: a Prometheus, some dashboards and scripts behind one address have
 /// enough of a quarter.
 const ADDRESS_PART: usize = 4;
 
@@ -25,9 +25,9 @@ const ADDRESS_PART: usize = 4;
 /// that takes long: probes take some milliseconds, and this much on a busy machine.
 const SETTLED: Duration = Duration::from_millis(500);
 
-/// All seats.
+/// All slots.
 #[derive(Debug)]
-pub struct Seats {
+pub struct ConnectionSlots {
     most: usize,
     most_of_address: usize,
     table: Mutex<Table>,
@@ -50,17 +50,17 @@ struct Taken {
     leave: Arc<Notify>,
 }
 
-/// A connection's seat; dropping it frees it.
+/// A connection's slot; dropping it frees it.
 #[derive(Debug)]
-pub struct Seat {
-    seats: Arc<Seats>,
+pub struct ConnectionSlot {
+    slots: Arc<ConnectionSlots>,
     number: Mutex<u64>,
     leave: Arc<Notify>,
     /// When the answer that is on its way must be there.
     due: watch::Sender<Option<Instant>>,
 }
 
-impl Seats {
+impl ConnectionSlots {
     /// `most` of them.
     pub fn new(most: usize) -> Arc<Self> {
         let most = most.max(1);
@@ -68,8 +68,8 @@ impl Seats {
         Arc::new(Self { most, most_of_address, table: Mutex::default() })
     }
 
-    /// A seat for somebody at `ip`. Somebody else is asked to leave if there are too many.
-    pub fn take(self: &Arc<Self>, ip: IpAddr) -> Seat {
+    /// A slot for somebody at `ip`. Somebody else is asked to leave if there are too many.
+    pub fn take(self: &Arc<Self>, ip: IpAddr) -> ConnectionSlot {
         let network = Network::of(ip);
         let leave = Arc::<Notify>::default();
         let mut table = self.lock();
@@ -83,7 +83,7 @@ impl Seats {
             Taken { network, is_busy: false, since: Instant::now(), leave: Arc::clone(&leave) };
         let number = Mutex::new(table.put(taken));
         drop(table);
-        Seat { seats: Arc::clone(self), number, leave, due: watch::Sender::new(None) }
+        ConnectionSlot { slots: Arc::clone(self), number, leave, due: watch::Sender::new(None) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -136,7 +136,7 @@ impl Taken {
     }
 }
 
-impl Seat {
+impl ConnectionSlot {
     /// A request is being answered, which must be done within `time`.
     pub fn begin(&self, time: Duration) {
         self.turn(true);
@@ -156,7 +156,7 @@ impl Seat {
 
     fn turn(&self, is_busy: bool) {
         let mut number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut table = self.seats.lock();
+        let mut table = self.slots.lock();
         // Who was asked to leave is not there any more.
         if let Some(taken) = table.taken.remove(&*number) {
             *number = table.put(Taken { is_busy, since: Instant::now(), ..taken });
@@ -182,10 +182,10 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let number = *self.number.lock().unwrap_or_else(PoisonError::into_inner);
-        self.seats.lock().taken.remove(&number);
+        self.slots.lock().taken.remove(&number);
     }
 }
 
@@ -206,10 +206,10 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
-    /// Which of `seats` are asked to leave; each hears it once.
-    fn asked(seats: &[&Seat]) -> Vec<usize> {
-        let asked = |seat: &Seat| seat.asked_to_leave().now_or_never().is_some();
-        seats.iter().enumerate().filter(|(_, seat)| asked(seat)).map(|(at, _)| at).collect()
+    /// Which of `slots` are asked to leave; each hears it once.
+    fn asked(slots: &[&ConnectionSlot]) -> Vec<usize> {
+        let asked = |slot: &ConnectionSlot| slot.asked_to_leave().now_or_never().is_some();
+        slots.iter().enumerate().filter(|(_, slot)| asked(slot)).map(|(at, _)| at).collect()
     }
 
     const NOBODY: [usize; 0] = [];
@@ -217,72 +217,72 @@ mod tests {
 
     #[test]
     fn the_oldest_that_waits_for_nothing_makes_room() {
-        let seats = Seats::new(4);
-        let all: Vec<_> = (0..4).map(|last| seats.take(ip(last))).collect();
+        let slots = ConnectionSlots::new(4);
+        let all: Vec<_> = (0..4).map(|last| slots.take(ip(last))).collect();
         let all: Vec<_> = all.iter().collect();
         all[0].begin(SECOND);
         assert_eq!(asked(&all), NOBODY);
-        let new = seats.take(ip(9));
+        let new = slots.take(ip(9));
         assert_eq!(asked(&all), [1]);
         // It is idle again, but not for as long as the others.
         all[0].end();
-        let newer = seats.take(ip(10));
+        let newer = slots.take(ip(10));
         assert_eq!(asked(&all), [2]);
         // Where all are busy, the oldest of them.
-        for seat in [all[3], all[0], &new, &newer] {
-            seat.begin(SECOND);
+        for slot in [all[3], all[0], &new, &newer] {
+            slot.begin(SECOND);
         }
-        let _newest = seats.take(ip(11));
+        let _newest = slots.take(ip(11));
         assert_eq!(asked(&all), [3]);
         assert_eq!(asked(&[&new, &newer]), NOBODY);
         drop(newer);
-        let _last = seats.take(ip(12));
-        assert_eq!(asked(&[all[0], &new]), NOBODY, "a seat was free");
+        let _last = slots.take(ip(12));
+        assert_eq!(asked(&[all[0], &new]), NOBODY, "a slot was free");
     }
 
     #[test]
     fn an_address_makes_room_for_itself_and_for_others_before_they_do() {
-        let seats = Seats::new(8);
+        let slots = ConnectionSlots::new(8);
         let network = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
-        let quiet: Vec<_> = (0..6).map(|last| seats.take(ip(last))).collect();
-        let crowd: Vec<_> = (0..2).map(|last| seats.take(network(last))).collect();
+        let quiet: Vec<_> = (0..6).map(|last| slots.take(ip(last))).collect();
+        let crowd: Vec<_> = (0..2).map(|last| slots.take(network(last))).collect();
         let (quiet, crowd) = (quiet.iter().collect::<Vec<_>>(), crowd.iter().collect::<Vec<_>>());
-        let _third = seats.take(network(3));
+        let _third = slots.take(network(3));
         assert_eq!((asked(&crowd), asked(&quiet)), (vec![0], vec![]), "one network of IPv6");
-        let _other = seats.take(ip(9));
+        let _other = slots.take(ip(9));
         assert_eq!((asked(&crowd), asked(&quiet)), (vec![1], vec![]));
         let mapped: IpAddr = "::ffff:192.0.2.9".parse().expect("an address");
-        let _same = seats.take(mapped);
+        let _same = slots.take(mapped);
         assert_eq!(asked(&quiet), [0], "nobody has more than one now but the newest");
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_has_just_come_stays_longer_than_who_does_not_read_its_answer() {
-        let seats = Seats::new(4);
-        let unread: Vec<_> = (0..3).map(|last| seats.take(ip(last))).collect();
+        let slots = ConnectionSlots::new(4);
+        let unread: Vec<_> = (0..3).map(|last| slots.take(ip(last))).collect();
         let unread: Vec<_> = unread.iter().collect();
-        unread.iter().for_each(|seat| seat.begin(SECOND));
+        unread.iter().for_each(|slot| slot.begin(SECOND));
         tokio::time::advance(SETTLED).await;
-        let probe = seats.take(ip(9));
-        let _new = seats.take(ip(10));
+        let probe = slots.take(ip(9));
+        let _new = slots.take(ip(10));
         assert_eq!((asked(&unread), asked(&[&probe])), (vec![0], vec![]));
         // Once it has been there for as long, it waits for nothing.
         tokio::time::advance(SETTLED).await;
-        let _newer = seats.take(ip(11));
+        let _newer = slots.take(ip(11));
         assert_eq!((asked(&unread), asked(&[&probe])), (vec![], vec![0]));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_has_its_time() {
-        let seats = Seats::new(4);
-        let seat = seats.take(ip(1));
-        assert!(seat.overdue().now_or_never().is_none());
-        seat.begin(SECOND);
-        seat.answer(SECOND * 3);
+        let slots = ConnectionSlots::new(4);
+        let slot = slots.take(ip(1));
+        assert!(slot.overdue().now_or_never().is_none());
+        slot.begin(SECOND);
+        slot.answer(SECOND * 3);
         let start = Instant::now();
-        seat.overdue().await;
+        slot.overdue().await;
         assert_eq!(start.elapsed(), SECOND * 3);
-        seat.end();
-        assert!(seat.overdue().now_or_never().is_none());
+        slot.end();
+        assert!(slot.overdue().now_or_never().is_none());
     }
 }

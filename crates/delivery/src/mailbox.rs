@@ -62,7 +62,7 @@ pub enum Why {
 }
 
 /// A shard's letter box, and what others may know of it.
-pub(crate) struct Post {
+pub(crate) struct Mailbox {
     pub(crate) inbox: Mutex<Inbox>,
     pub(crate) waker: Waker,
     /// Bits per second that its viewers are expected to take.
@@ -86,7 +86,7 @@ pub(crate) struct Inbox {
     pub(crate) closed: bool,
 }
 
-impl Post {
+impl Mailbox {
     /// What was expected to take `before` is expected to take `after`.
     pub(crate) fn reweigh(&self, before: u64, after: u64) {
         // Atomics wrap around, so that adding a difference below zero subtracts.
@@ -114,17 +114,17 @@ impl Post {
 }
 
 /// What a channel rings on a shard.
-pub(crate) struct Ring {
-    pub(crate) post: Arc<Post>,
+pub(crate) struct ShardWaker {
+    pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) number: usize,
     /// Whether the shard knows already: one wake per flush, however many frames.
     pub(crate) rung: AtomicBool,
 }
 
-impl Wake for Ring {
+impl Wake for ShardWaker {
     fn wake(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {
-            self.post.put(|inbox| inbox.due.push(self.number));
+            self.mailbox.put(|inbox| inbox.due.push(self.number));
         }
     }
 }

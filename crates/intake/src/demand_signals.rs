@@ -8,43 +8,43 @@ use std::{
 use weir_hub::{Demand, Wake};
 use weir_media::StreamKey;
 
-use crate::alarm::Alarm;
+use crate::wake_signal::WakeSignal;
 
-/// The alarms of all publishers of this process.
+/// The signals of all publishers of this process.
 #[derive(Default)]
-pub struct Audiences(Mutex<HashMap<StreamKey, Weak<Alarm>>>);
+pub struct DemandSignals(Mutex<HashMap<StreamKey, Weak<WakeSignal>>>);
 
-impl Audiences {
-    /// An alarm that rings when the first viewer of `key` comes, and when the last one leaves, for as long as it is
+impl DemandSignals {
+    /// A signal that is given when the first viewer of `key` comes, and when the last one leaves, for as long as it is
     /// held.
-    pub fn of(&self, key: &StreamKey) -> Arc<Alarm> {
-        let mut alarms = self.lock();
-        // A publisher that took over is the one that counts; the alarms of those that left are let go of here.
-        alarms.retain(|_, alarm| alarm.strong_count() > 0);
-        let alarm = Arc::new(Alarm::default());
-        alarms.insert(key.clone(), Arc::downgrade(&alarm));
-        alarm
+    pub fn of(&self, key: &StreamKey) -> Arc<WakeSignal> {
+        let mut signals = self.lock();
+        // A publisher that took over is the one that counts; the signals of those that left are let go of here.
+        signals.retain(|_, signal| signal.strong_count() > 0);
+        let signal = Arc::new(WakeSignal::default());
+        signals.insert(key.clone(), Arc::downgrade(&signal));
+        signal
     }
 
     /// Wakes every publisher: what it goes by may have changed.
     pub fn ring_all(&self) {
-        let alarms: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
-        alarms.iter().for_each(|alarm| alarm.wake());
+        let signals: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
+        signals.iter().for_each(|signal| signal.wake());
     }
 
     fn ring(&self, key: &StreamKey) {
-        let alarm = self.lock().get(key).and_then(Weak::upgrade);
-        if let Some(alarm) = alarm {
-            alarm.wake();
+        let signal = self.lock().get(key).and_then(Weak::upgrade);
+        if let Some(signal) = signal {
+            signal.wake();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, Weak<Alarm>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, Weak<WakeSignal>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Demand for Audiences {
+impl Demand for DemandSignals {
     fn wanted(&self, key: &StreamKey) {
         self.ring(key);
     }
@@ -63,7 +63,7 @@ mod tests {
     #[tokio::test]
     async fn only_the_present_publisher_of_the_stream_hears_of_viewers() {
         let key = |stream| StreamKey::new(DEFAULT_VHOST, "live", stream).expect("a good key");
-        let audiences = Audiences::default();
+        let audiences = DemandSignals::default();
         let (before, other) = (audiences.of(&key("a")), audiences.of(&key("b")));
         let present = audiences.of(&key("a"));
         audiences.wanted(&key("a"));

@@ -5,16 +5,16 @@ use weir_hub::Wake;
 
 /// A [`Wake`] that a task can wait for. A wake before the wait is not lost; several are one.
 #[derive(Debug, Default)]
-pub struct Alarm(Notify);
+pub struct WakeSignal(Notify);
 
-impl Alarm {
+impl WakeSignal {
     /// Waits for the next wake, or for one since the last wait.
     pub async fn rang(&self) {
         self.0.notified().await;
     }
 }
 
-impl Wake for Alarm {
+impl Wake for WakeSignal {
     fn wake(&self) {
         self.0.notify_one();
     }
@@ -26,15 +26,15 @@ mod tests {
 
     #[tokio::test]
     async fn wakes_before_the_wait_are_one_and_not_lost() {
-        let alarm = Alarm::default();
-        alarm.wake();
-        alarm.wake();
-        alarm.rang().await;
-        let mut second = std::pin::pin!(alarm.rang());
+        let signal = WakeSignal::default();
+        signal.wake();
+        signal.wake();
+        signal.rang().await;
+        let mut second = std::pin::pin!(signal.rang());
         let waker = std::task::Waker::noop();
         let mut context = std::task::Context::from_waker(waker);
         assert!(second.as_mut().poll(&mut context).is_pending(), "several wakes are one");
-        alarm.wake();
+        signal.wake();
         second.await;
     }
 }

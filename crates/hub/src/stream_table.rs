@@ -20,7 +20,7 @@ const LIMITS: Limits = Limits { bytes: 64 << 20, window: Duration::from_secs(2) 
 /// The registry's inside, which handles keep a reference to.
 ///
 /// Lock order: the map, then a stream. No callback is made, and no waker dropped, with either held.
-pub(crate) struct Shelf {
+pub(crate) struct StreamTable {
     pub(crate) streams: Mutex<HashMap<StreamKey, Arc<Stream>>>,
     pub(crate) budget: Budget,
     pub(crate) totals: Totals,
@@ -29,7 +29,7 @@ pub(crate) struct Shelf {
     pub(crate) lingering: Option<Arc<dyn Wake>>,
 }
 
-impl Shelf {
+impl StreamTable {
     /// Makes a new publisher the one of `key`: its stream, its id there, and who is to be woken.
     pub(crate) fn occupy(
         &self,
