@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Whoever takes a stream in hears by [`DemandSignals`] when somebody begins or ceases to watch it, and by a
-//! [`WakeSignal`] what the hub has to say; [`LostStreams`] are those whose publishers have gone for good. [`announce`] and
-//! [`log_limits`] are what a stream is published with. Nothing here knows sockets, or who may publish.
+//! [`WakeSignal`] what the hub has to say; [`LostStreams`] are those whose publishers have gone for good.
+//! [`announce`] and [`log_limits`] are what a stream is published with. Nothing here knows sockets, or who may publish.
 
 mod demand_signals;
 mod intake;
