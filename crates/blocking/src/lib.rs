@@ -2,8 +2,8 @@
 //!
 //! None of it runs on the threads that serve. Each kind of work has a [`Pool`] of a few threads of its own, so that a
 //! disk that hangs, or a thousand streams that are written at once, take neither all threads nor those of others.
-//! (tokio's own pool starts a thread for whatever comes while none is idle, hundreds of them.) What hangs for ever keeps
-//! its thread, and nothing else; it does not keep the process from ending.
+//! (tokio's own pool starts a thread for whatever comes while none is idle, hundreds of them.) What hangs for ever
+//! keeps its thread, and nothing else; it does not keep the process from ending.
 
 use std::{
     io,
