@@ -14,6 +14,7 @@ use crate::{
 const LAYERS: &[&[&str]] = &[
     &["app"],
     &["command"],
+    &["server"],
     &["api"],
     &["metrics"],
     &["operate"],
