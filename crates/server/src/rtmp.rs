@@ -14,6 +14,7 @@ use weir_clients::{
 };
 use weir_delivery::{Returned, Why};
 use weir_flv::amf0::{Object, Value};
+use weir_intake::Allowance;
 use weir_rtmp::server::{Config, ConnectInfo, Event, PlayRefusal, PublishRefusal, Session};
 
 use crate::{
@@ -21,7 +22,6 @@ use crate::{
     connection::{Connection, Turn, WRITE_TIMEOUT},
     edge::{Ask, Hops},
     ingest,
-    memory::Allowance,
     node::Node,
     play,
 };

@@ -32,11 +32,9 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tracing::info;
 use weir_config::{Changes, Config, Settings};
 use weir_hub::{Limits, Registry, Status};
-use weir_intake::DemandSignals;
+use weir_intake::{Allowance, DemandSignals};
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
-
-use crate::memory::Allowance;
 
 pub use ask::Ask;
 pub use hls::{HlsRelay, Kind as HlsKind, NotServed, Object as HlsObject};

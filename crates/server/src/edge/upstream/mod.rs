@@ -18,11 +18,12 @@ use tokio::{
 use weir_clients::{descriptors, permits::Permit, socket};
 use weir_config::{Settings, Upstream};
 use weir_flv::{Tag, TagKind, metadata};
+use weir_intake::Allowance;
 use weir_media::StreamKey;
 use weir_rtmp::{client::Event, message, url::params::Query};
 
 use super::{Hops, Origin, query::Question};
-use crate::{memory::Allowance, rtmp_client::RtmpClient};
+use crate::rtmp_client::RtmpClient;
 
 /// Characters of an origin's words that are repeated: a sentence or two.
 const WORDS_MAX: usize = 200;
