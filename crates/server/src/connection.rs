@@ -23,6 +23,7 @@ use weir_clients::{
     socket::with_scratch,
 };
 use weir_delivery::end_of;
+use weir_edge::Ask;
 use weir_intake::{HOG, HOG_BYTES_MIN, HOG_CHECK};
 use weir_media::{Charge, Spent};
 use weir_rtmp::{
@@ -30,7 +31,7 @@ use weir_rtmp::{
     url::StreamUrl,
 };
 
-use crate::{edge::Ask, memory, node::Node};
+use crate::{memory, node::Node};
 
 /// How long a client may take to read an answer of ours. Answers are a few hundred bytes, so its socket has been full
 /// for as long.

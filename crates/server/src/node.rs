@@ -9,6 +9,7 @@ use weir_clients::{
 };
 use weir_config::{Config, Role, Settings, Vhost};
 use weir_delivery::{Channels, Format, Returned, Shards};
+use weir_edge::Edge;
 use weir_hub::{Budget, Limits, Registry, Status, StreamStats, Wake as _};
 use weir_intake::{Allowance, DemandSignals, LostStreams, WakeSignal, announce, flush, log_limits};
 use weir_media::{InvalidKey, StreamKey};
@@ -16,7 +17,6 @@ use weir_rtmp::url::StreamUrl;
 
 use crate::{
     auth::{self, Auth},
-    edge::Edge,
     hls::HlsOutput,
     log, memory,
     phase::Phase,

@@ -36,6 +36,7 @@ use tokio::{
 };
 use utoipa::ToSchema;
 use weir_config::OriginName;
+use weir_edge::Name;
 
 use super::{
     Api,
@@ -44,7 +45,7 @@ use super::{
     gate::{self, Room},
     tls::{Tls, Trust},
 };
-use crate::{edge::Name, http::HEAD_BYTES_MAX};
+use crate::http::HEAD_BYTES_MAX;
 
 /// How long one peer may take, from the look-up of its name to the end of its answer. Whoever asks wants to know what
 /// the others say, the more so when one of them hangs.

@@ -16,6 +16,7 @@ use weir_clients::{
     end::{End, Kind, Side},
     roster::{Activity, Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
 };
+use weir_edge::{Edge, Opened, Push, refusal};
 use weir_intake::{Fault, Intake, WakeSignal, begins_group, flush};
 use weir_media::StreamKey;
 use weir_rtmp::{
@@ -24,12 +25,7 @@ use weir_rtmp::{
 };
 
 use self::pace::Pace;
-use crate::{
-    auth::Action,
-    connection::Connection,
-    edge::{self, Edge, Opened, Push},
-    phase::Phase,
-};
+use crate::{auth::Action, connection::Connection, phase::Phase};
 
 /// A stream while it is being published.
 struct Ingest {
@@ -286,7 +282,7 @@ async fn offer(
         Err(failure) => failure,
     };
     Refused::Origin.count();
-    let (refusal, reason) = edge::refusal(&failure);
+    let (refusal, reason) = refusal(&failure);
     let side = Side::Upstream.label();
     let Client { id: conn, peer, .. } = connection.client;
     info!(conn, %peer, stream = %key, side, reason, "publish refused");

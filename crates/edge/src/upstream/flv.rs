@@ -28,7 +28,7 @@ use weir_flv::{Tag, file};
 use weir_intake::{HOG, HOG_CHECK};
 
 use super::{Failure, Over, Request, words};
-use crate::edge::{
+use crate::{
     Ask, Hops, Origin,
     connect::{connect, connect_to_name},
 };
@@ -370,7 +370,7 @@ mod tests {
     use weir_rtmp::url::discover_http;
 
     use super::*;
-    use crate::edge::query::forwarded;
+    use crate::query::forwarded;
 
     fn request(vhost: &str, app: &str, stream: &str, params: &str) -> Option<Request> {
         let key = StreamKey::new(vhost, app, stream).ok()?;

@@ -9,6 +9,8 @@
 //!
 //! [`Origins`] knows where the origins are, which of them owns a stream and which of them are alive.
 
+pub mod client;
+
 mod ask;
 mod connect;
 mod hls;
