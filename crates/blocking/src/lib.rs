@@ -1,9 +1,9 @@
 //! Work that blocks a thread: reading and writing files, looking up names, long walks.
 //!
-//! None of it runs on the threads that serve. Each kind has a few threads of its own, and so has each folder of HLS, so
-//! that a disk that hangs, or a thousand streams that are written at once, take neither all threads nor those of
-//! others. (tokio's own pool starts a thread for whatever comes while none is idle, hundreds of them.) What hangs for
-//! ever keeps its thread, and nothing else; it does not keep the process from ending.
+//! None of it runs on the threads that serve. Each kind of work has a [`Pool`] of a few threads of its own, so that a
+//! disk that hangs, or a thousand streams that are written at once, take neither all threads nor those of others.
+//! (tokio's own pool starts a thread for whatever comes while none is idle, hundreds of them.) What hangs for ever
+//! keeps its thread, and nothing else; it does not keep the process from ending.
 
 use std::{
     io,
@@ -39,7 +39,7 @@ pub struct Pool {
 type Job = Box<dyn FnOnce() + Send>;
 
 impl Pool {
-    /// So many threads at most, for `work`, which errors name.
+    /// So many threads at most, for `work`.
     pub fn new(work: &'static str, most: usize) -> Self {
         // Who has a turn finds a place.
         let (jobs, next) = sync_channel(most);

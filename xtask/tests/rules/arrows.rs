@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hub", &["media"]),
     // The leaf with the unsafe system calls.
     ("sys", &[]),
-    // Threads, for whatever blocks them.
+    // Threads for what blocks one: who waits for a file or a name must not hold others up.
     ("blocking", &[]),
     // Keys and their values, and nothing that runs.
     ("config", &["media"]),
