@@ -13,15 +13,14 @@ use crate::{
 /// The modules of `server`, from the top down. A file may only name what is in its own line or below.
 const LAYERS: &[&[&str]] = &[
     &["app"],
-    &["cli", "demo", "publish", "remote"],
+    &["command"],
     &["api"],
     &["metrics"],
-    &["control", "drain", "preflight", "reload"],
+    &["operate"],
     &["http", "rtmp"],
     &["ingest", "play"],
     &["connection", "route"],
     &["node"],
-    &["handover"],
     &["hls"],
     &["auth", "tls"],
     &["log"],
@@ -35,7 +34,6 @@ const UPWARD: &[(&str, &str)] = &[];
 /// Files that are in a circle, or folders that have some. This list only gets shorter.
 const CIRCLES: &[&str] = &[
     "crates/edge/src/",
-    "crates/server/src/api/",
     "crates/server/src/auth/",
     "crates/server/src/hls/",
     "crates/server/src/http/",

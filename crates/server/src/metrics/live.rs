@@ -23,7 +23,7 @@ use super::{
     streams::{Figures, Line, Streams},
     window::{Sample, TICK, Window},
 };
-use crate::{control::Control, node::Node, phase::Phase};
+use crate::{node::Node, operate::control::Control, phase::Phase};
 
 /// Origins that have a series of their own. An edge with more of them has its answers from DNS, and an answer must not
 /// be able to fill the memory of whoever collects.
