@@ -12,9 +12,7 @@ pub mod log;
 
 mod api;
 mod auth;
-mod blocking;
 mod connection;
-mod edge;
 mod hls;
 mod http;
 mod ingest;
@@ -26,7 +24,6 @@ mod phase;
 mod play;
 mod route;
 mod rtmp;
-mod rtmp_client;
 mod server;
 mod terms;
 mod tls;

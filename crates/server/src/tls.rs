@@ -22,9 +22,10 @@ use tokio::{net::TcpStream, time::sleep};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tracing::{info, warn};
 use weir_blocking::Pool;
-use weir_config::{Api, Fault, Settings, Tls as Keys, file};
-
-use crate::blocking::READ_TIMEOUT;
+use weir_config::{
+    Api, Fault, Settings, Tls as Keys,
+    file::{self, READ_TIMEOUT},
+};
 
 /// Longest PEM file: a bundle of all authorities that browsers know has 250 KB.
 const FILE_BYTES_MAX: u64 = 1 << 20;

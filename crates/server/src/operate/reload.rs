@@ -16,12 +16,11 @@ use tokio::{sync, time::timeout};
 use tracing::{error, info};
 use weir_blocking::Pool;
 use weir_clients::{descriptors::Shares, listen::Acceptor, permits::Permits};
-use weir_config::{Change, Config, ConfigError, Diff, Sources};
+use weir_config::{Change, Config, ConfigError, Diff, Sources, file::READ_TIMEOUT};
 
 pub use self::watch::watch;
 use super::preflight::{self, Files};
 use crate::{
-    blocking::READ_TIMEOUT,
     node::Node,
     tls::{InForce, Tls},
 };

@@ -14,12 +14,14 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::time::timeout;
 use tracing::warn;
 use weir_blocking::Pool;
-use weir_config::{CONFIG_BYTES_MAX, file};
+use weir_config::{
+    CONFIG_BYTES_MAX,
+    file::{self, READ_TIMEOUT},
+};
 use weir_hub::Wake as _;
 use weir_intake::WakeSignal;
 
 use super::{Reloader, Source};
-use crate::blocking::READ_TIMEOUT;
 
 /// How long nothing more must happen in the folder: who writes a file in place does so in several steps.
 const QUIET: Duration = Duration::from_millis(100);
