@@ -1,7 +1,7 @@
 //! The Weir process: listeners, publishing, playing, HLS, HTTP.
 //!
 //! In reading order: [`app`] puts everything together; `listen` accepts; `rtmp` and `http` find out what a
-//! connection wants; `ingest` takes streams in; `play` sends them out; `hls` writes segments. `node` is what they
+//! connection wants; `ingest` takes streams in; `play` sends them out. `node` is what they
 //! share; `quota` counts what they take.
 
 pub mod app;
@@ -17,7 +17,6 @@ mod demo;
 mod drain;
 mod edge;
 mod handover;
-mod hls;
 mod http;
 mod ingest;
 mod memory;

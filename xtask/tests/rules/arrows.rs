@@ -28,11 +28,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("delivery", &["clients", "flv", "hub", "media", "rtmp"]),
     // Into the hub, from whatever brings a stream.
     ("intake", &["clients", "config", "flv", "hub", "media", "rtmp"]),
+    // From the hub to files, whoever serves them.
+    ("outputs", &["blocking", "clients", "config", "hls", "hub", "media"]),
     (
         "server",
         &[
             "blocking", "clients", "config", "delivery", "flv", "hls", "hub", "intake", "media",
-            "rtmp", "sys",
+            "outputs", "rtmp", "sys",
         ],
     ),
     ("testkit", &["flv", "media", "rtmp"]),
@@ -58,6 +60,7 @@ const IMPURE_WORDS: &[&str] =
 const UNKNOWN: &[(&str, &[&str])] = &[
     ("delivery", &["tokio::net", "tokio::spawn"]),
     ("intake", &["tokio::net", "std::net", "tokio::spawn"]),
+    ("outputs", &["tokio::net", "std::net", "http::", "axum"]),
 ];
 
 /// The same hidden in `use std::{...}`.

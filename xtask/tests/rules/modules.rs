@@ -23,7 +23,6 @@ const LAYERS: &[&[&str]] = &[
     &["node"],
     &["handover"],
     &["edge"],
-    &["hls"],
     &["rtmp_client"],
     &["auth", "tls"],
     &["log"],
@@ -39,7 +38,6 @@ const CIRCLES: &[&str] = &[
     "crates/server/src/api/",
     "crates/server/src/auth/",
     "crates/server/src/edge/",
-    "crates/server/src/hls/",
     "crates/server/src/http/",
 ];
 

@@ -12,6 +12,7 @@ use weir_clients::roster::Activity;
 use weir_flv::describe;
 use weir_hub::{Status, StreamStats};
 use weir_media::{DEFAULT_VHOST, StreamKey};
+use weir_outputs::hls;
 
 use super::{
     Api, ReadFailures,
@@ -19,7 +20,7 @@ use super::{
     cluster, ids,
     samples::{Kbps, Traffic},
 };
-use crate::{hls, node::Node};
+use crate::node::Node;
 
 /// A stream.
 #[derive(Debug, Serialize, ToSchema)]

@@ -35,6 +35,7 @@ use weir_config::Vhost;
 use weir_hls::SegmentName;
 use weir_hub::Status;
 use weir_media::{Budget, Charge, StreamKey, Use};
+use weir_outputs::hls::{Files, State};
 use weir_rtmp::url::params;
 
 use super::{
@@ -46,7 +47,6 @@ use super::{
 use crate::{
     auth,
     edge::{Ask, Edge, HlsKind, HlsObject, NotServed, Protocol},
-    hls::{Files, State},
     memory,
     node::Node,
 };
