@@ -24,7 +24,7 @@ pub trait Output: Send + Sync {
     fn go_on(&self);
 
     /// The process is going to stop now: what there is of each stream is written, and left open for the next process,
-    /// which continues it. Done when that is.
+    /// which continues it. That begins with the call; done when it is.
     fn finish(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
@@ -62,8 +62,10 @@ impl Outputs {
 
     /// As [`Output::finish`], of all of them at once.
     pub async fn finish(&self) {
-        // Begun before the first is waited for: one that hangs keeps its own.
+        // All have begun before the first is waited for.
         let all: Vec<_> = self.0.iter().map(|output| output.finish()).collect();
-        futures_util::future::join_all(all).await;
+        for finish in all {
+            finish.await;
+        }
     }
 }

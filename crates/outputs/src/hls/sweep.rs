@@ -31,8 +31,8 @@ const PAUSE: Duration = Duration::from_secs(600);
 /// Playlists in a folder, by their file names.
 pub type Playlists = HashSet<String>;
 
-/// From [`DISPOSE`] on, removes what is left on `disks` of streams that are not followed; `followed` knows the playlists
-/// of a folder that are being written.
+/// From [`DISPOSE`] on, removes what is left on `disks` of streams that are not followed; `followed` knows the
+/// playlists of a folder that are being written.
 pub async fn later<F>(disks: Arc<Disks>, followed: F)
 where
     F: Fn(&Disk, &[String]) -> Playlists + Clone + Send + 'static,
