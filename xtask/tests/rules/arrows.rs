@@ -30,11 +30,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("intake", &["clients", "config", "flv", "hub", "media", "rtmp"]),
     // From the hub to files, whoever serves them.
     ("outputs", &["blocking", "clients", "config", "hls", "hub", "media"]),
+    // From origins and to them: what it is given to send, and who watches, others know.
+    ("edge", &["blocking", "clients", "config", "flv", "hls", "hub", "intake", "media", "rtmp"]),
     (
         "server",
         &[
-            "blocking", "clients", "config", "delivery", "flv", "hls", "hub", "intake", "media",
-            "outputs", "rtmp", "sys",
+            "blocking", "clients", "config", "delivery", "edge", "flv", "hls", "hub", "intake",
+            "media", "outputs", "rtmp", "sys",
         ],
     ),
     ("testkit", &["flv", "media", "rtmp"]),
