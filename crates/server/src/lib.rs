@@ -3,7 +3,7 @@
 //! [`Server::start`] is all of it as a value; [`app`] is the process around it, with its command line and signals.
 //!
 //! In reading order: `server` puts everything together; `listen` accepts; `rtmp` and `http` find out what a
-//! connection wants; `ingest` takes streams in; `play` sends them out; `hls` writes segments. `node` is what they
+//! connection wants; `ingest` takes streams in; `play` sends them out. `node` is what they
 //! share; `quota` counts what they take.
 
 pub mod app;
@@ -13,7 +13,6 @@ pub mod log;
 mod api;
 mod auth;
 mod connection;
-mod hls;
 mod http;
 mod ingest;
 mod memory;

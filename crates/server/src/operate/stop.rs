@@ -22,7 +22,7 @@ pub async fn until_stopped(control: &Control, doors: &Acceptors, mut before: Han
         if has_drained(control, doors, why).await {
             return;
         }
-        control.node.hls.go_on();
+        control.node.outputs.go_on();
         control.node.phase.send_replace(Phase::Serving);
         info!("serving again");
     }

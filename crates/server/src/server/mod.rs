@@ -12,10 +12,10 @@ use tracing::warn;
 use weir_clients::{descriptors::Shares, listen::ListenError};
 use weir_config::{Config, ConfigError, Diff, Settings, Sources};
 use weir_delivery::Returned;
+use weir_outputs::hls::HlsOutput;
 
 use self::ports::Ports;
 use crate::{
-    hls::HlsOutput,
     node::Node,
     operate::{
         control::{Control, Why},
