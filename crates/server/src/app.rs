@@ -121,7 +121,7 @@ async fn until_ended(running: &Running, signals: &mut Signals) {
             Signal::Hangup => running.read_anew("SIGHUP"),
             // A supervisor that stops what was told to drain already wants it to drain, whatever comes.
             Signal::Asked(why) if !std::mem::replace(&mut is_signalled, true) => {
-                running.drain_for(why)
+                running.drain_for(why);
             }
             Signal::Asked(why) => {
                 info!(signal = why.name(), "asked again: stopping at once");

@@ -2,7 +2,7 @@
 
 mod ports;
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc, thread, time::Duration};
+use std::{io, path::Path, sync::Arc, thread, time::Duration};
 
 use tokio::{
     runtime::{Builder, Runtime},
@@ -14,6 +14,7 @@ use weir_config::{Config, ConfigError, Diff, Settings, Sources};
 use weir_delivery::Returned;
 use weir_outputs::hls::HlsOutput;
 
+pub use self::ports::Addresses;
 use self::ports::Ports;
 use crate::{
     node::Node,
@@ -95,17 +96,6 @@ pub enum StartError {
     /// The system refuses something basic.
     #[error("error: {0}")]
     System(#[from] io::Error),
-}
-
-/// Where a server listens: the addresses of each service, with the ports that it was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Addresses {
-    /// RTMP.
-    pub rtmp: Vec<SocketAddr>,
-    /// HTTP for viewers.
-    pub http: Vec<SocketAddr>,
-    /// The API.
-    pub api: Vec<SocketAddr>,
 }
 
 /// A server that runs. Dropping it ends all that it started: listeners, connections, tasks and threads.

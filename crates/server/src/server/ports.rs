@@ -9,7 +9,6 @@ use weir_clients::{
 };
 use weir_config::Config;
 
-use super::Addresses;
 use crate::{
     api, http,
     operate::{
@@ -19,6 +18,17 @@ use crate::{
     },
     rtmp,
 };
+
+/// Where a server listens: the addresses of each service, with the ports that it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// RTMP.
+    pub rtmp: Vec<SocketAddr>,
+    /// HTTP for viewers.
+    pub http: Vec<SocketAddr>,
+    /// The API.
+    pub api: Vec<SocketAddr>,
+}
 
 /// The ports, bound but not served yet.
 pub struct Ports {
