@@ -7,11 +7,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    AdminFailures, Api, ReadFailures,
     about::millis,
-    answer::{Answer, Failure, Refused},
+    answer::{AdminFailures, Answer, Failure, ReadFailures, Refused},
+    state::Api,
 };
-use crate::reload::ReloadError;
+use crate::operate::reload::ReloadError;
 
 /// The configuration in force.
 #[derive(Debug, Serialize, ToSchema)]
