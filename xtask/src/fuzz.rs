@@ -92,7 +92,7 @@ pub fn run(targets: &[&Target], time: Duration) -> Result {
 ///
 /// The platform is named, though it is the host's, because only then does cargo keep the coverage flags away from
 /// build scripts, which do not link libFuzzer.
-fn build() -> Result<PathBuf> {
+pub fn build() -> Result<PathBuf> {
     let version = output(Command::new("rustc").arg("-vV")).ok_or("cannot run rustc")?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     let host = host.ok_or("`rustc -vV` names no host")?;
