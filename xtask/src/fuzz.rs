@@ -51,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "flv_tag", max_len: 16 * 1024 },
     Target { name: "server_session", max_len: 16 * 1024 },
     Target { name: "ts_segmenter", max_len: 8 * 1024 },
+    Target { name: "mp4_muxer", max_len: 8 * 1024 },
 ];
 
 /// The target called `name`.
