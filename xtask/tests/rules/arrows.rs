@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("media", &[]),
     ("flv", &["media"]),
     ("rtmp", &["flv", "media"]),
+    ("mp4", &["media"]),
     ("hls", &["media"]),
     ("hub", &["media"]),
     // The leaf with the unsafe system calls.
@@ -48,7 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const TEST_ONLY: &[&str] = &["testkit"];
 
 /// Crates in which time and bytes are arguments.
-const PURE: &[&str] = &["media", "flv", "rtmp", "hls"];
+const PURE: &[&str] = &["media", "flv", "rtmp", "mp4", "hls"];
 
 /// Packages that bring IO, a runtime or the clock.
 const IMPURE_PACKAGES: &[&str] = &["tokio", "mio", "socket2", "async-std", "smol"];
