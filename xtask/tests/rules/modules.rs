@@ -31,8 +31,7 @@ const LAYERS: &[&[&str]] = &[
 const UPWARD: &[(&str, &str)] = &[];
 
 /// Files that are in a circle, or folders that have some. This list only gets shorter.
-const CIRCLES: &[&str] =
-    &["crates/edge/src/", "crates/server/src/auth/", "crates/server/src/http/"];
+const CIRCLES: &[&str] = &["crates/server/src/auth/", "crates/server/src/http/"];
 
 /// The part of all lines that one crate may have, in percent.
 const SHARE_MAX: usize = 25;
