@@ -49,10 +49,10 @@ impl LivePlaylist {
     pub fn render_update(&self, reports: &[Report]) -> String {
         let boundary = self.skip_until();
         let mut left = self.lasts();
+        // The whole segment has to be that old.
         let is_old = |segment: &&Segment| {
-            let is_old = left > boundary;
             left = left.saturating_sub(segment.duration);
-            is_old
+            left > boundary
         };
         let skipped = self.segments.iter().take_while(is_old).count();
         self.text(skipped, reports)
