@@ -14,6 +14,7 @@ use crate::{
 const LAYERS: &[&[&str]] = &[
     &["app"],
     &["command"],
+    &["server"],
     &["api"],
     &["metrics"],
     &["operate"],
@@ -24,7 +25,7 @@ const LAYERS: &[&[&str]] = &[
     &["auth", "tls"],
     &["log"],
     &["memory"],
-    &["blocking", "phase", "terms"],
+    &["phase", "terms"],
 ];
 
 /// Arrows of `server` that go up, from module to module. This list only gets shorter.
