@@ -2,10 +2,10 @@
 //! it is so.
 //!
 //! ```text
-//! Settings::prepare(config, parts) ─► what needs a restart? ─► Part::prepare, one after the other ─► Prepared
-//!                                       │ no: nothing was changed │ no: nothing was changed            │
-//!                                       ▼                         ▼                                    ▼
-//!                                    Unready                   Unready          apply: Ready::before, in force, Ready::after
+//! Settings::prepare(config, parts) ─► does it need a restart? ─► Part::prepare, one after the other ─► Prepared
+//!                                       │ yes: Unready            │ one cannot: Unready                │
+//!                                       ▼ (nothing was changed)   ▼ (nothing was changed)              ▼ apply
+//!                                                                 Ready::and_before ─► in force ─► Ready::after
 //! ```
 //!
 //! There is no other way to put a configuration in force, so that one which cannot be followed by all is followed by
@@ -175,7 +175,7 @@ mod tests {
             "what is dropped is not in force"
         );
 
-        let diff = settings.prepare(limited(7), &parts).ok().expect("it can be followed").apply();
+        let diff = settings.prepare(limited(7), &parts).expect("it can be followed").apply();
         assert_eq!(diff.changes[0].path, "limits.egress");
         let all =
             ["a prepares 0", "b prepares 0", "a before 0", "b before 0", "a after 7", "b after 7"];
