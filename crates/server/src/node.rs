@@ -170,7 +170,7 @@ impl Node {
     pub fn readiness(&self) -> Result<(), Cow<'static, str>> {
         let phase = self.phase();
         if phase.is_ending() {
-            return Err("this server is going to stop".into());
+            return Err("the server is shutting down".into());
         }
         match &self.edge {
             // An origin that restarts must not take every edge off the balancers at once: those who serve go on.

@@ -73,7 +73,7 @@ async fn a_stream_has_so_many_viewers_whatever_they_speak() {
     let mut viewers = [Viewer::rtmp(&url).await, Viewer::http_flv(weir.http(), "live/a.flv").await];
     until_viewers(&weir, 2).await;
 
-    let reason = "/live/a has its 2 viewers (limits.viewers_per_stream)";
+    let reason = "too many viewers of /live/a (limit 2, limits.viewers_per_stream)";
     assert_failed(&Viewer::try_rtmp(&url).await.expect_err("one too many"), reason);
     assert_unavailable(&weir, "live/a.flv", reason).await;
 
@@ -131,7 +131,7 @@ async fn an_address_has_so_many_connections_and_is_told() {
     let first = Viewer::rtmp(&url).await;
     let mut second = Viewer::http_flv(weir.http(), "live/a.flv").await;
 
-    let reason = "127.0.0.1 has its 3 connections (limits.connections_per_ip)";
+    let reason = "too many connections from 127.0.0.1 (limit 3, limits.connections_per_ip)";
     assert_failed(&Viewer::try_rtmp(&url).await.expect_err("one too many"), reason);
     assert_unavailable(&weir, "live/a.flv", reason).await;
     let refused = Publisher::try_start(&weir.rtmp_url("live/b"), Numbered::new(25)).await;
@@ -169,7 +169,7 @@ async fn a_proxy_header_says_whose_connection_it_is() {
     let _held = passed_on(weir.rtmp(), "192.0.2.8").await.greet().await;
     let mut surplus = http::get_on(passed_on(weir.http(), "192.0.2.8").await, "live/none").await;
     assert_eq!(surplus.status, 503);
-    assert!(surplus.text().await.starts_with("192.0.2.8 has its 1 connections"));
+    assert!(surplus.text().await.starts_with("too many connections from 192.0.2.8 (limit 1,"));
     let other = http::get_on(passed_on(weir.http(), "192.0.2.9").await, "live/none").await;
     assert_eq!(other.status, 404);
 }

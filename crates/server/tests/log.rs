@@ -300,7 +300,7 @@ async fn a_connection_that_publishes_again_and_again_is_told_to_stop() {
     };
     assert_eq!(told, "NetConnection.Call.Failed");
     let (side, reason) = weir.session_end(caller.local(), SOON).await;
-    assert_eq!((&*side, &*reason), ("peer", "more than 10 commands a second"));
+    assert_eq!((&*side, &*reason), ("peer", "more than 10 commands per second"));
 }
 
 #[tokio::test]
@@ -321,6 +321,6 @@ async fn a_viewer_that_asks_again_and_again_is_told_to_stop() {
         caller.status().await
     });
     let (_, reason) = weir.session_end(peer, SOON).await;
-    assert_eq!(reason, "more than 200 control and data messages a second");
+    assert_eq!(reason, "more than 200 control and data messages per second");
     drop(ended);
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use weir_media::StreamKey;
 
+use super::RETRY_AFTER;
+
 /// Why somebody is not let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -36,17 +38,18 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stream { key, limit } => {
-                write!(f, "{key} has its {limit} viewers (limits.viewers_per_stream)")
+                write!(f, "too many viewers of {key} (limit {limit}, limits.viewers_per_stream)")
             }
             Self::Egress { limit } => {
                 let megabits = *limit as f64 / 1e6;
+                let seconds = RETRY_AFTER.as_secs();
                 write!(
                     f,
-                    "this server sends what it may, {megabits} Mb/s (limits.egress); come back in a moment"
+                    "egress limit reached ({megabits} Mb/s, limits.egress); retry in {seconds} s"
                 )
             }
             Self::Address { network, limit } => {
-                write!(f, "{network} has its {limit} connections (limits.connections_per_ip)")
+                write!(f, "too many connections from {network} (limit {limit}, limits.connections_per_ip)")
             }
             Self::Kicked => f.write_str("ended by an operator"),
         }

@@ -86,7 +86,7 @@ fn settings(node: &Node, vhost: &Vhost, replaced: &Arc<WakeSignal>) -> PublishSe
 
 fn refuse_taken(connection: &mut Connection, stream_id: u32, key: &StreamKey) -> Option<Publisher> {
     counts::Refused::Conflict.count();
-    let reason = format!("{key} is being published already");
+    let reason = format!("{key} is already being published");
     refuse(connection, stream_id, key, PublishRefusal::BadName, &reason)
 }
 

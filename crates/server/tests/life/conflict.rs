@@ -39,7 +39,7 @@ async fn assert_publishes(weir: &Weir, mut publisher: Publisher) {
 fn assert_bad_name(second: Result<Publisher, Refused>) {
     let refused = second.expect_err("the stream has a publisher");
     assert_eq!(refused.code, "NetStream.Publish.BadName", "{refused:?}");
-    assert!(refused.description.contains("is being published already"), "{refused:?}");
+    assert!(refused.description.contains("is already being published"), "{refused:?}");
 }
 
 #[tokio::test]
