@@ -60,7 +60,9 @@ pub struct ListenError {
 
 fn hint(error: &io::Error) -> impl fmt::Display {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "; another process uses it: stop that process, or choose another port",
+        io::ErrorKind::AddrInUse => {
+            "; another process uses it: stop that process, or choose another port"
+        }
         io::ErrorKind::PermissionDenied => {
             "; ports below 1024 need privileges: choose a higher port"
         }

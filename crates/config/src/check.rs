@@ -47,8 +47,10 @@ struct Listener {
 
 impl Listener {
     fn taken_by(&self, other: &Self) -> (String, Problem) {
-        let what =
-            format!("{} is already used by {}.listen ({})", self.address, other.section, other.address);
+        let what = format!(
+            "{} is already used by {}.listen ({})",
+            self.address, other.section, other.address
+        );
         let path = format!("{}.listen[{}]", self.section, self.number);
         (path, Problem::new(what, "give each listener its own port"))
     }
@@ -270,9 +272,10 @@ fn useless(check: &Check) -> Option<Problem> {
         Check::Token(check) if check.secrets.is_empty() => {
             ("the check has no secret", "write secrets: [SECRET]")
         }
-        Check::Token(check) if check.param == check.expires => {
-            ("the signature and its expiry use the same parameter", "use two names: param and expires")
-        }
+        Check::Token(check) if check.param == check.expires => (
+            "the signature and its expiry use the same parameter",
+            "use two names: param and expires",
+        ),
         Check::Jwt(Jwt { secret, public_key, algorithm, .. }) => match (secret, public_key) {
             (Some(_), Some(_)) => ("the check has a secret and a public key", "keep one of them"),
             (None, None) => {

@@ -84,7 +84,9 @@ fn variable(
         Err(source.refused_text(Problem::new(what, fix)))
     };
     match text.into_string() {
-        Ok(text) if text.is_empty() => refused("has no value", "set a value, or unset the variable"),
+        Ok(text) if text.is_empty() => {
+            refused("has no value", "set a value, or unset the variable")
+        }
         Ok(text) => Ok(Variable { name, path: path.clone(), form: *form, text }),
         Err(text) => {
             let valid = std::str::from_utf8(text.as_encoded_bytes())
@@ -98,8 +100,7 @@ fn variable(
 fn unknown(name: &str, known: &[(String, String, Form)]) -> Problem {
     let vhosts = format!("{PREFIX}VHOSTS{BETWEEN}");
     if name.starts_with(&vhosts) {
-        let fix =
-            "set all vhosts in one variable: WEIR_VHOSTS='{\"a.org\": {\"play\": {\"wait\": \"0s\"}}}'";
+        let fix = "set all vhosts in one variable: WEIR_VHOSTS='{\"a.org\": {\"play\": {\"wait\": \"0s\"}}}'";
         return Problem::new("vhosts have no variables of their own", fix);
     }
     // What all names have in common makes none of them likely.

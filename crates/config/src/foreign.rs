@@ -98,8 +98,7 @@ const MEDIAMTX: [&str; 26] = [
 /// How many of a file's own names are explained: enough for what matters, and still a message.
 const NAMES_MAX: usize = 12;
 
-const START: &str =
-    "start without a file, or write only the keys you change, in YAML; weir.example.yaml has every key";
+const START: &str = "start without a file, or write only the keys you change, in YAML; weir.example.yaml has every key";
 const GUIDE: &str = "see docs/guide/configuration.md";
 
 /// What `text`, in which the values at `places` were found and which is refused as a configuration of ours, is.

@@ -25,13 +25,12 @@ const HOOKS: Here =
 const NOT_SPOKEN: Here = Else("Weir supports only RTMP, HTTP-FLV and HLS");
 const METRICS: Here = Else("nothing to set: use GET /metrics and /api/v1 on api.listen");
 const LOG: Here = Else("the log goes to stderr; set --log or WEIR_LOG, and --log-format");
-const SERVICE: Here =
-    Else("remove it: systemd or the container runtime runs Weir in the background and keeps its log");
+const SERVICE: Here = Else(
+    "remove it: systemd or the container runtime runs Weir in the background and keeps its log",
+);
 const ALWAYS: Here = Else("remove it: Weir does this automatically");
-const FIXED_NAMES: Here =
-    Else("remove it: Weir names its files itself and removes old ones");
-const APPS: Here =
-    Else("remove it: apps and streams need no setup; any name can be published");
+const FIXED_NAMES: Here = Else("remove it: Weir names its files itself and removes old ones");
+const APPS: Here = Else("remove it: apps and streams need no setup; any name can be published");
 
 const LISTEN: Here = Key("rtmp.listen", "rtmp: { listen: \"0.0.0.0:1935\" }");
 const HTTP: Here = Key("http.listen", "http: { listen: \"0.0.0.0:8080\" }");
@@ -76,10 +75,7 @@ const NAMES: &[(&str, Here)] = &[
     ("send_timeout write_timeout", STALL),
     ("idle_streams", Key("play.wait", "play: { wait: 10s }")),
     ("overwrite override_publisher", CONFLICT),
-    (
-        "http_remux mount",
-        Else("nothing to set: each stream is at /APP/STREAM.flv on http.listen"),
-    ),
+    ("http_remux mount", Else("nothing to set: each stream is at /APP/STREAM.flv on http.listen")),
     ("hls_path hls_directory", HLS_DIR),
     ("hls_fragment fragment hls_segment_duration hls_part_duration", HLS_SEGMENT),
     ("hls_window hls_playlist_length hls_segment_count", HLS_WINDOW),
@@ -117,7 +113,9 @@ const NAMES: &[(&str, Here)] = &[
     ("forward destination push push_reconnect", PUSH),
     (
         "ingest",
-        Else("use FFmpeg to publish it: ffmpeg -re -i INPUT -c copy -f flv rtmp://SERVER/APP/STREAM"),
+        Else(
+            "use FFmpeg to publish it: ffmpeg -re -i INPUT -c copy -f flv rtmp://SERVER/APP/STREAM",
+        ),
     ),
     ("rtc* srt* rtsp* webrtc* rtmps* rtp_* mpegts* stream_caster dash* multicast*", NOT_SPOKEN),
     ("stats stat stat_stylesheet rtmp_stat heartbeat exporter metrics_address pprof*", METRICS),
@@ -127,7 +125,10 @@ const NAMES: &[(&str, Here)] = &[
     ("grace_start_wait", Key("drain.notice", "drain: { notice: 5s }")),
     ("grace_final_wait worker_shutdown_timeout", Key("drain.timeout", "drain: { timeout: 60s }")),
     ("worker_processes threads", Key("workers", "workers: auto")),
-    ("worker_rlimit_nofile", Else("the system sets it: ulimit -n, or LimitNOFILE in the systemd unit")),
+    (
+        "worker_rlimit_nofile",
+        Else("the system sets it: ulimit -n, or LimitNOFILE in the systemd unit"),
+    ),
     ("max_streams", Key("limits.memory", "limits: { memory: 2GiB }")),
     ("max_readers", VIEWERS),
     ("limit_conn", Key("limits.connections_per_ip", "limits: { connections_per_ip: 20 }")),

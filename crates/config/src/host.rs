@@ -121,8 +121,7 @@ impl Text for Elsewhere {
 
 impl Element for Elsewhere {
     const EXPECTED: &'static str = "a host or a list of hosts";
-    const WRITE: &'static str =
-        "a host such as other.example.com:8080; [] means only the origins";
+    const WRITE: &'static str = "a host such as other.example.com:8080; [] means only the origins";
     const MAY_BE_NUMBER: bool = true;
 }
 
@@ -227,7 +226,10 @@ fn other_scheme(text: &str, scheme: &str, rest: &str) -> Problem {
         }
         Err(_) => format!("use \"rtmp://HOST:{RTMP_PORT}\""),
     };
-    Problem::new(format!("`{text}` has the scheme {scheme}, but origins are given as rtmp:// URLs"), fix)
+    Problem::new(
+        format!("`{text}` has the scheme {scheme}, but origins are given as rtmp:// URLs"),
+        fix,
+    )
 }
 
 fn parse_resolver(text: &str) -> Result<SocketAddr, Problem> {

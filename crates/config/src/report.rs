@@ -119,9 +119,10 @@ impl<'t> Source<'t> {
                 Problem::new(format!("expected {expected}"), "")
             }
             Error::DuplicateMappingKey { .. } => self.twice(path),
-            Error::MultipleDocuments { .. } => {
-                Problem::new("a second YAML document starts here", "keep one, and remove the line `---`")
-            }
+            Error::MultipleDocuments { .. } => Problem::new(
+                "a second YAML document starts here",
+                "keep one, and remove the line `---`",
+            ),
             Error::ExternalMessage { msg, .. } => self.bad_syntax(msg, error),
             other => Problem::new(plain(other), ""),
         }

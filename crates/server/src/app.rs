@@ -252,7 +252,7 @@ async fn has_drained(
                 // A supervisor that stops what was told to drain already wants it to drain, whatever comes.
                 _ if !std::mem::replace(&mut is_signalled, true) => control.drain(),
                 signal => {
-                    info!(signal = signal.name(), "asked again: stopping at once");
+                    info!(signal = signal.name(), "second signal: stopping immediately");
                     return true;
                 }
             },

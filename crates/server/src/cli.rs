@@ -198,7 +198,7 @@ impl Cli {
             _ => None,
         };
         if let Some(option) = misplaced {
-            let message = format!("write {option} after the command it is for");
+            let message = format!("put {option} after the command");
             return Err(Words::command().error(ErrorKind::ArgumentConflict, message));
         }
         let command = command.unwrap_or(Command::Serve { config, replace });
@@ -222,7 +222,7 @@ fn checked(
             let (faults, warnings) =
                 if text_only { Default::default() } else { preflight::all(&config) };
             for warning in warnings {
-                let _ = writeln!(io::stderr(), "warning: here, {warning}");
+                let _ = writeln!(io::stderr(), "warning: on this machine, {warning}");
             }
             if !faults.is_empty() {
                 for fault in faults {
@@ -232,7 +232,7 @@ fn checked(
             }
             let shortage = Shares::of_process().shortage(config.limits.connections);
             if let Some(shortage) = shortage.filter(|_| !text_only) {
-                let _ = writeln!(io::stderr(), "warning: here, {shortage}");
+                let _ = writeln!(io::stderr(), "warning: on this machine, {shortage}");
             }
             let what = path.map_or("environment".to_owned(), |path| path.display().to_string());
             // A reader that has gone away has seen enough.
@@ -281,7 +281,7 @@ pub fn man(command: Option<&str>) -> ExitCode {
             ExitCode::SUCCESS
         }
         None => {
-            let _ = writeln!(io::stderr(), "error: no such command; `weir help` has them all");
+            let _ = writeln!(io::stderr(), "error: no such command; see `weir help`");
             ExitCode::FAILURE
         }
     }
@@ -330,10 +330,13 @@ fn summary(config: &Config) -> String {
         ("publish", checks(&auth.publish)),
         ("play", players(config)),
         ("workers", config.workers.count().to_string()),
-        ("memory", format!("{}, {} a stream", Size(memory), Size(stream_memory))),
+        ("memory", format!("{}, {} per stream", Size(memory), Size(stream_memory))),
         ("egress", if egress == 0 { "no limit".to_owned() } else { Rate(egress).to_string() }),
-        ("metrics", format!("{} streams of their own", metrics.streams)),
-        ("drain", format!("within {}, {} of it notice", Human(drain.timeout), Human(drain.notice))),
+        ("metrics", format!("separate series for {} streams", metrics.streams)),
+        (
+            "drain",
+            format!("within {}, including {} of notice", Human(drain.timeout), Human(drain.notice)),
+        ),
         ("handover", socket.unwrap_or("off".to_owned())),
         ("vhosts", if vhosts.is_empty() { "none".to_owned() } else { vhosts.join(", ") }),
     ];
@@ -356,8 +359,8 @@ fn rights(tokens: &[Secret], certificates: bool) -> Option<String> {
 fn players(config: &Config) -> String {
     match (config.role, &*config.auth.play) {
         (Role::Origin, own) => checks(own),
-        (Role::Edge, []) => "whoever the origins let in (their cidr sees this edge)".to_owned(),
-        (Role::Edge, own) => format!("{}, if the origins let them in", checks(own)),
+        (Role::Edge, []) => "as the origins decide (their cidr checks see this edge)".to_owned(),
+        (Role::Edge, own) => format!("{}, if the origins allow it", checks(own)),
     }
 }
 
@@ -366,7 +369,7 @@ fn checks(checks: &[Check]) -> String {
         return "everybody".to_owned();
     }
     let names: Vec<_> = checks.iter().map(Check::name).collect();
-    format!("whoever passes {}", names.join(", "))
+    format!("clients that pass {}", names.join(", "))
 }
 
 fn list(items: &[impl ToString]) -> String {
@@ -529,7 +532,7 @@ mod tests {
             "  role     edge of origin:1935, [fd00::1]:1936\n",
             "  hls      from the origins\n",
             "  egress   1.5Gbps\n",
-            "  play     whoever the origins let in (their cidr sees this edge)\n",
+            "  play     as the origins decide (their cidr checks see this edge)\n",
         ] {
             assert!(shown.contains(line), "{shown}");
         }

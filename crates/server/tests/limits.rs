@@ -161,7 +161,7 @@ async fn a_proxy_header_says_whose_connection_it_is() {
     let weir = server(&format!("{BEHIND_BALANCER}limits: {{ connections_per_ip: 1 }}"));
     for (ip, peer) in [("192.0.2.7", "192.0.2.7:4711"), ("2001:db8::7", "[2001:db8::7]:4711")] {
         let answer = http::get_on(passed_on(weir.http(), ip).await, "live/none").await;
-        assert_eq!(answer.status, 404, "it was served: there is nothing under this path");
+        assert_eq!(answer.status, 404, "it was served: no such path");
         let (side, reason) = weir.session_end(peer.parse().expect("an address"), SOON).await;
         assert_eq!(side, "peer", "{reason}");
     }

@@ -49,7 +49,10 @@ impl fmt::Display for Refusal {
                 )
             }
             Self::Address { network, limit } => {
-                write!(f, "too many connections from {network} (limit {limit}, limits.connections_per_ip)")
+                write!(
+                    f,
+                    "too many connections from {network} (limit {limit}, limits.connections_per_ip)"
+                )
             }
             Self::Kicked => f.write_str("ended by an operator"),
         }

@@ -51,7 +51,10 @@ fn a_stream_has_so_many_viewers_and_no_more() {
     let mut a = crowd(&quotas, "a", 0, now);
     assert_eq!(a.len(), 2);
     let refusal = quotas.look(&key("a"), now).expect_err("it is full");
-    assert_eq!(refusal.to_string(), "too many viewers of /live/a (limit 2, limits.viewers_per_stream)");
+    assert_eq!(
+        refusal.to_string(),
+        "too many viewers of /live/a (limit 2, limits.viewers_per_stream)"
+    );
     assert!(quotas.look(&key("b"), now).is_ok(), "others are not");
     a.pop();
     assert!(quotas.look(&key("a"), now).is_ok());

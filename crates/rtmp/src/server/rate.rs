@@ -94,7 +94,7 @@ mod tests {
             rates.question(start).expect("they are counted apart");
         }
         let error = rates.question(start).expect_err("one too many");
-        assert_eq!(error.to_string(), "more than 5000 questions a second");
+        assert_eq!(error.to_string(), "more than 5000 questions per second");
         rates.notices(NOTICES_BURST, start).expect("they are counted apart");
         let error = rates.notices(1, start).expect_err("one too many");
         assert_eq!(error.to_string(), "more than 200 control and data messages per second");

@@ -26,14 +26,17 @@ pub fn check(check: &SignedToken, request: &Request) -> Result<(), Denied> {
     };
     let (signature, expires) = (parameter(&check.param)?, parameter(&check.expires)?);
     let invalid = |why| Denied::Invalid(Credential::Token, why);
-    let until = seconds(&expires).ok_or_else(|| invalid("its time is no number of seconds"))?;
+    let until =
+        seconds(&expires).ok_or_else(|| invalid("its expiry time is not a number of seconds"))?;
     let signature = bytes(&signature).ok_or_else(|| invalid("it is not 64 hexadecimal digits"))?;
     let is_of = |secret| {
         mac(secret, request.action, request.key, &expires).verify_slice(&signature).is_ok()
     };
     // All are tried, so that the time does not say which secret is in use.
     if check.secrets.iter().filter(|secret| is_of(secret)).count() == 0 {
-        return Err(invalid("no secret gives it for this action, stream and time"));
+        return Err(invalid(
+            "it does not match this action, stream and expiry time with any secret",
+        ));
     }
     match request.now.checked_sub(until) {
         Some(ago) => Err(Denied::Expired(ago)),

@@ -108,7 +108,7 @@ pub async fn given_up(connection: &mut Connection, stream_id: u32) -> Result<(),
     loop {
         match connection.event().await? {
             Event::EndPublish { stream_id: ended } if ended == stream_id => return Ok(()),
-            event => connection.refuse_another(&event, "one stream a connection"),
+            event => connection.refuse_another(&event, "one stream per connection"),
         }
     }
 }

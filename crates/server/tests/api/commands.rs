@@ -101,7 +101,7 @@ async fn the_configuration_says_where_and_with_what_token() {
     let config = file(&format!("api: {{ listen: '{}', admin_tokens: ['{ADMIN}'] }}\n", node.api()));
     let variables = || vec![("WEIR_CONFIG", config.clone())];
     let reloaded = weir(vec!["reload".to_owned()], variables()).await;
-    assert_eq!(reloaded.out, "reloaded: nothing is different\n", "{}", reloaded.err);
+    assert_eq!(reloaded.out, "reloaded: nothing changed\n", "{}", reloaded.err);
     let drained = weir(vec!["drain".to_owned(), "-c".to_owned(), config.clone()], vec![]).await;
     assert!(drained.worked && drained.out.starts_with("draining: "), "{}", drained.err);
 

@@ -15,7 +15,7 @@ use crate::{SOON, assert_ended, server};
 /// How long a publisher must be silent to be taken for dead.
 const SILENT: Duration = Duration::from_secs(3);
 
-const TAKEN_OVER: &str = "another publisher took the stream over";
+const TAKEN_OVER: &str = "another publisher took over the stream";
 
 /// A stream that has published its first group, up to picture 24.
 async fn first(weir: &Weir) -> Publisher {
