@@ -25,18 +25,23 @@ use weir_delivery::Returned;
 
 use crate::{
     api, auth,
-    cli::{self, Cli, Command},
-    control::{Control, Why},
-    demo, drain,
-    handover::{self, HandoverLink, HandoverSocket, Inherited, OfferedListener, Trial, reachable},
+    command::{
+        self, Cli, Command, demo, publish,
+        remote::{self, Request},
+    },
     hls::HlsOutput,
     http, log,
     node::Node,
+    operate::{
+        control::{Control, Why},
+        drain,
+        handover::{
+            self, HandoverLink, HandoverSocket, Inherited, OfferedListener, Trial, reachable,
+        },
+        preflight::{self, BadFolder},
+        reload::{self, Acceptors, Reloader},
+    },
     phase::Phase,
-    preflight::{self, BadFolder},
-    publish,
-    reload::{self, Acceptors, Reloader},
-    remote::{self, Request},
     rtmp,
 };
 
@@ -71,11 +76,13 @@ pub fn run(cli: Cli) -> ExitCode {
         log::say(&format!("warning: {error}"));
     });
     let done = match cli.command {
-        Command::Check { config, text_only } => return cli::check(config.as_deref(), text_only),
-        Command::Schema => return cli::schema(),
-        Command::Completions { shell } => return cli::completions(shell),
-        Command::Man { command } => return cli::man(command.as_deref()),
-        Command::Version => return cli::version(),
+        Command::Check { config, text_only } => {
+            return command::check(config.as_deref(), text_only);
+        }
+        Command::Schema => return command::schema(),
+        Command::Completions { shell } => return command::completions(shell),
+        Command::Man { command } => return command::man(command.as_deref()),
+        Command::Version => return command::version(),
         Command::Token(words) => return auth::cli::run(&words),
         Command::Serve { config, replace } => in_runtime(serve(config, replace, false)),
         Command::Demo { config } => in_runtime(serve(config, false, true)),

@@ -5,30 +5,23 @@
 //! share; `quota` counts what they take.
 
 pub mod app;
-pub mod cli;
+pub mod command;
 pub mod log;
 
 mod api;
 mod auth;
 mod blocking;
 mod connection;
-mod control;
-mod demo;
-mod drain;
 mod edge;
-mod handover;
 mod hls;
 mod http;
 mod ingest;
 mod memory;
 mod metrics;
 mod node;
+mod operate;
 mod phase;
 mod play;
-mod preflight;
-mod publish;
-mod reload;
-mod remote;
 mod route;
 mod rtmp;
 mod rtmp_client;

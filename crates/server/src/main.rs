@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    weir_server::app::run(weir_server::cli::Cli::parse())
+    weir_server::app::run(weir_server::command::Cli::parse())
 }

@@ -18,6 +18,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hub", &["media"]),
     // The leaf with the unsafe system calls.
     ("sys", &[]),
+    // Threads for what blocks one: who waits for a file or a name must not hold others up.
+    ("blocking", &[]),
     // Keys and their values, and nothing that runs.
     ("config", &["media"]),
     // Who connects, whatever they speak and whatever is configured.
@@ -28,7 +30,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("intake", &["clients", "config", "flv", "hub", "media", "rtmp"]),
     (
         "server",
-        &["clients", "config", "delivery", "flv", "hls", "hub", "intake", "media", "rtmp", "sys"],
+        &[
+            "blocking", "clients", "config", "delivery", "flv", "hls", "hub", "intake", "media",
+            "rtmp", "sys",
+        ],
     ),
     ("testkit", &["flv", "media", "rtmp"]),
     ("load", &["flv", "media", "rtmp"]),

@@ -13,10 +13,10 @@ use weir_config::Role;
 use weir_hub::Status;
 
 use super::{
-    Api, ReadFailures,
-    answer::{Answer, Failure, Params, Scoped},
+    answer::{Answer, Failure, Params, ReadFailures, Scoped},
     cluster,
     samples::{self, Kbps},
+    state::Api,
     system::{self, Own, System},
 };
 

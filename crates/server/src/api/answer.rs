@@ -13,9 +13,10 @@ use http::{
     request::Parts,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use utoipa::{IntoParams, ToSchema};
+use serde_json::Value;
+use utoipa::{IntoParams, IntoResponses, ToSchema};
 
-use super::cluster::{Node, Peer};
+use super::ids;
 
 /// Numbers of refusals. Those that SRS has a number for have that one; the others have the number of their HTTP status.
 pub mod code {
@@ -47,7 +48,7 @@ impl Identity {
         let server = if host.is_empty() { "weir" } else { host }.to_owned();
         // Without randomness the process number has to do.
         let random = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
-        let service = super::ids::letters(random, 8);
+        let service = ids::letters(random, 8);
         Self { server, service, pid: std::process::id().to_string() }
     }
 
@@ -96,6 +97,30 @@ pub struct Answer<T> {
     peers: Option<Vec<Peer>>,
 }
 
+/// A node that was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Peer {
+    /// Its name, the same as in the items that are its; its address where it did not answer.
+    pub node: String,
+    /// Where it was asked; empty for the node that answers.
+    pub address: String,
+    /// Whether its part is in the answer.
+    pub ok: bool,
+    /// Why not.
+    #[schema(required)]
+    pub error: Option<String>,
+}
+
+/// What one node says.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Node {
+    /// Its name.
+    pub node: String,
+    /// The same as `data` of its own answer.
+    #[schema(value_type = Object)]
+    pub data: Value,
+}
+
 /// An answer without anything else.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Done {}
@@ -117,6 +142,42 @@ pub struct Refused {
     /// The keys of the configuration that it is about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
+}
+
+/// What every call may answer instead.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "a description for the document")]
+pub enum ReadFailures {
+    /// A parameter makes no sense.
+    #[response(status = 400)]
+    Bad(#[to_schema] Refused),
+    /// A token is needed to read.
+    #[response(status = 401)]
+    Unauthorized(#[to_schema] Refused),
+}
+
+/// What calls for administrators may answer instead.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "a description for the document")]
+pub enum AdminFailures {
+    /// The request makes no sense.
+    #[response(status = 400)]
+    Bad(#[to_schema] Refused),
+    /// An administrator's token is needed.
+    #[response(status = 401)]
+    Unauthorized(#[to_schema] Refused),
+    /// The rights that were shown are for reading.
+    #[response(status = 403)]
+    Forbidden(#[to_schema] Refused),
+}
+
+/// What calls about one of many may answer instead.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "a description for the document")]
+pub enum NotFound {
+    /// There is no such thing.
+    #[response(status = 404)]
+    Missing(#[to_schema] Refused),
 }
 
 impl Failure {

@@ -15,12 +15,12 @@ use weir_clients::{
 };
 
 use super::{
-    AdminFailures, Api, NotFound, ReadFailures,
-    answer::{Answer, Done, Failure, Page, Params, code},
+    answer::{AdminFailures, Answer, Done, Failure, NotFound, Page, Params, ReadFailures, code},
     cluster,
     gate::Held,
     ids,
     samples::{Kbps, Traffic},
+    state::Api,
     streams,
 };
 

@@ -9,7 +9,7 @@ use std::{
     fmt::Display,
     io::{self, Write as _},
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -26,33 +26,33 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::Semaphore,
     task::JoinSet,
     time::timeout,
 };
-use utoipa::ToSchema;
 use weir_config::OriginName;
 
 use super::{
-    Api,
-    answer::{COUNT_MAX, Failure, Scope},
+    answer::{COUNT_MAX, Failure, Peer, Scope},
     foreign::{Fields, Items, fields, is_too_deep, number},
     gate::{self, Room},
+    state::Api,
+};
+use crate::{
+    edge::Name,
+    http::HEAD_BYTES_MAX,
     tls::{Tls, Trust},
 };
-use crate::{edge::Name, http::HEAD_BYTES_MAX};
 
 /// How long one peer may take, from the look-up of its name to the end of its answer. Whoever asks wants to know what
 /// the others say, the more so when one of them hangs.
 const PEER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Peers that are asked for one call at the same time, and connections of all calls.
+/// Peers that are asked for one call at the same time.
 const AT_ONCE: usize = 32;
-const CONNECTIONS_MAX: usize = 64;
 
 /// Peers that are asked at all: a slip in a name must not make us ask a whole network.
 const PEERS_MAX: usize = 256;
@@ -62,54 +62,6 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes of a peer's name, and of its reason to refuse: those of this API are shorter.
 const NAME_BYTES_MAX: usize = 512;
-
-/// A node that was asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Peer {
-    /// Its name, the same as in the items that are its; its address where it did not answer.
-    node: String,
-    /// Where it was asked; empty for the node that answers.
-    address: String,
-    /// Whether its part is in the answer.
-    ok: bool,
-    /// Why not.
-    #[schema(required)]
-    error: Option<String>,
-}
-
-/// What one node says.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Node {
-    /// Its name.
-    node: String,
-    /// The same as `data` of its own answer.
-    #[schema(value_type = Object)]
-    data: Value,
-}
-
-/// Names of peers that have been looked up, and connections to peers.
-#[derive(Debug)]
-pub struct Peers {
-    names: Mutex<HashMap<String, Name>>,
-    connections: Semaphore,
-}
-
-impl Default for Peers {
-    fn default() -> Self {
-        Self { names: Mutex::default(), connections: Semaphore::new(CONNECTIONS_MAX) }
-    }
-}
-
-impl Peers {
-    /// What is known of the names, which is the caller's until it puts it back.
-    fn take(&self) -> HashMap<String, Name> {
-        std::mem::take(&mut *self.names.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn put(&self, names: HashMap<String, Name>) {
-        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
-    }
-}
 
 /// An answer in JSON, as a text that has been made already, and has its room.
 pub struct Text(gate::Text);
@@ -319,9 +271,9 @@ async fn ask_all(api: &Api, path: &str) -> Vec<Asked> {
         room: api.gate.room().clone(),
     };
     let asked = addresses.into_iter().map(|address| {
-        let (question, connections) = (&question, &api.peers.connections);
+        let (question, peers) = (&question, &api.peers);
         async move {
-            let Ok(_connection) = connections.acquire().await else {
+            let Ok(_connection) = peers.connection().await else {
                 return Asked::Said(address, Err("the server is shutting down".to_owned()));
             };
             let answered = timeout(PEER_TIMEOUT, question.ask(address)).await;

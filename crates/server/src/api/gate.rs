@@ -25,7 +25,7 @@ use tokio::{
 };
 use weir_media::{Budget, Charge, Use};
 
-use super::{answer::Failure, serve::Busy};
+use super::{answer::Failure, slots::Busy};
 
 /// Calls that are computed at a time: with more of them the media's sessions, which have the same threads, would wait.
 const CALLS: usize = 4;

@@ -16,10 +16,12 @@ mod foreign;
 mod gate;
 mod ids;
 mod operate;
+mod peers;
 pub mod rights;
 mod samples;
 mod serve;
 mod slots;
+mod state;
 mod streams;
 mod system;
 mod upstream;
@@ -36,7 +38,7 @@ use axum::{
 use http::{Request, StatusCode, Uri, header::CONTENT_TYPE, uri::PathAndQuery};
 use tower::ServiceExt as _;
 use utoipa::{
-    IntoResponses, OpenApi as _,
+    OpenApi as _,
     openapi::{
         OpenApi, PathItem,
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
@@ -45,65 +47,12 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
-    answer::{Failure, Identity, Refused},
-    cluster::Peers,
+    answer::{Failure, Identity},
     samples::Samples,
+    state::Api,
 };
 pub use self::{gate::Gate, serve::Service};
-use crate::{
-    control::Control,
-    metrics,
-    node::Node,
-    tls::{self, Tls},
-};
-
-/// What calls need.
-#[derive(Clone)]
-struct Api {
-    node: Arc<Node>,
-    control: Arc<Control>,
-    identity: Arc<Identity>,
-    samples: Arc<Samples>,
-    peers: Arc<Peers>,
-    tls: Arc<Tls>,
-    gate: Arc<Gate>,
-}
-
-/// What every call may answer instead.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "a description for the document")]
-enum ReadFailures {
-    /// A parameter makes no sense.
-    #[response(status = 400)]
-    Bad(#[to_schema] Refused),
-    /// A token is needed to read.
-    #[response(status = 401)]
-    Unauthorized(#[to_schema] Refused),
-}
-
-/// What calls for administrators may answer instead.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "a description for the document")]
-enum AdminFailures {
-    /// The request makes no sense.
-    #[response(status = 400)]
-    Bad(#[to_schema] Refused),
-    /// An administrator's token is needed.
-    #[response(status = 401)]
-    Unauthorized(#[to_schema] Refused),
-    /// The rights that were shown are for reading.
-    #[response(status = 403)]
-    Forbidden(#[to_schema] Refused),
-}
-
-/// What calls about one of many may answer instead.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "a description for the document")]
-enum NotFound {
-    /// There is no such thing.
-    #[response(status = 404)]
-    Missing(#[to_schema] Refused),
-}
+use crate::{metrics, operate::control::Control, tls::Tls};
 
 /// What the API port serves. Needs a tokio runtime.
 pub fn router(control: &Arc<Control>, tls: &Arc<Tls>, gate: &Arc<Gate>) -> Router {

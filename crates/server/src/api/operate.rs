@@ -7,11 +7,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    AdminFailures, Api, ReadFailures,
     about::millis,
-    answer::{Answer, Failure, Refused},
+    answer::{AdminFailures, Answer, Failure, ReadFailures, Refused},
+    state::Api,
 };
-use crate::reload::ReloadError;
+use crate::operate::reload::ReloadError;
 
 /// The configuration in force.
 #[derive(Debug, Serialize, ToSchema)]
@@ -90,7 +90,7 @@ impl From<weir_config::Change> for Change {
 #[utoipa::path(post, path = "/api/v1/reload", tag = "operation",
     responses(
         (status = 200, body = inline(Answer<Reloaded>)), AdminFailures,
-        (status = 409, description = "the configuration changes keys that need a restart; nothing was changed", body = Refused),
+        (status = 409, description = "it needs a restart; nothing was changed", body = Refused),
         (status = 422, description = "the configuration is invalid; nothing was changed", body = Refused),
         (status = 500, description = "a system call failed; nothing was changed", body = Refused),
     ))]

@@ -12,10 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use utoipa::ToSchema;
 use weir_media::StreamKey;
 
-use super::{
-    streams,
-    system::{self, Load},
-};
+use super::system::{self, Load};
 use crate::node::Node;
 
 /// Between two notes.
@@ -107,7 +104,7 @@ impl Samples {
         let hls = node.quotas.hls_viewers(now).into_iter();
         let clients = clients.chain(hls.map(|it| (it.id, Traffic { received: 0, sent: it.sent })));
         let stats = node.streams();
-        let sent = streams::sent(node);
+        let sent = sent(node);
         let streams: HashMap<_, _> = stats
             .iter()
             .map(|stream| {
@@ -152,6 +149,31 @@ impl Samples {
 /// What the process has received and sent.
 pub fn process(node: &Node) -> Traffic {
     Traffic { received: node.roster.received(), sent: node.quotas.sent() }
+}
+
+/// Bytes that viewers of streams were sent.
+pub struct Sent<'n> {
+    node: &'n Node,
+    here: HashMap<StreamKey, u64>,
+}
+
+impl Sent<'_> {
+    /// To those of `key`, those who have gone included.
+    pub fn of(&self, key: &StreamKey) -> u64 {
+        let here = self.here.get(key).copied().unwrap_or(0);
+        here + self.node.roster.sent_to_parted(key)
+    }
+}
+
+/// Bytes that viewers of streams were sent, looked up once for all of them.
+pub fn sent(node: &Node) -> Sent<'_> {
+    let mut here = node.quotas.hls_sent();
+    for presence in node.roster.list() {
+        if let Some(key) = presence.doing().stream {
+            *here.entry(key).or_insert(0) += presence.figures().sent;
+        }
+    }
+    Sent { node, here }
 }
 
 fn rate(ring: Option<&Ring>, traffic: Traffic) -> Kbps {

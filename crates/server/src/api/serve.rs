@@ -24,12 +24,12 @@ use weir_media::{Charge, Use};
 use super::{
     gate::Gate,
     rights::Certified,
-    slots::{ConnectionSlot, ConnectionSlots},
-    tls::Tls,
+    slots::{Busy, ConnectionSlot, ConnectionSlots},
 };
 use crate::{
     http as media,
     http::{HEAD_BYTES_MAX, Peer},
+    tls::Tls,
 };
 
 /// How long a client may say nothing once it is connected: it has come to ask. Long enough for a retransmission.
@@ -37,9 +37,6 @@ const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a TLS handshake may take, and a request's head; also how long a connection may wait for its next request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a call may take: the slowest is one for a whole cluster of nodes that do not answer.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often the system is asked what a client has said before its connection makes room for another one: what it is
 /// asked once may be about others.
@@ -132,28 +129,6 @@ impl Service {
             Err(error) if error.is_parse() => End::peer(error.to_string()),
             Err(error) => End::new(Kind::Failed, error.to_string()),
         }
-    }
-}
-
-/// A request on its way; dropping it says that the connection waits for the next one.
-pub struct Busy(Arc<ConnectionSlot>);
-
-impl Busy {
-    /// Of the connection that has `slot`.
-    pub fn begin(slot: &Arc<ConnectionSlot>) -> Self {
-        slot.begin(CALL_TIMEOUT);
-        Self(Arc::clone(slot))
-    }
-
-    /// The answer is there, and must be on its way within `time`.
-    pub fn answer(&self, time: Duration) {
-        self.0.answer(time);
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.end();
     }
 }
 

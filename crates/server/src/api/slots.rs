@@ -17,6 +17,9 @@ use tokio::{
 };
 use weir_clients::quota::Network;
 
+/// How long a call may take: the slowest is one for a whole cluster of nodes that do not answer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Of all slots, those that one address may have: a Prometheus, some dashboards and scripts behind one address have
 /// enough of a quarter.
 const ADDRESS_PART: usize = 4;
@@ -193,6 +196,28 @@ async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
         None => std::future::pending().await,
+    }
+}
+
+/// A request on its way; dropping it says that the connection waits for the next one.
+pub struct Busy(Arc<ConnectionSlot>);
+
+impl Busy {
+    /// Of the connection that has `slot`.
+    pub fn begin(slot: &Arc<ConnectionSlot>) -> Self {
+        slot.begin(CALL_TIMEOUT);
+        Self(Arc::clone(slot))
+    }
+
+    /// The answer is there, and must be on its way within `time`.
+    pub fn answer(&self, time: Duration) {
+        self.0.answer(time);
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

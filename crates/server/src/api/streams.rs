@@ -14,10 +14,10 @@ use weir_hub::{Status, StreamStats};
 use weir_media::{DEFAULT_VHOST, StreamKey};
 
 use super::{
-    Api, ReadFailures,
-    answer::{Answer, Failure, Page, Params, code},
+    answer::{Answer, Failure, NotFound, Page, Params, ReadFailures, code},
     cluster, ids,
-    samples::{Kbps, Traffic},
+    samples::{Kbps, Sent, Traffic, sent},
+    state::Api,
 };
 use crate::{hls, node::Node};
 
@@ -182,31 +182,6 @@ pub struct OneStream {
     stream: Stream,
 }
 
-/// Bytes that viewers of streams were sent.
-pub struct Sent<'n> {
-    node: &'n Node,
-    here: HashMap<StreamKey, u64>,
-}
-
-impl Sent<'_> {
-    /// To those of `key`, those who have gone included.
-    pub fn of(&self, key: &StreamKey) -> u64 {
-        let here = self.here.get(key).copied().unwrap_or(0);
-        here + self.node.roster.sent_to_parted(key)
-    }
-}
-
-/// Bytes that viewers of streams were sent, looked up once for all of them.
-pub fn sent(node: &Node) -> Sent<'_> {
-    let mut here = node.quotas.hls_sent();
-    for presence in node.roster.list() {
-        if let Some(key) = presence.doing().stream {
-            *here.entry(key).or_insert(0) += presence.figures().sent;
-        }
-    }
-    Sent { node, here }
-}
-
 /// What is needed of the clients to describe streams.
 struct Around<'a> {
     api: &'a Api,
@@ -316,7 +291,7 @@ pub async fn streams(
 /// One stream, by its id or by its name, written as `vhost%2Fapp%2Fstream` or `app%2Fstream`.
 #[utoipa::path(get, path = "/api/v1/streams/{id}", tag = "streams",
     params(("id" = String, Path, description = "the id, or the name with `%2F` for each `/`")),
-    responses((status = 200, body = inline(Answer<OneStream>)), ReadFailures, super::NotFound))]
+    responses((status = 200, body = inline(Answer<OneStream>)), ReadFailures, NotFound))]
 pub async fn stream(
     State(api): State<Api>,
     Path(id): Path<String>,
@@ -408,7 +383,7 @@ pub async fn vhosts(State(api): State<Api>) -> Json<Answer<Vhosts>> {
 /// One vhost, by its id or its name.
 #[utoipa::path(get, path = "/api/v1/vhosts/{id}", tag = "streams",
     params(("id" = String, Path, description = "the id or the name")),
-    responses((status = 200, body = inline(Answer<OneVhost>)), ReadFailures, super::NotFound))]
+    responses((status = 200, body = inline(Answer<OneVhost>)), ReadFailures, NotFound))]
 pub async fn vhost(
     State(api): State<Api>,
     Path(id): Path<String>,

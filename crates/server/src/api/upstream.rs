@@ -7,9 +7,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    Api, ReadFailures,
-    answer::{Answer, Failure, Params, Scoped},
+    answer::{Answer, Failure, Params, ReadFailures, Scoped},
     cluster, ids,
+    state::Api,
 };
 
 /// An origin.

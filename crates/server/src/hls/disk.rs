@@ -19,10 +19,10 @@ use rustix::{
     },
     io::Errno,
 };
+use weir_blocking::Pool;
 use weir_hls::Nonce;
 
 use super::{health::Health, names::Naming};
-use crate::blocking::Pool;
 
 /// Threads of a folder for segments and playlists that are written: a disk with some parallelism is kept busy, and
 /// 1,000 streams that wait for a slow one wait for the disk and not for threads.

@@ -20,12 +20,12 @@ use std::{
 };
 
 use tokio::sync::{Notify, watch};
+use weir_blocking::try_within;
 use weir_config::{Config, Hls, Settings};
 use weir_hub::{Registry, Status};
 use weir_media::StreamKey;
 
 use self::{disk::Disk, follower::Follower};
-use crate::blocking;
 
 pub use files::Files;
 
@@ -276,7 +276,7 @@ impl HlsOutput {
 /// As the file system has it.
 pub fn try_folder(dir: &Path, makes: bool) -> io::Result<()> {
     let disk = Disk::new(dir);
-    blocking::try_within(START_MAX, move || {
+    try_within(START_MAX, move || {
         disk.could_be_written()?;
         if makes { disk.prepare() } else { Ok(()) }
     })
@@ -284,7 +284,7 @@ pub fn try_folder(dir: &Path, makes: bool) -> io::Result<()> {
 
 /// Says that this process writes to `disk`. False if another one has said so; one that hangs is nobody's.
 fn claim(disk: Arc<Disk>) -> bool {
-    blocking::try_within(START_MAX, move || Ok(disk.claim())).unwrap_or(true)
+    try_within(START_MAX, move || Ok(disk.claim())).unwrap_or(true)
 }
 
 /// Whether another process has said that it writes to `dir`.

@@ -23,9 +23,9 @@ use super::{
     window::{Sample, TICK, Window},
 };
 use crate::{
-    control::Control,
     edge::{Answer, Edge},
     node::Node,
+    operate::control::Control,
     phase::Phase,
 };
 

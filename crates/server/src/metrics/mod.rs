@@ -25,7 +25,7 @@ use http::{HeaderMap, StatusCode, header};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
 use self::{live::Live, page::Shape, renderer::PageRenderer};
-use crate::{blocking::PAGES, control::Control};
+use crate::{blocking::PAGES, operate::control::Control};
 
 /// All series of the process.
 pub struct Metrics {

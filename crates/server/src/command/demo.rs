@@ -5,17 +5,15 @@ use std::net::SocketAddr;
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use crate::{
-    phase::Phase,
-    publish::{self, Source},
-};
+use super::publish::{self, Source};
+use crate::phase::Phase;
 
 /// Where the clip is published.
 pub const STREAM: &str = "live/demo";
 
 /// Ten seconds of a test picture with a hand that goes round once, and a beep each second: H.264 with B-frames and AAC.
 /// Its end goes on with its beginning.
-const CLIP: &[u8] = include_bytes!("../assets/demo.flv");
+const CLIP: &[u8] = include_bytes!("../../assets/demo.flv");
 
 /// Publishes the clip to `server`, until that is going to stop.
 pub async fn publish(server: SocketAddr, phase: watch::Receiver<Phase>) {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use weir_config::{Config, ConfigError, Secret, file};
 
 use self::call::{Address, Answer, Node, Proof};
-use crate::handover::reachable;
+use crate::operate::handover::reachable;
 
 /// Longest file with a token: as long as the head of a request may be.
 const TOKEN_BYTES_MAX: u64 = 16 << 10;

@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Instant};
 
 use tokio::sync::watch;
 use weir_clients::roster::{Activity, Farewell};
-
-use crate::{handover::HandoverOutcome, node::Node, reload::Reloader};
 use weir_media::StreamKey;
+
+use super::{handover::HandoverOutcome, reload::Reloader};
+use crate::node::Node;
 
 /// The levers of a process.
 pub struct Control {

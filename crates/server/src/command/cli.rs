@@ -15,7 +15,8 @@ use weir_config::{
     Check, Config, ConfigError, Human, Limits, Rate, Role, Secret, Size, Sources, Tls,
 };
 
-use crate::{auth, log, preflight, remote};
+use super::remote;
+use crate::{auth, log, operate::preflight};
 
 /// What the process was asked to do.
 #[derive(Clone, Debug, PartialEq)]

@@ -18,10 +18,10 @@ use weir_clients::{descriptors::Shares, listen::Acceptor, permits::Permits};
 use weir_config::{Change, Config, ConfigError, Diff};
 
 pub use self::watch::watch;
+use super::preflight::{self, Files};
 use crate::{
     blocking::{CONFIGURATION, READ_TIMEOUT},
     node::Node,
-    preflight::{self, Files},
     tls::{InForce, Tls},
 };
 

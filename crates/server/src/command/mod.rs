@@ -1,0 +1,9 @@
+//! The commands of `weir`, but for the server itself: what can be said, and what is done in a moment or asked of a
+//! running node.
+
+mod cli;
+pub mod demo;
+pub mod publish;
+pub mod remote;
+
+pub use cli::{Cli, Command, check, completions, man, schema, version};
