@@ -554,13 +554,13 @@ const BAD: &[Bad] = &[
     (
         "rtmp: { listen: '0.0.0.0:70000' }\n",
         (1, 17, 15),
-        "rtmp.listen: `0.0.0.0:70000`: there is no port 70000",
+        "rtmp.listen: `0.0.0.0:70000`: 70000 is not a valid port",
         "use a port from 1 to 65535, or 0 for any that is free",
     ),
     (
         "rtmp: { listen: 70000 }\n",
         (1, 17, 5),
-        "rtmp.listen: `70000`: there is no port 70000",
+        "rtmp.listen: `70000`: 70000 is not a valid port",
         "use a port from 1 to 65535, or 0 for any that is free",
     ),
     (

@@ -123,7 +123,7 @@ impl Intake {
             ),
             Finding::Fast => warn!(
                 %from, %stream, percent,
-                "the publisher's timestamps run faster than real time (wrong clock, or a file sent too fast): players fall behind"
+                "the publisher's timestamps run faster than real time (wrong clock, or no pacing): players fall behind"
             ),
         }
         COUNTS.clocks_off.increase();

@@ -523,9 +523,9 @@ mod tests {
                         http     127.0.0.1:80, [::1]:80\n  api      off\n  \
                         admins   nobody\n  readers  everybody\n  peers    none\n  \
                         hls      ./data/hls\n  publish  everybody\n  play     everybody\n  \
-                        workers  3\n  memory   2GiB, 64MiB a stream\n  \
-                        egress   no limit\n  metrics  20 streams of their own\n  \
-                        drain    within 1m, 5s of it notice\n  handover off\n  vhosts   a.org, b.org\n";
+                        workers  3\n  memory   2GiB, 64MiB per stream\n  \
+                        egress   no limit\n  metrics  separate series for 20 streams\n  \
+                        drain    within 1m, including 5s of notice\n  handover off\n  vhosts   a.org, b.org\n";
         assert_eq!(summary(&Config::parse(text, "a.yaml").unwrap()), expected);
         let text = "role: edge\nedge: { origins: [origin, '[fd00::1]:1936'] }\nlimits: { egress: 1.5Gbps }\n";
         let shown = summary(&Config::parse(text, "a.yaml").unwrap());
@@ -551,8 +551,8 @@ mod tests {
             "  admins   2 tokens\n",
             "  readers  certificates\n",
             "  peers    a:1985, b:1985\n",
-            "  publish  whoever passes secret\n",
-            "  play     whoever passes cidr, jwt\n",
+            "  publish  clients that pass secret\n",
+            "  play     clients that pass cidr, jwt\n",
             "  handover /run/weir.sock\n",
         ] {
             assert!(shown.contains(line), "{shown}");

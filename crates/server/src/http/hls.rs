@@ -308,7 +308,7 @@ fn no_file(key: &StreamKey, error: &io::Error, missing: impl FnOnce() -> String)
         .into_response()
 }
 
-/// What an edge gets from its origins, if they let this viewer have it. Who knows a name that cannot be guessed has been
+/// What an edge gets from origins, if they let this viewer have it. Who knows a name that cannot be guessed has been
 /// let in before.
 async fn checked(
     edge: &Arc<Edge>,

@@ -223,7 +223,7 @@ and 1 more
         let drain = draining(&json!({ "notice_ms": 5000, "timeout_ms": 60000 }));
         assert_eq!(
             drain,
-            "draining: everybody is served for 5s more, and the process ends within 1m\n"
+            "draining: clients are served for another 5s, and the process ends within 1m\n"
         );
     }
 }

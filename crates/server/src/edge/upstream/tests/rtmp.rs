@@ -321,7 +321,7 @@ async fn an_end_that_is_none_is_an_error() {
     .await;
     let mut source = open(&origin, LONG).await.expect("it plays");
     assert_eq!(source.next().await, Ok(Some(picture(1))));
-    assert_eq!(source.next().await, Err(closed("it says NetStream.Play.Failed: out of memory")));
+    assert_eq!(source.next().await, Err(closed("it answered NetStream.Play.Failed: out of memory")));
 }
 
 #[tokio::test]
@@ -440,7 +440,7 @@ async fn an_origin_ends_a_publish() {
     })
     .await;
     let mut sink = sink(&origin, LONG).await.expect("it is taken");
-    let reason = "it says NetStream.Publish.BadName: replaced".to_owned();
+    let reason = "it answered NetStream.Publish.BadName: replaced".to_owned();
     assert_eq!(sink.watch().await, Broken::Decided(reason));
 }
 
