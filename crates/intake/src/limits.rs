@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_config::Config;
+use weir_config::{Config, Flush as Configured, Play};
 use weir_hub::{Flush, Limits};
 
 /// What gathers this long before it is sent may wait a part of it to be read; less is not worth a timer.
@@ -13,6 +13,15 @@ const READS_A_MERGE: u32 = 8;
 
 /// What the hub's own log keeps beyond the newest group: its readers are in this process and never far behind.
 const WINDOW: Duration = Duration::from_millis(500);
+
+/// When viewers are to be woken.
+pub fn flush(play: &Play) -> Flush {
+    match play.flush {
+        Configured::Each => Flush::Each,
+        Configured::Video => Flush::Video,
+        Configured::Every(period) => Flush::Every(period),
+    }
+}
 
 /// How often readers are told of new frames, so that reading late does not make viewers wait longer than `flush` says.
 pub fn announce(flush: Flush) -> Flush {

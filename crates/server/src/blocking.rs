@@ -1,4 +1,4 @@
-//! The kinds of work of the process that block a thread, each with threads of its own.
+//! The kinds of work of this process that block a thread, beside those of each folder of HLS and of an edge.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -11,9 +11,6 @@ pub static CONFIGURATION: LazyLock<Pool> =
 
 /// Pages of `/metrics`: one at a time, for all who ask.
 pub static PAGES: LazyLock<Pool> = LazyLock::new(|| Pool::new("writing /metrics", 1));
-
-/// Names that an origin redirects to, looked up by the system.
-pub static NAMES: LazyLock<Pool> = LazyLock::new(|| Pool::new("looking up names", 8));
 
 /// How long the configuration, and what it names, may take to be read: a network file system that answers at all does
 /// so within some seconds.

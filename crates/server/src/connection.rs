@@ -23,13 +23,15 @@ use weir_clients::{
     socket::with_scratch,
 };
 use weir_delivery::end_of;
+use weir_edge::Ask;
+use weir_intake::{HOG, HOG_BYTES_MIN, HOG_CHECK};
 use weir_media::{Charge, Spent};
 use weir_rtmp::{
     server::{Event, PlayRefusal, PublishRefusal, Session},
     url::StreamUrl,
 };
 
-use crate::{edge::Ask, memory, node::Node};
+use crate::{memory, node::Node};
 
 /// How long a client may take to read an answer of ours. Answers are a few hundred bytes, so its socket has been full
 /// for as long.
@@ -207,13 +209,13 @@ impl Connection {
     /// # Errors
     /// If so.
     pub fn check_memory(&self) -> Result<(), End> {
-        if self.session.is_hog() { Err(End::new(Kind::Limit, memory::HOG)) } else { Ok(()) }
+        if self.session.is_hog() { Err(End::new(Kind::Limit, HOG)) } else { Ok(()) }
     }
 
     /// When to do so next.
     pub fn memory_check_due(&self) -> Option<Duration> {
-        let is_large = self.session.partial_bytes() >= memory::HOG_BYTES_MIN;
-        is_large.then_some(memory::HOG_CHECK)
+        let is_large = self.session.partial_bytes() >= HOG_BYTES_MIN;
+        is_large.then_some(HOG_CHECK)
     }
 
     /// Writes everything that the session wants written. Nothing is lost when it is cancelled.

@@ -7,29 +7,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
-use weir_config::Config;
 use weir_hub::Wake as _;
 use weir_intake::WakeSignal;
 use weir_media::{Budget, Charge, Spent, Use};
 use weir_rtmp::url::StreamUrl;
-
-/// What one peer may make the process hold while a message of it is on its way.
-#[derive(Clone, Debug)]
-pub struct Allowance {
-    /// What it counts against.
-    pub budget: Budget,
-    /// The longest message of media. One that is longer than its stream may hold would be no use to anybody.
-    pub message_bytes: usize,
-}
-
-impl Allowance {
-    /// What `config` allows.
-    pub fn new(budget: &Budget, config: &Config) -> Self {
-        let stream = usize::try_from(config.limits.stream_memory).unwrap_or(usize::MAX);
-        let message_bytes = stream.min(budget.most_for_one(Use::Messages));
-        Self { budget: budget.clone(), message_bytes }
-    }
-}
 
 /// How often the text of a request is held while it waits: as it came, in its parts, decoded, and what goes to an
 /// origin; as measured with requests of 8 KB.
@@ -78,16 +59,6 @@ pub fn output(budget: &Budget, bytes: impl Into<Bytes>) -> Result<Bytes, Spent> 
     charge.grow(bytes.len())?;
     Ok(counted(bytes, charge))
 }
-
-/// How often a peer with an unfinished message is looked at: one that stops in the middle of megabytes while others
-/// need them is not waited for.
-pub const HOG_CHECK: Duration = Duration::from_secs(1);
-
-/// Unfinished bytes that are worth a look.
-pub const HOG_BYTES_MIN: usize = 32 * 1024;
-
-/// Why a peer goes that has more unfinished than others leave it room for.
-pub const HOG: &str = "an unfinished message exceeds its share of the memory (limits.memory)";
 
 /// How long nothing more must end: by then viewers of an ended stream have been told too, and the streams that end
 /// together, as after a network failure, are dealt with at once.

@@ -9,17 +9,16 @@ use weir_clients::{
 };
 use weir_config::{Config, Role, Settings, Vhost};
 use weir_delivery::{Channels, Format, Returned, Shards};
+use weir_edge::Edge;
 use weir_hub::{Budget, Limits, Registry, Status, StreamStats, Wake as _};
-use weir_intake::{DemandSignals, LostStreams, WakeSignal, announce, log_limits};
+use weir_intake::{Allowance, DemandSignals, LostStreams, WakeSignal, announce, flush, log_limits};
 use weir_media::{InvalidKey, StreamKey};
 use weir_rtmp::url::StreamUrl;
 
 use crate::{
     auth::{self, Auth},
-    edge::Edge,
     hls::HlsOutput,
-    log,
-    memory::{self, Allowance},
+    log, memory,
     phase::Phase,
     terms,
 };
@@ -214,7 +213,7 @@ impl Node {
         let memory = usize::try_from(config.limits.memory).unwrap_or(usize::MAX);
         self.registry.budget().limit_to(memory);
         self.registry.reconfigure(|key| {
-            let flush = terms::flush(&config.vhost(key.vhost()).play);
+            let flush = flush(&config.vhost(key.vhost()).play);
             (announce(flush), log_limits(&config))
         });
         self.channels.limit_to(|key| play_limits(&config, &config.vhost(key.vhost())));

@@ -13,15 +13,15 @@ use weir_clients::{
     roster::Farewell,
 };
 use weir_delivery::{Returned, Why};
+use weir_edge::{Ask, Hops};
 use weir_flv::amf0::{Object, Value};
+use weir_intake::Allowance;
 use weir_rtmp::server::{Config, ConnectInfo, Event, PlayRefusal, PublishRefusal, Session};
 
 use crate::{
     auth::shown,
     connection::{Connection, Turn, WRITE_TIMEOUT},
-    edge::{Ask, Hops},
     ingest,
-    memory::Allowance,
     node::Node,
     play,
 };

@@ -1,9 +1,10 @@
 //! What a configuration means to those that do not know it: to the hub, to delivery, and to what counts clients.
 
 use weir_clients::quota;
-use weir_config::{Flush as Configured, Limits, Play};
+use weir_config::{Limits, Play};
 use weir_delivery::Terms;
-use weir_hub::{Flush, Start};
+use weir_hub::Start;
+use weir_intake::flush;
 
 /// How viewers are treated.
 pub fn of(play: &Play) -> Terms {
@@ -13,15 +14,6 @@ pub fn of(play: &Play) -> Terms {
 /// Where new viewers start.
 pub fn start(play: &Play) -> Start {
     if play.gop { Start::NewestGroup } else { Start::NextGroup }
-}
-
-/// When viewers are woken.
-pub fn flush(play: &Play) -> Flush {
-    match play.flush {
-        Configured::Each => Flush::Each,
-        Configured::Video => Flush::Video,
-        Configured::Every(period) => Flush::Every(period),
-    }
 }
 
 /// What viewers and addresses may take.

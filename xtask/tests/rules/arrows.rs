@@ -28,11 +28,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("delivery", &["clients", "flv", "hub", "media", "rtmp"]),
     // Into the hub, from whatever brings a stream.
     ("intake", &["clients", "config", "flv", "hub", "media", "rtmp"]),
+    // From origins and to them: what it is given to send, and who watches, others know.
+    ("edge", &["blocking", "clients", "config", "flv", "hls", "hub", "intake", "media", "rtmp"]),
     (
         "server",
         &[
-            "blocking", "clients", "config", "delivery", "flv", "hls", "hub", "intake", "media",
-            "rtmp", "sys",
+            "blocking", "clients", "config", "delivery", "edge", "flv", "hls", "hub", "intake",
+            "media", "rtmp", "sys",
         ],
     ),
     ("testkit", &["flv", "media", "rtmp"]),

@@ -34,6 +34,7 @@ use tokio::{
     time::timeout,
 };
 use weir_config::OriginName;
+use weir_edge::Name;
 
 use super::{
     answer::{COUNT_MAX, Failure, Peer, Scope},
@@ -42,7 +43,6 @@ use super::{
     state::Api,
 };
 use crate::{
-    edge::Name,
     http::HEAD_BYTES_MAX,
     tls::{Tls, Trust},
 };

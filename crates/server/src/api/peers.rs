@@ -6,8 +6,7 @@ use std::{
 };
 
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
-
-use crate::edge::Name;
+use weir_edge::Name;
 
 /// Connections to peers, of all calls together.
 const CONNECTIONS_MAX: usize = 64;

@@ -12,6 +12,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tracing::info;
+use weir_edge::client::{Lost, RtmpClient};
 use weir_flv::{Tag, file};
 use weir_media::{Content, Timestamp};
 use weir_rtmp::{
@@ -19,10 +20,7 @@ use weir_rtmp::{
     url::RtmpUrl,
 };
 
-use crate::{
-    auth::without_secrets,
-    rtmp_client::{Lost, RtmpClient},
-};
+use crate::auth::without_secrets;
 
 /// How long connecting and the server's yes may take.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);

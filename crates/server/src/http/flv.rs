@@ -17,12 +17,12 @@ use weir_clients::{
     roster::Activity,
 };
 use weir_delivery::{Arrival, Format, Protocol};
+use weir_edge::{Ask, NoStream};
 use weir_media::{Budget, Charge, Spent};
 
 use super::{ANY_ORIGIN, answer, head::Head};
 use crate::{
     auth::Action,
-    edge::{Ask, NoStream},
     memory,
     node::Node,
     play,

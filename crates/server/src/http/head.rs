@@ -6,10 +6,10 @@ use weir_clients::{
     client::Client,
     end::{End, Kind},
 };
+use weir_edge::{Ask, Hops};
 use weir_media::{Budget, Charge, Spent, Use};
 
 use super::{HEAD_BYTES_MAX, HEAD_TIMEOUT, NO_MEMORY, forwarded};
-use crate::edge::{Ask, Hops};
 
 /// Header fields looked at; more in one request is an attack or a mistake.
 const FIELDS_MAX: usize = 100;

@@ -32,6 +32,7 @@ use weir_clients::{
     roster::Activity,
 };
 use weir_config::Vhost;
+use weir_edge::{Ask, Edge, HlsKind, HlsObject, NotServed, Protocol};
 use weir_hls::SegmentName;
 use weir_hub::Status;
 use weir_media::{Budget, Charge, StreamKey, Use};
@@ -45,7 +46,6 @@ use super::{
 };
 use crate::{
     auth,
-    edge::{Ask, Edge, HlsKind, HlsObject, NotServed, Protocol},
     hls::{Files, State},
     memory,
     node::Node,

@@ -17,11 +17,12 @@ use weir_clients::{
 };
 use weir_config::Vhost;
 use weir_delivery::{Channel, Format, View};
+use weir_edge::Ask;
 use weir_hub::Status;
 use weir_media::StreamKey;
 
 use super::{ANY_ORIGIN, Peer, flow::SocketProgress, pages};
-use crate::{edge::Ask, node::Node, play};
+use crate::{node::Node, play};
 
 /// How often others are told how much it has been sent.
 const REPORT: Duration = Duration::from_secs(1);

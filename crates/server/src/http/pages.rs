@@ -18,13 +18,13 @@ use weir_clients::{
     counts::Refused,
     quota::{RETRY_AFTER, Refusal},
 };
+use weir_edge::{Ask, Hops, NoStream};
 use weir_media::StreamKey;
 use weir_rtmp::url::PORT as DEFAULT_PORT;
 
 use super::{ANY_ORIGIN, Peer, conditional::Conditions, forwarded, hls, late, room::no_room};
 use crate::{
     auth::{Action, Denied},
-    edge::{Ask, Hops, NoStream},
     memory,
     node::Node,
     route::{self, Route},

@@ -10,11 +10,11 @@ use weir_clients::{
 };
 use weir_config::Vhost;
 use weir_hub::{Conflict, PublishSettings, Publisher, Refused, Start, Status};
-use weir_intake::{WakeSignal, announce, log_limits};
+use weir_intake::{WakeSignal, announce, flush, log_limits};
 use weir_media::StreamKey;
 use weir_rtmp::server::{Event, PublishRefusal};
 
-use crate::{connection::Connection, node::Node, terms};
+use crate::{connection::Connection, node::Node};
 
 /// How long a publisher must be silent to lose its stream to the next one. Encoders send several frames a second, and
 /// reconnect within two or three after their network is back.
@@ -78,7 +78,7 @@ fn settings(node: &Node, vhost: &Vhost, replaced: &Arc<WakeSignal>) -> PublishSe
             weir_config::Conflict::Takeover => Conflict::Takeover,
             weir_config::Conflict::TakeoverIfIdle => Conflict::TakeoverIfIdle(SILENT),
         },
-        flush: announce(terms::flush(&vhost.play)),
+        flush: announce(flush(&vhost.play)),
         limits: log_limits(&node.config()),
         replaced: Arc::clone(replaced) as _,
     }

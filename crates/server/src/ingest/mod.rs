@@ -16,7 +16,8 @@ use weir_clients::{
     end::{End, Kind, Side},
     roster::{Activity, Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
 };
-use weir_intake::{Fault, Intake, WakeSignal, begins_group};
+use weir_edge::{Edge, Opened, Push, refusal};
+use weir_intake::{Fault, Intake, WakeSignal, begins_group, flush};
 use weir_media::StreamKey;
 use weir_rtmp::{
     server::{Event, PublishRefusal},
@@ -24,13 +25,7 @@ use weir_rtmp::{
 };
 
 use self::pace::Pace;
-use crate::{
-    auth::Action,
-    connection::Connection,
-    edge::{self, Edge, Opened, Push},
-    phase::Phase,
-    terms,
-};
+use crate::{auth::Action, connection::Connection, phase::Phase};
 
 /// A stream while it is being published.
 struct Ingest {
@@ -105,7 +100,7 @@ pub async fn publish(
     }
     connection.session.accept_publish(stream_id);
     connection.client.began(Activity::Publish, &key);
-    let pace = Pace::new(terms::flush(&vhost.play), Instant::now());
+    let pace = Pace::new(flush(&vhost.play), Instant::now());
     let intake = Intake::new(publisher, &format_args!("connection {}", connection.client.id));
     let mut ingest = Ingest {
         intake,
@@ -217,7 +212,7 @@ impl Ingest {
         if self.leaving.is_none() {
             self.intake.publisher.set_linger(vhost.publish.linger);
         }
-        self.pace.follow(terms::flush(&vhost.play));
+        self.pace.follow(flush(&vhost.play));
     }
 
     /// Ends the publish, or lets it go on until it can be taken up elsewhere without a loss.
@@ -287,7 +282,7 @@ async fn offer(
         Err(failure) => failure,
     };
     Refused::Origin.count();
-    let (refusal, reason) = edge::refusal(&failure);
+    let (refusal, reason) = refusal(&failure);
     let side = Side::Upstream.label();
     let Client { id: conn, peer, .. } = connection.client;
     info!(conn, %peer, stream = %key, side, reason, "publish refused");

@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use weir_clients::roster::Activity;
 use weir_clients::{counts::COUNTS, histogram::Counted};
 use weir_config::Role;
+use weir_edge::{Answer, Edge};
 use weir_hub::{Status, StreamStats};
 use weir_media::{StreamKey, Use};
 
@@ -22,12 +23,7 @@ use super::{
     streams::{Figures, Line, Streams},
     window::{Sample, TICK, Window},
 };
-use crate::{
-    edge::{Answer, Edge},
-    node::Node,
-    operate::control::Control,
-    phase::Phase,
-};
+use crate::{node::Node, operate::control::Control, phase::Phase};
 
 /// Origins that have a series of their own. An edge with more of them has its answers from DNS, and an answer must not
 /// be able to fill the memory of whoever collects.

@@ -5,13 +5,11 @@ use std::{sync::Arc, time::Instant};
 use weir_clients::{counts::Refused, quota::ViewerPermit};
 use weir_config::Vhost;
 use weir_delivery::{Channel, Format};
+use weir_edge::{Ask, NoStream, Protocol};
 use weir_hub::Status;
 use weir_media::StreamKey;
 
-use crate::{
-    edge::{Ask, NoStream, Protocol},
-    node::Node,
-};
+use crate::node::Node;
 
 /// The channel of `key` in `format`, once viewers can start in it.
 ///

@@ -6,6 +6,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until, timeout};
 use weir_clients::counts::Refused;
 use weir_config::Check;
+use weir_edge::{Ask, Hops, Protocol, Verdict};
 use weir_hub::Status;
 use weir_rtmp::{
     message::MayPlay,
@@ -16,7 +17,6 @@ use weir_rtmp::{
 use crate::{
     auth::Action,
     connection::{Connection, Turn},
-    edge::{Ask, Hops, Protocol, Verdict},
     memory,
     node::Node,
 };

@@ -16,12 +16,11 @@ use tokio::{
 };
 use weir_clients::socket::with_scratch;
 use weir_flv::TagKind;
+use weir_intake::{HOG, HOG_BYTES_MIN, HOG_CHECK};
 use weir_rtmp::{
     client::{Event, Session},
     message::Question,
 };
-
-use crate::memory;
 
 /// Answers (to pings, mostly) that may wait for a server to read them. One that lets more of them wait is not read from
 /// until it has taken some.
@@ -66,7 +65,7 @@ pub enum Lost {
     #[error("{0}")]
     Late(#[source] weir_rtmp::Error),
     /// What it does not finish takes memory that others need.
-    #[error("{}", memory::HOG)]
+    #[error("{}", HOG)]
     Hog,
     /// It reads nothing.
     #[error("it took no data for {0:?}")]
@@ -241,10 +240,10 @@ impl RtmpClient {
     }
 
     fn due(&mut self) -> Option<Instant> {
-        let is_large = self.session.partial_bytes() >= memory::HOG_BYTES_MIN;
+        let is_large = self.session.partial_bytes() >= HOG_BYTES_MIN;
         self.look_at = match self.look_at {
             _ if !is_large => None,
-            None => Some(Instant::now() + memory::HOG_CHECK),
+            None => Some(Instant::now() + HOG_CHECK),
             known => known,
         };
         let stuck = self.stuck.map(|since| since + self.stuck_max);

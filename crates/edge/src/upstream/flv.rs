@@ -25,14 +25,12 @@ use tokio::{
 };
 use weir_clients::SERVER;
 use weir_flv::{Tag, file};
+use weir_intake::{HOG, HOG_CHECK};
 
 use super::{Failure, Over, Request, words};
 use crate::{
-    edge::{
-        Ask, Hops, Origin,
-        connect::{connect, connect_to_name},
-    },
-    memory,
+    Ask, Hops, Origin,
+    connect::{connect, connect_to_name},
 };
 
 /// Redirects that are followed: one to the server that has the stream, one to its real name, and one more.
@@ -246,10 +244,10 @@ impl Download {
     pub async fn next(&mut self) -> Result<Tag, Over> {
         loop {
             let silent_at = self.heard + self.dead_after;
-            let look_at = silent_at.min(Instant::now() + memory::HOG_CHECK);
+            let look_at = silent_at.min(Instant::now() + HOG_CHECK);
             match timeout_at(look_at, self.tag()).await {
                 Ok(tag) => return tag,
-                Err(_) if self.reader.is_hog() => return Err(Over::Broke(memory::HOG.to_owned())),
+                Err(_) if self.reader.is_hog() => return Err(Over::Broke(HOG.to_owned())),
                 Err(_) if look_at < silent_at => {}
                 Err(_) if self.heard + self.dead_after > silent_at => {}
                 Err(_) => return Err(Over::Broke(format!("silent for {:?}", self.dead_after))),
@@ -369,9 +367,10 @@ mod tests {
     use proptest::prelude::*;
     use weir_config::{ForwardQuery, Settings};
     use weir_media::{DEFAULT_VHOST, StreamKey};
+    use weir_rtmp::url::discover_http;
 
     use super::*;
-    use crate::{edge::query::forwarded, route::Route};
+    use crate::query::forwarded;
 
     fn request(vhost: &str, app: &str, stream: &str, params: &str) -> Option<Request> {
         let key = StreamKey::new(vhost, app, stream).ok()?;
@@ -468,8 +467,7 @@ mod tests {
             let target = target(&request);
             let uri: Uri = target.parse().expect("a request target");
             let arrived = uri.path_and_query().expect("a path").as_str();
-            let route = Route::of(arrived, "origin:8080").expect("a route");
-            let url = route.url;
+            let (url, _) = discover_http(arrived, "origin:8080").expect("a stream");
             prop_assert_eq!(StreamKey::new(&url.vhost, &url.app, &url.stream), Ok(request.key));
         }
     }

@@ -24,7 +24,7 @@ use super::{
     memory::{Filling, Memory},
     pool::{Get, Pool, SendError, in_full},
 };
-use crate::edge::{
+use crate::{
     Ask, Hops, NodeId, Origin, Origins,
     query::{Question, forwarded},
 };
@@ -127,7 +127,7 @@ impl Failure {
     }
 }
 
-impl From<Failure> for crate::edge::Failure {
+impl From<Failure> for crate::Failure {
     fn from(failure: Failure) -> Self {
         let words = |words: Arc<str>| words.to_string();
         match failure {

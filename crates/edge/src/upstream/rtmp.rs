@@ -18,8 +18,9 @@ use weir_rtmp::{
 
 use super::{Failure, Over, Request, words};
 use crate::{
-    edge::{Ask, Hops, Origin, connect::connect},
-    rtmp_client::{Lost, RtmpClient},
+    Ask, Hops, Origin,
+    client::{Lost, RtmpClient},
+    connect::connect,
 };
 
 /// Which session to begin: [`Session::new_publish`], [`Session::new_play`] or [`Session::new_questions`].
@@ -218,7 +219,7 @@ mod tests {
     use weir_rtmp::url::discover;
 
     use super::*;
-    use crate::edge::query::forwarded;
+    use crate::query::forwarded;
 
     fn origin(host: &str) -> Origin {
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));

@@ -13,7 +13,7 @@ use weir_config::OriginName;
 use weir_media::DEFAULT_VHOST;
 
 use super::*;
-use crate::edge::Hops;
+use crate::Hops;
 
 /// More than any of this takes.
 const SOON: Duration = Duration::from_secs(20);

@@ -22,7 +22,7 @@ use super::{
     fetch::{Failure, Fetched},
     playlist::{Listed, listed},
 };
-use crate::edge::Ask;
+use crate::Ask;
 
 /// Segments at the end of a playlist that are to be here before it is given to anybody: where players begin.
 const START: usize = 3;

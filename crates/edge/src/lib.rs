@@ -9,6 +9,8 @@
 //!
 //! [`Origins`] knows where the origins are, which of them owns a stream and which of them are alive.
 
+pub mod client;
+
 mod ask;
 mod connect;
 mod hls;
@@ -32,11 +34,9 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tracing::info;
 use weir_config::{Changes, Config, Settings};
 use weir_hub::{Limits, Registry, Status};
-use weir_intake::DemandSignals;
+use weir_intake::{Allowance, DemandSignals};
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
-
-use crate::memory::Allowance;
 
 pub use ask::Ask;
 pub use hls::{HlsRelay, Kind as HlsKind, NotServed, Object as HlsObject};

@@ -18,11 +18,12 @@ use tokio::{
 use weir_clients::{descriptors, permits::Permit, socket};
 use weir_config::{Settings, Upstream};
 use weir_flv::{Tag, TagKind, metadata};
+use weir_intake::Allowance;
 use weir_media::StreamKey;
 use weir_rtmp::{client::Event, message, url::params::Query};
 
 use super::{Hops, Origin, query::Question};
-use crate::{memory::Allowance, rtmp_client::RtmpClient};
+use crate::client::RtmpClient;
 
 /// Characters of an origin's words that are repeated: a sentence or two.
 const WORDS_MAX: usize = 200;
@@ -387,7 +388,7 @@ pub fn question(origin: &Origin, request: &Request) -> Result<message::Question,
 }
 
 /// What it says of an origin that a connection with questions was lost: nothing, if the origin has closed it.
-pub fn lost_question(lost: &crate::rtmp_client::Lost) -> Option<Failure> {
+pub fn lost_question(lost: &crate::client::Lost) -> Option<Failure> {
     let lost = rtmp::lost(lost);
     lost.is_failure.then_some(Failure::Unreachable(lost.why))
 }

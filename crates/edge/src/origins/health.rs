@@ -19,7 +19,7 @@ use weir_clients::end::seconds;
 use weir_rtmp::handshake::{Client, Kind, PACKET_BYTES};
 
 use super::hash::Hash;
-use crate::edge::connect::connect;
+use crate::connect::connect;
 
 /// From an origin's failure to the first check, since a process that is restarted is back within a moment.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -85,11 +85,7 @@ pub struct OriginStatus {
 
 impl Origin {
     /// An origin that counts as alive. `news` is told when it does not any more, and when it does again.
-    pub(in crate::edge) fn new(
-        ports: (SocketAddr, SocketAddr),
-        host: &str,
-        news: &Arc<Notify>,
-    ) -> Self {
+    pub(crate) fn new(ports: (SocketAddr, SocketAddr), host: &str, news: &Arc<Notify>) -> Self {
         let (rtmp, http) = ports;
         let health = Health { healthy: true, since: Instant::now(), last_failure: None, checks: 0 };
         Self {

@@ -26,7 +26,7 @@ use weir_clients::{
 };
 use weir_config::{Changes, Config};
 use weir_hub::{Conflict, PublishSettings, Status, Wake as _};
-use weir_intake::{Fault, Intake, WakeSignal, announce};
+use weir_intake::{Fault, Intake, WakeSignal, announce, flush};
 use weir_media::StreamKey;
 
 use super::{
@@ -39,7 +39,6 @@ use super::{
     turns::{Asker, asker},
     upstream::{Lost, Source},
 };
-use crate::terms;
 
 /// How long an answer is remembered after nobody wants it any more, so that a storm of requests is one question.
 const REMEMBER: Duration = Duration::from_secs(2);
@@ -543,7 +542,7 @@ impl Pull {
             linger: Duration::ZERO,
             // Our own, from before the loss; never an encoder that publishes here.
             conflict: if self.intake.is_some() { Conflict::Takeover } else { Conflict::Reject },
-            flush: announce(terms::flush(&edge.settings().vhost(key.vhost()).play)),
+            flush: announce(flush(&edge.settings().vhost(key.vhost()).play)),
             limits: edge.log_limits(),
             replaced: Arc::clone(&replaced) as _,
         };

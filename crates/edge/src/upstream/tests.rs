@@ -10,10 +10,7 @@ use weir_flv::file;
 use weir_media::{Budget, DEFAULT_VHOST};
 
 use super::*;
-use crate::{
-    edge::{NodeId, query::forwarded},
-    memory::Allowance,
-};
+use crate::{NodeId, query::forwarded};
 
 /// Longer than any step takes on a busy machine.
 const LONG: Duration = Duration::from_secs(60);

@@ -20,7 +20,7 @@ use tokio::{
 };
 use weir_clients::descriptors;
 
-use crate::edge::connect;
+use crate::connect;
 
 /// Connections to one origin at a time, as many as hls.js or a CDN node would never need. More wait for a free one.
 const CONNECTIONS_MAX: usize = 32;

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, ToSocketAddrs as _},
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -11,13 +12,15 @@ use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout},
 };
-
-use crate::blocking::NAMES;
+use weir_blocking::Pool;
 
 /// For an address to accept a connection, whatever the connection is for. What is further away than this is no origin;
 /// who does not answer by then is dead, or the packets go to where somebody was: another attempt, or another address,
 /// may find who is there now.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Names that an origin redirects to, looked up by the system.
+static NAMES: LazyLock<Pool> = LazyLock::new(|| Pool::new("looking up names", 8));
 
 /// From one attempt to the next beside it. The system sends a packet that was lost again after a second, and behind one
 /// address of a balancer may be others than the one that has just died. Across an ocean a connection takes 200 ms.

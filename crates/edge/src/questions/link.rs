@@ -24,13 +24,11 @@ use weir_rtmp::{
 };
 
 use crate::{
-    edge::{
-        Failure, Origin, Origins, Request,
-        search::Connected,
-        turns::{Asker, Turn, Turns},
-        upstream,
-    },
-    rtmp_client::RtmpClient,
+    Failure, Origin, Origins, Request,
+    client::RtmpClient,
+    search::Connected,
+    turns::{Asker, Turn, Turns},
+    upstream,
 };
 
 /// How long a connection without questions is kept: shorter than origins keep one that does nothing (30 s), so that it
