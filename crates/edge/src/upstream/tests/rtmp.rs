@@ -321,7 +321,10 @@ async fn an_end_that_is_none_is_an_error() {
     .await;
     let mut source = open(&origin, LONG).await.expect("it plays");
     assert_eq!(source.next().await, Ok(Some(picture(1))));
-    assert_eq!(source.next().await, Err(closed("it answered NetStream.Play.Failed: out of memory")));
+    assert_eq!(
+        source.next().await,
+        Err(closed("it answered NetStream.Play.Failed: out of memory"))
+    );
 }
 
 #[tokio::test]
