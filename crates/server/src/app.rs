@@ -22,6 +22,7 @@ use weir_clients::{
 };
 use weir_config::{Config, ConfigError, Settings};
 use weir_delivery::Returned;
+use weir_outputs::hls::HlsOutput;
 
 use crate::{
     api, auth,
@@ -29,7 +30,6 @@ use crate::{
         self, Cli, Command, demo, publish,
         remote::{self, Request},
     },
-    hls::HlsOutput,
     http, log,
     node::Node,
     operate::{
@@ -207,7 +207,7 @@ async fn until_stopped(
         if has_drained(control, doors, &mut signals, cause).await {
             return;
         }
-        control.node.hls.go_on();
+        control.node.outputs.go_on();
         control.node.phase.send_replace(Phase::Serving);
         info!("serving again");
     }

@@ -1,7 +1,7 @@
 //! The Weir process: listeners, publishing, playing, HLS, HTTP.
 //!
 //! In reading order: [`app`] puts everything together; `listen` accepts; `rtmp` and `http` find out what a
-//! connection wants; `ingest` takes streams in; `play` sends them out; `hls` writes segments. `node` is what they
+//! connection wants; `ingest` takes streams in; `play` sends them out. `node` is what they
 //! share; `quota` counts what they take.
 
 pub mod app;
@@ -12,7 +12,6 @@ mod api;
 mod auth;
 mod blocking;
 mod connection;
-mod hls;
 mod http;
 mod ingest;
 mod memory;

@@ -12,6 +12,7 @@ use weir_clients::roster::Activity;
 use weir_flv::describe;
 use weir_hub::{Status, StreamStats};
 use weir_media::{DEFAULT_VHOST, StreamKey};
+use weir_outputs::hls;
 
 use super::{
     answer::{Answer, Failure, NotFound, Page, Params, ReadFailures, code},
@@ -19,7 +20,7 @@ use super::{
     samples::{Kbps, Sent, Traffic, sent},
     state::Api,
 };
-use crate::{hls, node::Node};
+use crate::node::Node;
 
 /// A stream.
 #[derive(Debug, Serialize, ToSchema)]
