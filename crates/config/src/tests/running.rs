@@ -127,7 +127,7 @@ pub const BAD: &[Bad] = &[
     (
         "api: { peers: [a, 'http://a:1985/'] }\n",
         (1, 19, 16),
-        "api.peers[1]: `http://a:1985/` has a scheme, and peers are named by host and port",
+        "api.peers[1]: `http://a:1985/` has a scheme, but peers are given as host and port",
         "use \"a:1985\"",
     ),
     (

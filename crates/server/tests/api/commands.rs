@@ -83,7 +83,7 @@ async fn an_operator_looks_at_a_node_and_ends_a_publisher() {
     assert_eq!(field(&ended, "reason"), "ended by an operator");
     let nobody = ask(&node, "kick 999999", ADMIN).await;
     assert!(
-        !nobody.worked && nobody.err.contains("answers 404: there is no such client"),
+        !nobody.worked && nobody.err.contains("answers 404: no such client"),
         "{}",
         nobody.err
     );
