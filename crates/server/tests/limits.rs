@@ -102,8 +102,8 @@ async fn a_crowd_of_one_instant_fills_the_egress_and_keeps_its_quality() {
     }
     // The first second's worth of what is sent may be gone before all that fit have come.
     assert!((1..=FIT).contains(&viewers.len()), "{} were let in", viewers.len());
-    refused.iter().for_each(|refused| assert_failed(refused, "10 Mb/s (limits.egress)"));
-    assert_unavailable(&weir, "live/a.flv", "(limits.egress)").await;
+    refused.iter().for_each(|refused| assert_failed(refused, "10 Mb/s, limits.egress"));
+    assert_unavailable(&weir, "live/a.flv", "limits.egress)").await;
     // Viewers require that no picture is missing.
     let newest = publisher.pictures(100).await;
     for viewer in &mut viewers {
@@ -118,7 +118,7 @@ async fn a_publisher_comes_in_when_the_egress_is_spent() {
     let mut publisher = Publisher::start(&weir.rtmp_url("live/a"), source.clone()).await;
     publisher.pictures(25).await;
     let refused = Viewer::try_rtmp(&weir.rtmp_url("live/a")).await.expect_err("2 Mb/s do not fit");
-    assert_failed(&refused, "1 Mb/s (limits.egress)");
+    assert_failed(&refused, "1 Mb/s, limits.egress");
     Publisher::start(&weir.rtmp_url("live/b"), source).await.pictures(25).await;
 }
 

@@ -82,11 +82,7 @@ async fn an_operator_looks_at_a_node_and_ends_a_publisher() {
     let ended = node.wait_session_end(|line| field(line, "role") == "publish", SOON);
     assert_eq!(field(&ended, "reason"), "ended by an operator");
     let nobody = ask(&node, "kick 999999", ADMIN).await;
-    assert!(
-        !nobody.worked && nobody.err.contains("answers 404: no such client"),
-        "{}",
-        nobody.err
-    );
+    assert!(!nobody.worked && nobody.err.contains("answers 404: no such client"), "{}", nobody.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]
