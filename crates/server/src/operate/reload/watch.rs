@@ -36,7 +36,7 @@ pub async fn watch(reloader: Arc<Reloader>) {
     let alarm = Arc::new(WakeSignal::default());
     // Held for as long as this runs.
     let _watcher = notice(&path, &alarm)
-        .inspect_err(|error| warn!(%error, every = ?LOOK, "cannot watch the configuration's folder: checking it periodically"));
+        .inspect_err(|error| warn!(%error, every = ?LOOK, "cannot watch the configuration: checking it periodically"));
     let mut known = text(&reloader.pool, &path).await.ok();
     let mut complained = String::new();
     loop {
