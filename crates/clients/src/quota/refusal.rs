@@ -1,10 +1,12 @@
 //! Why somebody is not let in.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use weir_media::StreamKey;
 
-use super::RETRY_AFTER;
+/// When a client that was refused may ask again, for `Retry-After`: soon enough for a person who waits, and a crowd
+/// that is refused comes back as a few hundred requests a second and not at once.
+pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Why somebody is not let in.
 #[derive(Clone, Debug, PartialEq, Eq)]

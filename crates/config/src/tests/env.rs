@@ -302,7 +302,8 @@ fn a_file_that_is_not_utf_8_is_shown_where_it_is_not() {
         Config::load(Some(&path), NONE).unwrap_err().to_string()
     };
     let latin1 = shown(b"role: origin\nplay: { wait: 5s } # gr\xfc\xdfe\n");
-    let expected = "weir.yaml:2:24: is not valid UTF-8 from here on\n  |\n2 | play: { wait: 5s } # gr\u{fffd}\u{fffd}e\n  \
+    let expected = "weir.yaml:2:24: is not valid UTF-8 from here on\n  |\n\
+        2 | play: { wait: 5s } # gr\u{fffd}\u{fffd}e\n  \
         |                        ^\n  = help: save the file as UTF-8";
     assert!(latin1.ends_with(expected), "{latin1}");
     let secret = shown(b"api:\n  admin_tokens: [hunter2\xff]\n");
