@@ -23,7 +23,8 @@ pub fn bad_folders(config: &Config, before: Option<&Config>, makes: bool) -> Vec
     dirs.filter_map(|(dir, path)| {
         let error = try_folder(&dir, makes).err()?;
         let what = format!("HLS cannot be written to {}: {error}", dir.display());
-        let fix = "choose a folder that this user may write to, or switch HLS off (hls: { enabled: false })";
+        let fix =
+            "use a folder that this user can write to, or disable HLS (hls: { enabled: false })";
         Some(BadFolder { fault: Fault::new(path, what, fix), is_lasting: is_lasting(&error) })
     })
     .collect()

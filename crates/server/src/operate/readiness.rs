@@ -14,14 +14,14 @@ use crate::{node::Node, phase::Phase};
 pub fn of(node: &Node) -> Result<(), Cow<'static, str>> {
     let phase = node.phase();
     if phase.is_ending() {
-        return Err("this server is going to stop".into());
+        return Err("the server is shutting down".into());
     }
     match &node.edge {
         // An origin that restarts must not take every edge off the balancers at once: those who serve go on.
         Some(edge) if !edge.origins().any_healthy() && !serves(node) => {
-            Err("no origin can be reached, and no stream is here".into())
+            Err("no origin can be reached, and there is no stream".into())
         }
-        _ if phase == Phase::Starting => Err("the ports are not served yet".into()),
+        _ if phase == Phase::Starting => Err("starting: not accepting clients yet".into()),
         Some(_) => Ok(()),
         None => is_writable(&node.hls).map_err(Cow::from),
     }
