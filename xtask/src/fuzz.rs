@@ -51,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "flv_tag", max_len: 16 * 1024 },
     Target { name: "server_session", max_len: 16 * 1024 },
     Target { name: "ts_segmenter", max_len: 8 * 1024 },
+    Target { name: "mp4_muxer", max_len: 8 * 1024 },
 ];
 
 /// The target called `name`.
@@ -91,7 +92,7 @@ pub fn run(targets: &[&Target], time: Duration) -> Result {
 ///
 /// The platform is named, though it is the host's, because only then does cargo keep the coverage flags away from
 /// build scripts, which do not link libFuzzer.
-fn build() -> Result<PathBuf> {
+pub fn build() -> Result<PathBuf> {
     let version = output(Command::new("rustc").arg("-vV")).ok_or("cannot run rustc")?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     let host = host.ok_or("`rustc -vV` names no host")?;

@@ -7,6 +7,7 @@ mod command;
 mod deploy;
 mod fuzz;
 mod image;
+mod lane;
 mod monitoring;
 mod openapi;
 mod release;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args.as_slice() {
         ["test", names @ ..] => steps::test(names),
+        ["step", name] => steps::step(name),
         ["fuzz", rest @ ..] => {
             fuzz_arguments(rest).and_then(|(targets, time)| fuzz::run(&targets, time))
         }

@@ -1,14 +1,15 @@
 //! The steps of `cargo xtask test`: what must hold before a change is good.
 
-use std::{
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write as _, thread, time::Instant};
 
 use crate::{
     Result,
     command::{cargo, output, root, run, target_dir},
-    deploy, fuzz, image, monitoring, openapi, release, tools,
+    deploy, fuzz, image,
+    lane::{Lane, Priority},
+    monitoring, openapi, release,
+    result::Outcome,
+    tools,
 };
 
 /// One named part of the whole check.
@@ -25,6 +26,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "clippy", about: "lints, all targets", run: clippy },
     Step { name: "doc", about: "documentation builds without a warning", run: doc },
     Step { name: "unit", about: "unit, tidiness and end-to-end tests", run: tests },
+    Step { name: "programs", about: "the optimized program and the fuzz targets", run: programs },
     Step {
         name: "api",
         about: "every answer of the API against its document",
@@ -43,20 +45,70 @@ pub const STEPS: &[Step] = &[
     Step { name: "image", about: "the OCI image, run as Kubernetes runs it", run: image::check },
 ];
 
-/// What became of a step.
-struct Outcome {
-    name: &'static str,
-    took: Duration,
-    result: Result,
+/// Steps of the whole check that run side by side.
+enum Part {
+    /// One after another, with nothing else on the machine but [`IN_THE_GAPS`].
+    Alone(&'static [&'static str]),
+    /// Each list is a lane: one step after another in it, beside the other lanes.
+    Together(&'static [&'static [&'static str]]),
 }
 
-/// Runs the named steps, or all of them, and says at the end what became of each.
+/// What comes before everything else.
+const FIRST: &[&str] = &["tools", "fmt"];
+
+/// Whatever takes minutes of a core and measures no time: it has the CPU while the steps before [`AFTER_GAPS`] leave it
+/// idle, as most end-to-end tests do.
+const IN_THE_GAPS: &[&str] = &["programs", "loom"];
+
+/// The steps that leave gaps.
+const WITH_GAPS: Part = Part::Alone(&["clippy", "doc", "unit"]);
+
+/// The steps that need what was built in the gaps, or would fill them.
+const AFTER_GAPS: &[Part] = &[
+    Part::Together(&[&["api"], &["doctest", "deploy", "monitoring", "fuzz"]]),
+    // How soon the program starts is measured here.
+    Part::Alone(&["release", "image"]),
+];
+
+/// Runs the named steps one after another, or all of them as fast as they go, and says at the end what became of each.
 pub fn test(names: &[&str]) -> Result {
-    let outcomes: Vec<Outcome> = select(names)?.into_iter().map(perform).collect();
+    let outcomes =
+        if names.is_empty() { whole()? } else { select(names)?.into_iter().map(perform).collect() };
     let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
     println!("\n{}", table(&outcomes));
     println!("{} passed, {failed} failed", outcomes.len() - failed);
     if failed == 0 { Ok(()) } else { Err("not every step passed; see above".into()) }
+}
+
+/// One step by itself, as a lane runs it.
+pub fn step(name: &str) -> Result {
+    let step = *select(&[name])?.first().ok_or("no step")?;
+    perform(step).result
+}
+
+/// Every step.
+fn whole() -> Result<Vec<Outcome>> {
+    let mut outcomes: Vec<_> = select(FIRST)?.into_iter().map(perform).collect();
+    let gaps = Lane::start(IN_THE_GAPS, Priority::Idle)?;
+    outcomes.extend(WITH_GAPS.perform()?);
+    outcomes.extend(gaps.finish());
+    for part in AFTER_GAPS {
+        outcomes.extend(part.perform()?);
+    }
+    Ok(outcomes)
+}
+
+impl Part {
+    fn perform(&self) -> Result<Vec<Outcome>> {
+        match self {
+            Self::Alone(names) => Ok(select(names)?.into_iter().map(perform).collect()),
+            Self::Together(lanes) => {
+                let start = |names: &&'static [_]| Lane::start(names, Priority::Usual);
+                let lanes = lanes.iter().map(start).collect::<Result<Vec<_>>>()?;
+                Ok(lanes.into_iter().flat_map(Lane::finish).collect())
+            }
+        }
+    }
 }
 
 /// The rules between crates and the tidiness of the sources.
@@ -124,10 +176,20 @@ fn doc() -> Result {
 /// (`.config/nextest.toml`).
 fn tests() -> Result {
     if output(&mut cargo("nextest --version")).is_some() {
-        run(&mut cargo("nextest run --workspace"))
+        // Most of them wait: for encoders that send in real time, for timeouts, for servers that come back.
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let threads = (2 * cores).to_string();
+        run(cargo("nextest run --workspace --test-threads").arg(threads))
     } else {
         run(&mut cargo("test --workspace --lib --bins --tests --no-fail-fast"))
     }
+}
+
+/// What the steps `release`, `image` and `fuzz` run.
+fn programs() -> Result {
+    image::program()?;
+    fuzz::build()?;
+    Ok(())
 }
 
 fn doctests() -> Result {
@@ -149,11 +211,28 @@ fn loom() -> Result {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn no_name_means_every_step() {
         assert_eq!(select(&[]).unwrap().len(), STEPS.len());
+    }
+
+    #[test]
+    fn the_whole_check_is_each_step_once() {
+        let named = |part: &Part| match part {
+            Part::Alone(names) => names.to_vec(),
+            Part::Together(lanes) => lanes.concat(),
+        };
+        let mut parts = [FIRST, IN_THE_GAPS].concat();
+        parts.extend(named(&WITH_GAPS));
+        parts.extend(AFTER_GAPS.iter().flat_map(named));
+        parts.sort_unstable();
+        let mut all: Vec<_> = STEPS.iter().map(|step| step.name).collect();
+        all.sort_unstable();
+        assert_eq!(parts, all);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
-    Algorithm, Check, Cidr, Config, Jwt, OriginName, Role,
+    Algorithm, Check, Cidr, Config, Fault, Jwt, OriginName, Role,
     host::without_dot,
     value::{Human, Problem, Size},
 };
@@ -11,6 +11,21 @@ use super::{
 /// Two settings that contradict each other, each seen from its own side, the better place for a message first. One of
 /// them may be a default, which stands nowhere in the text.
 pub(super) struct Contradiction(pub(super) [(String, Problem); 2]);
+
+impl Config {
+    /// Whether no two settings contradict each other: for a configuration that was not read, but made by a program.
+    ///
+    /// # Errors
+    /// The first contradiction.
+    pub fn check(&self) -> Result<(), Fault> {
+        match contradiction(self) {
+            Some(Contradiction([(path, Problem { what, fix }), _])) => {
+                Err(Fault::new(path, what, fix))
+            }
+            None => Ok(()),
+        }
+    }
+}
 
 /// The first contradiction in `config`.
 pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {

@@ -26,6 +26,9 @@ pub enum ConfigError {
     /// A setting that stands nowhere cannot work here: its default is in force.
     #[error("error: {}: {} (by default)\n  = help: {}", .0.path, .0.what, .0.fix)]
     Default(Fault),
+    /// A setting that the program gave cannot work here.
+    #[error("error: {}: {}\n  = help: {}", .0.path, .0.what, .0.fix)]
+    Program(Fault),
 }
 
 /// One error and its place. Shown as

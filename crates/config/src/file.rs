@@ -5,9 +5,14 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::Path,
+    time::Duration,
 };
 
 use rustix::fs::OFlags;
+
+/// How long the configuration, and what it names, may take to be read: a network file system that answers at all does
+/// so within some seconds.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Reads a regular file of `max` bytes at most, as it is at one moment. Links are followed: a mounted ConfigMap or
 /// Secret is one.

@@ -15,6 +15,8 @@ pub struct Sources {
     file: String,
     text: String,
     variables: Vec<Variable>,
+    /// Whether there are any: a program may make a configuration of its own.
+    is_text: bool,
 }
 
 impl fmt::Debug for Sources {
@@ -26,12 +28,20 @@ impl fmt::Debug for Sources {
 
 impl Sources {
     pub(super) fn new(file: &str, text: &str, variables: Vec<Variable>) -> Self {
-        Self { file: file.to_owned(), text: text.to_owned(), variables }
+        Self { file: file.to_owned(), text: text.to_owned(), variables, is_text: true }
+    }
+
+    /// For a configuration that no text has, but the program that made it.
+    pub fn of_program() -> Self {
+        Self { is_text: false, ..Self::new("", "", Vec::new()) }
     }
 
     /// `fault` with its file, line and column, or the variable; without where its setting stands nowhere, since it is a
     /// default.
     pub fn locate(&self, fault: Fault) -> ConfigError {
+        if !self.is_text {
+            return ConfigError::Program(fault);
+        }
         let mut sources: Vec<_> = self.variables.iter().rev().map(Variable::source).collect();
         sources.push(Source::file(&self.file, &self.text));
         let problem = Problem::new(fault.what.clone(), fault.fix.clone());

@@ -4,7 +4,7 @@ use http::StatusCode;
 use weir_clients::{counts::Refused, quota::Refusal};
 use weir_rtmp::server::PlayRefusal;
 
-use super::ask::Ask;
+use crate::{ask::Ask, upstream::Failure};
 
 /// Why a viewer gets no stream; its text is what the viewer is told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +43,18 @@ impl NoStream {
             Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Refused(_) => StatusCode::FORBIDDEN,
             Self::Unavailable(_) | Self::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl From<Failure> for NoStream {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Missing(reason) => Self::Missing(reason),
+            Failure::Unreachable(reason) | Failure::Busy(reason) => Self::Unavailable(reason),
+            Failure::Refused { code, description } => {
+                Self::Refused(format!("the origin says {code}: {description}"))
+            }
         }
     }
 }

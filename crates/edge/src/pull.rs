@@ -7,10 +7,8 @@
 //! ```
 
 use std::{
-    collections::HashMap,
-    net::SocketAddr,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -25,13 +23,15 @@ use weir_clients::{
     end::{Side, seconds},
 };
 use weir_config::{Changes, Config};
-use weir_hub::{Conflict, PublishSettings, Status, Wake as _};
+use weir_hub::{Conflict, PublishSettings, Status};
 use weir_intake::{Fault, Intake, WakeSignal, announce, flush};
 use weir_media::StreamKey;
 
 use super::{
-    Ask, Edge, Failure, NoStream, Origin, Request, backoff,
+    Ask, Edge, Failure, NoStream, Origin, Request,
+    backoff::backoff,
     idle::{Idle, Limit},
+    pulls::{Answer, Known},
     questions::Located,
     search,
     seek::{HOLD, Seek},
@@ -52,85 +52,6 @@ const LINGER: Limit = |config| config.edge.linger;
 
 /// A connection that lasted this long was a good one: the next loss is a new story.
 const LASTED: Duration = Duration::from_secs(5);
-
-/// All pulls of an edge, by stream.
-#[derive(Default)]
-pub struct Pulls(Mutex<HashMap<StreamKey, Known>>);
-
-/// What others know of a pull.
-#[derive(Clone)]
-struct Known {
-    answers: watch::Receiver<Answer>,
-    /// Rung when somebody has come who shows other parameters than all before.
-    others: Arc<WakeSignal>,
-}
-
-/// What is known of a stream that is being asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The origins are being asked. They may have said something already.
-    Asking(Option<NoStream>),
-    /// It flows.
-    Flowing {
-        /// From this origin.
-        origin: SocketAddr,
-        /// Since then.
-        since: Instant,
-    },
-}
-
-impl Answer {
-    /// All the names that there are.
-    pub const LABELS: [&'static str; 2] = ["asking", "flowing"];
-
-    /// Its name in the API and in metrics.
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::Asking(_) => Self::LABELS[0],
-            Self::Flowing { .. } => Self::LABELS[1],
-        }
-    }
-
-    /// Where it flows from, and since when.
-    pub const fn source(&self) -> Option<(SocketAddr, Instant)> {
-        match self {
-            Self::Flowing { origin, since } => Some((*origin, *since)),
-            Self::Asking(_) => None,
-        }
-    }
-}
-
-impl From<Failure> for NoStream {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Missing(reason) => Self::Missing(reason),
-            Failure::Unreachable(reason) | Failure::Busy(reason) => Self::Unavailable(reason),
-            Failure::Refused { code, description } => {
-                Self::Refused(format!("the origin says {code}: {description}"))
-            }
-        }
-    }
-}
-
-impl Pulls {
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The streams that are being pulled or asked for, and how far that is.
-    pub fn list(&self) -> Vec<(StreamKey, Answer)> {
-        let pulls = self.lock();
-        pulls.iter().map(|(key, known)| (key.clone(), known.answers.borrow().clone())).collect()
-    }
-
-    /// Tells the pull of `key` that it can ask with other parameters.
-    pub fn wake(&self, key: &StreamKey) {
-        let others = self.lock().get(key).map(|known| Arc::clone(&known.others));
-        if let Some(others) = others {
-            others.wake();
-        }
-    }
-}
 
 impl Edge {
     /// Has `key` pulled for a viewer that waits for it, and ends when the viewer need not wait any longer: at
@@ -183,6 +104,14 @@ impl Edge {
                     () = sleep_until(until) => return verdict,
                 }
             }
+        }
+    }
+
+    /// A viewer of `key` has come, and found the stream here. If its encoder has left, it may have gone to another
+    /// edge: the stream is looked for at once.
+    pub fn joined(self: &Arc<Self>, key: &StreamKey) {
+        if self.registry.status(key) == Some(Status::Lingering) {
+            self.adopt(key);
         }
     }
 

@@ -18,13 +18,15 @@ use weir_clients::{
 use weir_flv::{kind_of, wire_time};
 use weir_hub::{Batch, Item, Reader, Registry, Start};
 use weir_intake::WakeSignal;
+use weir_media::{Frame, Init, StreamKey, Timestamp};
 use weir_rtmp::server::PublishRefusal;
 
 use super::{
-    Ask, Edge, Failure, Origin, Request, backoff, search,
+    Ask, Edge, Failure, Origin, Request,
+    backoff::backoff,
+    search,
     upstream::{Broken, Lost, Sink},
 };
-use weir_media::{Frame, Init, StreamKey, Timestamp};
 
 /// A stream that an origin has accepted.
 pub struct Opened {

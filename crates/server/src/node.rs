@@ -13,11 +13,11 @@ use weir_edge::Edge;
 use weir_hub::{Budget, Limits, Registry, Status, StreamStats, Wake as _};
 use weir_intake::{Allowance, DemandSignals, LostStreams, WakeSignal, announce, flush, log_limits};
 use weir_media::{InvalidKey, StreamKey};
+use weir_outputs::{Outputs, hls::HlsOutput};
 use weir_rtmp::url::StreamUrl;
 
 use crate::{
     auth::{self, Auth},
-    hls::HlsOutput,
     log, memory,
     phase::Phase,
     terms,
@@ -49,7 +49,9 @@ pub struct Node {
     pub channels: Arc<Channels>,
     /// The threads that send them.
     pub shards: Shards,
-    /// The segments and playlists.
+    /// What follows streams that are published here: nothing, on an edge.
+    pub outputs: Outputs,
+    /// The one of them that makes segments and playlists.
     pub hls: Arc<HlsOutput>,
     /// Where streams come from, if this is an edge.
     pub edge: Option<Arc<Edge>>,
@@ -94,6 +96,10 @@ impl Node {
             Role::Origin => None,
             Role::Edge => Some(Edge::start(settings, &registry, &audiences)?),
         };
+        let outputs = match &edge {
+            Some(_) => Outputs::default(),
+            None => Outputs::default().with(Arc::clone(&hls) as _),
+        };
         let node = Self {
             settings: settings.clone(),
             phase: watch::Sender::new(Phase::Starting),
@@ -105,6 +111,7 @@ impl Node {
             lost_streams: LostStreams::default(),
             channels,
             shards,
+            outputs,
             hls,
             edge,
             quotas,
@@ -220,9 +227,7 @@ impl Node {
         let now = Arc::clone(&config);
         let terms = move |key: &StreamKey| terms::of(&now.vhost(key.vhost()).play);
         self.shards.reconfigure(&(Arc::new(terms) as _));
-        if self.edge.is_none() {
-            self.hls.reconfigure();
-        }
+        self.outputs.reconfigure();
         // Publishers go by what is in force at their next look, which may be long in coming.
         self.audiences.ring_all();
         Ok(())

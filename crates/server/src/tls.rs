@@ -21,9 +21,11 @@ use rustls::{
 use tokio::{net::TcpStream, time::sleep};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tracing::{info, warn};
-use weir_config::{Api, Fault, Settings, Tls as Keys, file};
-
-use crate::blocking::{CONFIGURATION, READ_TIMEOUT};
+use weir_blocking::Pool;
+use weir_config::{
+    Api, Fault, Settings, Tls as Keys,
+    file::{self, READ_TIMEOUT},
+};
 
 /// Longest PEM file: a bundle of all authorities that browsers know has 250 KB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -92,13 +94,13 @@ impl Tls {
         self.now().map(|tls| Arc::clone(&tls.trust))
     }
 
-    /// Takes in renewed certificates without being asked. Never ends.
-    pub async fn renew(self: Arc<Self>, settings: Settings) {
+    /// Takes in renewed certificates without being asked, reading them in `pool`. Never ends.
+    pub async fn renew(self: Arc<Self>, settings: Settings, pool: Arc<Pool>) {
         loop {
             sleep(LOOK).await;
             let Some(before) = self.now() else { continue };
             let config = settings.now();
-            let read = CONFIGURATION.run_within(READ_TIMEOUT, move || Self::prepare(&config.api));
+            let read = pool.run_within(READ_TIMEOUT, move || Self::prepare(&config.api));
             let read = read.await.and_then(|read| read.map_err(io::Error::other));
             match read {
                 Ok(Some(new)) if new.files != before.files => {

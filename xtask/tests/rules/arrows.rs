@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("media", &[]),
     ("flv", &["media"]),
     ("rtmp", &["flv", "media"]),
+    ("mp4", &["media"]),
     ("hls", &["media"]),
     ("hub", &["media"]),
     // The leaf with the unsafe system calls.
@@ -28,13 +29,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("delivery", &["clients", "flv", "hub", "media", "rtmp"]),
     // Into the hub, from whatever brings a stream.
     ("intake", &["clients", "config", "flv", "hub", "media", "rtmp"]),
+    // From the hub to files, whoever serves them.
+    ("outputs", &["blocking", "clients", "config", "hls", "hub", "media"]),
     // From origins and to them: what it is given to send, and who watches, others know.
     ("edge", &["blocking", "clients", "config", "flv", "hls", "hub", "intake", "media", "rtmp"]),
     (
         "server",
         &[
             "blocking", "clients", "config", "delivery", "edge", "flv", "hls", "hub", "intake",
-            "media", "rtmp", "sys",
+            "media", "outputs", "rtmp", "sys",
         ],
     ),
     ("testkit", &["flv", "media", "rtmp"]),
@@ -46,7 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const TEST_ONLY: &[&str] = &["testkit"];
 
 /// Crates in which time and bytes are arguments.
-const PURE: &[&str] = &["media", "flv", "rtmp", "hls"];
+const PURE: &[&str] = &["media", "flv", "rtmp", "mp4", "hls"];
 
 /// Packages that bring IO, a runtime or the clock.
 const IMPURE_PACKAGES: &[&str] = &["tokio", "mio", "socket2", "async-std", "smol"];
@@ -60,6 +63,7 @@ const IMPURE_WORDS: &[&str] =
 const UNKNOWN: &[(&str, &[&str])] = &[
     ("delivery", &["tokio::net", "tokio::spawn"]),
     ("intake", &["tokio::net", "std::net", "tokio::spawn"]),
+    ("outputs", &["tokio::net", "std::net", "http::", "axum"]),
 ];
 
 /// The same hidden in `use std::{...}`.

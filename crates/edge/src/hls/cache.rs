@@ -9,7 +9,11 @@ use std::{
 use bytes::Bytes;
 use http::HeaderValue;
 
-use super::{Kind, Object, fetch::Fetched, playlist::Playlist};
+use super::{
+    fetch::Fetched,
+    object::{Kind, Object},
+    playlist::Playlist,
+};
 
 /// What an entry takes beside its bytes: its names, which are 255 bytes a part at most, and its places in two maps.
 const OVERHEAD: u64 = 1024;

@@ -20,8 +20,9 @@ use weir_clients::SERVER;
 use weir_config::Settings;
 
 use super::{
-    Kind, Object,
     memory::{Filling, Memory},
+    object::{Kind, Object},
+    playlist::Playlist,
     pool::{Get, Pool, SendError, in_full},
 };
 use crate::{
@@ -382,8 +383,17 @@ impl Fetcher {
             }
         }
         let body = filling.finish();
-        kind.check(&body).map_err(|why| Bad::Wrong(why.to_owned()))?;
+        check(kind, &body).map_err(|why| Bad::Wrong(why.to_owned()))?;
         Ok(body)
+    }
+}
+
+/// Whether `bytes` can be such an object. Segments may be encrypted, so that nothing can be said of their bytes.
+fn check(kind: Kind, bytes: &[u8]) -> Result<(), &'static str> {
+    match kind {
+        Kind::Playlist if Playlist::read(bytes).is_none() => Err("it is no HLS playlist"),
+        Kind::Segment(_) if bytes.is_empty() => Err("it is empty"),
+        _ => Ok(()),
     }
 }
 

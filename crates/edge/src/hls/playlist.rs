@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use weir_hls::SegmentName;
 use weir_media::StreamKey;
 
-use super::{Kind, Object};
+use super::object::{Kind, Object};
 
 /// The longest target duration that is believed, in seconds.
 const TARGET_SECONDS_MAX: u64 = 3600;

@@ -27,7 +27,10 @@ use weir_clients::SERVER;
 use weir_flv::{Tag, file};
 use weir_intake::{HOG, HOG_CHECK};
 
-use super::{Failure, Over, Request, words};
+use super::{
+    failure::{Failure, Over, words},
+    request::{self, Request},
+};
 use crate::{
     Ask, Hops, Origin,
     connect::{connect, connect_to_name},
@@ -95,10 +98,10 @@ pub async fn open(
         for _ in 0..=REDIRECTS_MAX {
             let connect_by = Instant::now() + dead_after;
             let socket = match &target.elsewhere {
-                None => super::connect(connect(origin.http), connect_by, connected).await?,
+                None => request::connect(connect(origin.http), connect_by, connected).await?,
                 Some((host, port)) => {
                     let connecting = connect_to_name(host, *port, connect_by);
-                    super::connect(connecting, connect_by, connected).await?
+                    request::connect(connecting, connect_by, connected).await?
                 }
             };
             match ask(socket, &target, request, dead_after).await? {

@@ -1,91 +1,29 @@
 //! Connections to an origin: a [`Source`] is a stream that is played from it, a [`Sink`] one that is published to it.
 
+mod failure;
 mod flv;
+mod request;
 mod rtmp;
 
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::AtomicBool, time::Duration};
 
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout, timeout_at},
-};
-use weir_clients::{descriptors, permits::Permit, socket};
-use weir_config::{Settings, Upstream};
+use tokio::time::{timeout, timeout_at};
+use weir_clients::permits::Permit;
+use weir_config::Upstream;
 use weir_flv::{Tag, TagKind, metadata};
-use weir_intake::Allowance;
-use weir_media::StreamKey;
-use weir_rtmp::{client::Event, message, url::params::Query};
+use weir_rtmp::{client::Event, message};
 
-use super::{Hops, Origin, query::Question};
-use crate::client::RtmpClient;
+use self::{
+    failure::{NOTHING, Over},
+    request::permit,
+};
+use crate::{
+    client::{self, RtmpClient},
+    origins::Origin,
+};
 
-/// Characters of an origin's words that are repeated: a sentence or two.
-const WORDS_MAX: usize = 200;
-
-/// What is said of an origin that takes the question and never sends anything. nginx-rtmp and SRS do that when they are
-/// asked for a stream that nobody publishes.
-const NOTHING: &str = "accepted but sent nothing";
-
-/// What is asked of an origin.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The stream.
-    pub key: StreamKey,
-    /// The parameters of the stream's URL that go along.
-    pub params: Query,
-    /// Has the vhosts.
-    pub settings: Settings,
-    /// The edges that the request has come through, this one included.
-    pub hops: Hops,
-    /// How long the origin may hold the question until the stream begins.
-    pub wait: Duration,
-    /// Whether what the present publisher has sent is known here, if it has left.
-    pub next: bool,
-    /// What the origin may make us hold.
-    pub memory: Allowance,
-}
-
-impl Request {
-    /// What is asked of the origin called `host` at `address`, which `make` writes in its protocol.
-    fn question<T>(
-        &self,
-        host: &str,
-        address: SocketAddr,
-        make: impl FnOnce(Question) -> Result<T, String>,
-    ) -> Result<T, Failure> {
-        let config = self.settings.now();
-        let (key, params) = (&self.key, &self.params);
-        make(Question { config: &config, host, address, key, params }).map_err(Failure::Missing)
-    }
-}
-
-/// Why an origin gave no stream, or took none.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// There is no origin that works: no connection, no answer, or garbage. It counts against the origin's health.
-    #[error("{0}")]
-    Unreachable(String),
-    /// It has no such stream.
-    #[error("{0}")]
-    Missing(String),
-    /// It has no room now, or whoever it has the stream from.
-    #[error("{0}")]
-    Busy(String),
-    /// It decided so.
-    #[error("{code}: {description}")]
-    Refused {
-        /// The RTMP status code, or `HTTP` and the number.
-        code: String,
-        /// The origin's words.
-        description: String,
-    },
-}
+pub use failure::{Failure, Lost, words};
+pub use request::Request;
 
 /// A stream that is being played from an origin. Dropping it closes the connection.
 pub struct Source {
@@ -98,35 +36,6 @@ pub struct Source {
 enum Player {
     Rtmp(Box<RtmpClient>),
     Flv(Box<flv::Download>),
-}
-
-/// A connection that is of no further use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lost {
-    /// A sentence for the log.
-    pub why: String,
-    /// Whether the origin itself is in doubt: it fell silent, or broke the protocol. A connection that it closed says
-    /// nothing of the others.
-    pub is_failure: bool,
-}
-
-impl Lost {
-    fn closed() -> Self {
-        Self { why: "it closed the connection".to_owned(), is_failure: false }
-    }
-}
-
-/// Why no more tags come.
-#[derive(Debug)]
-enum Over {
-    /// The stream has ended.
-    Ended,
-    /// The origin has closed the connection.
-    Closed,
-    /// The origin ended the stream and said why.
-    Refused { code: String, description: String },
-    /// The connection is of no further use.
-    Broke(String),
 }
 
 impl Source {
@@ -212,30 +121,6 @@ impl Player {
             // The session knows how long it may be silent.
             Self::Rtmp(client) => rtmp::tag(client).await,
             Self::Flv(download) => download.next().await,
-        }
-    }
-}
-
-impl Over {
-    /// What it means for somebody who has not seen anything of the stream.
-    fn before_media(self) -> Failure {
-        match self {
-            Self::Ended => Failure::Missing(NOTHING.to_owned()),
-            Self::Closed => Failure::Missing(format!("{NOTHING}, and closed the connection")),
-            Self::Refused { code, description } => Failure::said(&code, &description),
-            Self::Broke(reason) => Failure::Unreachable(reason),
-        }
-    }
-}
-
-impl Failure {
-    /// What the RTMP status `code` means before there is a stream.
-    fn said(code: &str, description: &str) -> Self {
-        let description = words(if description.is_empty() { code } else { description });
-        match code {
-            "NetStream.Play.StreamNotFound" => Self::Missing(description),
-            _ if rtmp::is_end(code) => Self::Missing(description),
-            _ => Self::Refused { code: words(code), description },
         }
     }
 }
@@ -388,36 +273,9 @@ pub fn question(origin: &Origin, request: &Request) -> Result<message::Question,
 }
 
 /// What it says of an origin that a connection with questions was lost: nothing, if the origin has closed it.
-pub fn lost_question(lost: &crate::client::Lost) -> Option<Failure> {
+pub fn lost_question(lost: &client::Lost) -> Option<Failure> {
     let lost = rtmp::lost(lost);
     lost.is_failure.then_some(Failure::Unreachable(lost.why))
-}
-
-/// Waits for a TCP connection until `by`, and sets `connected` when it is there.
-async fn connect(
-    connecting: impl Future<Output = io::Result<TcpStream>>,
-    by: Instant,
-    connected: &AtomicBool,
-) -> Result<TcpStream, Failure> {
-    let socket = timeout_at(by, connecting).await;
-    let socket = socket.map_err(|_| Failure::Unreachable("no connection in time".to_owned()))?;
-    let broken = |error| Failure::Unreachable(format!("no connection: {error}"));
-    let socket = socket.map_err(broken)?;
-    socket::prepare(&socket).map_err(broken)?;
-    connected.store(true, Ordering::Relaxed);
-    Ok(socket)
-}
-
-/// A descriptor for a connection.
-fn permit() -> Result<Permit, Failure> {
-    let none = || Failure::Busy("no descriptors are left for connections to origins".to_owned());
-    descriptors::opened().take().ok_or_else(none)
-}
-
-/// Text from an origin as far as it belongs into a log line.
-pub fn words(text: &str) -> String {
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().map(printable).take(WORDS_MAX).collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,10 @@ use weir_rtmp::{
     url::RtmpUrl,
 };
 
-use super::{Failure, Over, Request, words};
+use super::{
+    failure::{self, Failure, Over, is_end, words},
+    request::{self, Request},
+};
 use crate::{
     Ask, Hops, Origin,
     client::{Lost, RtmpClient},
@@ -109,7 +112,7 @@ async fn begun(
         Failure::Unreachable(format!("no random bytes for the handshake: {error}"))
     })?;
     let connecting = connect(origin.rtmp);
-    let socket = super::connect(connecting, start + dead_after, signs.connected).await?;
+    let socket = request::connect(connecting, start + dead_after, signs.connected).await?;
     let config = Config {
         connect_extra: extra(request),
         timeout: dead_after,
@@ -162,20 +165,12 @@ pub async fn tag(client: &mut RtmpClient) -> Result<Tag, Over> {
     }
 }
 
-/// Whether a status code says that the stream has ended as streams do.
-pub fn is_end(code: &str) -> bool {
-    matches!(
-        code,
-        "NetStream.Play.UnpublishNotify" | "NetStream.Play.Stop" | "NetStream.Play.Complete"
-    )
-}
-
 /// What an RTMP connection was lost by.
-pub fn lost(lost: &Lost) -> super::Lost {
+pub fn lost(lost: &Lost) -> failure::Lost {
     if has_closed(lost) {
-        return super::Lost::closed();
+        return failure::Lost::closed();
     }
-    super::Lost { why: lost.to_string(), is_failure: true }
+    failure::Lost { why: lost.to_string(), is_failure: true }
 }
 
 /// Whether the origin closed the connection. It is a reset if it had not read all that was sent to it.

@@ -3,14 +3,19 @@
 mod http;
 mod rtmp;
 
-use std::sync::Arc;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
+use tokio::{net::TcpStream, time::Instant};
 use weir_config::{ForwardQuery, Settings};
 use weir_flv::file;
-use weir_media::{Budget, DEFAULT_VHOST};
+use weir_intake::Allowance;
+use weir_media::{Budget, DEFAULT_VHOST, StreamKey};
 
-use super::*;
-use crate::{NodeId, query::forwarded};
+use super::{failure::WORDS_MAX, *};
+use crate::{Hops, NodeId, query::forwarded};
 
 /// Longer than any step takes on a busy machine.
 const LONG: Duration = Duration::from_secs(60);

@@ -12,7 +12,7 @@ use super::{
     answer::{Answer, Failure},
     state::Api,
 };
-use crate::operate::reload::ReloadError;
+use crate::operate::{control::Why, reload::ReloadError};
 
 /// The configuration in force.
 #[derive(Debug, Serialize)]
@@ -134,7 +134,7 @@ pub struct Draining {
     responses((status = 202, body = inline(Answer<Draining>)), AdminFailures)))]
 pub async fn drain(State(api): State<Api>) -> (StatusCode, Json<Answer<Draining>>) {
     let drain = api.node.config().drain.clone();
-    api.control.drain();
+    api.control.drain(Why::Asked);
     let notice_ms = drain.notice.as_millis() as u64;
     let answer = Draining { notice_ms, timeout_ms: drain.timeout.as_millis() as u64 };
     (StatusCode::ACCEPTED, api.identity.answer(answer))

@@ -11,6 +11,7 @@ use weir_clients::roster::Activity;
 use weir_flv::describe;
 use weir_hub::{Status, StreamStats};
 use weir_media::{DEFAULT_VHOST, StreamKey};
+use weir_outputs::hls;
 
 #[cfg(test)]
 use super::answer::{NotFound, ReadFailures};
@@ -20,7 +21,7 @@ use super::{
     samples::{Kbps, Sent, Traffic, sent},
     state::Api,
 };
-use crate::{hls, node::Node};
+use crate::node::Node;
 
 /// A stream.
 #[derive(Debug, Serialize)]

@@ -36,6 +36,7 @@ use weir_edge::{Ask, Edge, HlsKind, HlsObject, NotServed, Protocol};
 use weir_hls::SegmentName;
 use weir_hub::Status;
 use weir_media::{Budget, Charge, StreamKey, Use};
+use weir_outputs::hls::{Files, State};
 use weir_rtmp::url::params;
 
 use super::{
@@ -44,12 +45,7 @@ use super::{
     pages::{Asker, no_stream, not_found, plain, refused, retry_after},
     room::no_room,
 };
-use crate::{
-    auth,
-    hls::{Files, State},
-    memory,
-    node::Node,
-};
+use crate::{auth, memory, node::Node};
 
 /// With a playlist. A cache may answer for us for a moment: half the shortest segment, so that it never costs a viewer
 /// a segment.

@@ -96,7 +96,7 @@ pub async fn publish(
     };
     let push = opened.map(|(edge, opened)| edge.keep_pushing(opened));
     if push.is_none() {
-        node.hls.follow(&key);
+        node.outputs.follow(&key);
     }
     connection.session.accept_publish(stream_id);
     connection.client.began(Activity::Publish, &key);

@@ -23,14 +23,17 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode, header};
 use prometheus_client::{encoding::text::encode, registry::Registry};
+use weir_blocking::Pool;
 
 use self::{live::Live, page::Shape, renderer::PageRenderer};
-use crate::{blocking::PAGES, operate::control::Control};
+use crate::operate::control::Control;
 
 /// All series of the process.
 pub struct Metrics {
     series: Registry,
     desk: PageRenderer,
+    /// Where they are written: one at a time, for all who ask.
+    pool: Pool,
 }
 
 impl Metrics {
@@ -38,7 +41,8 @@ impl Metrics {
     pub fn new(control: &Arc<Control>) -> Arc<Self> {
         let mut series = Registry::default();
         series.register_collector(Box::new(Live::start(control)));
-        Arc::new(Self { series, desk: PageRenderer::new(control.node.registry.budget()) })
+        let desk = PageRenderer::new(control.node.registry.budget());
+        Arc::new(Self { series, desk, pool: Pool::new("writing /metrics", 1) })
     }
 
     fn page(&self, shape: Shape) -> Result<String, fmt::Error> {
@@ -59,7 +63,10 @@ async fn metrics(State(metrics): State<Arc<Metrics>>, fields: HeaderMap) -> Resp
     // A page looks at every client, and at `/proc`: milliseconds where there are tens of thousands.
     let write = {
         let metrics = Arc::clone(&metrics);
-        async move || PAGES.run(move || metrics.page(shape)).await.ok()?.ok()
+        async move || {
+            let page = Arc::clone(&metrics);
+            metrics.pool.run(move || page.page(shape)).await.ok()?.ok()
+        }
     };
     match metrics.desk.page(shape, write).await {
         Some(page) => ([(header::CONTENT_TYPE, shape.content_type())], page).into_response(),

@@ -18,13 +18,32 @@ pub struct Control {
     drain: watch::Sender<Option<Why>>,
 }
 
-/// Why the process is to stop.
+/// Why the server is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
+    /// The program that has started it wants it.
+    Program,
     /// An operator wants it.
     Asked,
+    /// The process was sent SIGTERM.
+    Terminated,
+    /// The process was sent SIGINT: somebody sits before it.
+    Interrupted,
     /// Another process serves its listeners.
     Replaced,
+}
+
+impl Why {
+    /// Its name in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Program => "the program around it",
+            Self::Asked => "an operator",
+            Self::Terminated => "SIGTERM",
+            Self::Interrupted => "SIGINT",
+            Self::Replaced => "another process",
+        }
+    }
 }
 
 impl Control {
@@ -37,9 +56,16 @@ impl Control {
         }
     }
 
-    /// Begins to let everybody go, and stops then.
-    pub fn drain(&self) {
-        self.drain.send_replace(Some(Why::Asked));
+    /// Begins to let everybody go, and stops then. What was asked for before stands, but for
+    /// [`replaced`](Self::replaced): whoever asks now wants an end in any case.
+    pub fn drain(&self, why: Why) {
+        self.drain.send_if_modified(|known| {
+            let is_first = matches!(known, None | Some(Why::Replaced));
+            if is_first {
+                *known = Some(why);
+            }
+            is_first
+        });
     }
 
     /// The same, because another process serves the listeners of this one.
@@ -77,7 +103,7 @@ impl Control {
         let _ = self.drain.subscribe().wait_for(Option::is_none).await;
     }
 
-    /// Resolves once [`drain`](Self::drain) or [`replaced`](Self::replaced) was called.
+    /// Resolves with the reason once [`drain`](Self::drain) or [`replaced`](Self::replaced) was called.
     pub async fn asked_to_drain(&self) -> Why {
         let mut asked = self.drain.subscribe();
         let why = asked.wait_for(Option::is_some).await.map_or(None, |why| *why);

@@ -53,7 +53,7 @@ pub async fn drain(node: &Arc<Node>, doors: &[Arc<Acceptor>], settings: &weir_co
     sleep_until((start + settings.notice).min(deadline)).await;
     node.phase.send_replace(Phase::Draining);
     doors.iter().for_each(|door| door.close());
-    node.hls.leave_open();
+    node.outputs.leave_open();
     let clients = node.roster.count();
     info!(clients, "nobody new is let in; those who are here are let go");
     let enough = deadline - LAST_WORDS.min(settings.timeout / 4);
@@ -66,7 +66,7 @@ pub async fn drain(node: &Arc<Node>, doors: &[Arc<Acceptor>], settings: &weir_co
             edge.until_pushed().await;
         }
     };
-    let finish = async { tokio::join!(pushed, node.hls.finish()) };
+    let finish = async { tokio::join!(pushed, node.outputs.finish()) };
     if timeout_at(deadline.min(Instant::now() + LAST_WORDS), finish).await.is_err() {
         warn!("the last of what was passed on or written is lost");
     }

@@ -6,3 +6,4 @@ pub mod drain;
 pub mod handover;
 pub mod preflight;
 pub mod reload;
+pub mod stop;

@@ -12,10 +12,10 @@ use std::{
 
 use rustix::fs::{Access, access};
 use weir_config::{Config, ConfigError, Fault, Sources};
+use weir_outputs::hls;
 
 use crate::{
     auth::Keys,
-    hls,
     tls::{InForce, Tls},
 };
 

@@ -7,20 +7,20 @@ mod watch;
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
 use tokio::{sync, time::timeout};
 use tracing::{error, info};
+use weir_blocking::Pool;
 use weir_clients::{descriptors::Shares, listen::Acceptor, permits::Permits};
-use weir_config::{Change, Config, ConfigError, Diff};
+use weir_config::{Change, Config, ConfigError, Diff, Sources, file::READ_TIMEOUT};
 
 pub use self::watch::watch;
 use super::preflight::{self, Files};
 use crate::{
-    blocking::{CONFIGURATION, READ_TIMEOUT},
     node::Node,
     tls::{InForce, Tls},
 };
@@ -66,11 +66,34 @@ impl Acceptors {
     }
 }
 
+/// Threads that read the configuration, and what it names. One reload is at work at a time, beside two who look for
+/// changes; what is over that waits for a file that hangs.
+const THREADS: usize = 4;
+
+/// Where a server's configuration is from, which is where a reload that nobody gives one looks.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The file at this path, if there is one, and over it the environment of the process.
+    Process(Option<PathBuf>),
+    /// The program that has started the server: there is nothing to read anew but what the configuration names.
+    Program,
+}
+
+impl Source {
+    fn read(&self, in_force: &Config) -> Result<(Config, Sources), ConfigError> {
+        match self {
+            Self::Process(path) => Config::load_from_process(path.as_deref()),
+            Self::Program => Ok((in_force.clone(), Sources::of_program())),
+        }
+    }
+}
+
 /// Puts configurations in force.
 pub struct Reloader {
-    path: Option<PathBuf>,
+    source: Source,
     node: Arc<Node>,
     doors: Acceptors,
+    pool: Arc<Pool>,
     /// One reload at a time. Who waits for it holds up nobody.
     turn: sync::Mutex<()>,
     /// What became of the last one.
@@ -119,22 +142,22 @@ struct Read {
 }
 
 impl Read {
-    fn now(path: Option<&Path>, before: &Config) -> Result<Self, ConfigError> {
-        let (config, sources) = Config::load_from_process(path)?;
+    fn of((config, sources): (Config, Sources), before: &Config) -> Self {
         let files = preflight::of_reload(&config, before, &sources);
-        Ok(Self { config, files })
+        Self { config, files }
     }
 }
 
 impl Reloader {
-    /// For a process that has started with what the file at `path`, if there is one, and the environment say.
-    pub fn new(path: Option<PathBuf>, node: &Arc<Node>, doors: Acceptors) -> Arc<Self> {
+    /// For a server that has started with what `source` says.
+    pub fn new(source: Source, node: &Arc<Node>, doors: Acceptors) -> Arc<Self> {
         let last =
             Last { applied_at: SystemTime::now(), is_success: true, counts: [0, 0], error: None };
         Arc::new(Self {
-            path,
+            source,
             node: Arc::clone(node),
             doors,
+            pool: Arc::new(Pool::new("reading the configuration", THREADS)),
             turn: sync::Mutex::default(),
             last: Mutex::new(last),
         })
@@ -146,9 +169,35 @@ impl Reloader {
     /// # Errors
     /// When nothing was changed, with the reason.
     pub async fn reload(self: &Arc<Self>, cause: &'static str) -> Result<Diff, ReloadError> {
+        let source = self.source.clone();
+        self.begin(cause, move |in_force| source.read(in_force)).await
+    }
+
+    /// Puts `config` in force, as [`reload`](Self::reload) does with what it reads.
+    ///
+    /// # Errors
+    /// When nothing was changed, with the reason.
+    pub async fn replace(
+        self: &Arc<Self>,
+        config: Config,
+        cause: &'static str,
+    ) -> Result<Diff, ReloadError> {
+        let read = move |_: &Config| {
+            let sources = Sources::of_program();
+            config.check().map_err(|fault| sources.locate(fault))?;
+            Ok((config, sources))
+        };
+        self.begin(cause, read).await
+    }
+
+    async fn begin(
+        self: &Arc<Self>,
+        cause: &'static str,
+        read: impl FnOnce(&Config) -> Result<(Config, Sources), ConfigError> + Send + 'static,
+    ) -> Result<Diff, ReloadError> {
         let reloader = Arc::clone(self);
         let reload = async move {
-            let done = reloader.in_turn().await;
+            let done = reloader.in_turn(read).await;
             reloader.note(&done);
             say(cause, &done);
             done
@@ -156,19 +205,21 @@ impl Reloader {
         tokio::spawn(reload).await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
     }
 
-    async fn in_turn(self: &Arc<Self>) -> Result<Diff, ReloadError> {
+    async fn in_turn(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Config) -> Result<(Config, Sources), ConfigError> + Send + 'static,
+    ) -> Result<Diff, ReloadError> {
         let late = |_| {
             let why = format!("another reload is under way for longer than {READ_TIMEOUT:?}");
             io::Error::new(io::ErrorKind::TimedOut, why)
         };
         let _turn = timeout(READ_TIMEOUT, self.turn.lock()).await.map_err(late)?;
-        let (path, before) = (self.path.clone(), self.node.config());
-        let read = move || Read::now(path.as_deref(), &before);
-        let read = CONFIGURATION.run_within(READ_TIMEOUT, read);
-        let read = read.await??;
+        let before = self.node.config();
+        let read = move || Ok::<_, ConfigError>(Read::of(read(&before)?, &before));
+        let read = self.pool.run_within(READ_TIMEOUT, read).await??;
         let reloader = Arc::clone(self);
         // What is told to all streams and viewers takes its time where there are many.
-        CONFIGURATION.run(move || reloader.put_in_force(read)).await?
+        self.pool.run(move || reloader.put_in_force(read)).await?
     }
 
     fn note(&self, done: &Result<Diff, ReloadError>) {
@@ -199,6 +250,11 @@ impl Reloader {
         self.doors.reconfigure(&self.node.config());
         self.doors.tls.put(tls);
         Ok(diff)
+    }
+
+    /// Threads that read the configuration, and what it names.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// How the reloads so far went.

@@ -19,8 +19,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub enum Form {
     /// As they are carried: right between containers of one family, such as FLV and RTMP.
     Carried,
-    /// What is the same of this fixture in FLV and in MPEG-TS: H.264 and HEVC as a byte stream without parameter sets
-    /// and access unit delimiters, AAC without ADTS headers, and no configuration records.
+    /// What is the same of this fixture in FLV, MPEG-TS and MP4: H.264 and HEVC as a byte stream without parameter sets
+    /// and access unit delimiters, AV1 without temporal delimiters, AAC without ADTS headers, and no configuration
+    /// records.
     Elementary(Fixture),
 }
 
@@ -30,13 +31,15 @@ impl Form {
         let Self::Elementary(fixture) = self else { return Vec::new() };
         let video: &[_] = match fixture {
             Fixture::HevcAac => &["-bsf:v", "hevc_mp4toannexb,filter_units=remove_types=32-35"],
+            Fixture::Av1Aac => &["-bsf:v", "av1_metadata=td=remove"],
+            Fixture::Vp9Opus => &[],
             _ if fixture.has_video() => {
                 &["-bsf:v", "h264_mp4toannexb,filter_units=remove_types=7-9"]
             }
             _ => &[],
         };
         let audio: &[_] = match fixture {
-            Fixture::AvcMp3 | Fixture::VideoOnly => &[],
+            Fixture::AvcMp3 | Fixture::VideoOnly | Fixture::Vp9Opus => &[],
             _ => &["-bsf:a", "aac_adtstoasc"],
         };
         [video, audio].concat()

@@ -13,12 +13,15 @@ use std::{
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::time::timeout;
 use tracing::warn;
-use weir_config::{CONFIG_BYTES_MAX, file};
+use weir_blocking::Pool;
+use weir_config::{
+    CONFIG_BYTES_MAX,
+    file::{self, READ_TIMEOUT},
+};
 use weir_hub::Wake as _;
 use weir_intake::WakeSignal;
 
-use super::Reloader;
-use crate::blocking::{CONFIGURATION, READ_TIMEOUT};
+use super::{Reloader, Source};
 
 /// How long nothing more must happen in the folder: who writes a file in place does so in several steps.
 const QUIET: Duration = Duration::from_millis(100);
@@ -27,19 +30,19 @@ const QUIET: Duration = Duration::from_millis(100);
 /// file systems, it is looked at as often.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Reloads whenever the text of the file is another one. Never ends.
+/// Reloads whenever the text of the file is another one. Never ends, if there is a file.
 pub async fn watch(reloader: Arc<Reloader>) {
-    let Some(path) = reloader.path.clone() else { return };
+    let Source::Process(Some(path)) = reloader.source.clone() else { return };
     let alarm = Arc::new(WakeSignal::default());
     // Held for as long as this runs.
     let _watcher = notice(&path, &alarm)
         .inspect_err(|error| warn!(%error, every = ?LOOK, "the configuration's folder is only looked at now and then"));
-    let mut known = text(&path).await.ok();
+    let mut known = text(&reloader.pool, &path).await.ok();
     let mut complained = String::new();
     loop {
         // Changed or not: the text decides.
         let _ = timeout(LOOK, settled(&alarm)).await;
-        match text(&path).await {
+        match text(&reloader.pool, &path).await {
             Ok(text) if known.as_ref() != Some(&text) => {
                 known = Some(text);
                 // The reason is in the log.
@@ -60,10 +63,10 @@ pub async fn watch(reloader: Arc<Reloader>) {
 }
 
 /// The text of the file, by a thread that may wait for it.
-async fn text(path: &Path) -> io::Result<Vec<u8>> {
+async fn text(pool: &Pool, path: &Path) -> io::Result<Vec<u8>> {
     let path = path.to_owned();
     let read = move || file::read(&path, CONFIG_BYTES_MAX);
-    CONFIGURATION.run_within(READ_TIMEOUT, read).await.flatten()
+    pool.run_within(READ_TIMEOUT, read).await.flatten()
 }
 
 async fn settled(alarm: &WakeSignal) {

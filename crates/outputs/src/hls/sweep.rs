@@ -12,10 +12,11 @@ use tracing::info;
 use weir_hls::{Config, Playlist, SegmentName};
 
 use super::{
-    DISPOSE, HlsOutput,
     disk::{self, Disk, Folder},
+    disks::Disks,
     files::{self, is_of, read_text},
     names::{self, PLAYLIST},
+    state::DISPOSE,
 };
 
 /// Folders deep that are looked into: `@vhost`, and an app of 255 bytes of one-letter levels.
@@ -28,24 +29,28 @@ const TEMPORARY: &str = ".tmp";
 const PAUSE: Duration = Duration::from_secs(600);
 
 /// Playlists in a folder, by their file names.
-type Playlists = HashSet<String>;
+pub type Playlists = HashSet<String>;
 
-/// From [`DISPOSE`] on, removes what is left in the folders of `output` of streams that are not followed.
-pub async fn later(output: Arc<HlsOutput>) {
+/// From [`DISPOSE`] on, removes what is left on `disks` of streams that are not followed; `followed` knows the
+/// playlists of a folder that are being written.
+pub async fn later<F>(disks: Arc<Disks>, followed: F)
+where
+    F: Fn(&Disk, &[String]) -> Playlists + Clone + Send + 'static,
+{
     let mut pause = DISPOSE;
     let mut sweeps: HashMap<PathBuf, JoinHandle<()>> = HashMap::new();
     loop {
         tokio::time::sleep(std::mem::replace(&mut pause, PAUSE)).await;
-        for disk in output.disks.all() {
+        for disk in disks.all() {
             // A folder that hangs is in nobody's way but its own.
             if sweeps.get(disk.dir()).is_some_and(|sweep| !sweep.is_finished()) {
                 continue;
             }
-            let (dir, output) = (disk.dir().to_owned(), Arc::clone(&output));
+            let (dir, followed) = (disk.dir().to_owned(), followed.clone());
             let sweeping = async move {
                 let at = Arc::clone(&disk);
                 let work = move || {
-                    let followed = |folders: &[String]| output.playlists(&at, folders);
+                    let followed = |folders: &[String]| followed(&at, folders);
                     sweep(&at, SystemTime::now(), &followed);
                 };
                 // It fails when the process stops.

@@ -10,6 +10,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 use weir_config::OriginName;
+use weir_hls::SegmentName;
 use weir_media::DEFAULT_VHOST;
 
 use super::*;

@@ -3,25 +3,13 @@
 use std::{
     io,
     path::Path,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use rustix::io::Errno;
 use tracing::{error, info};
 use weir_clients::counts::COUNTS;
-
-use super::disk::Disk;
-
-/// How often a folder is tried out that nothing has been written to meanwhile, or that could not be written to: soon
-/// enough for balancers, and next to nothing for a disk.
-pub const LOOK: Duration = Duration::from_secs(5);
-
-/// How long that may take before the disk counts as one that hangs. Segments are two seconds long.
-const TRY_MAX: Duration = Duration::from_secs(5);
 
 /// The least that is written to try a folder out: a page, since some disks that are full still take empty files.
 const TRY_BYTES_MIN: usize = 4096;
@@ -34,7 +22,7 @@ const SAY: Duration = Duration::from_secs(60);
 pub struct Health {
     known: Mutex<Known>,
     /// Whether it is being tried out, or that hangs.
-    is_tried: AtomicBool,
+    pub is_tried: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -101,7 +89,7 @@ impl Health {
     }
 
     /// How many bytes to try it out with, if that is due.
-    fn due(&self) -> Option<usize> {
+    pub fn due(&self) -> Option<usize> {
         let mut known = self.lock();
         let has_written = std::mem::take(&mut known.has_written);
         let bytes = known.trouble.as_ref().map(|trouble| trouble.bytes);
@@ -111,7 +99,8 @@ impl Health {
         }
     }
 
-    fn tried(&self, dir: &Path, bytes: usize, tried: &io::Result<()>) {
+    /// It was tried out with so many bytes.
+    pub fn tried(&self, dir: &Path, bytes: usize, tried: &io::Result<()>) {
         let mut known = self.lock();
         let Err(error) = tried else { return known.recover(dir, bytes) };
         known.ail(error, bytes);
@@ -166,28 +155,6 @@ fn ails_disk(error: &io::Error) -> bool {
         Errno::NOTCONN,
     ];
     Errno::from_io_error(error).is_some_and(|errno| OF_DISKS.contains(&errno))
-}
-
-/// One look at a disk at a time: what hangs takes one thread, and not another one with each look.
-struct Trying(Arc<Disk>);
-
-impl Drop for Trying {
-    fn drop(&mut self) {
-        self.0.health().is_tried.store(false, Ordering::Release);
-    }
-}
-
-/// Tries out whether files can be written to `disk`, if that is not known from what was written.
-pub async fn look(disk: Arc<Disk>) {
-    let health = disk.health();
-    let Some(bytes) = health.due() else { return };
-    if health.is_tried.swap(true, Ordering::AcqRel) {
-        return;
-    }
-    let trying = Trying(Arc::clone(&disk));
-    let try_out = move || trying.0.try_out(bytes);
-    let tried = disk.writes().run_within(TRY_MAX, try_out).await.flatten();
-    health.tried(disk.dir(), bytes, &tried);
 }
 
 #[cfg(test)]

@@ -5,24 +5,22 @@
 //! all of them list the same but for what has come within the last second, and go on with it when the origin is away.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep, timeout},
-};
-use weir_media::StreamKey;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{
-    HlsRelay, Kind, Mode, Object,
-    fetch::{Failure, Fetched},
-    playlist::{Listed, listed},
+use super::{HlsRelay, Mode};
+use crate::{
+    ask::Ask,
+    hls::{
+        fetch::{Failure, Fetched},
+        object::{Kind, Object},
+        playlist::{Listed, listed},
+    },
 };
-use crate::Ask;
 
 /// Segments at the end of a playlist that are to be here before it is given to anybody: where players begin.
 const START: usize = 3;
@@ -30,70 +28,6 @@ const START: usize = 3;
 /// How long a playlist waits for its segments. A player would wait for them itself, but for an origin that is so slow
 /// the list is worth more than its completeness.
 const SEGMENTS_WAIT: Duration = Duration::from_secs(3);
-
-/// How long a stream is followed after its playlist was asked for: players that ask several edges in turn come back
-/// within this time.
-const WATCHED: Duration = Duration::from_secs(30);
-
-/// Streams that are followed at a time; others are fetched when they are asked for.
-const FOLLOWED_MAX: usize = 512;
-
-/// Older segments of all playlists that are fetched at a time.
-const BEHIND_MAX: usize = 8;
-
-/// The streams that are followed.
-#[derive(Debug)]
-pub struct Followed {
-    streams: Mutex<HashMap<StreamKey, Instant>>,
-    behind: Arc<Semaphore>,
-}
-
-impl Default for Followed {
-    fn default() -> Self {
-        Self { streams: Mutex::default(), behind: Arc::new(Semaphore::new(BEHIND_MAX)) }
-    }
-}
-
-impl Followed {
-    /// Notes that the playlist of `key` was asked for. Whether it is to be followed from now on.
-    fn begin(&self, key: &StreamKey) -> bool {
-        let mut streams = self.lock();
-        let now = Instant::now();
-        if let Some(asked) = streams.get_mut(key) {
-            *asked = now;
-            return false;
-        }
-        let has_room = streams.len() < FOLLOWED_MAX;
-        if has_room {
-            streams.insert(key.clone(), now);
-        }
-        has_room
-    }
-
-    /// Whether it is still to be followed; if not, it is not from now on.
-    fn goes_on(&self, key: &StreamKey) -> bool {
-        let mut streams = self.lock();
-        let goes_on = streams.get(key).is_some_and(|asked| asked.elapsed() < WATCHED);
-        if !goes_on {
-            streams.remove(key);
-        }
-        goes_on
-    }
-
-    /// Whether `key` is followed.
-    #[cfg(test)]
-    pub(super) fn follows(&self, key: &StreamKey) -> bool {
-        self.lock().contains_key(key)
-    }
-
-    fn end(&self, key: &StreamKey) {
-        self.lock().remove(key);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, Instant>> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl HlsRelay {
     /// A viewer has been given `playlist`: from now on it is followed.

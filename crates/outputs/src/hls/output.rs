@@ -1,41 +1,28 @@
-//! HLS output: each published stream is cut into segments that are written to `hls.dir`, for our own HTTP port or for
-//! nginx.
-//!
-//! One task per stream follows the hub's log, so that a slow disk never holds a publisher or a viewer up.
-
-mod disk;
-mod files;
-mod follower;
-mod health;
-mod names;
-mod sweep;
+//! The segmenters of all streams.
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
+    future::Future,
     path::{Path, PathBuf},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use tokio::sync::{Notify, watch};
-use weir_blocking::try_within;
 use weir_config::{Config, Hls, Settings};
-use weir_hub::{Registry, Status};
+use weir_hub::Registry;
 use weir_media::StreamKey;
 
-use self::{disk::Disk, follower::Follower};
-
-pub use files::Files;
-
-/// How long the files of an ended stream stay, as SRS's `hls_dispose`: viewers play to the end, and a publisher that
-/// returns continues the playlist.
-pub const DISPOSE: Duration = Duration::from_secs(120);
-
-/// How long a folder may take to be looked at where a start, or a reload, waits for that. One that takes longer is said
-/// to hang, and keeps nobody from RTMP.
-const START_MAX: Duration = Duration::from_secs(2);
+use super::{
+    disk::Disk,
+    disks::{Disks, claim},
+    files::Files,
+    follower::{Follower, FollowerLinks},
+    look, names,
+    state::{State, Stopping, is_published},
+    sweep,
+};
+use crate::output::Output;
 
 /// The segmenters of all streams.
 pub struct HlsOutput {
@@ -60,42 +47,6 @@ struct Followed {
     settings: watch::Sender<Hls>,
 }
 
-/// The folders that the configuration has named.
-#[derive(Debug, Default)]
-struct Disks(Mutex<HashMap<PathBuf, Arc<Disk>>>);
-
-/// Whether the process is going to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stopping {
-    No,
-    /// Each stream is written as long as it has its publisher.
-    WithPublishers,
-    /// All that there is is written now.
-    Now,
-}
-
-/// What there is of a stream's HLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// No segment is complete yet.
-    Starting,
-    /// There is a playlist.
-    Playable,
-    /// Segments cannot be written, and whatever the playlist lists has been played by now; the sentence says why.
-    Failing(String),
-    /// There is one, without a track that MPEG-TS cannot carry; the sentence says which.
-    Partly(String),
-    /// Nothing that MPEG-TS can carry; the sentence says why.
-    Unsupported(String),
-}
-
-impl State {
-    /// Whether there is a playlist.
-    pub const fn is_playable(&self) -> bool {
-        matches!(self, Self::Playable | Self::Partly(_))
-    }
-}
-
 impl HlsOutput {
     /// Nothing is followed yet.
     pub fn new(registry: Registry, settings: &Settings) -> Arc<Self> {
@@ -110,8 +61,7 @@ impl HlsOutput {
         })
     }
 
-    /// Segments `key` from now on, if that is in force for it, until it has ended for [`DISPOSE`].
-    pub fn follow(self: &Arc<Self>, key: &StreamKey) {
+    fn begin(self: &Arc<Self>, key: &StreamKey) {
         let mut streams = self.lock();
         // Read under the lock: what is put in force after this finds the stream followed.
         let settings = self.settings.now().vhost(key.vhost()).hls;
@@ -127,34 +77,12 @@ impl HlsOutput {
             &self.registry,
             key,
             &self.disks,
-            follower::FollowerLinks {
-                state,
-                places: placed,
-                settings,
-                stopping: self.stopping.subscribe(),
-            },
+            FollowerLinks { state, places: placed, settings, stopping: self.stopping.subscribe() },
         );
         self.following.send_modify(|followers| *followers += 1);
         tokio::spawn(Arc::clone(self).run(follower, key.clone()));
         drop(streams);
         self.more.notify_waiters();
-    }
-
-    /// Another configuration is in force: streams that are followed go by it, and those that are published and were
-    /// not to be segmented may be now.
-    pub fn reconfigure(self: &Arc<Self>) {
-        let config = self.settings.now();
-        for (key, followed) in &*self.lock() {
-            let new = config.vhost(key.vhost()).hls;
-            followed.settings.send_if_modified(|known| {
-                let is_other = *known != new;
-                *known = new;
-                is_other
-            });
-        }
-        let streams = self.registry.stats().into_iter();
-        streams.filter(|stream| is_published(stream.status)).for_each(|it| self.follow(&it.key));
-        self.name_disks(&config);
     }
 
     async fn run(self: Arc<Self>, mut follower: Follower, key: StreamKey) {
@@ -169,25 +97,6 @@ impl HlsOutput {
                 return;
             }
         }
-    }
-
-    /// The process is going to stop: from now on a stream that its publisher leaves is the next process's, with its
-    /// playlist, which is not ended.
-    pub fn leave_open(&self) {
-        self.stopping.send_replace(Stopping::WithPublishers);
-    }
-
-    /// The process goes on after [`leave_open`](Self::leave_open): every stream is its own again.
-    pub fn go_on(&self) {
-        self.stopping.send_replace(Stopping::No);
-    }
-
-    /// The process is going to stop: what is segmented so far is written, and the playlists stay open, because the next
-    /// process continues them. Ends when that is done.
-    pub async fn finish(&self) {
-        self.stopping.send_replace(Stopping::Now);
-        // The sender is ours, so that it cannot be gone.
-        let _ = self.following.subscribe().wait_for(|followers| *followers == 0).await;
     }
 
     /// How many streams are followed.
@@ -216,7 +125,9 @@ impl HlsOutput {
     /// the configuration names, or named since the start.
     pub fn sweep_later(self: &Arc<Self>) {
         self.name_disks(&self.settings.now());
-        tokio::spawn(sweep::later(Arc::clone(self)));
+        let output = Arc::clone(self);
+        let followed = move |disk: &Disk, folders: &[String]| output.playlists(disk, folders);
+        tokio::spawn(sweep::later(Arc::clone(&self.disks), followed));
     }
 
     fn name_disks(&self, config: &Config) {
@@ -228,9 +139,9 @@ impl HlsOutput {
     pub async fn look_after(self: Arc<Self>) {
         loop {
             for dir in self.settings.now().hls_dirs().keys() {
-                tokio::spawn(health::look(self.disks.at(dir)));
+                tokio::spawn(look::look(self.disks.at(dir)));
             }
-            tokio::time::sleep(health::LOOK).await;
+            tokio::time::sleep(look::LOOK).await;
         }
     }
 
@@ -270,46 +181,41 @@ impl HlsOutput {
     }
 }
 
-/// Whether files can be written to `dir`, which is made if `makes`; else nothing is left there.
-///
-/// # Errors
-/// As the file system has it.
-pub fn try_folder(dir: &Path, makes: bool) -> io::Result<()> {
-    let disk = Disk::new(dir);
-    try_within(START_MAX, move || {
-        disk.could_be_written()?;
-        if makes { disk.prepare() } else { Ok(()) }
-    })
-}
+impl Output for HlsOutput {
+    /// Segments `key` from now on, if that is in force for it, until it has ended for
+    /// [`DISPOSE`](super::state::DISPOSE).
+    fn follow(self: Arc<Self>, key: &StreamKey) {
+        self.begin(key);
+    }
 
-/// Says that this process writes to `disk`. False if another one has said so; one that hangs is nobody's.
-fn claim(disk: Arc<Disk>) -> bool {
-    try_within(START_MAX, move || Ok(disk.claim())).unwrap_or(true)
-}
-
-/// Whether another process has said that it writes to `dir`.
-pub fn is_claimed(dir: &Path) -> bool {
-    !claim(Arc::new(Disk::new(dir)))
-}
-
-impl Disks {
-    /// The folder `dir`.
-    fn at(&self, dir: &Path) -> Arc<Disk> {
-        let mut disks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(disk) = disks.get(dir) {
-            return Arc::clone(disk);
+    fn reconfigure(self: Arc<Self>) {
+        let config = self.settings.now();
+        for (key, followed) in &*self.lock() {
+            let new = config.vhost(key.vhost()).hls;
+            followed.settings.send_if_modified(|known| {
+                let is_other = *known != new;
+                *known = new;
+                is_other
+            });
         }
-        let disk = Arc::new(Disk::new(dir));
-        disks.insert(dir.to_owned(), Arc::clone(&disk));
-        disk
+        let streams = self.registry.stats().into_iter();
+        streams.filter(|stream| is_published(stream.status)).for_each(|it| self.begin(&it.key));
+        self.name_disks(&config);
     }
 
-    fn all(&self) -> Vec<Arc<Disk>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    fn leave_open(&self) {
+        self.stopping.send_replace(Stopping::WithPublishers);
     }
-}
 
-/// Whether the stream has a publisher, or had one a moment ago.
-fn is_published(status: Status) -> bool {
-    matches!(status, Status::Live | Status::Lingering)
+    fn go_on(&self) {
+        self.stopping.send_replace(Stopping::No);
+    }
+
+    fn finish(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.stopping.send_replace(Stopping::Now);
+        Box::pin(async {
+            // The sender is ours, so that it cannot be gone.
+            let _ = self.following.subscribe().wait_for(|followers| *followers == 0).await;
+        })
+    }
 }

@@ -8,19 +8,21 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 use tracing::{debug, info, warn};
 use weir_clients::counts::COUNTS;
 use weir_config::Hls;
 use weir_hls::{Config, Cut, Dropped, LeftOut, Nonce, Playlist, SegmentName, Segmenter};
-use weir_hub::{Batch, Item, Reader, Registry, Start, Status};
-use weir_intake::WakeSignal;
+use weir_hub::{Batch, Item, Reader, Registry, Start, Status, Wake};
 use weir_media::{Frame, Init, StreamKey};
 
 use super::{
-    DISPOSE, Disks, State, Stopping,
+    disks::Disks,
     files::{Files, is_of},
-    is_published,
+    state::{DISPOSE, State, Stopping, is_published},
 };
 
 /// Where sequence numbers of a stream that is new on this disk begin: seconds since the year 2020. An origin that has
@@ -54,7 +56,7 @@ pub struct Follower {
     /// Where segments were written before `hls.dir` became another one, oldest first.
     earlier: Vec<Earlier>,
     registry: Registry,
-    signal: Arc<WakeSignal>,
+    signal: Arc<News>,
     reader: Reader,
     wires: FollowerLinks,
     /// A write there was not waited for to its end.
@@ -67,6 +69,23 @@ pub struct Follower {
     left_out: LeftOut,
     /// Lines that may still be logged about that.
     codec_lines: u32,
+}
+
+/// There is something to read in the stream's log.
+#[derive(Debug, Default)]
+struct News(Notify);
+
+impl News {
+    /// Resolves when there was some since the last time.
+    async fn come(&self) {
+        self.0.notified().await;
+    }
+}
+
+impl Wake for News {
+    fn wake(&self) {
+        self.0.notify_one();
+    }
 }
 
 /// What a follower tells others, and is told.
@@ -115,7 +134,7 @@ impl Follower {
             window: settings.window,
             ..Config::new(files.stem())
         };
-        let signal = Arc::new(WakeSignal::default());
+        let signal = Arc::new(News::default());
         Self {
             reader: registry.follow(key, Start::OldestGroup, Arc::clone(&signal) as _),
             registry: registry.clone(),
@@ -166,7 +185,7 @@ impl Follower {
     async fn until_published(&mut self) {
         while self.reader.status() == Status::Waiting || !self.wires.settings.borrow().enabled {
             tokio::select! {
-                () = self.signal.rang() => {}
+                () = self.signal.come() => {}
                 () = changed(&mut self.wires.settings) => {}
             }
         }
@@ -226,7 +245,7 @@ impl Follower {
                 return self.finish(making).await;
             }
             tokio::select! {
-                () = self.signal.rang() => {}
+                () = self.signal.come() => {}
                 () = changed(&mut self.wires.settings) => self.wires.settings.mark_changed(),
                 () = more_than(&mut self.wires.stopping, stopping) => {}
             }

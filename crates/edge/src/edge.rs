@@ -1,0 +1,156 @@
+//! What all of an edge shares, and how it is begun.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::info;
+use weir_config::{Changes, Config, Settings};
+use weir_hub::{Limits, Registry};
+use weir_intake::{Allowance, DemandSignals};
+use weir_media::StreamKey;
+use weir_rtmp::url::params::Query;
+
+use crate::{
+    ask::Ask,
+    hls::HlsRelay,
+    hops::NodeId,
+    origins::Origins,
+    pulls::{Answer, Pulls},
+    pushing::Pushing,
+    query,
+    questions::Questions,
+    turns::Turns,
+    upstream::Request,
+};
+
+/// Streams that the origins are asked for at the same time, so that a flood of names is no flood of connections.
+const TURNS: usize = 32;
+
+/// Questions that origins hold for us until a stream begins; for more streams than this they are asked again and again.
+const HELD_MAX: usize = 256;
+
+/// Everything of an edge.
+pub struct Edge {
+    pub(crate) id: NodeId,
+    pub(crate) settings: Settings,
+    pub(crate) registry: Registry,
+    pub(crate) audiences: Arc<DemandSignals>,
+    pub(crate) origins: Arc<Origins>,
+    pub(crate) pulls: Pulls,
+    pub(crate) hls: Arc<HlsRelay>,
+    pub(crate) pushing: Pushing,
+    pub(crate) questions: Questions,
+    pub(crate) turns: Turns,
+    pub(crate) held: Semaphore,
+}
+
+impl Edge {
+    /// Begins to look after the origins that `settings` name.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes or no resolver.
+    pub fn start(
+        settings: &Settings,
+        registry: &Registry,
+        audiences: &Arc<DemandSignals>,
+    ) -> io::Result<Arc<Self>> {
+        let id = NodeId::random()?;
+        info!(id = %id, "this is an edge");
+        let config = settings.now();
+        let origins = Origins::start(&config.edge)?;
+        let hls = HlsRelay::new(Arc::clone(&origins), settings, id.clone(), registry.budget());
+        Ok(Arc::new(Self {
+            id,
+            origins,
+            hls,
+            settings: settings.clone(),
+            registry: registry.clone(),
+            audiences: Arc::clone(audiences),
+            pulls: Pulls::default(),
+            pushing: Pushing::default(),
+            questions: Questions::new(settings),
+            turns: Turns::new(TURNS),
+            held: Semaphore::new(HELD_MAX),
+        }))
+    }
+
+    /// Where it has its streams from.
+    pub fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    /// Its HLS.
+    pub fn hls(&self) -> &Arc<HlsRelay> {
+        &self.hls
+    }
+
+    /// The streams that it pulls or asks for, and how far that is.
+    pub fn pulls(&self) -> Vec<(StreamKey, Answer)> {
+        self.pulls.list()
+    }
+
+    /// How many streams are being passed on to an origin.
+    pub fn pushes(&self) -> usize {
+        self.pushing.count()
+    }
+
+    /// Waits until nothing is being passed on to an origin any more: the last words of pushes whose encoders have gone.
+    pub async fn until_pushed(&self) {
+        self.pushing.ended().await;
+    }
+
+    /// From now on the edge settings of `config` are in force. Streams that come from, or go to, an origin that it does
+    /// not name any more move to another.
+    ///
+    /// # Errors
+    /// When the system gives no resolver; then nothing has changed.
+    pub fn reconfigure(&self, config: &Config) -> io::Result<()> {
+        let before = self.origins.names();
+        self.origins.reconfigure(&config.edge)?;
+        if before != config.edge.origins {
+            self.questions.forget_all();
+        }
+        self.hls.reconfigure(&config.edge);
+        Ok(())
+    }
+
+    /// What is put in force from now on.
+    pub(crate) fn changes(&self) -> Changes {
+        self.settings.changes()
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Config> {
+        self.settings.now()
+    }
+
+    /// What our own log of a stream keeps: its readers are in this process and never far behind.
+    pub(crate) fn log_limits(&self) -> Limits {
+        weir_intake::log_limits(&self.settings())
+    }
+
+    pub(crate) fn request(&self, key: &StreamKey, ask: &Ask) -> Request {
+        Request {
+            key: key.clone(),
+            params: self.forwarded(ask),
+            settings: self.settings.clone(),
+            hops: ask.hops.and(&self.id),
+            wait: Duration::ZERO,
+            next: ask.next,
+            memory: Allowance::new(self.registry.budget(), &self.settings()),
+        }
+    }
+
+    fn forwarded(&self, ask: &Ask) -> Query {
+        query::forwarded(&ask.params, &self.settings().edge.forward_query)
+    }
+
+    /// Whether a request may be passed on. Who asks says so in the log.
+    pub(crate) fn check(&self, key: &StreamKey, ask: &Ask) -> Result<(), String> {
+        ask.hops.check(&self.id).and_then(|()| query::check(key, &self.forwarded(ask)))
+    }
+
+    /// A place for a question that an origin holds, if there is one.
+    pub(crate) fn hold(&self) -> Option<SemaphorePermit<'_>> {
+        self.held.try_acquire().ok()
+    }
+}
