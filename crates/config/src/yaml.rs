@@ -1,7 +1,7 @@
 //! From YAML to a [`Node`].
 //!
-//! YAML 1.2 with what operators expect of it besides: merge keys (`<<`), and the truth values of YAML 1.1, which are only
-//! told from text here. Aliases are followed, within bounds: what a text says may be far more than it has characters.
+//! YAML 1.2 with what operators expect of it besides: merge keys (`<<`), and the truth values of YAML 1.1, which are
+//! only told from text here. Aliases are followed, within bounds: a text may say far more than it has characters.
 
 use std::{collections::HashMap, rc::Rc};
 
