@@ -119,10 +119,11 @@ fn agree(text: &str) {
 
 #[test]
 fn single_values_are_what_yaml_takes_them_for() {
-    let values = "~ null Null NULL nULL true True yes NO y N on Off offf 0 -0 +0 00 007 1 -1 +1 12_3 _1 1_ 1__0 0_1 \
-        00_1 ++1 0x+1 0x1f 0X1F 0xg 0x 0o17 0o8 0b101 0b2 0x_1 -0x1 18446744073709551616 0x1ffffffffffffffff 1.5 1. .5 . \
-        -.5 1e5 1E-5 1e999 e5 .inf -.INF .Nan .nan inf nan infinity 1s 10.0.0.1 ::1 a:b a#b 1,2 '' \"\" 'null' \"1\" '1' ! !!str !!null \
-        !!str~ !other 2026-01-01 1_000.5 0x1p3 +.inf + - -- +-1 << =";
+    let values = "~ null Null NULL nULL true True yes NO y N on Off offf 0 -0 +0 00 007 1 -1 +1 12_3 _1 1_ \
+        1__0 0_1 00_1 ++1 0x+1 0x1f 0X1F 0xg 0x 0o17 0o8 0b101 0b2 0x_1 -0x1 18446744073709551616 \
+        0x1ffffffffffffffff 1.5 1. .5 . -.5 1e5 1E-5 1e999 e5 .inf -.INF .Nan .nan inf nan infinity 1s \
+        10.0.0.1 ::1 a:b a#b 1,2 '' \"\" 'null' \"1\" '1' ! !!str !!null !!str~ !other 2026-01-01 1_000.5 \
+        0x1p3 +.inf + - -- +-1 << =";
     for value in values.split(' ') {
         // What is infinite was text to that reader, of its own making.
         if [".inf", "-.INF", "+.inf", ".nan", "1e999"].contains(&value) {

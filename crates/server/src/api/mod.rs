@@ -5,8 +5,8 @@
 //!                                                      └─ scope=cluster ─► cluster: the same call at every peer
 //! ```
 //!
-//! Each call says where it is implemented what it answers, and is listed once, below, with its method and path; the router
-//! is made from that list, and so is the description in `docs/api/openapi.json`, by a test ([`document`]).
+//! Each call says where it is implemented what it answers, and is listed once, below, with its method and path; the
+//! router is made from that list, and so is the description in `docs/api/openapi.json`, by a test ([`document`]).
 
 mod about;
 mod answer;
