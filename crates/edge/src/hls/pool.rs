@@ -1,4 +1,7 @@
 //! HTTP connections to origins, kept open between requests.
+//!
+//! The protocol is hyper's. Which connection a request goes out on is decided here, since hyper-util decides it
+//! otherwise (`docs/adr/0035-connections-for-hls.md`).
 
 use std::{
     collections::HashMap,

@@ -510,6 +510,20 @@ async fn connections_are_used_again() {
     assert_eq!(relay.stats().stale, 0);
 }
 
+/// It had taken the request: whether it is alive shows on a connection that has not been idle.
+#[tokio::test]
+async fn an_origin_that_closes_an_idle_connection_is_asked_again_on_a_new_one() {
+    let origin = Scripted::start().await;
+    let relay = relay(&origin, RESTLESS);
+    assert_eq!(get(&relay, SEGMENT).await.0, 404);
+    origin.says(SEGMENT_PATH, Reply::Last(Vec::new()));
+    let (status, why) = get(&relay, SEGMENT).await;
+    assert_eq!(status, 503, "{why}");
+    assert!(why.contains("no answer"), "{why}");
+    let counts = (origin.asked(SEGMENT_PATH), origin.connections.load(Relaxed));
+    assert_eq!(counts, (3, 2), "one request on the idle connection, one on a new one");
+}
+
 #[tokio::test]
 async fn a_segment_is_missing_only_if_every_origin_says_so() {
     let (first, second, settings) = two(true).await;
