@@ -120,7 +120,7 @@ impl Check {
 
 impl Element for Check {
     const EXPECTED: &'static str = "a list of checks";
-    const WRITE: &'static str = "a list of checks; [] means that everybody may";
+    const WRITE: &'static str = "a list of checks; [] means everybody";
     const MAY_BE_NUMBER: bool = false;
 }
 
@@ -199,7 +199,7 @@ fn settings<S: Section>(from: &Node) -> Result<S, Refusal> {
 
 /// Refuses a second key.
 fn one_too_many<T>(text: &str) -> Result<T, Problem> {
-    let what = format!("`{text}` is a second key, and a check has one");
-    let fix = "begin each check with `- `, and indent its settings below its name";
+    let what = format!("`{text}` is a second key, but a check has only one");
+    let fix = "start each check with `- `, and indent its settings under its name";
     Err(Problem::new(what, fix))
 }

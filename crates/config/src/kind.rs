@@ -436,11 +436,18 @@ impl<E: Element> Leaf for Many<E> {
             Value::List(all) => Node::each(all, E::read),
             Value::Map(_) => Err(from.refused(is_expected(E::EXPECTED))),
             Value::One(_) if E::FORM == Form::Map => Err(from.refused(is_expected(E::EXPECTED))),
-            Value::One(Scalar { style: Style::Odd, .. }) if !E::MAY_BE_NUMBER => {
-                let problem = Problem::new("is not text to YAML", "write it in quotes");
-                Err(from.refused(problem))
+            Value::One(Scalar { style, .. }) => {
+                let is_text = match style {
+                    Style::Text | Style::Alone => true,
+                    Style::Number => E::MAY_BE_NUMBER,
+                    Style::Truth => false,
+                };
+                if !is_text {
+                    let problem = Problem::new("is not a string in YAML", "write it in quotes");
+                    return Err(from.refused(problem));
+                }
+                E::read(from).map(|one| vec![one])
             }
-            Value::One(_) => E::read(from).map(|one| vec![one]),
         }
     }
 
@@ -457,11 +464,11 @@ impl<E: Element> Leaf for Many<E> {
 
 /// What to say where `what` is expected.
 pub fn is_expected(what: &str) -> Problem {
-    Problem::new(format!("{what} is expected here"), "")
+    Problem::new(format!("expected {what}"), "")
 }
 
 pub fn no_such_key(from: &Node) -> Refusal {
-    from.refused(Problem::new("there is no such key", ""))
+    from.refused(Problem::new("no such key", ""))
 }
 
 /// The path of a key in the section at `path`.

@@ -55,8 +55,8 @@ impl<'t> Source<'t> {
         let line = 1 + before.matches('\n').count();
         let column = 1 + before.rsplit('\n').next().unwrap_or_default().chars().count();
         let problem = match self.text.contains('\0') {
-            true => Problem::new("the file is in UTF-16, or no text", "save it as text in UTF-8"),
-            false => Problem::new("is not UTF-8 from here on", "save the file in UTF-8"),
+            true => Problem::new("the file is UTF-16, or not text", "save it as UTF-8 text"),
+            false => Problem::new("is not valid UTF-8 from here on", "save the file as UTF-8"),
         };
         self.diagnostic((line, column), 1, "", problem)
     }
@@ -186,7 +186,7 @@ fn unknown_key(field: &str, section: &str, expected: &[&str]) -> Problem {
     known.then(|| hints::unknown_key(field, section)).flatten().unwrap_or_else(|| {
         Problem::new(
             format!("unknown key `{field}`{near}"),
-            format!("the keys here are {}", expected.join(", ")),
+            format!("valid keys are {}", expected.join(", ")),
         )
     })
 }

@@ -63,8 +63,10 @@ pub struct Scalar {
 pub enum Style {
     /// So that it is text, whatever it says.
     Text,
-    /// So that the format would take it for a number or a truth value, were it not that a key says what it is.
-    Odd,
+    /// So that the format would take it for a number, were it not that a key says what it is.
+    Number,
+    /// So that the format would take it for a truth value.
+    Truth,
     /// Without any format around it, as the value of a variable.
     Alone,
 }
@@ -221,8 +223,8 @@ impl Node {
         match &*self.value {
             Value::Map(entries) => Ok(entries),
             _ => Err(self.refused(Problem::new(
-                "keys and values are expected here",
-                "write `key: value`, one a line, indented below the section's name",
+                "expected keys and values",
+                "write `key: value`, one per line, indented under the section name",
             ))),
         }
     }

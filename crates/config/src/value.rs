@@ -21,20 +21,20 @@ pub(super) fn scalar<T>(
     read: impl FnOnce(&str) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
     if text.contains(char::is_control) {
-        return Err(Problem::new("has a control character", "take it out"));
+        return Err(Problem::new("has a control character", "remove it"));
     }
     read(text)
 }
 
 pub(super) fn not_one() -> Problem {
     Problem::new(
-        "one value is expected here, not a list or keys",
-        "write the value alone, in quotes if it begins with `[` or `{`",
+        "expected a single value, not a list or keys",
+        "write only the value, in quotes if it begins with `[` or `{`",
     )
 }
 
 pub(super) fn no_value(use_what: &str) -> Problem {
-    Problem::new("has no value", format!("write {use_what}, or take the key out"))
+    Problem::new("has no value", format!("write {use_what}, or remove the key"))
 }
 
 /// Reads a whole number, as far as one is too small or too large for anything here.
@@ -57,7 +57,7 @@ pub(super) fn parse_address(text: &str) -> Result<SocketAddr, Problem> {
             Ok(port) => port,
             Err(_) if is_number(port) => {
                 let fix = "use a port from 1 to 65535, or 0 for any that is free";
-                return Problem::new(format!("`{text}`: there is no port {port}"), fix);
+                return Problem::new(format!("`{text}`: {port} is not a valid port"), fix);
             }
             Err(_) => 1935,
         };

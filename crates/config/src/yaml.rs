@@ -35,8 +35,11 @@ pub(super) fn read(text: &str) -> Result<Node, Refusal> {
             continue;
         }
         if root.is_some() {
-            let fix = "keep one; take the line `---` out";
-            return Err(syntax(place(&span), Problem::new("a second document begins", fix)));
+            let fix = "keep one, and remove the line `---`";
+            return Err(syntax(
+                place(&span),
+                Problem::new("a second YAML document starts here", fix),
+            ));
         }
         root = Some(reader.node(event, &span, 0)?);
     }
@@ -139,7 +142,7 @@ impl<'t> Reader<'t> {
                 let (entries, height) = self.map(place, depth)?;
                 (anchor, Value::Map(entries), height)
             }
-            _ => return Err(syntax(place, Problem::new("a value is expected here", ""))),
+            _ => return Err(syntax(place, Problem::new("expected a value", ""))),
         };
         let (values, bytes) = (self.values - values, self.bytes - bytes);
         let built = Built { node: Node::new(place, value), values, bytes, height };
@@ -152,7 +155,7 @@ impl<'t> Reader<'t> {
     /// The value at the anchor that an alias at `place` names.
     fn alias(&mut self, anchor: usize, place: Place, depth: usize) -> Result<Built, Refusal> {
         let Some(built) = self.anchors.get(&anchor).cloned() else {
-            return Err(Refusal::new(place, Problem::new("this value is within itself", "")));
+            return Err(Refusal::new(place, Problem::new("this value contains itself", "")));
         };
         deep(place, depth + built.height)?;
         self.count(place, built.values, built.bytes)?;
@@ -190,7 +193,7 @@ impl<'t> Reader<'t> {
             if !is_merge {
                 let (text, line) = (Rc::clone(&key.text), key.place.line);
                 if let Some(first) = lines.insert(text, line) {
-                    let what = format!("is set twice, first in line {first}");
+                    let what = format!("is set twice, first on line {first}");
                     let problem = Problem::new(what, "keep one of them");
                     return Err(Refusal::new(key.place, problem).behind(&key));
                 }
@@ -234,7 +237,7 @@ impl<'t> Reader<'t> {
             return Ok(());
         }
         let what = format!(
-            "there are more than {VALUES_MAX} values up to here, or {} MiB of them, with what aliases name",
+            "more than {VALUES_MAX} values, or {} MiB of text, with everything that aliases repeat",
             BYTES_MAX >> 20
         );
         Err(Refusal::new(place, Problem::new(what, "use fewer aliases (`*name`)")))
@@ -260,8 +263,8 @@ fn merge(
         }
         Value::List(all) => all.iter().try_for_each(|one| merge(entries, lines, one)),
         Value::One(_) => {
-            let what = "keys and values are expected behind `<<`, or a list of aliases of such";
-            Err(from.refused(Problem::new(what, "write <<: *name, or take it out")))
+            let what = "expected keys and values after `<<`, or a list of aliases for them";
+            Err(from.refused(Problem::new(what, "write <<: *name, or remove it")))
         }
     }
 }
@@ -287,7 +290,8 @@ fn scalar(text: &str, style: ScalarStyle, says: Says, place: Place) -> Result<Va
         Says::Map | Says::List | Says::Other => Err(wrong_tag(place)),
         Says::Null => Ok(Value::Null),
         _ if is_plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") => Ok(Value::Null),
-        _ if is_plain && (is_truth(text) || is_number(text)) => Ok(one(Style::Odd)),
+        _ if is_plain && is_truth(text) => Ok(one(Style::Truth)),
+        _ if is_plain && is_number(text) => Ok(one(Style::Number)),
         _ => Ok(one(Style::Text)),
     }
 }
@@ -349,8 +353,8 @@ fn of_kind(tag: Option<&Tag>, expected: Says, place: Place) -> Result<(), Refusa
 }
 
 fn wrong_tag(place: Place) -> Refusal {
-    let what = "the tag in front names a type of YAML that this cannot have";
-    Refusal::new(place, Problem::new(what, "take the tag (`!!int`) out"))
+    let what = "this YAML tag is not supported here";
+    Refusal::new(place, Problem::new(what, "remove the tag (`!!int`)"))
 }
 
 /// Whether values may be so deep in one another.
@@ -358,7 +362,7 @@ fn deep(place: Place, depth: usize) -> Result<(), Refusal> {
     if depth <= DEPTH_MAX {
         return Ok(());
     }
-    let what = format!("values are more than {DEPTH_MAX} deep in one another");
+    let what = format!("values are nested more than {DEPTH_MAX} deep");
     Err(Refusal::new(place, Problem::new(what, "")))
 }
 

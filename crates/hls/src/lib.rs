@@ -25,6 +25,7 @@
 
 mod aac;
 mod annex_b;
+mod cmaf;
 mod config;
 mod container;
 mod date;
@@ -42,6 +43,7 @@ mod sound;
 mod tracks;
 mod ts;
 
+pub use cmaf::{CmafEvent, CmafSegment, CmafSegmenter, Lengths};
 pub use config::Config;
 pub use error::{BadPlaylist, Damage, LeftOut, Unsupported};
 pub use live::{LivePlaylist, Part, Reach, Report, Terms};

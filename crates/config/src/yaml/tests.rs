@@ -13,8 +13,8 @@ use super::*;
 enum Said {
     Null,
     Text(String),
-    /// A number or a truth value.
-    Odd,
+    Number,
+    Truth,
     List(Vec<Self>),
     /// In the order of the keys: where merged keys stand does not matter.
     Map(Vec<(String, Self)>),
@@ -31,7 +31,8 @@ impl From<&Node> for Said {
     fn from(node: &Node) -> Self {
         match node.value() {
             Value::Null => Self::Null,
-            Value::One(Scalar { style: Style::Odd, .. }) => Self::Odd,
+            Value::One(Scalar { style: Style::Number, .. }) => Self::Number,
+            Value::One(Scalar { style: Style::Truth, .. }) => Self::Truth,
             Value::One(Scalar { text, .. }) => Self::Text(text.to_string()),
             Value::List(list) => Self::List(list.iter().map(Self::from).collect()),
             Value::Map(map) => Self::map(
@@ -62,19 +63,19 @@ impl<'de> Deserialize<'de> for Said {
             }
 
             fn visit_bool<E: de::Error>(self, _: bool) -> Result<Said, E> {
-                Ok(Said::Odd)
+                Ok(Said::Truth)
             }
 
             fn visit_u64<E: de::Error>(self, _: u64) -> Result<Said, E> {
-                Ok(Said::Odd)
+                Ok(Said::Number)
             }
 
             fn visit_i64<E: de::Error>(self, _: i64) -> Result<Said, E> {
-                Ok(Said::Odd)
+                Ok(Said::Number)
             }
 
             fn visit_f64<E: de::Error>(self, _: f64) -> Result<Said, E> {
-                Ok(Said::Odd)
+                Ok(Said::Number)
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Said, A::Error> {
@@ -127,7 +128,7 @@ fn single_values_are_what_yaml_takes_them_for() {
     for value in values.split(' ') {
         // What is infinite was text to that reader, of its own making.
         if [".inf", "-.INF", "+.inf", ".nan", "1e999"].contains(&value) {
-            assert_eq!(said(value), Some(Said::Odd), "{value}");
+            assert_eq!(said(value), Some(Said::Number), "{value}");
             continue;
         }
         for text in [value.to_owned(), format!("[{value}]"), format!("a: {value}\n")] {
@@ -270,17 +271,17 @@ fn places_and_paths_are_those_of_the_text() {
     assert_eq!(inner[1].place, Place { line: 2, column: 12, width: 4 });
     let at = |line, column, width| Place { line, column, width };
     for (text, place, said) in [
-        ("a:\n  - b: 1\n    b: 2\n", at(3, 5, 1), "a[0].b: is set twice, first in line 2"),
-        ("a: {b: &x [*x]}\n", at(1, 12, 2), "a.b[0]: this value is within itself"),
+        ("a:\n  - b: 1\n    b: 2\n", at(3, 5, 1), "a[0].b: is set twice, first on line 2"),
+        ("a: {b: &x [*x]}\n", at(1, 12, 2), "a.b[0]: this value contains itself"),
         (
             "a: [1, {? [b] : c}]\n",
             at(1, 11, 1),
-            "a[1]: one value is expected here, not a list or keys",
+            "a[1]: expected a single value, not a list or keys",
         ),
         (
             "a: {<<: b}\n",
             at(1, 9, 1),
-            "a.<<: keys and values are expected behind `<<`, or a list of aliases of such",
+            "a.<<: expected keys and values after `<<`, or a list of aliases for them",
         ),
     ] {
         assert_eq!(refused(text), (place, said.to_owned()), "{text}");
@@ -310,17 +311,17 @@ fn aliases_cannot_make_much_of_little() {
 fn values_are_so_deep_in_one_another_and_no_deeper() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     assert!(read(&nested(DEPTH_MAX)).is_ok());
-    assert!(refused(&nested(DEPTH_MAX + 1)).1.contains("64 deep"));
+    assert!(refused(&nested(DEPTH_MAX + 1)).1.contains("more than 64 deep"));
     assert!(read(&nested(100_000)).is_err());
     let block: String = (0..=DEPTH_MAX).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
-    assert!(refused(&block).1.contains("64 deep"));
+    assert!(refused(&block).1.contains("more than 64 deep"));
     // Each alias goes one deeper.
     let mut chain = "a0: &a0 [x]\n".to_owned();
     for n in 1..DEPTH_MAX {
         chain += &format!("a{n}: &a{n} [*a{}]\n", n - 1);
     }
     let (place, said) = refused(&chain);
-    assert!(place.line == DEPTH_MAX && said.contains("64 deep"), "{place:?} {said}");
+    assert!(place.line == DEPTH_MAX && said.contains("more than 64 deep"), "{place:?} {said}");
 }
 
 #[test]

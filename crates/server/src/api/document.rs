@@ -92,11 +92,11 @@ mod tests {
             license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
         ),
         tags(
-            (name = "server", description = "What this server is and how it does"),
+            (name = "server", description = "What this server is, and its state"),
             (name = "streams", description = "Streams and vhosts"),
             (name = "clients", description = "Who is connected"),
-            (name = "edge", description = "What an edge has from its origins"),
-            (name = "operation", description = "Configuration and end"),
+            (name = "edge", description = "What an edge gets from its origins"),
+            (name = "operation", description = "Configuration, reload and drain"),
         ),
     )]
     struct Document;

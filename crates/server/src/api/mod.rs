@@ -58,16 +58,15 @@ pub fn router(control: &Arc<Control>, tls: &Arc<Tls>, gate: &Arc<Gate>) -> Route
         tls: Arc::clone(tls),
         gate: Arc::clone(gate),
     };
-    let reads =
-        reads().route("/api/v1/openapi.json", get(document::described)).fallback(|| async {
-            Failure::new(StatusCode::NOT_FOUND, "there is nothing under this path")
-        });
+    let reads = reads()
+        .route("/api/v1/openapi.json", get(document::described))
+        .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "no such path") });
     let calls = rights::reading(reads.with_state(api.clone()), node)
         .merge(rights::monitoring(metrics::router(control), node))
         .merge(rights::administering(admin().with_state(api.clone()), node))
         .merge(probes().with_state(api))
         .method_not_allowed_fallback(|| async {
-            Failure::new(StatusCode::METHOD_NOT_ALLOWED, "this call has another method")
+            Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed for this call")
         });
     // SRS's scripts write a slash behind lists.
     Router::new().fallback_service(calls.map_request(without_last_slash))
