@@ -1,18 +1,15 @@
 //! The settings of an edge.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use serde::{
-    Deserializer,
-    de::{self, IntoDeserializer, Visitor},
-};
 use serde_json::json;
 
 use super::{
     host::{Elsewhere, OriginName, Resolver},
-    kind::{Form, Given, Json, Leaf, Many, Secrets, Text, section},
+    kind::{self, Form, Json, Leaf, Many, Node, Refusal, Secrets, Text, section},
     scalar::{Bytes, Parameter, Time, Whole, Word, Words},
     suggest,
+    tree::Value,
     value::{self, Human, Problem},
 };
 
@@ -33,15 +30,15 @@ const HLS_CACHE_MIN: u64 = 1 << 20;
 section! {
     /// Where an edge has its streams from, and how.
     Edge / EdgeKeys {
-        /// Origins. A name stands for all its addresses, and is looked up again and again.
+        /// Origins. A name means all its addresses, and is resolved regularly.
         origins: Vec<OriginName> = Vec::new(), Many<OriginName>;
-        /// What streams are pulled with. Publishes are always passed on by RTMP.
+        /// How streams are pulled. Publishes are always passed on over RTMP.
         protocol: Upstream = Upstream::Rtmp, Word<Upstream>;
         /// The HTTP port of the origins: HLS, and streams with `protocol: flv`.
         http_port: u16 = 8080, Whole<u16, 1, 65_535>;
-        /// How long a stream goes on being pulled after its last viewer.
+        /// How long a stream is still pulled after its last viewer has left.
         linger: Duration = Duration::from_secs(10), Time<0, LINGER_MAX>;
-        /// How long an origin may say nothing before it counts as dead.
+        /// How long an origin may be silent before it counts as dead.
         dead_after: Duration = Duration::from_secs(5), DeadAfter;
         /// How long viewers and encoders are kept while no origin has their stream any more.
         give_up: Duration = Duration::from_secs(60), Time<DEAD_AFTER_MIN, GIVE_UP_MAX>;
@@ -121,8 +118,25 @@ impl Leaf for ForwardQuery {
     type Value = Self;
     const FORM: Form = Form::List;
 
-    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(AllNoneOrNames)
+    fn read(from: &Node) -> Result<Self, Refusal> {
+        const EXPECTED: &str = "all, none, or a list of names";
+        match from.value() {
+            Value::Null => Err(from.refused(value::no_value(EXPECTED))),
+            Value::Map(_) => Err(from.refused(kind::is_expected(EXPECTED))),
+            Value::List(names) => {
+                Node::each(names, |name| name.read(Parameter::parse)).map(Self::Only)
+            }
+            Value::One(_) => from.read(|text| match text {
+                "all" => Ok(Self::All),
+                "none" => Ok(Self::Only(Vec::new())),
+                _ => {
+                    let near = suggest::did_you_mean(text, &["all", "none"]);
+                    let what = format!("unknown value `{text}`{near}");
+                    let fix = "use all, none, or a list of names such as [token, expires]";
+                    Err(Problem::new(what, fix))
+                }
+            }),
+        }
     }
 
     fn show(value: &Self, _: Secrets) -> Json {
@@ -138,40 +152,5 @@ impl Leaf for ForwardQuery {
             { "enum": ["all", "none"] },
             { "type": "array", "items": <Parameter as Text>::schema() },
         ] })
-    }
-}
-
-struct AllNoneOrNames;
-
-impl<'de> Visitor<'de> for AllNoneOrNames {
-    type Value = ForwardQuery;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("all, none, or a list of names")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        value::scalar(text.into_deserializer(), |text| match text {
-            "all" => Ok(ForwardQuery::All),
-            "none" => Ok(ForwardQuery::Only(Vec::new())),
-            _ => {
-                let near = suggest::did_you_mean(text, &["all", "none"]);
-                let what = format!("unknown value `{text}`{near}");
-                let fix = "use all, none, or a list of names such as [token, expires]";
-                Err(Problem::new(what, fix))
-            }
-        })
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Err(E::custom(value::no_value("all, none, or a list of names")))
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut names = Vec::new();
-        while let Some(Given(name)) = list.next_element::<Given<Parameter>>()? {
-            names.push(name);
-        }
-        Ok(ForwardQuery::Only(names))
     }
 }
