@@ -1,5 +1,5 @@
 //! Frames of any kind, order and content: segments are whole MPEG-TS packets of bounded length, and playlists name
-//! them.
+//! them. The same frames as CMAF: parts belong to a segment, which has their bytes and lasts as long as they do.
 #![no_main]
 
 use std::time::Duration;
@@ -7,7 +7,9 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use weir_hls::{Config, Cut, Nonce, Playlist, SEGMENT_BYTES_MAX, Segmenter};
+use weir_hls::{
+    CmafEvent, CmafSegmenter, Config, Cut, Lengths, Nonce, Playlist, SEGMENT_BYTES_MAX, Segmenter,
+};
 use weir_media::{AudioCodec, Content, Frame, Timestamp, Track, VideoCodec};
 
 /// The length and first byte of an MPEG-TS packet (ISO/IEC 13818-1, section 2.4.3.2).
@@ -172,7 +174,47 @@ fn check(cut: &Cut) {
     );
 }
 
+/// What has come of the open segment.
+#[derive(Default)]
+struct Parts {
+    is_open: bool,
+    bytes: usize,
+    duration: Duration,
+}
+
+impl Parts {
+    fn take(&mut self, events: Vec<CmafEvent>) {
+        for event in events {
+            match event {
+                CmafEvent::Init(init) => assert!(!self.is_open && &init[4..8] == b"ftyp"),
+                CmafEvent::Begin { .. } => {
+                    assert!(!self.is_open);
+                    *self = Self { is_open: true, ..Self::default() };
+                }
+                CmafEvent::Part { data, duration, .. } => {
+                    assert!(self.is_open && &data[4..8] == b"moof");
+                    self.bytes += data.len();
+                    self.duration += duration;
+                }
+                CmafEvent::Segment(segment) => {
+                    assert!(std::mem::take(&mut self.is_open));
+                    let bytes: usize = segment.data.iter().map(|data| data.len()).sum();
+                    assert_eq!((bytes, segment.duration), (self.bytes, self.duration));
+                    assert!(bytes <= SEGMENT_BYTES_MAX + SEGMENT_SLACK);
+                }
+            }
+        }
+    }
+}
+
 fuzz_target!(|steps: Vec<Step>| {
+    let second = Duration::from_secs(1);
+    let mut cmaf = CmafSegmenter::new(Lengths {
+        target: 2 * second,
+        longest: 3 * second,
+        part: Some(second / 5),
+    });
+    let mut parts = Parts::default();
     let config = Config::new("fuzz");
     let (mut segmenter, mut playlist) = (Segmenter::new(&config), Playlist::new(&config));
     let (mut clock, mut wall) = (Clock::default(), Duration::from_secs(1_700_000_000));
@@ -186,13 +228,17 @@ fuzz_target!(|steps: Vec<Step>| {
         wall += Duration::from_millis(40);
         if matches!(step, Step::Skipped) {
             segmenter.skipped();
+            parts.take(cmaf.skipped());
         }
-        if let Some(frame) = clock.step(step)
-            && let Some(cut) = segmenter.push(&frame, wall)
-        {
-            take(cut);
+        if let Some(frame) = clock.step(step) {
+            if let Some(cut) = segmenter.push(&frame, wall) {
+                take(cut);
+            }
+            parts.take(cmaf.push(&frame, wall));
         }
     }
+    parts.take(cmaf.finish());
+    assert!(!parts.is_open);
     if let Some(cut) = segmenter.finish() {
         take(cut);
     }

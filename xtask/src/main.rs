@@ -4,6 +4,7 @@
 
 mod bench;
 mod command;
+mod deny;
 mod deploy;
 mod fuzz;
 mod image;

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, thread, time::Instant};
 use crate::{
     Result,
     command::{cargo, output, root, run, target_dir},
-    deploy, fuzz, image,
+    deny, deploy, fuzz, image,
     lane::{Lane, Priority},
     monitoring, openapi, release,
     result::Outcome,
@@ -23,6 +23,11 @@ pub struct Step {
 pub const STEPS: &[Step] = &[
     Step { name: "tools", about: "install what the tests need", run: tools::install },
     Step { name: "fmt", about: "formatting", run: fmt },
+    Step {
+        name: "deny",
+        about: "licences, duplicates and sources of dependencies",
+        run: deny::check,
+    },
     Step { name: "clippy", about: "lints, all targets", run: clippy },
     Step { name: "doc", about: "documentation builds without a warning", run: doc },
     Step { name: "unit", about: "unit, tidiness and end-to-end tests", run: tests },
@@ -54,7 +59,7 @@ enum Part {
 }
 
 /// What comes before everything else.
-const FIRST: &[&str] = &["tools", "fmt"];
+const FIRST: &[&str] = &["tools", "fmt", "deny"];
 
 /// Whatever takes minutes of a core and measures no time: it has the CPU while the steps before [`AFTER_GAPS`] leave it
 /// idle, as most end-to-end tests do.

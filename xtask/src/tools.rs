@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::Command};
 use crate::{
     Result,
     command::{create_dir, output, root, run, which},
-    deploy, openapi,
+    deny, deploy, openapi,
 };
 
 /// A program that some test starts, or a file of it, and the Debian package that has it.
@@ -71,6 +71,7 @@ pub fn install() -> Result {
     install_ffmpeg9()?;
     install_mpegts_js()?;
     openapi::install()?;
+    deny::install()?;
     deploy::install()
 }
 

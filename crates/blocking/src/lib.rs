@@ -63,7 +63,7 @@ impl Pool {
     ) -> io::Result<T> {
         let failed = |why: &str| io::Error::other(format!("{}: {why}", self.work));
         let turn = Arc::clone(&self.turns).acquire_owned().await;
-        let turn = turn.map_err(|_| failed("it is over"))?;
+        let turn = turn.map_err(|_| failed("shutting down"))?;
         self.start_thread()?;
         let (done, result) = oneshot::channel();
         let runtime = Handle::current();
@@ -76,9 +76,9 @@ impl Pool {
             // Nobody waits for it any more, if that fails.
             let _ = done.send(worked);
         };
-        self.jobs.try_send(Box::new(job)).map_err(|_| failed("no thread takes it"))?;
-        let worked = result.await.map_err(|_| failed("it was not done"))?;
-        worked.map_err(|_| failed("it panicked"))
+        self.jobs.try_send(Box::new(job)).map_err(|_| failed("no thread is free"))?;
+        let worked = result.await.map_err(|_| failed("not completed"))?;
+        worked.map_err(|_| failed("panicked"))
     }
 
     /// Starts a thread if there are fewer than there are turns taken.
@@ -117,7 +117,8 @@ impl Pool {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
         let late = |_| {
-            let why = format!("{} takes longer than {time:?}: does a file system hang?", self.work);
+            let why =
+                format!("{} takes longer than {time:?}: is a file system hanging?", self.work);
             Err(io::Error::new(io::ErrorKind::TimedOut, why))
         };
         timeout(time, self.run(work)).await.unwrap_or_else(late)
@@ -140,7 +141,7 @@ pub fn try_within<T: Send + 'static>(
     };
     thread::Builder::new().name("weir-files".to_owned()).spawn(work)?;
     result.recv_timeout(time).unwrap_or_else(|_| {
-        let why = format!("it takes longer than {time:?}: does a file system hang?");
+        let why = format!("it takes longer than {time:?}: is a file system hanging?");
         Err(io::Error::new(io::ErrorKind::TimedOut, why))
     })
 }

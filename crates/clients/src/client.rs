@@ -172,7 +172,7 @@ impl Client {
 
     /// Goes without having been served; whoever turned it away has said so in the log, for all of its kind.
     pub fn turned_away(self, reason: &str) {
-        debug!(conn = self.id, peer = %self.peer, protocol = self.protocol, reason, "turned away");
+        debug!(conn = self.id, peer = %self.peer, protocol = self.protocol, reason, "connection refused");
     }
 
     /// It asks for this, and waits for it: what the log and the API say of it until it begins.

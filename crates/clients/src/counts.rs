@@ -162,7 +162,7 @@ pub struct Counts {
     pub pull_retries: Count,
     /// Publishes that could not be passed on any more for a while.
     pub pushes_lost: Count,
-    /// Publishers and origins whose timestamps ran slower or faster than life.
+    /// Publishers and origins whose timestamps ran slower or faster than real time.
     pub clocks_off: Count,
     /// HLS segments written.
     pub hls_segments: Count,

@@ -80,7 +80,7 @@ impl Shares {
         let needed = (clients..).step_by(1024).find(|limit| Self::of(*limit).clients >= promised);
         let needed = needed.unwrap_or(promised);
         Some(format!(
-            "limits.connections is {promised}, but with {limit} descriptors there are only {clients} for connections; \
+            "limits.connections is {promised}, but {limit} file descriptors leave only {clients} for connections; \
              raise the limit (LimitNOFILE, ulimit -n) to {needed}, or lower limits.connections"
         ))
     }

@@ -60,9 +60,11 @@ pub struct ListenError {
 
 fn hint(error: &io::Error) -> impl fmt::Display {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "; another process has it: stop that, or choose another port",
+        io::ErrorKind::AddrInUse => {
+            "; another process uses it: stop that process, or choose another port"
+        }
         io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need a privilege: choose a higher one"
+            "; ports below 1024 need privileges: choose a higher port"
         }
         io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
         _ => "",
@@ -216,14 +218,14 @@ impl Acceptor {
     async fn identify(&self, socket: &mut TcpStream, client: &mut Client) -> Result<(), End> {
         let key = format!("{}.proxy_protocol", self.protocol);
         let Ok(read) = timeout(HEADER_TIMEOUT, read_header(socket, client)).await else {
-            let reason = format!("sent no whole PROXY header within {HEADER_TIMEOUT:?} ({key})");
+            let reason = format!("sent no complete PROXY header within {HEADER_TIMEOUT:?} ({key})");
             return Err(End::new(Kind::Idle, reason));
         };
         match read {
             Ok(source) => client.is_at(source.map_or(client.peer, canonical)),
             Err(Unidentified::Ended(end)) => return Err(end),
             Err(Unidentified::Invalid(why)) => {
-                return Err(End::peer(format!("{why} (each connection must have one: {key})")));
+                return Err(End::peer(format!("{why} (required by {key})")));
             }
         }
         // The header was the balancer's: a health check has still said nothing.
@@ -323,16 +325,16 @@ async fn let_through(
     if held.as_ref().is_some_and(Option::is_none) {
         Refused::Connections.count();
         let raise = "LimitNOFILE, ulimit -n";
-        warn!(protocol, %peer, raise, "turning connections away: no descriptors are left for them");
+        warn!(protocol, %peer, raise, "refusing connections: out of file descriptors");
         return;
     }
     let Some(permit) = permit(door).await else {
         Refused::Connections.count();
         let limit = door.permits.limit();
         if door.permits.taken() < limit {
-            warn!(protocol, %peer, "turning connections away: no memory is left for them (limits.memory)");
+            warn!(protocol, %peer, "refusing connections: out of memory (limits.memory)");
         } else {
-            warn!(protocol, %peer, limit, "turning connections away (limits.connections)");
+            warn!(protocol, %peer, limit, "refusing connections: too many (limits.connections)");
         }
         return;
     };
@@ -381,7 +383,7 @@ fn let_in(door: &Acceptor, service: Arc<impl Service>, socket: TcpStream, client
         return;
     };
     Refused::from(&refusal).count();
-    warn!(protocol = door.protocol, peer = %client.peer, "turning connections away: {refusal}");
+    warn!(protocol = door.protocol, peer = %client.peer, "refusing connections: {refusal}");
     // Who is refused must not take a permit from those who are not. Beyond these permits nothing is said to it.
     if let Some(permit) = door.refusing.take() {
         client.standing.move_to(permit);

@@ -31,13 +31,9 @@ use self::{
 pub use self::{
     guesses::{Guesses, Search},
     network::Network,
-    refusal::Refusal,
+    refusal::{RETRY_AFTER, Refusal},
     watching::{HlsViewer, Meter, SESSION, WATCHING, Who},
 };
-
-/// When a client that was refused may ask again, for `Retry-After`: soon enough for a person who waits, and a crowd
-/// that is refused comes back as a few hundred requests a second and not at once.
-pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What a viewer of a stream counts for until its bit rate is known, which takes half a second from the first viewer
 /// or the stream's beginning on: a common picture. Too little would let a crowd in that there is no room for, and who

@@ -29,7 +29,7 @@ pub const RECONNECT_WAIT: Duration = Duration::from_secs(3);
 pub const GROUP_WAIT: Duration = Duration::from_secs(5);
 
 /// What a client is told that is asked to connect anew.
-pub const RECONNECT_WORDS: &str = "This server is going to stop.";
+pub const RECONNECT_WORDS: &str = "The server is shutting down.";
 
 /// Everybody who is connected.
 #[derive(Debug, Default)]

@@ -121,7 +121,7 @@ impl Check {
 
 impl Element for Check {
     const EXPECTED: &'static str = "a list of checks";
-    const WRITE: &'static str = "a list of checks; [] means that everybody may";
+    const WRITE: &'static str = "a list of checks; [] means everybody";
     const MAY_BE_NUMBER: bool = false;
 }
 
@@ -216,8 +216,8 @@ impl super::kind::Text for Another {
     type Value = ();
 
     fn parse(text: &str) -> Result<(), Problem> {
-        let what = format!("`{text}` is a second key, and a check has one");
-        let fix = "begin each check with `- `, and indent its settings below its name";
+        let what = format!("`{text}` is a second key, but a check has only one");
+        let fix = "start each check with `- `, and indent its settings under its name";
         Err(Problem::new(what, fix))
     }
 

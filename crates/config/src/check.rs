@@ -62,8 +62,10 @@ struct Listener {
 
 impl Listener {
     fn taken_by(&self, other: &Self) -> (String, Problem) {
-        let what =
-            format!("{} is taken by {}.listen ({})", self.address, other.section, other.address);
+        let what = format!(
+            "{} is already used by {}.listen ({})",
+            self.address, other.section, other.address
+        );
         let path = format!("{}.listen[{}]", self.section, self.number);
         (path, Problem::new(what, "give each listener its own port"))
     }
@@ -98,20 +100,20 @@ fn role_without_its_settings(config: &Config) -> Option<Contradiction> {
     let side = |path: &str, what: &str, fix: &str| (path.to_owned(), Problem::new(what, fix));
     match (config.role, config.edge.origins.is_empty()) {
         (Role::Edge, true) => {
-            let what = "an edge has its streams from origins, and edge.origins names none";
-            let fix = "name them: edge: { origins: [\"rtmp://HOST:1935\"] }";
+            let what = "an edge needs at least one origin, but edge.origins is empty";
+            let fix = "set edge: { origins: [\"rtmp://HOST:1935\"] }";
             Some(Contradiction([side("role", what, fix), side("edge.origins", what, fix)]))
         }
         (Role::Origin, false) => Some(Contradiction([
             side(
                 "edge.origins",
-                "is set, and an origin asks no other",
-                "add role: edge, or take edge.origins out",
+                "is set, but role is origin, and an origin does not pull from other servers",
+                "add role: edge, or remove edge.origins",
             ),
             side(
                 "role",
-                "an origin asks no other, and edge.origins is set",
-                "use role: edge, or take edge.origins out",
+                "an origin does not pull from other servers, but edge.origins is set",
+                "use role: edge, or remove edge.origins",
             ),
         ])),
         _ => None,
@@ -124,7 +126,7 @@ fn same_origin_twice(config: &Config) -> Option<Contradiction> {
     let mut pairs = origins.iter().enumerate().filter_map(|(i, o)| Some((first(o)?, i, o)));
     let (first, second, origin) = pairs.find(|(first, second, _)| first < second)?;
     let side = |path: usize, other: usize| {
-        let what = format!("{origin} is edge.origins[{other}] too");
+        let what = format!("{origin} is listed twice (also as edge.origins[{other}])");
         (format!("edge.origins[{path}]"), Problem::new(what, "keep one of them"))
     };
     Some(Contradiction([side(second, first), side(first, second)]))
@@ -185,7 +187,7 @@ fn early_give_up(config: &Config) -> Option<Contradiction> {
                 "give_up",
                 format!("{shown} is shorter than edge.dead_after ({dead})"),
                 format!(
-                    "use {dead} or more, so that an origin can be missed before it is given up"
+                    "use {dead} or more, so that a dead origin is detected before the stream is given up"
                 ),
             ),
             side(
@@ -200,18 +202,18 @@ fn early_give_up(config: &Config) -> Option<Contradiction> {
 fn half_tls(config: &Config) -> Option<Contradiction> {
     let tls = config.api.tls.as_ref()?;
     let (cert, key) = (tls.cert.as_os_str().is_empty(), tls.key.as_os_str().is_empty());
-    let fix = "name both files: tls: { cert: FILE, key: FILE }";
+    let fix = "set both files: tls: { cert: FILE, key: FILE }";
     let one = |path: &str, what: &str| Some(alone(path, Problem::new(what, fix)));
     match (cert, key) {
         (false, false) => None,
         (false, true) => {
-            one("api.tls.cert", "a certificate needs its key, and api.tls.key names none")
+            one("api.tls.cert", "a certificate needs its private key, but api.tls.key is not set")
         }
         (true, false) => {
-            one("api.tls.key", "a key needs its certificate, and api.tls.cert names none")
+            one("api.tls.key", "a private key needs its certificate, but api.tls.cert is not set")
         }
         (true, true) => {
-            let what = "TLS needs a certificate and its key";
+            let what = "TLS needs a certificate and its private key";
             let side = |path: &str| (path.to_owned(), Problem::new(what, fix));
             // What else was set may stand alone in a variable.
             let other = if tls.admin_ca.is_some() { "api.tls.admin_ca" } else { "api.tls.read_ca" };
@@ -233,7 +235,7 @@ fn long_notice(config: &Config) -> Option<Contradiction> {
             side(
                 "notice",
                 format!("{notice} is not shorter than drain.timeout ({timeout})"),
-                "use less, so that time is left to let clients go".to_owned(),
+                "use less, to leave time for disconnecting clients".to_owned(),
             ),
             side(
                 "timeout",
@@ -252,7 +254,7 @@ fn same_vhost_twice(config: &Config) -> Option<Contradiction> {
         names.enumerate().flat_map(|(i, b)| config.vhosts.keys().take(i).map(move |a| (a, b)));
     let (a, b) = pairs.find(|(a, b)| same(a, b))?;
     let side = |name: &str, other: &str| {
-        let what = format!("{name} and {other} are the same name of a host");
+        let what = format!("{name} and {other} are the same host name");
         (format!("vhosts.{name}"), Problem::new(what, "keep one of them"))
     };
     Some(Contradiction([side(b, a), side(a, b)]))
@@ -277,7 +279,7 @@ fn useless_check(config: &Config) -> Option<Contradiction> {
 fn useless(check: &Check) -> Option<Problem> {
     let (what, fix) = match check {
         Check::Cidr(Cidr { allow, deny }) if allow.is_empty() && deny.is_empty() => {
-            ("the check names no network", "write allow: [10.0.0.0/8] or deny: [10.0.0.0/8]")
+            ("the check has no network", "write allow: [10.0.0.0/8] or deny: [10.0.0.0/8]")
         }
         Check::Secret(check) if check.values.is_empty() => {
             ("the check has no secret", "write values: [SECRET]")
@@ -285,19 +287,20 @@ fn useless(check: &Check) -> Option<Problem> {
         Check::Token(check) if check.secrets.is_empty() => {
             ("the check has no secret", "write secrets: [SECRET]")
         }
-        Check::Token(check) if check.param == check.expires => {
-            ("the signature and its time are in one parameter", "use two names: param and expires")
-        }
+        Check::Token(check) if check.param == check.expires => (
+            "the signature and its expiry use the same parameter",
+            "use two names: param and expires",
+        ),
         Check::Jwt(Jwt { secret, public_key, algorithm, .. }) => match (secret, public_key) {
             (Some(_), Some(_)) => ("the check has a secret and a public key", "keep one of them"),
             (None, None) => {
                 ("the check has no key", "write secret: SECRET, or public_key: FILE and algorithm")
             }
             (None, Some(_)) if *algorithm == Algorithm::Hs256 => {
-                ("HS256 has no public key", "write algorithm: RS256, ES256 or EdDSA")
+                ("HS256 does not use a public key", "write algorithm: RS256, ES256 or EdDSA")
             }
             (Some(_), None) if *algorithm != Algorithm::Hs256 => {
-                ("only HS256 has a secret", "write public_key: FILE in its place")
+                ("only HS256 uses a secret", "use public_key: FILE instead")
             }
             _ => return None,
         },

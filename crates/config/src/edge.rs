@@ -101,7 +101,7 @@ impl Text for DeadAfter {
             Ok(duration) if duration < min.0 => Err(Problem::new(
                 format!("{text} is shorter than {min}"),
                 format!(
-                    "use {min} or more: with less, short stalls of a network pass for dead origins"
+                    "use {min} or more: with less, a short network stall looks like a dead origin"
                 ),
             )),
             _ => Time::<DEAD_AFTER_MIN, DEAD_AFTER_MAX>::parse(text),

@@ -84,13 +84,15 @@ fn variable(
         Err(source.refused_text(Problem::new(what, fix)))
     };
     match text.into_string() {
-        Ok(text) if text.is_empty() => refused("has no value", "write one, or unset the variable"),
+        Ok(text) if text.is_empty() => {
+            refused("has no value", "set a value, or unset the variable")
+        }
         Ok(text) => Ok(Variable { name, path: path.clone(), form: *form, text }),
         Err(text) => {
             let valid = std::str::from_utf8(text.as_encoded_bytes())
                 .map_or_else(|e| e.valid_up_to(), str::len);
-            let what = format!("is not text in UTF-8: its byte {} is not", valid + 1);
-            refused(&what, "write it in UTF-8")
+            let what = format!("is not valid UTF-8 (byte {})", valid + 1);
+            refused(&what, "use UTF-8")
         }
     }
 }
@@ -98,8 +100,7 @@ fn variable(
 fn unknown(name: &str, known: &[(String, String, Form)]) -> Problem {
     let vhosts = format!("{PREFIX}VHOSTS{BETWEEN}");
     if name.starts_with(&vhosts) {
-        let fix =
-            "set all vhosts in one: WEIR_VHOSTS='{\"a.org\": {\"play\": {\"wait\": \"0s\"}}}'";
+        let fix = "set all vhosts in one variable: WEIR_VHOSTS='{\"a.org\": {\"play\": {\"wait\": \"0s\"}}}'";
         return Problem::new("vhosts have no variables of their own", fix);
     }
     // What all names have in common makes none of them likely.
@@ -110,17 +111,17 @@ fn unknown(name: &str, known: &[(String, String, Form)]) -> Problem {
     let last = name.rsplit(BETWEEN).next().unwrap_or_default().trim_start_matches(PREFIX);
     match hints::of_others(last).filter(|_| near.is_none()) {
         Some(Here::Key(path, _)) => {
-            let what = format!("sets no key that there is; here it is `{path}`");
+            let what = format!("does not match a key; in Weir it is `{path}`");
             let ours = known.iter().find(|(_, known, _)| known == path);
             let ours = ours.map_or(path, |(name, ..)| name.as_str());
             return Problem::new(what, format!("set {ours}, or unset the variable"));
         }
-        Some(Here::Else(advice)) => return Problem::new("sets no key that there is", advice),
+        Some(Here::Else(advice)) => return Problem::new("does not match any key", advice),
         None => {}
     }
     let near = near.map_or(String::new(), |near| format!("; did you mean `{PREFIX}{near}`?"));
     let fix = format!("use {PREFIX}SECTION{BETWEEN}KEY, in capitals, or unset the variable");
-    Problem::new(format!("sets no key that there is{near}"), fix)
+    Problem::new(format!("does not match any key{near}"), fix)
 }
 
 /// Whether the variable has nothing to say about the configuration: it is the command line's, or Kubernetes has set it

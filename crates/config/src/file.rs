@@ -33,7 +33,7 @@ pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let after = file.metadata()?;
     let version = |of: &fs::Metadata| (of.len(), of.mtime(), of.mtime_nsec());
     if version(&before) != version(&after) {
-        let why = "it was changed while it was read";
+        let why = "it changed while it was being read";
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
     }
     Ok(bytes)
@@ -46,7 +46,7 @@ fn read_to_end(file: &mut File, max: u64) -> io::Result<Vec<u8>> {
 }
 
 fn too_long(max: u64) -> io::Error {
-    io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {max} bytes"))
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {max} bytes"))
 }
 
 fn require_regular(file: &fs::Metadata) -> io::Result<()> {
@@ -58,7 +58,7 @@ fn require_regular(file: &fs::Metadata) -> io::Result<()> {
         () if kind.is_socket() => "a socket",
         () => "a device",
     };
-    let why = format!("it is {what}, and not a regular file");
+    let why = format!("it is {what}, not a regular file");
     Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
@@ -78,18 +78,18 @@ mod tests {
             assert_eq!(read(&at(name), 5).expect("read"), b"12345", "{name}");
         }
         let why = |path: &Path| read(path, 4).expect_err("refused").to_string();
-        assert_eq!(why(&at("file")), "it has more than 4 bytes");
+        assert_eq!(why(&at("file")), "it is larger than 4 bytes");
         let made = Command::new("mkfifo").arg(at("fifo")).status();
         assert!(made.is_ok_and(|status| status.success()));
         std::os::unix::fs::symlink("fifo", at("to fifo")).expect("a link");
         for name in ["fifo", "to fifo"] {
-            assert_eq!(why(&at(name)), "it is a FIFO, and not a regular file");
+            assert_eq!(why(&at(name)), "it is a FIFO, not a regular file");
         }
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("a socket");
-        assert_eq!(why(&at("socket")), "it is a socket, and not a regular file");
-        assert_eq!(why(dir.path()), "it is a folder, and not a regular file");
+        assert_eq!(why(&at("socket")), "it is a socket, not a regular file");
+        assert_eq!(why(dir.path()), "it is a folder, not a regular file");
         for device in ["/dev/zero", "/dev/null"] {
-            assert_eq!(why(Path::new(device)), "it is a device, and not a regular file");
+            assert_eq!(why(Path::new(device)), "it is a device, not a regular file");
         }
         assert_eq!(read(&at("none"), 4).expect_err("none").kind(), io::ErrorKind::NotFound);
     }

@@ -98,9 +98,8 @@ const MEDIAMTX: [&str; 26] = [
 /// How many of a file's own names are explained: enough for what matters, and still a message.
 const NAMES_MAX: usize = 12;
 
-const START: &str =
-    "start without a file, or write what differs in YAML; weir.example.yaml has every key";
-const GUIDE: &str = "more in docs/guide/configuration.md";
+const START: &str = "start without a file, or write only the keys you change, in YAML; weir.example.yaml has every key";
+const GUIDE: &str = "see docs/guide/configuration.md";
 
 /// What `text`, in which the values at `places` were found and which is refused as a configuration of ours, is.
 pub(super) fn recognise(text: &str, places: &Positions) -> Option<Foreign> {
@@ -117,9 +116,9 @@ fn braces(text: &str) -> Option<Foreign> {
     let count = |known: &[&str]| names.iter().filter(|name| known.contains(name)).count();
     let (srs, nginx) = (count(&SRS), count(&NGINX));
     let what = match (srs, nginx) {
-        (0, 0) => "this is written in braces and semicolons, and Weir reads YAML (`key: value`)",
-        _ if nginx > srs => "this is a configuration of nginx, which Weir does not read",
-        _ => "this is a configuration of SRS, which Weir does not read",
+        (0, 0) => "this file uses braces and semicolons, but Weir reads YAML (`key: value`)",
+        _ if nginx > srs => "this is an nginx configuration, which Weir does not read",
+        _ => "this is an SRS configuration, which Weir does not read",
     };
     let problem = Problem::new(what, advice(names.into_iter()));
     Some(Foreign { line, problem })
@@ -133,7 +132,7 @@ fn yaml(places: &Positions) -> Option<Foreign> {
     if let Some(first) = mediamtx.first() {
         let names =
             places.all.iter().map(|place| place.path.rsplit('.').next().unwrap_or_default());
-        let what = "this is a configuration of MediaMTX, which Weir does not read";
+        let what = "this is a MediaMTX configuration, which Weir does not read";
         return Some(Foreign {
             line: first.key.start.line(),
             problem: Problem::new(what, advice(names)),
@@ -143,13 +142,13 @@ fn yaml(places: &Positions) -> Option<Foreign> {
     let first = keys.next()?.key.start.line();
     let (what, fix) = if has("apiVersion") && has("kind") {
         (
-            "this is an object of Kubernetes",
-            "give it to kubectl; Weir reads what stands below `data` of its ConfigMap",
+            "this is a Kubernetes object",
+            "apply it with kubectl; Weir reads the file under `data` of its ConfigMap",
         )
     } else if has("services") && !has("role") {
         (
-            "this is a file for docker compose",
-            "give it to docker compose; Weir reads a file that is mounted in it",
+            "this is a Docker Compose file",
+            "use it with docker compose; Weir reads a file that is mounted into the container",
         )
     } else {
         return None;
@@ -167,11 +166,11 @@ fn other(text: &str) -> Option<Foreign> {
         && first.ends_with(']')
         && text.lines().any(|line| line.contains(" = "));
     let what = if first.starts_with('<') {
-        "this is XML or HTML, and Weir reads YAML"
+        "this is XML or HTML, but Weir reads YAML"
     } else if text.starts_with("FLV") || first.contains('\0') {
-        "this is no text"
+        "this is not a text file"
     } else if is_table || is_name && !value.trim().is_empty() && !first.contains(": ") {
-        "this is written as `key = value`, and Weir reads YAML (`key: value`)"
+        "this file uses `key = value`, but Weir reads YAML (`key: value`)"
     } else {
         return None;
     };
@@ -226,7 +225,7 @@ fn advice<'n>(names: impl Iterator<Item = &'n str>) -> String {
         return format!("{START}; {GUIDE}");
     }
     let known: Vec<_> = known.iter().map(|(name, path)| format!("`{name}` is `{path}`")).collect();
-    format!("{START}; here {}; {GUIDE}", known.join(", "))
+    format!("{START}; in Weir {}; {GUIDE}", known.join(", "))
 }
 
 #[cfg(test)]
@@ -242,34 +241,34 @@ mod tests {
         (
             "# main config\n\nlisten              1935;\nmax_connections     1000;\nvhost __defaultVhost__ {\n}\n",
             3,
-            "of SRS",
+            "an SRS",
         ),
-        ("listen 1935; daemon off; vhost x { gop_cache off; }", 1, "of SRS"),
-        ("rtmp {\r\n\tlisten 1935;\r\n}\r\nhttp_api { enabled on; }\r\n", 1, "of SRS"),
-        ("vhost __defaultVhost__\n{\n  hls { enabled on; }\n}\n", 1, "of SRS"),
-        ("max_connections 1000;\n", 1, "of SRS"),
+        ("listen 1935; daemon off; vhost x { gop_cache off; }", 1, "an SRS"),
+        ("rtmp {\r\n\tlisten 1935;\r\n}\r\nhttp_api { enabled on; }\r\n", 1, "an SRS"),
+        ("vhost __defaultVhost__\n{\n  hls { enabled on; }\n}\n", 1, "an SRS"),
+        ("max_connections 1000;\n", 1, "an SRS"),
         (
             "user www-data;\nworker_processes auto;\nrtmp { server { listen 1935; application live { live on; } } }\n",
             1,
-            "of nginx",
+            "an nginx",
         ),
         (
             "rtmp {\n    server {\n        listen 1935;\n        application live {\n        }\n    }\n}\n",
             1,
-            "of nginx",
+            "an nginx",
         ),
-        ("load_module \"modules/ngx_rtmp_module.so\";\nevents {}\n", 1, "of nginx"),
-        ("http {\n  server { listen 80; location / { root /srv; } }\n}\n", 1, "of nginx"),
+        ("load_module \"modules/ngx_rtmp_module.so\";\nevents {}\n", 1, "an nginx"),
+        ("http {\n  server { listen 80; location / { root /srv; } }\n}\n", 1, "an nginx"),
         ("role edge;\n", 1, "braces and semicolons"),
         (
             "# settings\nlogLevel: info\nrtmp: yes\nhls: yes\npaths:\n  all_others:\n",
             2,
-            "of MediaMTX",
+            "a MediaMTX",
         ),
-        ("rtmp: yes\nrtmpAddress: :1935\n", 2, "of MediaMTX"),
-        ("paths:\n  cam:\n    source: rtsp://x\n", 1, "of MediaMTX"),
+        ("rtmp: yes\nrtmpAddress: :1935\n", 2, "a MediaMTX"),
+        ("paths:\n  cam:\n    source: rtsp://x\n", 1, "a MediaMTX"),
         ("apiVersion: v1\nkind: ConfigMap\ndata: {}\n", 1, "Kubernetes"),
-        ("services:\n  weir:\n    image: weir\n", 1, "docker compose"),
+        ("services:\n  weir:\n    image: weir\n", 1, "Docker Compose"),
         ("<?xml version=\"1.0\"?>\n<Server/>\n", 1, "XML"),
         ("[rtmp]\nlisten = \"0.0.0.0:1935\"\n", 1, "key = value"),
         ("listen = 1935\n", 1, "key = value"),

@@ -14,24 +14,23 @@ pub(super) enum Here {
 
 use Here::{Else, Key};
 
-const RECORD: Here = Else("Weir does not record; let FFmpeg do it: ffmpeg -i URL -c copy FILE.flv");
+const RECORD: Here = Else("Weir does not record; use FFmpeg: ffmpeg -i URL -c copy FILE.flv");
 const TRANSCODE: Here =
-    Else("Weir passes codecs on unchanged; let FFmpeg transcode, and publish what it makes");
+    Else("Weir does not transcode; transcode with FFmpeg and publish the result");
 const PUSH: Here = Else(
-    "Weir does not push; let the other server pull, or FFmpeg: ffmpeg -i URL -c copy -f flv OTHER",
+    "Weir does not push to other servers; let the other server pull, or use FFmpeg: ffmpeg -i URL -c copy -f flv OTHER",
 );
 const HOOKS: Here =
-    Else("there are no hooks; `auth` has secrets, signed links and JSON Web Tokens");
-const NOT_SPOKEN: Here = Else("Weir speaks RTMP, HTTP-FLV and HLS only");
-const METRICS: Here = Else("nothing has to be set: GET /metrics and /api/v1 at api.listen");
+    Else("Weir has no HTTP callbacks; see `auth` for secrets, signed links and JSON Web Tokens");
+const NOT_SPOKEN: Here = Else("Weir supports only RTMP, HTTP-FLV and HLS");
+const METRICS: Here = Else("nothing to set: use GET /metrics and /api/v1 on api.listen");
 const LOG: Here = Else("the log goes to stderr; set --log or WEIR_LOG, and --log-format");
-const SERVICE: Here =
-    Else("take it out: systemd or a container runs Weir in the background and keeps its log");
-const ALWAYS: Here = Else("take it out: Weir does that by itself");
-const FIXED_NAMES: Here =
-    Else("take it out: files have names of their own, and are removed by themselves");
-const APPS: Here =
-    Else("take it out: apps and streams need not be set up; any name may be published");
+const SERVICE: Here = Else(
+    "remove it: systemd or the container runtime runs Weir in the background and keeps its log",
+);
+const ALWAYS: Here = Else("remove it: Weir does this automatically");
+const FIXED_NAMES: Here = Else("remove it: Weir names its files itself and removes old ones");
+const APPS: Here = Else("remove it: apps and streams need no setup; any name can be published");
 
 const LISTEN: Here = Key("rtmp.listen", "rtmp: { listen: \"0.0.0.0:1935\" }");
 const HTTP: Here = Key("http.listen", "http: { listen: \"0.0.0.0:8080\" }");
@@ -76,10 +75,7 @@ const NAMES: &[(&str, Here)] = &[
     ("send_timeout write_timeout", STALL),
     ("idle_streams", Key("play.wait", "play: { wait: 10s }")),
     ("overwrite override_publisher", CONFLICT),
-    (
-        "http_remux mount",
-        Else("nothing has to be set: each stream is at /APP/STREAM.flv of http.listen"),
-    ),
+    ("http_remux mount", Else("nothing to set: each stream is at /APP/STREAM.flv on http.listen")),
     ("hls_path hls_directory", HLS_DIR),
     ("hls_fragment fragment hls_segment_duration hls_part_duration", HLS_SEGMENT),
     ("hls_window hls_playlist_length hls_segment_count", HLS_WINDOW),
@@ -88,7 +84,7 @@ const NAMES: &[(&str, Here)] = &[
     ("hls_trusted_proxies trusted_proxies", PROXIES),
     (
         "hls_keys hls_key* hls_fragments_per_key hls_encryption hls_variant",
-        Else("take it out: Weir has none"),
+        Else("remove it: Weir has nothing like it"),
     ),
     (
         "hls_continuous hls_always_remux hls_ctx hls_ts_ctx hls_nested hls_wait_keyframe hls_aof_ratio",
@@ -117,7 +113,9 @@ const NAMES: &[(&str, Here)] = &[
     ("forward destination push push_reconnect", PUSH),
     (
         "ingest",
-        Else("let FFmpeg publish it: ffmpeg -re -i INPUT -c copy -f flv rtmp://SERVER/APP/STREAM"),
+        Else(
+            "use FFmpeg to publish it: ffmpeg -re -i INPUT -c copy -f flv rtmp://SERVER/APP/STREAM",
+        ),
     ),
     ("rtc* srt* rtsp* webrtc* rtmps* rtp_* mpegts* stream_caster dash* multicast*", NOT_SPOKEN),
     ("stats stat stat_stylesheet rtmp_stat heartbeat exporter metrics_address pprof*", METRICS),
@@ -127,7 +125,10 @@ const NAMES: &[(&str, Here)] = &[
     ("grace_start_wait", Key("drain.notice", "drain: { notice: 5s }")),
     ("grace_final_wait worker_shutdown_timeout", Key("drain.timeout", "drain: { timeout: 60s }")),
     ("worker_processes threads", Key("workers", "workers: auto")),
-    ("worker_rlimit_nofile", Else("the system decides: ulimit -n, or LimitNOFILE of the unit")),
+    (
+        "worker_rlimit_nofile",
+        Else("the system sets it: ulimit -n, or LimitNOFILE in the systemd unit"),
+    ),
     ("max_streams", Key("limits.memory", "limits: { memory: 2GiB }")),
     ("max_readers", VIEWERS),
     ("limit_conn", Key("limits.connections_per_ip", "limits: { connections_per_ip: 20 }")),
@@ -142,18 +143,18 @@ const NAMES: &[(&str, Here)] = &[
     ),
     ("utc_time empty_ip_ok query_latest_version circuit_breaker tcmalloc_release_rate", ALWAYS),
     ("force_grace_quit disable_daemon_for_docker wait_video play_restart publish_notify", ALWAYS),
-    ("bandcheck crossdomain max_message control", Else("take it out: Weir has none")),
+    ("bandcheck crossdomain max_message control", Else("remove it: Weir has nothing like it")),
     ("raw_api", TOKENS),
     ("https", CERT),
     // nginx-rtmp
     ("server", LISTEN),
     ("application live", APPS),
-    ("events location include load_module", Else("take it out: it is nginx's")),
+    ("events location include load_module", Else("remove it: only nginx has it")),
     ("ssl_certificate api_server_cert", CERT),
     // MediaMTX
     ("rtmp_address", LISTEN),
     ("api_address playback*", API),
-    ("api_allow_origin*", Else("take it out: pages of other sites may not ask the API")),
+    ("api_allow_origin*", Else("remove it: pages of other sites cannot use the API")),
     ("paths path_defaults", APPS),
 ];
 
@@ -179,7 +180,7 @@ pub(super) fn unknown_key(name: &str, section: &str) -> Option<Problem> {
     if plain(name) == "enabled" || plain(name) == "enable" {
         // Only `hls` has one.
         let has_listeners = ["rtmp", "http", "api"].contains(&section);
-        let what = unknown("there is no such key here".to_owned());
+        let what = unknown("Weir has no such key".to_owned());
         return has_listeners.then(|| Problem::new(what, "to switch it off, write `listen: []`"));
     }
     // A section of a vhost has the keys of the section itself.
@@ -193,15 +194,15 @@ pub(super) fn unknown_key(name: &str, section: &str) -> Option<Problem> {
     if let Some(root) =
         root.first().filter(|root| ***root == name && !section.is_empty() && !is_of_vhost)
     {
-        let what = unknown(format!("`{root}` is not in `{section}`, but a key of its own"));
-        return Some(Problem::new(what, format!("write `{root}:` at the beginning of a line")));
+        let what = unknown(format!("`{root}` is a top-level key, not part of `{section}`"));
+        return Some(Problem::new(what, format!("write `{root}:` at the start of a line")));
     }
     if let Some(here) = of_others(name) {
         return Some(match here {
             Key(path, example) => {
-                Problem::new(unknown(format!("here it is `{path}`")), format!("write {example}"))
+                Problem::new(unknown(format!("in Weir it is `{path}`")), format!("write {example}"))
             }
-            Else(advice) => Problem::new(unknown("there is no such key here".to_owned()), advice),
+            Else(advice) => Problem::new(unknown("Weir has no such key".to_owned()), advice),
         });
     }
     let places: Vec<_> = below.iter().map(|path| format!("`{path}`")).collect();

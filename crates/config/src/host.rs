@@ -75,7 +75,7 @@ impl Text for Peer {
 
     fn parse(text: &str) -> Result<OriginName, Problem> {
         if let Some((_, rest)) = text.split_once("://") {
-            let what = format!("`{text}` has a scheme, and peers are named by host and port");
+            let what = format!("`{text}` has a scheme, but peers are given as host and port");
             return Err(Problem::new(what, format!("use \"{}\"", rest.trim_end_matches('/'))));
         }
         let (host, port) = parse_host(text, API_PORT)?;
@@ -121,8 +121,7 @@ impl Text for Elsewhere {
 
 impl Element for Elsewhere {
     const EXPECTED: &'static str = "a host or a list of hosts";
-    const WRITE: &'static str =
-        "a host such as other.example.com:8080; [] means none but the origins";
+    const WRITE: &'static str = "a host such as other.example.com:8080; [] means only the origins";
     const MAY_BE_NUMBER: bool = true;
 }
 
@@ -172,7 +171,7 @@ impl Text for Resolver {
 
 impl Element for Resolver {
     const EXPECTED: &'static str = "an IP address or a list of IP addresses";
-    const WRITE: &'static str = "an IP address; [] means the name servers of the system";
+    const WRITE: &'static str = "an IP address; [] means the name servers of this system";
     const MAY_BE_NUMBER: bool = true;
 }
 
@@ -210,7 +209,7 @@ fn parse_origin(text: &str) -> Result<OriginName, Problem> {
     if let Some(end) = address.find(['/', '?', '#']) {
         let begin = &text[..text.len() - address.len() + end];
         let what = format!("`{text}` has more than a host and a port");
-        let fix = format!("use \"{begin}\": viewers and encoders name the app and the stream");
+        let fix = format!("use \"{begin}\": the app and the stream come from viewers and encoders");
         return Err(Problem::new(what, fix));
     }
     let (host, port) = parse_host(address, RTMP_PORT)?;
@@ -227,14 +226,17 @@ fn other_scheme(text: &str, scheme: &str, rest: &str) -> Problem {
         }
         Err(_) => format!("use \"rtmp://HOST:{RTMP_PORT}\""),
     };
-    Problem::new(format!("`{text}` has the scheme {scheme}, and origins are named by RTMP"), fix)
+    Problem::new(
+        format!("`{text}` has the scheme {scheme}, but origins are given as rtmp:// URLs"),
+        fix,
+    )
 }
 
 fn parse_resolver(text: &str) -> Result<SocketAddr, Problem> {
     match parse_host(text, DNS_PORT)? {
         (Host::Ip(ip), port) => Ok(SocketAddr::new(ip, port.unwrap_or(DNS_PORT))),
         (Host::Name(_), _) => Err(Problem::new(
-            format!("`{text}` is a name, and names are what resolvers are asked for"),
+            format!("`{text}` is a host name, but a resolver is given as an IP address"),
             "use the IP address of the name server, such as 10.96.0.10",
         )),
     }
@@ -243,7 +245,7 @@ fn parse_resolver(text: &str) -> Result<SocketAddr, Problem> {
 /// A network with its prefix length, or one address.
 fn parse_network(text: &str) -> Result<IpNet, Problem> {
     let not_one = || {
-        let fix = "use an address and the length of its prefix, such as 10.0.0.0/8 or \"fd00::/8\"";
+        let fix = "use an address with a prefix length, such as 10.0.0.0/8 or \"fd00::/8\"";
         Problem::new(format!("`{text}` is not a network"), fix)
     };
     let (ip, prefix) = match text.split_once('/') {
@@ -254,11 +256,11 @@ fn parse_network(text: &str) -> Result<IpNet, Problem> {
     let Some(prefix) = prefix else { return Ok(ip.into()) };
     let network: IpNet = text.parse().map_err(|_| {
         let bits = if ip.is_ipv4() { 32 } else { 128 };
-        let what = format!("`{prefix}` is not the length of a prefix");
+        let what = format!("`{prefix}` is not a prefix length");
         Problem::new(what, format!("use a number from 0 to {bits}"))
     })?;
     if network.trunc() != network {
-        let what = format!("{text} has bits behind its prefix");
+        let what = format!("{text} has bits set after its prefix");
         return Err(Problem::new(
             what,
             format!("use {} for the network, or {ip} for the address", network.trunc()),
@@ -309,7 +311,7 @@ fn parse_host(text: &str, default_port: u16) -> Result<(Host, Option<u16>), Prob
     }
     let not_one = || {
         let what = format!("`{text}` is not a host");
-        let fix = "use a name or an IP address, and its port where that is not";
+        let fix = "use a host name or an IP address, with its port if that is not";
         Problem::new(what, format!("{fix} {default_port}"))
     };
     let (host, rest) = match text.strip_prefix('[') {
@@ -325,7 +327,7 @@ fn parse_host(text: &str, default_port: u16) -> Result<(Host, Option<u16>), Prob
     };
     if matches!(host, Host::Ip(ip) if ip.is_unspecified()) {
         let what = format!("`{host}` stands for every address of this machine");
-        return Err(Problem::new(what, "use the one address that is meant"));
+        return Err(Problem::new(what, "use one specific address"));
     }
     if rest.is_empty() {
         return Ok((host, None));

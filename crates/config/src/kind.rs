@@ -467,7 +467,7 @@ impl<'de, E: Element> Visitor<'de> for OneOrMany<E> {
 
     fn visit_str<Er: de::Error>(self, text: &str) -> Result<Self::Value, Er> {
         if E::FORM == Form::Map {
-            return Err(Er::custom(Problem::new(format!("{} is expected here", E::EXPECTED), "")));
+            return Err(Er::custom(Problem::new(format!("expected {}", E::EXPECTED), "")));
         }
         E::read(text.into_deserializer()).map(|one| vec![one])
     }
@@ -511,7 +511,7 @@ impl<'de, E: Element> Visitor<'de> for OneOrMany<E> {
 }
 
 fn not_text<E: de::Error>() -> E {
-    E::custom(Problem::new("is not text to YAML", "write it in quotes"))
+    E::custom(Problem::new("is not a string in YAML", "write it in quotes"))
 }
 
 /// What serde read of a kind.
@@ -533,7 +533,7 @@ where
 }
 
 pub fn no_such_key<E: de::Error>() -> E {
-    E::custom("there is no such key")
+    E::custom("no such key")
 }
 
 /// The path of a key in the section at `path`.

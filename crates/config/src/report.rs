@@ -56,8 +56,8 @@ impl<'t> Source<'t> {
         let line = 1 + before.matches('\n').count();
         let column = 1 + before.rsplit('\n').next().unwrap_or_default().chars().count();
         let problem = match self.text.contains('\0') {
-            true => Problem::new("the file is in UTF-16, or no text", "save it as text in UTF-8"),
-            false => Problem::new("is not UTF-8 from here on", "save the file in UTF-8"),
+            true => Problem::new("the file is UTF-16, or not text", "save it as UTF-8 text"),
+            false => Problem::new("is not valid UTF-8 from here on", "save the file as UTF-8"),
         };
         self.diagnostic((line, column), 1, "", problem)
     }
@@ -108,20 +108,21 @@ impl<'t> Source<'t> {
             Error::Message { msg, .. } => Problem::from_text(msg),
             Error::NullIntoString { .. } => value::no_value("a value"),
             Error::Unexpected { expected: "mapping start", .. } => Problem::new(
-                "keys and values are expected here",
-                "write `key: value`, one a line, indented below the section's name",
+                "expected keys and values",
+                "write `key: value`, one per line, indented under the section name",
             ),
             Error::Unexpected { expected: "string scalar", .. } => Problem::new(
-                "one value is expected here, not a list or keys",
-                "write the value alone, in quotes if it begins with `[` or `{`",
+                "expected a single value, not a list or keys",
+                "write only the value, in quotes if it begins with `[` or `{`",
             ),
             Error::SerdeInvalidType { expected, .. } => {
-                Problem::new(format!("{expected} is expected here"), "")
+                Problem::new(format!("expected {expected}"), "")
             }
             Error::DuplicateMappingKey { .. } => self.twice(path),
-            Error::MultipleDocuments { .. } => {
-                Problem::new("a second document begins", "keep one; take the line `---` out")
-            }
+            Error::MultipleDocuments { .. } => Problem::new(
+                "a second YAML document starts here",
+                "keep one, and remove the line `---`",
+            ),
             Error::ExternalMessage { msg, .. } => self.bad_syntax(msg, error),
             other => Problem::new(plain(other), ""),
         }
@@ -136,7 +137,7 @@ impl<'t> Source<'t> {
     fn twice(&self, path: &str) -> Problem {
         let first = self.places.all.iter().find(|place| place.path == path);
         let line = first.map_or(1, |place| place.key.start.line());
-        Problem::new(format!("is set twice, first in line {line}"), "keep one of them")
+        Problem::new(format!("is set twice, first on line {line}"), "keep one of them")
     }
 
     fn diagnostic(
@@ -227,7 +228,7 @@ fn unknown_key(field: &str, path: &str, expected: &[&str]) -> Problem {
     known.then(|| hints::unknown_key(field, section)).flatten().unwrap_or_else(|| {
         Problem::new(
             format!("unknown key `{field}`{near}"),
-            format!("the keys here are {}", expected.join(", ")),
+            format!("valid keys are {}", expected.join(", ")),
         )
     })
 }

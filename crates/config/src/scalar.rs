@@ -336,7 +336,7 @@ impl Text for Secret {
 
     fn parse(text: &str) -> Result<Self, Problem> {
         if text.is_empty() {
-            let fix = "write the secret, or take the empty one out: everybody would know it";
+            let fix = "write the secret, or remove it: anybody could guess an empty one";
             return Err(Problem::new("the secret is empty", fix));
         }
         Ok(Self::new(text))
@@ -384,8 +384,8 @@ impl Text for Parameter {
 
     fn parse(text: &str) -> Result<String, Problem> {
         if text.is_empty() || text.contains(['?', '&', '=', '#', ' ']) {
-            let what = format!("`{text}` is not the name of a parameter");
-            return Err(Problem::new(what, "write the name alone, such as token"));
+            let what = format!("`{text}` is not a parameter name");
+            return Err(Problem::new(what, "write only the name, such as token"));
         }
         Ok(text.to_owned())
     }

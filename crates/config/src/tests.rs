@@ -268,7 +268,7 @@ fn names_of_vhosts_are_names_of_hosts() {
     }
     let twice = Config::parse("vhosts: { a.org: {}, A.ORG: {} }", "weir.yaml");
     let error = twice.expect_err("one name twice").to_string();
-    assert!(error.contains("same name of a host"), "{error}");
+    assert!(error.contains("same host name"), "{error}");
 }
 
 #[test]
@@ -304,7 +304,7 @@ error: weir.yaml:10:6: unclosed bracket '{'
 /// A text; line, column and width of what is wrong in it; the message; the fix.
 type Bad = (&'static str, (usize, usize, usize), &'static str, &'static str);
 
-const KEYS: &str = "the keys here are role, rtmp, http, api, workers, publish, play, hls, edge, auth, limits, \
+const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, edge, auth, limits, \
     metrics, drain, handover, vhosts";
 
 const BAD: &[Bad] = &[
@@ -315,23 +315,23 @@ const BAD: &[Bad] = &[
         "role: unknown value `edeg`; did you mean `edge`?",
         "use origin, edge",
     ),
-    ("role:\n", (1, 5, 1), "role: has no value", "write a value, or take the key out"),
+    ("role:\n", (1, 5, 1), "role: has no value", "write a value, or remove the key"),
     (
         "role: [origin]\n",
         (1, 7, 1),
-        "role: one value is expected here, not a list or keys",
-        "write the value alone, in quotes if it begins with `[` or `{`",
+        "role: expected a single value, not a list or keys",
+        "write only the value, in quotes if it begins with `[` or `{`",
     ),
     (
         "publish:\n  lingr: 3s\n",
         (2, 3, 5),
         "publish: unknown key `lingr`; did you mean `linger`?",
-        "the keys here are linger, idle_timeout, conflict",
+        "valid keys are linger, idle_timeout, conflict",
     ),
     (
         "play:\n  queue_length: 3s\n",
         (2, 3, 12),
-        "play: unknown key `queue_length`; here it is `play.window`",
+        "play: unknown key `queue_length`; in Weir it is `play.window`",
         "write play: { window: 10s }",
     ),
     (
@@ -343,31 +343,31 @@ const BAD: &[Bad] = &[
     (
         "http:\n  play: { wait: 1s }\n",
         (2, 3, 4),
-        "http: unknown key `play`; `play` is not in `http`, but a key of its own",
-        "write `play:` at the beginning of a line",
+        "http: unknown key `play`; `play` is a top-level key, not part of `http`",
+        "write `play:` at the start of a line",
     ),
     (
         "play:\n  gop_cache: off\n",
         (2, 3, 9),
-        "play: unknown key `gop_cache`; here it is `play.gop`",
+        "play: unknown key `gop_cache`; in Weir it is `play.gop`",
         "write play: { gop: true }",
     ),
     (
         "vhosts: { a.org: { gopCache: off } }\n",
         (1, 20, 8),
-        "vhosts.a.org: unknown key `gopCache`; here it is `play.gop`",
+        "vhosts.a.org: unknown key `gopCache`; in Weir it is `play.gop`",
         "write play: { gop: true }",
     ),
     (
         "dvr: { enabled: on }\n",
         (1, 1, 3),
-        "unknown key `dvr`; there is no such key here",
-        "Weir does not record; let FFmpeg do it: ffmpeg -i URL -c copy FILE.flv",
+        "unknown key `dvr`; Weir has no such key",
+        "Weir does not record; use FFmpeg: ffmpeg -i URL -c copy FILE.flv",
     ),
     (
         "http: { enabled: off }\n",
         (1, 9, 7),
-        "http: unknown key `enabled`; there is no such key here",
+        "http: unknown key `enabled`; Weir has no such key",
         "to switch it off, write `listen: []`",
     ),
     (
@@ -380,39 +380,39 @@ const BAD: &[Bad] = &[
         "vhosts: { a.org: { play: { wiat: 0s } } }\n",
         (1, 28, 4),
         "vhosts.a.org.play: unknown key `wiat`; did you mean `wait`?",
-        "the keys here are flush, wait, gop, stall_timeout, window",
+        "valid keys are flush, wait, gop, stall_timeout, window",
     ),
     (
         "play: 3\n",
         (1, 7, 1),
-        "play: keys and values are expected here",
-        "write `key: value`, one a line, indented below the section's name",
+        "play: expected keys and values",
+        "write `key: value`, one per line, indented under the section name",
     ),
     (
         "- play\n",
         (1, 1, 1),
-        "keys and values are expected here",
-        "write `key: value`, one a line, indented below the section's name",
+        "expected keys and values",
+        "write `key: value`, one per line, indented under the section name",
     ),
     (
         "play:\n  - wait: 3s\n",
         (2, 3, 1),
-        "play: keys and values are expected here",
-        "write `key: value`, one a line, indented below the section's name",
+        "play: expected keys and values",
+        "write `key: value`, one per line, indented under the section name",
     ),
     (
         "play: { wait: 1s }\nhls: {}\nplay: {}\n",
         (3, 1, 4),
-        "play: is set twice, first in line 1",
+        "play: is set twice, first on line 1",
         "keep one of them",
     ),
     (
         "vhosts: { a: {}, a: {} }\n",
         (1, 18, 1),
-        "vhosts.a: is set twice, first in line 1",
+        "vhosts.a: is set twice, first on line 1",
         "keep one of them",
     ),
-    ("play:\n  gop:\n", (2, 6, 1), "play.gop: has no value", "write a value, or take the key out"),
+    ("play:\n  gop:\n", (2, 6, 1), "play.gop: has no value", "write a value, or remove the key"),
     (
         "play:\n  gop: maybe\n",
         (2, 8, 5),
@@ -423,19 +423,19 @@ const BAD: &[Bad] = &[
         "play: { wait: }\n",
         (1, 13, 1),
         "play.wait: has no value",
-        "write a value, or take the key out",
+        "write a value, or remove the key",
     ),
     (
         "play:\n  wait:\n    seconds: 3\n",
         (3, 5, 1),
-        "play.wait: one value is expected here, not a list or keys",
-        "write the value alone, in quotes if it begins with `[` or `{`",
+        "play.wait: expected a single value, not a list or keys",
+        "write only the value, in quotes if it begins with `[` or `{`",
     ),
     (
         "play: { wait: [1s] }\n",
         (1, 15, 1),
-        "play.wait: one value is expected here, not a list or keys",
-        "write the value alone, in quotes if it begins with `[` or `{`",
+        "play.wait: expected a single value, not a list or keys",
+        "write only the value, in quotes if it begins with `[` or `{`",
     ),
     (
         "play: { flush: -1ms }\n",
@@ -500,8 +500,8 @@ const BAD: &[Bad] = &[
     (
         "publish: { conflict: { reject: 1 } }\n",
         (1, 22, 1),
-        "publish.conflict: one value is expected here, not a list or keys",
-        "write the value alone, in quotes if it begins with `[` or `{`",
+        "publish.conflict: expected a single value, not a list or keys",
+        "write only the value, in quotes if it begins with `[` or `{`",
     ),
     (
         "rtmp: { chunk_size: 127 }\n",
@@ -554,13 +554,13 @@ const BAD: &[Bad] = &[
     (
         "rtmp: { listen: '0.0.0.0:70000' }\n",
         (1, 17, 15),
-        "rtmp.listen: `0.0.0.0:70000`: there is no port 70000",
+        "rtmp.listen: `0.0.0.0:70000`: 70000 is not a valid port",
         "use a port from 1 to 65535, or 0 for any that is free",
     ),
     (
         "rtmp: { listen: 70000 }\n",
         (1, 17, 5),
-        "rtmp.listen: `70000`: there is no port 70000",
+        "rtmp.listen: `70000`: 70000 is not a valid port",
         "use a port from 1 to 65535, or 0 for any that is free",
     ),
     (
@@ -578,43 +578,43 @@ const BAD: &[Bad] = &[
     (
         "rtmp: { listen: [[::]:1935] }\n",
         (1, 18, 1),
-        "rtmp.listen[0]: one value is expected here, not a list or keys",
-        "write the value alone, in quotes if it begins with `[` or `{`",
+        "rtmp.listen[0]: expected a single value, not a list or keys",
+        "write only the value, in quotes if it begins with `[` or `{`",
     ),
     (
         "rtmp:\n  listen:\n    port: 1935\n",
         (3, 5, 1),
-        "rtmp.listen: an address or a list of addresses is expected here",
+        "rtmp.listen: expected an address or a list of addresses",
         "",
     ),
     (
         "rtmp: { listen: }\n",
         (1, 15, 1),
         "rtmp.listen: has no value",
-        "write an address; [] switches the listener off, or take the key out",
+        "write an address; [] switches the listener off, or remove the key",
     ),
     (
         "http: { listen: 0.0.0.0:1935 }\n",
         (1, 17, 12),
-        "http.listen: 0.0.0.0:1935 is taken by rtmp.listen (0.0.0.0:1935)",
+        "http.listen: 0.0.0.0:1935 is already used by rtmp.listen (0.0.0.0:1935)",
         "give each listener its own port",
     ),
     (
         "http: { listen: [0.0.0.0:80, 127.0.0.1:1985] }\n",
         (1, 30, 14),
-        "http.listen[1]: 127.0.0.1:1985 is taken by api.listen (0.0.0.0:1985)",
+        "http.listen[1]: 127.0.0.1:1985 is already used by api.listen (0.0.0.0:1985)",
         "give each listener its own port",
     ),
     (
         "rtmp: { listen: 127.0.0.1:8080 }\n",
         (1, 17, 14),
-        "rtmp.listen: 127.0.0.1:8080 is taken by http.listen (0.0.0.0:8080)",
+        "rtmp.listen: 127.0.0.1:8080 is already used by http.listen (0.0.0.0:8080)",
         "give each listener its own port",
     ),
     (
         "api: { listen: ['[::]:1', '[::1]:1'] }\n",
         (1, 27, 9),
-        "api.listen[1]: [::1]:1 is taken by api.listen ([::]:1)",
+        "api.listen[1]: [::1]:1 is already used by api.listen ([::]:1)",
         "give each listener its own port",
     ),
     (
@@ -635,7 +635,7 @@ const BAD: &[Bad] = &[
         "hls.dir: the path is empty",
         "write a directory, such as ./data/hls",
     ),
-    ("hls: { dir: }\n", (1, 11, 1), "hls.dir: has no value", "write a value, or take the key out"),
+    ("hls: { dir: }\n", (1, 11, 1), "hls.dir: has no value", "write a value, or remove the key"),
     (
         "limits: { memory: 1MiB }\n",
         (1, 19, 4),
@@ -687,13 +687,13 @@ const BAD: &[Bad] = &[
     (
         "vhosts: { a/b: {} }\n",
         (1, 11, 3),
-        "vhosts.a/b: the vhost name has the forbidden character '/'",
+        "vhosts.a/b: the vhost name contains the forbidden character '/'",
         "use a host name",
     ),
     (
         "vhosts:\n  ..: {}\n",
         (2, 3, 2),
-        "vhosts...: the vhost name has the forbidden component \"..\"",
+        "vhosts...: the vhost name contains the forbidden component \"..\"",
         "use a host name",
     ),
     ("play: {\n", (1, 7, 1), "unclosed bracket '{'", ""),
@@ -707,8 +707,8 @@ const BAD: &[Bad] = &[
     (
         "play: {}\n---\nplay: {}\n",
         (3, 1, 1),
-        "a second document begins",
-        "keep one; take the line `---` out",
+        "a second YAML document starts here",
+        "keep one, and remove the line `---`",
     ),
     ("é: &a {}\n", (1, 1, 1), "unknown key `é`", KEYS),
     (
@@ -792,8 +792,8 @@ fn keys_below(section: &str) -> Vec<String> {
         _ => (format!("{section}: {{ nonesuch: 0 }}\n"), format!("{section}.")),
     };
     match Config::parse(&text, "").map_err(|error| error.to_string()) {
-        Err(shown) if shown.contains("the keys here are ") => {
-            let (_, keys) = shown.split_once("the keys here are ").unwrap();
+        Err(shown) if shown.contains("valid keys are ") => {
+            let (_, keys) = shown.split_once("valid keys are ").unwrap();
             keys.split(", ").map(|key| format!("{prefix}{key}")).collect()
         }
         _ => vec![section.to_owned()],

@@ -52,13 +52,13 @@ where
     let text = String::deserialize(from)?;
     // No value needs one, and a line feed would end the problem in a `Problem`.
     if text.contains(char::is_control) {
-        return Err(de::Error::custom(Problem::new("has a control character", "take it out")));
+        return Err(de::Error::custom(Problem::new("has a control character", "remove it")));
     }
     read(&text).map_err(de::Error::custom)
 }
 
 pub(super) fn no_value(use_what: &str) -> Problem {
-    Problem::new("has no value", format!("write {use_what}, or take the key out"))
+    Problem::new("has no value", format!("write {use_what}, or remove the key"))
 }
 
 /// Reads a whole number, as far as one is too small or too large for anything here.
@@ -81,7 +81,7 @@ pub(super) fn parse_address(text: &str) -> Result<SocketAddr, Problem> {
             Ok(port) => port,
             Err(_) if is_number(port) => {
                 let fix = "use a port from 1 to 65535, or 0 for any that is free";
-                return Problem::new(format!("`{text}`: there is no port {port}"), fix);
+                return Problem::new(format!("`{text}`: {port} is not a valid port"), fix);
             }
             Err(_) => 1935,
         };

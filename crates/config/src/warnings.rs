@@ -24,17 +24,17 @@ fn looks_at_parameters(checks: &[Check]) -> bool {
 
 fn unseen(names: &[String], vhost: &str) -> String {
     let (which, to_viewers) = match names {
-        [] => ("none".to_owned(), "nothing of what viewers show"),
-        names => (format!("[{}]", names.join(", ")), "no other parameters of viewers"),
+        [] => ("none".to_owned(), "none of the viewers' parameters"),
+        names => (format!("[{}]", names.join(", ")), "only those parameters of the viewers"),
     };
     let own = match vhost {
         DEFAULT_VHOST => "auth.play".to_owned(),
         vhost => format!("vhosts.{vhost}.auth.play"),
     };
     format!(
-        "edge.forward_query is {which}, so that the origins see {to_viewers}, and {own} looks at no parameter here: \
-         whatever the origins let this edge play, everybody gets who reaches it. Check viewers here, or forward what \
-         the origins look at"
+        "edge.forward_query is {which}, so the origins see {to_viewers}, and {own} checks no parameter: anybody who \
+         reaches this edge can play whatever the origins let this edge play. Check viewers here, or forward the \
+         parameters that the origins check"
     )
 }
 

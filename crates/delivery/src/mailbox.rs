@@ -103,7 +103,7 @@ impl Mailbox {
 
     /// Ends the process: viewers of a dead shard would hang, and nobody would know.
     pub(crate) fn die(&self, what: &str, why: &dyn std::fmt::Display) -> ! {
-        error!("a delivery shard {what}: {why}; the process ends so that it can be restarted");
+        error!("a delivery shard {what}: {why}; exiting so that the process can be restarted");
         (self.last)();
         std::process::exit(70)
     }

@@ -98,7 +98,7 @@ struct DeathWatch(Arc<Mailbox>);
 impl Drop for DeathWatch {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.die("panicked", &"see the message above");
+            self.0.die("panicked", &"see the previous message");
         }
     }
 }
@@ -594,7 +594,7 @@ impl Shard {
             Returned { socket: viewer.socket.into(), session, client: viewer.client, unsent, why };
         if let Err(error) = self.returns.try_send(returned) {
             let returned = error.into_inner();
-            returned.client.end(&End::us("too many clients want to be answered at once"));
+            returned.client.end(&End::us("too many clients wait for an answer at once"));
         }
     }
 

@@ -323,7 +323,7 @@ impl Viewer {
                 }
             }
             if self.answers > ANSWERS_MAX {
-                return Err(End::peer("asks without reading the answers"));
+                return Err(End::peer("sends commands without reading the answers"));
             }
         }
         Ok(Input::More)

@@ -56,10 +56,10 @@ pub enum Lost {
     #[error("it closed the connection")]
     Closed,
     /// It broke.
-    #[error("the connection broke: {0}")]
+    #[error("connection failed: {0}")]
     Network(#[from] io::Error),
     /// What came is no RTMP, or not what a server may say.
-    #[error("it broke the protocol: {0}")]
+    #[error("protocol error: {0}")]
     Protocol(#[source] weir_rtmp::Error),
     /// An answer, or any sign of life, is overdue.
     #[error("{0}")]

@@ -32,7 +32,7 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// When it refuses, or accepts nothing within [`CONNECT_TIMEOUT`].
 pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let late = |_| {
-        let text = format!("not accepted within {CONNECT_TIMEOUT:?}");
+        let text = format!("no connection within {CONNECT_TIMEOUT:?}");
         io::Error::new(io::ErrorKind::TimedOut, text)
     };
     timeout(CONNECT_TIMEOUT, first_of_several(address)).await.map_err(late)?

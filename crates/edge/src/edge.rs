@@ -48,7 +48,7 @@ impl Edge {
     /// Begins to look after the origins that `settings` name.
     ///
     /// # Errors
-    /// When the system gives no random bytes or no resolver.
+    /// When no random bytes from the system or no resolver.
     pub fn start(
         settings: &Settings,
         registry: &Registry,

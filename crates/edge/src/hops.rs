@@ -52,7 +52,7 @@ impl Hops {
             ));
         }
         if self.0.len() >= HOPS_MAX {
-            return Err(format!("the request came through {} edges: {self}", self.0.len()));
+            return Err(format!("too many edges ({}): {self}", self.0.len()));
         }
         Ok(())
     }
@@ -75,7 +75,7 @@ impl NodeId {
     /// A random id.
     ///
     /// # Errors
-    /// When the system gives no random bytes.
+    /// When no random bytes from the system.
     pub fn random() -> std::io::Result<Self> {
         let random = getrandom::u64().map_err(std::io::Error::other)?;
         Ok(Self(format!("{random:016x}")))

@@ -53,7 +53,7 @@ impl From<Failure> for NoStream {
             Failure::Missing(reason) => Self::Missing(reason),
             Failure::Unreachable(reason) | Failure::Busy(reason) => Self::Unavailable(reason),
             Failure::Refused { code, description } => {
-                Self::Refused(format!("the origin says {code}: {description}"))
+                Self::Refused(format!("the origin answered {code}: {description}"))
             }
         }
     }

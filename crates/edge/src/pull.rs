@@ -89,7 +89,7 @@ impl Edge {
                 let verdict = match answer {
                     Answer::Asking(said) => said,
                     Answer::Flowing { .. } => {
-                        Some(NoStream::Missing(format!("{key} has no picture to start with")))
+                        Some(NoStream::Missing(format!("{key} has no key frame to start at")))
                     }
                 };
                 let (verdict, until) = match verdict {
@@ -219,7 +219,7 @@ enum Relayed {
 impl Over {
     fn side_and_reason(&self) -> (Side, String) {
         match self {
-            Self::Unwanted => (Side::Peer, "nobody watches any more".to_owned()),
+            Self::Unwanted => (Side::Peer, "no viewers left".to_owned()),
             Self::Published => (Side::Policy, "the stream is published here now".to_owned()),
             Self::Ended => (Side::Upstream, "the origin ended the stream".to_owned()),
             Self::GivenUp(after) => {
@@ -340,7 +340,7 @@ impl Pull {
 
     /// The origin refuses these parameters; those of other viewers it may not.
     fn on_refused(&mut self, code: &str, description: String) -> Option<Over> {
-        let reason = format!("the origin says {code}: {description}");
+        let reason = format!("the origin answered {code}: {description}");
         self.edge.questions.refused(&self.request, &reason);
         // Those who have shown these are told, whatever comes of the others.
         self.answer.send_modify(|_| {});
@@ -494,7 +494,7 @@ impl Pull {
         let mut elsewhere = pin!(elsewhere);
         loop {
             if is_dismissed {
-                let why = "edge.origins does not name it any more".to_owned();
+                let why = "it was removed from edge.origins".to_owned();
                 return Relayed::Lost(Lost { why, is_failure: false });
             }
             let tag = tokio::select! {
@@ -508,7 +508,7 @@ impl Pull {
                     continue;
                 }
                 (other, there) = &mut elsewhere => {
-                    info!(stream = %key, origin = %origin, "it is silent, and {other} has the stream");
+                    info!(stream = %key, origin = %origin, "it is silent, but {other} has the stream");
                     return Relayed::Elsewhere(other, there);
                 }
             };

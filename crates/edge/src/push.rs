@@ -46,7 +46,7 @@ impl Push {
     pub async fn over(&mut self) -> End {
         match (&mut self.over).await {
             Ok(end) => end,
-            Err(_) => End::us("passing the stream on has failed"),
+            Err(_) => End::us("pushing the stream failed"),
         }
     }
 }
@@ -60,7 +60,7 @@ pub fn refusal(failure: &Failure) -> (PublishRefusal, String) {
             (refusal.unwrap_or(PublishRefusal::Failed), description.clone())
         }
         Failure::Missing(reason) | Failure::Busy(reason) | Failure::Unreachable(reason) => {
-            (PublishRefusal::Failed, format!("no origin takes the stream: {reason}"))
+            (PublishRefusal::Failed, format!("no origin accepts the stream: {reason}"))
         }
     }
 }
@@ -134,7 +134,7 @@ impl Task {
             let mut changes = self.edge.changes();
             let broken = loop {
                 if !self.edge.origins.has(&origin) {
-                    let why = "edge.origins does not name it any more".to_owned();
+                    let why = "it was removed from edge.origins".to_owned();
                     break Broken::Lost(Lost { why, is_failure: false });
                 }
                 tokio::select! {
@@ -172,7 +172,7 @@ impl Task {
             self.tries = if since.elapsed() >= LASTED { 0 } else { self.tries + 1 };
             warn!(
                 stream = %self.request.key, origin = %origin, side = Side::Upstream.label(), reason = lost.why,
-                "push lost: its encoder goes on"
+                "push lost: its encoder stays connected"
             );
             let again = tokio::select! {
                 _ = &mut stopped => return,
@@ -211,13 +211,13 @@ impl Task {
                 {
                     return Err(End::new(
                         Kind::Origin,
-                        format!("the origin says {code}: {description}"),
+                        format!("the origin answered {code}: {description}"),
                     ));
                 }
                 Ok(Err(_)) if Instant::now() < until => {}
                 Ok(Err(_)) | Err(_) => {
                     let why =
-                        format!("no origin has taken the stream for {give_up:?} (edge.give_up)");
+                        format!("no origin has accepted the stream for {give_up:?} (edge.give_up)");
                     return Err(End::new(Kind::Origin, why));
                 }
             }

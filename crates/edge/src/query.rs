@@ -43,15 +43,15 @@ pub fn check(key: &StreamKey, forwarded: &Query) -> Result<(), String> {
     let length = forwarded.as_str().len();
     if length > QUERY_BYTES_MAX {
         return Err(format!(
-            "the parameters for {key} are too long for an origin: {length} bytes, and {QUERY_BYTES_MAX} are the most"
+            "the parameters for {key} are too long for an origin: {length} bytes (limit {QUERY_BYTES_MAX})"
         ));
     }
     if [key.app(), key.stream()].into_iter().any(asks_for_vhost) {
-        return Err(format!("an origin could take {key} for a stream of another vhost"));
+        return Err(format!("an origin could mistake {key} for a stream of another vhost"));
     }
     let asked = Some(key.vhost()).filter(|vhost| *vhost != DEFAULT_VHOST);
     if params::vhost(query(key, forwarded).as_str()).as_deref() != asked {
-        return Err(format!("no parameters can ask an origin for the vhost of {key}"));
+        return Err(format!("the vhost of {key} cannot be written as a parameter"));
     }
     Ok(())
 }
@@ -103,11 +103,11 @@ impl Question<'_> {
             stream_with_query: format!("{}{}", written(key.stream()), query(key, self.params)),
         };
         let read = discover(&url.tc_url, &url.stream_with_query)
-            .map_err(|error| format!("RTMP cannot ask for it: {error}"))?;
+            .map_err(|error| format!("RTMP cannot request it: {error}"))?;
         if self.is_meant(&read, key.stream()) {
             return Ok(url);
         }
-        Err(format!("RTMP cannot ask for {key}: the origin would take it for {}", described(&read)))
+        Err(format!("RTMP cannot request {key}: the origin would read it as {}", described(&read)))
     }
 
     /// The same in HTTP: the `Host`, and the target of a request whose path is `path`, percent-encoded. The stream's
@@ -121,14 +121,14 @@ impl Question<'_> {
         let target = format!("{path}{}", query(key, self.params));
         let host = self.authority();
         let (read, extension) = discover_http(&target, &host)
-            .ok_or_else(|| format!("HTTP cannot ask for {key}: it has no such path"))?;
+            .ok_or_else(|| format!("HTTP cannot request {key}: it has no such path"))?;
         if self.is_meant(
             &StreamUrl { stream: format!("{}.{extension}", read.stream), ..read.clone() },
             file,
         ) {
             return Ok((host, target));
         }
-        Err(format!("HTTP cannot ask for {key}: the origin would take it for {}", described(&read)))
+        Err(format!("HTTP cannot request {key}: the origin would read it as {}", described(&read)))
     }
 
     /// `host:port`, with the brackets that an IPv6 address needs.

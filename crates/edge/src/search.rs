@@ -145,7 +145,7 @@ pub fn note(origin: &Origin, failure: Failure, worst: &mut Option<Failure>) {
 
 /// There is nobody to ask.
 pub fn no_origin() -> Failure {
-    Failure::Unreachable("edge.origins has no address now".to_owned())
+    Failure::Unreachable("edge.origins has no addresses at the moment".to_owned())
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub enum Error {
     #[error("no memory for {0} bytes of a tag (limits.memory)")]
     Memory(usize),
     /// A file does not begin with `FLV`.
-    #[error("an FLV file begins with \"FLV\", not \"{}\"", .0.escape_ascii())]
+    #[error("an FLV file starts with \"FLV\", not \"{}\"", .0.escape_ascii())]
     Signature([u8; 3]),
     /// A file is of a version other than 1.
     #[error("FLV version {0} is not supported")]

@@ -79,10 +79,10 @@ pub enum Damage {
         len: usize,
     },
     /// A picture in another codec than the track's.
-    #[error("a picture in {0} among others")]
+    #[error("a picture in {0}, but the track has another codec")]
     ForeignVideo(VideoCodec),
     /// An audio packet in another codec than the track's.
-    #[error("a packet in {0} among others")]
+    #[error("a packet in {0}, but the track has another codec")]
     ForeignAudio(AudioCodec),
     /// A picture before any configuration of its codec.
     #[error("a picture in {0} without a configuration record")]
@@ -126,10 +126,10 @@ pub enum Damage {
 #[non_exhaustive]
 pub enum BadPlaylist {
     /// It is not a playlist at all.
-    #[error("it does not begin with #EXTM3U")]
+    #[error("it does not start with #EXTM3U")]
     Header,
     /// It is longer than any playlist of ours.
-    #[error("it has {len} bytes, more than {max}")]
+    #[error("it is {len} bytes long, more than {max}")]
     TooLong {
         /// Its bytes.
         len: usize,
@@ -137,7 +137,7 @@ pub enum BadPlaylist {
         max: usize,
     },
     /// A line that says something else than a playlist of ours would.
-    #[error("line {line} is wrong: {text:?}")]
+    #[error("line {line} is invalid: {text:?}")]
     Line {
         /// Counted from 1.
         line: usize,

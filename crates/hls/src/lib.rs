@@ -25,21 +25,29 @@
 
 mod aac;
 mod annex_b;
+mod cmaf;
 mod config;
 mod container;
+mod date;
 mod error;
+mod live;
+mod multivariant;
 mod nal;
 mod name;
 mod pictures;
 mod playlist;
+mod quoted;
 mod segmenter;
 mod sets;
 mod sound;
 mod tracks;
 mod ts;
 
+pub use cmaf::{CmafEvent, CmafSegment, CmafSegmenter, Lengths};
 pub use config::Config;
 pub use error::{BadPlaylist, Damage, LeftOut, Unsupported};
+pub use live::{LivePlaylist, Part, Reach, Report, Terms};
+pub use multivariant::{AudioRendition, Multivariant, Rates, Variant};
 pub use name::{Nonce, SegmentName};
 pub use playlist::Playlist;
 pub use segmenter::{Cut, Dropped, SEGMENT_BYTES_MAX, SEGMENT_DURATION_MAX, Segmenter};

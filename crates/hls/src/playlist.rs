@@ -1,13 +1,12 @@
 //! The sliding window of segments, as a media playlist (RFC 8216).
 
-mod date;
 mod resume;
 
 use std::{collections::VecDeque, fmt::Write as _, time::Duration};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::{Config, Cut, LeftOut, Nonce, SegmentName};
+use crate::{Config, Cut, LeftOut, Nonce, SegmentName, date::rfc3339};
 
 /// A playlist must last three target durations (RFC 8216, 6.2.2), and the target duration never shrinks; one very long
 /// segment could so grow the list without end. It is listed up to this many times as long as asked for.
@@ -161,7 +160,7 @@ impl Playlist {
             name: self.next_name(nonce),
             duration: cut.duration,
             discontinuity: std::mem::take(&mut self.interrupted) || cut.discontinuity,
-            program_date_time: Some(date::rfc3339(cut.program_date_time)),
+            program_date_time: Some(rfc3339(cut.program_date_time)),
             longest_playlist: Duration::ZERO,
         });
         self.next = self.next.saturating_add(1);

@@ -53,6 +53,11 @@ impl VideoFormat {
         (format, if is_whole { Ok(()) } else { Err(damage) })
     }
 
+    /// Bytes of the length before each NAL unit.
+    pub fn length_bytes(&self) -> usize {
+        self.length_bytes
+    }
+
     /// Takes another record of the same codec.
     pub fn update(&mut self, record: &[u8]) -> Result<(), Damage> {
         if self.record == record {

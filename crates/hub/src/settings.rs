@@ -46,10 +46,10 @@ pub enum Conflict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// And keeps it.
-    #[error("the stream is being published already")]
+    #[error("the stream is already being published")]
     Taken,
     /// It is silent at the moment: if it is not heard before `idle_at`, the stream may be taken.
-    #[error("the stream is being published already")]
+    #[error("the stream is already being published")]
     MaybeDead {
         /// When it will have been silent for long enough.
         idle_at: Instant,

@@ -13,8 +13,7 @@ pub const HOG_CHECK: Duration = Duration::from_secs(1);
 pub const HOG_BYTES_MIN: usize = 32 * 1024;
 
 /// Why a peer goes that has more unfinished than others leave it room for.
-pub const HOG: &str =
-    "an unfinished message takes more than its part of the memory (limits.memory)";
+pub const HOG: &str = "an unfinished message exceeds its share of the memory (limits.memory)";
 
 /// What one peer may make the process hold while a message of it is on its way.
 #[derive(Clone, Debug)]

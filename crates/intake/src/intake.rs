@@ -114,16 +114,16 @@ impl Intake {
         let (from, stream) = (&self.from, self.publisher.key());
         match finding {
             Finding::Right => {
-                info!(%from, %stream, percent, "the publisher's timestamps go on as life does");
+                info!(%from, %stream, percent, "the publisher's timestamps run in real time again");
                 return;
             }
             Finding::Slow => warn!(
                 %from, %stream, percent,
-                "timestamps go on slower than life (the clock is wrong, or the network slow): players wait"
+                "the publisher's timestamps run slower than real time (wrong clock, or slow network): players stall"
             ),
             Finding::Fast => warn!(
                 %from, %stream, percent,
-                "timestamps go on faster than life (the clock is wrong, or a file is sent): players fall behind"
+                "the publisher's timestamps run faster than real time (wrong clock, or no pacing): players fall behind"
             ),
         }
         COUNTS.clocks_off.increase();
@@ -139,7 +139,7 @@ impl Intake {
         self.stray += 1;
         if is_power_of_ten(self.stray) {
             let (stream, count, what) = (self.publisher.key(), self.stray, frame.content);
-            warn!(from = %self.from, %stream, ?what, count, "a message does not belong to its track");
+            warn!(from = %self.from, %stream, ?what, count, "message dropped: it does not belong to its track");
         }
     }
 
@@ -175,7 +175,7 @@ impl Intake {
         let digits = |count: u64| count.checked_ilog10();
         if digits(before) != digits(self.unreadable) {
             let (stream, count) = (self.publisher.key(), self.unreadable);
-            warn!(from = %self.from, %stream, %why, count, "a message is left out");
+            warn!(from = %self.from, %stream, %why, count, "message dropped");
         }
     }
 
@@ -185,7 +185,7 @@ impl Intake {
             return Ok(());
         }
         Err(Fault::Broken(format!(
-            "more than {UNREADABLE_PER_SECOND} unreadable messages a second, the last one: {why}"
+            "more than {UNREADABLE_PER_SECOND} unreadable messages per second, last: {why}"
         )))
     }
 }

@@ -20,6 +20,8 @@ pub enum Command {
     Publish(Publish),
     /// Play streams and measure.
     Play(Play),
+    /// Ask for a playlist or a segment again and again over HTTP, and measure.
+    Request(Request),
     /// Be the bare loop: accept HTTP-FLV viewers and do nothing but `send` to each of them.
     Floor(Floor),
 }
@@ -91,6 +93,37 @@ pub struct Play {
     /// A viewer that gets nothing for this many milliseconds has stalled.
     #[arg(long, default_value_t = 500)]
     pub stall_ms: u64,
+    /// Measure the CPU time and memory of this process (may be given more than once).
+    #[arg(long = "watch")]
+    pub watch: Vec<u32>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// HTTP clients on kept-alive connections.
+#[derive(Args, Clone)]
+pub struct Request {
+    /// `http://HOST:PORT/PATH`.
+    pub url: String,
+    /// The URL is that of a playlist; the last segment that it lists is asked for.
+    #[arg(long)]
+    pub newest: bool,
+    /// How many connections.
+    #[arg(long, default_value_t = 100)]
+    pub count: usize,
+    /// Within how many seconds they come.
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    pub ramp: Duration,
+    /// Seconds between the last one's coming and the measurement.
+    #[arg(long, default_value = "1", value_parser = seconds)]
+    pub warmup: Duration,
+    /// Seconds of measurement.
+    #[arg(long, default_value = "5", value_parser = seconds)]
+    pub seconds: Duration,
+    /// Seconds from one request of a connection to its next; if not given, the next follows the answer.
+    #[arg(long, value_parser = seconds)]
+    pub every: Option<Duration>,
     /// Measure the CPU time and memory of this process (may be given more than once).
     #[arg(long = "watch")]
     pub watch: Vec<u32>,

@@ -7,6 +7,7 @@ mod floor;
 mod play;
 mod publish;
 mod report;
+mod request;
 mod wire;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Publish(publish) => publish::run(&publish),
         Command::Play(play) => play::run(&play),
+        Command::Request(request) => request::run(&request),
         Command::Floor(floor) => floor::run(&floor),
     };
     match done {

@@ -15,6 +15,7 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token};
 
+pub use self::viewer::http_server;
 use self::viewer::{Habit, Target, Viewer};
 use crate::{
     cli::Play,
@@ -231,7 +232,7 @@ impl<'a> Crowd<'a> {
 }
 
 /// How many of `count`, who come evenly within `ramp`, have come.
-fn share(count: usize, now: Instant, from: Instant, ramp: Duration) -> usize {
+pub fn share(count: usize, now: Instant, from: Instant, ramp: Duration) -> usize {
     match now.checked_duration_since(from) {
         None => 0,
         Some(elapsed) if elapsed >= ramp => count,

@@ -105,7 +105,7 @@ pub struct Spent;
 
 impl fmt::Display for Spent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the server's memory for this is used up (limits.memory)")
+        f.write_str("memory limit reached (limits.memory)")
     }
 }
 

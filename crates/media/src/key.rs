@@ -34,10 +34,10 @@ pub enum InvalidKey {
     #[error("the {0} name is longer than {KEY_BYTES_MAX} bytes")]
     TooLong(&'static str),
     /// A part has a character that no file name or URL path may have.
-    #[error("the {0} name has the forbidden character {1:?}")]
+    #[error("the {0} name contains the forbidden character {1:?}")]
     Character(&'static str, char),
     /// A path component is empty, `.`, `..`, or begins with `@`, which marks vhost directories.
-    #[error("the {0} name has the forbidden component {1:?}")]
+    #[error("the {0} name contains the forbidden component {1:?}")]
     Component(&'static str, Box<str>),
 }
 

@@ -141,6 +141,12 @@ impl Muxer {
         self.take()
     }
 
+    /// The fragment with all but the newest frame of each track: with what is known to have ended. Nothing if that is
+    /// nothing.
+    pub fn cut_settled(&mut self) -> Option<Fragment> {
+        self.take()
+    }
+
     /// The fragment with everything that is left, for when the stream ends or is interrupted: the last frames are taken
     /// to last as long as those before them.
     pub fn finish(&mut self) -> Option<Fragment> {

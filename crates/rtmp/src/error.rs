@@ -15,7 +15,7 @@ pub enum Error {
     #[error("the handshake took longer than {0:?}")]
     HandshakeTimeout(Duration),
     /// The peer neither published nor played for too long.
-    #[error("neither publish nor play within {0:?}")]
+    #[error("no publish or play within {0:?}")]
     IdleTimeout(Duration),
     /// The server did not answer in time (client sessions).
     #[error("no answer to {waiting_for} within {limit:?}")]
@@ -29,7 +29,7 @@ pub enum Error {
     #[error("silent for {0:?}")]
     Silence(Duration),
     /// A chunk stream begins with a header that refers to an earlier one.
-    #[error("chunk stream {csid} begins with a chunk of type {fmt}, which needs an earlier header")]
+    #[error("chunk stream {csid} starts with a chunk of type {fmt}, which needs an earlier header")]
     ChunkWithoutHeader {
         /// The chunk stream.
         csid: u32,
@@ -90,7 +90,7 @@ pub enum Error {
         source: weir_flv::Error,
     },
     /// A command has no name, or not the arguments it needs.
-    #[error("command {command:?}: {missing} is missing or of a wrong type")]
+    #[error("command {command:?}: {missing} is missing or has the wrong type")]
     Command {
         /// The command's name, cut to [`NAME_BYTES_SHOWN`](crate::message::NAME_BYTES_SHOWN) bytes.
         command: String,
@@ -107,7 +107,7 @@ pub enum Error {
     #[error("more than {} message streams", limits::MESSAGE_STREAMS_MAX)]
     MessageStreams,
     /// More of something than a connection may send in a second.
-    #[error("more than {per_second} {what} a second")]
+    #[error("more than {per_second} {what} per second")]
     TooOften {
         /// Of what.
         what: &'static str,

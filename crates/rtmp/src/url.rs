@@ -47,7 +47,7 @@ impl RtmpUrl {
             return Err(fail("it is too long"));
         }
         let rest =
-            strip_scheme(url, "rtmp").ok_or_else(|| fail("it does not begin with rtmp://"))?;
+            strip_scheme(url, "rtmp").ok_or_else(|| fail("it does not start with rtmp://"))?;
         let (authority, path) = rest.split_once('/').ok_or_else(|| fail("it has no app"))?;
         let (host, port) = split_authority(authority).map_err(fail)?;
         let path_end = path.find(['?', '#']).unwrap_or(path.len());
@@ -98,7 +98,7 @@ fn split_authority(authority: &str) -> Result<(&str, Option<u16>), &'static str>
             None => (authority, None),
         },
     };
-    let port = port.map(|port| port.parse().map_err(|_| "the port is no number up to 65535"));
+    let port = port.map(|port| port.parse().map_err(|_| "the port is not a number up to 65535"));
     Ok((host, port.transpose()?))
 }
 

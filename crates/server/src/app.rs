@@ -124,7 +124,7 @@ async fn until_ended(running: &Running, signals: &mut Signals) {
                 running.drain_for(why);
             }
             Signal::Asked(why) => {
-                info!(signal = why.name(), "asked again: stopping at once");
+                info!(signal = why.name(), "second signal: stopping immediately");
                 return;
             }
         }

@@ -223,7 +223,7 @@ pub enum InitError {
     #[error(transparent)]
     Taken(#[from] SetGlobalDefaultError),
     /// The system gives no thread.
-    #[error("no thread for the log: {0}")]
+    #[error("cannot start the thread for the log: {0}")]
     Thread(#[from] io::Error),
 }
 
@@ -262,7 +262,7 @@ struct Reporter(Arc<Throttle>);
 
 impl Remarks for Reporter {
     fn lost(&mut self, lines: u64) {
-        tracing::warn!(lines, "log lines were lost here: whoever reads this log was too slow");
+        tracing::warn!(lines, "log lines were lost: the reader of this log was too slow");
     }
 
     fn look(&mut self, is_ending: bool) {

@@ -176,14 +176,14 @@ impl Node {
     pub fn readiness(&self) -> Result<(), Cow<'static, str>> {
         let phase = self.phase();
         if phase.is_ending() {
-            return Err("this server is going to stop".into());
+            return Err("the server is shutting down".into());
         }
         match &self.edge {
             // An origin that restarts must not take every edge off the balancers at once: those who serve go on.
             Some(edge) if !edge.origins().any_healthy() && !self.serves() => {
-                Err("no origin can be reached, and no stream is here".into())
+                Err("no origin can be reached, and there is no stream".into())
             }
-            _ if phase == Phase::Starting => Err("the ports are not served yet".into()),
+            _ if phase == Phase::Starting => Err("starting: not accepting clients yet".into()),
             Some(_) => Ok(()),
             None => self.hls_writable().map_err(Cow::from),
         }

@@ -104,12 +104,12 @@ impl Tls {
             let read = read.await.and_then(|read| read.map_err(io::Error::other));
             match read {
                 Ok(Some(new)) if new.files != before.files => {
-                    info!("the files of api.tls are others: they are in force for new connections");
+                    info!("the api.tls files changed: new connections use them");
                     self.put(Some(new));
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    warn!(%error, "the files of api.tls cannot be taken in: those before stay in force");
+                    warn!(%error, "cannot load the changed api.tls files: the previous ones stay in force");
                 }
             }
         }
@@ -219,14 +219,14 @@ fn read(key: &str, path: &Path) -> Result<Vec<u8>, Fault> {
 }
 
 fn wrong(key: &str, path: &Path, why: impl Display) -> Fault {
-    fault(key, path, format_args!("is not what it should be: {why}"))
+    fault(key, path, format_args!("is invalid: {why}"))
 }
 
 fn fault(key: &str, path: &Path, why: impl Display) -> Fault {
     let fix = match key {
-        "key" => "name the PEM file with the private key of api.tls.cert, which this user may read",
-        "cert" => "name a PEM file with a certificate, which this user may read",
-        _ => "name a PEM file with the certificates of authorities, which this user may read",
+        "key" => "use the PEM file with the private key of api.tls.cert, readable by this user",
+        "cert" => "use a PEM file with a certificate, readable by this user",
+        _ => "use a PEM file with CA certificates, readable by this user",
     };
     Fault::new(format!("api.tls.{key}"), format!("{} {why}", path.display()), fix)
 }
@@ -239,7 +239,7 @@ fn certificates(
     let chain = CertificateDer::pem_slice_iter(file).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|why| wrong(key, path, why))?;
     if chain.is_empty() {
-        return Err(wrong(key, path, "there is no certificate in it; it must be PEM"));
+        return Err(wrong(key, path, "it has no certificate; it must be PEM"));
     }
     Ok(chain)
 }
@@ -280,7 +280,7 @@ impl Trust {
             roots.add(certificate.map_err(|why| wrong(&why))?).map_err(|why| wrong(&why))?;
         }
         if roots.is_empty() {
-            return Err(wrong(&"there is no certificate in it; it must be PEM"));
+            return Err(wrong(&"it has no certificate; it must be PEM"));
         }
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()

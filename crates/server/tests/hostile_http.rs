@@ -75,7 +75,7 @@ async fn a_header_of_1_mb() {
 /// Everything that is let go after ten seconds, all at once so that the test waits for them only once.
 #[tokio::test]
 async fn requests_that_never_end() {
-    const REASON: &str = "sent no whole request within 10s";
+    const REASON: &str = "sent no complete request within 10s";
     beside_a_stream("", async |weir| {
         let silent = async {
             let mut raw = Raw::connect(weir.http()).await;
@@ -182,7 +182,7 @@ async fn what_is_not_http() {
             let local = raw.local();
             assert_status(&raw.expect_close(SOON).await, 400);
             drop(raw);
-            assert_ended(weir, local, "peer", "sent no HTTP request", SOON).await;
+            assert_ended(weir, local, "peer", "sent no valid HTTP request", SOON).await;
         }
     })
     .await;

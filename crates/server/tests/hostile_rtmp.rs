@@ -103,7 +103,7 @@ async fn random_bytes_as_media() {
         for _ in 0..3000 {
             caller.send(stream, type_id::AUDIO, 0, &[0xaf]).await;
         }
-        assert_ended(weir, caller.local(), "peer", "200 unreadable messages a second").await;
+        assert_ended(weir, caller.local(), "peer", "200 unreadable messages per second").await;
     })
     .await;
 }
@@ -141,7 +141,7 @@ async fn handshakes_that_stop_or_take_too_long() {
 /// Everything that is let go after half a minute, all at once.
 #[tokio::test]
 async fn who_neither_publishes_nor_plays_is_let_go() {
-    const REASON: &str = "neither publish nor play within 30s";
+    const REASON: &str = "no publish or play within 30s";
     beside_a_stream("", async |weir| {
         let greeted = async {
             let raw = Raw::rtmp(weir.rtmp()).await;
@@ -537,7 +537,7 @@ async fn a_viewer_that_asks_and_never_reads() {
         };
         tokio::select! {
             () = asking => {}
-            () = assert_ended(weir, local, "peer", "more than 10 commands a second") => {}
+            () = assert_ended(weir, local, "peer", "more than 10 commands per second") => {}
         }
         let grown = weir.rss_bytes().saturating_sub(before);
         assert!(grown < GROWTH_MAX, "answers that nobody reads took {grown} bytes");

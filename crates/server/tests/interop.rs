@@ -334,7 +334,7 @@ async fn weir_publish_says_what_is_wrong() {
     let nobody = format!("rtmp://{}/live/a", free_address());
     let cases: [(&[&str], &str); 5] = [
         (&["/no/such.flv", &url], "cannot read /no/such.flv"),
-        (&[BINARY, &other], "is no FLV file"),
+        (&[BINARY, &other], "is not an FLV file"),
         (&[&file, "http://127.0.0.1/live/a"], "http"),
         (&[&file, &nobody], "refused"),
         (&[&file, &url], "NetStream.Publish.BadName"),

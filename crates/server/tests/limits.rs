@@ -73,7 +73,7 @@ async fn a_stream_has_so_many_viewers_whatever_they_speak() {
     let mut viewers = [Viewer::rtmp(&url).await, Viewer::http_flv(weir.http(), "live/a.flv").await];
     until_viewers(&weir, 2).await;
 
-    let reason = "/live/a has its 2 viewers (limits.viewers_per_stream)";
+    let reason = "too many viewers of /live/a (limit 2, limits.viewers_per_stream)";
     assert_failed(&Viewer::try_rtmp(&url).await.expect_err("one too many"), reason);
     assert_unavailable(&weir, "live/a.flv", reason).await;
 
@@ -102,8 +102,8 @@ async fn a_crowd_of_one_instant_fills_the_egress_and_keeps_its_quality() {
     }
     // The first second's worth of what is sent may be gone before all that fit have come.
     assert!((1..=FIT).contains(&viewers.len()), "{} were let in", viewers.len());
-    refused.iter().for_each(|refused| assert_failed(refused, "10 Mb/s (limits.egress)"));
-    assert_unavailable(&weir, "live/a.flv", "(limits.egress)").await;
+    refused.iter().for_each(|refused| assert_failed(refused, "10 Mb/s, limits.egress"));
+    assert_unavailable(&weir, "live/a.flv", "limits.egress)").await;
     // Viewers require that no picture is missing.
     let newest = publisher.pictures(100).await;
     for viewer in &mut viewers {
@@ -118,7 +118,7 @@ async fn a_publisher_comes_in_when_the_egress_is_spent() {
     let mut publisher = Publisher::start(&weir.rtmp_url("live/a"), source.clone()).await;
     publisher.pictures(25).await;
     let refused = Viewer::try_rtmp(&weir.rtmp_url("live/a")).await.expect_err("2 Mb/s do not fit");
-    assert_failed(&refused, "1 Mb/s (limits.egress)");
+    assert_failed(&refused, "1 Mb/s, limits.egress");
     Publisher::start(&weir.rtmp_url("live/b"), source).await.pictures(25).await;
 }
 
@@ -131,7 +131,7 @@ async fn an_address_has_so_many_connections_and_is_told() {
     let first = Viewer::rtmp(&url).await;
     let mut second = Viewer::http_flv(weir.http(), "live/a.flv").await;
 
-    let reason = "127.0.0.1 has its 3 connections (limits.connections_per_ip)";
+    let reason = "too many connections from 127.0.0.1 (limit 3, limits.connections_per_ip)";
     assert_failed(&Viewer::try_rtmp(&url).await.expect_err("one too many"), reason);
     assert_unavailable(&weir, "live/a.flv", reason).await;
     let refused = Publisher::try_start(&weir.rtmp_url("live/b"), Numbered::new(25)).await;
@@ -161,7 +161,7 @@ async fn a_proxy_header_says_whose_connection_it_is() {
     let weir = server(&format!("{BEHIND_BALANCER}limits: {{ connections_per_ip: 1 }}"));
     for (ip, peer) in [("192.0.2.7", "192.0.2.7:4711"), ("2001:db8::7", "[2001:db8::7]:4711")] {
         let answer = http::get_on(passed_on(weir.http(), ip).await, "live/none").await;
-        assert_eq!(answer.status, 404, "it was served: there is nothing under this path");
+        assert_eq!(answer.status, 404, "it was served: no such path");
         let (side, reason) = weir.session_end(peer.parse().expect("an address"), SOON).await;
         assert_eq!(side, "peer", "{reason}");
     }
@@ -169,7 +169,7 @@ async fn a_proxy_header_says_whose_connection_it_is() {
     let _held = passed_on(weir.rtmp(), "192.0.2.8").await.greet().await;
     let mut surplus = http::get_on(passed_on(weir.http(), "192.0.2.8").await, "live/none").await;
     assert_eq!(surplus.status, 503);
-    assert!(surplus.text().await.starts_with("192.0.2.8 has its 1 connections"));
+    assert!(surplus.text().await.starts_with("too many connections from 192.0.2.8 (limit 1,"));
     let other = http::get_on(passed_on(weir.http(), "192.0.2.9").await, "live/none").await;
     assert_eq!(other.status, 404);
 }

@@ -171,7 +171,7 @@ async fn a_reader_of_the_log_that_stalls_stops_nobody() {
     let mut parsed = ours.map(|line| serde_json::from_str::<Value>(&line).expect(&line));
     let told = parsed.find(|line| {
         let message = field(line, "message").as_str().unwrap_or_default();
-        message.starts_with("log lines were lost here")
+        message.starts_with("log lines were lost")
     });
     let told = told.expect("the log has no end");
     assert!(field(&told, "lines").as_f64().is_some_and(|lines| lines >= lost), "{told} {lost}");
@@ -229,7 +229,7 @@ fn bound(began: Instant) -> usize {
 /// Waits until the log says how many lines like this it left out.
 fn wait_left_out(weir: &Weir, of: &str) -> u64 {
     let left_out = weir.wait_log(
-        |line| field(line, "message") == "lines like this were left out" && field(line, "of") == of,
+        |line| field(line, "message") == "similar lines suppressed" && field(line, "of") == of,
         SOON,
     );
     field(&left_out, "count").as_u64().expect("a number")
@@ -306,7 +306,7 @@ async fn a_connection_that_publishes_again_and_again_is_told_to_stop() {
     };
     assert_eq!(told, "NetConnection.Call.Failed");
     let (side, reason) = weir.session_end(caller.local(), SOON).await;
-    assert_eq!((&*side, &*reason), ("peer", "more than 10 commands a second"));
+    assert_eq!((&*side, &*reason), ("peer", "more than 10 commands per second"));
 }
 
 #[tokio::test]
@@ -327,6 +327,6 @@ async fn a_viewer_that_asks_again_and_again_is_told_to_stop() {
         caller.status().await
     });
     let (_, reason) = weir.session_end(peer, SOON).await;
-    assert_eq!(reason, "more than 200 control and data messages a second");
+    assert_eq!(reason, "more than 200 control and data messages per second");
     drop(ended);
 }

@@ -19,7 +19,7 @@
 //! | [`peer`] | scripted RTMP publishers and viewers, HTTP-FLV viewers, streams of numbered frames |
 //! | [`raw`] | connections that send whatever bytes a test likes |
 //! | [`http`] | HTTP requests as bytes, and their responses |
-//! | [`hls`] | playlists |
+//! | [`hls`], [`hls_rules`] | playlists, and whether successive versions of one keep the rules |
 //! | [`ffmpeg`], [`fixture`] | both FFmpegs, and the files that they publish |
 //! | [`packets`] | the packets of a file or stream, and whether they are the continuation of others |
 //! | [`browser`], [`mpegts_js`] | headless Chromium, and the player of HTTP-FLV in it |
@@ -37,6 +37,7 @@ pub mod fixture;
 pub mod hanging;
 pub mod haproxy;
 pub mod hls;
+pub mod hls_rules;
 pub mod http;
 pub mod impostor;
 pub mod mpegts_js;

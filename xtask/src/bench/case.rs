@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     programs::Programs,
-    server::{Kind, LOAD_CPU, Load, SERVER_CPU, Server, pinned},
+    server::{HlsFrom, Kind, LOAD_CPU, Load, SERVER_CPU, Server, pinned},
 };
 use crate::Result;
 
@@ -38,8 +38,21 @@ pub enum Traffic {
     Play { protocol: Protocol, bit_rate: u64, streams: usize, args: Vec<String> },
     /// Publishers without viewers.
     Publish { count: usize, bit_rate: u64 },
+    /// HTTP clients on kept-alive connections that ask for one thing again and again.
+    Request { what: Object, count: usize },
+    /// Viewers over RTMP beside so many HTTP clients that ask for the playlist every other second.
+    Poll { count: usize },
     /// Many small audiences; with one large one beside them, or not.
     Mixed { large: bool },
+}
+
+/// What HTTP clients ask for.
+#[derive(Clone, Copy)]
+pub enum Object {
+    /// The playlist of a stream of 2 Mb/s.
+    Playlist,
+    /// Its newest segment.
+    Segment,
 }
 
 /// How viewers play.
@@ -76,6 +89,17 @@ pub const SUITES: &[Suite] = &[
         name: "edge",
         what: "200 viewers of 1 Mb/s at the origin, at an edge, and at the last of three edges in a row",
         cases: edge,
+    },
+    Suite {
+        name: "hls",
+        what: "100 kept-alive connections that ask for a playlist or a segment of 2 Mb/s, answer by answer; \
+               nginx serves the origin's files",
+        cases: hls,
+    },
+    Suite {
+        name: "polls",
+        what: "500 RTMP viewers of 1 Mb/s, alone and beside 10,000 connections that ask for the playlist every 2 s",
+        cases: polls,
     },
 ];
 
@@ -204,10 +228,35 @@ fn edge() -> Vec<Case> {
     cases
 }
 
+fn hls() -> Vec<Case> {
+    let from = |from| Kind::Hls { from };
+    let mut cases = Vec::new();
+    for (what, object, base) in [
+        ("playlist", Object::Playlist, "nginx, playlist"),
+        ("segment", Object::Segment, "nginx, segment"),
+    ] {
+        let traffic = || Traffic::Request { what: object, count: 100 };
+        cases.push(case(base, from(HlsFrom::Nginx), traffic(), None));
+        for (name, server) in [("origin", HlsFrom::Origin), ("edge", HlsFrom::Edge)] {
+            cases.push(case(&format!("{name}, {what}"), from(server), traffic(), Some(base)));
+        }
+    }
+    cases
+}
+
+fn polls() -> Vec<Case> {
+    let origin = || Kind::Hls { from: HlsFrom::Origin };
+    vec![
+        case("alone", origin(), Traffic::Poll { count: 0 }, None),
+        case("beside 10,000", origin(), Traffic::Poll { count: 10_000 }, Some("alone")),
+    ]
+}
+
 impl Case {
     /// Whether everything that it needs is installed.
     pub fn can_run(&self, programs: &Programs) -> bool {
-        !matches!(self.server, Kind::Nginx) || programs.nginx.is_some()
+        let needs_nginx = matches!(self.server, Kind::Nginx | Kind::Hls { from: HlsFrom::Nginx });
+        !needs_nginx || programs.nginx.is_some()
     }
 }
 
@@ -234,9 +283,40 @@ impl Traffic {
                 command.args(["--settle", "11"]);
                 measure(&mut command)
             }
+            Self::Request { what, count } => {
+                let _publisher = publish(server, programs, "s{}", 1, 2 * MEGABIT)?;
+                let mut command = requests(server, programs, seconds);
+                command.args(["--count", &count.to_string()]).args(server.watch());
+                if matches!(what, Object::Segment) {
+                    command.arg("--newest");
+                }
+                measure(&mut command)
+            }
+            Self::Poll { count } => poll(server, programs, seconds, *count),
             Self::Mixed { large } => mixed(server, programs, seconds, *large),
         }
     }
+}
+
+fn poll(server: &Server, programs: &Programs, seconds: u32, count: usize) -> Result<Value> {
+    let _publisher = publish(server, programs, "s{}", 1, MEGABIT)?;
+    // They come first, and stay longer than the viewers.
+    let beside = (count > 0).then(|| {
+        let mut command = requests(server, programs, seconds + 1);
+        command.args(["--count", &count.to_string(), "--every", "2", "--ramp", "5"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+    });
+    let beside = beside.transpose().map_err(|error| format!("cannot start clients: {error}"))?;
+    let mut command = viewers(server, programs, &url(server, Protocol::Rtmp, "s{}"), seconds);
+    command.args("--count 500 --warmup 6".split(' '));
+    let mut measured = measure(&mut command)?;
+    if let Some(child) = beside {
+        let output = child.wait_with_output().map_err(|error| error.to_string())?;
+        let polls: Value = serde_json::from_slice(&output.stdout)
+            .map_err(|error| format!("the clients printed no JSON: {error}"))?;
+        measured["polls"] = polls;
+    }
+    Ok(measured)
 }
 
 fn mixed(server: &Server, programs: &Programs, seconds: u32, large: bool) -> Result<Value> {
@@ -277,6 +357,14 @@ fn url(server: &Server, protocol: Protocol, name: &str) -> String {
         (Protocol::Rtmp, Some(_)) => format!("{}/{name}", server.play),
         _ => format!("{}/{name}.flv", server.http),
     }
+}
+
+/// Clients of the stream's playlist.
+fn requests(server: &Server, programs: &Programs, seconds: u32) -> Command {
+    let mut command = pinned(LOAD_CPU, &programs.load);
+    let url = format!("{}/s0.m3u8", server.http);
+    command.args(["request", &url, "--json", "--seconds", &seconds.to_string()]);
+    command
 }
 
 fn viewers(server: &Server, programs: &Programs, url: &str, seconds: u32) -> Command {

@@ -55,6 +55,9 @@ pub fn table(outcomes: &[Outcome]) -> String {
     if outcomes.iter().any(|outcome| outcome.median("/publishers").is_some()) {
         return ingest_table(outcomes);
     }
+    if outcomes.iter().any(|outcome| outcome.median("/requests").is_some()) {
+        return request_table(outcomes);
+    }
     let mut text = String::from(
         "| case | CPU-s/GB (min-max) | of base | latency p50 / p99 / max, ms | playing / failed / cut \
          | least, % | gap max, ms | KiB a viewer |\n\
@@ -72,9 +75,19 @@ pub fn table(outcomes: &[Outcome]) -> String {
                 at("/storm_join/max")
             ),
         };
+        let polls = match at("/polls/requests") {
+            0.0 => String::new(),
+            count => format!(
+                ", {count} playlists p50 {:.1} / p99 {:.1} / max {:.1} ms, {} failed",
+                at("/polls/latency/p50"),
+                at("/polls/latency/p99"),
+                at("/polls/latency/max"),
+                at("/polls/failed")
+            ),
+        };
         let _ = writeln!(
             text,
-            "| {}{storm} | {} | {} | {:.1} / {:.1} / {:.1} | {} / {} / {} | {:.0} | {:.0} | {memory:.2} |",
+            "| {}{storm}{polls} | {} | {} | {:.1} / {:.1} / {:.1} | {} / {} / {} | {:.0} | {:.0} | {memory:.2} |",
             outcome.case.name,
             spread(outcome, "/cpu_per_gb"),
             ratio(outcome, outcomes),
@@ -86,6 +99,30 @@ pub fn table(outcomes: &[Outcome]) -> String {
             at("/cut"),
             at("/least") * 100.0,
             at("/longest_gap"),
+        );
+    }
+    text
+}
+
+fn request_table(outcomes: &[Outcome]) -> String {
+    let mut text = String::from(
+        "| case | CPU us an answer (min-max) | CPU-s/GB | of base | answers a second | p50 / p99 / max, ms | failed |\n\
+         |---|---|---|---|---|---|---|\n",
+    );
+    for outcome in outcomes {
+        let at = |pointer: &str| outcome.median(pointer).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {:.2} | {} | {:.0} | {:.1} / {:.1} / {:.1} | {} |",
+            outcome.case.name,
+            spread(outcome, "/cpu_per_request"),
+            at("/cpu_per_gb"),
+            ratio(outcome, outcomes),
+            at("/requests") / at("/seconds").max(1e-9),
+            at("/latency/p50"),
+            at("/latency/p99"),
+            at("/latency/max"),
+            at("/failed"),
         );
     }
     text
@@ -125,7 +162,9 @@ fn ratio(outcome: &Outcome, outcomes: &[Outcome]) -> String {
     };
     let cost = |run: &Value| {
         let at = |pointer: &str| run.pointer(pointer).and_then(Value::as_f64);
-        at("/cpu_per_gb").or_else(|| Some((at("/cpu")? + at("/softirq")?) / at("/seconds")?))
+        at("/cpu_per_request")
+            .or_else(|| at("/cpu_per_gb"))
+            .or_else(|| Some((at("/cpu")? + at("/softirq")?) / at("/seconds")?))
     };
     let pairs = outcome.runs.iter().zip(&base.runs);
     let mut ratios: Vec<f64> =

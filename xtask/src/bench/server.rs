@@ -35,14 +35,29 @@ pub enum Kind {
     Nginx,
     /// A Weir origin, and so many edges in a row before it; the viewers are at the last of them.
     Chain { edges: u16 },
+    /// HLS from files: a Weir origin that writes them, and what serves them.
+    Hls { from: HlsFrom },
     /// The bare loop, at this bit rate and flush in milliseconds.
     Floor { bit_rate: u64, flush_ms: u64 },
+}
+
+/// What HLS is asked of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum HlsFrom {
+    /// The origin itself.
+    Origin,
+    /// A Weir edge.
+    Edge,
+    /// nginx, which serves the origin's files.
+    Nginx,
 }
 
 /// A running server.
 pub struct Server {
     /// The one that viewers are at is the last.
     children: Vec<Child>,
+    /// How many of them, from the first, are not part of what is measured.
+    unmeasured: usize,
     /// Where it is published to; none for the bare loop, which makes its own stream.
     pub publish: Option<String>,
     /// Where RTMP is played from.
@@ -64,6 +79,7 @@ impl Server {
                 command.args(["serve", "--config"]).arg(config);
                 (command, Some(publish), RTMP_PORT)
             }
+            Kind::Hls { from } => return Self::hls(*from, &dir, publish, programs),
             Kind::Chain { edges } => return Self::chain(*edges, &dir, publish, programs),
             Kind::Nginx => {
                 let config = write(dir.join("nginx.conf"), &nginx_config())?;
@@ -92,7 +108,7 @@ impl Server {
         };
         let play = format!("rtmp://127.0.0.1:{RTMP_PORT}/live");
         let http = format!("http://127.0.0.1:{HTTP_PORT}/live");
-        let mut server = Self { children: Vec::new(), publish, play, http };
+        let mut server = Self { children: Vec::new(), unmeasured: 0, publish, play, http };
         server.add(&mut command, port)?;
         Ok(server)
     }
@@ -102,6 +118,7 @@ impl Server {
         let (rtmp, http) = ports(edges);
         let mut server = Self {
             children: Vec::new(),
+            unmeasured: 0,
             publish: Some(publish),
             play: format!("rtmp://127.0.0.1:{rtmp}/live"),
             http: format!("http://127.0.0.1:{http}/live"),
@@ -124,6 +141,56 @@ impl Server {
         Ok(server)
     }
 
+    /// An origin that writes files, and before it what is asked for them.
+    fn hls(from: HlsFrom, dir: &Path, publish: String, programs: &Programs) -> Result<Self> {
+        let files = dir.join("hls");
+        // Files of the last case are not this one's.
+        let _ = fs::remove_dir_all(&files);
+        create_dir(&files)?;
+        let ports = |place: u16| (RTMP_PORT + place, HTTP_PORT + place);
+        let place = if from == HlsFrom::Origin { 0 } else { 1 };
+        let mut server = Self {
+            children: Vec::new(),
+            unmeasured: usize::from(place),
+            publish: Some(publish),
+            play: format!("rtmp://127.0.0.1:{RTMP_PORT}/live"),
+            http: format!("http://127.0.0.1:{}/live", ports(place).1),
+        };
+        let hls = format!("hls: {{ dir: {} }}\n", files.display());
+        let config = write(dir.join("weir-0.yaml"), &with_hls(ports(0), &hls))?;
+        let mut command = pinned(SERVER_CPU, &programs.weir);
+        command.args(["serve", "--config"]).arg(config);
+        server.add(&mut command, RTMP_PORT)?;
+        let (rtmp, http) = ports(1);
+        match from {
+            HlsFrom::Origin => {}
+            HlsFrom::Edge => {
+                let role = format!(
+                    "role: edge\n\
+                     edge: {{ origins: [\"127.0.0.1:{RTMP_PORT}\"], http_port: {HTTP_PORT} }}\n"
+                );
+                let config = write(dir.join("weir-1.yaml"), &with_hls((rtmp, http), &role))?;
+                let mut command = pinned(SERVER_CPU, &programs.weir);
+                command.args(["serve", "--config"]).arg(config);
+                server.add(&mut command, rtmp)?;
+            }
+            HlsFrom::Nginx => {
+                let config = write(dir.join("nginx-hls.conf"), &nginx_of_files(&files, http))?;
+                let nginx = programs.nginx.as_ref().ok_or("nginx is not installed")?;
+                let mut command = pinned(SERVER_CPU, nginx);
+                command
+                    .arg("-e")
+                    .arg(dir.join("nginx.log"))
+                    .arg("-p")
+                    .arg(dir)
+                    .arg("-c")
+                    .arg(config);
+                server.add(&mut command, http)?;
+            }
+        }
+        Ok(server)
+    }
+
     fn add(&mut self, command: &mut Command, port: u16) -> Result {
         let child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
@@ -131,9 +198,9 @@ impl Server {
         self.wait_for(port)
     }
 
-    /// `--watch` for all its processes.
+    /// `--watch` for its processes that are measured.
     pub fn watch(&self) -> Vec<String> {
-        let pids = self.children.iter().map(Child::id);
+        let pids = self.children.iter().skip(self.unmeasured).map(Child::id);
         pids.flat_map(|pid| ["--watch".to_owned(), pid.to_string()]).collect()
     }
 
@@ -220,6 +287,32 @@ fn node_config((rtmp, http): (u16, u16), flush: &str, shards: usize) -> String {
          workers: {shards}\n\
          play: {{ flush: {flush} }}\n\
          hls: {{ enabled: false }}\n"
+    )
+}
+
+/// With room for ten thousand clients of one address.
+fn with_hls((rtmp, http): (u16, u16), rest: &str) -> String {
+    format!(
+        "rtmp: {{ listen: [\"127.0.0.1:{rtmp}\"] }}\n\
+         http: {{ listen: [\"127.0.0.1:{http}\"] }}\n\
+         api: {{ listen: [] }}\n\
+         workers: 1\n\
+         play: {{ flush: video }}\n\
+         limits: {{ connections: 16000 }}\n\
+         {rest}"
+    )
+}
+
+/// As in the manifests: the files as they are, without a copy.
+fn nginx_of_files(files: &Path, port: u16) -> String {
+    let files = files.display();
+    format!(
+        "daemon off;\nmaster_process off;\npid nginx-hls.pid;\n\
+         worker_rlimit_nofile 20000;\n\
+         events {{ worker_connections 16000; }}\n\
+         http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;\n\
+         types {{ application/vnd.apple.mpegurl m3u8; video/mp2t ts; }}\n\
+         server {{ listen 127.0.0.1:{port}; root {files}; }} }}\n"
     )
 }
 

@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("flv", &["media"]),
     ("rtmp", &["flv", "media"]),
     ("mp4", &["media"]),
-    ("hls", &["media"]),
+    ("hls", &["media", "mp4"]),
     ("hub", &["media"]),
     // The leaf with the unsafe system calls.
     ("sys", &[]),

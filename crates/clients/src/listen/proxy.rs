@@ -35,28 +35,28 @@ pub struct Header {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// Something else comes first.
-    #[error("no PROXY header comes first")]
+    #[error("no PROXY header")]
     Missing,
     /// Version 1 does not end in time.
-    #[error("the line of its PROXY header does not end within {LINE_BYTES_MAX} bytes")]
+    #[error("PROXY header line longer than {LINE_BYTES_MAX} bytes")]
     EndlessLine,
     /// Version 1 says something that cannot be read.
-    #[error("its PROXY header cannot be read: {0:?}")]
+    #[error("malformed PROXY header: {0:?}")]
     Line(String),
     /// Version 2 of a version that is not 2.
-    #[error("its binary PROXY header has the unknown version {0}")]
+    #[error("unknown version {0} of the binary PROXY header")]
     Version(u8),
     /// Version 2 with something else than LOCAL and PROXY.
-    #[error("its PROXY header has the unknown command {0}")]
+    #[error("unknown command {0} in the PROXY header")]
     Command(u8),
     /// Version 2 with a family or transport that does not exist.
-    #[error("its PROXY header has the unknown address family {0:#04x}")]
+    #[error("unknown address family {0:#04x} in the PROXY header")]
     Family(u8),
     /// Version 2 without room for its addresses.
-    #[error("its PROXY header is too short for its addresses: {0} bytes")]
+    #[error("PROXY header too short for its addresses: {0} bytes")]
     Short(usize),
     /// Version 2 that announces too much.
-    #[error("its PROXY header announces {0} bytes, and {HEADER_BYTES_MAX} are taken at most")]
+    #[error("PROXY header too long: {0} bytes (limit {HEADER_BYTES_MAX})")]
     Long(usize),
 }
 

@@ -49,7 +49,7 @@ async fn a_port_that_is_taken_is_named_with_its_key_and_a_way_out() {
     let (_listener, address) = any_port();
     let error = bind("http", &[address], |_, _| None).expect_err("the port is taken").to_string();
     assert!(error.starts_with(&format!("cannot listen on {address} (http.listen): ")));
-    assert!(error.ends_with("stop that, or choose another port"), "{error}");
+    assert!(error.ends_with("stop that process, or choose another port"), "{error}");
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn an_address_has_its_share_and_gets_it_back() {
     assert_eq!(first.2, None);
     let (_socket, second, refusal) = next(&mut seated).await;
     let reason = refusal.expect("one too many").to_string();
-    assert_eq!(reason, "127.0.0.1 has its 1 connections (limits.connections_per_ip)");
+    assert_eq!(reason, "too many connections from 127.0.0.1 (limit 1, limits.connections_per_ip)");
     assert_eq!(door.permits.taken(), 1, "who is refused takes nobody's place");
 
     drop((first, second));

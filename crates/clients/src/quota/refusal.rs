@@ -1,8 +1,12 @@
 //! Why somebody is not let in.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use weir_media::StreamKey;
+
+/// When a client that was refused may ask again, for `Retry-After`: soon enough for a person who waits, and a crowd
+/// that is refused comes back as a few hundred requests a second and not at once.
+pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Why somebody is not let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,17 +40,21 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stream { key, limit } => {
-                write!(f, "{key} has its {limit} viewers (limits.viewers_per_stream)")
+                write!(f, "too many viewers of {key} (limit {limit}, limits.viewers_per_stream)")
             }
             Self::Egress { limit } => {
                 let megabits = *limit as f64 / 1e6;
+                let seconds = RETRY_AFTER.as_secs();
                 write!(
                     f,
-                    "this server sends what it may, {megabits} Mb/s (limits.egress); come back in a moment"
+                    "egress limit reached ({megabits} Mb/s, limits.egress); retry in {seconds} s"
                 )
             }
             Self::Address { network, limit } => {
-                write!(f, "{network} has its {limit} connections (limits.connections_per_ip)")
+                write!(
+                    f,
+                    "too many connections from {network} (limit {limit}, limits.connections_per_ip)"
+                )
             }
             Self::Kicked => f.write_str("ended by an operator"),
         }

@@ -51,7 +51,10 @@ fn a_stream_has_so_many_viewers_and_no_more() {
     let mut a = crowd(&quotas, "a", 0, now);
     assert_eq!(a.len(), 2);
     let refusal = quotas.look(&key("a"), now).expect_err("it is full");
-    assert_eq!(refusal.to_string(), "/live/a has its 2 viewers (limits.viewers_per_stream)");
+    assert_eq!(
+        refusal.to_string(),
+        "too many viewers of /live/a (limit 2, limits.viewers_per_stream)"
+    );
     assert!(quotas.look(&key("b"), now).is_ok(), "others are not");
     a.pop();
     assert!(quotas.look(&key("a"), now).is_ok());
@@ -67,7 +70,7 @@ fn a_crowd_that_comes_in_one_instant_is_let_in_as_far_as_its_streams_fit() {
     assert_eq!(small.len(), 7, "those before have gone");
     let refusal = quotas.admit(&key("small"), false, MEGABIT, now).err().expect("it is full");
     let reason = refusal.to_string();
-    assert!(reason.contains("10 Mb/s (limits.egress)"), "{reason}");
+    assert!(reason.contains("10 Mb/s, limits.egress"), "{reason}");
 }
 
 #[test]
@@ -185,7 +188,7 @@ fn an_address_has_so_many_connections_and_gets_them_back() {
     let ip = IpAddr::from([192, 0, 2, 7]);
     let mut here = vec![quotas.enter(ip).ok(), quotas.enter(ip).ok()];
     let refusal = quotas.enter(ip).err().expect("one too many").to_string();
-    assert_eq!(refusal, "192.0.2.7 has its 2 connections (limits.connections_per_ip)");
+    assert_eq!(refusal, "too many connections from 192.0.2.7 (limit 2, limits.connections_per_ip)");
     assert!(quotas.enter(IpAddr::from([192, 0, 2, 8])).is_ok());
     here.pop();
     assert!(quotas.enter(ip).is_ok());
@@ -199,6 +202,6 @@ fn a_network_of_ipv6_counts_as_one_address() {
     let ip = |text: &str| IpAddr::from(text.parse::<Ipv6Addr>().expect("an address"));
     let _here = quotas.enter(ip("2001:db8::1")).ok();
     let refusal = quotas.enter(ip("2001:db8::2")).err().expect("one too many").to_string();
-    assert!(refusal.starts_with("2001:db8::/64 has its 1 connections"), "{refusal}");
+    assert!(refusal.starts_with("too many connections from 2001:db8::/64 (limit 1,"), "{refusal}");
     assert!(quotas.enter(ip("2001:db8:0:1::1")).is_ok());
 }

@@ -407,7 +407,7 @@ impl Watching {
                     self.looks.push(Reverse((viewer.seen + viewer.patience, name)));
                 }
                 Some(viewer) => {
-                    let reason = format!("asked for nothing for {:?}", viewer.patience);
+                    let reason = format!("no request for {:?}", viewer.patience);
                     self.remove(name, now, End::new(Kind::Closed, reason));
                 }
                 None => self.latest.retain(|_, latest| *latest != name),

@@ -30,7 +30,7 @@ impl Farewell {
     pub fn end(self) -> End {
         match self {
             Self::Kicked => End::new(Kind::Kicked, "ended by an operator"),
-            Self::Draining => End::new(Kind::Drained, "let go: this server is going to stop"),
+            Self::Draining => End::new(Kind::Drained, "the server is shutting down"),
         }
     }
 }

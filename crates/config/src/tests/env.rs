@@ -114,15 +114,15 @@ fn an_error_names_the_variable() {
   |
   | WEIR_VHOSTS={a.org: {play: {wiat: 1s}}}
   |                             ^^^^
-  = help: the keys here are flush, wait, gop, stall_timeout, window",
+  = help: valid keys are flush, wait, gop, stall_timeout, window",
         ),
         (
             ("WEIR_PLAY", "5s"),
-            "error: WEIR_PLAY: play: keys and values are expected here
+            "error: WEIR_PLAY: play: expected keys and values
   |
   | WEIR_PLAY=5s
   |           ^^
-  = help: write `key: value`, one a line, indented below the section's name",
+  = help: write `key: value`, one per line, indented under the section name",
         ),
         (
             ("WEIR_PLAY", "{wait: 1s"),
@@ -137,11 +137,11 @@ fn an_error_names_the_variable() {
   |
   | WEIR_ROLE=
   |           ^
-  = help: write one, or unset the variable",
+  = help: set a value, or unset the variable",
         ),
         (
             ("WEIR_PLAY__WIAT", "5s"),
-            "error: WEIR_PLAY__WIAT: sets no key that there is; did you mean `WEIR_PLAY__WAIT`?
+            "error: WEIR_PLAY__WIAT: does not match any key; did you mean `WEIR_PLAY__WAIT`?
   |
   | WEIR_PLAY__WIAT
   | ^^^^^^^^^^^^^^^
@@ -153,7 +153,7 @@ fn an_error_names_the_variable() {
   |
   | WEIR_VHOSTS__A__PLAY
   | ^^^^^^^^^^^^^^^^^^^^
-  = help: set all vhosts in one: WEIR_VHOSTS='{\"a.org\": {\"play\": {\"wait\": \"0s\"}}}'",
+  = help: set all vhosts in one variable: WEIR_VHOSTS='{\"a.org\": {\"play\": {\"wait\": \"0s\"}}}'",
         ),
         (
             ("WEIR_API__PEER_TOKEN", "hunter2\n"),
@@ -161,7 +161,7 @@ fn an_error_names_the_variable() {
   |
   | WEIR_API__PEER_TOKEN=*******
   |                      ^^^^^^^
-  = help: take it out",
+  = help: remove it",
         ),
         (
             ("WEIR_API", "{admin_tokens: hunter2, pers: a}"),
@@ -169,14 +169,17 @@ fn an_error_names_the_variable() {
   |
   | WEIR_API={admin_tokens: *******, pers: a}
   |                                  ^^^^
-  = help: the keys here are listen, admin_tokens, read_tokens, read_from, tls, peers, peer_token",
+  = help: valid keys are listen, admin_tokens, read_tokens, read_from, tls, peers, peer_token",
         ),
     ];
     for (variable, shown) in table {
         assert_eq!(refused("role: origin\n", &[variable]), shown);
     }
     let gop = refused("", &[("WEIR_PLAY__GOP_CACHE", "off")]);
-    assert!(gop.contains("here it is `play.gop`") && gop.contains("set WEIR_PLAY__GOP,"), "{gop}");
+    assert!(
+        gop.contains("in Weir it is `play.gop`") && gop.contains("set WEIR_PLAY__GOP,"),
+        "{gop}"
+    );
     let level = refused("", &[("WEIR_LOG_LEVEL", "debug")]);
     assert!(level.contains("help: the log goes to stderr; set --log or WEIR_LOG,"), "{level}");
     for name in ["WEIR_FOO", "WEIR_X", "WEIR_", "WEIR_HOLD", "WEIR_NODE_NAME"] {
@@ -217,28 +220,28 @@ const CONTRADICTIONS: &[Contradiction] = &[
     (
         "rtmp: { listen: '0.0.0.0:80' }\n",
         ("WEIR_HTTP__LISTEN", "0.0.0.0:80"),
-        "error: WEIR_HTTP__LISTEN: http.listen: 0.0.0.0:80 is taken by rtmp.listen",
+        "error: WEIR_HTTP__LISTEN: http.listen: 0.0.0.0:80 is already used by rtmp.listen",
     ),
     (
         "http: { listen: ['0.0.0.0:1', '0.0.0.0:2'] }\n",
         ("WEIR_HTTP__LISTEN", "['0.0.0.0:3', '0.0.0.0:1935']"),
-        "error: WEIR_HTTP__LISTEN: http.listen[1]: 0.0.0.0:1935 is taken by rtmp.listen",
+        "error: WEIR_HTTP__LISTEN: http.listen[1]: 0.0.0.0:1935 is already used by rtmp.listen",
     ),
     (
         "http: { listen: ['0.0.0.0:1', '0.0.0.0:1935'] }\n",
         ("WEIR_RTMP", "{ chunk_size: 128 }"),
-        "error: weir.yaml:1:31: http.listen[1]: 0.0.0.0:1935 is taken by rtmp.listen",
+        "error: weir.yaml:1:31: http.listen[1]: 0.0.0.0:1935 is already used by rtmp.listen",
     ),
     (
         "role: edge\n",
         ("WEIR_PLAY__WAIT", "1s"),
-        "error: weir.yaml:1:7: role: an edge has its streams from origins",
+        "error: weir.yaml:1:7: role: an edge needs at least one origin",
     ),
-    ("", ("WEIR_ROLE", "edge"), "error: WEIR_ROLE: role: an edge has its streams from origins"),
+    ("", ("WEIR_ROLE", "edge"), "error: WEIR_ROLE: role: an edge needs at least one origin"),
     (
         "",
         ("WEIR_EDGE__ORIGINS", "a"),
-        "error: WEIR_EDGE__ORIGINS: edge.origins: is set, and an origin asks no other",
+        "error: WEIR_EDGE__ORIGINS: edge.origins: is set, but role is origin",
     ),
     (
         "",
@@ -248,17 +251,17 @@ const CONTRADICTIONS: &[Contradiction] = &[
     (
         "",
         ("WEIR_API__TLS__KEY", "k.pem"),
-        "error: WEIR_API__TLS__KEY: api.tls.key: a key needs its certificate",
+        "error: WEIR_API__TLS__KEY: api.tls.key: a private key needs its certificate",
     ),
     (
         "",
         ("WEIR_API__TLS__READ_CA", "r.pem"),
-        "error: WEIR_API__TLS__READ_CA: api.tls.read_ca: TLS needs a certificate and its key",
+        "error: WEIR_API__TLS__READ_CA: api.tls.read_ca: TLS needs a certificate and its private key",
     ),
     (
         "",
         ("WEIR_AUTH__PLAY", "[{cidr: {allow: '::1'}}, {cidr: {}}]"),
-        "error: WEIR_AUTH__PLAY: auth.play[1].cidr: the check names no network",
+        "error: WEIR_AUTH__PLAY: auth.play[1].cidr: the check has no network",
     ),
     (
         "",
@@ -286,7 +289,7 @@ fn what_is_not_utf_8_is_refused() {
     assert_eq!(Config::load(None, [other.clone()]).unwrap().0, Config::default());
     let ours = (OsString::from("WEIR_API__ADMIN_TOKENS"), bytes);
     let shown = Config::load(None, [ours, other]).unwrap_err().to_string();
-    let begin = "error: WEIR_API__ADMIN_TOKENS: api.admin_tokens: is not text in UTF-8: its byte 8 is not\n";
+    let begin = "error: WEIR_API__ADMIN_TOKENS: api.admin_tokens: is not valid UTF-8 (byte 8)\n";
     assert!(shown.starts_with(begin) && !shown.contains("hunter2"), "{shown}");
 }
 
@@ -299,15 +302,16 @@ fn a_file_that_is_not_utf_8_is_shown_where_it_is_not() {
         Config::load(Some(&path), NONE).unwrap_err().to_string()
     };
     let latin1 = shown(b"role: origin\nplay: { wait: 5s } # gr\xfc\xdfe\n");
-    let expected = "weir.yaml:2:24: is not UTF-8 from here on\n  |\n2 | play: { wait: 5s } # gr\u{fffd}\u{fffd}e\n  \
-        |                        ^\n  = help: save the file in UTF-8";
+    let expected = "weir.yaml:2:24: is not valid UTF-8 from here on\n  |\n\
+        2 | play: { wait: 5s } # gr\u{fffd}\u{fffd}e\n  \
+        |                        ^\n  = help: save the file as UTF-8";
     assert!(latin1.ends_with(expected), "{latin1}");
     let secret = shown(b"api:\n  admin_tokens: [hunter2\xff]\n");
     assert!(secret.contains("weir.yaml:2:25: ") && !secret.contains("hunter2"), "{secret}");
     let utf16: Vec<u8> =
         "\u{feff}role: origin\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let utf16 = shown(&utf16);
-    assert!(utf16.contains("weir.yaml:1:1: the file is in UTF-16, or no text"), "{utf16}");
+    assert!(utf16.contains("weir.yaml:1:1: the file is UTF-16, or not text"), "{utf16}");
 }
 
 /// Keys with values that they may have, as the file writes them.

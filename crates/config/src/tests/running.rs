@@ -65,7 +65,7 @@ error: weir.yaml:1:29: api: unknown key `pers`; did you mean `peers`?
   |
 1 | api: { peer_token: *******, pers: a }
   |                             ^^^^
-  = help: the keys here are listen, admin_tokens, read_tokens, read_from, tls, peers, peer_token";
+  = help: valid keys are listen, admin_tokens, read_tokens, read_from, tls, peers, peer_token";
     assert_eq!(shown, expected);
 }
 
@@ -73,20 +73,20 @@ pub const BAD: &[Bad] = &[
     (
         "api: { tls: { cert: a.pem } }\n",
         (1, 21, 5),
-        "api.tls.cert: a certificate needs its key, and api.tls.key names none",
-        "name both files: tls: { cert: FILE, key: FILE }",
+        "api.tls.cert: a certificate needs its private key, but api.tls.key is not set",
+        "set both files: tls: { cert: FILE, key: FILE }",
     ),
     (
         "api: { tls: { key: a.pem, admin_ca: b.pem } }\n",
         (1, 20, 5),
-        "api.tls.key: a key needs its certificate, and api.tls.cert names none",
-        "name both files: tls: { cert: FILE, key: FILE }",
+        "api.tls.key: a private key needs its certificate, but api.tls.cert is not set",
+        "set both files: tls: { cert: FILE, key: FILE }",
     ),
     (
         "api: { tls: { admin_ca: b.pem } }\n",
         (1, 13, 1),
-        "api.tls: TLS needs a certificate and its key",
-        "name both files: tls: { cert: FILE, key: FILE }",
+        "api.tls: TLS needs a certificate and its private key",
+        "set both files: tls: { cert: FILE, key: FILE }",
     ),
     (
         "api: { tls: { cert: '', key: a } }\n",
@@ -98,43 +98,43 @@ pub const BAD: &[Bad] = &[
         "api: { tls: { certs: a.pem } }\n",
         (1, 15, 5),
         "api.tls: unknown key `certs`; did you mean `cert`?",
-        "the keys here are cert, key, admin_ca, read_ca",
+        "valid keys are cert, key, admin_ca, read_ca",
     ),
     (
         "api: { admin_tokens: [a, ''] }\n",
         (1, 26, 2),
         "api.admin_tokens[1]: the secret is empty",
-        "write the secret, or take the empty one out: everybody would know it",
+        "write the secret, or remove it: anybody could guess an empty one",
     ),
     (
         "api: { read_tokens: 12345 }\n",
         (1, 21, 5),
-        "api.read_tokens: is not text to YAML",
+        "api.read_tokens: is not a string in YAML",
         "write it in quotes",
     ),
     (
         "api: { read_tokens: 1e5 }\n",
         (1, 21, 3),
-        "api.read_tokens: is not text to YAML",
+        "api.read_tokens: is not a string in YAML",
         "write it in quotes",
     ),
     (
         "api: { read_tokens: }\n",
         (1, 19, 1),
         "api.read_tokens: has no value",
-        "write a secret; [] means none, or take the key out",
+        "write a secret; [] means none, or remove the key",
     ),
     (
         "api: { peers: [a, 'http://a:1985/'] }\n",
         (1, 19, 16),
-        "api.peers[1]: `http://a:1985/` has a scheme, and peers are named by host and port",
+        "api.peers[1]: `http://a:1985/` has a scheme, but peers are given as host and port",
         "use \"a:1985\"",
     ),
     (
         "api: { peers: a b }\n",
         (1, 15, 3),
         "api.peers: `a b` is not a host",
-        "use a name or an IP address, and its port where that is not 1985",
+        "use a host name or an IP address, with its port if that is not 1985",
     ),
     (
         "metrics: { streams: 1001 }\n",
@@ -152,7 +152,7 @@ pub const BAD: &[Bad] = &[
         "drain: { notice: 60s }\n",
         (1, 18, 3),
         "drain.notice: 1m is not shorter than drain.timeout (1m)",
-        "use less, so that time is left to let clients go",
+        "use less, to leave time for disconnecting clients",
     ),
     (
         "drain: { timeout: 5s }\n",
@@ -166,18 +166,18 @@ pub const BAD: &[Bad] = &[
         "handover.socket: the path is empty",
         "write the path of a file",
     ),
-    ("auth: { play: secret }\n", (1, 15, 6), "auth.play: a list of checks is expected here", ""),
+    ("auth: { play: secret }\n", (1, 15, 6), "auth.play: expected a list of checks", ""),
     (
         "auth: { play: { cidr: { allow: [::1] } } }\n",
         (1, 15, 1),
-        "auth.play: a list of checks is expected here",
+        "auth.play: expected a list of checks",
         "",
     ),
     (
         "auth: { play: }\n",
         (1, 13, 1),
         "auth.play: has no value",
-        "write a list of checks; [] means that everybody may, or take the key out",
+        "write a list of checks; [] means everybody, or remove the key",
     ),
     (
         "auth:\n  play:\n    - cdir: { allow: [::1] }\n",
@@ -188,31 +188,31 @@ pub const BAD: &[Bad] = &[
     (
         "auth:\n  play:\n    - cidr: { allow: ['::1'] }\n      jwt: { secret: s }\n",
         (4, 7, 3),
-        "auth.play[0].jwt: `jwt` is a second key, and a check has one",
-        "begin each check with `- `, and indent its settings below its name",
+        "auth.play[0].jwt: `jwt` is a second key, but a check has only one",
+        "start each check with `- `, and indent its settings under its name",
     ),
     (
         "auth:\n  play:\n    - cidr:\n      allow: ['::1']\n",
         (4, 7, 5),
-        "auth.play[0].allow: `allow` is a second key, and a check has one",
-        "begin each check with `- `, and indent its settings below its name",
+        "auth.play[0].allow: `allow` is a second key, but a check has only one",
+        "start each check with `- `, and indent its settings under its name",
     ),
     (
         "auth: { play: [cidr: { alow: [10.0.0.0/8] }] }\n",
         (1, 24, 4),
         "auth.play[0].cidr: unknown key `alow`; did you mean `allow`?",
-        "the keys here are allow, deny",
+        "valid keys are allow, deny",
     ),
     (
         "auth: { play: [cidr: { allow: [10.1.0.0/8] }] }\n",
         (1, 32, 10),
-        "auth.play[0].cidr.allow[0]: 10.1.0.0/8 has bits behind its prefix",
+        "auth.play[0].cidr.allow[0]: 10.1.0.0/8 has bits set after its prefix",
         "use 10.0.0.0/8 for the network, or 10.1.0.0 for the address",
     ),
     (
         "auth: { publish: [cidr: { deny: [] }] }\n",
         (1, 25, 1),
-        "auth.publish[0].cidr: the check names no network",
+        "auth.publish[0].cidr: the check has no network",
         "write allow: [10.0.0.0/8] or deny: [10.0.0.0/8]",
     ),
     (
@@ -224,8 +224,8 @@ pub const BAD: &[Bad] = &[
     (
         "auth: { play: [secret: { param: 'a&b' }] }\n",
         (1, 33, 5),
-        "auth.play[0].secret.param: `a&b` is not the name of a parameter",
-        "write the name alone, such as token",
+        "auth.play[0].secret.param: `a&b` is not a parameter name",
+        "write only the name, such as token",
     ),
     (
         "vhosts: { a.b: { auth: { publish: [token: { param: t }] } } }\n",
@@ -236,7 +236,7 @@ pub const BAD: &[Bad] = &[
     (
         "auth: { play: [token: { secrets: [a], expires: token }] }\n",
         (1, 23, 1),
-        "auth.play[0].token: the signature and its time are in one parameter",
+        "auth.play[0].token: the signature and its expiry use the same parameter",
         "use two names: param and expires",
     ),
     (
@@ -260,13 +260,13 @@ pub const BAD: &[Bad] = &[
     (
         "auth: { play: [jwt: { public_key: b }] }\n",
         (1, 21, 1),
-        "auth.play[0].jwt: HS256 has no public key",
+        "auth.play[0].jwt: HS256 does not use a public key",
         "write algorithm: RS256, ES256 or EdDSA",
     ),
     (
         "auth: { play: [jwt: { secret: b, algorithm: EdDSA }] }\n",
         (1, 21, 1),
-        "auth.play[0].jwt: only HS256 has a secret",
-        "write public_key: FILE in its place",
+        "auth.play[0].jwt: only HS256 uses a secret",
+        "use public_key: FILE instead",
     ),
 ];

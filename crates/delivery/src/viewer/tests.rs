@@ -347,7 +347,7 @@ fn a_peer_that_asks_and_does_not_read_is_let_go() {
     let mut rig = Rig::stalled(RTMP);
     let (type_id, body) = Control::User(UserControl::PingRequest(7)).encode();
     let end = (0..=ANSWERS_MAX).find_map(|_| rig.hear(&said(type_id, 0, &body)).err());
-    assert_eq!(end, Some(End::peer("asks without reading the answers")));
+    assert_eq!(end, Some(End::peer("sends commands without reading the answers")));
 }
 
 #[test]

@@ -225,7 +225,7 @@ impl Fetcher {
     /// When it does not begin in time, or too many others are waited for.
     pub async fn wait(&self, wanted: &Wanted, wait: Duration) -> Result<Fetched, Failure> {
         let Ok(_place) = self.waits.try_acquire() else {
-            let why = "nobody publishes it yet, and too many other streams are waited for";
+            let why = "nobody publishes it yet, and too many requests wait for other streams";
             return Err(Failure::NotFound(why.into()));
         };
         let order = self.origins.order(&wanted.object.key);
@@ -272,7 +272,7 @@ impl Fetcher {
             Err(failure) => failure,
         };
         let described =
-            |why| format!("{} of the origin {}: {why}", wanted.object.file(), origin.http);
+            |why| format!("{} from origin {}: {why}", wanted.object.file(), origin.http);
         let (why, failure): (String, fn(Arc<str>) -> Failure) = match failure {
             Bad::Ours(why) => return Err(Failure::Busy(why.into())),
             Bad::Unnamed(why) => return Err(Failure::NotFound(why.into())),
@@ -341,7 +341,7 @@ impl Fetcher {
             request = request.header(header::IF_NONE_MATCH, etag);
         }
         let request = request.body(Empty::new());
-        request.map_err(|error| Bad::Ours(format!("no request can be made of this: {error}")))
+        request.map_err(|error| Bad::Ours(format!("cannot make a request: {error}")))
     }
 
     /// The host, and the path with the parameters.
@@ -369,7 +369,7 @@ impl Fetcher {
         loop {
             let patience = deadline.min(TokioInstant::now() + self.dead_after());
             let frame = timeout_at(patience, body.frame()).await.map_err(|_| {
-                Bad::Wrong(format!("it takes too long, {} bytes have come", filling.len()))
+                Bad::Wrong(format!("it takes too long ({} bytes received)", filling.len()))
             })?;
             let Some(frame) = frame else { break };
             let frame = frame.map_err(|error| Bad::Wrong(in_full(&error)))?;
@@ -379,7 +379,7 @@ impl Fetcher {
                 return Err(too_large());
             }
             if !filling.push(data) {
-                return Err(Bad::Ours("there is no memory for one more object".to_owned()));
+                return Err(Bad::Ours("no memory for another object".to_owned()));
             }
         }
         let body = filling.finish();
@@ -391,7 +391,7 @@ impl Fetcher {
 /// Whether `bytes` can be such an object. Segments may be encrypted, so that nothing can be said of their bytes.
 fn check(kind: Kind, bytes: &[u8]) -> Result<(), &'static str> {
     match kind {
-        Kind::Playlist if Playlist::read(bytes).is_none() => Err("it is no HLS playlist"),
+        Kind::Playlist if Playlist::read(bytes).is_none() => Err("not an HLS playlist"),
         Kind::Segment(_) if bytes.is_empty() => Err("it is empty"),
         _ => Ok(()),
     }

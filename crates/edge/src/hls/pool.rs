@@ -142,7 +142,7 @@ impl Host {
 }
 
 async fn open(address: SocketAddr, limit: Duration) -> Result<Sender, String> {
-    let place = descriptors::opened().take().ok_or("no descriptors are left")?;
+    let place = descriptors::opened().take().ok_or("out of file descriptors")?;
     let connected = timeout(limit, connect(address)).await;
     let socket = connected.map_err(|_| format!("no connection within {limit:?}"))?;
     let socket = socket.map_err(|error| format!("cannot connect: {error}"))?;

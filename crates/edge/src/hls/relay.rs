@@ -443,7 +443,7 @@ impl HlsRelay {
                 let was_in_trouble = state.troubles.remove(&part, now);
                 drop(state);
                 if was_in_trouble {
-                    info!(stream = %object.key, file = object.file(), "HLS comes from an origin again");
+                    info!(stream = %object.key, file = object.file(), "HLS is available from an origin again");
                 }
                 return;
             }
@@ -463,11 +463,11 @@ impl HlsRelay {
         state.troubles.insert(part, (), now, now + TROUBLE_TIME);
         drop(state);
         let (stream, file, reason) = (&object.key, object.file(), failure.reason());
-        let then = if is_kept { "viewers get what is kept" } else { "viewers are refused" };
+        let then = if is_kept { "viewers get the cached copy" } else { "viewers are refused" };
         if is_news && is_gone {
-            info!(%stream, file, reason, "no origin has this HLS any more: {then}");
+            info!(%stream, file, reason, "no origin has this HLS file any more: {then}");
         } else if is_news {
-            warn!(%stream, file, reason, "HLS cannot be had from an origin: {then}");
+            warn!(%stream, file, reason, "cannot get HLS from an origin: {then}");
         }
     }
 
@@ -497,7 +497,7 @@ impl State {
             return Some(failure.clone());
         }
         let is_full = self.flights.len() >= FLIGHTS_MAX && !self.flights.contains_key(id);
-        is_full.then(|| Failure::Busy("too many other files are on their way".into()))
+        is_full.then(|| Failure::Busy("too many other files are being fetched".into()))
     }
 }
 
@@ -543,7 +543,7 @@ fn cache_bytes(settings: &weir_config::Edge, budget: &Budget) -> u64 {
 async fn landed(mut landing: watch::Receiver<Landing>) -> Outcome {
     let landed = landing.wait_for(Option::is_some).await;
     let outcome = landed.ok().and_then(|landed| landed.clone());
-    outcome.unwrap_or_else(|| Err(Failure::Busy("the server is stopping".into())))
+    outcome.unwrap_or_else(|| Err(Failure::Busy("the server is shutting down".into())))
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ impl Origin {
         health.healthy = true;
         health.since = now;
         drop(health);
-        info!(origin = %self, host = self.host, seconds, "the origin is alive again");
+        info!(origin = %self, host = self.host, seconds, "origin is available again");
         self.news.notify_waiters();
     }
 
@@ -125,7 +125,7 @@ impl Origin {
         health.healthy = false;
         health.since = Instant::now();
         drop(health);
-        warn!(origin = %self, host = self.host, reason, "the origin failed: the others are asked before it");
+        warn!(origin = %self, host = self.host, reason, "origin failed: other origins are tried first");
         self.fell.notify_one();
         self.news.notify_waiters();
     }
@@ -195,7 +195,7 @@ async fn check(address: SocketAddr) -> Result<(), String> {
     let socket = connect(address).await.map_err(|error| format!("cannot connect: {error}"))?;
     let handshake = timeout(HANDSHAKE_TIMEOUT, shake_hands(socket)).await;
     let handshake = handshake.map_err(|_| format!("no handshake within {HANDSHAKE_TIMEOUT:?}"))?;
-    handshake.map_err(|error| format!("no handshake: {error}"))
+    handshake.map_err(|error| format!("handshake failed: {error}"))
 }
 
 async fn shake_hands(mut socket: TcpStream) -> io::Result<()> {
@@ -304,7 +304,7 @@ mod tests {
         };
         let (checked, _socket) = tokio::join!(check(address), http);
         let why = checked.expect_err("that was no RTMP");
-        assert!(why.starts_with("no handshake: "), "{why}");
+        assert!(why.starts_with("handshake failed: "), "{why}");
 
         drop(listener);
         let why = check(address).await.expect_err("nothing listens");

@@ -331,7 +331,7 @@ impl Known {
             info!(%origin, host = origin.host, "origin added");
         }
         for origin in old.values().map(|member| &member.origin) {
-            info!(%origin, host = origin.host, "origin removed: its name stands for it no more");
+            info!(%origin, host = origin.host, "origin removed: its name does not resolve to it any more");
         }
         self.news.notify_waiters();
     }

@@ -60,10 +60,8 @@ impl Name {
     /// When the system does not say which name servers to ask.
     pub fn new(host: &str, servers: &[SocketAddr], key: &'static str) -> io::Result<Self> {
         let resolver = Resolver::new(servers).map_err(|error| {
-            let text = format!(
-                "{key}: nobody can be asked for the addresses of {host} ({error}); name the name servers in \
-                 edge.resolvers"
-            );
+            let text =
+                format!("{key}: no name server to resolve {host} ({error}); set edge.resolvers");
             io::Error::new(error.kind(), text)
         })?;
         Ok(Self { memory: Memory::new(host, key), full: None, resolver })
@@ -92,7 +90,7 @@ impl Name {
         if let (Some(full), Some(other)) = (v4.full(), v6.full())
             && full != other
         {
-            v6 = Answer::Nothing(format!("{full} has none, only {other}"));
+            v6 = Answer::Nothing(format!("{full} has no addresses, only {other}"));
         }
         if let Some(full) = v4.full().or(v6.full()) {
             self.full = Some(full.to_owned());
@@ -180,7 +178,7 @@ impl From<Lookup> for Answer {
 impl From<NetError> for Answer {
     fn from(error: NetError) -> Self {
         if error.is_nx_domain() {
-            Self::Nothing("there is no such name".to_owned())
+            Self::Nothing("no such name".to_owned())
         } else if error.is_no_records_found() {
             Self::nothing()
         } else {
@@ -233,12 +231,12 @@ impl Memory {
         self.state = State::Fails { vanished: None };
         let (key, origin) = (self.key, &self.host);
         if self.kinds.iter().all(Vec::is_empty) {
+            warn!(origin, reason, "a name in {key} does not resolve: it is not used");
+        } else {
             warn!(
                 origin,
-                reason, "a name in {key} does not resolve: whoever it stands for is not asked"
+                reason, "a name in {key} does not resolve: its last known addresses are used"
             );
-        } else {
-            warn!(origin, reason, "a name in {key} does not resolve: its last addresses are used");
         }
     }
 

@@ -298,7 +298,7 @@ impl Edge {
 }
 
 fn said(code: &str, description: &str) -> Arc<str> {
-    format!("the origin says {code}: {description}").into()
+    format!("the origin answered {code}: {description}").into()
 }
 
 /// A question on its way. It is over when it is dropped.

@@ -159,7 +159,7 @@ impl Link {
         let (answer, answered) = oneshot::channel();
         let by = Instant::now() + limit;
         let asked = Asked { question, request: request.clone(), answer, by, _turn: turn };
-        let gone = || Unasked::Failed(Failure::Busy("the origin is not asked any more".to_owned()));
+        let gone = || Unasked::Failed(Failure::Busy("the origin is no longer in use".to_owned()));
         self.inbox.send(asked).await.map_err(|_| gone())?;
         match timeout(limit, answered).await {
             Ok(answered) => answered.unwrap_or_else(|_| Err(gone())),

@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sha2::{Digest as _, Sha256};
+use ring::digest::{Context, SHA256};
 use tokio::sync::watch;
 use weir_config::Settings;
 use weir_media::StreamKey;
@@ -237,18 +237,24 @@ fn digest(request: &Request, door: Option<Protocol>) -> Digest {
         Some(Protocol::Live) => "live",
         Some(Protocol::Hls) => "hls",
     };
-    let mut hash = Sha256::new();
+    let mut hash = Context::new(&SHA256);
     for part in [door, key.vhost(), key.app(), key.stream(), request.params.as_str()] {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
+        hash.update(&(part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
     }
-    hash.finalize().into()
+    finished(hash)
 }
 
 /// The same for everybody on a vhost where parameters make no difference.
 fn digest_of_vhost(vhost: &str) -> Digest {
-    let mut hash = Sha256::new();
+    let mut hash = Context::new(&SHA256);
     hash.update(b"open");
-    hash.update(vhost);
-    hash.finalize().into()
+    hash.update(vhost.as_bytes());
+    finished(hash)
+}
+
+fn finished(hash: Context) -> Digest {
+    let mut digest = Digest::default();
+    digest.copy_from_slice(hash.finish().as_ref());
+    digest
 }

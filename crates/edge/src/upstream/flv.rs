@@ -115,7 +115,7 @@ pub async fn open(
         Err(Failure::Refused {
             code: "HTTP 302".to_owned(),
             description: format!(
-                "more than {REDIRECTS_MAX} redirects, the last one to {}",
+                "more than {REDIRECTS_MAX} redirects, the last to {}",
                 target.host
             ),
         })
@@ -148,7 +148,7 @@ async fn ask(
     }
     let question = question
         .body(Empty::new())
-        .map_err(|error| Failure::Missing(format!("HTTP cannot ask for it: {error}")))?;
+        .map_err(|error| Failure::Missing(format!("HTTP cannot request it: {error}")))?;
     let response = link.with(sender.send_request(question)).await.map_err(broke)?;
     match response.status() {
         StatusCode::OK => {}
@@ -163,7 +163,7 @@ async fn ask(
         StatusCode::NOT_FOUND => return Err(Failure::Missing(refusal(&mut link, response).await)),
         status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
             let words = refusal(&mut link, response).await;
-            return Err(Failure::Busy(format!("the origin says {status}: {words}")));
+            return Err(Failure::Busy(format!("the origin answered {status}: {words}")));
         }
         status => {
             let code = format!("HTTP {}", status.as_u16());
@@ -221,7 +221,7 @@ impl Download {
                 Ok(Some(file::Item::Tag(tag))) => return Ok(tag),
                 Ok(Some(file::Item::Header(_))) => continue,
                 Ok(None) => {}
-                Err(error) => return Err(Over::Broke(format!("it sent no FLV: {error}"))),
+                Err(error) => return Err(Over::Broke(format!("it did not send FLV: {error}"))),
             }
             match self.link.frame(&mut self.body).await {
                 Some(Ok(frame)) => {
@@ -303,8 +303,8 @@ fn broken(error: &hyper::Error) -> String {
         return "it closed the connection".to_owned();
     }
     match std::error::Error::source(error) {
-        Some(cause) => words(&format!("the connection broke: {error}: {cause}")),
-        None => words(&format!("the connection broke: {error}")),
+        Some(cause) => words(&format!("connection failed: {error}: {cause}")),
+        None => words(&format!("connection failed: {error}")),
     }
 }
 
@@ -335,7 +335,7 @@ impl Target {
         Err(Failure::Refused {
             code: "HTTP 302".to_owned(),
             description: words(&format!(
-                "a redirect to {host} port {port}, which neither edge.origins nor edge.redirects names"
+                "a redirect to {host} port {port}, which is in neither edge.origins nor edge.redirects"
             )),
         })
     }
@@ -344,7 +344,7 @@ impl Target {
     fn redirect(self, status: StatusCode, location: &str) -> Result<Self, Failure> {
         let no = || Failure::Refused {
             code: format!("HTTP {}", status.as_u16()),
-            description: format!("a redirect to {:?}, which is no http URL", words(location)),
+            description: format!("a redirect to {:?}, which is not an http URL", words(location)),
         };
         // Such a reference keeps the scheme.
         let scheme = if location.starts_with("//") { "http:" } else { "" };

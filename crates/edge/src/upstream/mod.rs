@@ -100,7 +100,7 @@ impl Source {
             }
             Err(Over::Closed) => Err(Lost::closed()),
             Err(Over::Refused { code, description }) => {
-                Err(Lost { why: format!("it says {code}: {description}"), is_failure: false })
+                Err(Lost { why: format!("it answered {code}: {description}"), is_failure: false })
             }
             Err(Over::Broke(why)) => Err(Lost { why, is_failure: true }),
         }
@@ -212,7 +212,7 @@ impl Sink {
 fn end_of_publish(event: Event) -> Option<Broken> {
     match event {
         Event::Ended { code, description } | Event::Refused { code, description } => {
-            let reason = format!("it says {}: {}", words(&code), words(&description));
+            let reason = format!("it answered {}: {}", words(&code), words(&description));
             // A server that shuts down has nothing against the stream.
             let is_decision = code.starts_with("NetStream.Publish.");
             Some(if is_decision {
@@ -223,7 +223,7 @@ fn end_of_publish(event: Event) -> Option<Broken> {
         }
         // It is going to stop, and another may take the stream.
         Event::ReconnectRequested { description, .. } => {
-            let why = format!("it asks to connect anew: {}", words(&description));
+            let why = format!("it asked to reconnect: {}", words(&description));
             Some(Broken::Lost(Lost { why, is_failure: false }))
         }
         _ => None,

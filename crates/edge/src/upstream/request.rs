@@ -71,6 +71,6 @@ pub async fn connect(
 
 /// A descriptor for a connection.
 pub fn permit() -> Result<Permit, Failure> {
-    let none = || Failure::Busy("no descriptors are left for connections to origins".to_owned());
+    let none = || Failure::Busy("out of file descriptors for connections to origins".to_owned());
     descriptors::opened().take().ok_or_else(none)
 }

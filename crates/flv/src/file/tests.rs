@@ -112,7 +112,7 @@ fn what_is_no_flv_file_is_refused() {
     assert_eq!(items(b"FLV\x01\x05\x00\x00\x00\x08"), Err(Error::HeaderSize(8)));
     assert_eq!(items(b"FLV\x01\x05\xff\xff\xff\xff"), Err(Error::HeaderSize(u32::MAX)));
     let error = Error::Signature(*b"\x00HT").to_string();
-    assert_eq!(error, r#"an FLV file begins with "FLV", not "\x00HT""#);
+    assert_eq!(error, r#"an FLV file starts with "FLV", not "\x00HT""#);
 }
 
 #[test]

@@ -48,11 +48,20 @@ impl Target {
             RtmpUrl::parse(&url.replace("{}", "0")).map_err(io::Error::other)?;
             return Ok(Self::Rtmp(url.to_owned()));
         };
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (name, port) = host.rsplit_once(':').unwrap_or((host, "80"));
-        let address = resolve(name, port.parse().map_err(io::Error::other)?)?;
-        Ok(Self::Http { address, host: host.to_owned(), path: format!("/{path}") })
+        let (address, host, path) = http_server(rest)?;
+        Ok(Self::Http { address, host, path })
     }
+}
+
+/// Server, its name and the path of what stands behind `http://` in a URL.
+///
+/// # Errors
+/// When the port is no number, or the host has no address.
+pub fn http_server(rest: &str) -> io::Result<(SocketAddr, String, String)> {
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, "80"));
+    let address = resolve(name, port.parse().map_err(io::Error::other)?)?;
+    Ok((address, host.to_owned(), format!("/{path}")))
 }
 
 /// What a viewer does once it plays.

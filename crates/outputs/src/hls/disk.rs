@@ -260,7 +260,7 @@ impl Folder {
         let file = File::from(openat(&self.0, name, flags, Mode::empty()).map_err(missing)?);
         let about = file.metadata()?;
         if !about.is_file() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "it is no regular file"));
+            return Err(io::Error::new(io::ErrorKind::NotFound, "not a regular file"));
         }
         Ok((file, about.len()))
     }
@@ -326,8 +326,8 @@ const TRY_BYTES: usize = 4096;
 fn require_folder(path: &Path) -> io::Result<()> {
     let no_folder = |what| Err(io::Error::new(io::ErrorKind::NotADirectory, what));
     match path.metadata() {
-        Ok(about) if !about.is_dir() => no_folder("it is a file, and not a folder"),
-        Err(_) if path.is_symlink() => no_folder("it is a link that leads to no folder"),
+        Ok(about) if !about.is_dir() => no_folder("it is a file, not a folder"),
+        Err(_) if path.is_symlink() => no_folder("it is a link that does not lead to a folder"),
         // That it is not there is no error.
         _ => Ok(()),
     }

@@ -235,7 +235,7 @@ impl Files {
 pub fn read_text(folder: &Folder, playlist: &str) -> io::Result<String> {
     let (file, length) = folder.open_file(playlist)?;
     if length > PLAYLIST_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long for a playlist"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "too long for a playlist"));
     }
     io::read_to_string(file.take(PLAYLIST_BYTES_MAX))
 }

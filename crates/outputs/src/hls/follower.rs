@@ -312,7 +312,7 @@ impl Follower {
     async fn complete(&mut self, making: EpochSegmenter) {
         let mut making = making;
         if let Some(dropped) = making.count_dropped() {
-            info!(stream = %self.key, frames = dropped.frames, last = %dropped.last, "HLS left damaged frames out");
+            info!(stream = %self.key, frames = dropped.frames, last = %dropped.last, "HLS dropped damaged frames");
         }
         let EpochSegmenter { mut segmenter, mut interrupted, .. } = making;
         if let Some(cut) = segmenter.finish() {
@@ -346,7 +346,7 @@ impl Follower {
             written = self.add(&mut playlist, cut) => written,
             () = left => {
                 self.hangs = true;
-                let why = "it is left for another folder while it hangs";
+                let why = "it hangs, and another folder is configured";
                 Err(io::Error::new(io::ErrorKind::TimedOut, why))
             }
         };
@@ -373,11 +373,11 @@ impl Follower {
         let files = Files::new(&self.disks.at(&self.settings.dir), &self.key);
         if let Err(error) = files.prepare().await {
             // What is written next fails for the same reason, which is said then.
-            debug!(stream = %self.key, %error, "the HLS folder is not to be had");
+            debug!(stream = %self.key, %error, "the HLS folder is not available");
         }
         info!(
             stream = %self.key, from = %self.files.dir().display(), to = %files.dir().display(),
-            "HLS goes on in another folder"
+            "HLS continues in another folder"
         );
         let before = std::mem::replace(&mut self.files, files);
         let hangs = std::mem::take(&mut self.hangs);
@@ -441,7 +441,7 @@ impl Follower {
     async fn open_playlist(&mut self) -> Playlist {
         if let Err(error) = self.files.prepare().await {
             // What is written next fails for the same reason, which is said then.
-            debug!(stream = %self.key, %error, "the HLS folder is not to be had");
+            debug!(stream = %self.key, %error, "the HLS folder is not available");
         }
         self.config.name = self.files.stem();
         let on_disk = self.files.segments().await;
@@ -499,7 +499,7 @@ impl Follower {
         } else if left_out.everything {
             warn!(%stream, reason = %left_out, "no HLS for this stream; RTMP and HTTP-FLV carry it");
         } else {
-            warn!(%stream, reason = %left_out, "HLS leaves a track out; RTMP and HTTP-FLV carry it");
+            warn!(%stream, reason = %left_out, "HLS omits a track; RTMP and HTTP-FLV carry it");
         }
     }
 

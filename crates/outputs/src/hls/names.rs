@@ -5,7 +5,7 @@
 //! One that cannot (it looks like a file of ours, is too long, or differs from another one in its case only where the
 //! file system does not tell them apart) becomes `{what can be read of it}~{its hash}`.
 
-use sha2::{Digest as _, Sha256};
+use ring::digest::{SHA256, digest};
 use weir_hls::SegmentName;
 use weir_media::{DEFAULT_VHOST, StreamKey};
 
@@ -97,8 +97,8 @@ fn hashed(name: &str) -> String {
     let readable = name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
     let mut text: String = readable.take(READABLE_MAX).map(|c| c.to_ascii_lowercase()).collect();
     text.push(MARK);
-    let hash = Sha256::digest(name.as_bytes());
-    let halves = hash.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    let hash = digest(&SHA256, name.as_bytes());
+    let halves = hash.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
     text.extend(halves.take(HASH_LETTERS).map(|half| char::from(b'a' + half)));
     text
 }

@@ -34,7 +34,7 @@ impl Session {
     }
 
     pub(super) fn answered(&mut self, command: &Command) {
-        let answer = MayPlay::of(command).ok_or_else(|| "the answer is none".to_owned());
+        let answer = MayPlay::of(command).ok_or_else(|| "malformed answer".to_owned());
         self.report(command, answer);
     }
 

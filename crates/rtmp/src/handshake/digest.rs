@@ -1,7 +1,6 @@
 //! Digests in C1, S1, C2 and S2.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use ring::hmac::{Context, HMAC_SHA256, Key};
 
 use super::packet::{PACKET_BYTES, Random};
 
@@ -75,8 +74,9 @@ fn hello_digest(packet: &Random, at: usize, key: &[u8]) -> Digest {
 }
 
 pub(super) fn hmac(key: &[u8], parts: &[&[u8]]) -> Digest {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length (RFC 2104)");
+    let mut mac = Context::with_key(&Key::new(HMAC_SHA256, key));
     parts.iter().for_each(|part| mac.update(part));
-    mac.finalize().into_bytes().into()
+    let mut digest = [0; DIGEST_BYTES];
+    digest.copy_from_slice(mac.sign().as_ref());
+    digest
 }

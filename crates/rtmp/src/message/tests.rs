@@ -90,7 +90,7 @@ fn commands_without_a_name_or_beyond_the_limit() {
     let nameless = Command::decode(&[5]);
     assert_eq!(
         nameless.unwrap_err().to_string(),
-        "command \"\": the name is missing or of a wrong type"
+        "command \"\": the name is missing or has the wrong type"
     );
     let long = vec![5; COMMAND_BYTES_MAX + 1];
     assert!(matches!(Command::decode(&long), Err(Error::MessageTooLong { .. })));

@@ -89,14 +89,14 @@ mod tests {
             }
         }
         let error = rates.command(start + Duration::from_secs(5)).expect_err("one too many");
-        assert_eq!(error.to_string(), "more than 10 commands a second");
+        assert_eq!(error.to_string(), "more than 10 commands per second");
         for _ in 0..QUESTIONS_BURST {
             rates.question(start).expect("they are counted apart");
         }
         let error = rates.question(start).expect_err("one too many");
-        assert_eq!(error.to_string(), "more than 5000 questions a second");
+        assert_eq!(error.to_string(), "more than 5000 questions per second");
         rates.notices(NOTICES_BURST, start).expect("they are counted apart");
         let error = rates.notices(1, start).expect_err("one too many");
-        assert_eq!(error.to_string(), "more than 200 control and data messages a second");
+        assert_eq!(error.to_string(), "more than 200 control and data messages per second");
     }
 }

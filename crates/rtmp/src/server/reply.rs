@@ -120,6 +120,6 @@ pub(super) fn paused(link: &mut Link, stream_id: u32, paused: bool) {
 
 /// A live stream has one position. The status must not be an error: FFmpeg ends the connection at one.
 pub(super) fn seek(link: &mut Link, stream_id: u32) {
-    let text = "A live stream goes on where it is.";
+    let text = "Seeking is not supported in a live stream.";
     link.send_status(stream_id, "status", "NetStream.Seek.Notify", text);
 }

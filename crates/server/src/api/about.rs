@@ -1,4 +1,4 @@
-//! What this server is and how it does.
+//! What this server is, and its state.
 
 use std::{
     sync::OnceLock,
@@ -34,18 +34,18 @@ pub struct Index {
 pub async fn index(State(api): State<Api>) -> Json<Answer<Index>> {
     let urls = serde_json::json!({
         "versions": "the version of this server",
-        "summaries": "how this server and its system do",
-        "features": "what this server can do",
+        "summaries": "the state of this server and its system",
+        "features": "the features of this server",
         "vhosts": "the vhosts, or /{id}",
         "streams": "the streams, or /{id}",
         "clients": "the clients, or /{id}",
         "origins": "the origins of an edge",
-        "pulls": "the streams that an edge has from its origins",
+        "pulls": "the streams that an edge pulls from its origins",
         "hls_cache": "the HLS cache of an edge",
         "config": "the configuration in force",
-        "reload": "how reloads went; POST to reload",
-        "drain": "POST to let everybody go and stop",
-        "openapi.json": "all of this for programs",
+        "reload": "the results of reloads; POST to reload",
+        "drain": "POST to drain and stop",
+        "openapi.json": "this API as an OpenAPI document",
     });
     api.identity.answer(Index { urls })
 }

@@ -289,7 +289,7 @@ impl Page {
         let count = self.count.map_or(COUNT, |count| count as usize);
         if count > COUNT_MAX {
             let most = format!(
-                "count: {count} is too much; {COUNT_MAX} is the most, ask for the next ones with start"
+                "count: {count} is too large (maximum {COUNT_MAX}); use start for the next page"
             );
             return Err(Failure::bad(most));
         }

@@ -211,7 +211,7 @@ fn number(id: &str) -> Option<u64> {
 }
 
 fn nobody() -> Failure {
-    Failure::not_found(code::CLIENT_NOT_FOUND, "there is no such client")
+    Failure::not_found(code::CLIENT_NOT_FOUND, "no such client")
 }
 
 fn find(api: &Api, id: &str) -> Result<Anybody, Failure> {
@@ -283,7 +283,7 @@ pub async fn kick_publisher(
 ) -> Result<Json<Answer<Kicked>>, Failure> {
     let key = streams::find(&api.node, &id)?.key;
     let Some(conn) = api.control.kick_publisher(&key) else {
-        let error = "nobody who is connected here publishes this stream";
+        let error = "no client connected here publishes this stream";
         return Err(Failure::not_found(code::STREAM_NOT_FOUND, error));
     };
     info!(conn, stream = %key, "an operator ends this publisher's connection");

@@ -274,7 +274,7 @@ async fn ask_all(api: &Api, path: &str) -> Vec<Asked> {
         let (question, peers) = (&question, &api.peers);
         async move {
             let Ok(_connection) = peers.connection().await else {
-                return Asked::Said(address, Err("this process is ending".to_owned()));
+                return Asked::Said(address, Err("the server is shutting down".to_owned()));
             };
             let answered = timeout(PEER_TIMEOUT, question.ask(address)).await;
             let late = || Err(format!("no answer within {PEER_TIMEOUT:?}"));
@@ -357,7 +357,7 @@ impl Question {
             None => self.exchange(socket, address).await,
             Some(trust) => {
                 let socket = Tls::connect(trust, socket, address.ip()).await;
-                let socket = socket.map_err(|error: io::Error| format!("no TLS: {error}"))?;
+                let socket = socket.map_err(|error: io::Error| format!("TLS failed: {error}"))?;
                 self.exchange(socket, address).await
             }
         }
@@ -367,7 +367,7 @@ impl Question {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let failed = |error: hyper::Error| format!("no HTTP: {error}");
+        let failed = |error: hyper::Error| format!("HTTP failed: {error}");
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES_MAX)
             .handshake(TokioIo::new(socket))
@@ -395,9 +395,9 @@ impl Question {
             return Ok(Answered { server, service, text });
         }
         let words = envelope.error.filter(is_short);
-        let words = words.unwrap_or("that is no answer of this API".into());
+        let words = words.unwrap_or("not an answer of the Weir API".into());
         let hint = if status == StatusCode::UNAUTHORIZED { " (set api.peer_token)" } else { "" };
-        Err(format!("it answers {}: {words}{hint}", status.as_u16()))
+        Err(format!("it answered {}: {words}{hint}", status.as_u16()))
     }
 
     /// Reads an answer, as far as there is room.
@@ -405,11 +405,10 @@ impl Question {
         let mut body = Limited::new(body, ANSWER_BYTES_MAX);
         let mut text = self.room.text();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| format!("no whole answer: {error}"))?;
+            let frame = frame.map_err(|error| format!("incomplete answer: {error}"))?;
             let Ok(data) = frame.into_data() else { continue };
-            text.write_all(&data).map_err(|_| {
-                "there is no room for its answer beside the others; ask for less".to_owned()
-            })?;
+            text.write_all(&data)
+                .map_err(|_| "no memory left for its answer; request less".to_owned())?;
         }
         Ok(text)
     }

@@ -227,7 +227,7 @@ impl Gate {
             None => None,
             Some(turns) => match turn_of(turns).await {
                 Some(turn) => Some(turn),
-                None => return busy("too many calls are under way").into_response(),
+                None => return busy("too many calls in progress").into_response(),
             },
         };
         let answer = call(request).await;
@@ -263,11 +263,11 @@ async fn turn_of(turns: &Semaphore) -> Option<SemaphorePermit<'_>> {
 
 /// There is no room for an answer.
 pub fn no_room() -> Failure {
-    busy("other answers wait to be read, or there is no memory for this one (limits.memory)")
+    busy("no memory for this answer (limits.memory), or too many others are still being read")
 }
 
 fn busy(why: &str) -> Failure {
-    Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("{why}; ask again later"))
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("{why}; retry later"))
 }
 
 /// An answer in pieces, so that it has its room until its client has taken nearly all of it.

@@ -69,15 +69,15 @@ pub fn router(control: &Arc<Control>, tls: &Arc<Tls>, gate: &Arc<Gate>) -> Route
     };
     let (reads, _) = reads().split_for_parts();
     let (admin, _) = admin().split_for_parts();
-    let reads = reads.route("/api/v1/openapi.json", get(described)).fallback(|| async {
-        Failure::new(StatusCode::NOT_FOUND, "there is nothing under this path")
-    });
+    let reads = reads
+        .route("/api/v1/openapi.json", get(described))
+        .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "no such path") });
     let calls = rights::reading(reads.with_state(api.clone()), node)
         .merge(rights::monitoring(metrics::router(control), node))
         .merge(rights::administering(admin.with_state(api.clone()), node))
         .merge(probes().with_state(api))
         .method_not_allowed_fallback(|| async {
-            Failure::new(StatusCode::METHOD_NOT_ALLOWED, "this call has another method")
+            Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed for this call")
         });
     // SRS's scripts write a slash behind lists.
     Router::new().fallback_service(calls.map_request(without_last_slash))
@@ -150,11 +150,11 @@ fn without_last_slash<B>(mut request: Request<B>) -> Request<B> {
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     tags(
-        (name = "server", description = "What this server is and how it does"),
+        (name = "server", description = "What this server is, and its state"),
         (name = "streams", description = "Streams and vhosts"),
         (name = "clients", description = "Who is connected"),
-        (name = "edge", description = "What an edge has from its origins"),
-        (name = "operation", description = "Configuration and end"),
+        (name = "edge", description = "What an edge gets from its origins"),
+        (name = "operation", description = "Configuration, reload and drain"),
     ),
 )]
 struct Document;

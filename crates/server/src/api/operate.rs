@@ -90,12 +90,12 @@ impl From<weir_config::Change> for Change {
 #[utoipa::path(post, path = "/api/v1/reload", tag = "operation",
     responses(
         (status = 200, body = inline(Answer<Reloaded>)), AdminFailures,
-        (status = 409, description = "it changes keys that need a restart; nothing was changed", body = Refused),
-        (status = 422, description = "it is wrong; nothing was changed", body = Refused),
-        (status = 500, description = "the system refuses something; nothing was changed", body = Refused),
+        (status = 409, description = "it needs a restart; nothing was changed", body = Refused),
+        (status = 422, description = "the configuration is invalid; nothing was changed", body = Refused),
+        (status = 500, description = "a system call failed; nothing was changed", body = Refused),
     ))]
 pub async fn reload(State(api): State<Api>) -> Result<Json<Answer<Reloaded>>, Failure> {
-    let reloaded = api.control.reloader.reload("the API was asked to").await;
+    let reloaded = api.control.reloader.reload("API request").await;
     let diff = reloaded.map_err(|error| refusal(&error))?;
     Ok(api
         .identity

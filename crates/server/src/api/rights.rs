@@ -122,8 +122,8 @@ fn check_read(api: &Api, right: Right, is_near: bool) -> Result<(), Failure> {
         (Right::Read | Right::Admin, _) => Ok(()),
         (Right::None, true) if is_near => Ok(()),
         (Right::None, true) => Err(unauthorized(
-            "from here a token is needed to read: Authorization: Bearer TOKEN, of api.read_tokens; without one only \
-             api.read_from may, by address",
+            "from this address a token is needed to read: Authorization: Bearer TOKEN (api.read_tokens); without a \
+             token, only addresses in api.read_from may read",
         )),
         (Right::None, false) => {
             Err(unauthorized("a token is needed to read: Authorization: Bearer TOKEN"))
@@ -136,12 +136,12 @@ fn check_admin(api: &Api, right: Right) -> Result<(), Failure> {
     match right {
         Right::Admin => Ok(()),
         _ if api.admin_tokens.is_empty() && !has_admin_ca => Err(unauthorized(
-            "nobody may do this: no administrator is configured; set api.admin_tokens, or api.tls.admin_ca",
+            "not allowed: no administrator is configured; set api.admin_tokens or api.tls.admin_ca",
         )),
         Right::Read => {
             let failure = Failure::new(
                 StatusCode::FORBIDDEN,
-                "this is for administrators; the rights that were shown are for reading",
+                "administrators only: this token or certificate may only read",
             );
             Err(failure.with_code(code::AUTH))
         }
@@ -164,7 +164,7 @@ fn check_site(api: &Api, request: &Request) -> Result<(), Failure> {
     if is_safe || !is_foreign || of_token(api, request.headers()) == Right::Admin {
         return Ok(());
     }
-    let error = "a page of another site asks for this; show a token";
+    let error = "cross-site request: a token is needed";
     Err(Failure::new(StatusCode::FORBIDDEN, error).with_code(code::AUTH))
 }
 

@@ -77,7 +77,7 @@ impl Service {
             Ok(Ok(_)) => return End::closed(),
             Ok(Err(error)) => return error.into(),
             Err(_) => {
-                let late = format!("said nothing within {FIRST_BYTE_TIMEOUT:?}");
+                let late = format!("sent nothing within {FIRST_BYTE_TIMEOUT:?}");
                 return End::new(Kind::Idle, late);
             }
         }
@@ -94,7 +94,7 @@ impl Service {
                     self.router.clone().layer(Extension(Certified(right))).layer(Extension(peer));
                 self.answer(router, stream, slot).await
             }
-            Ok(Err(error)) => End::peer(format!("no TLS: {error}")),
+            Ok(Err(error)) => End::peer(format!("TLS failed: {error}")),
             Err(_) => End::policy(format!("no TLS handshake within {HEAD_TIMEOUT:?}")),
         }
     }
@@ -123,7 +123,7 @@ impl Service {
         match served {
             Ok(()) => End::closed(),
             Err(error) if error.is_timeout() => {
-                End::new(Kind::Idle, format!("sent no whole request within {HEAD_TIMEOUT:?}"))
+                End::new(Kind::Idle, format!("sent no complete request within {HEAD_TIMEOUT:?}"))
             }
             // The client went in the midst of something, or sent what is no request.
             Err(error) if error.is_parse() => End::peer(error.to_string()),
@@ -150,7 +150,7 @@ impl listen::Service for Service {
             // A connection that is answered at once is, however many come.
             biased;
             end = pin!(self.speak(socket, peer, &slot)) => end,
-            () = last_look(&slot) => End::policy("made room for another connection"),
+            () = last_look(&slot) => End::policy("closed to make room for another connection"),
             () = slot.overdue() => End::policy("an answer was not read in time"),
         };
         client.end(&end);

@@ -268,7 +268,7 @@ pub fn find(node: &Node, name: &str) -> Result<StreamStats, Failure> {
             || format!("{}{url}", key.vhost()) == name
     };
     let found = node.streams().into_iter().find(|stream| is_it(&stream.key));
-    found.ok_or_else(|| Failure::not_found(code::STREAM_NOT_FOUND, "there is no such stream"))
+    found.ok_or_else(|| Failure::not_found(code::STREAM_NOT_FOUND, "no such stream"))
 }
 
 /// The streams that there are.
@@ -390,7 +390,6 @@ pub async fn vhost(
     Path(id): Path<String>,
 ) -> Result<Json<Answer<OneVhost>>, Failure> {
     let found = vhosts_of(&api).into_iter().find(|vhost| vhost.id == id || vhost.name == id);
-    let vhost =
-        found.ok_or_else(|| Failure::not_found(code::VHOST_NOT_FOUND, "there is no such vhost"))?;
+    let vhost = found.ok_or_else(|| Failure::not_found(code::VHOST_NOT_FOUND, "no such vhost"))?;
     Ok(api.identity.answer(OneVhost { vhost }))
 }

@@ -1,4 +1,4 @@
-//! What an edge has from its origins.
+//! What an edge gets from its origins.
 
 use std::collections::HashMap;
 

@@ -65,7 +65,7 @@ impl Token {
                 })?;
                 secret(text.trim_end_matches(['\r', '\n'])).map_err(io::Error::other)?
             }
-            (None, None) => return Err(io::Error::other("no secret is given")),
+            (None, None) => return Err(io::Error::other("no secret given")),
         };
         let expires = now.saturating_add(self.lasts.as_secs());
         let signature = token::sign(&secret, self.action, &self.stream, expires);
@@ -78,7 +78,7 @@ fn secret(text: &str) -> Result<Secret, &'static str> {
 }
 
 fn stream(text: &str) -> Result<StreamKey, String> {
-    let form = || "write /APP/STREAM, or VHOST/APP/STREAM".to_owned();
+    let form = || "use /APP/STREAM or VHOST/APP/STREAM".to_owned();
     let (vhost, path) = text.split_once('/').ok_or_else(form)?;
     let (app, stream) = path.rsplit_once('/').ok_or_else(form)?;
     let vhost = if vhost.is_empty() { DEFAULT_VHOST } else { vhost };

@@ -59,8 +59,8 @@ impl Denied {
     /// The whole reason, for the log. It repeats nothing of what the client has shown.
     pub fn reason(&self) -> String {
         match self {
-            Self::Address(Some(net)) => format!("{self}: it is in {net} (deny)"),
-            Self::Address(None) => format!("{self}: it is in no network of allow"),
+            Self::Address(Some(net)) => format!("{self}: it matches {net} (deny)"),
+            Self::Address(None) => format!("{self}: it matches no network in allow"),
             Self::Expired(ago) => format!("{self}, {ago}s ago"),
             Self::Invalid(_, why) => format!("{self}: {why}"),
             Self::Missing(_) | Self::TooLong | Self::Early => self.to_string(),

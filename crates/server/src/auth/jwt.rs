@@ -50,7 +50,7 @@ impl Keys {
                     let key = read(*algorithm, path).map_err(|error| {
                         let what = format!("{}: {error}", path.display());
                         let fix = format!(
-                            "name a PEM file with a public key of {} that this user may read",
+                            "use a PEM file with a public key of {} that this user can read",
                             name(*algorithm)
                         );
                         Fault::new(format!("{list}[{number}].jwt.public_key"), what, fix)
@@ -150,7 +150,7 @@ pub fn check(check: &Jwt, keys: &Keys, request: &Request) -> Result<(), Denied> 
     let decoded = decoded.map_err(|error| invalid(why(error.kind())))?;
     if decoded.header.crit.is_some() {
         // RFC 7515 section 4.1.11.
-        return Err(invalid("its header has an extension (crit) that must be understood"));
+        return Err(invalid("it has an unsupported critical header (crit)"));
     }
     check_claims(&decoded.claims, request)
 }
@@ -184,9 +184,9 @@ fn invalid(why: &'static str) -> Denied {
 
 fn why(kind: &ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::InvalidSignature => "its signature is not that of the key",
+        ErrorKind::InvalidSignature => "its signature does not match the key",
         ErrorKind::InvalidAlgorithm => "it is signed with another algorithm",
-        ErrorKind::Json(_) => "its header or claims are not as they should be (exp is required)",
-        _ => "it is no JSON Web Token",
+        ErrorKind::Json(_) => "its header or claims are invalid (exp is required)",
+        _ => "it is not a JSON Web Token",
     }
 }

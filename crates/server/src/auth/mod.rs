@@ -188,15 +188,15 @@ fn check_secret(check: &SharedSecret, params: &str) -> Result<(), Denied> {
     if found.into() {
         return Ok(());
     }
-    Err(Denied::Invalid(Credential::Secret, "it is none of those that are set"))
+    Err(Denied::Invalid(Credential::Secret, "it matches none of the configured secrets"))
 }
 
 /// Whether every list of checks is one that clients can be put through in time.
 fn check_bounds(config: &Config) -> Result<(), Fault> {
     for (list, checks) in lists(config) {
         if checks.len() > CHECKS_MAX {
-            let what = format!("a list in auth has more than {CHECKS_MAX} checks");
-            return Err(Fault::new(list, what, "leave the decision to whoever makes the tokens"));
+            let what = format!("more than {CHECKS_MAX} checks in one list");
+            return Err(Fault::new(list, what, "use fewer checks, or let the token issuer decide"));
         }
         let is_long = |check: &Check| match check {
             Check::Secret(check) => check.values.len() > SECRETS_MAX,
@@ -204,9 +204,9 @@ fn check_bounds(config: &Config) -> Result<(), Fault> {
             Check::Cidr(_) | Check::Jwt(_) => false,
         };
         if let Some(number) = checks.iter().position(is_long) {
-            let what = format!("a check in auth has more than {SECRETS_MAX} secrets");
+            let what = format!("more than {SECRETS_MAX} secrets in one check");
             let path = format!("{list}[{number}].{}", checks[number].name());
-            return Err(Fault::new(path, what, "use fewer of them, or tokens that are signed"));
+            return Err(Fault::new(path, what, "use fewer secrets, or signed tokens"));
         }
     }
     Ok(())

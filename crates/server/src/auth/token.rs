@@ -3,8 +3,7 @@
 //! HEX is HMAC-SHA256 with a shared secret as the key over three lines without an end of line behind the last one: the
 //! action, the stream, and the text of `expires`.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use ring::hmac;
 use weir_config::{Secret, SignedToken};
 use weir_media::StreamKey;
 use weir_rtmp::url::params;
@@ -16,8 +15,9 @@ const BYTES: usize = 32;
 
 /// The signature of `secret` for doing `action` with `key` until `expires`, in hexadecimal digits.
 pub fn sign(secret: &Secret, action: Action, key: &StreamKey, expires: u64) -> String {
-    let signature = mac(secret, action, key, &expires.to_string()).finalize().into_bytes();
-    signature.iter().map(|byte| format!("{byte:02x}")).collect()
+    let message = message(action, key, &expires.to_string());
+    let signature = hmac::sign(&hmac_key(secret), message.as_bytes());
+    signature.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub fn check(check: &SignedToken, request: &Request) -> Result<(), Denied> {
@@ -26,14 +26,16 @@ pub fn check(check: &SignedToken, request: &Request) -> Result<(), Denied> {
     };
     let (signature, expires) = (parameter(&check.param)?, parameter(&check.expires)?);
     let invalid = |why| Denied::Invalid(Credential::Token, why);
-    let until = seconds(&expires).ok_or_else(|| invalid("its time is no number of seconds"))?;
+    let until =
+        seconds(&expires).ok_or_else(|| invalid("its expiry time is not a number of seconds"))?;
     let signature = bytes(&signature).ok_or_else(|| invalid("it is not 64 hexadecimal digits"))?;
-    let is_of = |secret| {
-        mac(secret, request.action, request.key, &expires).verify_slice(&signature).is_ok()
-    };
+    let message = message(request.action, request.key, &expires);
+    let is_of = |secret| hmac::verify(&hmac_key(secret), message.as_bytes(), &signature).is_ok();
     // All are tried, so that the time does not say which secret is in use.
     if check.secrets.iter().filter(|secret| is_of(secret)).count() == 0 {
-        return Err(invalid("no secret gives it for this action, stream and time"));
+        return Err(invalid(
+            "it does not match this action, stream and expiry time with any secret",
+        ));
     }
     match request.now.checked_sub(until) {
         Some(ago) => Err(Denied::Expired(ago)),
@@ -41,12 +43,13 @@ pub fn check(check: &SignedToken, request: &Request) -> Result<(), Denied> {
     }
 }
 
-fn mac(secret: &Secret, action: Action, key: &StreamKey, expires: &str) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes())
-        .expect("HMAC takes keys of any length");
-    // None of the parts can have an end of line in it.
-    mac.update(format!("{}\n{key}\n{expires}", action.label()).as_bytes());
-    mac
+fn hmac_key(secret: &Secret) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes())
+}
+
+/// What is signed. None of the parts can have an end of line in it.
+fn message(action: Action, key: &StreamKey, expires: &str) -> String {
+    format!("{}\n{key}\n{expires}", action.label())
 }
 
 /// Digits alone: what Rust takes for a number has a sign.

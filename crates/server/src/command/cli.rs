@@ -199,7 +199,7 @@ impl Cli {
             _ => None,
         };
         if let Some(option) = misplaced {
-            let message = format!("write {option} after the command it is for");
+            let message = format!("put {option} after the command");
             return Err(Words::command().error(ErrorKind::ArgumentConflict, message));
         }
         let command = command.unwrap_or(Command::Serve { config, replace });
@@ -223,7 +223,7 @@ fn checked(
             let (faults, warnings) =
                 if text_only { Default::default() } else { preflight::all(&config) };
             for warning in warnings {
-                let _ = writeln!(io::stderr(), "warning: here, {warning}");
+                let _ = writeln!(io::stderr(), "warning: on this machine, {warning}");
             }
             if !faults.is_empty() {
                 for fault in faults {
@@ -233,7 +233,7 @@ fn checked(
             }
             let shortage = Shares::of_process().shortage(config.limits.connections);
             if let Some(shortage) = shortage.filter(|_| !text_only) {
-                let _ = writeln!(io::stderr(), "warning: here, {shortage}");
+                let _ = writeln!(io::stderr(), "warning: on this machine, {shortage}");
             }
             let what = path.map_or("environment".to_owned(), |path| path.display().to_string());
             // A reader that has gone away has seen enough.
@@ -282,7 +282,7 @@ pub fn man(command: Option<&str>) -> ExitCode {
             ExitCode::SUCCESS
         }
         None => {
-            let _ = writeln!(io::stderr(), "error: no such command; `weir help` has them all");
+            let _ = writeln!(io::stderr(), "error: no such command; see `weir help`");
             ExitCode::FAILURE
         }
     }
@@ -331,10 +331,13 @@ fn summary(config: &Config) -> String {
         ("publish", checks(&auth.publish)),
         ("play", players(config)),
         ("workers", config.workers.count().to_string()),
-        ("memory", format!("{}, {} a stream", Size(memory), Size(stream_memory))),
+        ("memory", format!("{}, {} per stream", Size(memory), Size(stream_memory))),
         ("egress", if egress == 0 { "no limit".to_owned() } else { Rate(egress).to_string() }),
-        ("metrics", format!("{} streams of their own", metrics.streams)),
-        ("drain", format!("within {}, {} of it notice", Human(drain.timeout), Human(drain.notice))),
+        ("metrics", format!("separate series for {} streams", metrics.streams)),
+        (
+            "drain",
+            format!("within {}, including {} of notice", Human(drain.timeout), Human(drain.notice)),
+        ),
         ("handover", socket.unwrap_or("off".to_owned())),
         ("vhosts", if vhosts.is_empty() { "none".to_owned() } else { vhosts.join(", ") }),
     ];
@@ -357,8 +360,8 @@ fn rights(tokens: &[Secret], certificates: bool) -> Option<String> {
 fn players(config: &Config) -> String {
     match (config.role, &*config.auth.play) {
         (Role::Origin, own) => checks(own),
-        (Role::Edge, []) => "whoever the origins let in (their cidr sees this edge)".to_owned(),
-        (Role::Edge, own) => format!("{}, if the origins let them in", checks(own)),
+        (Role::Edge, []) => "as the origins decide (their cidr checks see this edge)".to_owned(),
+        (Role::Edge, own) => format!("{}, if the origins allow it", checks(own)),
     }
 }
 
@@ -367,7 +370,7 @@ fn checks(checks: &[Check]) -> String {
         return "everybody".to_owned();
     }
     let names: Vec<_> = checks.iter().map(Check::name).collect();
-    format!("whoever passes {}", names.join(", "))
+    format!("clients that pass {}", names.join(", "))
 }
 
 fn list(items: &[impl ToString]) -> String {
@@ -520,9 +523,9 @@ mod tests {
                         http     127.0.0.1:80, [::1]:80\n  api      off\n  \
                         admins   nobody\n  readers  everybody\n  peers    none\n  \
                         hls      ./data/hls\n  publish  everybody\n  play     everybody\n  \
-                        workers  3\n  memory   2GiB, 64MiB a stream\n  \
-                        egress   no limit\n  metrics  20 streams of their own\n  \
-                        drain    within 1m, 5s of it notice\n  handover off\n  vhosts   a.org, b.org\n";
+                        workers  3\n  memory   2GiB, 64MiB per stream\n  \
+                        egress   no limit\n  metrics  separate series for 20 streams\n  \
+                        drain    within 1m, including 5s of notice\n  handover off\n  vhosts   a.org, b.org\n";
         assert_eq!(summary(&Config::parse(text, "a.yaml").unwrap()), expected);
         let text = "role: edge\nedge: { origins: [origin, '[fd00::1]:1936'] }\nlimits: { egress: 1.5Gbps }\n";
         let shown = summary(&Config::parse(text, "a.yaml").unwrap());
@@ -530,7 +533,7 @@ mod tests {
             "  role     edge of origin:1935, [fd00::1]:1936\n",
             "  hls      from the origins\n",
             "  egress   1.5Gbps\n",
-            "  play     whoever the origins let in (their cidr sees this edge)\n",
+            "  play     as the origins decide (their cidr checks see this edge)\n",
         ] {
             assert!(shown.contains(line), "{shown}");
         }
@@ -548,8 +551,8 @@ mod tests {
             "  admins   2 tokens\n",
             "  readers  certificates\n",
             "  peers    a:1985, b:1985\n",
-            "  publish  whoever passes secret\n",
-            "  play     whoever passes cidr, jwt\n",
+            "  publish  clients that pass secret\n",
+            "  play     clients that pass cidr, jwt\n",
             "  handover /run/weir.sock\n",
         ] {
             assert!(shown.contains(line), "{shown}");

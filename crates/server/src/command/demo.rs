@@ -21,7 +21,7 @@ pub async fn publish(server: SocketAddr, phase: watch::Receiver<Phase>) {
     if let Err(error) = publish::run(&Source::Bytes(CLIP), &url, true).await {
         match *phase.borrow() {
             Phase::Starting | Phase::Serving => error!(%error, "the demo's publisher has stopped"),
-            Phase::Notice | Phase::Draining => info!("the demo's publisher has been let go"),
+            Phase::Notice | Phase::Draining => info!("the demo's publisher was disconnected"),
         }
     }
 }

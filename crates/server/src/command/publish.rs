@@ -59,7 +59,7 @@ pub enum Error {
     },
     /// The file is no FLV.
     #[error(
-        "{path} is no FLV file: {error}; `ffmpeg -i INPUT -c copy -f flv OUTPUT.flv` makes one of most files"
+        "{path} is not an FLV file: {error}; convert it: `ffmpeg -i INPUT -c copy -f flv OUTPUT.flv`"
     )]
     Format {
         /// The file.
@@ -68,7 +68,7 @@ pub enum Error {
         error: weir_flv::Error,
     },
     /// The file has no media.
-    #[error("{0} has no media in it")]
+    #[error("{0} has no media")]
     Empty(String),
     /// The URL is no RTMP URL.
     #[error("{0}")]
@@ -90,7 +90,7 @@ pub enum Error {
         error: Lost,
     },
     /// The server refused the stream, or ended it.
-    #[error("the server says {code}: {description}")]
+    #[error("the server answered {code}: {description}")]
     Refused {
         /// The status code.
         code: String,

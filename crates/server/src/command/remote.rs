@@ -158,7 +158,7 @@ impl Target {
                 (None, None | Some(false)) => Proof::Plain,
                 (None, Some(true)) => {
                     return Err(Error::new(
-                        "name the authority of the node's certificate with --ca FILE",
+                        "set the authority of the node's certificate with --ca FILE",
                     ));
                 }
             };
@@ -175,7 +175,7 @@ impl Target {
         };
         if listener.port() == 0 {
             return Err(Error::new(
-                "api.listen of this configuration has port 0: say with --api which it became",
+                "api.listen of this configuration has port 0: set the actual port with --api",
             ));
         }
         let proof = match &config.api.tls {
@@ -195,7 +195,7 @@ impl Target {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let of_file = |path: &Path| {
             let text = file::read(path, TOKEN_BYTES_MAX).and_then(|bytes| {
-                String::from_utf8(bytes).map_err(|_| io::Error::other("it is not text in UTF-8"))
+                String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
             });
             let text = text
                 .map_err(|why| Error::new(format!("{}: cannot be read: {why}", path.display())))?;
@@ -207,9 +207,8 @@ impl Target {
             (None, None) => {}
         }
         if let Some(text) = set(TOKEN) {
-            let text = text
-                .into_string()
-                .map_err(|_| Error::new(format!("{TOKEN} is not text in UTF-8")))?;
+            let text =
+                text.into_string().map_err(|_| Error::new(format!("{TOKEN} is not UTF-8 text")))?;
             return token(text.trim(), &TOKEN);
         }
         set(TOKEN_FILE).map_or(Ok(None), |path| of_file(Path::new(&path)))
@@ -221,7 +220,9 @@ fn token(text: &str, from: &dyn Display) -> Result<Option<Secret>, Error> {
     let is_fit = !text.is_empty() && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     match is_fit {
         true => Ok(Some(Secret::new(text))),
-        false => Err(Error::new(format!("{from}: is no token: empty, or not ASCII in one line"))),
+        false => {
+            Err(Error::new(format!("{from}: is not a token: empty, or not one line of ASCII")))
+        }
     }
 }
 
@@ -232,13 +233,13 @@ impl Answer {
         if self.status.is_success() && json["code"] == 0 {
             return Ok(json);
         }
-        let words = json["error"].as_str().unwrap_or("that is no answer of this API");
+        let words = json["error"].as_str().unwrap_or("not an answer of the Weir API");
         let rights = match (self.status, node.token.is_some()) {
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, false) => {
                 "\ngive a token: --token-file FILE, WEIR_TOKEN, or --config with the node's own configuration"
             }
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, true) => {
-                "\nthe token that was shown does not do"
+                "\nthis token does not allow it"
             }
             _ => "",
         };

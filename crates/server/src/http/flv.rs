@@ -117,7 +117,7 @@ pub async fn serve(
     if request.is_head {
         let _ = socket.write_all(head.as_bytes()).await;
         let _ = socket.shutdown().await;
-        return client.end(&End::new(Kind::Closed, "asked for the head only"));
+        return client.end(&End::new(Kind::Closed, "HEAD request"));
     }
     match play::admit(&node, &channel, is_node) {
         Ok(viewing) => client.viewing = Some(viewing),

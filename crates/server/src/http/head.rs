@@ -106,7 +106,7 @@ pub fn no_memory(spent: &Spent) -> Failure {
 
 /// The end of a client whose request did not come in time.
 pub fn too_late() -> End {
-    End::new(Kind::Idle, format!("sent no whole request within {HEAD_TIMEOUT:?}"))
+    End::new(Kind::Idle, format!("sent no complete request within {HEAD_TIMEOUT:?}"))
 }
 
 /// The head at the start of `bytes`, once it is all there. The caller adds the bytes.
@@ -126,7 +126,7 @@ fn parse(bytes: &mut BytesMut) -> Result<Option<Head>, Failure> {
         }
         Err(error) => {
             return Err(Failure {
-                end: End::peer(format!("sent no HTTP request: {error}")),
+                end: End::peer(format!("sent no valid HTTP request: {error}")),
                 answer: NO_HTTP,
             });
         }

@@ -67,7 +67,7 @@ pub async fn playlist(
     asker: &Asker,
 ) -> Response {
     if node.edge.is_none() && !vhost.hls.enabled {
-        return not_found(&format!("HLS is switched off for {key}"));
+        return not_found(&format!("HLS is disabled for {key}"));
     }
     let session = params::value(&ask.params, SESSION).unwrap_or_default();
     let who = who(key, ask, &session, asker);
@@ -130,11 +130,11 @@ async fn own_playlist(node: &Arc<Node>, key: &StreamKey, vhost: &Vhost, ask: &As
     match state {
         State::Unsupported(reason) => {
             return not_found(&format!(
-                "{key} is not to be had as HLS: {reason}. RTMP and HTTP-FLV carry it."
+                "{key} is not available as HLS: {reason}. RTMP and HTTP-FLV carry it."
             ));
         }
         State::Failing(reason) => {
-            let reason = format!("the HLS of {key} cannot be written now: {reason}");
+            let reason = format!("HLS of {key} cannot be written at the moment: {reason}");
             return not_now(&reason);
         }
         State::Starting | State::Playable | State::Partly(_) => {}
@@ -157,7 +157,7 @@ async fn own_playlist(node: &Arc<Node>, key: &StreamKey, vhost: &Vhost, ask: &As
     answer.unwrap_or_else(|error| {
         let is_missing = error.kind() == io::ErrorKind::NotFound;
         if is_missing && node.registry.status(key) == Some(Status::Live) {
-            let reason = format!("{key} is live, and its first HLS segment is not complete yet");
+            let reason = format!("{key} is live, but its first HLS segment is not complete yet");
             return not_now(&reason);
         }
         no_file(key, &error, || {
@@ -204,7 +204,7 @@ pub async fn segment(
         None => match open_segment(&node.hls.places(&vhost.hls.dir, key), name).await {
             Ok(segment) => file_in_part(node, segment, name, asker),
             Err(error) => no_file(key, &error, || {
-                format!("{key} has no segment {} with this name (any more)", name.sequence)
+                format!("{key} has no segment {} with this name, or not any more", name.sequence)
             }),
         },
     };
@@ -264,9 +264,9 @@ async fn open_segment(places: &[Files], name: SegmentName) -> io::Result<Segment
 /// 429 for one who asks for too many segments that are not there.
 fn too_many(key: &StreamKey, client: IpAddr) -> Response {
     Refused::Auth.count();
-    let reason = "it asks for too many HLS segments that are not there";
+    let reason = "too many requests for missing HLS segments";
     info!(peer = %client, stream = %key, reason, "HTTP requests are refused");
-    let reason = "too many segments were asked for that are not here; ask for the playlist first";
+    let reason = "too many requests for missing segments; request the playlist first";
     // The next one costs it a connection.
     let fields = (retry_after(), [("connection", "close")]);
     (fields, plain(StatusCode::TOO_MANY_REQUESTS, reason)).into_response()
@@ -299,12 +299,12 @@ fn no_file(key: &StreamKey, error: &io::Error, missing: impl FnOnce() -> String)
     if error.kind() == io::ErrorKind::NotFound {
         return not_found(&missing());
     }
-    warn!(stream = %key, %error, "an HLS file cannot be read");
-    (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, "the file cannot be read now"))
+    warn!(stream = %key, %error, "cannot read an HLS file");
+    (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, "the file cannot be read at the moment"))
         .into_response()
 }
 
-/// What an edge has from its origins, if they let this viewer have it. Who knows a name that cannot be guessed has been
+/// What an edge gets from origins, if they let this viewer have it. Who knows a name that cannot be guessed has been
 /// let in before.
 async fn checked(
     edge: &Arc<Edge>,
@@ -326,7 +326,7 @@ async fn checked(
     }
 }
 
-/// What an edge has from its origins.
+/// What an edge gets from its origins.
 async fn relayed(
     edge: &Edge,
     key: &StreamKey,
@@ -510,7 +510,7 @@ fn begun(wanted: &Wanted, length: u64) -> Option<(Response, Range<u64>)> {
         }
         Wanted::Beyond => {
             let fields = [(CONTENT_RANGE, format!("bytes */{length}"))];
-            let reason = format!("it has {length} bytes");
+            let reason = format!("the file has {length} bytes");
             let answer = (fields, plain(StatusCode::RANGE_NOT_SATISFIABLE, &reason));
             Some((answer.into_response(), 0..0))
         }

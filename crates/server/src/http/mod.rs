@@ -175,7 +175,7 @@ fn stall_timeout(config: &Config) -> Duration {
 
 /// Has the system end a connection whose other end stops reading in the midst of an answer for `limit`: it would hold
 /// its memory for ever.
-#[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "only Linux can do that"))]
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "only supported on Linux"))]
 pub fn bound_stalls(socket: &TcpStream, limit: Duration) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     SockRef::from(socket).set_tcp_user_timeout(Some(limit))?;

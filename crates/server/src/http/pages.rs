@@ -48,7 +48,7 @@ pub async fn player(State(node): State<Arc<Node>>) -> Response {
         Some(port) => format!(":{port}"),
     };
     let Ok((high, low)) = getrandom::u64().and_then(|high| Ok((high, getrandom::u64()?))) else {
-        return plain(StatusCode::INTERNAL_SERVER_ERROR, "the system gives no random bytes");
+        return plain(StatusCode::INTERNAL_SERVER_ERROR, "no random bytes from the system");
     };
     let nonce = format!("{high:016x}{low:016x}");
     let page = PLAYER.replace("%RTMP_PORT%", &port).replace("%NONCE%", &nonce);
@@ -112,7 +112,7 @@ pub async fn media(State(node): State<Arc<Node>>, request: Request) -> Response 
     let host = named.or(field).unwrap_or_default();
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let Some(route) = Route::of(target, host) else {
-        return not_found("there is nothing under this path");
+        return not_found("no such path");
     };
     if route.extension == "m3u8"
         && let Some(location) = with_slashes(target)
@@ -200,7 +200,7 @@ async fn serve(
         }
         ("m3u8", _) => hls::playlist(node, &key, &vhost, &ask, is_head, asker).await,
         (_, Some((_, name))) => hls::segment(node, &key, &vhost, &ask, name, asker).await,
-        _ => not_found("streams end in .flv or .m3u8"),
+        _ => not_found("stream paths end in .flv or .m3u8"),
     };
     // The origins have been shown something wrong.
     match &asker.connection {

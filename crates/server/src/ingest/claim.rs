@@ -86,7 +86,7 @@ fn settings(node: &Node, vhost: &Vhost, replaced: &Arc<WakeSignal>) -> PublishSe
 
 fn refuse_taken(connection: &mut Connection, stream_id: u32, key: &StreamKey) -> Option<Publisher> {
     counts::Refused::Conflict.count();
-    let reason = format!("{key} is being published already");
+    let reason = format!("{key} is already being published");
     refuse(connection, stream_id, key, PublishRefusal::BadName, &reason)
 }
 
@@ -108,7 +108,7 @@ pub async fn given_up(connection: &mut Connection, stream_id: u32) -> Result<(),
     loop {
         match connection.event().await? {
             Event::EndPublish { stream_id: ended } if ended == stream_id => return Ok(()),
-            event => connection.refuse_another(&event, "one stream a connection"),
+            event => connection.refuse_another(&event, "one stream per connection"),
         }
     }
 }

@@ -310,5 +310,5 @@ fn end_of(fault: Fault) -> End {
 }
 
 fn replaced_by_another() -> End {
-    End::new(Kind::Replaced, "another publisher took the stream over (publish.conflict)")
+    End::new(Kind::Replaced, "another publisher took over the stream (publish.conflict)")
 }

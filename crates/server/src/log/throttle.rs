@@ -146,13 +146,7 @@ impl Throttle {
             let (kind, peer) = (kind.as_str(), peer.as_str());
             macro_rules! say {
                 ($level:ident) => {
-                    tracing::$level!(
-                        of,
-                        kind,
-                        latest = peer,
-                        count,
-                        "lines like this were left out"
-                    )
+                    tracing::$level!(of, kind, latest = peer, count, "similar lines suppressed")
                 };
             }
             // Whoever wants to read of the lines wants to read of this.

@@ -148,18 +148,22 @@ impl Live {
         let phases = [Phase::Starting, Phase::Serving, Phase::Notice, Phase::Draining];
         page.gauges(
             "weir_phase",
-            "1 for the phase that the process is in.",
+            "1 for the current phase of the process.",
             phases.map(|phase| (vec![("phase", phase.label())], truth(phase == now))),
         )?;
         let ready = truth(node.readiness().is_ok());
-        page.gauge("weir_ready", "Whether new clients are welcome, as /readyz says.", ready)?;
+        page.gauge(
+            "weir_ready",
+            "Whether the server is ready for new clients, as in /readyz.",
+            ready,
+        )?;
         let left = if now.is_ending() { node.roster.count() } else { 0 };
         page.gauge("weir_drain_clients_left", "Clients that a drain waits for.", left as f64)?;
         let last = self.control.reloader.last();
         let results = ["success", "failure"].into_iter().zip(last.counts);
         page.counters(
             "weir_config_reloads",
-            "Attempts to put a new configuration in force.",
+            "Attempts to apply a new configuration.",
             results.map(|(result, count)| (vec![("result", result)], count as f64)),
         )?;
         page.gauge(
@@ -169,7 +173,7 @@ impl Live {
         )?;
         page.gauge(
             "weir_config_last_reload_success_timestamp_seconds",
-            "When a configuration was put in force last, the start included.",
+            "When a configuration was last applied, including the start.",
             unix(last.applied_at),
         )
     }
@@ -184,22 +188,22 @@ impl Live {
         let connections = [("rtmp", census.rtmp), ("http", census.http)];
         page.gauges(
             "weir_connections",
-            "Connections, without those to the API.",
+            "Open connections, except those to the API.",
             connections.map(|(protocol, count)| (vec![("protocol", protocol)], count as f64)),
         )?;
         let limit = node.config().limits.connections as f64;
-        page.gauge("weir_connections_limit", "limits.connections; 0 is no limit.", limit)?;
-        page.counter("weir_clients", "Connections that came in.", COUNTS.clients.get() as f64)?;
+        page.gauge("weir_connections_limit", "limits.connections; 0 means no limit.", limit)?;
+        page.counter("weir_clients", "Incoming connections.", COUNTS.clients.get() as f64)?;
         let is_live = |key: &_| node.registry.status(key) == Some(Status::Live);
         node.lost_streams.count(Instant::now(), is_live);
         page.counter(
             "weir_watched_streams_lost",
-            "Streams that were watched and have lost their publisher or origin for good.",
+            "Watched streams that lost their publisher or origin for good.",
             COUNTS.streams_lost.get() as f64,
         )?;
         page.counter(
             "weir_clocks_off",
-            "Publishers and origins whose timestamps ran slower or faster than life.",
+            "Publishers and origins whose timestamps ran slower or faster than real time.",
             COUNTS.clocks_off.get() as f64,
         )?;
         let viewers = [
@@ -209,12 +213,12 @@ impl Live {
         ];
         page.gauges(
             "weir_viewers",
-            "Viewers; an edge that pulls is none.",
+            "Viewers; edges that pull are not counted.",
             viewers.map(|(protocol, count)| (vec![("protocol", protocol)], count as f64)),
         )?;
         page.gauge(
             "weir_publishers",
-            "Clients that publish; pulls from origins are none.",
+            "Clients that publish; pulls from origins are not counted.",
             census.publishers as f64,
         )?;
         let states = [
@@ -224,7 +228,7 @@ impl Live {
         ];
         page.gauges(
             "weir_streams",
-            "Streams, by what they do.",
+            "Streams by state.",
             states.map(|(status, state)| {
                 let count = streams.iter().filter(|stream| stream.status == status).count();
                 (vec![("state", state)], count as f64)
@@ -238,27 +242,27 @@ impl Live {
         let measured = lock(&self.window).bits_per_second();
         page.gauge(
             "weir_egress_bits_per_second",
-            "What viewers were sent in the last seconds.",
+            "Media sent to viewers over the last seconds.",
             measured,
         )?;
         let expected = quotas.expected() as f64;
         page.gauge(
             "weir_egress_expected_bits_per_second",
-            "What all RTMP and HTTP-FLV viewers are expected to take.",
+            "Expected egress of all RTMP and HTTP-FLV viewers.",
             expected,
         )?;
         let limit = quotas.egress() as f64;
-        page.gauge("weir_egress_limit_bits_per_second", "limits.egress; 0 is no limit.", limit)?;
+        page.gauge("weir_egress_limit_bits_per_second", "limits.egress; 0 means no limit.", limit)?;
         // Whichever is higher is what newcomers are refused by.
         let utilization = if limit > 0.0 { measured.max(expected) / limit } else { 0.0 };
         page.gauge(
             "weir_egress_utilization",
-            "Measured or expected egress, whichever is higher, as a part of limits.egress; 0 without a limit.",
+            "Measured or expected egress, whichever is higher, as a fraction of limits.egress; 0 without a limit.",
             utilization,
         )?;
         let totals = self.node().registry.totals();
-        page.counter("weir_received_bytes", "Bytes of frames taken in.", totals.bytes() as f64)?;
-        page.counter("weir_frames", "Frames taken in.", totals.frames() as f64)?;
+        page.counter("weir_received_bytes", "Bytes of frames received.", totals.bytes() as f64)?;
+        page.counter("weir_frames", "Frames received.", totals.frames() as f64)?;
         page.counter(
             "weir_timestamp_repairs",
             "Timestamps of publishers that had to be repaired.",
@@ -274,11 +278,15 @@ impl Live {
         let base = (vec![("what", "base")], self.base_bytes as f64);
         page.gauges(
             "weir_memory_bytes",
-            "What memory is used for; base is what the process took at its start.",
+            "Memory in use by purpose; base is what the process used at its start.",
             held.into_iter().chain([base]),
         )?;
         let limit = self.node().config().limits.memory as f64;
-        page.gauge("weir_memory_limit_bytes", "limits.memory: for all but base.", limit)?;
+        page.gauge(
+            "weir_memory_limit_bytes",
+            "limits.memory, which covers everything except base.",
+            limit,
+        )?;
         let logs = budget.used_for(Use::Logs) as f64;
         page.gauge("weir_log_bytes", "Bytes of streams held in logs.", logs)?;
         page.gauge("weir_log_limit_bytes", "limits.memory.", limit)
@@ -290,7 +298,7 @@ impl Live {
         shards.add_latency(&mut latency);
         page.histogram(
             "weir_delivery_seconds",
-            "From the arrival of the oldest frame of a flush to the end of a shard's sends of it, for each viewer.",
+            "Delay from the arrival of the oldest frame of a flush to the end of the shard's sends, per viewer.",
             &latency,
         )?;
         let numbers: Vec<String> = (0..shards.viewers().len()).map(|it| it.to_string()).collect();
@@ -303,7 +311,7 @@ impl Live {
         let loads = shards.loads().into_iter().map(|load| load as f64).collect();
         page.gauges(
             "weir_shard_expected_bits_per_second",
-            "What the viewers of each shard are expected to take.",
+            "Expected egress of the viewers of each shard.",
             series(loads),
         )
     }
@@ -316,7 +324,7 @@ impl Live {
         let health: Vec<_> = health.collect();
         page.gauges(
             "weir_hls_writable",
-            "Whether files can be written to a folder of HLS.",
+            "Whether files can be written to an HLS folder.",
             health.iter().map(|(dir, is_well)| (vec![("dir", dir.as_str())], truth(*is_well))),
         )?;
         let counters = [
@@ -326,7 +334,7 @@ impl Live {
             ("weir_hls_write_errors", "HLS files that could not be written.", &COUNTS.hls_errors),
             (
                 "weir_hls_frames_dropped",
-                "Frames that HLS left out: damaged, or of another codec than their track.",
+                "Frames that HLS dropped: damaged, or not in the codec of their track.",
                 &COUNTS.hls_frames_dropped,
             ),
         ];
@@ -350,27 +358,27 @@ impl Live {
             |figure: fn(&Line) -> f64| lines.iter().map(move |line| (labels(line), figure(line)));
         page.gauges(
             "weir_stream_viewers",
-            "Viewers of the streams that have most.",
+            "Viewers of the most watched streams.",
             series(|line| line.figures.viewers as f64),
         )?;
         page.counters(
             "weir_stream_received_bytes",
-            "Bytes published of a stream.",
+            "Bytes published, per stream.",
             series(|line| line.figures.received as f64),
         )?;
         page.counters(
             "weir_stream_frames",
-            "Frames published of a stream.",
+            "Frames published, per stream.",
             series(|line| line.figures.frames as f64),
         )?;
         page.counters(
             "weir_stream_sent_bytes",
-            "Bytes that delivery shards have sent of a stream, since its first viewer came.",
+            "Bytes sent by delivery shards, per stream, since its first viewer came.",
             series(|line| line.figures.sent as f64),
         )?;
         page.gauges(
             "weir_stream_bits_per_second",
-            "What was published of a stream between the last two pages.",
+            "Publishing rate of a stream between the last two scrapes.",
             series(|line| line.bit_rate),
         )
     }
@@ -378,26 +386,30 @@ impl Live {
     /// Under the names that all exporters use.
     fn write_process(&self, page: &mut Page<'_>, process: &Process) -> fmt::Result {
         let cpu = process.cpu_seconds;
-        page.counter("process_cpu_seconds", "Processor time used.", cpu)?;
+        page.counter("process_cpu_seconds", "CPU time used.", cpu)?;
         let gauges = [
             (
                 "process_resident_memory_bytes",
-                "Memory that the process holds.",
+                "Resident memory of the process.",
                 process.resident_bytes,
             ),
             (
                 "process_virtual_memory_bytes",
-                "Address space of the process.",
+                "Virtual memory of the process.",
                 process.virtual_bytes,
             ),
             ("process_threads", "Threads of the process.", process.threads),
-            ("process_open_fds", "Files and sockets that are open.", process.open_fds),
-            ("process_max_fds", "How many files and sockets may be open.", process.max_fds),
+            ("process_open_fds", "Open file descriptors.", process.open_fds),
+            ("process_max_fds", "Maximum number of open file descriptors.", process.max_fds),
         ];
         gauges
             .into_iter()
             .try_for_each(|(name, help, value)| page.gauge(name, help, value as f64))?;
-        page.gauge("process_start_time_seconds", "When the process started.", unix(self.started_at))
+        page.gauge(
+            "process_start_time_seconds",
+            "Start time of the process.",
+            unix(self.started_at),
+        )
     }
 }
 
@@ -409,20 +421,24 @@ impl Collector for Live {
 
 fn write_outcomes(page: &mut Page<'_>) -> fmt::Result {
     let skips = COUNTS.skips.get() as f64;
-    page.counter("weir_lag_skips", "Viewers that were moved to the newest group.", skips)?;
+    page.counter(
+        "weir_lag_skips",
+        "Skips of slow viewers to the newest group of pictures.",
+        skips,
+    )?;
     page.counters(
         "weir_refusals",
-        "Clients and requests that did not get what they asked for.",
+        "Clients and requests that were refused.",
         COUNTS.all_refused().map(|(why, count)| (vec![("reason", why.label())], count as f64)),
     )?;
     page.counters(
         "weir_messages_left_out",
-        "Messages of publishers and origins that were not passed on.",
+        "Messages from publishers and origins that were dropped.",
         COUNTS.all_left_out().map(|(why, count)| (vec![("reason", why.label())], count as f64)),
     )?;
     page.counters(
         "weir_session_ends",
-        "Sessions that have ended, by whose doing it was.",
+        "Sessions that have ended, by the side that ended them.",
         COUNTS.all_ended().map(|(role, kind, count)| {
             let (side, role) = (kind.side().label(), role.label());
             (vec![("side", side), ("role", role), ("kind", kind.label())], count as f64)
@@ -433,12 +449,12 @@ fn write_outcomes(page: &mut Page<'_>) -> fmt::Result {
 fn write_log(page: &mut Page<'_>) -> fmt::Result {
     page.counter(
         "weir_log_lines_lost",
-        "Lines of the log that are missing because whoever reads it was too slow.",
+        "Log lines lost because the reader of the log was too slow.",
         COUNTS.log_lines_lost.get() as f64,
     )?;
     page.counter(
         "weir_log_lines_left_out",
-        "Lines of the log that were left out because there were many like them.",
+        "Log lines suppressed because there were many similar ones.",
         COUNTS.log_lines_left_out.get() as f64,
     )
 }
@@ -447,7 +463,7 @@ fn write_edge(page: &mut Page<'_>, edge: &Edge) -> fmt::Result {
     let (pulls, origins) = (edge.pulls(), edge.origins().status());
     page.gauges(
         "weir_pulls",
-        "Streams that are being pulled or asked for.",
+        "Streams being pulled or requested from origins.",
         Answer::LABELS.map(|state| {
             let count = pulls.iter().filter(|(_, it)| it.label() == state).count();
             (vec![("state", state)], count as f64)
@@ -455,21 +471,17 @@ fn write_edge(page: &mut Page<'_>, edge: &Edge) -> fmt::Result {
     )?;
     page.counter(
         "weir_pulls_lost",
-        "Pulls lost while somebody watched.",
+        "Pulls lost while there were viewers.",
         COUNTS.pulls_lost.get() as f64,
     )?;
     page.counter(
         "weir_pull_retries",
-        "Questions for a stream after the first one.",
+        "Repeated requests to origins for a stream.",
         COUNTS.pull_retries.get() as f64,
     )?;
-    page.gauge(
-        "weir_pushes",
-        "Streams that are being passed on to an origin.",
-        edge.pushes() as f64,
-    )?;
-    page.counter("weir_pushes_lost", "Losses of such streams.", COUNTS.pushes_lost.get() as f64)?;
-    page.gauge("weir_origins", "Origins that are known.", origins.len() as f64)?;
+    page.gauge("weir_pushes", "Streams being pushed to an origin.", edge.pushes() as f64)?;
+    page.counter("weir_pushes_lost", "Pushes lost.", COUNTS.pushes_lost.get() as f64)?;
+    page.gauge("weir_origins", "Known origins.", origins.len() as f64)?;
     let up: Vec<_> =
         origins.iter().map(|it| (it.address.to_string(), it)).take(ORIGINS_MAX).collect();
     page.gauges(
@@ -481,15 +493,15 @@ fn write_edge(page: &mut Page<'_>, edge: &Edge) -> fmt::Result {
     )?;
     let cache = edge.hls().stats();
     let counters = [
-        ("weir_hls_cache_fetches", "HLS objects that origins were asked for.", cache.fetches),
+        ("weir_hls_cache_fetches", "HLS objects requested from origins.", cache.fetches),
         ("weir_hls_cache_hits", "HLS requests answered from memory.", cache.hits),
         (
             "weir_hls_cache_coalesced",
-            "HLS requests that waited for the same fetch.",
+            "HLS requests that waited for a fetch in progress.",
             cache.coalesced,
         ),
-        ("weir_hls_cache_stale", "HLS requests answered with an old playlist.", cache.stale),
-        ("weir_hls_cache_failures", "HLS objects that could not be had.", cache.failures),
+        ("weir_hls_cache_stale", "HLS requests answered with a stale playlist.", cache.stale),
+        ("weir_hls_cache_failures", "HLS objects that could not be fetched.", cache.failures),
     ];
     counters
         .into_iter()
@@ -498,7 +510,7 @@ fn write_edge(page: &mut Page<'_>, edge: &Edge) -> fmt::Result {
     page.gauge("weir_hls_cache_entries", "Objects in the HLS cache.", cache.entries as f64)?;
     page.gauge(
         "weir_hls_cache_memory_bytes",
-        "Bytes of HLS objects in the cache, on their way and being sent.",
+        "Bytes of HLS objects in the cache, being fetched and being sent.",
         cache.memory as f64,
     )
 }

@@ -16,7 +16,7 @@ pub struct Process {
     pub virtual_bytes: u64,
     /// Threads.
     pub threads: u64,
-    /// Files and sockets that are open.
+    /// Open file descriptors.
     pub open_fds: u64,
     /// How many may be.
     pub max_fds: u64,

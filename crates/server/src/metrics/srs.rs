@@ -35,7 +35,7 @@ pub fn write(page: &mut Page<'_>, figures: &Figures) -> fmt::Result {
         ("version", &*system.version),
         ("machine", std::env::consts::ARCH),
     ];
-    page.gauges("srs_node_uname_info", "The system, as uname says it.", [(uname, 1.0)])?;
+    page.gauges("srs_node_uname_info", "The system, as in uname.", [(uname, 1.0)])?;
     let pid = std::process::id().to_string();
     let build = vec![
         ("server", &*system.host),
@@ -48,10 +48,10 @@ pub fn write(page: &mut Page<'_>, figures: &Figures) -> fmt::Result {
         ("label", "weir"),
         ("tag", figures.role),
     ];
-    page.gauges("srs_build_info", "What runs here, under the names of SRS.", [(build, 1.0)])?;
-    page.gauge("srs_cpu_percent", "Processor time used, in percent of one.", figures.cpus * 100.0)?;
+    page.gauges("srs_build_info", "Build information with the labels of SRS.", [(build, 1.0)])?;
+    page.gauge("srs_cpu_percent", "CPU usage, in percent of one CPU.", figures.cpus * 100.0)?;
     let kibibytes = (figures.resident_bytes / 1024) as f64;
-    page.gauge("srs_memory", "Memory that the process holds, in KiB.", kibibytes)?;
+    page.gauge("srs_memory", "Resident memory of the process in KiB.", kibibytes)?;
     page.counter("srs_send_bytes", "Bytes sent to viewers.", figures.sent as f64)?;
     page.counter("srs_receive_bytes", "Bytes published.", figures.received as f64)?;
     page.gauge("srs_streams", "Streams that are being published.", figures.streams as f64)?;
@@ -65,5 +65,5 @@ pub fn write(page: &mut Page<'_>, figures: &Figures) -> fmt::Result {
         |kind: Kind| kind == Kind::Protocol || kind == Kind::Stalled || kind.side() == Side::Us;
     let errors = COUNTS.all_ended().filter(|(_, kind, _)| is_error(*kind));
     let errors: u64 = errors.map(|(.., count)| count).sum();
-    page.counter("srs_clients_errs", "Sessions that ended by an error.", errors as f64)
+    page.counter("srs_clients_errs", "Sessions that ended with an error.", errors as f64)
 }

@@ -55,11 +55,11 @@ pub async fn drain(node: &Arc<Node>, doors: &[Arc<Acceptor>], settings: &weir_co
     doors.iter().for_each(|door| door.close());
     node.outputs.leave_open();
     let clients = node.roster.count();
-    info!(clients, "nobody new is let in; those who are here are let go");
+    info!(clients, "no new clients accepted; disconnecting clients");
     let enough = deadline - LAST_WORDS.min(settings.timeout / 4);
     if timeout_at(enough, let_go(node, enough)).await.is_err() {
         let left = node.roster.count();
-        warn!(left, "drain.timeout has passed: those who are left are cut off");
+        warn!(left, "drain.timeout reached: closing the remaining connections");
     }
     let pushed = async {
         if let Some(edge) = &node.edge {
@@ -68,7 +68,7 @@ pub async fn drain(node: &Arc<Node>, doors: &[Arc<Acceptor>], settings: &weir_co
     };
     let finish = async { tokio::join!(pushed, node.outputs.finish()) };
     if timeout_at(deadline.min(Instant::now() + LAST_WORDS), finish).await.is_err() {
-        warn!("the last of what was passed on or written is lost");
+        warn!("the end of what was pushed to origins or written is lost");
     }
     info!(seconds = seconds(start.elapsed()), clients, "drain ended");
 }

@@ -71,10 +71,10 @@ const TRIAL_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no path to ask at.
-    #[error("--replace needs handover.socket, which the process that is to be replaced has too")]
+    #[error("--replace needs handover.socket, the same in the running process and in this one")]
     NoSocket,
     /// Whoever is there does not hand over.
-    #[error("the process behind {path} does not hand its listeners over: {why}")]
+    #[error("the process at {path} did not hand over its listeners: {why}")]
     Refused {
         /// The unix socket.
         path: PathBuf,
@@ -106,7 +106,7 @@ impl Inherited {
     pub async fn from_process_at(path: Option<&Path>) -> Result<Self, Error> {
         let path = path.ok_or(Error::NoSocket)?;
         let Ok(mut before) = UnixStream::connect(path).await else {
-            warn!(path = %path.display(), "there is no process to replace: this one starts as any other");
+            warn!(path = %path.display(), "no process to replace: starting normally");
             return Ok(Self::default());
         };
         let asked = async {
@@ -126,7 +126,7 @@ impl Inherited {
                 Err(Error::Refused { path: path.to_owned(), why })
             }
             Err(_) => {
-                warn!("the process before has ended meanwhile: this one starts as any other");
+                warn!("the previous process has ended: starting normally");
                 Ok(Self::default())
             }
         }
@@ -150,13 +150,13 @@ impl Inherited {
     pub async fn begin(&mut self) -> Result<(), Error> {
         for (offer, _) in &self.listeners {
             let Offer { service, address } = offer;
-            info!(service, %address, "a listener of the process before is not configured any more");
+            info!(service, %address, "a listener of the previous process is not configured any more");
         }
         // Closed here, they are closed once the process before closes them.
         self.listeners.clear();
         self.exchange(READY, GO).await?;
         if self.before.is_some() {
-            info!("ready to take over: trying the listeners out");
+            info!("ready to take over: testing the listeners");
         }
         Ok(())
     }
@@ -187,11 +187,11 @@ impl Inherited {
         match told.await {
             Ok(answer) if answer == expected => Ok(()),
             told if UnixStream::connect(&*path).await.is_ok() => {
-                let other = || io::Error::other(format!("it did not say {expected}"));
+                let other = || io::Error::other(format!("it did not answer {expected}"));
                 Err(Error::Refused { path: path.clone(), why: told.err().unwrap_or_else(other) })
             }
             _ => {
-                warn!("the process before is gone already");
+                warn!("the previous process is already gone");
                 self.before = None;
                 Ok(())
             }
@@ -283,22 +283,22 @@ impl HandoverSocket {
         loop {
             if let Err(error) = std::fs::rename(&self.draft, &self.path) {
                 let path = self.path.display();
-                warn!(%path, %error, "nobody can replace this process (handover.socket)");
+                warn!(%path, %error, "this process cannot be replaced (handover.socket)");
             }
             let mut next = self.until_replaced(doors).await;
-            info!("another process serves the listeners: this one lets its clients go");
+            info!("another process has taken over the listeners: draining");
             told(HandoverOutcome::Replaced);
             if self.until_over(&mut next).await {
                 return;
             }
-            warn!("the process that replaced this one has died: this one serves again");
+            warn!("the process that replaced this one has died: serving again");
             doors.iter().for_each(|door| door.open());
             told(HandoverOutcome::TakenBack);
             // At the path is what the other one left.
             match Self::prepare(self.path, self.offered) {
                 Ok(estate) => self = estate,
                 Err(error) => {
-                    warn!(%error, "nobody can replace this process");
+                    warn!(%error, "this process cannot be replaced");
                     return;
                 }
             }
@@ -332,7 +332,7 @@ impl HandoverSocket {
                 Ok(next) => return next,
                 Err(error) => {
                     doors.iter().for_each(|door| door.open());
-                    warn!(%error, "nothing was handed over: this process goes on");
+                    warn!(%error, "handover failed: this process keeps serving");
                 }
             }
         }
@@ -381,7 +381,7 @@ async fn expect(next: &mut UnixStream, words: &str, within: Duration) -> io::Res
     match hear(next, within).await? {
         heard if heard == words => Ok(()),
         _ => {
-            let why = format!("it did not say {words}");
+            let why = format!("it did not answer {words}");
             Err(io::Error::new(io::ErrorKind::InvalidData, why))
         }
     }
@@ -393,7 +393,7 @@ fn is_gone(why: &io::Error) -> bool {
 }
 
 async fn hear(next: &mut UnixStream, within: Duration) -> io::Result<String> {
-    let silent = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "it says nothing"));
+    let silent = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer"));
     timeout(within, read_line(next)).await.unwrap_or_else(silent)
 }
 

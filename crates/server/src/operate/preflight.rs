@@ -59,7 +59,8 @@ pub fn folders(config: &Config, before: Option<&Config>, makes: bool) -> Vec<Bad
     dirs.filter_map(|(dir, path)| {
         let error = hls::try_folder(&dir, makes).err()?;
         let what = format!("HLS cannot be written to {}: {error}", dir.display());
-        let fix = "choose a folder that this user may write to, or switch HLS off (hls: { enabled: false })";
+        let fix =
+            "use a folder that this user can write to, or disable HLS (hls: { enabled: false })";
         Some(BadFolder { fault: Fault::new(path, what, fix), is_lasting: is_lasting(&error) })
     })
     .collect()
@@ -89,25 +90,25 @@ pub fn socket(config: &Config) -> Result<(), Fault> {
     let Some(path) = &config.handover.socket else { return Ok(()) };
     let fault = |what: String, fix: &str| Err(Fault::new("handover.socket", what, fix));
     if path.as_os_str().len() > SOCKET_PATH_MAX {
-        let what = format!("a path of a socket has {SOCKET_PATH_MAX} bytes at most");
+        let what = format!("a socket path has at most {SOCKET_PATH_MAX} bytes");
         return fault(what, "use a shorter one, such as /run/weir/handover.sock");
     }
     if path.metadata().is_ok_and(|about| !about.file_type().is_socket()) {
-        let what = format!("{} is there and is no socket", path.display());
-        return fault(what, "choose another path, or remove what is there");
+        let what = format!("{} exists and is not a socket", path.display());
+        return fault(what, "use another path, or remove it");
     }
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
     let above = above.unwrap_or(Path::new("."));
     let missing = match above.metadata() {
         Ok(about) if about.is_dir() => None,
-        Ok(_) => Some("it is no folder".to_owned()),
+        Ok(_) => Some("it is not a folder".to_owned()),
         Err(error) => Some(error.to_string()),
     };
     let error = missing.or_else(|| Some(access(above, Access::WRITE_OK).err()?.to_string()));
     match error {
         Some(error) => fault(
-            format!("no socket can be made in {}: {error}", above.display()),
-            "make the folder, or choose one that this user may write to",
+            format!("cannot create a socket in {}: {error}", above.display()),
+            "create the folder, or use one that this user can write to",
         ),
         None => Ok(()),
     }
@@ -126,7 +127,7 @@ pub fn ports(config: &Config) -> (Vec<Fault>, Vec<String>) {
                 Some(warning) => warnings.push(warning),
                 None => faults.push(Fault::new(
                     format!("{service}.listen[{number}]"),
-                    format!("{address} cannot be listened on: {error}"),
+                    format!("cannot listen on {address}: {error}"),
                     "use an address of this machine, or 0.0.0.0 for all of them",
                 )),
             }
@@ -138,10 +139,10 @@ pub fn ports(config: &Config) -> (Vec<Fault>, Vec<String>) {
 fn said(service: &str, address: SocketAddr, error: &io::Error) -> Option<String> {
     let why = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "is in use: by the server that this is the configuration of, or by one that has to stop first"
+            "is in use: by a running Weir with this configuration, or by a server that must be stopped first"
         }
         io::ErrorKind::PermissionDenied => {
-            "is not for this user: the server needs a privilege for it"
+            "is not available to this user: the server needs a privilege for it"
         }
         _ => return None,
     };

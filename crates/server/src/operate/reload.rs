@@ -103,7 +103,7 @@ pub struct Reloader {
 /// How the reloads so far went.
 #[derive(Clone, Debug)]
 pub struct Last {
-    /// When a configuration was put in force last, the start included.
+    /// When a configuration was last applied, including the start.
     pub applied_at: SystemTime,
     /// Whether the last attempt succeeded.
     pub is_success: bool,
@@ -210,7 +210,7 @@ impl Reloader {
         read: impl FnOnce(&Config) -> Result<(Config, Sources), ConfigError> + Send + 'static,
     ) -> Result<Diff, ReloadError> {
         let late = |_| {
-            let why = format!("another reload is under way for longer than {READ_TIMEOUT:?}");
+            let why = format!("another reload has been running for longer than {READ_TIMEOUT:?}");
             io::Error::new(io::ErrorKind::TimedOut, why)
         };
         let _turn = timeout(READ_TIMEOUT, self.turn.lock()).await.map_err(late)?;
@@ -276,7 +276,7 @@ fn say(cause: &str, done: &Result<Diff, ReloadError>) {
             );
         }
         Err(why) => {
-            error!(cause, reason = %why, "configuration not reloaded: the one before stays in force");
+            error!(cause, reason = %why, "configuration not reloaded: the previous one stays in force");
         }
     }
 }

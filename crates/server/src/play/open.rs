@@ -47,7 +47,9 @@ async fn try_open(
     };
     // It has come through what another one has shown.
     if !is_admitted && !admitted(node, key, ask, deadline).await? {
-        return Err(NoStream::Unavailable(format!("the origins have not said who may play {key}")));
+        return Err(NoStream::Unavailable(format!(
+            "the origins have not answered whether {key} may be played"
+        )));
     }
     if let Some(edge) = &node.edge {
         edge.joined(key);

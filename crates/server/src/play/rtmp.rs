@@ -144,7 +144,7 @@ async fn given_up(connection: &mut Connection, stream_id: u32) -> Result<(), End
     loop {
         match connection.event().await? {
             Event::EndPlay { stream_id: ended } if ended == stream_id => return Ok(()),
-            event => connection.refuse_another(&event, "one stream a connection"),
+            event => connection.refuse_another(&event, "one stream per connection"),
         }
     }
 }

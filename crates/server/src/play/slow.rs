@@ -189,7 +189,7 @@ impl SlowViewer {
                 self.wants_video = enabled;
             }
             Event::Play { stream_id, .. } => {
-                connection.refuse_play(stream_id, PlayRefusal::Failed, "one stream a connection");
+                connection.refuse_play(stream_id, PlayRefusal::Failed, "one stream per connection");
             }
             Event::Publish { stream_id, .. } => {
                 connection.refuse_publish(

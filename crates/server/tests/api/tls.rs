@@ -206,5 +206,8 @@ fn peers_that_have_the_same_certificate_are_asked_over_tls() {
         peer.map(|peer| peer["error"].as_str().unwrap_or_default().to_owned())
     };
     assert_eq!(error(same.api()).as_deref(), Some(""), "{peers:#?}");
-    assert!(error(other.api()).is_some_and(|error| error.starts_with("no TLS: ")), "{peers:#?}");
+    assert!(
+        error(other.api()).is_some_and(|error| error.starts_with("TLS failed: ")),
+        "{peers:#?}"
+    );
 }

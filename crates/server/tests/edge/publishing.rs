@@ -24,7 +24,7 @@ async fn the_origins_no_reaches_the_encoder_before_it_sends_anything() {
         assert_eq!(second.code, "NetStream.Publish.BadName", "{second:?}");
         let reason = second.description.contains(&direct.description)
             || direct.description.contains(&second.description);
-        assert!(reason, "the origin says {direct:?}, the edge {second:?}");
+        assert!(reason, "the origin answers {direct:?}, the edge {second:?}");
     }
     let mut crowd = Crowd::new();
     crowd.join(&edges[1], "live/a", 4, Duration::ZERO);

@@ -71,7 +71,7 @@ pub async fn linger() {
     let mut scene = Scene::begin(NO_HLS, ", linger: 1h", "");
     let _published = encoder(&scene.origin, "live/a").await;
     drop(scene.viewer("live/a").await);
-    eventually("nobody watches", SOON, async || {
+    eventually("no viewers left", SOON, async || {
         (scene.edge.sessions("play", "/live/a").open() == 0).then_some(())
     })
     .await;

@@ -69,7 +69,7 @@ async fn a_disk_that_hangs_holds_up_its_own_hls_and_nothing_else() {
         eprintln!("not tried: this user may not mount a file system");
         return;
     };
-    until_ready(&weir, false, "does a file system hang?").await;
+    until_ready(&weir, false, "is a file system hanging?").await;
     assert_eq!(metric(&weir, "weir_hls_writable{dir=\"one\"}").await, 0.0);
     assert_eq!(metric(&weir, "weir_hls_writable{dir=\"other\"}").await, 1.0);
     // By now every stream there has had a segment to write.
@@ -118,7 +118,7 @@ async fn a_disk_that_hangs_at_the_start_keeps_nobody_from_rtmp() {
     let weir = server().config(&config).start();
     let _encoder = encoder(&weir, "live/a").await;
     Viewer::rtmp(&weir.rtmp_url("live/a")).await.until_picture(1).await;
-    until_ready(&weir, false, "does a file system hang?").await;
+    until_ready(&weir, false, "is a file system hanging?").await;
     drop(hanging);
     until_ready(&weir, true, "ok").await;
     newest(&weir, "live/a.m3u8").await;

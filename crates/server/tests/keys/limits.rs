@@ -145,7 +145,7 @@ pub async fn drain_timeout() {
     reload(&mut weir, "drain: { notice: 0s, timeout: 1s }\n").await;
     weir.terminate();
     weir.wait_log(
-        |line| field(line, "message") == "drain.timeout has passed: those who are left are cut off",
+        |line| field(line, "message") == "drain.timeout reached: closing the remaining connections",
         SOON,
     );
     assert!(weir.wait_exit(Duration::from_secs(10)).success());

@@ -48,7 +48,7 @@ const FAULTY: [(&str, &str, &str); 9] = [
         "no public key of ES256",
     ),
     ("handover: { socket: none/s }\n", "weir.yaml:1:21: handover.socket: ", "No such file"),
-    ("handover: { socket: file }\n", "weir.yaml:1:21: handover.socket: ", "no socket"),
+    ("handover: { socket: file }\n", "weir.yaml:1:21: handover.socket: ", "not a socket"),
     ("role: origin\nhls: { dir: file, enabled: yes }\n", "weir.yaml:2:13: hls.dir: ", "HLS"),
 ];
 

@@ -24,7 +24,7 @@ async fn a_clock_of_a_tenth_of_life_is_said_and_hls_keeps_up_with_life() {
     let encoder = Encoder::start(&weir.rtmp_url("live/a"), source, PICTURE).await;
     let is_said = |line: &Value| {
         let message = field(line, "message").as_str().unwrap_or_default();
-        message.starts_with("timestamps go on slower than life")
+        message.starts_with("the publisher's timestamps run slower than real time")
             && field(line, "stream") == "/live/a"
     };
     let segment = eventually("a segment that is as long as it took", TIMEOUT, async || {

@@ -15,7 +15,7 @@ use crate::{SOON, assert_ended, server};
 /// How long a publisher must be silent to be taken for dead.
 const SILENT: Duration = Duration::from_secs(3);
 
-const TAKEN_OVER: &str = "another publisher took the stream over";
+const TAKEN_OVER: &str = "another publisher took over the stream";
 
 /// A stream that has published its first group, up to picture 24.
 async fn first(weir: &Weir) -> Publisher {
@@ -39,7 +39,7 @@ async fn assert_publishes(weir: &Weir, mut publisher: Publisher) {
 fn assert_bad_name(second: Result<Publisher, Refused>) {
     let refused = second.expect_err("the stream has a publisher");
     assert_eq!(refused.code, "NetStream.Publish.BadName", "{refused:?}");
-    assert!(refused.description.contains("is being published already"), "{refused:?}");
+    assert!(refused.description.contains("is already being published"), "{refused:?}");
 }
 
 #[tokio::test]

@@ -111,6 +111,6 @@ async fn what_nobody_can_read_is_left_out_and_counted() {
         let kinds = ODD.iter().filter(|odd| odd.3 == reason).count() as u64;
         assert_eq!(counted(&weir, reason).await, kinds * COUNT, "{reason}");
     }
-    let said = weir.log().to_string().matches("a message is left out").count();
+    let said = weir.log().to_string().matches("message dropped").count();
     assert_eq!(said, 3, "the 1st, the 10th and the 100th");
 }

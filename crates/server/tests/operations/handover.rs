@@ -282,7 +282,8 @@ async fn a_process_that_drains_can_be_replaced() {
         let mut publisher = Publisher::start(&weir.rtmp_url("live/a"), source()).await;
         publisher.pictures(1).await;
         weir.terminate();
-        let (words, log) = (if during_notice { "drain began" } else { "nobody new" }, weir.log());
+        let (words, log) =
+            (if during_notice { "drain began" } else { "no new clients" }, weir.log());
         let began = tokio::task::block_in_place(|| {
             log.find(SOON, |line| line.contains(words).then_some(()))
         });

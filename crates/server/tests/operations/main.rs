@@ -120,7 +120,7 @@ fn drain(weir: &mut Weir) -> Drained {
     let status = tokio::task::block_in_place(|| weir.wait_exit(DRAIN_TIMEOUT * 2));
     let drained = Drained { from, to: Instant::now() };
     assert!(status.success(), "it ended with {status}:\n{}", weir.log());
-    let cut = weir.log().all().into_iter().find(|line| line.contains("drain.timeout has passed"));
+    let cut = weir.log().all().into_iter().find(|line| line.contains("drain.timeout reached"));
     assert_eq!(cut, None, "everybody is let go before the end");
     let time = drained.time();
     assert!(time <= DRAIN_MAX, "it took {time:?} to stop:\n{}", weir.log());

@@ -30,7 +30,7 @@ const API: &str = "api: { admin_tokens: [\"s3same\"] }\n";
 
 /// The line of the log with which a reload ends.
 const DONE: &str = "configuration reloaded";
-const NOT_DONE: &str = "configuration not reloaded: the one before stays in force";
+const NOT_DONE: &str = "configuration not reloaded: the previous one stays in force";
 
 /// An edge under test, and what its configuration has in all variants.
 struct Scene {

@@ -134,7 +134,7 @@ async fn status_codes_say_what_is_wrong() {
         assert!(["words", "No Content"].contains(&description), "{description}");
     }
     let busy = refusal(format!("HTTP/1.1 503 Busy\r\n{text}").as_bytes()).await;
-    let words = "the origin says 503 Service Unavailable: words".to_owned();
+    let words = "the origin answered 503 Service Unavailable: words".to_owned();
     assert_eq!(busy, Failure::Busy(words), "its viewers may come again");
     let page = "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\n<h1>";
     assert_eq!(missing(&refusal(page.as_bytes()).await), "Not Found");
@@ -192,7 +192,7 @@ async fn garbage_is_no_answer() {
     }
     let page = format!("{PLAIN}<html><body>It works!</body></html>");
     let failure = refusal(page.as_bytes()).await;
-    assert!(unreachable(&failure).starts_with("it sent no FLV: "), "{failure}");
+    assert!(unreachable(&failure).starts_with("it did not send FLV: "), "{failure}");
     let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(1 << 20));
     let (origin, _) = answering(vec![endless.into_bytes()], true).await;
     unreachable(&open_at(&origin, LONG).await.err().expect("no stream"));

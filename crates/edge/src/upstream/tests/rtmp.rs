@@ -264,10 +264,7 @@ async fn an_origin_that_speaks_something_else() {
     })
     .await;
     let failure = no(open(&origin, LONG).await).await;
-    assert!(
-        unreachable(&failure).starts_with("it broke the protocol: handshake version 72"),
-        "{failure}"
-    );
+    assert!(unreachable(&failure).starts_with("protocol error: handshake version 72"), "{failure}");
 }
 
 impl Peer {
@@ -311,7 +308,7 @@ async fn garbage_after_media() {
     let mut source = open(&origin, LONG).await.expect("it plays");
     assert_eq!(source.next().await, Ok(Some(picture(1))));
     let reason = source.next().await.expect_err("the protocol is broken").why;
-    assert!(reason.starts_with("it broke the protocol: "), "{reason}");
+    assert!(reason.starts_with("protocol error: "), "{reason}");
 }
 
 #[tokio::test]
@@ -324,7 +321,10 @@ async fn an_end_that_is_none_is_an_error() {
     .await;
     let mut source = open(&origin, LONG).await.expect("it plays");
     assert_eq!(source.next().await, Ok(Some(picture(1))));
-    assert_eq!(source.next().await, Err(closed("it says NetStream.Play.Failed: out of memory")));
+    assert_eq!(
+        source.next().await,
+        Err(closed("it answered NetStream.Play.Failed: out of memory"))
+    );
 }
 
 #[tokio::test]
@@ -443,7 +443,7 @@ async fn an_origin_ends_a_publish() {
     })
     .await;
     let mut sink = sink(&origin, LONG).await.expect("it is taken");
-    let reason = "it says NetStream.Publish.BadName: replaced".to_owned();
+    let reason = "it answered NetStream.Publish.BadName: replaced".to_owned();
     assert_eq!(sink.watch().await, Broken::Decided(reason));
 }
 

@@ -354,7 +354,7 @@ fn a_client_that_cycles_through_commands_is_told_and_let_go() {
     ] {
         let mut harness = Harness::with_stream();
         let (count, why) = rounds(&mut harness, &cycle);
-        assert_eq!(why, "more than 10 commands a second", "{cycle:?}");
+        assert_eq!(why, "more than 10 commands per second", "{cycle:?}");
         assert!(count * cycle.len() <= COMMANDS_BURST as usize, "{count} {cycle:?}");
     }
 }
@@ -379,7 +379,7 @@ fn a_client_that_sends_anything_else_without_end_is_told_and_let_go() {
         for state in [Harness::with_stream, Harness::playing, Harness::publishing] {
             let mut harness = state();
             let (count, why) = rounds(&mut harness, std::slice::from_ref(&message));
-            assert_eq!(why, "more than 200 control and data messages a second", "{message:?}");
+            assert_eq!(why, "more than 200 control and data messages per second", "{message:?}");
             assert!(count <= NOTICES_BURST as usize, "{count}");
         }
     }

@@ -157,7 +157,7 @@ fn who_is_refused_a_second_stream_does_not_get_it_into_the_first() {
     harness.command(0, &Command::new("createStream", 6.0, vec![])).unwrap();
     harness.command(2, &publish("another")).unwrap();
     harness.message(type_id::VIDEO, 2, 0, b"another").unwrap();
-    harness.session.reject_publish(2, PublishRefusal::Failed, "one stream a connection");
+    harness.session.reject_publish(2, PublishRefusal::Failed, "one stream per connection");
     harness.message(type_id::VIDEO, 2, 0, b"another").unwrap();
     harness.events();
     harness.message(type_id::VIDEO, 1, 0, b"cam").unwrap();

@@ -167,7 +167,7 @@ impl Node {
     pub async fn call(&self, method: Method, path: &str) -> Result<Answer, String> {
         let cannot = |why: &dyn fmt::Display| {
             format!(
-                "cannot reach the API at {}: {why}\ndoes a node run there? --api says where it is",
+                "cannot reach the API at {}: {why}\nis a node running there? set its address with --api",
                 self.address
             )
         };
@@ -184,7 +184,7 @@ impl Node {
                         ServerName::try_from(host.clone()).map_err(|error| error.to_string())?;
                     let socket = TlsConnector::from(Arc::clone(config)).connect(name, socket).await;
                     let socket =
-                        socket.map_err(|error| format!("{}: no TLS: {error}", self.address))?;
+                        socket.map_err(|error| format!("{}: TLS failed: {error}", self.address))?;
                     self.exchange(socket, method, path).await
                 }
             }
@@ -197,7 +197,7 @@ impl Node {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let failed = |error: hyper::Error| format!("{}: no HTTP: {error}", self.address);
+        let failed = |error: hyper::Error| format!("{}: HTTP failed: {error}", self.address);
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(socket)).await.map_err(failed)?;
         // Ends with this function.
@@ -216,7 +216,7 @@ impl Node {
         let response = sender.send_request(request).await.map_err(failed)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| format!("{}: no whole answer: {error}", self.address))?;
+        let body = body.map_err(|error| format!("{}: incomplete answer: {error}", self.address))?;
         Ok(Answer { status, body: body.to_bytes() })
     }
 }

@@ -109,7 +109,7 @@ pub fn kicked(whom: &str, answer: &Value) -> String {
 pub fn reloaded(answer: &Value) -> String {
     let changes = answer["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
     if changes.is_empty() {
-        return "reloaded: nothing is different\n".to_owned();
+        return "reloaded: nothing changed\n".to_owned();
     }
     changes.iter().fold("reloaded\n".to_owned(), |all, change| {
         let [key, from, to] = ["key", "from", "to"].map(|name| cell(&change[name]));
@@ -122,7 +122,7 @@ pub fn draining(answer: &Value) -> String {
     let time = |key: &str| Human(Duration::from_millis(answer[key].as_u64().unwrap_or_default()));
     let (notice, timeout) = (time("notice_ms"), time("timeout_ms"));
     format!(
-        "draining: everybody is served for {notice} more, and the process ends within {timeout}\n"
+        "draining: clients are served for another {notice}, and the process ends within {timeout}\n"
     )
 }
 
@@ -214,7 +214,7 @@ and 1 more
     fn what_was_done_is_said() {
         let change = json!({ "changes": [{ "key": "play.wait", "from": "10s", "to": "5s" }] });
         assert_eq!(reloaded(&change), "reloaded\n  play.wait: 10s -> 5s\n");
-        assert_eq!(reloaded(&json!({ "changes": [] })), "reloaded: nothing is different\n");
+        assert_eq!(reloaded(&json!({ "changes": [] })), "reloaded: nothing changed\n");
         assert_eq!(kicked("7", &json!({})), "ended client 7\n");
         assert_eq!(
             kicked("live/a", &json!({ "cid": "7" })),
@@ -223,7 +223,7 @@ and 1 more
         let drain = draining(&json!({ "notice_ms": 5000, "timeout_ms": 60000 }));
         assert_eq!(
             drain,
-            "draining: everybody is served for 5s more, and the process ends within 1m\n"
+            "draining: clients are served for another 5s, and the process ends within 1m\n"
         );
     }
 }

@@ -72,7 +72,7 @@ fn one_address_has_a_burst_of_each_kind_and_what_is_left_out_is_counted() {
     let left_out = 1002 - lines.len();
     let report = rig.report(false, 1);
     let expected = format!(
-        "INFO lines like this were left out of=\"session ended\" kind=\"protocol\" \
+        "INFO similar lines suppressed of=\"session ended\" kind=\"protocol\" \
          latest=\"192.0.2.1:999\" count={left_out}"
     );
     assert_eq!(report, [expected]);

@@ -35,7 +35,7 @@ pub struct Offer {
 /// Sends a line with `sockets` beside it.
 pub async fn send(stream: &UnixStream, line: &str, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
     if sockets.len() > LISTENERS_MAX {
-        return Err(invalid("more listeners than can be handed over"));
+        return Err(invalid("too many listeners to hand over"));
     }
     let line = format!("{line}\n");
     let sent = stream
@@ -50,7 +50,7 @@ pub async fn send(stream: &UnixStream, line: &str, sockets: &[BorrowedFd<'_>]) -
         })
         .await?;
     // A socket's buffer has room for the first line that goes through it.
-    if sent == line.len() { Ok(()) } else { Err(invalid("the line was cut")) }
+    if sent == line.len() { Ok(()) } else { Err(invalid("truncated line")) }
 }
 
 /// Reads a line without sockets.
@@ -58,11 +58,11 @@ pub async fn read_line(stream: &mut UnixStream) -> io::Result<String> {
     let mut line = Vec::new();
     while line.len() < LINE_BYTES_MAX {
         match stream.read_u8().await? {
-            b'\n' => return String::from_utf8(line).map_err(|_| invalid("no text")),
+            b'\n' => return String::from_utf8(line).map_err(|_| invalid("not text")),
             byte => line.push(byte),
         }
     }
-    Err(invalid("the line has no end"))
+    Err(invalid("unterminated line"))
 }
 
 /// Reads the line that names the listeners, and the sockets beside it.
@@ -76,7 +76,7 @@ pub async fn receive(stream: &mut UnixStream) -> io::Result<Vec<(Offer, std::net
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection"));
         }
         if line.len() > LINE_BYTES_MAX {
-            return Err(invalid("the line has no end"));
+            return Err(invalid("unterminated line"));
         }
     }
     let offers: Vec<Offer> = serde_json::from_slice(&line)?;

@@ -36,7 +36,7 @@ pub async fn watch(reloader: Arc<Reloader>) {
     let alarm = Arc::new(WakeSignal::default());
     // Held for as long as this runs.
     let _watcher = notice(&path, &alarm)
-        .inspect_err(|error| warn!(%error, every = ?LOOK, "the configuration's folder is only looked at now and then"));
+        .inspect_err(|error| warn!(%error, every = ?LOOK, "cannot watch the configuration: checking it periodically"));
     let mut known = text(&reloader.pool, &path).await.ok();
     let mut complained = String::new();
     loop {
@@ -54,7 +54,7 @@ pub async fn watch(reloader: Arc<Reloader>) {
             Err(error) => {
                 let error = error.to_string();
                 if complained != error {
-                    warn!(path = %path.display(), error, "the configuration cannot be looked at");
+                    warn!(path = %path.display(), error, "cannot check the configuration for changes");
                     complained = error;
                 }
             }
