@@ -19,9 +19,9 @@ use super::{
 section! {
     /// Who may publish and who may play.
     Auth / AuthOverride {
-        /// What a publisher has to pass: all of these checks.
+        /// Checks for publishers, who have to pass all of them.
         publish: Vec<Check> = Vec::new(), Many<Check>;
-        /// What a viewer has to pass: all of these checks.
+        /// Checks for viewers, who have to pass all of them.
         play: Vec<Check> = Vec::new(), Many<Check>;
     }
 }

@@ -43,19 +43,19 @@ section! {
         play: Play = Play::default(), Part<Play>;
         /// The HLS output.
         hls: Hls = Hls::default(), Part<Hls>;
-        /// Where an edge has its streams from.
+        /// Where an edge gets its streams.
         edge: Edge = Edge::default(), Part<Edge>;
         /// Who may publish and who may play.
         auth: Auth = Auth::default(), Part<Auth>;
-        /// What the process may use at most.
+        /// Limits of the process.
         limits: Limits = Limits::default(), Part<Limits>;
         /// What `/metrics` shows.
         metrics: Metrics = Metrics::default(), Part<Metrics>;
-        /// How the process ends when it is asked to.
+        /// How the process shuts down.
         drain: Drain = Drain::default(), Part<Drain>;
-        /// How a new process takes over from the one that runs.
+        /// How a new process takes over from the running one.
         handover: Handover = Handover::default(), Part<Handover>;
-        /// What is different on some vhosts; the key is the vhost's name.
+        /// Settings of single vhosts; the key is the vhost's name.
         vhosts: BTreeMap<String, VhostOverride> = BTreeMap::new(), Vhosts;
     }
 }
@@ -128,11 +128,11 @@ impl Words for Role {
 section! {
     /// RTMP listeners.
     Rtmp / RtmpKeys {
-        /// Addresses to listen on; empty switches RTMP off, port 0 takes any free port.
+        /// Addresses to listen on; empty disables RTMP, port 0 takes any free port.
         listen: Vec<SocketAddr> = everywhere(1935), Many<Address>;
-        /// Chunk size of what we send, in bytes.
+        /// Chunk size for sending, in bytes.
         chunk_size: u32 = 60_000, Whole<u32, CHUNK_SIZE_MIN, CHUNK_SIZE_MAX>;
-        /// Whether each connection begins with a header of the PROXY protocol (version 1 or 2).
+        /// Whether each connection starts with a PROXY protocol header (version 1 or 2).
         proxy_protocol: bool = false, Switch;
     }
 }
@@ -145,11 +145,11 @@ const CHUNK_SIZE_MAX: u64 = 65_536;
 section! {
     /// HTTP listeners for viewers: HTTP-FLV, HLS, pages.
     Http / HttpKeys {
-        /// Addresses to listen on; empty switches HTTP off, port 0 takes any free port.
+        /// Addresses to listen on; empty disables HTTP, port 0 takes any free port.
         listen: Vec<SocketAddr> = everywhere(8080), Many<Address>;
-        /// Whether each connection begins with a header of the PROXY protocol (version 1 or 2).
+        /// Whether each connection starts with a PROXY protocol header (version 1 or 2).
         proxy_protocol: bool = false, Switch;
-        /// Whose `X-Forwarded-For` is believed.
+        /// Proxies whose `X-Forwarded-For` is trusted.
         trusted_proxies: Vec<IpNet> = Vec::new(), Many<Network>;
     }
 }
@@ -157,19 +157,19 @@ section! {
 section! {
     /// HTTP listeners for operators: API, metrics, health.
     Api / ApiKeys {
-        /// Addresses to listen on; empty switches the API off, port 0 takes any free port.
+        /// Addresses to listen on; empty disables the API, port 0 takes any free port.
         listen: Vec<SocketAddr> = everywhere(1985), Many<Address>;
-        /// Bearer tokens with all rights. Without any, nobody may change anything, unless by a certificate.
+        /// Bearer tokens with all rights. Without any, nobody can change anything, except with a certificate.
         admin_tokens: Vec<Secret> = Vec::new(), Many<Secret>;
         /// Bearer tokens that may read `/api/v1` and `/metrics`.
         read_tokens: Vec<Secret> = Vec::new(), Many<Secret>;
-        /// Who may read `/api/v1` without a token while there are no tokens for it.
+        /// Addresses that may read `/api/v1` without a token, if there are no read tokens.
         read_from: Vec<IpNet> = loopback(), Many<Network>;
         /// TLS of the API; without it, plain HTTP.
         tls: Option<Tls> = None, Optional<Tls>;
-        /// The APIs of the other nodes, for `?scope=cluster`. A name stands for all its addresses.
+        /// The APIs of the other nodes, for `?scope=cluster`. A name means all its addresses.
         peers: Vec<OriginName> = Vec::new(), Many<Peer>;
-        /// The bearer token that is shown to peers.
+        /// The bearer token sent to peers.
         peer_token: Option<Secret> = None, SecretOrNone;
     }
 }
@@ -177,13 +177,13 @@ section! {
 section! {
     /// The TLS of a listener. Certificate and key are both there: a [`Config`] with one alone is refused.
     Tls / TlsKeys {
-        /// The PEM file with the certificate and those between it and the root.
+        /// The PEM file with the certificate and the intermediate certificates.
         cert: PathBuf = PathBuf::new(), File;
         /// The PEM file with the certificate's private key.
         key: PathBuf = PathBuf::new(), File;
-        /// The PEM file with the authorities whose clients have all rights.
+        /// The PEM file with the CA certificates whose clients have all rights.
         admin_ca: Option<PathBuf> = None, Maybe<File>;
-        /// The PEM file with the authorities whose clients may read.
+        /// The PEM file with the CA certificates whose clients may read.
         read_ca: Option<PathBuf> = None, Maybe<File>;
     }
 }
@@ -198,15 +198,15 @@ fn everywhere(port: u16) -> Vec<SocketAddr> {
 }
 
 section! {
-    /// What the process may use at most.
+    /// Limits of the process.
     Limits / LimitsKeys {
-        /// Connections at one time, over all listeners; 0 sets no limit.
+        /// Concurrent connections, over all listeners; 0 means no limit.
         connections: usize = 20_000, Whole<usize, 0, CONNECTIONS_MAX>;
-        /// Bits of media that all viewers together are sent in a second; 0 sets no limit.
+        /// Total bit rate sent to all viewers; 0 means no limit.
         egress: u64 = 0, BitRate;
-        /// Viewers of one stream at one time; 0 sets no limit.
+        /// Concurrent viewers of one stream; 0 means no limit.
         viewers_per_stream: usize = 0, Whole<usize, 0, CONNECTIONS_MAX>;
-        /// Connections from one client address at one time; 0 sets no limit.
+        /// Concurrent connections from one client address; 0 means no limit.
         connections_per_ip: usize = 0, Whole<usize, 0, CONNECTIONS_MAX>;
         /// Bytes that the logs of all streams may hold together.
         memory: u64 = 2 << 30, Bytes<MEMORY_MIN>;
@@ -225,7 +225,7 @@ const STREAM_MEMORY_MIN: u64 = 1 << 20;
 section! {
     /// What `/metrics` shows.
     Metrics / MetricsKeys {
-        /// Streams with series of their own: those with most viewers. The others are counted together.
+        /// Streams with their own series: those with the most viewers. The others are counted together.
         streams: usize = 20, Whole<usize, 0, METRICS_STREAMS_MAX>;
     }
 }
@@ -234,11 +234,11 @@ section! {
 const METRICS_STREAMS_MAX: u64 = 1000;
 
 section! {
-    /// How the process ends when it is asked to.
+    /// How the process shuts down.
     Drain / DrainKeys {
-        /// How long everybody is still served while `/readyz` says no: time for load balancers to notice.
+        /// How long clients are still served while `/readyz` answers 503, so that load balancers notice.
         notice: Duration = Duration::from_secs(5), Time<0, DRAIN_MAX>;
-        /// When the process ends, counted from the signal, whoever is still there.
+        /// Time from the signal until the process exits, whoever is still connected.
         timeout: Duration = Duration::from_secs(60), Time<DRAIN_MIN, DRAIN_MAX>;
     }
 }
@@ -249,15 +249,15 @@ const DRAIN_MIN: u64 = 1000;
 const DRAIN_MAX: u64 = 3_600_000;
 
 section! {
-    /// How a new process takes over from the one that runs.
+    /// How a new process takes over from the running one.
     Handover / HandoverKeys {
-        /// The unix socket at which listeners are handed over; without one, they are not.
+        /// The unix socket for handing over listeners; without it, they are not handed over.
         socket: Option<PathBuf> = None, Maybe<File>;
     }
 }
 
 section! {
-    /// What is different on one vhost.
+    /// Settings of one vhost.
     VhostOverride / VhostKeys {
         /// How publishers are treated.
         publish: PublishOverride = PublishOverride::default(), Own<Publish>;

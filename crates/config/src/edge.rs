@@ -33,15 +33,15 @@ const HLS_CACHE_MIN: u64 = 1 << 20;
 section! {
     /// Where an edge has its streams from, and how.
     Edge / EdgeKeys {
-        /// Origins. A name stands for all its addresses, and is looked up again and again.
+        /// Origins. A name means all its addresses, and is resolved regularly.
         origins: Vec<OriginName> = Vec::new(), Many<OriginName>;
-        /// What streams are pulled with. Publishes are always passed on by RTMP.
+        /// How streams are pulled. Publishes are always passed on over RTMP.
         protocol: Upstream = Upstream::Rtmp, Word<Upstream>;
         /// The HTTP port of the origins: HLS, and streams with `protocol: flv`.
         http_port: u16 = 8080, Whole<u16, 1, 65_535>;
-        /// How long a stream goes on being pulled after its last viewer.
+        /// How long a stream is still pulled after its last viewer has left.
         linger: Duration = Duration::from_secs(10), Time<0, LINGER_MAX>;
-        /// How long an origin may say nothing before it counts as dead.
+        /// How long an origin may be silent before it counts as dead.
         dead_after: Duration = Duration::from_secs(5), DeadAfter;
         /// How long viewers and encoders are kept while no origin has their stream any more.
         give_up: Duration = Duration::from_secs(60), Time<DEAD_AFTER_MIN, GIVE_UP_MAX>;

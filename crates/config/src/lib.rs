@@ -5,8 +5,8 @@
 //! line, column, the offending text and the fix ([`ConfigError`]). Reading ends at the first error.
 //! `docs/guide/configuration.md` says what each key means to an operator.
 //!
-//! [`Settings`] is the configuration in force. Nothing here knows who follows it: no part of the server, no socket, no
-//! thread.
+//! [`Settings`] is the configuration in force, and [`Part`] how whoever follows it hears of another one. Nothing here
+//! knows who that is: no socket, no thread.
 
 mod auth;
 mod check;
@@ -22,6 +22,7 @@ mod hints;
 mod host;
 mod kind;
 mod load;
+mod part;
 mod report;
 mod scalar;
 mod schema;
@@ -46,6 +47,7 @@ pub use self::{
     fault::Fault,
     host::OriginName,
     load::CONFIG_BYTES_MAX,
+    part::{Next, Part, Prepared, Ready, Unready},
     scalar::{Secret, Workers},
     schema::schema,
     settings::{Changes, Settings},

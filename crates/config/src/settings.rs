@@ -41,9 +41,9 @@ impl Settings {
         self.0.generation.load(Ordering::Acquire)
     }
 
-    /// From now on `config` is in force.
-    pub fn replace(&self, config: Config) {
-        self.0.config.store(Arc::new(config));
+    /// From now on `config` is in force, for whoever looks; see [`Part`](crate::Part) for those who do not.
+    pub(crate) fn replace(&self, config: Arc<Config>) {
+        self.0.config.store(config);
         self.0.generation.fetch_add(1, Ordering::Release);
         self.0.changed.send_replace(());
     }
@@ -94,7 +94,7 @@ mod tests {
         let before = settings.now();
         let mut config = Config::default();
         config.limits.egress = 7;
-        other.replace(config);
+        other.replace(Arc::new(config));
         assert_eq!((before.limits.egress, settings.now().limits.egress), (0, 7));
         assert_eq!(settings.generation(), 1);
     }

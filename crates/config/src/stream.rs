@@ -37,9 +37,9 @@ const SEGMENTS_MAX: u64 = 1000;
 section! {
     /// How publishers are treated.
     Publish / PublishOverride {
-        /// How long a stream outlives its publisher: one that comes back in time finds its viewers still there.
+        /// How long a stream outlives its publisher: one that returns in time finds its viewers still connected.
         linger: Duration = Duration::from_secs(10), Time<0, ABSENCE_MAX>;
-        /// How long a publisher may send nothing before it is cut.
+        /// How long a publisher may send nothing before it is disconnected.
         idle_timeout: Duration = Duration::from_secs(10), Time<IDLE_TIMEOUT_MIN, ABSENCE_MAX>;
         /// What happens when a stream that has a publisher is published again.
         conflict: Conflict = Conflict::TakeoverIfIdle, Word<Conflict>;
@@ -49,13 +49,13 @@ section! {
 section! {
     /// How viewers are treated.
     Play / PlayOverride {
-        /// When what a publisher sent is passed on.
+        /// When frames are sent to viewers.
         flush: Flush = Flush::Video, Flush;
         /// How long a viewer waits for a stream that nobody publishes.
         wait: Duration = Duration::from_secs(10), Time<0, ABSENCE_MAX>;
-        /// Whether a new viewer starts with the latest group of pictures, and not with the next one.
+        /// Whether a new viewer starts with the latest group of pictures, instead of the next one.
         gop: bool = true, Switch;
-        /// How long a viewer may take nothing of what is sent before it is cut.
+        /// How long a viewer may read nothing before it is disconnected.
         stall_timeout: Duration = Duration::from_secs(30), Time<STALL_TIMEOUT_MIN, ABSENCE_MAX>;
         /// How far a viewer may fall behind before it skips to the newest group of pictures.
         window: Duration = Duration::from_secs(10), Time<WINDOW_MIN, WINDOW_MAX>;
@@ -69,7 +69,7 @@ section! {
         enabled: bool = true, Switch;
         /// Where segments and playlists are written.
         dir: PathBuf = PathBuf::from("./data/hls"), Folder;
-        /// How long a segment is at least; it ends before the next key frame.
+        /// Minimum length of a segment; it ends before the next key frame.
         segment: Duration = Duration::from_secs(2), Time<SEGMENT_MIN, SEGMENT_MAX>;
         /// How many segments a playlist lists.
         window: usize = 6, Whole<usize, SEGMENTS_MIN, SEGMENTS_MAX>;

@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::info;
-use weir_config::{Changes, Config, Settings};
+use weir_config::{Changes, Config, Next, Part, Ready, Settings, Unready};
 use weir_hub::{Limits, Registry};
 use weir_intake::{Allowance, DemandSignals};
 use weir_media::StreamKey;
@@ -14,7 +14,7 @@ use crate::{
     ask::Ask,
     hls::HlsRelay,
     hops::NodeId,
-    origins::Origins,
+    origins::{NextOrigins, Origins},
     pulls::{Answer, Pulls},
     pushing::Pushing,
     query,
@@ -99,21 +99,6 @@ impl Edge {
         self.pushing.ended().await;
     }
 
-    /// From now on the edge settings of `config` are in force. Streams that come from, or go to, an origin that it does
-    /// not name any more move to another.
-    ///
-    /// # Errors
-    /// When the system gives no resolver; then nothing has changed.
-    pub fn reconfigure(&self, config: &Config) -> io::Result<()> {
-        let before = self.origins.names();
-        self.origins.reconfigure(&config.edge)?;
-        if before != config.edge.origins {
-            self.questions.forget_all();
-        }
-        self.hls.reconfigure(&config.edge);
-        Ok(())
-    }
-
     /// What is put in force from now on.
     pub(crate) fn changes(&self) -> Changes {
         self.settings.changes()
@@ -152,5 +137,22 @@ impl Edge {
     /// A place for a question that an origin holds, if there is one.
     pub(crate) fn hold(&self) -> Option<SemaphorePermit<'_>> {
         self.held.try_acquire().ok()
+    }
+}
+
+/// Streams that come from, or go to, an origin that is not named any more move to another.
+impl Part for Edge {
+    fn prepare(self: Arc<Self>, next: &Next) -> Result<Ready, Unready> {
+        let (origins, config) = (NextOrigins::new(&next.config.edge)?, Arc::clone(&next.config));
+        let follow = move || {
+            let before = self.origins.names();
+            self.origins.follow(origins);
+            if before != config.edge.origins {
+                self.questions.forget_all();
+            }
+            self.hls.reconfigure(&config.edge);
+        };
+        // Pulls that hear of the configuration look for their origins among those that it names.
+        Ok(Ready::default().and_before(follow))
     }
 }

@@ -6,10 +6,13 @@ mod tracks;
 use std::{mem, time::Duration};
 
 use bytes::Bytes;
-use weir_media::{Budget, Charge, Content, Frame, Timestamp, Track, Use, VideoCodec};
+use weir_media::{AudioCodec, Budget, Charge, Content, Frame, Timestamp, Track, Use, VideoCodec};
 use weir_mp4::{Fragment, Muxer, SampleEntry, Unfit};
 
-use self::{pieces::Counted, tracks::Tracks};
+use self::{
+    pieces::Counted,
+    tracks::{Picture, Tracks},
+};
 use crate::{SEGMENT_BYTES_MAX, error::Damage};
 
 /// What a frame costs beside its bytes while it waits.
@@ -105,7 +108,7 @@ pub struct CmafSegmenter {
     /// None until the first cut after a break.
     muxer: Option<Muxer>,
     /// Frames that wait for it.
-    waiting: Vec<Frame>,
+    waiting: Vec<Waiting>,
     waiting_bytes: usize,
     open: Option<Open>,
     /// The init segment that was handed out last, and the tracks in it.
@@ -116,11 +119,19 @@ pub struct CmafSegmenter {
     epoch: Option<u32>,
     last: Option<Timestamp>,
     last_picture: Option<Timestamp>,
+    /// When the newest picture is decoded and shown, if it is in the open segment.
+    newest_picture: Option<(Timestamp, Timestamp)>,
     spacing: Duration,
     dropped: u64,
     damage: Option<Damage>,
     charge: Option<Charge>,
     events: Vec<CmafEvent>,
+}
+
+enum Waiting {
+    Frame(Frame),
+    /// What belongs to the picture before it.
+    Rest(Frame),
 }
 
 /// The segment in the making.
@@ -180,6 +191,7 @@ impl CmafSegmenter {
             epoch: None,
             last: None,
             last_picture: None,
+            newest_picture: None,
             spacing: FRAME_DURATION,
             dropped: 0,
             damage: None,
@@ -220,10 +232,13 @@ impl CmafSegmenter {
         if !frame.stray && matches!(frame.track, Track::Video(0) | Track::Audio(0)) {
             match frame.content {
                 Content::VideoConfig(codec) => self.configure_video(codec, frame),
-                Content::AudioConfig(codec) => self.tracks.configure_audio(codec, &frame.payload),
-                Content::Video { .. } => self.picture(frame, wall),
+                Content::AudioConfig(codec) => self.configure_audio(codec, frame),
+                Content::Video { codec, .. } => self.picture(codec, frame, wall),
                 Content::Audio(codec) => {
                     self.note_time(frame);
+                    if self.tracks.is_other_audio(codec, None) {
+                        self.settle();
+                    }
                     if self.tracks.sound(codec, &frame.payload) {
                         self.sound(frame, wall);
                     }
@@ -248,8 +263,23 @@ impl CmafSegmenter {
     }
 
     fn configure_video(&mut self, codec: VideoCodec, frame: &Frame) {
-        if self.tracks.configure_video(codec, &frame.payload) {
+        if self.tracks.is_other_video(codec, Some(&frame.payload)) {
             self.interrupt();
+        }
+        self.tracks.configure_video(codec, &frame.payload);
+    }
+
+    fn configure_audio(&mut self, codec: AudioCodec, frame: &Frame) {
+        if self.tracks.is_other_audio(codec, Some(&frame.payload)) {
+            self.settle();
+        }
+        self.tracks.configure_audio(codec, &frame.payload);
+    }
+
+    /// Frames that wait are of the tracks as they were until now.
+    fn settle(&mut self) {
+        if !self.waiting.is_empty() {
+            self.open_muxer();
         }
     }
 
@@ -265,10 +295,13 @@ impl CmafSegmenter {
         self.epoch = Some(frame.epoch);
     }
 
-    fn picture(&mut self, frame: &Frame, wall: Duration) {
+    fn picture(&mut self, codec: VideoCodec, frame: &Frame, wall: Duration) {
         self.note_time(frame);
-        let frame = match self.tracks.picture(frame) {
-            Ok(Some(frame)) => frame,
+        if self.tracks.is_other_video(codec, None) {
+            self.interrupt();
+        }
+        let Picture { frame, continues } = match self.tracks.picture(frame) {
+            Ok(Some(picture)) => picture,
             Ok(None) => return,
             Err(damage) => {
                 self.dropped = self.dropped.saturating_add(1);
@@ -276,9 +309,36 @@ impl CmafSegmenter {
                 return;
             }
         };
+        let times = (frame.dts, frame.pts());
+        if continues && self.newest_picture == Some(times) {
+            self.take_rest(&frame);
+            return;
+        }
         self.last_picture = Some(frame.dts);
+        self.newest_picture = None;
         if self.place(&frame, true, frame.is_key(), wall) {
+            self.newest_picture = Some(times);
             self.take(frame, wall);
+        }
+    }
+
+    /// Some encoders send each slice of a picture in a message of its own: they are one sample.
+    fn take_rest(&mut self, frame: &Frame) {
+        let cost = frame.payload.len().saturating_add(FRAME_COST);
+        let has_room = self.charge.as_ref().is_none_or(|charge| charge.fits(cost))
+            && self.held().saturating_add(cost) <= SEGMENT_BYTES_MAX;
+        let is_taken = match &mut self.muxer {
+            _ if !has_room => false,
+            Some(muxer) => muxer.append(frame).is_ok(),
+            None => {
+                self.waiting_bytes += cost;
+                self.waiting.push(Waiting::Rest(frame.clone()));
+                true
+            }
+        };
+        if !is_taken {
+            // Nobody can do anything with a part of a picture.
+            self.interrupt();
         }
     }
 
@@ -287,8 +347,8 @@ impl CmafSegmenter {
             let waited = frame.dts.saturating_since(*self.last_picture.get_or_insert(frame.dts));
             if waited >= self.lengths.target.saturating_mul(PICTURELESS_RATIO) {
                 // A camera was switched off.
-                self.tracks.lose_pictures();
                 self.interrupt();
+                self.tracks.lose_pictures();
             }
         }
         let leads = !self.tracks.has_pictures();
@@ -327,11 +387,15 @@ impl CmafSegmenter {
             || wall.saturating_sub(open.wall) >= self.lengths.target.saturating_mul(LATE_RATIO);
         let is_large =
             open.bytes.saturating_add(self.held()).saturating_add(cost) > SEGMENT_BYTES_MAX;
-        let changes = self.muxer.as_ref().is_some_and(|muxer| self.tracks.differ_from(muxer));
+        let changes = may_begin && self.needs_other_muxer();
         // One that begins in the middle of a group ends with that, so that the next ones are whole.
         let is_due = is_long || changes || !open.independent;
         if may_begin && is_due || is_large {
             self.end_segment(Some(frame));
+            if may_begin && self.needs_other_muxer() {
+                self.muxer = None;
+                self.interrupted = true;
+            }
             self.begin(frame.dts, wall, may_begin);
         } else if let Some(part) = self.part_target_at(frame.dts)
             && self.since_part(frame.dts).saturating_add(self.spacing) > part
@@ -359,6 +423,10 @@ impl CmafSegmenter {
         }
     }
 
+    fn needs_other_muxer(&self) -> bool {
+        self.muxer.as_ref().is_some_and(|muxer| self.tracks.differ_from(muxer))
+    }
+
     fn since_part(&self, now: Timestamp) -> Duration {
         self.open.as_ref().map_or(Duration::ZERO, |open| now.saturating_since(open.part_start))
     }
@@ -374,11 +442,7 @@ impl CmafSegmenter {
     }
 
     fn begin(&mut self, start: Timestamp, wall: Duration, independent: bool) {
-        let changes = self.muxer.as_ref().is_some_and(|muxer| self.tracks.differ_from(muxer));
-        if changes {
-            self.muxer = None;
-        }
-        let interrupted = mem::take(&mut self.interrupted) || changes;
+        let interrupted = mem::take(&mut self.interrupted);
         self.open = Some(Open::new(start, wall, interrupted && self.started, independent));
     }
 
@@ -399,7 +463,7 @@ impl CmafSegmenter {
             }
             None => {
                 self.waiting_bytes += frame.payload.len() + FRAME_COST;
-                self.waiting.push(frame);
+                self.waiting.push(Waiting::Frame(frame));
                 if self.waiting_bytes > SEGMENT_BYTES_MAX {
                     self.interrupt();
                 }
@@ -413,7 +477,8 @@ impl CmafSegmenter {
             return;
         }
         let speaks = self.open.as_ref().is_some_and(|open| open.speaks);
-        let mut muxer = Muxer::new(self.tracks.entries(speaks));
+        let entries = self.tracks.entries(speaks);
+        let mut muxer = Muxer::new(entries.map(|(track, entry)| (track, entry.clone())).collect());
         let init = muxer.init();
         if self.init.as_ref() != Some(&init) {
             self.init = Some(init.clone());
@@ -421,9 +486,12 @@ impl CmafSegmenter {
             self.events.push(CmafEvent::Init(init));
         }
         self.waiting_bytes = 0;
-        for frame in mem::take(&mut self.waiting) {
+        for waiting in mem::take(&mut self.waiting) {
             // What is of no track has come to be so after it was taken.
-            let _ = muxer.push(&frame);
+            let _ = match waiting {
+                Waiting::Frame(frame) => muxer.push(&frame),
+                Waiting::Rest(frame) => muxer.append(&frame),
+            };
         }
         self.muxer = Some(muxer);
     }
@@ -507,6 +575,7 @@ impl CmafSegmenter {
         self.waiting_bytes = 0;
         self.interrupted = true;
         self.last_picture = None;
+        self.newest_picture = None;
     }
 
     fn held(&self) -> usize {

@@ -4,6 +4,10 @@ use bytes::Bytes;
 
 use crate::boxes::{full, plain, put32};
 
+/// What a sample, or a further message of one, counts beside its bytes: what is kept of it, and its line in the
+/// fragment.
+pub const SAMPLE_COST: usize = 96;
+
 /// One sample of a track.
 #[derive(Clone, Debug)]
 pub struct Sample {
@@ -16,6 +20,23 @@ pub struct Sample {
     /// Whether decoding may start at it.
     pub key: bool,
     pub data: Bytes,
+    /// What came of it in further messages.
+    pub more: Vec<Bytes>,
+}
+
+impl Sample {
+    fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        std::iter::once(&self.data).chain(&self.more)
+    }
+
+    fn len(&self) -> usize {
+        self.pieces().map(Bytes::len).sum()
+    }
+
+    /// What it counts while it is held.
+    pub fn cost(&self) -> usize {
+        self.pieces().map(|piece| piece.len() + SAMPLE_COST).sum()
+    }
 }
 
 /// The samples of a track in a fragment: at least one.
@@ -52,8 +73,7 @@ const RUN_BYTES: usize = 96;
 /// The fragment with these runs, one after the other.
 pub fn write(sequence: u32, runs: &[Run<'_>]) -> Bytes {
     let samples: usize = runs.iter().map(|run| run.samples.len()).sum();
-    let media: usize =
-        runs.iter().flat_map(|run| run.samples).map(|sample| sample.data.len()).sum();
+    let media: usize = runs.iter().flat_map(|run| run.samples).map(|sample| sample.len()).sum();
     let head = 64 + runs.len() * RUN_BYTES + samples * SAMPLE_BYTES + MDAT_HEAD;
     let mut out = Vec::with_capacity(head + media);
     let mut offsets = Vec::with_capacity(runs.len());
@@ -68,11 +88,11 @@ pub fn write(sequence: u32, runs: &[Run<'_>]) -> Bytes {
         // Fragments are bounded far below 2 GiB.
         let offset = i32::try_from(data).unwrap_or(i32::MAX);
         out[at..at + 4].copy_from_slice(&offset.to_be_bytes());
-        data += run.samples.iter().map(|sample| sample.data.len()).sum::<usize>();
+        data += run.samples.iter().map(|sample| sample.len()).sum::<usize>();
     }
     plain(&mut out, b"mdat", |out| {
-        for sample in runs.iter().flat_map(|run| run.samples) {
-            out.extend_from_slice(&sample.data);
+        for piece in runs.iter().flat_map(|run| run.samples).flat_map(Sample::pieces) {
+            out.extend_from_slice(piece);
         }
     });
     out.into()
@@ -104,7 +124,7 @@ fn track(out: &mut Vec<u8>, run: &Run<'_>) -> usize {
         put32(out, 0);
         for sample in run.samples {
             put32(out, sample.duration);
-            put32(out, u32::try_from(sample.data.len()).unwrap_or(u32::MAX));
+            put32(out, u32::try_from(sample.len()).unwrap_or(u32::MAX));
             if run.is_video {
                 put32(out, if sample.key { SYNC } else { NON_SYNC });
             }

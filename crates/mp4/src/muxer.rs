@@ -6,16 +6,13 @@ use weir_media::{Content, Frame, Timestamp, Track};
 use crate::{
     entry::{Form, SampleEntry},
     error::Refused,
-    fragment::{self, Run, Sample},
+    fragment::{self, Run, SAMPLE_COST, Sample},
     init,
 };
 
 /// Most bytes of a fragment, with 96 for each of its samples: it is built in memory. Twice the longest segment of
 /// HLS.
 pub const FRAGMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// What a sample counts beside its bytes: what is kept of it, and its line in the fragment.
-const SAMPLE_COST: usize = 96;
 
 /// A frame whose successor has not come by so many times its usual length is taken to have none.
 const LATE_RATIO: i64 = 2;
@@ -125,7 +122,26 @@ impl Muxer {
             duration: 0,
             key,
             data,
+            more: Vec::new(),
         });
+        Ok(())
+    }
+
+    /// Adds the payload of `frame` to the newest frame of its track: the rest of a picture that came in several
+    /// messages.
+    ///
+    /// # Errors
+    /// There is no such frame in this fragment, or no room; nothing has changed then.
+    pub fn append(&mut self, frame: &Frame) -> Result<(), Refused> {
+        let len = frame.payload.len();
+        let held = self.held.saturating_add(len.saturating_add(SAMPLE_COST));
+        if held > FRAGMENT_BYTES_MAX {
+            return Err(Refused::Full { held: self.held, len });
+        }
+        let state = self.tracks.iter_mut().find(|state| state.track == frame.track);
+        let newest = state.and_then(|state| state.newest.as_mut()).ok_or(Refused::OtherTrack)?;
+        newest.more.push(frame.payload.clone());
+        self.held = held;
         Ok(())
     }
 
@@ -168,7 +184,7 @@ impl Muxer {
         self.held = 0;
         for state in &mut self.tracks {
             state.samples.clear();
-            self.held += state.newest.as_ref().map_or(0, |newest| newest.data.len() + SAMPLE_COST);
+            self.held += state.newest.as_ref().map_or(0, Sample::cost);
         }
         let (start, end) = (Timestamp::from_millis(start), Timestamp::from_millis(end));
         Some(Fragment { data, start, end, independent })

@@ -340,6 +340,24 @@ fn sound_waits_for_its_successor_but_not_for_long() {
 }
 
 #[test]
+fn the_rest_of_a_picture_belongs_to_its_sample() {
+    let video = Track::Video(0);
+    let mut muxer = Muxer::new(vec![(video, avc())]);
+    let rest = frame(video, 0, 0, false, 4);
+    assert_eq!(
+        muxer.append(&rest),
+        Err(Refused::OtherTrack),
+        "there is nothing that it is the rest of"
+    );
+    muxer.push(&frame(video, 0, 0, true, 3)).unwrap();
+    muxer.append(&rest).unwrap();
+    let fragments = [muxer.finish().unwrap()];
+    assert_eq!(muxer.held(), 0);
+    let whole = [&frame(video, 0, 0, true, 3).payload[..], &rest.payload].concat();
+    assert_eq!(samples(&fragments, 1), [(0, 0, true, whole)]);
+}
+
+#[test]
 fn a_fragment_is_independent_if_its_pictures_begin_with_a_key_frame() {
     let (video, audio) = (Track::Video(0), Track::Audio(0));
     let mut muxer = Muxer::new(vec![(video, avc()), (audio, aac())]);

@@ -2,19 +2,19 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+use weir_config::Part;
 use weir_media::StreamKey;
 
 /// What eats a stream on an origin, beside its viewers: it follows the stream from its first publisher to its end, and
 /// makes something of it. What feeds streams in tells it of each publish, and knows nothing else of it.
 ///
 /// None of these may wait: work is a task's, or a thread's.
-pub trait Output: Send + Sync {
+///
+/// It follows the configuration as a [`Part`]: streams that are followed go by it, and those that are published and
+/// were not to be followed may be now.
+pub trait Output: Part {
     /// `key` has a publisher. Told at each publish, also of streams that are followed already.
     fn follow(self: Arc<Self>, key: &StreamKey);
-
-    /// Another configuration is in force: streams that are followed go by it, and those that are published and were not
-    /// to be followed may be now.
-    fn reconfigure(self: Arc<Self>);
 
     /// The process is going to stop: from now on a stream that its publisher leaves is the next process's, and what is
     /// made of it is not ended.
@@ -45,9 +45,9 @@ impl Outputs {
         self.0.iter().for_each(|output| Arc::clone(output).follow(key));
     }
 
-    /// As [`Output::reconfigure`].
-    pub fn reconfigure(&self) {
-        self.0.iter().for_each(|output| Arc::clone(output).reconfigure());
+    /// Those that follow the configuration, which is all of them.
+    pub fn parts(&self) -> Vec<Arc<dyn Part>> {
+        self.0.iter().map(|output| Arc::clone(output) as Arc<dyn Part>).collect()
     }
 
     /// As [`Output::leave_open`].

@@ -64,7 +64,7 @@ pub struct Options {
     )]
     pub format: Format,
 
-    /// How many lines of one kind one address may cause at once; after them, one a second is written and the others are
+    /// Burst of log lines of one kind from one address; after it, one per second is written and the others are
     /// counted.
     #[arg(
         long = "log-burst",

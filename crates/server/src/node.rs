@@ -1,16 +1,16 @@
 //! What all parts of the process share.
 
-use std::{borrow::Cow, collections::HashSet, sync::Arc, time::Instant};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use tokio::sync::{mpsc, watch};
 use weir_clients::{
     descriptors::Shares, permits::Permits, quota::Quotas, roster::Roster,
     wrong_secrets::WrongSecrets,
 };
-use weir_config::{Config, Role, Settings, Vhost};
+use weir_config::{Config, Next, Part, Ready, Role, Settings, Unready, Vhost};
 use weir_delivery::{Channels, Format, Returned, Shards};
 use weir_edge::Edge;
-use weir_hub::{Budget, Limits, Registry, Status, StreamStats, Wake as _};
+use weir_hub::{Budget, Limits, Registry, StreamStats, Wake as _};
 use weir_intake::{Allowance, DemandSignals, LostStreams, WakeSignal, announce, flush, log_limits};
 use weir_media::{InvalidKey, StreamKey};
 use weir_outputs::{Outputs, hls::HlsOutput};
@@ -58,7 +58,7 @@ pub struct Node {
     /// What viewers and addresses may take.
     pub quotas: Arc<Quotas>,
     /// Who may publish and play.
-    pub auth: Auth,
+    pub auth: Arc<Auth>,
     /// Who has shown wrong secrets and tokens, here and at the API.
     pub wrong_secrets: WrongSecrets,
 }
@@ -73,7 +73,7 @@ impl Node {
         keys: auth::Keys,
     ) -> std::io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
         let config = settings.now();
-        let auth = Auth::new(keys);
+        let auth = Arc::new(Auth::new(keys));
         let signal = Arc::new(WakeSignal::default());
         let budget = Budget::new(usize::try_from(config.limits.memory).unwrap_or(usize::MAX));
         let audiences = Arc::new(DemandSignals::default());
@@ -152,7 +152,7 @@ impl Node {
 
     /// Figures of all streams, in no order: those that are published or waited for here, and those of which only HLS is
     /// watched. An edge hands that on without having their frames, and an origin has the files of a stream that has
-    /// ended for a while; such streams are [`Status::Ended`] here.
+    /// ended for a while; such streams are [`Status::Ended`](weir_hub::Status::Ended) here.
     pub fn streams(&self) -> Vec<StreamStats> {
         let mut all = self.registry.stats();
         let hls = self.quotas.hls_streams();
@@ -169,68 +169,39 @@ impl Node {
         *self.phase.borrow()
     }
 
-    /// Whether new clients are welcome.
-    ///
-    /// # Errors
-    /// When they are not, with the reason.
-    pub fn readiness(&self) -> Result<(), Cow<'static, str>> {
-        let phase = self.phase();
-        if phase.is_ending() {
-            return Err("the server is shutting down".into());
-        }
-        match &self.edge {
-            // An origin that restarts must not take every edge off the balancers at once: those who serve go on.
-            Some(edge) if !edge.origins().any_healthy() && !self.serves() => {
-                Err("no origin can be reached, and there is no stream".into())
-            }
-            _ if phase == Phase::Starting => Err("starting: not accepting clients yet".into()),
-            Some(_) => Ok(()),
-            None => self.hls_writable().map_err(Cow::from),
-        }
+    /// All that follows the configuration here. Nobody is disturbed by that.
+    pub fn parts(self: &Arc<Self>) -> Vec<Arc<dyn Part>> {
+        let mut parts: Vec<Arc<dyn Part>> =
+            vec![Arc::clone(&self.auth) as _, Arc::clone(self) as _];
+        parts.extend(self.edge.iter().map(|edge| Arc::clone(edge) as _));
+        parts.extend(self.outputs.parts());
+        parts
     }
+}
 
-    /// Whether HLS can be written to every folder that is in force.
-    fn hls_writable(&self) -> Result<(), String> {
-        let health = self.hls.health().into_iter();
-        let trouble = health.filter_map(|(dir, why)| Some((dir, why?))).next();
-        trouble.map_or(Ok(()), |(dir, why)| {
-            Err(format!("HLS cannot be written to {}: {why}", dir.display()))
-        })
+impl Part for Node {
+    fn prepare(self: Arc<Self>, next: &Next) -> Result<Ready, Unready> {
+        let config = Arc::clone(&next.config);
+        Ok(Ready::after(move || self.follow(&config)))
     }
+}
 
-    fn serves(&self) -> bool {
-        self.quotas.viewers_total() > 0
-            || self.registry.stats().iter().any(|stream| stream.status == Status::Live)
-    }
-
-    /// Puts `config` in force, in all that runs, with the `keys` that it names. Nobody is disturbed by it.
-    ///
-    /// # Errors
-    /// When the system gives no resolver for new names of origins; then nothing has changed.
-    pub fn reconfigure(&self, config: Config, keys: auth::Keys) -> std::io::Result<()> {
-        if let Some(edge) = &self.edge {
-            edge.reconfigure(&config)?;
-        }
-        self.auth.prepare(&keys);
-        self.settings.replace(config);
-        self.auth.settle(keys);
-        let config = self.config();
+impl Node {
+    fn follow(&self, config: &Arc<Config>) {
         self.permits.limit_to(config.limits.connections);
         self.quotas.limit_to(terms::quotas(&config.limits));
         let memory = usize::try_from(config.limits.memory).unwrap_or(usize::MAX);
         self.registry.budget().limit_to(memory);
         self.registry.reconfigure(|key| {
             let flush = flush(&config.vhost(key.vhost()).play);
-            (announce(flush), log_limits(&config))
+            (announce(flush), log_limits(config))
         });
-        self.channels.limit_to(|key| play_limits(&config, &config.vhost(key.vhost())));
-        let now = Arc::clone(&config);
+        self.channels.limit_to(|key| play_limits(config, &config.vhost(key.vhost())));
+        let now = Arc::clone(config);
         let terms = move |key: &StreamKey| terms::of(&now.vhost(key.vhost()).play);
         self.shards.reconfigure(&(Arc::new(terms) as _));
-        self.outputs.reconfigure();
         // Publishers go by what is in force at their next look, which may be long in coming.
         self.audiences.ring_all();
-        Ok(())
     }
 }
 

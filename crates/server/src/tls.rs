@@ -23,7 +23,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tracing::{info, warn};
 use weir_blocking::Pool;
 use weir_config::{
-    Api, Fault, Settings, Tls as Keys,
+    Api, Fault, Next, Part, Ready, Settings, Tls as Keys, Unready,
     file::{self, READ_TIMEOUT},
 };
 
@@ -64,7 +64,7 @@ pub struct InForce {
 pub struct Trust(Arc<ClientConfig>);
 
 impl Tls {
-    /// Begins with what was [prepared](Self::prepare).
+    /// Begins with what was [read](Self::read).
     pub fn new(prepared: Option<InForce>) -> Arc<Self> {
         let tls = Self::default();
         tls.put(prepared);
@@ -75,7 +75,7 @@ impl Tls {
     ///
     /// # Errors
     /// When a file cannot be read, or is not what it should be.
-    pub fn prepare(api: &Api) -> Result<Option<InForce>, Fault> {
+    pub fn read(api: &Api) -> Result<Option<InForce>, Fault> {
         api.tls.as_ref().map(InForce::read).transpose()
     }
 
@@ -100,7 +100,7 @@ impl Tls {
             sleep(LOOK).await;
             let Some(before) = self.now() else { continue };
             let config = settings.now();
-            let read = pool.run_within(READ_TIMEOUT, move || Self::prepare(&config.api));
+            let read = pool.run_within(READ_TIMEOUT, move || Self::read(&config.api));
             let read = read.await.and_then(|read| read.map_err(io::Error::other));
             match read {
                 Ok(Some(new)) if new.files != before.files => {
@@ -126,6 +126,14 @@ impl Tls {
     ) -> io::Result<client::TlsStream<TcpStream>> {
         let connector = TlsConnector::from(Arc::clone(&trust.0));
         connector.connect(ServerName::IpAddress(ip.into()), socket).await
+    }
+}
+
+/// Certificates are those of new connections.
+impl Part for Tls {
+    fn prepare(self: Arc<Self>, next: &Next) -> Result<Ready, Unready> {
+        let prepared = Self::read(&next.config.api)?;
+        Ok(Ready::after(move || self.put(prepared)))
     }
 }
 

@@ -108,23 +108,19 @@ impl Origins {
     /// When there are names and the system does not say which name servers to ask.
     pub(crate) fn start(settings: &Edge) -> io::Result<Arc<Self>> {
         let news = Arc::default();
-        let present = Present::start(settings, &news, None)?;
+        let present = Present::start(NextOrigins::new(settings)?, &news, None);
         let places = Mutex::default();
         let wanted = Wanted::default();
         Ok(Arc::new(Self { present: ArcSwap::from_pointee(present), places, wanted, news }))
     }
 
-    /// From now on `settings` are in force. Origins that stay keep what is known of them, and names that stay their
+    /// From now on `next` is in force. Origins that stay keep what is known of them, and names that stay their
     /// addresses. Needs a tokio runtime.
-    ///
-    /// # Errors
-    /// As for [`start`](Self::start); then nothing has changed.
-    pub(crate) fn reconfigure(&self, settings: &Edge) -> io::Result<()> {
+    pub(crate) fn follow(&self, next: NextOrigins) {
         let before = self.present.load_full();
-        let present = Present::start(settings, &self.news, Some(&before.known))?;
+        let present = Present::start(next, &self.news, Some(&before.known));
         self.present.store(Arc::new(present));
         self.news.notify_waiters();
-        Ok(())
     }
 
     /// Whether one of them is alive, as far as one can know.
@@ -217,16 +213,35 @@ impl Origins {
     }
 }
 
-impl Present {
-    /// Begins to look up the names of `settings`; what `before` knows is taken over.
-    fn start(settings: &Edge, news: &Arc<Notify>, before: Option<&Known>) -> io::Result<Self> {
+/// The origins that settings name, which may come in force: nothing is looked up yet.
+#[derive(Debug)]
+pub struct NextOrigins {
+    settings: Edge,
+    /// Those of the origins that are no addresses.
+    names: Vec<(usize, Name)>,
+}
+
+impl NextOrigins {
+    /// Those of `settings`.
+    ///
+    /// # Errors
+    /// When there are names and the system does not say which name servers to ask.
+    pub fn new(settings: &Edge) -> io::Result<Self> {
         let mut names = Vec::new();
         for (index, name) in settings.origins.iter().enumerate() {
             if name.host.parse::<IpAddr>().is_err() {
                 names.push((index, Name::new(&name.host, &settings.resolvers, "edge.origins")?));
             }
         }
-        let known = Arc::new(Known::new(settings, Arc::clone(news)));
+        Ok(Self { settings: settings.clone(), names })
+    }
+}
+
+impl Present {
+    /// Begins to look up the names of `next`; what `before` knows is taken over.
+    fn start(next: NextOrigins, news: &Arc<Notify>, before: Option<&Known>) -> Self {
+        let NextOrigins { settings, names } = next;
+        let known = Arc::new(Known::new(&settings, Arc::clone(news)));
         if let Some(before) = before {
             known.take_over(before);
         }
@@ -241,7 +256,7 @@ impl Present {
             known.unanswered.send_modify(|unanswered| *unanswered += usize::from(is_new));
             lookups.spawn(keep_looking_up(name, index, is_new, Arc::clone(&known)));
         }
-        Ok(Self { known, _lookups: lookups })
+        Self { known, _lookups: lookups }
     }
 }
 

@@ -75,14 +75,14 @@ async fn what_stays_in_the_settings_keeps_what_is_known_of_it() {
     let gone = origins.order(&key("a")).remove(0);
     let (stays, goes) = (lost.rtmp.ip().to_string(), gone.rtmp.ip().to_string());
     let news = origins.changed();
-    origins.reconfigure(&settings(&["10.0.0.3", &stays])).expect("addresses");
+    origins.follow(NextOrigins::new(&settings(&["10.0.0.3", &stays])).expect("addresses"));
     news.await;
     assert_eq!(addresses(&origins), ips(&["10.0.0.3", &stays]));
     assert!(origins.has(&lost) && !origins.has(&gone), "{goes} is not among them any more");
     let healthy: Vec<_> = origins.status().iter().map(|origin| origin.healthy).collect();
     assert_eq!(healthy, [true, false]);
     let ports = Edge { http_port: 81, ..settings(&[&stays]) };
-    origins.reconfigure(&ports).expect("addresses");
+    origins.follow(NextOrigins::new(&ports).expect("addresses"));
     assert_eq!(origins.order(&key("a"))[0].http.port(), 81);
 }
 
@@ -92,7 +92,7 @@ async fn a_name_that_stays_keeps_its_addresses_while_it_is_looked_up_anew() {
     dns.set(NAME, ips(&["10.0.0.1"]));
     let origins = resolved(&dns).await;
     let more = Edge { resolvers: vec![dns.address()], ..settings(&[NAME, "10.0.0.9"]) };
-    origins.reconfigure(&more).expect("a name server");
+    origins.follow(NextOrigins::new(&more).expect("a name server"));
     assert_eq!(addresses(&origins), ips(&["10.0.0.1", "10.0.0.9"]));
     dns.set(NAME, ips(&["10.0.0.2"]));
     become_these(&origins, &["10.0.0.2", "10.0.0.9"]).await;

@@ -5,6 +5,7 @@ use weir_config::{Edge, OriginName};
 use weir_media::DEFAULT_VHOST;
 
 use super::*;
+use crate::origins::NextOrigins;
 
 /// More than any of this takes, in a time that only tests pass.
 const LONG: Duration = Duration::from_secs(60);
@@ -153,7 +154,7 @@ async fn an_origin_that_is_added_is_asked_at_once() {
         script.begins(added, Duration::ZERO);
         let name = |n| OriginName { host: format!("10.0.0.{n}"), port: 1935 };
         let settings = Edge { origins: (1..=2).map(name).collect(), ..Edge::default() };
-        origins.reconfigure(&settings).expect("addresses");
+        origins.follow(NextOrigins::new(&settings).expect("addresses"));
         std::future::pending::<()>().await;
     };
     let (address, after) = tokio::select! {

@@ -355,6 +355,78 @@ fn start_codes_become_lengths_and_messages_without_a_picture_go_with_the_next() 
 }
 
 #[test]
+fn slices_in_messages_of_their_own_are_one_sample() {
+    // The first slice of a picture begins with a bit that is set; others do not.
+    let slice = |dts: i64, key: bool, first: bool| {
+        let unit = [0, 0, 0, 2, if key { 0x65 } else { 0x41 }, if first { 0x88 } else { 0x44 }];
+        frame(Track::Video(0), dts, video(0, key).content, &unit)
+    };
+    for part in [None, Some(200)] {
+        let mut stream = configured(part);
+        for dts in (0..2000).step_by(40) {
+            stream.push([slice(dts, dts == 0, true), slice(dts, dts == 0, false)]);
+        }
+        // A rest of nothing that is known is a picture of its own.
+        stream.push([slice(2000, true, false)]);
+        stream.finish();
+        let pictures: Vec<_> = stream.segments.iter().map(|segment| segment.pictures).collect();
+        assert_eq!((pictures, stream.durations()), (vec![50, 1], vec![2000, 40]));
+        let data = stream.segments[0].data.concat();
+        assert!(data.ends_with(&[0, 0, 0, 2, 0x41, 0x88, 0, 0, 0, 2, 0x41, 0x44]));
+    }
+}
+
+#[test]
+fn a_cut_within_a_group_loses_nothing_while_tracks_change() {
+    let mut stream = configured(Some(200));
+    stream.push((0..2400).step_by(40).map(|dts| video(dts, dts == 0)));
+    // Sound joins at the next key frame, and a picture lasts beyond the longest segment before that.
+    stream.push([
+        audio(2390),
+        video(2400, false),
+        video(2560, false),
+        video(2600, true),
+        audio(2610),
+        video(2640, false),
+    ]);
+    stream.finish();
+    let pictures: u32 = stream.segments.iter().map(|segment| segment.pictures).sum();
+    assert_eq!((pictures, stream.inits.len()), (64, 2));
+    let runs = stream.segments.iter().flat_map(|segment| &segment.data);
+    let units = runs.map(|data| {
+        data.windows(5).filter(|unit| unit[..4] == [0, 0, 0, 2] && unit[4] & 0x41 == 0x41).count()
+    });
+    assert_eq!(units.sum::<usize>(), 64, "all that were counted are there");
+}
+
+#[test]
+fn what_waits_for_an_init_segment_is_of_the_tracks_as_they_were() {
+    // Without parts everything waits until the first segment ends.
+    let mut stream = configured(None);
+    stream.push(av(0, 1000));
+    stream.push([avcc(&LOW_AVCC)]);
+    stream.push(av(1000, 2000));
+    stream.push([asc(&[0x12, 0x10])]);
+    stream.push(av(2000, 3000));
+    stream.finish();
+    let pictures: Vec<_> = stream.segments.iter().map(|segment| segment.pictures).collect();
+    assert_eq!((pictures, stream.inits.len()), (vec![25, 25, 25], 3));
+    assert_eq!(stream.breaks(), [false, true, true]);
+    let has = |at: usize, bytes: &[u8]| {
+        stream.inits[at].windows(bytes.len()).any(|window| window == bytes)
+    };
+    assert!(
+        has(0, &AVCC) && has(0, &[0x11, 0x90, 6]) && has(1, &LOW_AVCC) && has(1, &[0x11, 0x90, 6])
+    );
+    assert!(has(2, &LOW_AVCC) && has(2, &[0x12, 0x10, 6]));
+    let mut camera = configured(None);
+    camera.push(av(0, 1000));
+    camera.push((1000..6000).step_by(20).map(audio));
+    camera.finish();
+    assert_eq!((camera.segments[0].pictures, camera.inits.len()), (25, 2));
+}
+
+#[test]
 fn what_is_held_counts_and_is_given_back() {
     const LIMIT: usize = 32 << 20;
     let budget = Budget::new(LIMIT);

@@ -13,6 +13,14 @@ use crate::{
 /// Most bytes of messages without a picture that wait for the next one.
 const AHEAD_MAX: usize = 16 * 1024;
 
+/// A message with a picture in it.
+#[derive(Debug)]
+pub struct Picture {
+    pub frame: Frame,
+    /// Whether it does not have the picture's beginning.
+    pub continues: bool,
+}
+
 /// The tracks as they are now.
 #[derive(Debug, Default)]
 pub struct Tracks {
@@ -66,18 +74,16 @@ impl Tracks {
         self.audio.speaks = false;
     }
 
-    /// Takes a record; whether what follows is coded otherwise than before.
-    pub fn configure_video(&mut self, codec: VideoCodec, record: &Bytes) -> bool {
+    /// Takes a record.
+    pub fn configure_video(&mut self, codec: VideoCodec, record: &Bytes) {
         let video = &mut self.video;
         if video.codec == Some(codec) && video.record == record {
-            return false;
+            return;
         }
-        let changes = video.entry.is_some();
         *video = Video { codec: Some(codec), record: record.clone(), ..Video::default() };
         if matches!(codec, VideoCodec::Avc | VideoCodec::Hevc) {
             video.format = Some(VideoFormat::parse(codec, record).0);
         }
-        changes
     }
 
     /// Takes a record.
@@ -105,8 +111,8 @@ impl Tracks {
         audio.entry.is_some() && !packet.is_empty()
     }
 
-    /// Takes a picture: as MP4 has it, if it is a whole one and has a place.
-    pub fn picture(&mut self, frame: &Frame) -> Result<Option<Frame>, Damage> {
+    /// Takes a picture, or a part of one: as MP4 has it, if it has a place.
+    pub fn picture(&mut self, frame: &Frame) -> Result<Option<Picture>, Damage> {
         let Content::Video { codec, .. } = frame.content else { return Ok(None) };
         if self.video.codec != Some(codec) {
             self.configure_video(codec, &Bytes::new());
@@ -115,28 +121,41 @@ impl Tracks {
         if frame.payload.is_empty() {
             return Err(Damage::Empty);
         }
-        let Some(frame) = video.framed(codec, frame)? else { return Ok(None) };
+        let Some(picture) = video.framed(codec, frame)? else { return Ok(None) };
+        let frame = &picture.frame;
         if frame.is_key() && (video.entry.is_none() || codec == VideoCodec::Vp9) {
             let entry = SampleEntry::video(codec, &video.record, &frame.payload);
             video.unfit = entry.as_ref().err().copied();
             video.entry = entry.ok();
             video.is_lost = false;
         }
-        Ok(video.entry.is_some().then_some(frame))
+        Ok(video.entry.is_some().then_some(picture))
+    }
+
+    /// Whether pictures in `codec`, with this record if there is one, are coded otherwise than those before.
+    pub fn is_other_video(&self, codec: VideoCodec, record: Option<&Bytes>) -> bool {
+        let is_same = self.video.codec == Some(codec)
+            && record.is_none_or(|record| self.video.record == record);
+        self.video.entry.is_some() && !is_same
+    }
+
+    /// The same of sound.
+    pub fn is_other_audio(&self, codec: AudioCodec, record: Option<&Bytes>) -> bool {
+        let is_same = self.audio.codec == Some(codec)
+            && record.is_none_or(|record| self.audio.record == record);
+        self.audio.entry.is_some() && !is_same
     }
 
     /// How the tracks are coded that a segment has from now on.
-    pub fn entries(&self, speaks: bool) -> Vec<(Track, SampleEntry)> {
-        let video = self.video.entry.clone().map(|entry| (Track::Video(0), entry));
-        let audio =
-            self.audio.entry.clone().filter(|_| speaks).map(|entry| (Track::Audio(0), entry));
-        video.into_iter().chain(audio).collect()
+    pub fn entries(&self, speaks: bool) -> impl Iterator<Item = (Track, &SampleEntry)> {
+        let video = self.video.entry.iter().map(|entry| (Track::Video(0), entry));
+        let audio = self.audio.entry.iter().filter(move |_| speaks);
+        video.chain(audio.map(|entry| (Track::Audio(0), entry)))
     }
 
     /// Whether a segment that begins now needs another muxer than this.
     pub fn differ_from(&self, muxer: &Muxer) -> bool {
-        let entries = self.entries(self.audio.speaks);
-        !muxer.tracks().eq(entries.iter().map(|(track, entry)| (*track, entry)))
+        !muxer.tracks().eq(self.entries(self.audio.speaks))
     }
 
     /// Whether the muxer has the sound as it is now.
@@ -150,11 +169,12 @@ impl Tracks {
 impl Video {
     /// The picture with lengths before its NAL units, and what came before it in messages of its own; nothing for a
     /// message without a picture.
-    fn framed(&mut self, codec: VideoCodec, frame: &Frame) -> Result<Option<Frame>, Damage> {
-        let Some(format) = &mut self.format else { return Ok(Some(frame.clone())) };
+    fn framed(&mut self, codec: VideoCodec, frame: &Frame) -> Result<Option<Picture>, Damage> {
+        let whole = |frame, continues| Picture { frame, continues };
+        let Some(format) = &mut self.format else { return Ok(Some(whole(frame.clone(), false))) };
         let survey = format.survey(&frame.payload)?;
         if survey.has_picture && survey.framing != Framing::StartCodes && self.ahead.is_empty() {
-            return Ok(Some(marked(frame, survey.has_idr)));
+            return Ok(Some(whole(marked(frame, survey.has_idr), survey.continues)));
         }
         let mut out = std::mem::take(&mut self.ahead);
         out.reserve(frame.payload.len() + 64);
@@ -175,7 +195,7 @@ impl Video {
             return Ok(None);
         }
         let frame = marked(frame, survey.has_idr);
-        Ok(Some(Frame { payload: out.freeze(), ..frame }))
+        Ok(Some(whole(Frame { payload: out.freeze(), ..frame }, survey.continues)))
     }
 }
 

@@ -157,6 +157,9 @@ fn read_by_others(text: &str) -> Vec<hls::Tag<'_>> {
 }
 
 proptest! {
+    // Each has dozens of playlists, all of which are read twice.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Segments of whole parts and a rest, breaks, and clients that ask for updates.
     #[test]
     fn successive_versions_keep_the_rules(

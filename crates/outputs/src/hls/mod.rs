@@ -6,6 +6,7 @@
 mod disk;
 mod disks;
 mod files;
+mod folders;
 mod follower;
 mod health;
 mod look;
@@ -14,7 +15,8 @@ mod output;
 mod state;
 mod sweep;
 
-pub use disks::{is_claimed, try_folder};
+pub use disks::is_claimed;
 pub use files::Files;
+pub use folders::{BadFolder, bad_folders};
 pub use output::HlsOutput;
 pub use state::{DISPOSE, State};

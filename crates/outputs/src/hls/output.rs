@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::sync::{Notify, watch};
-use weir_config::{Config, Hls, Settings};
+use weir_config::{Config, Hls, Next, Part, Ready, Settings, Unready};
 use weir_hub::Registry;
 use weir_media::StreamKey;
 
@@ -17,6 +17,7 @@ use super::{
     disk::Disk,
     disks::{Disks, claim},
     files::Files,
+    folders::{BadFolder, bad_folders},
     follower::{Follower, FollowerLinks},
     look, names,
     state::{State, Stopping, is_published},
@@ -181,15 +182,9 @@ impl HlsOutput {
     }
 }
 
-impl Output for HlsOutput {
-    /// Segments `key` from now on, if that is in force for it, until it has ended for
-    /// [`DISPOSE`](super::state::DISPOSE).
-    fn follow(self: Arc<Self>, key: &StreamKey) {
-        self.begin(key);
-    }
-
-    fn reconfigure(self: Arc<Self>) {
-        let config = self.settings.now();
+impl HlsOutput {
+    /// Streams that are followed go by `config`, and those that are published and were not to be segmented may be now.
+    fn reconfigure(self: &Arc<Self>, config: &Config) {
         for (key, followed) in &*self.lock() {
             let new = config.vhost(key.vhost()).hls;
             followed.settings.send_if_modified(|known| {
@@ -200,7 +195,26 @@ impl Output for HlsOutput {
         }
         let streams = self.registry.stats().into_iter();
         streams.filter(|stream| is_published(stream.status)).for_each(|it| self.begin(&it.key));
-        self.name_disks(&config);
+        self.name_disks(config);
+    }
+}
+
+impl Part for HlsOutput {
+    fn prepare(self: Arc<Self>, next: &Next) -> Result<Ready, Unready> {
+        let new = bad_folders(&next.config, Some(&next.before), true);
+        if let Some(BadFolder { fault, .. }) = new.into_iter().next() {
+            return Err(fault.into());
+        }
+        let config = Arc::clone(&next.config);
+        Ok(Ready::after(move || self.reconfigure(&config)))
+    }
+}
+
+impl Output for HlsOutput {
+    /// Segments `key` from now on, if that is in force for it, until it has ended for
+    /// [`DISPOSE`](super::state::DISPOSE).
+    fn follow(self: Arc<Self>, key: &StreamKey) {
+        self.begin(key);
     }
 
     fn leave_open(&self) {

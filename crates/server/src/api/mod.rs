@@ -52,7 +52,11 @@ use self::{
     state::Api,
 };
 pub use self::{gate::Gate, serve::Service};
-use crate::{metrics, operate::control::Control, tls::Tls};
+use crate::{
+    metrics,
+    operate::{control::Control, readiness},
+    tls::Tls,
+};
 
 /// What the API port serves. Needs a tokio runtime.
 pub fn router(control: &Arc<Control>, tls: &Arc<Tls>, gate: &Arc<Gate>) -> Router {
@@ -120,7 +124,7 @@ fn probes() -> Router<Api> {
 
 /// Whether new clients are welcome, and if not, why.
 async fn ready(State(api): State<Api>) -> (StatusCode, String) {
-    match api.node.readiness() {
+    match readiness::of(&api.node) {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }

@@ -17,19 +17,19 @@ use super::{Action, now, token};
 /// The words of `weir token`.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct Token {
-    /// The secret, one of `secrets` of the check. Others on this machine can see it: --secret-file is for scripts.
+    /// The secret, one of `secrets` of the check. Other users of this machine can see it: prefer --secret-file.
     #[arg(long, value_name = "SECRET", value_parser = secret, required_unless_present = "secret_file")]
     secret: Option<Secret>,
-    /// The file with the secret; an end of line behind it does not count.
+    /// The file with the secret; a trailing newline is ignored.
     #[arg(long, value_name = "FILE", conflicts_with = "secret")]
     secret_file: Option<PathBuf>,
-    /// What is allowed.
+    /// The action to allow.
     #[arg(long, value_enum)]
     action: Action,
     /// The stream: /APP/STREAM, or VHOST/APP/STREAM for a vhost of the configuration.
     #[arg(long, value_name = "STREAM", value_parser = stream)]
     stream: StreamKey,
-    /// How long it is allowed, such as 1h or 30m.
+    /// How long the token is valid, such as 1h or 30m.
     #[arg(long = "for", value_name = "TIME", value_parser = weir_config::parse_duration)]
     lasts: Duration,
     /// The parameter with the signature, `param` of the check.

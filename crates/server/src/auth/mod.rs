@@ -6,6 +6,7 @@
 pub mod cli;
 mod denied;
 mod jwt;
+mod part;
 mod shown;
 #[cfg(test)]
 mod tests;

@@ -32,17 +32,17 @@ pub struct Cli {
 pub enum Command {
     /// Run the server (what `weir` does without a command).
     Serve {
-        /// The configuration file (WEIR_CONFIG names one too); without one, an origin on ports 1935 (RTMP), 8080 (HTTP)
+        /// The configuration file (or set WEIR_CONFIG); without one, an origin on ports 1935 (RTMP), 8080 (HTTP)
         /// and 1985 (API).
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// Take the listeners over from the process behind `handover.socket`, which then lets its clients go and ends.
+        /// Take over the listeners of the process at `handover.socket`, which then drains and exits.
         #[arg(long)]
         replace: bool,
     },
-    /// Run the server with a stream that loops a clip, and say where to watch it.
+    /// Run the server with a looping test stream, and print where to watch it.
     Demo {
-        /// The configuration file (WEIR_CONFIG names one too); without one, an origin on ports 1935 (RTMP), 8080 (HTTP)
+        /// The configuration file (or set WEIR_CONFIG); without one, an origin on ports 1935 (RTMP), 8080 (HTTP)
         /// and 1985 (API).
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -58,41 +58,41 @@ pub enum Command {
         #[arg(long = "loop")]
         repeat: bool,
     },
-    /// Sign the right to publish or play a stream for some time, for a check of kind `token`.
+    /// Sign a token to publish or play a stream for some time, for a `token` check.
     Token(auth::cli::Token),
-    /// Say what is wrong with a configuration, of a file and the variables WEIR_*; exits with 1 if something is.
+    /// Check the configuration, in a file and in WEIR_* variables; exits with 1 if it has errors.
     Check {
-        /// The configuration file (WEIR_CONFIG names one too); without one, only the environment is checked.
+        /// The configuration file (or set WEIR_CONFIG); without one, only the environment is checked.
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// It is for another machine: do not look for its files, folders and ports on this one.
+        /// Only check the text, not the files, folders and ports on this machine.
         #[arg(long)]
         text_only: bool,
     },
     /// Print the JSON Schema of the configuration file, for editors.
     Schema,
-    /// Print what makes a shell complete the words behind `weir`.
+    /// Print shell completions for `weir`.
     Completions {
         /// The shell.
         #[arg(value_name = "SHELL")]
         shell: Shell,
     },
-    /// Print the manual page of `weir`, or of one of its commands, for `man -l`.
+    /// Print the man page of `weir`, or of one of its commands, for `man -l`.
     Man {
         /// The command.
         #[arg(value_name = "COMMAND")]
         command: Option<String>,
     },
-    /// Say how a running node does.
+    /// Show the status of a running node.
     #[command(after_help = OF_A_NODE)]
     Status(remote::Target),
     /// List the streams of a running node.
     #[command(after_help = OF_A_NODE)]
     Streams(remote::Target),
-    /// List who is connected to a running node.
+    /// List the clients of a running node.
     #[command(after_help = OF_A_NODE)]
     Clients(remote::Target),
-    /// End the connection of a client of a running node, or of a stream's publisher. It may come back.
+    /// Disconnect a client of a running node, or a stream's publisher. It may reconnect.
     #[command(after_help = OF_A_NODE)]
     Kick {
         /// The number of the client (`weir clients`, `conn` in the log), or the name of the stream: APP/STREAM.
@@ -102,10 +102,10 @@ pub enum Command {
         #[command(flatten)]
         target: remote::Target,
     },
-    /// Have a running node read its configuration anew.
+    /// Make a running node reload its configuration.
     #[command(after_help = OF_A_NODE)]
     Reload(remote::Target),
-    /// Have a running node let everybody go and end, as SIGTERM does.
+    /// Make a running node drain and exit, as SIGTERM does.
     #[command(after_help = OF_A_NODE)]
     Drain(remote::Target),
     /// Print the version.
@@ -115,18 +115,18 @@ pub enum Command {
 const EXAMPLES: &str = "\
 Examples:
   weir                                     an origin on the standard ports
-  weir -c weir.yaml                        the same with a configuration
-  weir check -c weir.yaml                  what is wrong with it, or what it would do
-  weir demo                                a server with a test picture, and where to watch it
+  weir -c weir.yaml                        with a configuration file
+  weir check -c weir.yaml                  check the file and show a summary
+  weir demo                                a server with a test stream
   weir publish clip.flv rtmp://HOST/live/a --loop
-  weir status                              how the node on this machine does
-  weir streams --api edge-1:1985 --json    the streams of another one, for programs
-  weir kick 17 -c weir.yaml                ends a connection, with the token of the configuration";
+  weir status                              the status of the node on this machine
+  weir streams --api edge-1:1985 --json    the streams of another node as JSON
+  weir kick 17 -c weir.yaml                disconnect a client, with the token of the configuration";
 
 const OF_A_NODE: &str = "\
 Examples:
   weir status                                   the node on this machine, on the standard port
-  weir clients -c /etc/weir/weir.yaml           where and with what token, as the configuration says
+  weir clients -c /etc/weir/weir.yaml           address and token from the configuration
   WEIR_TOKEN_FILE=token weir kick live/a --api 10.0.0.7:1985
   weir reload --api https://edge-1 --ca ca.pem --token-file token";
 
@@ -141,10 +141,10 @@ const CONFIG: &str = "WEIR_CONFIG";
 struct Words {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The configuration file of `weir serve`; WEIR_CONFIG names one too.
+    /// The configuration file of `weir serve` (or set WEIR_CONFIG).
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Take the listeners over from the process that runs: `weir serve --replace`.
+    /// Take over the listeners of the running process: `weir serve --replace`.
     #[arg(long)]
     replace: bool,
     #[command(flatten)]

@@ -33,22 +33,22 @@ const TOKEN_FILE: &str = "WEIR_TOKEN_FILE";
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct Target {
     /// The API of the node: HOST, HOST:PORT, or http://HOST:PORT or https://HOST:PORT. Without it, `api.listen` and
-    /// the tokens of the configuration are taken.
+    /// the tokens of the configuration are used.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
     api: Option<Address>,
-    /// The configuration file of the node; WEIR_CONFIG names one too.
+    /// The configuration file of the node (or set WEIR_CONFIG).
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The token. Others on this machine can see it here: WEIR_TOKEN or --token-file are better.
+    /// The token. Other users of this machine can see it: prefer WEIR_TOKEN or --token-file.
     #[arg(long, value_name = "TOKEN", conflicts_with = "token_file")]
     token: Option<String>,
-    /// The file with the token; WEIR_TOKEN_FILE names one too.
+    /// The file with the token (or set WEIR_TOKEN_FILE).
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// A PEM file with the authorities that may have signed the certificate of an https:// node.
+    /// A PEM file with the CA certificates for an https:// node.
     #[arg(long, value_name = "FILE", requires = "api")]
     ca: Option<PathBuf>,
-    /// Print the answer of the API as it is.
+    /// Print the answer of the API as JSON.
     #[arg(long)]
     json: bool,
 }

@@ -23,7 +23,11 @@ use super::{
     streams::{Figures, Line, Streams},
     window::{Sample, TICK, Window},
 };
-use crate::{node::Node, operate::control::Control, phase::Phase};
+use crate::{
+    node::Node,
+    operate::{control::Control, readiness},
+    phase::Phase,
+};
 
 /// Origins that have a series of their own. An edge with more of them has its answers from DNS, and an answer must not
 /// be able to fill the memory of whoever collects.
@@ -151,7 +155,7 @@ impl Live {
             "1 for the current phase of the process.",
             phases.map(|phase| (vec![("phase", phase.label())], truth(phase == now))),
         )?;
-        let ready = truth(node.readiness().is_ok());
+        let ready = truth(readiness::of(node).is_ok());
         page.gauge(
             "weir_ready",
             "Whether the server is ready for new clients, as in /readyz.",

@@ -1,4 +1,5 @@
-//! What a configuration needs of this machine, tried out: by `weir check`, at the start, and by a reload.
+//! What a configuration needs of this machine, tried out by `weir check` and at the start. A reload asks its parts
+//! ([`Part`](weir_config::Part)).
 //!
 //! A fault here is not one of the text, and may be one of this machine or this user alone. It is said like one of the
 //! text, with the line that names what is not to be had.
@@ -11,76 +12,14 @@ use std::{
 };
 
 use rustix::fs::{Access, access};
-use weir_config::{Config, ConfigError, Fault, Sources};
-use weir_outputs::hls;
+use weir_config::{Config, Fault};
+use weir_outputs::hls::{self, BadFolder, bad_folders};
 
-use crate::{
-    auth::Keys,
-    tls::{InForce, Tls},
-};
+use crate::{auth::Keys, tls::Tls};
 
 /// The longest path of a unix socket (`sun_path` of Linux, with the byte that ends it), and what a process puts behind
 /// it for a moment: a dot and its number.
 const SOCKET_PATH_MAX: usize = 107 - 11;
-
-/// The files that a configuration names, read.
-#[derive(Debug)]
-pub struct Files {
-    /// The public keys.
-    pub keys: Keys,
-    /// The TLS of the API, if it has any.
-    pub tls: Option<InForce>,
-}
-
-impl Files {
-    /// Reads what `config` names.
-    ///
-    /// # Errors
-    /// The first file that cannot be read, or is not what it should be.
-    pub fn read(config: &Config) -> Result<Self, Fault> {
-        Ok(Self { keys: Keys::read(config)?, tls: Tls::prepare(&config.api)? })
-    }
-}
-
-/// A folder that HLS cannot be written to.
-#[derive(Debug)]
-pub struct BadFolder {
-    /// What is the matter with it.
-    pub fault: Fault,
-    /// Whether it stays so until somebody mends it; a disk that is full or does not answer may not.
-    pub is_lasting: bool,
-}
-
-/// The folders of HLS that are new in `config`, or all without one `before`, and cannot be written to. What is missing
-/// is made if `makes`.
-pub fn folders(config: &Config, before: Option<&Config>, makes: bool) -> Vec<BadFolder> {
-    let known = before.map(Config::hls_dirs).unwrap_or_default();
-    let dirs = config.hls_dirs().into_iter().filter(|(dir, _)| !known.contains_key(dir));
-    dirs.filter_map(|(dir, path)| {
-        let error = hls::try_folder(&dir, makes).err()?;
-        let what = format!("HLS cannot be written to {}: {error}", dir.display());
-        let fix =
-            "use a folder that this user can write to, or disable HLS (hls: { enabled: false })";
-        Some(BadFolder { fault: Fault::new(path, what, fix), is_lasting: is_lasting(&error) })
-    })
-    .collect()
-}
-
-fn is_lasting(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        AlreadyExists, InvalidFilename, NotADirectory, NotFound, PermissionDenied,
-        ReadOnlyFilesystem,
-    };
-    let lasting = [
-        AlreadyExists,
-        InvalidFilename,
-        NotADirectory,
-        NotFound,
-        PermissionDenied,
-        ReadOnlyFilesystem,
-    ];
-    lasting.contains(&error.kind())
-}
 
 /// Whether the socket at which listeners are handed over can be made.
 ///
@@ -153,9 +92,9 @@ fn said(service: &str, address: SocketAddr, error: &io::Error) -> Option<String>
 pub fn all(config: &Config) -> (Vec<Fault>, Vec<String>) {
     let (mut faults, mut warnings) = ports(config);
     faults.extend(Keys::read(config).err());
-    faults.extend(Tls::prepare(&config.api).err());
+    faults.extend(Tls::read(&config.api).err());
     faults.extend(socket(config).err());
-    for BadFolder { fault, is_lasting } in folders(config, None, false) {
+    for BadFolder { fault, is_lasting } in bad_folders(config, None, false) {
         if is_lasting { faults.push(fault) } else { warnings.push(fault.to_string()) }
     }
     let taken = config.hls_dirs().into_keys().filter(|dir| hls::is_claimed(dir));
@@ -172,22 +111,6 @@ pub fn shared_folder(dir: &Path) -> String {
     )
 }
 
-/// What of `config` is not to be had, and was not asked for by what is in force, with its place in `sources`.
-///
-/// # Errors
-/// The first fault.
-pub fn of_reload(
-    config: &Config,
-    before: &Config,
-    sources: &Sources,
-) -> Result<Files, ConfigError> {
-    let files = Files::read(config).map_err(|fault| sources.locate(fault))?;
-    match folders(config, Some(before), true).into_iter().next() {
-        Some(BadFolder { fault, .. }) => Err(sources.locate(fault)),
-        None => Ok(files),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -196,34 +119,6 @@ mod tests {
 
     fn config(text: &str) -> Config {
         Config::parse(text, "a.yaml").expect("a configuration")
-    }
-
-    #[test]
-    fn folders_that_cannot_be_are_named_and_nothing_is_left_behind() {
-        let dir = tempfile::tempdir().expect("a folder");
-        fs::write(dir.path().join("file"), "").expect("written");
-        std::os::unix::fs::symlink("nowhere", dir.path().join("link")).expect("a link");
-        let at = |path: &str| {
-            let config = config(&format!("hls: {{ dir: {}/{path} }}", dir.path().display()));
-            folders(&config, None, false)
-        };
-        for bad in ["file", "file/hls", "link", "link/hls"] {
-            let found = at(bad);
-            let is_named = found.iter().any(|it| it.fault.path == "hls.dir" && it.is_lasting);
-            assert!(is_named, "{bad}: {found:?}");
-        }
-        for good in ["", "new", "not/there/yet"] {
-            assert!(at(good).is_empty(), "{good}");
-        }
-        assert_eq!(fs::read_dir(dir.path()).expect("a folder").count(), 2, "file and link");
-        let file = dir.path().join("file");
-        let vhost = format!("vhosts: {{ a.org: {{ hls: {{ dir: {} }} }} }}", file.display());
-        let text = format!("hls: {{ dir: {} }}\n{vhost}", dir.path().display());
-        let found = folders(&config(&text), None, false);
-        assert_eq!(found[0].fault.path, "vhosts.a.org.hls.dir");
-        assert!(folders(&config(&text), Some(&config(&text)), false).is_empty(), "in force");
-        let off = format!("hls: {{ enabled: false, dir: {} }}", file.display());
-        assert!(folders(&config(&off), None, false).is_empty(), "nobody writes there");
     }
 
     #[test]

@@ -15,56 +15,11 @@ use std::{
 use tokio::{sync, time::timeout};
 use tracing::{error, info};
 use weir_blocking::Pool;
-use weir_clients::{descriptors::Shares, listen::Acceptor, permits::Permits};
-use weir_config::{Change, Config, ConfigError, Diff, Sources, file::READ_TIMEOUT};
-
-pub use self::watch::watch;
-use super::preflight::{self, Files};
-use crate::{
-    node::Node,
-    tls::{InForce, Tls},
+use weir_config::{
+    Change, Config, ConfigError, Diff, Part, Settings, Sources, Unready, file::READ_TIMEOUT,
 };
 
-/// The doors of the process, for what a reload changes at them.
-#[derive(Clone)]
-pub struct Acceptors {
-    /// Of RTMP.
-    pub rtmp: Arc<Acceptor>,
-    /// Of viewers over HTTP.
-    pub http: Arc<Acceptor>,
-    /// Of those who look after the process.
-    pub api: Arc<Acceptor>,
-    /// The TLS of the latter.
-    pub tls: Arc<Tls>,
-}
-
-impl Acceptors {
-    /// The doors of `node`, open, with this TLS for the API.
-    pub fn new(node: &Arc<Node>, tls: Option<InForce>) -> Self {
-        let door = |protocol| {
-            let door = Acceptor::new(protocol, node.permits.clone());
-            let door = door.holding(&node.sockets);
-            Arc::new(door.counting(&node.quotas).listing(&node.roster))
-        };
-        let connections = Shares::of_process().api;
-        let api = Arc::new(Acceptor::new("api", Permits::new(connections)).making_room());
-        let doors = Self { rtmp: door("rtmp"), http: door("http"), api, tls: Tls::new(tls) };
-        doors.reconfigure(&node.config());
-        doors
-    }
-
-    /// Those of all listeners.
-    pub fn all(&self) -> [Arc<Acceptor>; 3] {
-        [&self.rtmp, &self.http, &self.api].map(Arc::clone)
-    }
-
-    /// From now on they are what `config` says.
-    pub fn reconfigure(&self, config: &Config) {
-        self.rtmp.expect_proxy_protocol(config.rtmp.proxy_protocol);
-        self.http.expect_proxy_protocol(config.http.proxy_protocol);
-        self.http.trust(&config.http.trusted_proxies);
-    }
-}
+pub use self::watch::watch;
 
 /// Threads that read the configuration, and what it names. One reload is at work at a time, beside two who look for
 /// changes; what is over that waits for a file that hangs.
@@ -91,8 +46,9 @@ impl Source {
 /// Puts configurations in force.
 pub struct Reloader {
     source: Source,
-    node: Arc<Node>,
-    doors: Acceptors,
+    settings: Settings,
+    /// All that follows the settings.
+    parts: Arc<[Arc<dyn Part>]>,
     pool: Arc<Pool>,
     /// One reload at a time. Who waits for it holds up nobody.
     turn: sync::Mutex<()>,
@@ -127,6 +83,16 @@ pub enum ReloadError {
     System(#[from] std::io::Error),
 }
 
+impl ReloadError {
+    fn of(why: Unready, sources: &Sources) -> Self {
+        match why {
+            Unready::NeedsRestart(changes) => Self::NeedsRestart(changes),
+            Unready::Setting(fault) => Self::Config(sources.locate(fault)),
+            Unready::System(error) => Self::System(error),
+        }
+    }
+}
+
 fn needs_restart(changes: &[Change]) -> String {
     let keys: Vec<_> = changes
         .iter()
@@ -135,28 +101,15 @@ fn needs_restart(changes: &[Change]) -> String {
     format!("nothing was changed, because this needs a restart: {}", keys.join(", "))
 }
 
-/// A configuration, and what it needs. What of the latter is not to be had matters only if the rest is acceptable.
-struct Read {
-    config: Config,
-    files: Result<Files, ConfigError>,
-}
-
-impl Read {
-    fn of((config, sources): (Config, Sources), before: &Config) -> Self {
-        let files = preflight::of_reload(&config, before, &sources);
-        Self { config, files }
-    }
-}
-
 impl Reloader {
-    /// For a server that has started with what `source` says.
-    pub fn new(source: Source, node: &Arc<Node>, doors: Acceptors) -> Arc<Self> {
+    /// For a server that has started with what `source` says: that is in force as `settings`, and `parts` follow it.
+    pub fn new(source: Source, settings: &Settings, parts: Vec<Arc<dyn Part>>) -> Arc<Self> {
         let last =
             Last { applied_at: SystemTime::now(), is_success: true, counts: [0, 0], error: None };
         Arc::new(Self {
             source,
-            node: Arc::clone(node),
-            doors,
+            settings: settings.clone(),
+            parts: parts.into(),
             pool: Arc::new(Pool::new("reading the configuration", THREADS)),
             turn: sync::Mutex::default(),
             last: Mutex::new(last),
@@ -214,12 +167,14 @@ impl Reloader {
             io::Error::new(io::ErrorKind::TimedOut, why)
         };
         let _turn = timeout(READ_TIMEOUT, self.turn.lock()).await.map_err(late)?;
-        let before = self.node.config();
-        let read = move || Ok::<_, ConfigError>(Read::of(read(&before)?, &before));
-        let read = self.pool.run_within(READ_TIMEOUT, read).await??;
-        let reloader = Arc::clone(self);
+        let (settings, parts) = (self.settings.clone(), Arc::clone(&self.parts));
+        let prepare = move || {
+            let (config, sources) = read(&settings.now())?;
+            settings.prepare(config, &parts).map_err(|why| ReloadError::of(why, &sources))
+        };
+        let prepared = self.pool.run_within(READ_TIMEOUT, prepare).await??;
         // What is told to all streams and viewers takes its time where there are many.
-        self.pool.run(move || reloader.put_in_force(read)).await?
+        Ok(self.pool.run(move || prepared.apply()).await?)
     }
 
     fn note(&self, done: &Result<Diff, ReloadError>) {
@@ -236,20 +191,6 @@ impl Reloader {
             }
         }
         last.is_success = done.is_ok();
-    }
-
-    fn put_in_force(&self, read: Read) -> Result<Diff, ReloadError> {
-        let Read { config, files } = read;
-        let diff = weir_config::diff(&self.node.config(), &config);
-        let fixed: Vec<_> = diff.needing_restart().cloned().collect();
-        if !fixed.is_empty() {
-            return Err(ReloadError::NeedsRestart(fixed));
-        }
-        let Files { keys, tls } = files?;
-        self.node.reconfigure(config, keys)?;
-        self.doors.reconfigure(&self.node.config());
-        self.doors.tls.put(tls);
-        Ok(diff)
     }
 
     /// Threads that read the configuration, and what it names.

@@ -5,10 +5,10 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use tracing::info;
 
 use super::{
+    acceptors::Acceptors,
     control::{Control, Why},
     drain,
     handover::HandoverLink,
-    reload::Acceptors,
 };
 use crate::phase::Phase;
 

@@ -10,23 +10,26 @@ use tokio::{
 };
 use tracing::warn;
 use weir_clients::{descriptors::Shares, listen::ListenError};
-use weir_config::{Config, ConfigError, Diff, Settings, Sources};
+use weir_config::{Config, ConfigError, Diff, Part, Settings, Sources};
 use weir_delivery::Returned;
-use weir_outputs::hls::HlsOutput;
+use weir_outputs::hls::{BadFolder, HlsOutput, bad_folders};
 
 pub use self::ports::Addresses;
 use self::ports::Ports;
 use crate::{
+    auth::Keys,
     node::Node,
     operate::{
+        acceptors::Acceptors,
         control::{Control, Why},
         handover::{self, HandoverSocket, Inherited},
-        preflight::{self, BadFolder},
-        reload::{self, Acceptors, ReloadError, Reloader, Source},
+        preflight,
+        reload::{self, ReloadError, Reloader, Source},
         stop,
     },
     phase::Phase,
     rtmp,
+    tls::Tls,
 };
 
 /// How long work on files that is under way may take once the server ends.
@@ -219,7 +222,8 @@ impl Start {
         let Self { config, sources, source, replaces, shown } = self;
         let located = |fault| sources.locate(fault);
         config.check().map_err(located)?;
-        let files = preflight::Files::read(&config).map_err(located)?;
+        let keys = Keys::read(&config).map_err(located)?;
+        let tls = Tls::read(&config.api).map_err(located)?;
         preflight::socket(&config).map_err(located)?;
         for warning in config.warnings() {
             warn!("{warning}");
@@ -237,29 +241,31 @@ impl Start {
         if let Some(shortage) = Shares::of_process().shortage(config.limits.connections) {
             warn!("{shortage}");
         }
-        for BadFolder { fault, is_lasting } in preflight::folders(&config, None, true) {
+        for BadFolder { fault, is_lasting } in bad_folders(&config, None, true) {
             if is_lasting {
                 return Err(located(fault).into());
             }
             warn!("{fault}");
         }
         let settings = Settings::new(config);
-        let (node, returned) = Node::start(&settings, files.keys)?;
+        let (node, returned) = Node::start(&settings, keys)?;
         if node.edge.is_none() {
             begin_hls(&node.hls, replaces);
         }
-        let doors = Acceptors::new(&node, files.tls);
-        let reloader = Reloader::new(source, &node, doors.clone());
+        let (doors, tls) = (Acceptors::new(&node), Tls::new(tls));
+        let mut parts = node.parts();
+        parts.extend([Arc::clone(&doors) as Arc<dyn Part>, Arc::clone(&tls) as _]);
+        let reloader = Reloader::new(source, &settings, parts);
         let control = Arc::new(Control::new(&node, &reloader));
         let estate = socket.map(|path| HandoverSocket::prepare(path, offered)).transpose()?;
         // Whatever can fail has not failed.
         inherited.begin().await?;
-        ports.serve(&control, &doors, shown);
+        ports.serve(&control, &doors, &tls, shown);
         tokio::spawn(take_back(Arc::clone(&node), returned));
         // The process before goes with this.
         let before = inherited.end(&trials).await?;
         tokio::spawn(reload::watch(Arc::clone(&reloader)));
-        let renewed = Arc::clone(&doors.tls).renew(settings, Arc::clone(reloader.pool()));
+        let renewed = tls.renew(settings, Arc::clone(reloader.pool()));
         tokio::spawn(renewed);
         node.phase.send_replace(Phase::Serving);
         let told = Arc::clone(&control);

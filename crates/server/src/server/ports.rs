@@ -12,11 +12,12 @@ use weir_config::Config;
 use crate::{
     api, http,
     operate::{
+        acceptors::Acceptors,
         control::Control,
         handover::{Inherited, OfferedListener, Trial},
-        reload::Acceptors,
     },
     rtmp,
+    tls::Tls,
 };
 
 /// Where a server listens: the addresses of each service, with the ports that it was given.
@@ -96,7 +97,13 @@ impl Ports {
     }
 
     /// Serves; `shown` is the stream that the first page of the HTTP ports leads to.
-    pub fn serve(self, control: &Arc<Control>, doors: &Acceptors, shown: Option<&'static str>) {
+    pub fn serve(
+        self,
+        control: &Arc<Control>,
+        doors: &Acceptors,
+        tls: &Arc<Tls>,
+        shown: Option<&'static str>,
+    ) {
         let node = &control.node;
         let service = Arc::new(rtmp::Service(Arc::clone(node)));
         for listener in self.rtmp {
@@ -107,9 +114,9 @@ impl Ports {
             tokio::spawn(listen::accept(listener, Arc::clone(&doors.http), Arc::clone(&service)));
         }
         let gate = Arc::new(api::Gate::new(node.registry.budget()));
-        let router = api::router(control, &doors.tls, &gate);
+        let router = api::router(control, tls, &gate);
         let connections = Shares::of_process().api;
-        let service = Arc::new(api::Service::new(router, &doors.tls, &gate, connections));
+        let service = Arc::new(api::Service::new(router, tls, &gate, connections));
         for listener in self.api {
             tokio::spawn(listen::accept(listener, Arc::clone(&doors.api), Arc::clone(&service)));
         }

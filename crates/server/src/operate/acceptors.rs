@@ -1,0 +1,53 @@
+//! The doors of the server: who lets connections in.
+
+use std::sync::Arc;
+
+use weir_clients::{descriptors::Shares, listen::Acceptor, permits::Permits};
+use weir_config::{Config, Next, Part, Ready, Unready};
+
+use crate::node::Node;
+
+/// How each service lets connections in: the part that follows what its section says of proxies.
+#[derive(Clone)]
+pub struct Acceptors {
+    /// Of RTMP.
+    pub rtmp: Arc<Acceptor>,
+    /// Of viewers over HTTP.
+    pub http: Arc<Acceptor>,
+    /// Of those who look after the process.
+    pub api: Arc<Acceptor>,
+}
+
+impl Acceptors {
+    /// Open doors, as the configuration says, which count and list whom they let in at `node`.
+    pub fn new(node: &Node) -> Arc<Self> {
+        let door = |protocol| {
+            let door = Acceptor::new(protocol, node.permits.clone());
+            let door = door.holding(&node.sockets);
+            Arc::new(door.counting(&node.quotas).listing(&node.roster))
+        };
+        let connections = Shares::of_process().api;
+        let api = Arc::new(Acceptor::new("api", Permits::new(connections)).making_room());
+        let doors = Self { rtmp: door("rtmp"), http: door("http"), api };
+        doors.follow(&node.config());
+        Arc::new(doors)
+    }
+
+    /// Those of all listeners.
+    pub fn all(&self) -> [Arc<Acceptor>; 3] {
+        [&self.rtmp, &self.http, &self.api].map(Arc::clone)
+    }
+
+    fn follow(&self, config: &Config) {
+        self.rtmp.expect_proxy_protocol(config.rtmp.proxy_protocol);
+        self.http.expect_proxy_protocol(config.http.proxy_protocol);
+        self.http.trust(&config.http.trusted_proxies);
+    }
+}
+
+impl Part for Acceptors {
+    fn prepare(self: Arc<Self>, next: &Next) -> Result<Ready, Unready> {
+        let config = Arc::clone(&next.config);
+        Ok(Ready::after(move || self.follow(&config)))
+    }
+}

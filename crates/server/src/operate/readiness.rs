@@ -1,0 +1,42 @@
+//! Whether new clients are welcome.
+
+use std::borrow::Cow;
+
+use weir_hub::Status;
+use weir_outputs::hls::HlsOutput;
+
+use crate::{node::Node, phase::Phase};
+
+/// Whether new clients are welcome at `node`.
+///
+/// # Errors
+/// When they are not, with the reason.
+pub fn of(node: &Node) -> Result<(), Cow<'static, str>> {
+    let phase = node.phase();
+    if phase.is_ending() {
+        return Err("the server is shutting down".into());
+    }
+    match &node.edge {
+        // An origin that restarts must not take every edge off the balancers at once: those who serve go on.
+        Some(edge) if !edge.origins().any_healthy() && !serves(node) => {
+            Err("no origin can be reached, and there is no stream".into())
+        }
+        _ if phase == Phase::Starting => Err("starting: not accepting clients yet".into()),
+        Some(_) => Ok(()),
+        None => is_writable(&node.hls).map_err(Cow::from),
+    }
+}
+
+/// Whether HLS can be written to every folder that is in force.
+fn is_writable(hls: &HlsOutput) -> Result<(), String> {
+    let health = hls.health().into_iter();
+    let trouble = health.filter_map(|(dir, why)| Some((dir, why?))).next();
+    trouble.map_or(Ok(()), |(dir, why)| {
+        Err(format!("HLS cannot be written to {}: {why}", dir.display()))
+    })
+}
+
+fn serves(node: &Node) -> bool {
+    node.quotas.viewers_total() > 0
+        || node.registry.stats().iter().any(|stream| stream.status == Status::Live)
+}
