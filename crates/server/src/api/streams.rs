@@ -122,7 +122,7 @@ struct Audio {
 #[derive(Debug, Serialize, ToSchema)]
 struct HlsOfStream {
     /// `starting` until the first segment is whole, `playable`, `partly` without the pictures or the sound,
-    /// `failing` while segments cannot be written, or `unsupported`.
+    /// `failing` while segments cannot be made, or `unsupported`.
     state: &'static str,
     /// Which codec keeps it from being whole, or why nothing can be written.
     #[schema(required)]
