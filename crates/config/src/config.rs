@@ -84,7 +84,8 @@ impl Config {
         }
     }
 
-    /// The folders that HLS is written to, and the first key that names each. An edge writes none.
+    /// The folders that HLS is written to, and the first key that names each. An edge writes none, and neither does who
+    /// names none.
     pub fn hls_dirs(&self) -> BTreeMap<PathBuf, String> {
         let mut dirs = BTreeMap::new();
         if self.role == Role::Edge {
@@ -94,7 +95,7 @@ impl Config {
             let hls = self.vhost(name).hls;
             let is_own = self.vhosts.get(name).is_some_and(|own| own.hls.dir.is_some());
             let path = if is_own { format!("vhosts.{name}.hls.dir") } else { "hls.dir".to_owned() };
-            if hls.enabled {
+            if hls.enabled && !hls.dir.as_os_str().is_empty() {
                 dirs.entry(hls.dir).or_insert(path);
             }
         }

@@ -67,7 +67,7 @@ section! {
     Hls / HlsOverride {
         /// Whether streams are segmented.
         enabled: bool = true, Switch;
-        /// Where segments and playlists are written.
+        /// Where segments and playlists are written; nowhere, if it is empty.
         dir: PathBuf = PathBuf::from("./data/hls"), Folder;
         /// Minimum length of a segment; it ends before the next key frame.
         segment: Duration = Duration::from_secs(2), Time<SEGMENT_MIN, SEGMENT_MAX>;

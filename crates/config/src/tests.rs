@@ -630,10 +630,10 @@ const BAD: &[Bad] = &[
         "use a number from 3 to 1000",
     ),
     (
-        "hls: { dir: '' }\n",
-        (1, 13, 2),
-        "hls.dir: the path is empty",
-        "write a directory, such as ./data/hls",
+        "handover: { socket: '' }\n",
+        (1, 21, 2),
+        "handover.socket: the path is empty",
+        "write the path of a file",
     ),
     ("hls: { dir: }\n", (1, 11, 1), "hls.dir: has no value", "write a value, or remove the key"),
     (

@@ -21,6 +21,8 @@
 //! }
 //! ```
 //!
+//! A [`Window`] holds both for those who are served, and lets requests wait for what is not there yet.
+//!
 //! The container is behind a trait of the crate (`container.rs`): the cut rules do not know MPEG-TS.
 
 mod aac;
@@ -42,6 +44,7 @@ mod sets;
 mod sound;
 mod tracks;
 mod ts;
+mod window;
 
 pub use cmaf::{CmafEvent, CmafSegment, CmafSegmenter, Lengths};
 pub use config::Config;
@@ -51,3 +54,4 @@ pub use multivariant::{AudioRendition, Multivariant, Rates, Variant};
 pub use name::{Nonce, SegmentName};
 pub use playlist::Playlist;
 pub use segmenter::{Cut, Dropped, SEGMENT_BYTES_MAX, SEGMENT_DURATION_MAX, Segmenter};
+pub use window::{Changed, Held, Listing, Window};

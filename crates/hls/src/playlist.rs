@@ -138,6 +138,22 @@ impl Playlist {
         retired.chain(listed).map(|name| name.file(&self.config.name))
     }
 
+    /// The names of the segments that are listed, oldest first.
+    pub fn listed(&self) -> impl Iterator<Item = String> {
+        self.segments.iter().map(|segment| segment.name.file(&self.config.name))
+    }
+
+    /// Lists the segment with this name, and those before it, no longer, because they are nowhere to be had. The list
+    /// may be shorter than players are promised then.
+    pub fn forget_until(&mut self, file: &str) {
+        let Some(name) = SegmentName::of(&self.config.name, file) else { return };
+        self.retired.retain(|retired| retired.name.sequence > name.sequence);
+        while let Some(first) = self.segments.pop_front_if(|it| it.name.sequence <= name.sequence) {
+            self.discontinuity_sequence =
+                self.discontinuity_sequence.saturating_add(u64::from(first.discontinuity));
+        }
+    }
+
     /// The lowest number of a segment whose file should exist; that of the next one if there is none.
     pub fn oldest_sequence(&self) -> u64 {
         self.retired.front().map_or(self.media_sequence(), |retired| retired.name.sequence)

@@ -479,7 +479,7 @@ impl Segmenter {
         let data = self.container.take(&self.tracks);
         self.count();
         let Some(charge) = &self.charge else { return data };
-        let mut handed_out = Charge::new(charge.budget(), Use::Segments);
+        let mut handed_out = Charge::new(charge.budget(), Use::HlsWindow);
         handed_out.add(data.len());
         Bytes::from_owner(Counted { data, _charge: handed_out })
     }

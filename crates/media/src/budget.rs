@@ -22,8 +22,10 @@ pub enum Use {
     Commands,
     /// Unfinished messages of publishers and of origins.
     Messages,
-    /// HLS segments that are being filled or written.
+    /// HLS segments that are being filled.
     Segments,
+    /// HLS segments of streams that are published here, from the cut until nobody holds them.
+    HlsWindow,
     /// HLS objects of origins: cached, on their way, or being sent.
     HlsCache,
     /// What waits for a peer to read it.
@@ -38,12 +40,13 @@ pub enum Use {
 
 impl Use {
     /// Every use.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Logs,
         Self::Configurations,
         Self::Commands,
         Self::Messages,
         Self::Segments,
+        Self::HlsWindow,
         Self::HlsCache,
         Self::Output,
         Self::Connections,
@@ -59,6 +62,7 @@ impl Use {
             Self::Commands => "commands",
             Self::Messages => "messages",
             Self::Segments => "segments",
+            Self::HlsWindow => "hls_window",
             Self::HlsCache => "hls_cache",
             Self::Output => "output",
             Self::Connections => "connections",
@@ -73,7 +77,7 @@ impl Use {
         match self {
             Self::Logs | Self::Connections => 8,
             Self::Commands | Self::Configurations | Self::Requests => 1,
-            Self::Messages | Self::Segments | Self::Output | Self::Api => 2,
+            Self::Messages | Self::Segments | Self::HlsWindow | Self::Output | Self::Api => 2,
             Self::HlsCache => 4,
         }
     }
@@ -200,6 +204,11 @@ impl Budget {
 
     fn counter(&self, what: Use) -> &AtomicUsize {
         &self.0.used[what as usize]
+    }
+
+    /// The most that all holders of this kind together should have: their share.
+    pub fn share(&self, what: Use) -> usize {
+        eighths(self.limit(), what.eighths())
     }
 
     /// Whether a holder of `held` bytes may have `more`.

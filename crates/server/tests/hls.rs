@@ -281,12 +281,18 @@ async fn the_window_slides_and_old_files_go() {
     let looks = watcher.await.expect("a disk on which every listed segment is whole");
     assert!(looks as u64 > SEGMENTS, "only {looks} looks at the disk: it proves nothing");
 
-    let names = files(&folder);
-    let segments =
-        names.iter().filter(|file| file.extension().is_some_and(|end| end == "ts")).count();
-    // Three are listed; four may still be loaded by players of an older playlist (RFC 8216, 6.2.2).
-    assert!((3..=8).contains(&segments), "{segments} segments of {SEGMENTS} are kept: {names:?}");
-    assert_eq!(names.len(), segments + 1, "only segments and the playlist: {names:?}");
+    until_written(&folder, first.media_sequence + SEGMENTS).await;
+    // Files follow what is served, and what is unfinished has no name yet.
+    let (segments, others) = eventually("what was being written", TIMEOUT, async || {
+        let is = |file: &Path, end: &str| file.extension().is_some_and(|it| it == end);
+        let (segments, others): (Vec<_>, Vec<_>) =
+            files(&folder).into_iter().partition(|file| is(file, "ts"));
+        // Three are listed; four may still be loaded by players of an older playlist (RFC 8216, 6.2.2).
+        let is_done = (3..=8).contains(&segments.len()) && !others.iter().any(|it| is(it, "tmp"));
+        is_done.then_some((segments, others))
+    })
+    .await;
+    assert_eq!(others, [folder.join("a.m3u8")], "only the playlist beside {segments:?}");
     let gone = format!("live/{}", first.segments[0].uri);
     let mut response = get(&weir, &gone).await;
     let text = response.text().await;
@@ -302,8 +308,9 @@ async fn numbers_go_on_after_a_kill() {
     let mut weir = start_in(dir.path());
     let source = publish_gops(&weir.rtmp_url("live/a"), Numbered::new(GOP), 3).await;
     let before = playlist_when(&weir, "has 3 segments", |list| list.segments.len() == 3).await;
-    weir.kill();
     let folder = dir.path().join("live");
+    until_written(&folder, before.next_sequence()).await;
+    weir.kill();
     // Of an earlier release, of this one, and of somebody else.
     let number = before.media_sequence - 1;
     let strays =
@@ -326,8 +333,46 @@ async fn numbers_go_on_after_a_kill() {
     let new = &after.segments[2];
     assert!(new.uri.starts_with(&format!("a-{next}-")), "the next number: {after:#?}");
     assert!(new.discontinuity, "the timeline starts anew: {after:#?}");
-    let left = strays.map(|stray| stray.exists());
-    assert_eq!(left, [false, false, true], "what Weir wrote is cleaned up, and nothing else");
+    until_written(&folder, next + 2).await;
+    eventually("what Weir wrote is cleaned up", TIMEOUT, async || {
+        let left = [&strays[0], &strays[1]].map(|stray| stray.exists());
+        (left == [false, false]).then_some(())
+    })
+    .await;
+    assert!(strays[2].exists(), "and nothing else");
+}
+
+#[tokio::test]
+async fn without_a_folder_all_is_served_and_nothing_is_written() {
+    let config = "hls: { dir: '', segment: 1s, window: 3 }\npublish: { linger: 0s }\n";
+    let mut weir = start(config);
+    let source = publish_gops(&weir.rtmp_url("live/a"), Numbered::new(GOP), 3).await;
+    let before = playlist_when(&weir, "has ended", |list| list.ended).await;
+    for segment in &before.segments {
+        let path = format!("live/{}", segment.uri);
+        let bytes = get(&weir, &path).await.bytes().await;
+        assert!(!bytes.is_empty() && bytes.len().is_multiple_of(188), "{path}");
+    }
+    let written = weir.dir().join("data");
+    assert!(!written.exists(), "{}", written.display());
+    weir.kill();
+
+    // The next process knows nothing of it, and begins where the clock is: no name is used again.
+    let weir = start(config);
+    publish_gops(&weir.rtmp_url("live/a"), source, 2).await;
+    let after = playlist_when(&weir, "has ended", |list| list.ended).await;
+    assert!(after.media_sequence >= before.media_sequence, "{before:#?} {after:#?}");
+    assert!(after.segments[0].discontinuity, "{after:#?}");
+    assert!(!after.segments.iter().any(|new| before.segments.iter().any(|old| old.uri == new.uri)));
+}
+
+/// Waits until the playlist in the folder has all segments before the one of this number.
+async fn until_written(folder: &Path, next: u64) {
+    eventually(&format!("files before {next}"), TIMEOUT, async || {
+        let text = fs::read_to_string(folder.join("a.m3u8")).ok()?;
+        (Playlist::parse(&text).next_sequence() >= next).then_some(())
+    })
+    .await;
 }
 
 /// The decoder configuration record of an encoder that has changed its settings.
@@ -674,7 +719,9 @@ async fn no_name_stands_in_the_place_of_another() {
             assert!(names.insert(path.clone()), "{path} is listed twice");
         }
     }
-    assert!(dir.path().join("live/victim.m3u8").is_file(), "nginx finds it under its URL");
+    let file = dir.path().join("live/victim.m3u8");
+    let is_there = async || file.is_file().then_some(());
+    eventually("nginx finds it under its URL", TIMEOUT, is_there).await;
 }
 
 /// Who can put something into the folder cannot have Weir read, or write, what lies elsewhere.
@@ -713,7 +760,9 @@ async fn links_and_folders_are_no_files() {
     }
     publish_gops(&weir.rtmp_url("live/a"), Numbered::new(GOP), 2).await;
     playlist_at(&weir, "live/a.m3u8", 2).await;
-    assert!(!at("a.m3u8").is_symlink() && !outside.path().join("a.m3u8").exists());
+    let is_file = async || (!at("a.m3u8").is_symlink()).then_some(());
+    eventually("a file in the place of the link", TIMEOUT, is_file).await;
+    assert!(!outside.path().join("a.m3u8").exists());
     publish_gops(&weir.rtmp_url("away/a"), Numbered::new(GOP), 2).await;
     let is_said = |line: &serde_json::Value| {
         field(line, "stream") == "/away/a"

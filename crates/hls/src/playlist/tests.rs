@@ -374,3 +374,23 @@ fn a_comment_says_what_is_left_out_for_as_long_as_it_is() {
         "one line, whatever its name"
     );
 }
+
+#[test]
+fn what_is_nowhere_to_be_had_is_listed_no_longer() {
+    let mut playlist = Playlist::starting_at(&Config::new("a"), 7);
+    let cut = Cut {
+        data: Bytes::new(),
+        duration: Duration::from_secs(2),
+        discontinuity: false,
+        program_date_time: Duration::ZERO,
+    };
+    (0..4).for_each(|_| drop(playlist.push(&cut, NONCE)));
+    let listed: Vec<_> = playlist.listed().collect();
+    assert_eq!(listed.len(), 4);
+    playlist.forget_until("b-9.ts");
+    assert_eq!(playlist.len(), 4, "it is of another stream");
+    playlist.forget_until(&listed[1]);
+    assert_eq!(playlist.listed().collect::<Vec<_>>(), listed[2..]);
+    assert_eq!((playlist.media_sequence(), playlist.next_sequence()), (9, 11));
+    assert!(playlist.render().contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n"), "the first had one");
+}

@@ -9,8 +9,9 @@ use std::{
 };
 
 use weir_blocking::try_within;
+use weir_media::StreamKey;
 
-use super::disk::Disk;
+use super::{disk::Disk, files::Files};
 
 /// How long a folder may take to be looked at where a start, or a reload, waits for that. One that takes longer is said
 /// to hang, and keeps nobody from RTMP.
@@ -30,6 +31,11 @@ impl Disks {
         let disk = Arc::new(Disk::new(dir));
         disks.insert(dir.to_owned(), Arc::clone(&disk));
         disk
+    }
+
+    /// The files of `key` below `dir`; none without a folder.
+    pub fn files(&self, dir: &Path, key: &StreamKey) -> Option<Files> {
+        (!dir.as_os_str().is_empty()).then(|| Files::new(&self.at(dir), key))
     }
 
     /// All of them.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use weir_hls::{Config, Playlist, SegmentName};
+use weir_hls::{Config, Playlist, SEGMENT_BYTES_MAX, SegmentName};
 use weir_media::StreamKey;
 
 use super::{
@@ -23,6 +23,9 @@ use super::{
 
 /// Longest playlist that is read, some 8,000 segments.
 const PLAYLIST_BYTES_MAX: u64 = 1 << 20;
+
+/// Longest segment that is read in: ours end at 32 MiB, and with the frame that makes them longer.
+const SEGMENT_FILE_MAX: usize = 2 * SEGMENT_BYTES_MAX;
 
 /// How long a viewer's file may take to be opened or read: a player has given up by then, and a disk that takes so long
 /// hangs.
@@ -105,13 +108,23 @@ impl Files {
         self.blocking(move || disk.make(&folders)?.write(&file, &data)).await
     }
 
-    /// Opens the playlist, and says how long it is.
+    /// All of a segment.
     ///
     /// # Errors
-    /// When there is none, or it cannot be read.
-    pub async fn open_playlist(&self) -> io::Result<(File, u64)> {
-        let file = self.playlist();
-        self.read_there(move |folder| folder.open_file(&file)).await
+    /// When it is not there, cannot be read, or is longer than any of ours.
+    pub async fn read_file(&self, file: &str) -> io::Result<Vec<u8>> {
+        let file = file.to_owned();
+        self.read_there(move |folder| {
+            let (file, length) = folder.open_file(&file)?;
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            if length > SEGMENT_FILE_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too long"));
+            }
+            let mut data = Vec::with_capacity(length);
+            file.take(length as u64).read_to_end(&mut data)?;
+            Ok(data)
+        })
+        .await
     }
 
     /// Opens a segment that viewers know by this name, and says how long it is.

@@ -1,9 +1,7 @@
 //! The task that segments one stream.
 
 use std::{
-    io,
-    path::PathBuf,
-    pin::pin,
+    collections::HashSet,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -12,17 +10,21 @@ use tokio::{
     sync::{Notify, watch},
     time::timeout,
 };
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use weir_clients::counts::COUNTS;
 use weir_config::Hls;
-use weir_hls::{Config, Cut, Dropped, LeftOut, Nonce, Playlist, SegmentName, Segmenter};
+use weir_hls::{Config, Cut, Dropped, LeftOut, Nonce, Playlist, Segmenter, Window};
 use weir_hub::{Batch, Item, Reader, Registry, Start, Status, Wake};
 use weir_media::{Frame, Init, StreamKey};
 
 use super::{
     disks::Disks,
-    files::{Files, is_of},
+    files::Files,
+    left::take_up,
+    names,
+    share::Part,
     state::{DISPOSE, State, Stopping, is_published},
+    writer::{Writer, WriterLinks},
 };
 
 /// Where sequence numbers of a stream that is new on this disk begin: seconds since the year 2020. An origin that has
@@ -32,14 +34,6 @@ const FIRST_SEQUENCE_EPOCH: u64 = 1_577_836_800;
 /// Frames that are taken from the log at a time: they are held while the disk is waited for, and the log may have
 /// dropped them by then.
 const BATCH_BYTES: usize = 1024 * 1024;
-
-/// Folders that still have segments of a stream after `hls.dir` became another one. Whoever changes it more often than
-/// segments leave the playlist loses those of the oldest.
-const EARLIER_MAX: usize = 4;
-
-/// How long a write goes on being waited for once another folder is in force: by then the disk hangs, and what is left
-/// there is not.
-const LEAVING: Duration = Duration::from_secs(5);
 
 /// Lines of the log about codecs that cannot be carried, in each publish: one for each track is what real encoders
 /// cause, and changing codecs is cheap.
@@ -52,18 +46,19 @@ pub struct Follower {
     /// What is in force.
     settings: Hls,
     disks: Arc<Disks>,
-    files: Files,
-    /// Where segments were written before `hls.dir` became another one, oldest first.
-    earlier: Vec<Earlier>,
+    /// What there is, for those who are served.
+    window: Arc<Window>,
+    /// What the window may hold.
+    part: Part,
+    /// The playlist lacks segments that there was no room for.
+    has_no_room: bool,
     registry: Registry,
     signal: Arc<News>,
     reader: Reader,
     wires: FollowerLinks,
-    /// A write there was not waited for to its end.
-    hangs: bool,
-    /// None until the first run has looked for one on disk.
+    /// None until the first segment, for which one is looked for on disk.
     playlist: Option<Playlist>,
-    /// Segments in a row that could not be written.
+    /// Segments in a row that could not be made.
     missed: usize,
     /// What HLS goes without.
     left_out: LeftOut,
@@ -92,21 +87,12 @@ impl Wake for News {
 pub struct FollowerLinks {
     /// What there is.
     pub state: watch::Sender<State>,
-    /// Where the files are: those that are written, then those that were.
-    pub places: watch::Sender<Vec<Files>>,
+    /// Where the files are.
+    pub placed: watch::Sender<Option<Files>>,
     /// What is in force.
     pub settings: watch::Receiver<Hls>,
     /// Whether the process is going to stop.
     pub stopping: watch::Receiver<Stopping>,
-}
-
-/// A folder that is not written to any more.
-struct Earlier {
-    files: Files,
-    /// The first segment that is not there.
-    until: u64,
-    /// It was left because it hangs: nothing there is waited for again.
-    hangs: bool,
 }
 
 /// The segmenting of one epoch of the stream's timeline.
@@ -125,14 +111,14 @@ impl Follower {
         registry: &Registry,
         key: &StreamKey,
         disks: &Arc<Disks>,
+        (window, part): (&Arc<Window>, Part),
         wires: FollowerLinks,
     ) -> Self {
         let settings = wires.settings.borrow().clone();
-        let files = Files::new(&disks.at(&settings.dir), key);
         let config = Config {
             target: settings.segment,
             window: settings.window,
-            ..Config::new(files.stem())
+            ..Config::new(names::segments(key))
         };
         let signal = Arc::new(News::default());
         Self {
@@ -140,9 +126,9 @@ impl Follower {
             registry: registry.clone(),
             settings,
             disks: Arc::clone(disks),
-            files,
-            earlier: Vec::new(),
-            hangs: false,
+            window: Arc::clone(window),
+            part,
+            has_no_room: false,
             key: key.clone(),
             playlist: None,
             missed: 0,
@@ -162,23 +148,30 @@ impl Follower {
     /// Segments until the stream has not been published, or was not to be segmented, for [`DISPOSE`]; then its files
     /// are gone.
     pub async fn run(&mut self) {
+        let writer = Writer::start(WriterLinks {
+            key: self.key.clone(),
+            window: Arc::clone(&self.window),
+            disks: Arc::clone(&self.disks),
+            settings: self.wires.settings.clone(),
+            placed: self.wires.placed.clone(),
+        });
         loop {
             // Boxed, so that a stream that has ended does not hold the room for segmenting until it is disposed of.
             Box::pin(self.segment()).await;
             if *self.wires.stopping.borrow() != Stopping::No {
-                return;
+                return writer.leave().await;
             }
             let mut stopping = self.wires.stopping.clone();
             tokio::select! {
                 again = timeout(DISPOSE, self.until_published()) => if again.is_err() { break },
-                () = becomes(&mut stopping, Stopping::WithPublishers) => return,
+                () = becomes(&mut stopping, Stopping::WithPublishers) => {
+                    return writer.leave().await;
+                }
             }
         }
-        for earlier in std::mem::take(&mut self.earlier) {
-            earlier.remove_all().await;
-        }
-        self.files.remove_all().await;
         self.playlist = None;
+        self.window.clear();
+        writer.remove().await;
     }
 
     /// Waits for the next publish that is to be segmented, which may be over by the time this is looked at.
@@ -304,7 +297,7 @@ impl Follower {
         if let Some(left_out) = making.segmenter.left_out()
             && left_out != self.left_out
         {
-            self.leave_out(left_out).await;
+            self.leave_out(left_out);
         }
     }
 
@@ -325,167 +318,86 @@ impl Follower {
         self.write(&cut).await
     }
 
-    /// Writes a segment, then the playlist that names it. False if that failed.
+    /// Makes a segment of it, and the playlist that names it. False if that failed.
     async fn write(&mut self, cut: &Cut) -> bool {
-        if self.files.dir() != self.settings.dir {
-            self.relocate().await;
-        }
-        let left = left(self.wires.settings.clone(), self.files.dir().to_owned());
-        let mut left = pin!(left);
         let mut playlist = match self.playlist.take() {
             Some(playlist) => playlist,
-            None => tokio::select! {
-                playlist = self.open_playlist() => playlist,
-                () = &mut left => {
-                    self.hangs = true;
-                    return false;
-                }
-            },
+            None => self.open_playlist().await,
         };
-        let written = tokio::select! {
-            written = self.add(&mut playlist, cut) => written,
-            () = left => {
-                self.hangs = true;
-                let why = "it hangs, and another folder is configured";
-                Err(io::Error::new(io::ErrorKind::TimedOut, why))
+        let added = getrandom::u64().map(|chance| {
+            let nonce = Nonce::new(chance);
+            self.window.put(&playlist.next_file(nonce), cut.data.clone());
+            COUNTS.hls_segments.increase();
+            COUNTS.hls_bytes.add(cut.data.len() as u64);
+            playlist.push(cut, nonce);
+            playlist.note(self.left_out);
+            self.list(&mut playlist);
+        });
+        self.playlist = Some(playlist);
+        match added {
+            Ok(()) => {
+                self.missed = 0;
+                self.tell(self.playable());
             }
-        };
-        self.files.note(&self.files.playlist(), cut.data.len(), &written);
-        self.missed = if written.is_ok() { 0 } else { self.missed.saturating_add(1) };
-        if let Err(error) = &written {
-            // Until then players have something to play, and go on if it was a moment.
-            let has_more = self.wires.state.borrow().is_playable();
-            if !has_more || self.missed >= self.config.window {
-                self.tell(State::Failing(error.to_string()));
+            Err(error) => {
+                self.missed = self.missed.saturating_add(1);
+                // Until then players have something to play, and go on if it was a moment.
+                let has_more = self.wires.state.borrow().is_playable();
+                if !has_more || self.missed >= self.config.window {
+                    self.tell(State::Failing(error.to_string()));
+                }
+            }
+        }
+        added.is_ok()
+    }
+
+    /// Shows the playlist, and lets go of what no player may ask for any more, or there is no room for.
+    fn list(&mut self, playlist: &mut Playlist) {
+        let lost = self.window.shrink(self.part.most(self.window.bytes()));
+        if let Some(last) = lost.last() {
+            playlist.forget_until(last);
+            if !std::mem::replace(&mut self.has_no_room, true) {
+                warn!(
+                    stream = %self.key,
+                    "the HLS playlist is shorter than it should be: no room for more (limits.memory)"
+                );
             }
         } else {
-            self.hangs = false;
-            self.leave_earlier(playlist.oldest_sequence()).await;
-            self.tell(self.playable());
+            self.has_no_room = false;
         }
-        self.playlist = Some(playlist);
-        written.is_ok()
+        let listed: Vec<_> = playlist.listed().collect();
+        self.window.list(playlist.render().into(), listed.iter().map(String::as_str));
+        let known: HashSet<_> = playlist.files().collect();
+        let files = self.window.files();
+        self.window.remove(files.iter().map(|file| &**file).filter(|file| !known.contains(*file)));
     }
 
-    /// Writes to the folder that is in force from now on. The playlist goes on there; what it lists stays where it is
-    /// until nobody may ask for it any more.
-    async fn relocate(&mut self) {
-        let files = Files::new(&self.disks.at(&self.settings.dir), &self.key);
-        if let Err(error) = files.prepare().await {
-            // What is written next fails for the same reason, which is said then.
-            debug!(stream = %self.key, %error, "the HLS folder is not available");
-        }
-        info!(
-            stream = %self.key, from = %self.files.dir().display(), to = %files.dir().display(),
-            "HLS continues in another folder"
-        );
-        let before = std::mem::replace(&mut self.files, files);
-        let hangs = std::mem::take(&mut self.hangs);
-        let Some(playlist) = self.playlist.take() else {
-            return Earlier { files: before, until: 0, hangs }.remove_all().await;
-        };
-        let until = playlist.next_sequence();
-        // Where names of files are other ones, the list cannot go on.
-        if self.files.stem() == before.stem() {
-            self.remove_strays(&playlist, self.files.segments().await).await;
-            self.playlist = Some(playlist);
-        }
-        // Back to where it was a moment ago: what is there is listed.
-        self.earlier.retain(|earlier| earlier.files.dir() != self.files.dir());
-        self.earlier.push(Earlier { files: before, until, hangs });
-    }
-
-    /// Says where the files are, after one was written, and lets go of folders that have none from `oldest` on.
-    async fn leave_earlier(&mut self, oldest: u64) {
-        let surplus = self.earlier.len().saturating_sub(EARLIER_MAX);
-        let all = std::mem::take(&mut self.earlier).into_iter().enumerate();
-        let (gone, left): (Vec<_>, Vec<_>) =
-            all.partition(|(number, earlier)| *number < surplus || earlier.until <= oldest);
-        self.earlier = left.into_iter().map(|(_, earlier)| earlier).collect();
-        self.wires.places.send_if_modified(|places| {
-            let is_other = places.len() != 1 + self.earlier.len()
-                || places.first().is_some_and(|first| first.dir() != self.files.dir());
-            if is_other {
-                let earlier = self.earlier.iter().rev().map(|earlier| earlier.files.clone());
-                *places = [self.files.clone()].into_iter().chain(earlier).collect();
-            }
-            is_other
-        });
-        for (_, earlier) in gone {
-            earlier.remove_all().await;
-        }
-    }
-
-    async fn add(&self, playlist: &mut Playlist, cut: &Cut) -> io::Result<()> {
-        let nonce = Nonce::new(getrandom::u64()?);
-        self.files.write(playlist.next_file(nonce), cut.data.clone()).await?;
-        COUNTS.hls_segments.increase();
-        COUNTS.hls_bytes.add(cut.data.len() as u64);
-        let expired = playlist.push(cut, nonce);
-        playlist.note(self.left_out);
-        let written = self.write_playlist(playlist).await;
-        for Earlier { files, .. } in self.earlier.iter().filter(|earlier| !earlier.hangs) {
-            files.remove(expired.clone()).await;
-        }
-        self.files.remove(expired).await;
-        written
-    }
-
-    async fn write_playlist(&self, playlist: &Playlist) -> io::Result<()> {
-        self.files.write(self.files.playlist(), playlist.render().into()).await?;
-        COUNTS.hls_playlists.increase();
-        Ok(())
-    }
-
-    /// The playlist that is on disk, else a new one.
+    /// The playlist that an earlier process left, else a new one.
     async fn open_playlist(&mut self) -> Playlist {
-        if let Err(error) = self.files.prepare().await {
-            // What is written next fails for the same reason, which is said then.
-            debug!(stream = %self.key, %error, "the HLS folder is not available");
-        }
-        self.config.name = self.files.stem();
-        let on_disk = self.files.segments().await;
-        let newest = on_disk.iter().map(|name| name.sequence).max();
-        let after_all = newest.map_or(0, |newest| newest.saturating_add(1));
-        let first =
-            since_unix_epoch().as_secs().saturating_sub(FIRST_SEQUENCE_EPOCH).max(after_all);
-        let resumed = match self.files.read_playlist().await {
-            Ok(None) => None,
-            Ok(Some(text)) => {
-                Some(Playlist::resume(&self.config, &text).map_err(|error| error.to_string()))
+        self.window.clear();
+        let least = match self.disks.files(&self.settings.dir, &self.key) {
+            Some(files) => {
+                let (window, part) = (&self.window, &self.part);
+                match take_up(&self.key, &files, &mut self.config, window, part).await {
+                    Ok(playlist) => return playlist,
+                    Err(least) => least,
+                }
             }
-            Err(error) => Some(Err(error.to_string())),
+            None => 0,
         };
-        let playlist = match resumed {
-            Some(Ok(playlist)) => playlist,
-            Some(Err(error)) => {
-                warn!(stream = %self.key, error, "the HLS playlist on disk cannot be continued; starting a new one");
-                Playlist::starting_at(&self.config, first)
-            }
-            None => Playlist::starting_at(&self.config, first),
-        };
-        self.remove_strays(&playlist, on_disk).await;
-        playlist
-    }
-
-    /// Removes segments that an earlier process wrote and the playlist does not know any more.
-    async fn remove_strays(&self, playlist: &Playlist, on_disk: Vec<SegmentName>) {
-        let (known, list, stem) =
-            (playlist.files().collect::<Vec<_>>(), playlist.render(), &self.config.name);
-        let ours = on_disk.into_iter().filter(|name| is_of(&list, stem, *name));
-        let strays = ours.map(|name| name.file(stem)).filter(|file| !known.contains(file));
-        self.files.remove(strays.collect()).await;
+        let first = since_unix_epoch().as_secs().saturating_sub(FIRST_SEQUENCE_EPOCH).max(least);
+        Playlist::starting_at(&self.config, first)
     }
 
     /// HLS goes without other tracks than before.
-    async fn leave_out(&mut self, left_out: LeftOut) {
+    fn leave_out(&mut self, left_out: LeftOut) {
         self.left_out = left_out;
         if let Some(left) = self.codec_lines.checked_sub(1) {
             self.codec_lines = left;
             self.say(left_out);
         }
         if left_out.everything {
-            self.files.remove(vec![self.files.playlist()]).await;
+            self.window.unlist();
             self.tell(State::Unsupported(left_out.to_string()));
         } else if self.wires.state.borrow().is_playable() {
             self.tell(self.playable());
@@ -516,11 +428,10 @@ impl Follower {
         if let Some(making) = making {
             self.complete(making).await;
         }
-        let Some(playlist) = &mut self.playlist else { return };
+        let Some(mut playlist) = self.playlist.take() else { return };
         playlist.end();
-        let playlist = playlist.clone();
-        let written = self.write_playlist(&playlist).await;
-        self.files.note(&self.files.playlist(), 0, &written);
+        self.list(&mut playlist);
+        self.playlist = Some(playlist);
     }
 
     fn tell(&self, state: State) {
@@ -529,15 +440,6 @@ impl Follower {
             *known = state;
             changed
         });
-    }
-}
-
-impl Earlier {
-    /// Removes what the stream has there; what hangs is swept once it does not.
-    async fn remove_all(&self) {
-        if !self.hangs {
-            self.files.remove_all().await;
-        }
     }
 }
 
@@ -563,14 +465,6 @@ async fn more_than(stopping: &mut watch::Receiver<Stopping>, known: Stopping) {
     if stopping.wait_for(|stopping| *stopping > known).await.is_err() {
         std::future::pending::<()>().await;
     }
-}
-
-/// Resolves when another folder than `dir` has been in force for [`LEAVING`].
-async fn left(mut settings: watch::Receiver<Hls>, dir: PathBuf) {
-    if settings.wait_for(|settings| settings.dir != dir).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-    tokio::time::sleep(LEAVING).await;
 }
 
 /// Resolves when other settings are in force.

@@ -1,4 +1,4 @@
-//! Whether files can be written to a folder of HLS: for readiness, metrics and viewers, and now and then for the log.
+//! Whether files can be written to a folder of HLS: for metrics and whoever asks, and now and then for the log.
 
 use std::{
     io,
@@ -76,7 +76,7 @@ impl Health {
             let Lost { stream, path, .. } = lost;
             error!(
                 %stream, dir = %dir.display(), path = %path.display(), %error, lost = count,
-                "cannot write HLS: segments are lost"
+                "cannot write HLS files: viewers are served from memory"
             );
         }
     }
@@ -107,7 +107,10 @@ impl Health {
         let said = known.say();
         drop(known);
         if said.is_some() {
-            error!(dir = %dir.display(), %error, "HLS cannot be written: this server is not ready");
+            error!(
+                dir = %dir.display(), %error,
+                "HLS files cannot be written: viewers are served from memory"
+            );
         }
     }
 
@@ -136,7 +139,7 @@ impl Known {
         if self.trouble.take_if(|trouble| trouble.bytes <= bytes).is_some()
             && std::mem::take(&mut self.is_open)
         {
-            info!(dir = %dir.display(), lost = self.lost, "HLS can be written again");
+            info!(dir = %dir.display(), lost = self.lost, "HLS files can be written again");
         }
     }
 }

@@ -1,7 +1,12 @@
-//! HLS output: each published stream is cut into segments that are written to `hls.dir`, for our own HTTP port or for
-//! nginx.
+//! HLS output: each published stream is cut into segments, which are held in memory for our own HTTP port.
 //!
-//! One task per stream follows the hub's log, so that a slow disk never holds a publisher or a viewer up.
+//! ```text
+//! hub ──► follower ──► Window ──► HTTP
+//!                        └──────► writer ──► files in hls.dir, for nginx and for the next process
+//! ```
+//!
+//! One task per stream follows the hub's log and fills the window; another one brings the files up to date. A disk that
+//! is slow, full or gone costs the files.
 
 mod disk;
 mod disks;
@@ -9,14 +14,17 @@ mod files;
 mod folders;
 mod follower;
 mod health;
+mod left;
 mod look;
 mod names;
 mod output;
+mod share;
 mod state;
 mod sweep;
+mod writer;
 
 pub use disks::is_claimed;
 pub use files::Files;
 pub use folders::{BadFolder, bad_folders};
-pub use output::HlsOutput;
+pub use output::{Found, HlsOutput};
 pub use state::{DISPOSE, State};

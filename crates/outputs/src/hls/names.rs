@@ -73,6 +73,11 @@ impl Naming {
     }
 }
 
+/// What the segments of `key` carry as the name of their stream, on a usual disk and without one.
+pub fn segments(key: &StreamKey) -> String {
+    Naming { folds: false }.segments(key.stream())
+}
+
 /// What the segments carry that belong to the playlist with this name (without its extension).
 pub fn segments_of(playlist: String) -> String {
     if playlist.len() <= SEGMENT_STREAM_MAX { playlist } else { hashed(&playlist) }

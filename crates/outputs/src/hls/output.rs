@@ -8,8 +8,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use weir_config::{Config, Hls, Next, Part, Ready, Settings, Unready};
+use weir_hls::{Held, SegmentName, Window};
 use weir_hub::Registry;
 use weir_media::StreamKey;
 
@@ -20,6 +22,7 @@ use super::{
     folders::{BadFolder, bad_folders},
     follower::{Follower, FollowerLinks},
     look, names,
+    share::Share,
     state::{State, Stopping, is_published},
     sweep,
 };
@@ -31,6 +34,8 @@ pub struct HlsOutput {
     settings: Settings,
     streams: Mutex<HashMap<StreamKey, Followed>>,
     disks: Arc<Disks>,
+    /// What all windows may hold.
+    share: Share,
     /// Told whenever another stream is followed.
     more: Notify,
     /// Whether the process is going to stop.
@@ -42,16 +47,29 @@ pub struct HlsOutput {
 /// A stream that is segmented, as others see it.
 struct Followed {
     state: watch::Receiver<State>,
-    /// Where its files are: the folder that is written to, then those that still have some of its segments.
-    places: watch::Receiver<Vec<Files>>,
+    /// What there is of it.
+    window: Arc<Window>,
+    /// Where its files are, if it has any.
+    files: watch::Receiver<Option<Files>>,
     /// What is in force for it.
     settings: watch::Sender<Hls>,
+}
+
+/// Where a segment is.
+pub enum Found {
+    /// In memory: all of it, with the window that has it under this file name.
+    Here(Bytes, Arc<Window>, String),
+    /// In its file only.
+    InFile(Files),
+    /// There is none.
+    Nowhere,
 }
 
 impl HlsOutput {
     /// Nothing is followed yet.
     pub fn new(registry: Registry, settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
+            share: Share::new(registry.budget()),
             registry,
             settings: settings.clone(),
             streams: Mutex::default(),
@@ -69,16 +87,19 @@ impl HlsOutput {
         if !settings.enabled || streams.contains_key(key) {
             return;
         }
-        let files = self.files(&settings.dir, key);
+        let window = Arc::<Window>::default();
         let (state, watched) = watch::channel(State::Starting);
-        let (placed, places) = watch::channel(vec![files]);
+        let (placed, files) = watch::channel(self.disks.files(&settings.dir, key));
         let (told, settings) = watch::channel(settings);
-        streams.insert(key.clone(), Followed { state: watched, places, settings: told });
+        let followed =
+            Followed { state: watched, window: Arc::clone(&window), files, settings: told };
+        streams.insert(key.clone(), followed);
         let follower = Follower::new(
             &self.registry,
             key,
             &self.disks,
-            FollowerLinks { state, places: placed, settings, stopping: self.stopping.subscribe() },
+            (&window, self.share.part()),
+            FollowerLinks { state, placed, settings, stopping: self.stopping.subscribe() },
         );
         self.following.send_modify(|followers| *followers += 1);
         tokio::spawn(Arc::clone(self).run(follower, key.clone()));
@@ -158,15 +179,45 @@ impl HlsOutput {
         dirs.into_keys().filter(|dir| !claim(self.disks.at(dir))).collect()
     }
 
-    /// Where the files of `key` are, the playlist's place first: `dir`, unless the stream is followed and has not moved
-    /// there yet, or not with all of its segments.
-    pub fn places(&self, dir: &Path, key: &StreamKey) -> Vec<Files> {
-        let followed = self.lock().get(key).map(|followed| followed.places.clone());
-        followed.map_or_else(|| vec![self.files(dir, key)], |places| places.borrow().clone())
+    /// What there is of `key` in memory; none if it is not followed.
+    pub fn window(&self, key: &StreamKey) -> Option<Arc<Window>> {
+        self.lock().get(key).map(|followed| Arc::clone(&followed.window))
     }
 
-    fn files(&self, dir: &Path, key: &StreamKey) -> Files {
-        Files::new(&self.disks.at(dir), key)
+    /// The files below `dir` of a stream that need not be followed; none without a folder.
+    pub fn files(&self, dir: &Path, key: &StreamKey) -> Option<Files> {
+        self.disks.files(dir, key)
+    }
+
+    /// Where the segment with this name is, of a stream that need not be followed and has its files below `dir`.
+    pub fn find(&self, dir: &Path, key: &StreamKey, name: SegmentName) -> Found {
+        let file = name.file(key.stream());
+        let streams = self.lock();
+        let followed = streams.get(key).or_else(|| {
+            // The names of segments are what viewers know of a stream.
+            let is_hashed = names::is_hashed(key.stream());
+            let mut all = streams.iter().filter(|(other, _)| is_hashed && are_beside(key, other));
+            all.find(|(_, it)| it.window.get(&file).is_some()).map(|(_, it)| it)
+        });
+        let Some(followed) = followed else {
+            drop(streams);
+            return self.files(dir, key).map_or(Found::Nowhere, Found::InFile);
+        };
+        let (window, files) = (Arc::clone(&followed.window), followed.files.clone());
+        drop(streams);
+        let in_file = || files.borrow().clone().map_or(Found::Nowhere, Found::InFile);
+        match window.get(&file) {
+            Some(Held::Here(data)) => Found::Here(data, window, file),
+            Some(Held::InFile) => in_file(),
+            // What an earlier process left has not been taken up.
+            None if window.playlist().is_none() => in_file(),
+            None => Found::Nowhere,
+        }
+    }
+
+    /// Whether windows, and those who read slowly what was in them, hold more than they should.
+    pub fn is_spent(&self) -> bool {
+        self.share.is_spent()
     }
 
     /// The playlists of followed streams that are so far down on `disk`. Those with a folder of their own count too.
@@ -232,4 +283,9 @@ impl Output for HlsOutput {
             let _ = self.following.subscribe().wait_for(|followers| *followers == 0).await;
         })
     }
+}
+
+/// Whether these are streams of the same app.
+fn are_beside(one: &StreamKey, other: &StreamKey) -> bool {
+    one.vhost() == other.vhost() && one.app() == other.app()
 }

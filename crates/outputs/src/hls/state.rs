@@ -15,7 +15,7 @@ pub enum State {
     Starting,
     /// There is a playlist.
     Playable,
-    /// Segments cannot be written, and whatever the playlist lists has been played by now; the sentence says why.
+    /// Segments cannot be made, and whatever the playlist lists has been played by now; the sentence says why.
     Failing(String),
     /// There is one, without a track that MPEG-TS cannot carry; the sentence says which.
     Partly(String),

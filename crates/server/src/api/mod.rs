@@ -133,10 +133,14 @@ fn probes() -> Router<Api> {
         .route("/readyz", get(ready))
 }
 
-/// Whether new clients are welcome, and if not, why.
+/// Whether new clients are welcome, and if not, why. What costs no client anything is said beside it.
 async fn ready(State(api): State<Api>) -> (StatusCode, String) {
     match readiness::of(&api.node) {
-        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Ok(()) => {
+            let faults = readiness::faults(&api.node.hls).into_iter();
+            let lines = ["ok".to_owned()].into_iter().chain(faults);
+            (StatusCode::OK, lines.map(|line| line + "\n").collect())
+        }
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }

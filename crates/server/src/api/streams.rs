@@ -128,7 +128,7 @@ struct Audio {
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 struct HlsOfStream {
     /// `starting` until the first segment is whole, `playable`, `partly` without the pictures or the sound,
-    /// `failing` while segments cannot be written, or `unsupported`.
+    /// `failing` while segments cannot be made, or `unsupported`.
     state: &'static str,
     /// Which codec keeps it from being whole, or why nothing can be written.
     #[cfg_attr(test, schema(required))]

@@ -307,6 +307,9 @@ fn summary(config: &Config) -> String {
     let Config { api, hls, auth, metrics, drain, handover, .. } = config;
     let Limits { egress, memory, stream_memory, .. } = config.limits;
     let (role, hls) = match config.role {
+        Role::Origin if hls.enabled && hls.dir.as_os_str().is_empty() => {
+            ("origin".to_owned(), "in memory only".to_owned())
+        }
         Role::Origin if hls.enabled => ("origin".to_owned(), hls.dir.display().to_string()),
         Role::Origin => ("origin".to_owned(), "off".to_owned()),
         Role::Edge => {

@@ -33,10 +33,10 @@ use weir_clients::{
 };
 use weir_config::Vhost;
 use weir_edge::{Ask, Edge, HlsKind, HlsObject, NotServed, Protocol};
-use weir_hls::SegmentName;
+use weir_hls::{Held, SegmentName, Window};
 use weir_hub::Status;
 use weir_media::{Budget, Charge, StreamKey, Use};
-use weir_outputs::hls::{Files, State};
+use weir_outputs::hls::{Files, Found, State};
 use weir_rtmp::url::params;
 
 use super::{
@@ -117,54 +117,62 @@ fn asks(asker: &Asker, stream: Option<&StreamKey>) {
     });
 }
 
-/// The playlist of a stream that is published here.
+/// The playlist of a stream that is published here, or was.
 async fn own_playlist(node: &Arc<Node>, key: &StreamKey, vhost: &Vhost, ask: &Ask) -> Response {
-    let places = node.hls.places(&vhost.hls.dir, key);
-    let Some(files) = places.first() else { return not_found(&format!("nobody publishes {key}")) };
-    let is_left_over = node.hls.state(key).is_none() && files.open_playlist().await.is_ok();
-    let state = if is_left_over {
-        State::Playable
-    } else {
-        settled(node, key, ask.wait_at_most(vhost.play.wait)).await
+    // What an edge gets goes to many viewers, and none is to have the parameters of another.
+    let params = Some(&ask.params)
+        .filter(|_| auth::wants_parameters(&vhost.auth) && ask.hops.is_empty())
+        .map_or("", String::as_str);
+    let left = match node.hls.window(key) {
+        Some(_) => Ok(None),
+        None => left_playlist(node, key, vhost).await,
     };
-    match state {
+    if let Ok(Some(text)) = left {
+        return match memory::output(node.registry.budget(), with_params(&text, params)) {
+            Ok(text) => (PLAYLIST_HEADERS, [ANY_ORIGIN], text).into_response(),
+            Err(spent) => no_room(&spent.to_string()),
+        };
+    }
+    match settled(node, key, ask.wait_at_most(vhost.play.wait)).await {
         State::Unsupported(reason) => {
             return not_found(&format!(
                 "{key} is not available as HLS: {reason}. RTMP and HTTP-FLV carry it."
             ));
         }
         State::Failing(reason) => {
-            let reason = format!("HLS of {key} cannot be written at the moment: {reason}");
-            return not_now(&reason);
+            return not_now(&format!("there is no HLS of {key} at the moment: {reason}"));
         }
         State::Starting | State::Playable | State::Partly(_) => {}
     }
-    // It may have moved while it was waited for.
-    let places = node.hls.places(&vhost.hls.dir, key);
-    let files = places.first().unwrap_or(files);
-    let answer = files.read_playlist().await.and_then(|text| {
-        let text = text.ok_or(io::ErrorKind::NotFound)?;
-        // What an edge gets goes to many viewers, and none is to have the parameters of another.
-        let text = match auth::wants_parameters(&vhost.auth) && ask.hops.is_empty() {
-            true => with_params(&text, &ask.params),
-            false => text,
+    if let Some(listing) = node.hls.window(key).and_then(|window| window.playlist()) {
+        let can_be_guessed = |file: &Arc<str>| {
+            SegmentName::parse(file).is_some_and(|(_, name)| name.nonce.is_none())
         };
-        Ok(match memory::output(node.registry.budget(), text) {
+        if params.is_empty() || !listing.files.iter().any(can_be_guessed) {
+            return (PLAYLIST_HEADERS, [ANY_ORIGIN], Body::from(listing.text)).into_response();
+        }
+        let text = with_params(&String::from_utf8_lossy(&listing.text), params);
+        return match memory::output(node.registry.budget(), text) {
             Ok(text) => (PLAYLIST_HEADERS, [ANY_ORIGIN], text).into_response(),
             Err(spent) => no_room(&spent.to_string()),
-        })
-    });
-    answer.unwrap_or_else(|error| {
-        let is_missing = error.kind() == io::ErrorKind::NotFound;
-        if is_missing && node.registry.status(key) == Some(Status::Live) {
-            let reason = format!("{key} is live, but its first HLS segment is not complete yet");
-            return not_now(&reason);
-        }
-        no_file(key, &error, || {
-            Refused::NotFound.count();
-            format!("nobody publishes {key}")
-        })
+        };
+    }
+    if node.registry.status(key) == Some(Status::Live) {
+        return not_now(&format!("{key} is live, but its first HLS segment is not complete yet"));
+    }
+    let error = left.err().unwrap_or_else(|| io::ErrorKind::NotFound.into());
+    no_file(key, &error, || {
+        Refused::NotFound.count();
+        format!("nobody publishes {key}")
     })
+}
+
+/// The playlist that an earlier process left, or one that this one replaces writes.
+async fn left_playlist(node: &Node, key: &StreamKey, vhost: &Vhost) -> io::Result<Option<String>> {
+    match node.hls.files(&vhost.hls.dir, key) {
+        Some(files) => files.read_playlist().await,
+        None => Ok(None),
+    }
 }
 
 /// 503 for what may be there in a moment.
@@ -201,12 +209,7 @@ pub async fn segment(
             };
             in_part(whole, Some(name), asker).await
         }
-        None => match open_segment(&node.hls.places(&vhost.hls.dir, key), name).await {
-            Ok(segment) => file_in_part(node, segment, name, asker),
-            Err(error) => no_file(key, &error, || {
-                format!("{key} has no segment {} with this name, or not any more", name.sequence)
-            }),
-        },
+        None => own_segment(node, key, vhost, name, asker).await,
     };
     match guess {
         None if answer.status() == StatusCode::NOT_FOUND => return too_many(key, asker.ip),
@@ -238,27 +241,86 @@ fn counted(node: &Node, mut answer: Response, meter: Option<Meter>) -> Response 
     })
 }
 
-/// A segment that is open.
-struct Segment {
-    /// Where it is.
-    files: Files,
-    file: File,
-    length: u64,
+/// A segment of a stream that is published here, or was.
+async fn own_segment(
+    node: &Arc<Node>,
+    key: &StreamKey,
+    vhost: &Vhost,
+    name: SegmentName,
+    asker: &Asker,
+) -> Response {
+    let missing =
+        || format!("{key} has no segment {} with this name, or not any more", name.sequence);
+    match node.hls.find(&vhost.hls.dir, key, name) {
+        Found::Here(data, window, file) if node.hls.is_spent() => {
+            in_pieces(node, data.len(), (window, file), name, asker)
+        }
+        Found::Here(data, ..) => {
+            in_part(served(HlsKind::Segment(name), data), Some(name), asker).await
+        }
+        Found::InFile(files) => match files.open_segment(name).await {
+            Ok((file, length)) => file_in_part(node, (files, file, length), name, asker),
+            Err(error) => no_file(key, &error, missing),
+        },
+        Found::Nowhere => not_found(&missing()),
+    }
 }
 
-/// Opens a segment where it is: a stream that has moved to another folder has left some behind.
-async fn open_segment(places: &[Files], name: SegmentName) -> io::Result<Segment> {
-    let mut missing = io::Error::from(io::ErrorKind::NotFound);
-    for files in places {
-        match files.open_segment(name).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => missing = error,
-            opened => {
-                let (file, length) = opened?;
-                return Ok(Segment { files: files.clone(), file, length });
-            }
-        }
+/// What the client wants of a segment in memory, in pieces of which each is a copy: while more is held than should be,
+/// nobody keeps what has left the window by reading it slowly. Who takes longer than it is there does not get the rest.
+fn in_pieces(
+    node: &Node,
+    length: usize,
+    (window, file): (Arc<Window>, String),
+    name: SegmentName,
+    asker: &Asker,
+) -> Response {
+    // What was read in from a folder of an earlier release has no better name either.
+    let etag = name_of(name).unwrap_or_else(|| format!("\"{length:x}\""));
+    let wanted = asker.conditions.wanted(&etag, length as u64);
+    let Some((mut answer, part)) = begun(&wanted, length as u64) else {
+        return with_fields(StatusCode::NOT_MODIFIED.into_response(), SEGMENT_HEADERS, &etag);
+    };
+    if wanted != Wanted::Beyond {
+        let budget = node.registry.budget().clone();
+        answer.headers_mut().insert(CONTENT_LENGTH, (part.end - part.start).into());
+        // Both ends are within the segment.
+        let part = part.start as usize..part.end as usize;
+        *answer.body_mut() = Body::from_stream(stream::try_unfold(part, move |mut left| {
+            let piece = copied(&window, &file, &mut left, &budget);
+            std::future::ready(piece.map(|piece| piece.map(|piece| (piece, left))))
+        }));
+        answer = with_fields(answer, SEGMENT_HEADERS, &etag);
     }
-    Err(missing)
+    answer
+}
+
+/// The next piece of what is `left` to send of an object; none at the end.
+fn copied(
+    window: &Window,
+    file: &str,
+    left: &mut Range<usize>,
+    budget: &Budget,
+) -> io::Result<Option<Bytes>> {
+    if left.start >= left.end {
+        return Ok(None);
+    }
+    let Some(Held::Here(data)) = window.get(file) else {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the segment has left the window"));
+    };
+    let (room, charge) = room(budget);
+    let end = left.end.min(left.start + room);
+    let piece = data.get(left.start..end).ok_or(io::ErrorKind::UnexpectedEof)?;
+    let piece = memory::counted(Bytes::copy_from_slice(piece), charge);
+    left.start = end;
+    Ok(Some(piece))
+}
+
+/// How long the next piece for a client may be, and what counts it.
+fn room(budget: &Budget) -> (usize, Charge) {
+    let mut charge = Charge::new(budget, Use::Output);
+    let room = [READ_BYTES, READ_BYTES_MIN].into_iter().find(|room| charge.grow(*room).is_ok());
+    (room.unwrap_or(READ_BYTES_MIN), charge)
 }
 
 /// 429 for one who asks for too many segments that are not there.
@@ -391,7 +453,7 @@ async fn settled(node: &Node, key: &StreamKey, wait: Duration) -> State {
     timeout(wait, settled).await.unwrap_or(State::Starting)
 }
 
-/// Bytes of a file in memory for each client that fetches it.
+/// Bytes of a file, or a copy, in memory for each client that fetches it.
 const READ_BYTES: usize = 64 * 1024;
 
 /// The same while many clients take their time: as much as there is room for in any case.
@@ -413,9 +475,7 @@ fn piece(mut sending: Sending) -> io::Result<Option<(Bytes, Sending)>> {
     if let Some(start) = sending.seek.take() {
         sending.file.seek(SeekFrom::Start(start))?;
     }
-    let mut charge = Charge::new(&sending.budget, Use::Output);
-    let room = [READ_BYTES, READ_BYTES_MIN].into_iter().find(|room| charge.grow(*room).is_ok());
-    let room = room.unwrap_or(READ_BYTES_MIN);
+    let (room, charge) = room(&sending.budget);
     let most = usize::try_from(sending.left).unwrap_or(room).min(room);
     let mut piece = vec![0; most];
     let read = if most > 0 { sending.file.read(&mut piece)? } else { 0 };
@@ -425,8 +485,12 @@ fn piece(mut sending: Sending) -> io::Result<Option<(Bytes, Sending)>> {
 }
 
 /// What the client wants of a segment that is a file.
-fn file_in_part(node: &Node, segment: Segment, name: SegmentName, asker: &Asker) -> Response {
-    let Segment { files, file, length } = segment;
+fn file_in_part(
+    node: &Node,
+    (files, file, length): (Files, File, u64),
+    name: SegmentName,
+    asker: &Asker,
+) -> Response {
     let etag = name_of(name).unwrap_or_else(|| {
         // Of an open file the system knows this without its disk.
         let modified = file.metadata().and_then(|about| about.modified()).ok();

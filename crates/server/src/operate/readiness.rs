@@ -1,6 +1,6 @@
 //! Whether new clients are welcome.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, path::PathBuf, sync::Arc};
 
 use weir_hub::Status;
 use weir_outputs::hls::HlsOutput;
@@ -22,18 +22,17 @@ pub fn of(node: &Node) -> Result<(), Cow<'static, str>> {
             Err("no origin can be reached, and there is no stream".into())
         }
         _ if phase == Phase::Starting => Err("starting: not accepting clients yet".into()),
-        Some(_) => Ok(()),
-        None => is_writable(&node.hls).map_err(Cow::from),
+        _ => Ok(()),
     }
 }
 
-/// Whether HLS can be written to every folder that is in force.
-fn is_writable(hls: &HlsOutput) -> Result<(), String> {
-    let health = hls.health().into_iter();
-    let trouble = health.filter_map(|(dir, why)| Some((dir, why?))).next();
-    trouble.map_or(Ok(()), |(dir, why)| {
-        Err(format!("HLS cannot be written to {}: {why}", dir.display()))
-    })
+/// The folders that HLS files cannot be written to, each with the reason. Viewers are served all the same.
+pub fn faults(hls: &HlsOutput) -> Vec<String> {
+    let faults = hls.health().into_iter().filter_map(|(dir, why)| Some((dir, why?)));
+    let sentence = |(dir, why): (PathBuf, Arc<str>)| {
+        format!("HLS files cannot be written to {}: {why}", dir.display())
+    };
+    faults.map(sentence).collect()
 }
 
 fn serves(node: &Node) -> bool {

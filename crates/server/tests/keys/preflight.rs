@@ -1,5 +1,5 @@
 //! What a configuration needs of the machine: `weir check`, the start and a reload say what is not to be had, and where
-//! it stands; a disk that is full or read-only later is said by readiness, metrics and the answer to viewers.
+//! it stands; a disk that is full or read-only later is said by `/readyz` and metrics, and costs files and no viewer.
 
 use std::{
     fs,
@@ -8,12 +8,14 @@ use std::{
 };
 
 use weir_testkit::{
-    Weir, eventually, http,
+    Weir, eventually,
+    hls::Playlist,
+    http,
     peer::{Encoder, Numbered, Viewer},
     server::field,
 };
 
-use crate::{BINARY, PICTURE, SOON, encoder, reload, server, try_reload};
+use crate::{BINARY, PICTURE, SOON, encoder, hls::Player, metric, reload, server, try_reload};
 
 /// Nobody may be asked for a port of this machine.
 const QUIET: &str = "rtmp: { listen: [] }\nhttp: { listen: [] }\napi: { listen: [127.0.0.1:0] }\n";
@@ -161,15 +163,14 @@ impl Drop for Small {
     }
 }
 
-async fn readiness(weir: &Weir) -> (u16, String) {
-    let mut response = http::get(weir.api(), "readyz").await;
-    (response.status, response.text().await)
-}
-
-async fn until_ready(weir: &Weir, ready: bool, words: &str) {
-    eventually(&format!("readiness {ready} {words}"), SOON, async || {
-        let (status, text) = readiness(weir).await;
-        ((status == 200) == ready && text.contains(words)).then_some(())
+/// Until `/readyz` says no more than that all is well, or a fault in these words beside it: no disk turns clients away.
+async fn until_said(weir: &Weir, fault: Option<&str>) {
+    eventually(&format!("readiness with {fault:?}"), SOON, async || {
+        let mut response = http::get(weir.api(), "readyz").await;
+        let text = response.text().await;
+        assert_eq!(response.status, 200, "{text}");
+        let is_said = fault.map_or(text == "ok\n", |fault| text.contains(fault));
+        is_said.then_some(())
     })
     .await;
 }
@@ -180,18 +181,32 @@ fn lines(weir: &Weir, message: &str) -> usize {
     lines.filter(|line: &serde_json::Value| field(line, "message") == message).count()
 }
 
-/// A disk that fills up, and becomes one that cannot be written to at all: who has to know does, nobody else is
-/// disturbed, and it is over when it is over.
+/// The number after the newest segment that the playlist in the folder lists; 0 without one.
+fn newest_in_file(dir: &Path) -> u64 {
+    let text = fs::read_to_string(dir.join("live/a.m3u8"));
+    text.map_or(0, |text| Playlist::parse(&text).next_sequence())
+}
+
+/// Plays more than a window of `live/a`, and misses nothing of it; the number after that.
+async fn play_on(weir: &Weir) -> u64 {
+    let mut player = Player::default();
+    let next = player.look(weir).await.next_sequence() + 8;
+    player.until(weir, "segments", |list| list.next_sequence() >= next).await;
+    next
+}
+
+/// A disk that fills up, becomes one that cannot be written to at all, and loses its files: the files are behind until
+/// that is over, who has to know knows it, and viewers miss no segment.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_full_or_read_only_later_is_said() {
+async fn a_disk_that_is_full_or_read_only_later_costs_files_and_no_viewer() {
     let dir = tempfile::tempdir().expect("a folder");
-    let Some(small) = Small::mount(dir.path().join("hls"), "size=2m") else {
+    let Some(small) = Small::mount(dir.path().join("hls"), "size=4m") else {
         eprintln!("not tried: this user may not mount a file system");
         return;
     };
-    let config = format!("hls: {{ dir: {:?}, segment: 500ms, window: 3 }}\n", small.0.display());
+    let config = format!("hls: {{ dir: {:?}, segment: 500ms, window: 6 }}\n", small.0.display());
     let weir = server().config(&config).start();
-    until_ready(&weir, true, "ok").await;
+    until_said(&weir, None).await;
     let _published = encoder(&weir, "live/a").await;
     let mut viewer = Viewer::rtmp(&weir.rtmp_url("live/a")).await;
     eventually("a playlist", SOON, async || {
@@ -201,44 +216,49 @@ async fn a_disk_that_is_full_or_read_only_later_is_said() {
 
     // Somebody else fills it.
     let filler = small.0.join("filler");
-    let _ = fs::write(&filler, vec![0; 2 << 20]);
-    until_ready(&weir, false, "No space left").await;
-    let told = async |stream: &str, words: &str| {
-        eventually(&format!("{stream} is told {words:?}"), SOON, async || {
-            let mut response = http::get(weir.http(), &format!("{stream}.m3u8")).await;
-            let text = response.text().await;
-            (response.status == 503 && text.contains(words)).then_some(text)
-        })
-        .await
-    };
-    let text = told("live/a", "No space left").await;
-    assert!(!text.contains("/hls"), "no paths for viewers: {text}");
+    let _ = fs::write(&filler, vec![0; 4 << 20]);
+    until_said(&weir, Some("No space left")).await;
+    let mut next = play_on(&weir).await;
     let source = Numbered::new(12).with_picture_bytes(20_000);
-    let _other = Encoder::start(&weir.rtmp_url("live/b"), source, PICTURE).await;
-    told("live/b", "No space left").await;
+    let other = Encoder::start(&weir.rtmp_url("live/b"), source, PICTURE).await;
+    eventually("a newcomer", SOON, async || {
+        (http::get(weir.http(), "live/b.m3u8").await.status == 200).then_some(())
+    })
+    .await;
+    drop(other);
     let metrics = http::get(weir.api(), "metrics").await.text().await;
     let gauge = format!("weir_hls_writable{{dir=\"{}\"}} 0", small.0.display());
     assert!(metrics.contains(&gauge), "{metrics}");
-    let errors = lines(&weir, "cannot write HLS: segments are lost")
-        + lines(&weir, "HLS cannot be written: this server is not ready");
+    assert!(metric(&weir, "weir_hls_write_errors_total").await > 0.0, "{metrics}");
+    let errors = lines(&weir, "cannot write HLS files: viewers are served from memory")
+        + lines(&weir, "HLS files cannot be written: viewers are served from memory");
     assert_eq!(errors, 1, "one line a minute:\n{}", weir.log());
 
     fs::remove_file(&filler).expect("removed");
-    until_ready(&weir, true, "ok").await;
-    eventually("the playlist goes on", SOON, async || {
-        (http::get(weir.http(), "live/a.m3u8").await.status == 200).then_some(())
-    })
-    .await;
+    until_said(&weir, None).await;
+    let caught_up = async || (newest_in_file(&small.0) >= next).then_some(());
+    eventually("the files go on", SOON, caught_up).await;
 
     small.remount("ro");
-    until_ready(&weir, false, "Read-only").await;
+    until_said(&weir, Some("Read-only")).await;
+    next = play_on(&weir).await;
     small.remount("rw");
-    until_ready(&weir, true, "ok").await;
+    until_said(&weir, None).await;
+    eventually("the files go on", SOON, async || (newest_in_file(&small.0) >= next).then_some(()))
+        .await;
+
+    // Somebody cleans up.
+    fs::remove_dir_all(small.0.join("live")).expect("removed");
+    next = play_on(&weir).await;
+    eventually("there are files again", SOON, async || {
+        (newest_in_file(&small.0) >= next).then_some(())
+    })
+    .await;
     let newest = viewer.numbers().newest_picture().unwrap_or_default();
     viewer.until_picture(newest + 25).await;
 }
 
-/// A disk that is full at the start keeps nobody from RTMP; one that is mounted later is found.
+/// A disk that is full at the start keeps nobody away; one that is mounted later is found.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_does_not_keep_the_server_from_starting() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -249,9 +269,9 @@ async fn a_full_disk_does_not_keep_the_server_from_starting() {
     };
     let _ = fs::write(at.join("filler"), vec![0; 64 << 10]);
     let weir = server().config(&format!("hls: {{ dir: {:?} }}\n", at.display())).start();
-    until_ready(&weir, false, "No space left").await;
+    until_said(&weir, Some("No space left")).await;
     drop(small);
-    until_ready(&weir, true, "ok").await;
+    until_said(&weir, None).await;
 }
 
 /// A live stream without a segment yet is not one that nobody publishes.

@@ -1,0 +1,109 @@
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    task::Wake,
+};
+
+use super::*;
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+fn data(bytes: usize) -> Bytes {
+    Bytes::from(vec![7; bytes])
+}
+
+/// A window with these objects of a thousand bytes, all listed.
+fn window(files: &[&str]) -> Window {
+    let window = Window::default();
+    files.iter().for_each(|file| window.put(file, data(1000)));
+    window.list(Bytes::from_static(b"list"), files.iter().copied());
+    window
+}
+
+#[test]
+fn what_was_put_in_is_found_until_it_is_taken_out() {
+    let window = window(&["a-1.ts", "a-2.ts"]);
+    assert_eq!(window.get("a-1.ts"), Some(Held::Here(data(1000))));
+    assert_eq!(window.get("a-3.ts"), None);
+    let listing = window.playlist().expect("a playlist");
+    assert_eq!((&*listing.text, listing.files.len()), (&b"list"[..], 2));
+    window.remove(["a-1.ts", "a-9.ts"]);
+    assert_eq!((window.get("a-1.ts"), window.bytes()), (None, 1000));
+    window.put("a-2.ts", data(10));
+    assert_eq!((window.bytes(), window.files().len()), (10, 1), "it has taken the other's place");
+    window.unlist();
+    assert_eq!(window.playlist(), None);
+    window.clear();
+    assert_eq!((window.bytes(), window.files().len()), (0, 0));
+}
+
+#[test]
+fn bytes_that_are_being_sent_stay_and_others_do_not() {
+    let window = window(&["a-1.ts"]);
+    let Some(Held::Here(sent)) = window.get("a-1.ts") else { panic!("it is here") };
+    assert!(!sent.is_unique(), "no copy is made");
+    window.remove(["a-1.ts"]);
+    assert!(sent.is_unique(), "only who reads it has it now");
+}
+
+#[test]
+fn the_oldest_make_room_and_what_is_in_no_file_is_named() {
+    let window = window(&["a-1.ts", "a-2.ts", "a-3.ts", "a-4.ts"]);
+    window.is_in_file("a-1.ts", true);
+    assert!(window.shrink(4000).is_empty(), "there is room");
+    assert!(window.shrink(3000).is_empty(), "the first is in its file");
+    assert_eq!(window.get("a-1.ts"), Some(Held::InFile));
+    let lost = window.shrink(1500);
+    assert_eq!(lost.iter().map(|name| &**name).collect::<Vec<_>>(), ["a-2.ts", "a-3.ts"]);
+    assert_eq!(window.get("a-2.ts"), None);
+    assert!(window.shrink(0).is_empty());
+    assert!(matches!(window.get("a-4.ts"), Some(Held::Here(_))), "the newest stays");
+    assert_eq!(window.bytes(), 1000);
+    window.fill("a-1.ts", data(300));
+    assert_eq!(window.get("a-1.ts"), Some(Held::Here(data(300))), "read in again");
+    assert_eq!((window.bytes(), window.shrink(1000).len()), (1300, 0));
+    window.is_in_file("a-1.ts", false);
+    assert_eq!(window.get("a-1.ts"), None, "the file has gone as well");
+}
+
+#[test]
+fn who_waits_is_woken_by_the_change_and_by_nothing_else() {
+    let (window, bell) = (Window::default(), Arc::<Bell>::default());
+    let waker = Waker::from(Arc::clone(&bell));
+    let mut cx = Context::from_waker(&waker);
+    let mut segment = pin!(window.until(|window| window.get("a-1.ts")));
+    assert!(segment.as_mut().poll(&mut cx).is_pending());
+    assert!(segment.as_mut().poll(&mut cx).is_pending(), "it waits once, however often it looks");
+    window.is_in_file("a-1.ts", true);
+    assert_eq!(bell.0.load(Relaxed), 0);
+    window.put("a-0.ts", data(1));
+    assert_eq!(bell.0.load(Relaxed), 1);
+    assert!(segment.as_mut().poll(&mut cx).is_pending(), "it was another one");
+    window.put("a-1.ts", data(2));
+    assert_eq!(bell.0.load(Relaxed), 2);
+    assert_eq!(segment.as_mut().poll(&mut cx), Poll::Ready(Held::Here(data(2))));
+}
+
+#[test]
+fn who_has_gone_is_not_woken() {
+    let (window, bell) = (Window::default(), Arc::<Bell>::default());
+    let waker = Waker::from(Arc::clone(&bell));
+    let mut cx = Context::from_waker(&waker);
+    for _ in 0..1000 {
+        let mut gone = window.changed(window.version());
+        assert!(Pin::new(&mut gone).poll(&mut cx).is_pending());
+    }
+    assert!(window.lock().waiting.is_empty(), "nothing is kept of those who have gone");
+    window.put("a-1.ts", data(1));
+    assert_eq!(bell.0.load(Relaxed), 0);
+    let mut late = window.changed(0);
+    assert_eq!(Pin::new(&mut late).poll(&mut cx), Poll::Ready(1), "it has changed already");
+}
