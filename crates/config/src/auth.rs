@@ -1,17 +1,16 @@
 //! Who may publish and who may play: the settings of the checks.
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
-use serde::{
-    Deserializer,
-    de::{self, MapAccess, Visitor},
-};
 use serde_json::json;
 
 use super::{
     host::Network,
-    kind::{Element, Form, Given, Json, Kind, Leaf, Many, Maybe, Part, Secrets, Section, section},
+    kind::{
+        Element, Form, Json, Kind, Leaf, Many, Maybe, Node, Part, Refusal, Secrets, Section, Text,
+        section,
+    },
     scalar::{File, Parameter, Secret, Word, Words},
     value::Problem,
 };
@@ -129,8 +128,23 @@ impl Leaf for Check {
     type Value = Self;
     const FORM: Form = Form::Map;
 
-    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_map(OneCheck)
+    fn read(from: &Node) -> Result<Self, Refusal> {
+        let entries = from.entries()?;
+        let Some((key, value)) = entries.first() else {
+            let fix = "write one of cidr, secret, token, jwt with its settings";
+            return Err(from.refused(Problem::new("the check is empty", fix)));
+        };
+        let check = match key.read(Word::<Name>::parse)? {
+            Name::Cidr => settings(value).map(Self::Cidr),
+            Name::Secret => settings(value).map(Self::Secret),
+            Name::Token => settings(value).map(Self::Token),
+            Name::Jwt => settings(value).map(Self::Jwt),
+        };
+        let check = check.map_err(|refusal| refusal.behind(key))?;
+        if let Some((another, _)) = entries.get(1) {
+            return another.read(one_too_many);
+        }
+        Ok(check)
     }
 
     fn show(value: &Self, secrets: Secrets) -> Json {
@@ -179,53 +193,13 @@ impl Words for Name {
     ];
 }
 
-struct OneCheck;
-
-impl<'de> Visitor<'de> for OneCheck {
-    type Value = Check;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a check such as `cidr: { allow: [10.0.0.0/8] }`")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Check, A::Error> {
-        let Some(Given(name)) = map.next_key::<Given<Word<Name>>>()? else {
-            let fix = "write one of cidr, secret, token, jwt with its settings";
-            return Err(de::Error::custom(Problem::new("the check is empty", fix)));
-        };
-        let check = match name {
-            Name::Cidr => Check::Cidr(settings(&mut map)?),
-            Name::Secret => Check::Secret(settings(&mut map)?),
-            Name::Token => Check::Token(settings(&mut map)?),
-            Name::Jwt => Check::Jwt(settings(&mut map)?),
-        };
-        map.next_key::<Given<Another>>()?;
-        Ok(check)
-    }
+fn settings<S: Section>(from: &Node) -> Result<S, Refusal> {
+    Ok(<Part<S> as Kind>::over(Part::<S>::read(from)?, &S::default()))
 }
 
-fn settings<'de, A: MapAccess<'de>, S: Section>(map: &mut A) -> Result<S, A::Error> {
-    let Given(given) = map.next_value::<Given<Part<S>>>()?;
-    Ok(<Part<S> as Kind>::over(given, &S::default()))
-}
-
-/// A key that is one too many.
-struct Another;
-
-impl super::kind::Text for Another {
-    type Value = ();
-
-    fn parse(text: &str) -> Result<(), Problem> {
-        let what = format!("`{text}` is a second key, but a check has only one");
-        let fix = "start each check with `- `, and indent its settings under its name";
-        Err(Problem::new(what, fix))
-    }
-
-    fn show(_: &(), _: Secrets) -> Json {
-        Json::Null
-    }
-
-    fn schema() -> Json {
-        Json::Null
-    }
+/// Refuses a second key.
+fn one_too_many<T>(text: &str) -> Result<T, Problem> {
+    let what = format!("`{text}` is a second key, but a check has only one");
+    let fix = "start each check with `- `, and indent its settings under its name";
+    Err(Problem::new(what, fix))
 }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use weir_media::{DEFAULT_VHOST, StreamKey};
 
@@ -16,12 +15,16 @@ use crate::{
     auth::{Auth, AuthOverride},
     edge::Edge,
     host::{Address, Network, OriginName, Peer, without_dot, without_port},
-    kind::{Form, Json, Leaf, Many, Maybe, Optional, Own, Part, Secrets, Section, section},
+    kind::{
+        Form, Json, Kind as _, Leaf, Many, Maybe, Node, Optional, Own, Part, Refusal, Secrets,
+        Section, section,
+    },
     scalar::{
         BitRate, Bytes, File, Secret, SecretOrNone, Switch, Time, Whole, Word, Words, Workers,
     },
     stream::{Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride},
-    value::{self, Problem},
+    tree::Key,
+    value::Problem,
 };
 
 section! {
@@ -277,10 +280,16 @@ impl Leaf for Vhosts {
     type Value = BTreeMap<String, VhostOverride>;
     const FORM: Form = Form::Map;
 
-    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self::Value, D::Error> {
-        let vhosts: BTreeMap<VhostName, Option<VhostKeys>> = value::section(from)?;
-        let over = |own: Option<VhostKeys>| own.unwrap_or_default().over(&VhostOverride::default());
-        Ok(vhosts.into_iter().map(|(VhostName(name), own)| (name, over(own))).collect())
+    fn read(from: &Node) -> Result<Self::Value, Refusal> {
+        if from.is_null() {
+            return Ok(BTreeMap::new());
+        }
+        let vhost = |(key, value): &(Key, Node)| {
+            let name = key.read(vhost_name)?;
+            let own = Part::<VhostOverride>::read(value).map_err(|refusal| refusal.behind(key))?;
+            Ok((name, own.over(&VhostOverride::default())))
+        };
+        from.entries()?.iter().map(vhost).collect()
     }
 
     fn show(vhosts: &Self::Value, secrets: Secrets) -> Json {
@@ -305,15 +314,10 @@ fn shown_vhost(own: &VhostOverride, secrets: Secrets) -> Json {
     shown
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct VhostName(String);
-
-impl<'de> Deserialize<'de> for VhostName {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        value::scalar(from, |text| match StreamKey::new(text, "app", "stream") {
-            Ok(_) => Ok(Self(text.to_owned())),
-            Err(why) => Err(Problem::new(why.to_string(), "use a host name")),
-        })
+fn vhost_name(text: &str) -> Result<String, Problem> {
+    match StreamKey::new(text, "app", "stream") {
+        Ok(_) => Ok(text.to_owned()),
+        Err(why) => Err(Problem::new(why.to_string(), "use a host name")),
     }
 }
 

@@ -1,18 +1,15 @@
 //! The settings of an edge.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use serde::{
-    Deserializer,
-    de::{self, IntoDeserializer, Visitor},
-};
 use serde_json::json;
 
 use super::{
     host::{Elsewhere, OriginName, Resolver},
-    kind::{Form, Given, Json, Leaf, Many, Secrets, Text, section},
+    kind::{self, Form, Json, Leaf, Many, Node, Refusal, Secrets, Text, section},
     scalar::{Bytes, Parameter, Time, Whole, Word, Words},
     suggest,
+    tree::Value,
     value::{self, Human, Problem},
 };
 
@@ -121,8 +118,25 @@ impl Leaf for ForwardQuery {
     type Value = Self;
     const FORM: Form = Form::List;
 
-    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(AllNoneOrNames)
+    fn read(from: &Node) -> Result<Self, Refusal> {
+        const EXPECTED: &str = "all, none, or a list of names";
+        match from.value() {
+            Value::Null => Err(from.refused(value::no_value(EXPECTED))),
+            Value::Map(_) => Err(from.refused(kind::is_expected(EXPECTED))),
+            Value::List(names) => {
+                Node::each(names, |name| name.read(Parameter::parse)).map(Self::Only)
+            }
+            Value::One(_) => from.read(|text| match text {
+                "all" => Ok(Self::All),
+                "none" => Ok(Self::Only(Vec::new())),
+                _ => {
+                    let near = suggest::did_you_mean(text, &["all", "none"]);
+                    let what = format!("unknown value `{text}`{near}");
+                    let fix = "use all, none, or a list of names such as [token, expires]";
+                    Err(Problem::new(what, fix))
+                }
+            }),
+        }
     }
 
     fn show(value: &Self, _: Secrets) -> Json {
@@ -138,40 +152,5 @@ impl Leaf for ForwardQuery {
             { "enum": ["all", "none"] },
             { "type": "array", "items": <Parameter as Text>::schema() },
         ] })
-    }
-}
-
-struct AllNoneOrNames;
-
-impl<'de> Visitor<'de> for AllNoneOrNames {
-    type Value = ForwardQuery;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("all, none, or a list of names")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        value::scalar(text.into_deserializer(), |text| match text {
-            "all" => Ok(ForwardQuery::All),
-            "none" => Ok(ForwardQuery::Only(Vec::new())),
-            _ => {
-                let near = suggest::did_you_mean(text, &["all", "none"]);
-                let what = format!("unknown value `{text}`{near}");
-                let fix = "use all, none, or a list of names such as [token, expires]";
-                Err(Problem::new(what, fix))
-            }
-        })
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Err(E::custom(value::no_value("all, none, or a list of names")))
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut names = Vec::new();
-        while let Some(Given(name)) = list.next_element::<Given<Parameter>>()? {
-            names.push(name);
-        }
-        Ok(ForwardQuery::Only(names))
     }
 }

@@ -2,20 +2,15 @@
 
 use std::ffi::OsString;
 
-use serde::{
-    Deserializer,
-    de::{Visitor, value::Error as TextError},
-    forward_to_deserialize_any,
-};
-
 use super::{
     config::{Config, ConfigKeys},
     error::ConfigError,
     hints::{self, Here},
-    kind::{Form, Section},
+    kind::{Form, Node, Section},
     report::Source,
     suggest,
-    value::{self, Problem},
+    value::Problem,
+    yaml,
 };
 
 /// What the names of our variables begin with.
@@ -154,15 +149,12 @@ impl Variable {
     pub(super) fn read(&self) -> Result<ConfigKeys, ConfigError> {
         let path: Vec<_> = self.path.split('.').collect();
         let (key, below) = path.split_first().unwrap_or((&"", &[]));
-        if self.is_yaml() {
-            let read = serde_saphyr::with_deserializer_from_str(&self.text, |from| {
-                Config::read_key(key, below, from)
-            });
-            return read.map_err(|error| self.source().refused(&error));
-        }
-        Config::read_key(key, below, Alone(&self.text)).map_err(|error| {
-            self.source().refused_text(value::Problem::from_text(&error.to_string()))
-        })
+        let node = match self.is_yaml() {
+            true => yaml::read(&self.text),
+            false => Ok(Node::alone(&self.text)),
+        };
+        node.and_then(|node| Config::read_key(key, below, &node))
+            .map_err(|refusal| self.source().refused(&refusal))
     }
 
     /// The variable as a source of settings.
@@ -183,26 +175,6 @@ impl Variable {
             Form::List => text.starts_with('[') && text.ends_with(']'),
             Form::Map => true,
         }
-    }
-}
-
-/// A value without YAML around it.
-struct Alone<'t>(&'t str);
-
-impl<'de> Deserializer<'de> for Alone<'_> {
-    type Error = TextError;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TextError> {
-        visitor.visit_str(self.0)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TextError> {
-        if self.0 == "null" { visitor.visit_none() } else { visitor.visit_some(self) }
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 

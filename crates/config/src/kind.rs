@@ -4,15 +4,15 @@
 //! [`section!`], and cannot be missing from the reader, from the environment's names, from a comparison of two
 //! configurations, or from the schema.
 
-use std::{fmt, marker::PhantomData};
+use std::marker::PhantomData;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, DeserializeOwned, IntoDeserializer, Visitor},
-};
 pub use serde_json::Value as Json;
 
-use super::value::{self, Problem};
+pub use super::tree::{Node, Refusal};
+use super::{
+    tree::{Scalar, Style, Value},
+    value::{self, Problem},
+};
 
 /// Declares a section: the section with its defaults, and its partial form, in which every key may be missing. Behind
 /// the default stands the kind of the key.
@@ -52,18 +52,7 @@ macro_rules! section {
         }
 
         const _: () = {
-            use $crate::kind::{self, Given, Json, Kind, OnKey, Section, Secrets};
-
-            #[derive(Default, serde::Deserialize)]
-            #[serde(default, deny_unknown_fields)]
-            struct Read { $( #[serde(deserialize_with = "kind::given")] $key: Option<Given<$kind>>, )* }
-
-            impl<'de> serde::Deserialize<'de> for $partial {
-                fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                    let read = Read::deserialize(from)?;
-                    Ok(Self { $( $key: read.$key.map(|Given(given)| given), )* })
-                }
-            }
+            use $crate::kind::{self, Json, Kind, Node, OnKey, Refusal, Section, Secrets};
 
             impl Section for $section {
                 type Partial = $partial;
@@ -72,16 +61,27 @@ macro_rules! section {
                     partial.over(base)
                 }
 
-                fn read_key<'de, D>(key: &str, below: &[&str], from: D) -> Result<$partial, D::Error>
-                where
-                    D: serde::Deserializer<'de>,
-                {
+                fn read(from: &Node) -> Result<$partial, Refusal> {
+                    let mut partial = $partial::default();
+                    for (key, value) in from.entries()? {
+                        let read = match &*key.text {
+                            $( stringify!($key) => {
+                                <$kind as Kind>::read(value).map(|given| partial.$key = Some(given))
+                            } )*
+                            _ => return Err(key.is_none_of(&[$( stringify!($key) ),*])),
+                        };
+                        read.map_err(|refusal| refusal.behind(key))?;
+                    }
+                    Ok(partial)
+                }
+
+                fn read_key(key: &str, below: &[&str], from: &Node) -> Result<$partial, Refusal> {
                     let mut partial = $partial::default();
                     match key {
                         $( stringify!($key) => {
                             partial.$key = Some(<$kind as Kind>::read_below(below, from)?);
                         } )*
-                        _ => return Err(kind::no_such_key()),
+                        _ => return Err(kind::no_such_key(from)),
                     }
                     Ok(partial)
                 }
@@ -126,12 +126,10 @@ pub trait Kind {
     type Given;
 
     /// Reads what stands behind the key.
-    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self::Given, D::Error>;
+    fn read(from: &Node) -> Result<Self::Given, Refusal>;
 
     /// Reads what stands behind the key `path` below this one; with an empty path, behind this one.
-    fn read_below<'de, D>(path: &[&str], from: D) -> Result<Self::Given, D::Error>
-    where
-        D: Deserializer<'de>;
+    fn read_below(path: &[&str], from: &Node) -> Result<Self::Given, Refusal>;
 
     /// What holds when `given` is set and `base` held before.
     fn over(given: Self::Given, base: &Self::Value) -> Self::Value;
@@ -180,7 +178,7 @@ pub trait Leaf {
     const FORM: Form;
 
     /// Reads what stands behind the key.
-    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self::Value, D::Error>;
+    fn read(from: &Node) -> Result<Self::Value, Refusal>;
 
     /// The value as the configuration writes it.
     fn show(value: &Self::Value, secrets: Secrets) -> Json;
@@ -193,15 +191,12 @@ impl<L: Leaf> Kind for L {
     type Value = L::Value;
     type Given = L::Value;
 
-    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self::Given, D::Error> {
+    fn read(from: &Node) -> Result<Self::Given, Refusal> {
         L::read(from)
     }
 
-    fn read_below<'de, D>(path: &[&str], from: D) -> Result<Self::Given, D::Error>
-    where
-        D: Deserializer<'de>,
-    {
-        if path.is_empty() { L::read(from) } else { Err(no_such_key()) }
+    fn read_below(path: &[&str], from: &Node) -> Result<Self::Given, Refusal> {
+        if path.is_empty() { L::read(from) } else { Err(no_such_key(from)) }
     }
 
     fn over(given: Self::Given, _: &Self::Value) -> Self::Value {
@@ -249,8 +244,8 @@ impl<T: Text> Leaf for T {
     type Value = T::Value;
     const FORM: Form = Form::Scalar;
 
-    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self::Value, D::Error> {
-        value::scalar(from, T::parse)
+    fn read(from: &Node) -> Result<Self::Value, Refusal> {
+        from.read(T::parse)
     }
 
     fn show(value: &Self::Value, secrets: Secrets) -> Json {
@@ -265,15 +260,16 @@ impl<T: Text> Leaf for T {
 /// What [`section!`] declares.
 pub trait Section: Clone + Default {
     /// The keys that are set.
-    type Partial: DeserializeOwned + Default + Clone;
+    type Partial: Default + Clone;
 
     /// The keys of `partial`, and `base` for the others.
     fn over(partial: Self::Partial, base: &Self) -> Self;
 
+    /// Reads the keys that are set.
+    fn read(from: &Node) -> Result<Self::Partial, Refusal>;
+
     /// Reads what stands behind the key `below` of `key`, or behind `key` itself.
-    fn read_key<'de, D>(key: &str, below: &[&str], from: D) -> Result<Self::Partial, D::Error>
-    where
-        D: Deserializer<'de>;
+    fn read_key(key: &str, below: &[&str], from: &Node) -> Result<Self::Partial, Refusal>;
 
     /// All keys and values as the configuration writes them.
     fn show(&self, secrets: Secrets) -> Json;
@@ -288,21 +284,18 @@ pub trait Section: Clone + Default {
     fn each_key(path: &str, on_key: OnKey<'_>);
 }
 
-/// A section within another. One whose keys are all commented out is YAML's null, and sets nothing.
+/// A section within another. One whose keys are all commented out is null, and sets nothing.
 pub struct Part<S>(PhantomData<S>);
 
 impl<S: Section> Kind for Part<S> {
     type Value = S;
     type Given = S::Partial;
 
-    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self::Given, D::Error> {
-        value::section(from)
+    fn read(from: &Node) -> Result<Self::Given, Refusal> {
+        if from.is_null() { Ok(S::Partial::default()) } else { S::read(from) }
     }
 
-    fn read_below<'de, D>(path: &[&str], from: D) -> Result<Self::Given, D::Error>
-    where
-        D: Deserializer<'de>,
-    {
+    fn read_below(path: &[&str], from: &Node) -> Result<Self::Given, Refusal> {
         match path {
             [] => Self::read(from),
             [key, below @ ..] => S::read_key(key, below, from),
@@ -339,14 +332,11 @@ impl<S: Section> Kind for Optional<S> {
     /// `None` where null is written.
     type Given = Option<S::Partial>;
 
-    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self::Given, D::Error> {
-        Option::deserialize(from)
+    fn read(from: &Node) -> Result<Self::Given, Refusal> {
+        if from.is_none() { Ok(None) } else { S::read(from).map(Some) }
     }
 
-    fn read_below<'de, D>(path: &[&str], from: D) -> Result<Self::Given, D::Error>
-    where
-        D: Deserializer<'de>,
-    {
+    fn read_below(path: &[&str], from: &Node) -> Result<Self::Given, Refusal> {
         match path {
             [] => Self::read(from),
             _ => Part::<S>::read_below(path, from).map(Some),
@@ -382,8 +372,8 @@ impl<S: Section> Leaf for Own<S> {
     type Value = S::Partial;
     const FORM: Form = Form::Map;
 
-    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self::Value, D::Error> {
-        value::section(from)
+    fn read(from: &Node) -> Result<Self::Value, Refusal> {
+        if from.is_null() { Ok(S::Partial::default()) } else { S::read(from) }
     }
 
     fn show(value: &Self::Value, secrets: Secrets) -> Json {
@@ -402,9 +392,8 @@ impl<L: Leaf> Leaf for Maybe<L> {
     type Value = Option<L::Value>;
     const FORM: Form = L::FORM;
 
-    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self::Value, D::Error> {
-        let given: Option<Given<L>> = Option::deserialize(from)?;
-        Ok(given.map(|Given(value)| value))
+    fn read(from: &Node) -> Result<Self::Value, Refusal> {
+        if from.is_none() { Ok(None) } else { L::read(from).map(Some) }
     }
 
     fn show(value: &Self::Value, secrets: Secrets) -> Json {
@@ -441,8 +430,25 @@ impl<E: Element> Leaf for Many<E> {
     type Value = Vec<E::Value>;
     const FORM: Form = Form::List;
 
-    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_any(OneOrMany::<E>(PhantomData))
+    fn read(from: &Node) -> Result<Self::Value, Refusal> {
+        match from.value() {
+            Value::Null => Err(from.refused(value::no_value(E::WRITE))),
+            Value::List(all) => Node::each(all, E::read),
+            Value::Map(_) => Err(from.refused(is_expected(E::EXPECTED))),
+            Value::One(_) if E::FORM == Form::Map => Err(from.refused(is_expected(E::EXPECTED))),
+            Value::One(Scalar { style, .. }) => {
+                let is_text = match style {
+                    Style::Text | Style::Alone => true,
+                    Style::Number => E::MAY_BE_NUMBER,
+                    Style::Truth => false,
+                };
+                if !is_text {
+                    let problem = Problem::new("is not a string in YAML", "write it in quotes");
+                    return Err(from.refused(problem));
+                }
+                E::read(from).map(|one| vec![one])
+            }
+        }
     }
 
     fn show(value: &Self::Value, secrets: Secrets) -> Json {
@@ -456,84 +462,13 @@ impl<E: Element> Leaf for Many<E> {
     }
 }
 
-struct OneOrMany<E>(PhantomData<E>);
-
-impl<'de, E: Element> Visitor<'de> for OneOrMany<E> {
-    type Value = Vec<E::Value>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(E::EXPECTED)
-    }
-
-    fn visit_str<Er: de::Error>(self, text: &str) -> Result<Self::Value, Er> {
-        if E::FORM == Form::Map {
-            return Err(Er::custom(Problem::new(format!("expected {}", E::EXPECTED), "")));
-        }
-        E::read(text.into_deserializer()).map(|one| vec![one])
-    }
-
-    fn visit_u64<Er: de::Error>(self, number: u64) -> Result<Self::Value, Er> {
-        if E::MAY_BE_NUMBER {
-            return self.visit_str(&number.to_string());
-        }
-        Err(not_text())
-    }
-
-    fn visit_i64<Er: de::Error>(self, number: i64) -> Result<Self::Value, Er> {
-        if E::MAY_BE_NUMBER {
-            return self.visit_str(&number.to_string());
-        }
-        Err(not_text())
-    }
-
-    fn visit_f64<Er: de::Error>(self, number: f64) -> Result<Self::Value, Er> {
-        if E::MAY_BE_NUMBER {
-            return self.visit_str(&number.to_string());
-        }
-        Err(not_text())
-    }
-
-    fn visit_bool<Er: de::Error>(self, _: bool) -> Result<Self::Value, Er> {
-        Err(not_text())
-    }
-
-    fn visit_unit<Er: de::Error>(self) -> Result<Self::Value, Er> {
-        Err(Er::custom(value::no_value(E::WRITE)))
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut all = Vec::new();
-        while let Some(Given(one)) = list.next_element::<Given<E>>()? {
-            all.push(one);
-        }
-        Ok(all)
-    }
+/// What to say where `what` is expected.
+pub fn is_expected(what: &str) -> Problem {
+    Problem::new(format!("expected {what}"), "")
 }
 
-fn not_text<E: de::Error>() -> E {
-    E::custom(Problem::new("is not a string in YAML", "write it in quotes"))
-}
-
-/// What serde read of a kind.
-pub struct Given<K: Kind>(pub K::Given);
-
-impl<'de, K: Kind> Deserialize<'de> for Given<K> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        K::read(from).map(Self)
-    }
-}
-
-/// Reads a key that, where it is written, has a value: serde would take YAML's null for a missing key.
-pub fn given<'de, D, K>(from: D) -> Result<Option<Given<K>>, D::Error>
-where
-    D: Deserializer<'de>,
-    K: Kind,
-{
-    Given::deserialize(from).map(Some)
-}
-
-pub fn no_such_key<E: de::Error>() -> E {
-    E::custom("no such key")
+pub fn no_such_key(from: &Node) -> Refusal {
+    from.refused(Problem::new("no such key", ""))
 }
 
 /// The path of a key in the section at `path`.

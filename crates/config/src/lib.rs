@@ -33,8 +33,10 @@ mod stream;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod value;
 mod warnings;
+mod yaml;
 
 pub use self::{
     auth::{Algorithm, Auth, AuthOverride, Check, Cidr, Jwt, SharedSecret, SignedToken},

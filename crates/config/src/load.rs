@@ -4,12 +4,14 @@ use std::{ffi::OsString, iter, path::Path};
 
 use crate::{
     check,
-    config::{Config, ConfigKeys},
+    config::Config,
     env::{self, Variable},
     error::ConfigError,
     file,
+    kind::{Kind as _, Part},
     report::{self, Source},
     sources::Sources,
+    yaml,
 };
 
 /// Longest file: what a ConfigMap may hold. A thousand vhosts have a tenth of it.
@@ -68,9 +70,9 @@ impl Config {
         V: Into<OsString>,
     {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let keys: Option<ConfigKeys> =
-            serde_saphyr::from_str(text).map_err(|e| Source::file(file, text).refused(&e))?;
-        let mut config = keys.unwrap_or_default().over(&Self::default());
+        let keys = yaml::read(text).and_then(|node| Part::<Self>::read(&node));
+        let keys = keys.map_err(|refusal| Source::file(file, text).refused(&refusal))?;
+        let mut config = keys.over(&Self::default());
         let variables = env::variables(environment)?;
         for variable in &variables {
             config = variable.read()?.over(&config);

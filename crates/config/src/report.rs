@@ -1,6 +1,4 @@
-//! From an error of serde, or of the tree as a whole, to a [`Diagnostic`].
-
-use serde_saphyr::{Error, UserMessageFormatter, granit_parser::Span};
+//! From a [`Refusal`], or what is wrong with the configuration as a whole, to a [`Diagnostic`].
 
 use super::{
     ConfigError, Diagnostic, Origin,
@@ -8,7 +6,8 @@ use super::{
     foreign, hints,
     source::{self, Position, Positions},
     suggest,
-    value::{self, Problem},
+    tree::{Refusal, Why},
+    value::Problem,
 };
 
 /// A text with settings, for [`Diagnostic`]s about it.
@@ -67,23 +66,21 @@ impl<'t> Source<'t> {
         self.diagnostic((1, 1), usize::MAX, self.path, problem)
     }
 
-    /// What serde-saphyr or one of our readers refused.
-    pub(super) fn refused(&self, error: &Error) -> ConfigError {
+    /// Something in the text is refused.
+    pub(super) fn refused(&self, refusal: &Refusal) -> ConfigError {
         if let (Origin::File(_), Some(found)) =
             (&self.origin, foreign::recognise(self.text, &self.places))
         {
             return self.diagnostic((found.line, 1), usize::MAX, "", found.problem);
         }
-        let at = error.location().map_or((1, 1), |at| (count(at.line()), count(at.column())));
-        let width = error.location().map_or(1, |at| count(at.span().len()));
-        let begins = |span: Span| (span.start.line(), span.start.col() + 1) == at;
-        let mut places = self.places.all.iter().filter(|p| begins(p.key) || begins(p.value));
-        let cause = inner(error);
-        // A section begins where its first key begins.
-        let place = if is_innermost(cause) { places.next_back() } else { places.next() };
-        let path = place.map_or(self.path, |place| &place.path);
-        let problem = self.problem(cause, path);
-        self.diagnostic(at, width, setting(cause, path), problem)
+        let Refusal { place, path, why } = refusal;
+        let path = path.below(self.path);
+        let (path, problem) = match why {
+            Why::Problem(problem) => (path.as_str(), problem.clone()),
+            Why::NoSuchKey(key, known) => (path.as_str(), unknown_key(key, &path, known)),
+            Why::Syntax(problem) => ("", problem.clone()),
+        };
+        self.diagnostic((place.line, place.column), place.width, path, problem)
     }
 
     /// Where the text sets the key `path`: its place, and the path as it stands there.
@@ -100,44 +97,6 @@ impl<'t> Source<'t> {
         let is_whole = below.is_empty() || below.starts_with('[');
         let path = if self.places.all.is_empty() { alone } else { path };
         (!self.path.is_empty() && is_whole).then(|| ((1, 1), usize::MAX, path.to_owned()))
-    }
-
-    fn problem(&self, error: &Error, path: &str) -> Problem {
-        match error {
-            Error::SerdeUnknownField { field, expected, .. } => unknown_key(field, path, expected),
-            Error::Message { msg, .. } => Problem::from_text(msg),
-            Error::NullIntoString { .. } => value::no_value("a value"),
-            Error::Unexpected { expected: "mapping start", .. } => Problem::new(
-                "expected keys and values",
-                "write `key: value`, one per line, indented under the section name",
-            ),
-            Error::Unexpected { expected: "string scalar", .. } => Problem::new(
-                "expected a single value, not a list or keys",
-                "write only the value, in quotes if it begins with `[` or `{`",
-            ),
-            Error::SerdeInvalidType { expected, .. } => {
-                Problem::new(format!("expected {expected}"), "")
-            }
-            Error::DuplicateMappingKey { .. } => self.twice(path),
-            Error::MultipleDocuments { .. } => Problem::new(
-                "a second YAML document starts here",
-                "keep one, and remove the line `---`",
-            ),
-            Error::ExternalMessage { msg, .. } => self.bad_syntax(msg, error),
-            other => Problem::new(plain(other), ""),
-        }
-    }
-
-    fn bad_syntax(&self, msg: &str, error: &Error) -> Problem {
-        let line = self.line(error.location().map_or(1, |at| count(at.line())));
-        let tab = line.trim_start_matches(' ').starts_with('\t');
-        Problem::new(msg, if tab { "indent with spaces, not with tabs" } else { "" })
-    }
-
-    fn twice(&self, path: &str) -> Problem {
-        let first = self.places.all.iter().find(|place| place.path == path);
-        let line = first.map_or(1, |place| place.key.start.line());
-        Problem::new(format!("is set twice, first on line {line}"), "keep one of them")
     }
 
     fn diagnostic(
@@ -220,9 +179,8 @@ pub(super) fn located(sources: &[Source<'_>], path: &str, problem: Problem) -> O
     Some(source.diagnostic(at, width, &path, problem))
 }
 
-/// What to say of the key `field`, which is at `path` and none of `expected`.
-fn unknown_key(field: &str, path: &str, expected: &[&str]) -> Problem {
-    let section = path.strip_suffix(field).unwrap_or(path).trim_end_matches('.');
+/// What to say of the key `field` of the section at `section`, which has only those `expected`.
+fn unknown_key(field: &str, section: &str, expected: &[&str]) -> Problem {
     let near = suggest::did_you_mean(field, expected);
     let known = hints::of_others(field).is_some() || near.is_empty();
     known.then(|| hints::unknown_key(field, section)).flatten().unwrap_or_else(|| {
@@ -246,47 +204,4 @@ fn is_secret(path: &str) -> bool {
 fn sounds_secret(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     ["token", "secret", "password"].iter().any(|word| text.contains(word))
-}
-
-/// The error without the snippet of serde-saphyr, and without the way through an alias.
-fn inner(error: &Error) -> &Error {
-    match error.without_snippet() {
-        Error::AliasError { error, .. } => error.without_snippet(),
-        other => other,
-    }
-}
-
-/// Whether the error is about a key or a single value, and not about the section around it.
-fn is_innermost(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::SerdeUnknownField { .. }
-            | Error::DuplicateMappingKey { .. }
-            | Error::Message { .. }
-            | Error::NullIntoString { .. }
-    )
-}
-
-/// serde-saphyr's own words, without the place that it appends.
-fn plain(error: &Error) -> String {
-    let said = error.render_with_formatter(&UserMessageFormatter);
-    let place =
-        error.location().map(|at| format!(" at line {}, column {}", at.line(), at.column()));
-    place.and_then(|place| said.strip_suffix(&place)).unwrap_or(&said).to_owned()
-}
-
-/// The setting that the error is about, where `path` is what stands at its place.
-fn setting<'p>(error: &Error, path: &'p str) -> &'p str {
-    match error {
-        Error::ExternalMessage { .. } | Error::MultipleDocuments { .. } => "",
-        Error::SerdeUnknownField { field, .. } => {
-            path.strip_suffix(field.as_str()).unwrap_or(path).trim_end_matches('.')
-        }
-        _ => path,
-    }
-}
-
-/// A line, column or width of serde-saphyr, which has 0 for what it does not know.
-fn count(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX).max(1)
 }

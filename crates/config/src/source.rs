@@ -1,8 +1,9 @@
 //! Where in the text each key and value stands.
 //!
-//! serde sees values and no paths, and a check of the whole tree sees paths and no text; messages need both.
+//! A check of the whole configuration sees paths and no text; messages need both. Secrets are masked where there is a
+//! syntax error too, and no tree.
 
-use serde_saphyr::granit_parser::{Event, Parser, Span};
+use granit_parser::{Event, Parser, Span};
 
 /// A value in the text: that of a key, or an element of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]

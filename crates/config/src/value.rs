@@ -1,11 +1,6 @@
 //! How single values are written: `10s`, `64MiB`, `0.0.0.0:1935`.
-//!
-//! What is wrong with a value travels through serde as text: the problem, a line feed, and how to mend it
-//! ([`Problem`]). serde-saphyr adds where it was.
 
 use std::{fmt, net::SocketAddr, time::Duration};
-
-use serde::{Deserialize, Deserializer, de};
 
 /// What is wrong with a value, and how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,43 +13,24 @@ impl Problem {
     pub(super) fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { what: what.into(), fix: fix.into() }
     }
-
-    /// Reads what [`fmt::Display`] wrote; text of another origin has no fix.
-    pub(super) fn from_text(text: &str) -> Self {
-        let (what, fix) = text.split_once('\n').unwrap_or((text, ""));
-        Self::new(what, fix)
-    }
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n{}", self.what, self.fix)
-    }
-}
-
-/// A section; one whose keys are all commented out is YAML's null, and means the defaults.
-pub(super) fn section<'de, D, T>(from: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Ok(Option::deserialize(from)?.unwrap_or_default())
-}
-
-/// A scalar that `read` understands, whatever YAML would take it for.
-pub(super) fn scalar<'de, D, T>(
-    from: D,
+/// Reads the text of a single value; no value needs a control character.
+pub(super) fn scalar<T>(
+    text: &str,
     read: impl FnOnce(&str) -> Result<T, Problem>,
-) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-{
-    let text = String::deserialize(from)?;
-    // No value needs one, and a line feed would end the problem in a `Problem`.
+) -> Result<T, Problem> {
     if text.contains(char::is_control) {
-        return Err(de::Error::custom(Problem::new("has a control character", "remove it")));
+        return Err(Problem::new("has a control character", "remove it"));
     }
-    read(&text).map_err(de::Error::custom)
+    read(text)
+}
+
+pub(super) fn not_one() -> Problem {
+    Problem::new(
+        "expected a single value, not a list or keys",
+        "write only the value, in quotes if it begins with `[` or `{`",
+    )
 }
 
 pub(super) fn no_value(use_what: &str) -> Problem {

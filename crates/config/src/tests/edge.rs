@@ -75,6 +75,12 @@ pub const BAD: &[Bad] = &[
         "write a host such as origin:1935, or remove the key",
     ),
     (
+        "edge: { origins: no }\n",
+        (1, 18, 2),
+        "edge.origins: is not a string in YAML",
+        "write it in quotes",
+    ),
+    (
         "edge: { origins: { host: origin } }\n",
         (1, 18, 1),
         "edge.origins: expected a host or a list of hosts",

@@ -8,12 +8,13 @@ use std::{
 use axum::{Json, extract::State};
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
 use weir_config::Role;
 use weir_hub::Status;
 
+#[cfg(test)]
+use super::answer::ReadFailures;
 use super::{
-    answer::{Answer, Failure, Params, ReadFailures, Scoped},
+    answer::{Answer, Failure, Params, Scoped},
     cluster,
     samples::{self, Kbps},
     state::Api,
@@ -21,16 +22,17 @@ use super::{
 };
 
 /// Where calls are, by name.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Index {
     /// Name and what is to be had there.
-    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    #[cfg_attr(test, schema(value_type = std::collections::BTreeMap<String, String>))]
     urls: Value,
 }
 
 /// What can be asked here.
-#[utoipa::path(get, path = "/api/v1", tag = "server",
-    responses((status = 200, body = inline(Answer<Index>)), ReadFailures))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1", tag = "server",
+    responses((status = 200, body = inline(Answer<Index>)), ReadFailures)))]
 pub async fn index(State(api): State<Api>) -> Json<Answer<Index>> {
     let urls = serde_json::json!({
         "versions": "the version of this server",
@@ -51,7 +53,8 @@ pub async fn index(State(api): State<Api>) -> Json<Answer<Index>> {
 }
 
 /// A version, in parts.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Version {
     major: u32,
     minor: u32,
@@ -60,7 +63,8 @@ pub struct Version {
 }
 
 /// The version.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Versions {
     data: Version,
 }
@@ -68,8 +72,8 @@ pub struct Versions {
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The version of this server.
-#[utoipa::path(get, path = "/api/v1/versions", tag = "server", params(Scoped),
-    responses((status = 200, body = inline(Answer<Versions>)), ReadFailures))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/versions", tag = "server", params(Scoped),
+    responses((status = 200, body = inline(Answer<Versions>)), ReadFailures)))]
 pub async fn versions(
     State(api): State<Api>,
     Params(Scoped { scope }): Params<Scoped>,
@@ -81,7 +85,8 @@ pub async fn versions(
 }
 
 /// This process.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Process {
     version: &'static str,
     pid: u32,
@@ -99,7 +104,8 @@ pub struct Process {
 }
 
 /// How the server does.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Summary {
     ok: bool,
     /// Milliseconds since 1970.
@@ -133,14 +139,15 @@ pub struct Summary {
 }
 
 /// How the server does.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Summaries {
     data: Summary,
 }
 
 /// How this server and its system do.
-#[utoipa::path(get, path = "/api/v1/summaries", tag = "server", params(Scoped),
-    responses((status = 200, body = inline(Answer<Summaries>)), ReadFailures))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/summaries", tag = "server", params(Scoped),
+    responses((status = 200, body = inline(Answer<Summaries>)), ReadFailures)))]
 pub async fn summaries(
     State(api): State<Api>,
     Params(Scoped { scope }): Params<Scoped>,
@@ -209,7 +216,8 @@ pub fn millis(moment: SystemTime) -> u64 {
 }
 
 /// What the server can do.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Feature {
     rtmp: bool,
     enhanced_rtmp: bool,
@@ -222,14 +230,15 @@ pub struct Feature {
 }
 
 /// What the server can do.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Features {
     data: Feature,
 }
 
 /// What this server can do.
-#[utoipa::path(get, path = "/api/v1/features", tag = "server",
-    responses((status = 200, body = inline(Answer<Features>)), ReadFailures))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/features", tag = "server",
+    responses((status = 200, body = inline(Answer<Features>)), ReadFailures)))]
 pub async fn features(State(api): State<Api>) -> Json<Answer<Features>> {
     let data = Feature {
         rtmp: true,

@@ -14,7 +14,6 @@ use http::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use super::ids;
 
@@ -77,7 +76,8 @@ impl Identity {
 }
 
 /// An answer in its envelope.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Answer<T> {
     /// 0: it worked.
     pub code: u32,
@@ -98,7 +98,8 @@ pub struct Answer<T> {
 }
 
 /// A node that was asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Peer {
     /// Its name, the same as in the items that are its; its address where it did not answer.
     pub node: String,
@@ -107,22 +108,24 @@ pub struct Peer {
     /// Whether its part is in the answer.
     pub ok: bool,
     /// Why not.
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     pub error: Option<String>,
 }
 
 /// What one node says.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Node {
     /// Its name.
     pub node: String,
     /// The same as `data` of its own answer.
-    #[schema(value_type = Object)]
+    #[cfg_attr(test, schema(value_type = Object))]
     pub data: Value,
 }
 
 /// An answer without anything else.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Done {}
 
 /// Why a call did nothing.
@@ -133,7 +136,8 @@ pub struct Failure {
 }
 
 /// The body of a refusal.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Refused {
     /// A number for scripts: SRS's where it has one, else the HTTP status.
     pub code: u32,
@@ -145,7 +149,8 @@ pub struct Refused {
 }
 
 /// What every call may answer instead.
-#[derive(IntoResponses)]
+#[cfg(test)]
+#[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "a description for the document")]
 pub enum ReadFailures {
     /// A parameter makes no sense.
@@ -157,7 +162,8 @@ pub enum ReadFailures {
 }
 
 /// What calls for administrators may answer instead.
-#[derive(IntoResponses)]
+#[cfg(test)]
+#[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "a description for the document")]
 pub enum AdminFailures {
     /// The request makes no sense.
@@ -172,7 +178,8 @@ pub enum AdminFailures {
 }
 
 /// What calls about one of many may answer instead.
-#[derive(IntoResponses)]
+#[cfg(test)]
+#[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "a description for the document")]
 pub enum NotFound {
     /// There is no such thing.
@@ -238,7 +245,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
 }
 
 /// Whose answer is wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// This node's.
@@ -249,12 +257,13 @@ pub enum Scope {
 }
 
 /// For calls that the whole cluster can answer.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub struct Scoped {
     /// Whose answer is wanted: `node` is this node's, `cluster` merges that of all nodes of `api.peers`.
     #[serde(default)]
-    #[param(inline)]
+    #[cfg_attr(test, param(inline))]
     pub scope: Scope,
 }
 
@@ -265,18 +274,19 @@ const COUNT: usize = 10;
 pub const COUNT_MAX: usize = 10_000;
 
 /// Which part of a list is wanted.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub struct Page {
     /// How many items are left out at the beginning; 0 where it is not said.
-    #[param(minimum = 0, maximum = 4_294_967_295_u64)]
+    #[cfg_attr(test, param(minimum = 0, maximum = 4_294_967_295_u64))]
     pub start: Option<u32>,
     /// How many items are wanted, 10 where it is not said.
-    #[param(minimum = 0, maximum = 10_000)]
+    #[cfg_attr(test, param(minimum = 0, maximum = 10_000))]
     pub count: Option<u32>,
     /// Whose answer is wanted: `node` is this node's, `cluster` merges that of all nodes of `api.peers`.
     #[serde(default)]
-    #[param(inline)]
+    #[cfg_attr(test, param(inline))]
     pub scope: Scope,
 }
 

@@ -8,14 +8,15 @@ use axum::{
 };
 use serde::{Serialize, Serializer};
 use tracing::info;
-use utoipa::ToSchema;
 use weir_clients::{
     quota::HlsViewer,
     roster::{Activity, Presence},
 };
 
+#[cfg(test)]
+use super::answer::{AdminFailures, NotFound, ReadFailures};
 use super::{
-    answer::{AdminFailures, Answer, Done, Failure, NotFound, Page, Params, ReadFailures, code},
+    answer::{Answer, Done, Failure, Page, Params, code},
     cluster,
     gate::Held,
     ids,
@@ -25,7 +26,8 @@ use super::{
 };
 
 /// Somebody who is connected for a stream.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Client {
     /// Its number, which the log calls `conn`.
     id: String,
@@ -68,11 +70,12 @@ pub struct Client {
 }
 
 /// Clients, in the order in which they came.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Clients<'a> {
     /// How many there are.
     total: usize,
-    #[schema(value_type = Vec<Client>)]
+    #[cfg_attr(test, schema(value_type = Vec<Client>))]
     clients: Listed<'a>,
 }
 
@@ -94,7 +97,8 @@ impl Serialize for Listed<'_> {
 }
 
 /// One client.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct OneClient {
     client: Client,
 }
@@ -222,8 +226,8 @@ fn find(api: &Api, id: &str) -> Result<Anybody, Failure> {
 }
 
 /// Publishers and viewers: who is connected over RTMP or watches HTTP-FLV, and who has asked for HLS lately.
-#[utoipa::path(get, path = "/api/v1/clients", tag = "clients", params(Page),
-    responses((status = 200, body = inline(Answer<Clients>)), ReadFailures))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/clients", tag = "clients", params(Page),
+    responses((status = 200, body = inline(Answer<Clients>)), ReadFailures)))]
 pub async fn clients(
     State(api): State<Api>,
     Params(page): Params<Page>,
@@ -240,9 +244,9 @@ pub async fn clients(
 }
 
 /// One client.
-#[utoipa::path(get, path = "/api/v1/clients/{id}", tag = "clients",
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/clients/{id}", tag = "clients",
     params(("id" = String, Path, description = "its number")),
-    responses((status = 200, body = inline(Answer<OneClient>)), ReadFailures, NotFound))]
+    responses((status = 200, body = inline(Answer<OneClient>)), ReadFailures, NotFound)))]
 pub async fn client(
     State(api): State<Api>,
     Path(id): Path<String>,
@@ -251,9 +255,9 @@ pub async fn client(
 }
 
 /// Ends the connection of a client at once; it may come back. A viewer of HLS gets nothing for half a minute.
-#[utoipa::path(delete, path = "/api/v1/clients/{id}", tag = "clients",
+#[cfg_attr(test, utoipa::path(delete, path = "/api/v1/clients/{id}", tag = "clients",
     params(("id" = String, Path, description = "its number")),
-    responses((status = 200, body = inline(Answer<Done>)), AdminFailures, NotFound))]
+    responses((status = 200, body = inline(Answer<Done>)), AdminFailures, NotFound)))]
 pub async fn kick(
     State(api): State<Api>,
     Path(id): Path<String>,
@@ -267,16 +271,17 @@ pub async fn kick(
 }
 
 /// Who was ended.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Kicked {
     /// The number of the client that published.
     cid: String,
 }
 
 /// Ends the connection of a stream's publisher at once. It may come back.
-#[utoipa::path(delete, path = "/api/v1/streams/{id}/publisher", tag = "streams",
+#[cfg_attr(test, utoipa::path(delete, path = "/api/v1/streams/{id}/publisher", tag = "streams",
     params(("id" = String, Path, description = "the stream's id, or its name with `%2F` for each `/`")),
-    responses((status = 200, body = inline(Answer<Kicked>)), AdminFailures, NotFound))]
+    responses((status = 200, body = inline(Answer<Kicked>)), AdminFailures, NotFound)))]
 pub async fn kick_publisher(
     State(api): State<Api>,
     Path(id): Path<String>,

@@ -4,38 +4,42 @@ use axum::{Json, extract::State};
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
 
+#[cfg(test)]
+use super::answer::{AdminFailures, ReadFailures, Refused};
 use super::{
     about::millis,
-    answer::{AdminFailures, Answer, Failure, ReadFailures, Refused},
+    answer::{Answer, Failure},
     state::Api,
 };
 use crate::operate::{control::Why, reload::ReloadError};
 
 /// The configuration in force.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct InForce {
     /// Every key with its value; secrets are `***`.
-    #[schema(value_type = Object)]
+    #[cfg_attr(test, schema(value_type = Object))]
     config: Value,
 }
 
 /// The configuration in force: every key, the defaults included. Secrets are not shown.
-#[utoipa::path(get, path = "/api/v1/config", tag = "operation",
-    responses((status = 200, body = inline(Answer<InForce>)), ReadFailures))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/config", tag = "operation",
+    responses((status = 200, body = inline(Answer<InForce>)), ReadFailures)))]
 pub async fn config(State(api): State<Api>) -> Json<Answer<InForce>> {
     api.identity.answer(InForce { config: api.node.config().to_json() })
 }
 
 /// How reloads went.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Reloads {
     reload: Last,
 }
 
 /// How the reloads so far went.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 struct Last {
     /// When a configuration was put in force last, the start included: milliseconds since 1970.
     applied_ms: u64,
@@ -46,13 +50,13 @@ struct Last {
     /// Attempts that failed.
     failed: u64,
     /// Why the last attempt failed, if it did.
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     error: Option<String>,
 }
 
 /// How the reloads so far went.
-#[utoipa::path(get, path = "/api/v1/reload", tag = "operation",
-    responses((status = 200, body = inline(Answer<Reloads>)), ReadFailures))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/reload", tag = "operation",
+    responses((status = 200, body = inline(Answer<Reloads>)), ReadFailures)))]
 pub async fn reloads(State(api): State<Api>) -> Json<Answer<Reloads>> {
     let last = api.control.reloader.last();
     let [succeeded, failed] = last.counts;
@@ -63,14 +67,16 @@ pub async fn reloads(State(api): State<Api>) -> Json<Answer<Reloads>> {
 }
 
 /// What a reload changed.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Reloaded {
     /// Nothing, if nothing is different.
     changes: Vec<Change>,
 }
 
 /// A key that has another value now.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 struct Change {
     /// The key, such as `limits.egress`.
     key: String,
@@ -87,13 +93,13 @@ impl From<weir_config::Change> for Change {
 }
 
 /// Reads the configuration anew and puts it in force, as a whole or not at all. Nobody is disconnected.
-#[utoipa::path(post, path = "/api/v1/reload", tag = "operation",
+#[cfg_attr(test, utoipa::path(post, path = "/api/v1/reload", tag = "operation",
     responses(
         (status = 200, body = inline(Answer<Reloaded>)), AdminFailures,
         (status = 409, description = "it needs a restart; nothing was changed", body = Refused),
         (status = 422, description = "the configuration is invalid; nothing was changed", body = Refused),
         (status = 500, description = "a system call failed; nothing was changed", body = Refused),
-    ))]
+    )))]
 pub async fn reload(State(api): State<Api>) -> Result<Json<Answer<Reloaded>>, Failure> {
     let reloaded = api.control.reloader.reload("API request").await;
     let diff = reloaded.map_err(|error| refusal(&error))?;
@@ -114,7 +120,8 @@ fn refusal(error: &ReloadError) -> Failure {
 }
 
 /// That it begins.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Draining {
     /// How long everybody is still served, in milliseconds.
     notice_ms: u64,
@@ -123,8 +130,8 @@ pub struct Draining {
 }
 
 /// Lets everybody go, as SIGTERM does, and ends the process then.
-#[utoipa::path(post, path = "/api/v1/drain", tag = "operation",
-    responses((status = 202, body = inline(Answer<Draining>)), AdminFailures))]
+#[cfg_attr(test, utoipa::path(post, path = "/api/v1/drain", tag = "operation",
+    responses((status = 202, body = inline(Answer<Draining>)), AdminFailures)))]
 pub async fn drain(State(api): State<Api>) -> (StatusCode, Json<Answer<Draining>>) {
     let drain = api.node.config().drain.clone();
     api.control.drain(Why::Asked);

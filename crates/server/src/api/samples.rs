@@ -9,7 +9,6 @@ use std::{
 
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
-use utoipa::ToSchema;
 use weir_media::StreamKey;
 
 use super::system::{self, Load};
@@ -34,7 +33,8 @@ pub struct Traffic {
 }
 
 /// Bit rates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Kbps {
     /// Received in the last half minute, in kilobits a second.
     pub recv_30s: u64,

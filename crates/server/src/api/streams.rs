@@ -7,15 +7,16 @@ use axum::{
     extract::{Path, State},
 };
 use serde::{Serialize, Serializer};
-use utoipa::ToSchema;
 use weir_clients::roster::Activity;
 use weir_flv::describe;
 use weir_hub::{Status, StreamStats};
 use weir_media::{DEFAULT_VHOST, StreamKey};
 use weir_outputs::hls;
 
+#[cfg(test)]
+use super::answer::{NotFound, ReadFailures};
 use super::{
-    answer::{Answer, Failure, NotFound, Page, Params, ReadFailures, code},
+    answer::{Answer, Failure, Page, Params, code},
     cluster, ids,
     samples::{Kbps, Sent, Traffic, sent},
     state::Api,
@@ -23,7 +24,8 @@ use super::{
 use crate::node::Node;
 
 /// A stream.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Stream {
     /// Its id, the same on all nodes.
     id: String,
@@ -59,13 +61,13 @@ pub struct Stream {
     kbps: Kbps,
     publish: Publish,
     /// Its pictures, if it has any.
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     video: Option<Video>,
     /// Its sound, if it has any.
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     audio: Option<Audio>,
     /// What HLS has of it; none where it is not segmented: on edges, and with `hls.enabled` off.
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     hls: Option<HlsOfStream>,
     /// `waiting` for a publisher, `live`, `lingering` after its publisher has left, or `ended`, which HLS viewers still
     /// watch. `relayed` if an edge hands its HLS on without having its frames: what they are is not known there.
@@ -77,7 +79,8 @@ pub struct Stream {
 }
 
 /// Who publishes a stream.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 struct Publish {
     /// Whether anybody does.
     active: bool,
@@ -87,45 +90,48 @@ struct Publish {
 }
 
 /// Pictures.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 struct Video {
     /// What they are coded with.
     codec: String,
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     profile: Option<String>,
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     level: Option<String>,
     /// Pixels in a line, as the encoder says.
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     width: Option<u32>,
     /// Lines, as the encoder says.
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     height: Option<u32>,
 }
 
 /// Sound.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 struct Audio {
     /// What it is coded with.
     codec: String,
     /// Samples in a second.
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     sample_rate: Option<u32>,
     /// Channels.
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     channel: Option<u8>,
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     profile: Option<String>,
 }
 
 /// What HLS has of a stream.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 struct HlsOfStream {
     /// `starting` until the first segment is whole, `playable`, `partly` without the pictures or the sound,
     /// `failing` while segments cannot be written, or `unsupported`.
     state: &'static str,
     /// Which codec keeps it from being whole, or why nothing can be written.
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     reason: Option<String>,
 }
 
@@ -157,11 +163,12 @@ impl From<describe::Audio> for Audio {
 }
 
 /// Streams, ordered by vhost, app and name.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Streams<'a> {
     /// How many there are.
     total: usize,
-    #[schema(value_type = Vec<Stream>)]
+    #[cfg_attr(test, schema(value_type = Vec<Stream>))]
     streams: Listed<'a>,
 }
 
@@ -178,7 +185,8 @@ impl Serialize for Listed<'_> {
 }
 
 /// One stream.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct OneStream {
     stream: Stream,
 }
@@ -272,8 +280,8 @@ pub fn find(node: &Node, name: &str) -> Result<StreamStats, Failure> {
 }
 
 /// The streams that there are.
-#[utoipa::path(get, path = "/api/v1/streams", tag = "streams", params(Page),
-    responses((status = 200, body = inline(Answer<Streams>)), ReadFailures))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/streams", tag = "streams", params(Page),
+    responses((status = 200, body = inline(Answer<Streams>)), ReadFailures)))]
 pub async fn streams(
     State(api): State<Api>,
     Params(page): Params<Page>,
@@ -290,9 +298,9 @@ pub async fn streams(
 }
 
 /// One stream, by its id or by its name, written as `vhost%2Fapp%2Fstream` or `app%2Fstream`.
-#[utoipa::path(get, path = "/api/v1/streams/{id}", tag = "streams",
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/streams/{id}", tag = "streams",
     params(("id" = String, Path, description = "the id, or the name with `%2F` for each `/`")),
-    responses((status = 200, body = inline(Answer<OneStream>)), ReadFailures, NotFound))]
+    responses((status = 200, body = inline(Answer<OneStream>)), ReadFailures, NotFound)))]
 pub async fn stream(
     State(api): State<Api>,
     Path(id): Path<String>,
@@ -302,7 +310,8 @@ pub async fn stream(
 }
 
 /// A vhost.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Vhost {
     /// Its id, the same on all nodes.
     id: String,
@@ -323,7 +332,8 @@ pub struct Vhost {
 }
 
 /// The HLS of a vhost.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 struct HlsOfVhost {
     enabled: bool,
     /// The length of segments, in seconds.
@@ -331,13 +341,15 @@ struct HlsOfVhost {
 }
 
 /// Vhosts, ordered by name.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Vhosts {
     vhosts: Vec<Vhost>,
 }
 
 /// One vhost.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct OneVhost {
     vhost: Vhost,
 }
@@ -375,16 +387,16 @@ fn vhosts_of(api: &Api) -> Vec<Vhost> {
 }
 
 /// The vhosts that are configured, and the default one.
-#[utoipa::path(get, path = "/api/v1/vhosts", tag = "streams",
-    responses((status = 200, body = inline(Answer<Vhosts>)), ReadFailures))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/vhosts", tag = "streams",
+    responses((status = 200, body = inline(Answer<Vhosts>)), ReadFailures)))]
 pub async fn vhosts(State(api): State<Api>) -> Json<Answer<Vhosts>> {
     api.identity.answer(Vhosts { vhosts: vhosts_of(&api) })
 }
 
 /// One vhost, by its id or its name.
-#[utoipa::path(get, path = "/api/v1/vhosts/{id}", tag = "streams",
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/vhosts/{id}", tag = "streams",
     params(("id" = String, Path, description = "the id or the name")),
-    responses((status = 200, body = inline(Answer<OneVhost>)), ReadFailures, NotFound))]
+    responses((status = 200, body = inline(Answer<OneVhost>)), ReadFailures, NotFound)))]
 pub async fn vhost(
     State(api): State<Api>,
     Path(id): Path<String>,

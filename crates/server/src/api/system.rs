@@ -3,7 +3,6 @@
 use std::{fs, time::Instant};
 
 use serde::Serialize;
-use utoipa::ToSchema;
 
 /// Ticks of `/proc` in a second: `USER_HZ`, which Linux has fixed at this for all programs.
 const TICKS: f64 = 100.0;
@@ -80,7 +79,8 @@ pub fn load() -> Counters {
 }
 
 /// The system, as SRS's `summaries` describes it.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[allow(non_snake_case, reason = "SRS's names")]
 pub struct System {
     /// Of all cores, the part that is busy, 0 to 1.

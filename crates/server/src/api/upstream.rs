@@ -4,16 +4,18 @@ use std::collections::HashMap;
 
 use axum::{Json, extract::State};
 use serde::Serialize;
-use utoipa::ToSchema;
 
+#[cfg(test)]
+use super::answer::ReadFailures;
 use super::{
-    answer::{Answer, Failure, Params, ReadFailures, Scoped},
+    answer::{Answer, Failure, Params, Scoped},
     cluster, ids,
     state::Api,
 };
 
 /// An origin.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Origin {
     /// Its RTMP address.
     address: String,
@@ -24,21 +26,22 @@ pub struct Origin {
     /// Milliseconds since that is so.
     since_ms: u64,
     /// Why it failed last, if it ever did.
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     last_failure: Option<String>,
     /// How often it was looked whether it is alive again.
     checks: u64,
 }
 
 /// Origins, in the order of `edge.origins`.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Origins {
     origins: Vec<Origin>,
 }
 
 /// The origins of an edge and their health; none on an origin.
-#[utoipa::path(get, path = "/api/v1/origins", tag = "edge", params(Scoped),
-    responses((status = 200, body = inline(Answer<Origins>)), ReadFailures))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/origins", tag = "edge", params(Scoped),
+    responses((status = 200, body = inline(Answer<Origins>)), ReadFailures)))]
 pub async fn origins(
     State(api): State<Api>,
     Params(Scoped { scope }): Params<Scoped>,
@@ -57,7 +60,8 @@ pub async fn origins(
 }
 
 /// A stream that an edge has from an origin, or asks for.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Pull {
     /// The stream's id, the same on all nodes.
     stream: String,
@@ -66,24 +70,25 @@ pub struct Pull {
     /// `asking` or `flowing`.
     state: &'static str,
     /// Where it comes from, while it flows.
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     origin: Option<String>,
     /// Milliseconds since that is so.
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     since_ms: Option<u64>,
     /// Bytes that have come, from all origins.
     recv_bytes: u64,
 }
 
 /// Pulls.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Pulls {
     pulls: Vec<Pull>,
 }
 
 /// The streams that an edge has from its origins; none on an origin.
-#[utoipa::path(get, path = "/api/v1/pulls", tag = "edge", params(Scoped),
-    responses((status = 200, body = inline(Answer<Pulls>)), ReadFailures))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/pulls", tag = "edge", params(Scoped),
+    responses((status = 200, body = inline(Answer<Pulls>)), ReadFailures)))]
 pub async fn pulls(
     State(api): State<Api>,
     Params(Scoped { scope }): Params<Scoped>,
@@ -110,7 +115,8 @@ pub async fn pulls(
 }
 
 /// What an edge's HLS cache has done since the start.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct HlsCache {
     /// Objects that origins were asked for.
     fetches: u64,
@@ -131,16 +137,17 @@ pub struct HlsCache {
 }
 
 /// The HLS cache.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct HlsCaches {
     /// Null on an origin.
-    #[schema(required)]
+    #[cfg_attr(test, schema(required))]
     hls_cache: Option<HlsCache>,
 }
 
 /// What an edge's HLS cache has done since the start; null on an origin.
-#[utoipa::path(get, path = "/api/v1/hls_cache", tag = "edge",
-    responses((status = 200, body = inline(Answer<HlsCaches>)), ReadFailures))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/hls_cache", tag = "edge",
+    responses((status = 200, body = inline(Answer<HlsCaches>)), ReadFailures)))]
 pub async fn hls_cache(State(api): State<Api>) -> Json<Answer<HlsCaches>> {
     let stats = api.node.edge.as_ref().map(|edge| edge.hls().stats());
     let hls_cache = stats.map(|stats| HlsCache {
