@@ -14,8 +14,9 @@ use weir_media::StreamKey;
 use crate::{counts::COUNTS, end::seconds, permits::Permit};
 use crate::{
     end::{End, Kind, Side},
-    quota::{AddressPermit, Quotas, Refusal, ViewerPermit},
-    roster::{Activity, Figures, Roster, RosterEntry},
+    quota::{AddressPermit, Quotas, Refusal},
+    roster::{Activity, Doing, Figures, Roster, RosterEntry},
+    session::ViewerSession,
 };
 
 /// A client's part in the process. It goes where its socket goes; dropping it frees its permit under
@@ -27,20 +28,16 @@ pub struct Client {
     pub peer: SocketAddr,
     /// What it speaks, for the log.
     pub protocol: &'static str,
-    /// What it did last, for the log.
-    pub role: Activity,
     /// What others know of it, and how it hears that it is to leave.
     pub presence: RosterEntry,
-    /// The stream it publishes or plays.
-    pub stream: Option<StreamKey>,
     /// Media bytes sent to it.
     pub sent: u64,
     /// Bytes received from it.
     pub received: u64,
     /// How often it fell behind and was moved to the newest group.
     pub skips: u32,
-    /// Its part of the viewers' limits, while it plays.
-    pub viewing: Option<ViewerPermit>,
+    /// What it holds while it plays.
+    pub viewing: Option<ViewerSession>,
     /// What it takes of what there is a limit of.
     pub standing: Arc<Admission>,
     /// Whether it has been answered requests, one after the other: files are fetched over so many connections that the
@@ -135,9 +132,7 @@ impl Client {
             id,
             peer,
             protocol,
-            role: Activity::Control,
             presence: roster.enlist(id, protocol, peer),
-            stream: None,
             sent: 0,
             received: 0,
             skips: 0,
@@ -175,28 +170,15 @@ impl Client {
         debug!(conn = self.id, peer = %self.peer, protocol = self.protocol, reason, "connection refused");
     }
 
-    /// It asks for this, and waits for it: what the log and the API say of it until it begins.
-    pub fn asks(&mut self, activity: Activity, stream: &StreamKey) {
-        self.role = activity;
-        self.stream = Some(stream.clone());
-        self.presence.note(|doing| doing.asks = Some((activity, stream.clone())));
-    }
-
-    /// Says in the log that it is publishing or playing now.
-    pub fn began(&mut self, activity: Activity, stream: &StreamKey) {
-        self.role = activity;
-        self.stream = Some(stream.clone());
-        self.presence.note(|doing| doing.asks = None);
-        self.presence.turns_to(activity, Some(stream));
-        info!(
-            conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role.label(), stream = %stream,
-            "session began"
-        );
-    }
-
-    /// It has ceased to publish or play, and may begin anew.
-    pub fn ceased(&mut self) {
-        self.presence.turns_to(Activity::Control, None);
+    /// What it did last, or asked for last without getting it. Each session on a connection with requests one after the
+    /// other has had its own line in the log.
+    fn did_last(&self) -> (Activity, Option<StreamKey>) {
+        let Doing { asks, role, stream, .. } = self.presence.doing();
+        match asks {
+            Some((activity, stream)) => (activity, Some(stream)),
+            None if self.fetches => (Activity::Control, None),
+            None => (role, stream),
+        }
     }
 
     /// Says in the log that and why it is going. Whoever reads that finds its permit free: it is in nobody's way and in
@@ -204,16 +186,18 @@ impl Client {
     /// waits for that.
     pub fn end(mut self, end: &End) {
         self.report();
+        let (role, stream) = self.did_last();
         drop(self.viewing.take());
         drop(self.standing);
-        let stream = self.stream.as_ref().map(ToString::to_string).unwrap_or_default();
-        let seconds = seconds(self.presence.since.elapsed());
+        self.presence.ends();
         // A load balancer's health check connects and goes: nobody wants to read of it.
-        let is_probe = self.stream.is_none() && self.received == 0 && end.side == Side::Peer;
+        let is_probe = stream.is_none() && self.received == 0 && end.side == Side::Peer;
+        let stream = stream.map(|stream| stream.to_string()).unwrap_or_default();
+        let seconds = seconds(self.presence.since.elapsed());
         macro_rules! say {
             ($level:ident) => {
                 $level!(
-                    conn = self.id, peer = %self.peer, protocol = self.protocol, role = self.role.label(), stream,
+                    conn = self.id, peer = %self.peer, protocol = self.protocol, role = role.label(), stream,
                     side = end.side.label(), kind = end.kind.label(), reason = %end.reason, seconds, sent = self.sent,
                     received = self.received, skips = self.skips, "session ended"
                 )
@@ -221,7 +205,7 @@ impl Client {
         }
         // Whoever looks after the server is no session.
         if !is_probe && !self.is_told && self.protocol != "api" {
-            COUNTS.ended(self.role, end);
+            COUNTS.ended(role, end);
         }
         let is_usual = matches!(
             end.kind,
@@ -249,17 +233,24 @@ mod tests {
         StreamKey::new("example.com", "live", "one").expect("a good name")
     }
 
-    /// Counts how many viewers there are, and whether an address has room, as a line is written.
+    /// Counts how many viewers there are as a line is written, and whether an address has room, and the client is to be
+    /// found.
     struct Reader {
         quotas: Arc<Quotas>,
-        found: Arc<Mutex<Vec<(usize, bool)>>>,
+        roster: Arc<Roster>,
+        id: u64,
+        found: Arc<Mutex<Vec<(usize, bool, bool)>>>,
     }
 
     impl<S: Subscriber> Layer<S> for Reader {
         fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
             let has_room = self.quotas.enter([127, 0, 0, 1].into()).is_ok();
             let viewers = self.quotas.viewers(&key());
-            self.found.lock().expect("no test panics here").push((viewers, has_room));
+            self.found.lock().expect("no test panics here").push((
+                viewers,
+                has_room,
+                self.roster.find(self.id).is_some(),
+            ));
         }
     }
 
@@ -268,15 +259,18 @@ mod tests {
         let limits = Limits { connections_per_ip: 1, ..Limits::default() };
         let quotas = Arc::new(Quotas::new(limits));
         let permit = Permits::new(1).take().expect("a permit");
-        let mut client = Client::new(([127, 0, 0, 1], 1).into(), "test", permit, &Arc::default());
+        let roster = Arc::<Roster>::default();
+        let mut client = Client::new(([127, 0, 0, 1], 1).into(), "test", permit, &roster);
         client.standing.count(&quotas, client.peer.ip()).expect("room");
-        let viewing = quotas.admit(&key(), false, 0, Instant::now()).expect("room");
-        client.viewing = Some(viewing);
+        let permit = quotas.admit(&key(), false, 0, Instant::now()).expect("room");
+        client.viewing = Some(ViewerSession::begin(permit, &roster, &client.presence, &key()));
         assert_eq!(quotas.viewers(&key()), 1);
-        let found = Arc::default();
-        let reader = Reader { quotas, found: Arc::clone(&found) };
+        assert!(client.presence.does(Activity::Play));
+        let (id, found) = (client.id, Arc::default());
+        assert!(roster.find(id).is_some());
+        let reader = Reader { quotas, roster, id, found: Arc::clone(&found) };
         let lines = tracing_subscriber::registry().with(reader);
         subscriber::with_default(lines, || client.end(&End::closed()));
-        assert_eq!(*found.lock().expect("no test panics here"), [(0, true)]);
+        assert_eq!(*found.lock().expect("no test panics here"), [(0, true, false)]);
     }
 }

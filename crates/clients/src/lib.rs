@@ -6,8 +6,9 @@
 //! ```
 //!
 //! In reading order: [`listen`] accepts; [`client`] is what a connection holds while it is here; [`roster`] lists them;
-//! [`quota`] counts what they take; [`end`] says why they went; [`counts`] is what only ever counts up. Nothing here
-//! knows a format, a stream's frames, the configuration or HTTP: what it is to do, it is told.
+//! [`session`] is what they do; [`quota`] counts what they take; [`end`] says why they went; [`counts`] is what only
+//! ever counts up. Nothing here knows a format, a stream's frames, the configuration or HTTP: what it is to do, it is
+//! told.
 
 pub mod client;
 pub mod counts;
@@ -18,6 +19,7 @@ pub mod listen;
 pub mod permits;
 pub mod quota;
 pub mod roster;
+pub mod session;
 pub mod socket;
 pub mod wrong_secrets;
 

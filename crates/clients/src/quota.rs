@@ -29,7 +29,7 @@ use self::{
     watching::{News, Watching},
 };
 pub use self::{
-    guesses::{Guesses, Search},
+    guesses::{Guess, Guesses, Search},
     network::Network,
     refusal::{RETRY_AFTER, Refusal},
     watching::{HlsViewer, Meter, SESSION, WATCHING, Who},

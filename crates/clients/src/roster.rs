@@ -93,9 +93,9 @@ impl Roster {
         all
     }
 
-    /// The client with this number.
+    /// The client with this number, until the log says that it goes.
     pub fn find(&self, id: u64) -> Option<Arc<Presence>> {
-        self.lock().all.get(&id).cloned()
+        self.lock().all.get(&id).filter(|presence| !presence.has_ended()).cloned()
     }
 
     /// Everybody has to leave: from now on it is known who is next. At an edge viewers do not wait for publishers.

@@ -11,8 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::permits::{Permit, Permits};
-use crate::quota::Network;
+use crate::{
+    client::Admission,
+    permits::{Permit, Permits},
+    quota::Network,
+};
 
 /// Answers to wrong secrets that an address gets at once: a person who types, or some dozen viewers behind one address
 /// whose links have been changed.
@@ -80,6 +83,19 @@ impl WrongSecrets {
     pub fn wait_of_node(&self, ip: IpAddr, now: Instant) -> Duration {
         let time = self.books.lock().unwrap_or_else(PoisonError::into_inner).wrong(ip, now);
         time.map_or(NODE_WAIT_MAX, |time| time.min(NODE_WAIT_MAX))
+    }
+}
+
+impl WrongSecrets {
+    /// Takes note that somebody at `ip` has shown something wrong, and waits as long as the answer to it is to wait.
+    /// Its connection holds nothing meanwhile that others need, and is good for that answer only.
+    pub async fn hold_back(&self, admission: &Admission, ip: IpAddr, is_node: bool) {
+        if is_node {
+            tokio::time::sleep(self.wait_of_node(ip, Instant::now())).await;
+        } else if let Some(wait) = self.wait(ip, Instant::now()) {
+            admission.step_aside(wait.place);
+            tokio::time::sleep(wait.time).await;
+        }
     }
 }
 

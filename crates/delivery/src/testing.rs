@@ -194,8 +194,8 @@ pub fn begin(publisher: &mut Publisher, now: Instant) {
 /// Somebody who holds the only permit of `permits`, which is free again when the client is gone.
 pub fn client(permits: &Permits, roster: &Arc<Roster>) -> Client {
     let permit = permits.take().expect("a free permit");
-    let mut client = Client::new(([127, 0, 0, 1], 1).into(), "test", permit, roster);
-    client.began(Activity::Play, &key());
+    let client = Client::new(([127, 0, 0, 1], 1).into(), "test", permit, roster);
+    client.presence.turns_to(Activity::Play, Some(&key()));
     client
 }
 

@@ -1,8 +1,6 @@
 //! Why a viewer gets no stream.
 
-use http::StatusCode;
 use weir_clients::{counts::Refused, quota::Refusal};
-use weir_rtmp::server::PlayRefusal;
 
 use crate::{ask::Ask, upstream::Failure};
 
@@ -24,26 +22,9 @@ pub enum NoStream {
 }
 
 impl NoStream {
-    /// What an RTMP viewer is told.
-    pub fn refusal(&self) -> PlayRefusal {
-        match self {
-            Self::Missing(_) => PlayRefusal::StreamNotFound,
-            Self::Refused(_) | Self::Unavailable(_) | Self::Full(_) => PlayRefusal::Failed,
-        }
-    }
-
     /// Whether the origins may have been shown a guess at something secret.
     pub fn may_be_guess(&self, ask: &Ask) -> bool {
         matches!(self, Self::Refused(_)) && !ask.params.is_empty()
-    }
-
-    /// What an HTTP viewer is told. Who gets 503 may come again.
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Self::Missing(_) => StatusCode::NOT_FOUND,
-            Self::Refused(_) => StatusCode::FORBIDDEN,
-            Self::Unavailable(_) | Self::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Instant,
@@ -72,6 +72,7 @@ pub struct Presence {
     received: AtomicU64,
     skips: AtomicU32,
     farewell: AtomicU8,
+    has_ended: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -82,7 +83,9 @@ pub struct Doing {
     pub peer: SocketAddr,
     /// What it does.
     pub activity: Activity,
-    /// The stream that it does it with.
+    /// What it did last: the same, or what it does not do any more.
+    pub role: Activity,
+    /// The stream that it does, or did, that with.
     pub stream: Option<StreamKey>,
     /// What it has asked for last, with which stream, and has not got.
     pub asks: Option<(Activity, StreamKey)>,
@@ -118,6 +121,7 @@ impl Presence {
         let doing = Doing {
             peer,
             activity: Activity::Control,
+            role: Activity::Control,
             stream: None,
             asks: None,
             fetches: false,
@@ -135,6 +139,7 @@ impl Presence {
             received: AtomicU64::new(0),
             skips: AtomicU32::new(0),
             farewell: AtomicU8::new(0),
+            has_ended: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
@@ -167,10 +172,23 @@ impl Presence {
         }
         let did = (doing.activity, doing.stream.clone());
         doing.activity = activity;
+        if activity != Activity::Control {
+            doing.role = activity;
+        }
         if let Some(stream) = stream {
             doing.stream = Some(stream.clone());
         }
         Some((did, (activity, doing.stream.clone())))
+    }
+
+    /// The stream that it publishes or plays, or did last.
+    pub fn stream(&self) -> Option<StreamKey> {
+        self.lock().stream.clone()
+    }
+
+    /// It asks for this, and waits for it: what the log and the API say of it until it begins.
+    pub fn asks(&self, activity: Activity, stream: &StreamKey) {
+        self.lock().asks = Some((activity, stream.clone()));
     }
 
     /// Notes what else is known of it.
@@ -192,6 +210,16 @@ impl Presence {
         self.sent.store(figures.sent, Ordering::Relaxed);
         self.received.store(figures.received, Ordering::Relaxed);
         self.skips.store(figures.skips, Ordering::Relaxed);
+    }
+
+    /// It is going, and the log is about to say so: nobody finds it any more.
+    pub(crate) fn ends(&self) {
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    /// Whether it is going.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
     }
 
     /// Asks it to leave. Who is on a delivery shard hears of it when the shards are told to look. Being kicked is not

@@ -12,7 +12,10 @@ use weir_config::Secret;
 use weir_media::{DEFAULT_VHOST, StreamKey};
 use weir_rtmp::url::stream_name;
 
-use super::{Action, now, token};
+use super::{
+    request::{Action, now},
+    token,
+};
 
 /// The words of `weir token`.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]

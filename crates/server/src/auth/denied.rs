@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use weir_clients::end::End;
 use weir_media::StreamKey;
 
-use super::Action;
+use super::request::Action;
 
 /// Why a client may not do what it asks for. Shown, it is what the client is told: enough for somebody who has a right
 /// to be here, and nothing that helps others to guess.

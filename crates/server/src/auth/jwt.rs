@@ -14,7 +14,11 @@ use serde::Deserialize;
 use weir_config::{Algorithm, Check, Config, Fault, Jwt, file};
 use weir_rtmp::url::params;
 
-use super::{Action, Credential, Denied, Request, check_bounds, lists};
+use super::{
+    bounds::{check_bounds, lists},
+    denied::{Credential, Denied},
+    request::{Action, Request},
+};
 
 /// A PEM file with an RSA key of 16 Kibit has 3 KB; whatever is longer is no key.
 const KEY_BYTES_MAX: u64 = 64 * 1024;

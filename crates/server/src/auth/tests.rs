@@ -10,10 +10,16 @@ use ring::{
     },
 };
 use serde_json::json;
-use weir_config::{Algorithm, Jwt, Secret, SignedToken};
-use weir_media::DEFAULT_VHOST;
+use weir_config::{Algorithm, Check, Config, Jwt, Secret, SignedToken};
+use weir_media::{DEFAULT_VHOST, StreamKey};
+use weir_rtmp::url::URL_BYTES_MAX;
 
-use super::*;
+use super::{
+    bounds::{CHECKS_MAX, SECRETS_MAX},
+    check::{check, check_address},
+    request::Request,
+    *,
+};
 
 /// A Wednesday in 2026.
 const NOW: u64 = 1_790_000_000;

@@ -8,7 +8,10 @@ use weir_config::{Secret, SignedToken};
 use weir_media::StreamKey;
 use weir_rtmp::url::params;
 
-use super::{Action, Credential, Denied, Request};
+use super::{
+    denied::{Credential, Denied},
+    request::{Action, Request},
+};
 
 /// Bytes of a signature.
 const BYTES: usize = 32;

@@ -1,32 +1,33 @@
 //! HTTP-FLV: `GET /app/stream.flv`.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use http::StatusCode;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::sleep,
 };
 use weir_clients::{
     SERVER,
     client::Client,
-    counts::Refused,
     end::{End, Kind},
-    quota::RETRY_AFTER,
-    roster::Activity,
 };
 use weir_delivery::{Arrival, Format, Protocol};
-use weir_edge::{Ask, NoStream};
+use weir_edge::Ask;
 use weir_media::{Budget, Charge, Spent};
 
-use super::{ANY_ORIGIN, answer, head::Head};
+use super::{
+    answer::{self, ANY_ORIGIN},
+    head::Head,
+    route::{self, Route},
+};
 use crate::{
     auth::Action,
     memory,
     node::Node,
-    play,
-    route::{self, Route},
+    play::{
+        self, Playing, Refusal, Resource,
+        live::{Live, LiveHead},
+    },
     terms,
 };
 
@@ -70,72 +71,80 @@ pub async fn serve(
     mut request: Request,
 ) {
     request.ask.peer = Some(client.peer.ip());
-    let is_node = !request.ask.hops.is_empty();
-    client.presence.note(|doing| doing.is_node = is_node);
-    let (key, mut vhost) = match request.route.resolve(&node) {
-        Ok(resolved) => resolved,
-        Err(error) => {
-            Refused::BadName.count();
-            let answer = answer("400 Bad Request", &error.to_string(), "", request.is_head);
-            return refuse(socket, client, &answer, &error.to_string()).await;
-        }
-    };
-    client.asks(Activity::Play, &key);
-    let (params, peer) = (&request.ask.params, client.peer.ip());
-    if let Err(denied) = node.auth.check(&vhost.auth, Action::Play, &key, params, peer) {
-        if denied.may_be_guess()
-            && let Err(end) = hold_back(&node, &client, &mut socket, is_node).await
-        {
-            return client.end(&end);
-        }
-        let answer = answer("403 Forbidden", &denied.to_string(), "", request.is_head);
-        return refuse_with(socket, client, &answer, &denied.end(Action::Play, &key)).await;
-    }
-    vhost.play.gop &= !play::has_had_it(&node, &key, &request.ask);
-    let opened = tokio::select! {
-        opened = play::open(&node, &key, &vhost, request.format, &request.ask) => opened,
-        end = until_closed(&mut socket) => return client.end(&end),
-        farewell = client.presence.until_farewell() => {
-            let end = farewell.end();
-            let answer = answer("503 Service Unavailable", &end.reason, "", request.is_head);
-            return refuse(socket, client, &answer, &end.reason).await;
-        }
-    };
-    let channel = match opened {
-        Ok(channel) => channel,
-        Err(why) => {
-            if why.may_be_guess(&request.ask)
-                && let Err(end) = hold_back(&node, &client, &mut socket, is_node).await
-            {
-                return client.end(&end);
-            }
-            let answer = refusal(&why, request.is_head);
-            return refuse(socket, client, &answer, &why.to_string()).await;
-        }
-    };
-    let head = response_head(request.format);
     if request.is_head {
-        let _ = socket.write_all(head.as_bytes()).await;
-        let _ = socket.shutdown().await;
-        return client.end(&End::new(Kind::Closed, "HEAD request"));
+        let mut head = LiveHead(request.format);
+        if let Some((_, socket, client)) = play(&node, socket, client, &request, &mut head).await {
+            let end = End::new(Kind::Closed, "HEAD request");
+            tell(socket, client, &response_head(request.format), &end).await;
+        }
+        return;
     }
-    match play::admit(&node, &channel, is_node) {
-        Ok(viewing) => client.viewing = Some(viewing),
-        Err(why) => return refuse(socket, client, &refusal(&why, false), &why.to_string()).await,
-    }
-    client.began(Activity::Play, &key);
+    let mut live = Live(request.format);
+    let playing = play(&node, socket, client, &request, &mut live).await;
+    let Some((Playing { vhost, opened: channel, session, .. }, its_socket, its_client)) = playing
+    else {
+        return;
+    };
+    (socket, client) = (its_socket, its_client);
+    client.viewing = Some(session);
+    let head = response_head(request.format).into();
     drop(request.charge);
     match socket.into_std() {
         Ok(socket) => node.shards.deliver(Arrival {
             socket,
             channel,
             terms: terms::of(&vhost.play),
-            head: head.into(),
+            head,
             protocol: Protocol::Http { received: 0 },
             client,
         }),
         Err(error) => client.end(&End::us(format!("cannot hand the socket over: {error}"))),
     }
+}
+
+/// What the client is to be sent; none for one that has been told why it gets nothing, or has gone.
+async fn play<R: Resource>(
+    node: &Arc<Node>,
+    mut socket: TcpStream,
+    client: Client,
+    request: &Request,
+    resource: &mut R,
+) -> Option<(Playing<R>, TcpStream, Client)> {
+    let Request { route, ask, is_head, .. } = request;
+    let presence = Arc::clone(&client.presence);
+    let asked = play::Request { url: &route.url, ask, ip: client.peer.ip(), presence: &presence };
+    let playing = tokio::select! {
+        // A stream that is here is found before anything is waited for.
+        biased;
+        playing = play::request(node, &asked, resource) => playing,
+        end = until_closed(&mut socket) => {
+            client.end(&end);
+            return None;
+        }
+        farewell = presence.until_farewell() => {
+            let reason = farewell.end().reason;
+            let answer = answer::closing("503 Service Unavailable", &reason, "", *is_head);
+            let end = End::policy(format!("play refused: {reason}"));
+            tell(socket, client, &answer, &end).await;
+            return None;
+        }
+    };
+    let refusal = match playing {
+        Ok(playing) => return Some((playing, socket, client)),
+        Err(refusal) => refusal,
+    };
+    if refusal.may_be_guess(ask)
+        && let Err(end) = hold_back(node, &client, &mut socket, !ask.hops.is_empty()).await
+    {
+        client.end(&end);
+        return None;
+    }
+    let end = match &refusal {
+        Refusal::Denied { key, why } => why.end(Action::Play, key),
+        refusal => End::policy(format!("play refused: {refusal}")),
+    };
+    tell(socket, client, &answer::closing_refused(&refusal, *is_head), &end).await;
+    None
 }
 
 /// Holds the answer to something wrong that the client has shown back, as long as it is to be.
@@ -148,24 +157,11 @@ async fn hold_back(
     socket: &mut TcpStream,
     is_node: bool,
 ) -> Result<(), End> {
-    let (wrong, ip) = (&node.wrong_secrets, client.peer.ip());
-    let time = if is_node {
-        wrong.wait_of_node(ip, Instant::now())
-    } else {
-        let Some(wait) = wrong.wait(ip, Instant::now()) else { return Ok(()) };
-        client.standing.step_aside(wait.place);
-        wait.time
-    };
+    let held = node.wrong_secrets.hold_back(&client.standing, client.peer.ip(), is_node);
     tokio::select! {
-        () = sleep(time) => Ok(()),
+        () = held => Ok(()),
         end = until_closed(socket) => Err(end),
     }
-}
-
-fn refusal(why: &NoStream, is_head: bool) -> String {
-    let retry = format!("Retry-After: {}\r\n", RETRY_AFTER.as_secs());
-    let fields = if why.status() == StatusCode::SERVICE_UNAVAILABLE { &*retry } else { "" };
-    answer(&why.status().to_string(), &why.to_string(), fields, is_head)
 }
 
 fn response_head(format: Format) -> String {
@@ -180,11 +176,8 @@ fn response_head(format: Format) -> String {
     )
 }
 
-async fn refuse(socket: TcpStream, client: Client, answer: &str, reason: &str) {
-    refuse_with(socket, client, answer, &End::policy(format!("play refused: {reason}"))).await;
-}
-
-async fn refuse_with(mut socket: TcpStream, client: Client, answer: &str, end: &End) {
+/// Ends a connection with the only answer that it gets.
+async fn tell(mut socket: TcpStream, client: Client, answer: &str, end: &End) {
     // The peer may be gone already; the log has the reason.
     let _ = socket.write_all(answer.as_bytes()).await;
     let _ = socket.shutdown().await;

@@ -1,5 +1,7 @@
 //! The head of a connection's first request.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 use weir_clients::{
@@ -9,7 +11,13 @@ use weir_clients::{
 use weir_edge::{Ask, Hops};
 use weir_media::{Budget, Charge, Spent, Use};
 
-use super::{HEAD_BYTES_MAX, HEAD_TIMEOUT, NO_MEMORY, forwarded};
+use super::forwarded;
+
+/// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest request head. Browsers send 1-2 KB; cookies of other services on the same host can add some more.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Header fields looked at; more in one request is an attack or a mistake.
 const FIELDS_MAX: usize = 100;
@@ -22,6 +30,11 @@ const TOO_LARGE: &[u8] =
 
 const NO_HTTP: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// What a client gets whose request there is no memory for, where there is no other answer yet.
+const NO_MEMORY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
+    Content-Length: 0\r\n\r\n";
 
 /// What is read at first: most heads are shorter.
 const FIRST_BYTES: usize = 1024;

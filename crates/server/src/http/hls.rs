@@ -1,6 +1,7 @@
 //! HLS files: `GET /app/stream.m3u8` and `GET /app/stream-<sequence>-<nonce>.ts`.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
     net::IpAddr,
@@ -23,16 +24,16 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::warn;
 use weir_clients::{
     client,
     counts::Refused,
     descriptors,
-    quota::{Meter, SESSION, Search, WATCHING, Who},
+    quota::{self, Guess, Meter, SESSION, Search, WATCHING, Who},
     roster::Activity,
 };
 use weir_config::Vhost;
-use weir_edge::{Ask, Edge, HlsKind, HlsObject, NotServed, Protocol};
+use weir_edge::{Ask, Edge, HlsKind, HlsObject, NoStream, NotServed, Protocol};
 use weir_hls::{Held, SegmentName, Window};
 use weir_hub::Status;
 use weir_media::{Budget, Charge, StreamKey, Use};
@@ -40,12 +41,16 @@ use weir_outputs::hls::{Files, Found, State};
 use weir_rtmp::url::params;
 
 use super::{
-    ANY_ORIGIN,
-    conditional::{self, Wanted},
-    pages::{Asker, no_stream, not_found, plain, refused, retry_after},
-    room::no_room,
+    answer::{ANY_ORIGIN, no_room, not_found, plain, retry_after},
+    conditional::{self, Conditions, Wanted},
+    serve::Peer,
 };
-use crate::{auth, memory, node::Node};
+use crate::{
+    auth::{self, Denied},
+    memory,
+    node::Node,
+    play::{self, Playing, Refusal, Request, Resolved, Resource},
+};
 
 /// With a playlist. A cache may answer for us for a moment: half the shortest segment, so that it never costs a viewer
 /// a segment.
@@ -56,62 +61,116 @@ const PLAYLIST_HEADERS: [(&str, &str); 2] =
 const SEGMENT_HEADERS: [(&str, &str); 2] =
     [("content-type", "video/mp2t"), ("cache-control", "public, max-age=86400, immutable")];
 
+/// Who asks.
+pub struct Asker {
+    /// The address.
+    pub ip: IpAddr,
+    /// The beginning of the `User-Agent`.
+    pub agent: String,
+    /// What it has already, and which part it wants.
+    pub conditions: Conditions,
+    /// The connection that it asks on.
+    pub peer: Peer,
+}
+
 /// Answers with the playlist. A viewer that comes before the publisher, or before the first segment, waits for it. Who
 /// gets it is a viewer from then on, unless it `only_looks`.
+///
+/// # Errors
+/// Why it does not get it.
 pub async fn playlist(
     node: &Arc<Node>,
-    key: &StreamKey,
-    vhost: &Vhost,
-    ask: &Ask,
+    request: &Request<'_>,
     only_looks: bool,
     asker: &Asker,
-) -> Response {
-    if node.edge.is_none() && !vhost.hls.enabled {
-        return not_found(&format!("HLS is disabled for {key}"));
+) -> Result<Response, Refusal> {
+    let mut playlist = Playlist { asker, only_looks };
+    let Playing { opened: answer, session, .. } =
+        play::request(node, request, &mut playlist).await?;
+    Ok(match session {
+        None if answer.status() != StatusCode::OK => answer,
+        None => in_part(answer, None, asker).await,
+        Some(watched) => counted(node, in_part(answer, None, asker).await, watched),
+    })
+}
+
+/// The playlist of a stream, with the name by which its viewer tells itself apart.
+struct Playlist<'a> {
+    asker: &'a Asker,
+    only_looks: bool,
+}
+
+impl Resource for Playlist<'_> {
+    /// What is answered, whatever that is; only who gets the playlist becomes a viewer.
+    type Opened = Response;
+    /// What the viewer is sent is to be counted, if it is remembered; none for one that is no viewer.
+    type Session = Option<Option<Meter>>;
+
+    const PROTOCOL: Protocol = Protocol::Hls;
+
+    fn note(&self, _: &Request<'_>, _: &StreamKey) {
+        // Whether it waits is known with the next step.
     }
-    let session = params::value(&ask.params, SESSION).unwrap_or_default();
-    let who = who(key, ask, &session, asker);
-    match node.quotas.look_for_hls(who, Instant::now()) {
-        Ok(watches) => asks(asker, Some(key).filter(|_| !watches)),
-        Err(refusal) => {
-            asks(asker, Some(key));
-            Refused::from(&refusal).count();
-            return refused(key, &refusal);
+
+    fn look(&mut self, resolved: &Resolved<'_>) -> Result<(), Refusal> {
+        let (key, session) = (resolved.key, session(resolved.request));
+        let who = who(resolved, &session, self.asker);
+        let looked = resolved.node.quotas.look_for_hls(who, Instant::now());
+        // Who watches does not wait.
+        asks(self.asker, Some(key).filter(|_| looked != Ok(true)));
+        looked.map(drop).map_err(|full| Refusal::NoStream { key: key.clone(), why: full.into() })
+    }
+
+    async fn open(
+        &mut self,
+        resolved: &Resolved<'_>,
+        is_let_in: bool,
+    ) -> Result<Response, NoStream> {
+        let Resolved { node, key, vhost, request, .. } = resolved;
+        Ok(match &node.edge {
+            Some(edge) => {
+                relayed(edge, key, HlsKind::Playlist, vhost, request.ask, !is_let_in).await
+            }
+            None if !vhost.hls.enabled => not_found(&format!("HLS is disabled for {key}")),
+            None => own_playlist(node, key, vhost, request.ask).await,
+        })
+    }
+
+    fn admit(
+        &mut self,
+        resolved: &Resolved<'_>,
+        answer: &Response,
+    ) -> Result<Option<Option<Meter>>, quota::Refusal> {
+        if answer.status() != StatusCode::OK {
+            return Ok(None);
         }
-    }
-    let answer = match &node.edge {
-        Some(edge) => checked(edge, key, HlsKind::Playlist, vhost, ask).await,
-        None => own_playlist(node, key, vhost, ask).await,
-    };
-    if answer.status() != StatusCode::OK {
-        return answer;
-    }
-    asks(asker, None);
-    let now = Instant::now();
-    node.quotas.guesses.gave_playlist(key, asker.ip, now);
-    if only_looks {
-        return in_part(answer, None, asker).await;
-    }
-    let patience = WATCHING.max(vhost.hls.segment.saturating_mul(3));
-    match node.quotas.watch_hls(who, patience, client::next_id, now) {
-        Ok(meter) => counted(node, in_part(answer, None, asker).await, meter),
-        Err(refusal) => {
-            Refused::from(&refusal).count();
-            refused(key, &refusal)
+        asks(self.asker, None);
+        let (quotas, now) = (&resolved.node.quotas, Instant::now());
+        quotas.guesses.gave_playlist(resolved.key, self.asker.ip, now);
+        if self.only_looks {
+            return Ok(None);
         }
+        let session = session(resolved.request);
+        let patience = WATCHING.max(resolved.vhost.hls.segment.saturating_mul(3));
+        let who = who(resolved, &session, self.asker);
+        quotas.watch_hls(who, patience, client::next_id, now).map(Some)
     }
 }
 
+/// By what the viewer tells itself apart, if it does.
+fn session<'a>(request: &Request<'a>) -> Cow<'a, str> {
+    params::value(&request.ask.params, SESSION).unwrap_or_default()
+}
+
 /// What tells this viewer apart.
-fn who<'a>(key: &'a StreamKey, ask: &Ask, session: &'a str, asker: &'a Asker) -> Who<'a> {
-    let is_node = !ask.hops.is_empty();
+fn who<'a>(resolved: &'a Resolved<'_>, session: &'a str, asker: &'a Asker) -> Who<'a> {
+    let (key, is_node) = (resolved.key, resolved.is_node());
     Who { key, ip: asker.ip, agent: &asker.agent, session, is_node }
 }
 
 /// Tells others what the connection is used for: it fetches files for viewers of HLS, and waits for `stream`.
 fn asks(asker: &Asker, stream: Option<&StreamKey>) {
-    let Some(peer) = &asker.connection else { return };
-    peer.presence().note(|doing| {
+    asker.peer.presence.note(|doing| {
         doing.fetches = true;
         doing.asks = stream.map(|stream| (Activity::Play, stream.clone()));
     });
@@ -182,41 +241,113 @@ fn not_now(reason: &str) -> Response {
 }
 
 /// Answers with a segment.
+///
+/// # Errors
+/// Why the viewer does not get it.
 pub async fn segment(
     node: &Arc<Node>,
-    key: &StreamKey,
-    vhost: &Vhost,
-    ask: &Ask,
+    request: &Request<'_>,
     name: SegmentName,
     asker: &Asker,
-) -> Response {
-    asks(asker, None);
-    let meter = match node.quotas.fetch_hls(who(key, ask, "", asker), Instant::now()) {
-        Ok(meter) => meter,
-        Err(refusal) => return refused(key, &refusal),
+) -> Result<Response, Refusal> {
+    let mut segment = SegmentFile { asker, name, meter: None, guess: None };
+    let playing = play::request(node, request, &mut segment).await;
+    let missing = match &playing {
+        Ok(Playing { key, opened, .. }) if opened.status() == StatusCode::NOT_FOUND => Some(key),
+        Err(Refusal::NoStream { key, why: NoStream::Missing(_) }) => Some(key),
+        _ => None,
     };
-    let guesses = &node.quotas.guesses;
-    let guess = match guesses.ask(key, asker.ip, Instant::now()) {
-        Some(Search::Anywhere(guess)) => Some(guess),
-        Some(Search::Here) => None,
-        None => return too_many(key, asker.ip),
-    };
-    let answer = match &node.edge {
-        Some(edge) => {
-            let whole = match guess {
-                Some(_) => checked(edge, key, HlsKind::Segment(name), vhost, ask).await,
-                None => held(edge, key, name, vhost, ask).await,
-            };
-            in_part(whole, Some(name), asker).await
-        }
-        None => own_segment(node, key, vhost, name, asker).await,
-    };
-    match guess {
-        None if answer.status() == StatusCode::NOT_FOUND => return too_many(key, asker.ip),
-        Some(guess) if answer.status() != StatusCode::NOT_FOUND => guesses.forgive(guess),
+    match (segment.guess, missing) {
+        (None, Some(key)) => return Err(Refusal::guesses(key)),
+        (Some(guess), None) => node.quotas.guesses.forgive(guess),
         _ => {}
     }
-    counted(node, answer, meter)
+    Ok(counted(node, playing?.opened, segment.meter))
+}
+
+/// A segment, for one who has, or should have, its playlist.
+struct SegmentFile<'a> {
+    asker: &'a Asker,
+    name: SegmentName,
+    /// What is sent is to be counted here, if the viewer is known.
+    meter: Option<Meter>,
+    /// To be forgiven if the segment is there. None for one who has asked in vain so often that it is looked for here
+    /// only.
+    guess: Option<Guess>,
+}
+
+impl Resource for SegmentFile<'_> {
+    /// What is answered, whatever that is.
+    type Opened = Response;
+    type Session = ();
+
+    const PROTOCOL: Protocol = Protocol::Hls;
+
+    fn note(&self, _: &Request<'_>, _: &StreamKey) {
+        asks(self.asker, None);
+    }
+
+    fn authorize(&self, resolved: &Resolved<'_>) -> Result<(), Denied> {
+        let Resolved { node, key, vhost, request, .. } = resolved;
+        match self.name.nonce {
+            Some(_) => node.auth.check_segment(&vhost.auth, request.ip),
+            None => play::authorize(node, key, vhost, request.url, request.ip),
+        }
+    }
+
+    fn look(&mut self, resolved: &Resolved<'_>) -> Result<(), Refusal> {
+        let Resolved { node, key, .. } = resolved;
+        let now = Instant::now();
+        let fetched = node.quotas.fetch_hls(who(resolved, "", self.asker), now);
+        self.meter =
+            fetched.map_err(|why| Refusal::NoStream { key: (*key).clone(), why: why.into() })?;
+        self.guess = match node.quotas.guesses.ask(key, self.asker.ip, now) {
+            Some(Search::Anywhere(guess)) => Some(guess),
+            Some(Search::Here) => None,
+            None => return Err(Refusal::Guesses { key: (*key).clone() }),
+        };
+        // An edge asks nobody for one who guesses.
+        match &node.edge {
+            Some(edge) if self.guess.is_none() && held(edge, key, self.name).is_none() => {
+                Err(Refusal::Guesses { key: (*key).clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Who knows a name that cannot be guessed has been let in before.
+    fn is_asked_for(&self) -> bool {
+        self.name.nonce.is_none()
+    }
+
+    async fn open(
+        &mut self,
+        resolved: &Resolved<'_>,
+        is_let_in: bool,
+    ) -> Result<Response, NoStream> {
+        let Resolved { node, key, vhost, request, .. } = resolved;
+        let (name, kind) = (self.name, HlsKind::Segment(self.name));
+        let Some(edge) = &node.edge else {
+            return Ok(own_segment(node, key, vhost, name, self.asker).await);
+        };
+        let whole = match self.guess {
+            Some(_) => relayed(edge, key, kind, vhost, request.ask, !is_let_in).await,
+            None => match held(edge, key, name) {
+                Some(body) => served(kind, body),
+                None => not_found(&format!("{key} has no segment {} here", name.sequence)),
+            },
+        };
+        Ok(in_part(whole, Some(name), self.asker).await)
+    }
+
+    fn admit(&mut self, _: &Resolved<'_>, _: &Response) -> Result<(), quota::Refusal> {
+        Ok(())
+    }
+}
+
+/// A segment that an edge has.
+fn held(edge: &Edge, key: &StreamKey, name: SegmentName) -> Option<Bytes> {
+    edge.hls().held(&HlsObject { key: key.clone(), kind: HlsKind::Segment(name) })
 }
 
 /// The same answer, of which each byte is counted that is sent.
@@ -323,39 +454,6 @@ fn room(budget: &Budget) -> (usize, Charge) {
     (room.unwrap_or(READ_BYTES_MIN), charge)
 }
 
-/// 429 for one who asks for too many segments that are not there.
-fn too_many(key: &StreamKey, client: IpAddr) -> Response {
-    Refused::Auth.count();
-    let reason = "too many requests for missing HLS segments";
-    info!(peer = %client, stream = %key, reason, "HTTP requests are refused");
-    let reason = "too many requests for missing segments; request the playlist first";
-    // The next one costs it a connection.
-    let fields = (retry_after(), [("connection", "close")]);
-    (fields, plain(StatusCode::TOO_MANY_REQUESTS, reason)).into_response()
-}
-
-/// A segment that an edge has, for one who may have it; 404 if it would have to ask for that, or for the segment.
-async fn held(
-    edge: &Arc<Edge>,
-    key: &StreamKey,
-    name: SegmentName,
-    vhost: &Vhost,
-    ask: &Ask,
-) -> Response {
-    let object = HlsObject { key: key.clone(), kind: HlsKind::Segment(name) };
-    let Some(body) = edge.hls().held(&object) else {
-        return not_found(&format!("{key} has no segment {} here", name.sequence));
-    };
-    // Who knows a name that cannot be guessed has been let in before.
-    let deadline = tokio::time::Instant::now() + ask.wait_at_most(vhost.play.wait);
-    if name.nonce.is_none()
-        && let Err(why) = edge.admit(key, ask, Protocol::Hls, deadline).await
-    {
-        return no_stream(key, &why);
-    }
-    served(object.kind, body)
-}
-
 /// 404 for a file that is not there, and 503 for one that may be.
 fn no_file(key: &StreamKey, error: &io::Error, missing: impl FnOnce() -> String) -> Response {
     if error.kind() == io::ErrorKind::NotFound {
@@ -366,29 +464,7 @@ fn no_file(key: &StreamKey, error: &io::Error, missing: impl FnOnce() -> String)
         .into_response()
 }
 
-/// What an edge gets from origins, if they let this viewer have it. Who knows a name that cannot be guessed has been
-/// let in before.
-async fn checked(
-    edge: &Arc<Edge>,
-    key: &StreamKey,
-    kind: HlsKind,
-    vhost: &Vhost,
-    ask: &Ask,
-) -> Response {
-    if matches!(kind, HlsKind::Segment(SegmentName { nonce: Some(_), .. })) {
-        return relayed(edge, key, kind, vhost, ask, false).await;
-    }
-    let deadline = tokio::time::Instant::now() + ask.wait_at_most(vhost.play.wait);
-    match edge.admit(key, ask, Protocol::Hls, deadline).await {
-        Ok(is_admitted) => relayed(edge, key, kind, vhost, ask, !is_admitted).await,
-        Err(why) => {
-            Refused::from(&why).count();
-            no_stream(key, &why)
-        }
-    }
-}
-
-/// What an edge gets from its origins.
+/// What an edge has from its origins.
 async fn relayed(
     edge: &Edge,
     key: &StreamKey,

@@ -12,68 +12,57 @@ use tracing::info;
 use weir_clients::{
     counts::COUNTS,
     end::{End, seconds},
-    quota::ViewerPermit,
     roster::{Activity, Figures, Presence},
+    session::ViewerSession,
 };
-use weir_config::Vhost;
 use weir_delivery::{Channel, Format, View};
-use weir_edge::Ask;
 use weir_hub::Status;
 use weir_media::StreamKey;
 
-use super::{ANY_ORIGIN, Peer, flow::SocketProgress, pages};
-use crate::{node::Node, play};
+use super::{answer::ANY_ORIGIN, io::SocketProgress, serve::Peer};
+use crate::{
+    node::Node,
+    play::{
+        self, Playing, Refusal, Request,
+        live::{Live, LiveHead},
+    },
+};
 
 /// How often others are told how much it has been sent.
 const REPORT: Duration = Duration::from_secs(1);
 
 /// Answers a viewer whose request hyper has read. The body is hyper's to send, at a task and some 100 ns a frame more
 /// than on a shard.
+///
+/// # Errors
+/// Why the viewer gets no stream.
 pub async fn serve(
-    node: Arc<Node>,
-    key: StreamKey,
-    vhost: Vhost,
-    ask: Ask,
+    node: &Arc<Node>,
+    request: &Request<'_>,
     is_head: bool,
-    peer: Option<Peer>,
-) -> Response {
-    let is_node = !ask.hops.is_empty();
-    if let Some(peer) = &peer {
-        peer.presence.note(|doing| {
-            (doing.asks, doing.is_node) = (Some((Activity::Play, key.clone())), is_node);
-            doing.fetches = false;
-        });
-    }
-    let channel = match play::open(&node, &key, &vhost, Format::Flv, &ask).await {
-        Ok(channel) => channel,
-        Err(why) => return pages::no_stream(&key, &why),
-    };
+    peer: &Peer,
+) -> Result<Response, Refusal> {
     let body = if is_head {
+        play::request(node, request, &mut LiveHead(Format::Flv)).await?;
         Body::empty()
     } else {
-        match play::admit(&node, &channel, is_node) {
-            Ok(viewing) => {
-                let session =
-                    peer.map(|peer| Session::begin(&node, peer, &key, vhost.play.stall_timeout));
-                Body::from_stream(LateViewer::stream(node, channel, viewing, session))
-            }
-            Err(why) => return pages::no_stream(&key, &why),
-        }
+        let playing = play::request(node, request, &mut Live(Format::Flv)).await?;
+        let report = Report::begin(peer, &playing.key, playing.vhost.play.stall_timeout);
+        Body::from_stream(LateViewer::stream(node, playing, report))
     };
-    Response::builder()
+    let answer = Response::builder()
         .status(StatusCode::OK)
         .header("content-type", "video/x-flv")
         .header("cache-control", "no-store")
         .header(ANY_ORIGIN.0, ANY_ORIGIN.1)
-        .body(body)
-        .unwrap_or_default()
+        .body(body);
+    Ok(answer.unwrap_or_default())
 }
 
-/// What a connection does while it plays; dropping it ends that, and says so in the log.
-struct Session {
-    node: Arc<Node>,
+/// What a connection has been sent since it plays; dropping it says in the log how that ended.
+struct Report {
     presence: Arc<Presence>,
-    flow: Arc<SocketProgress>,
+    progress: Arc<SocketProgress>,
     key: StreamKey,
     since: Instant,
     sent: u64,
@@ -84,18 +73,13 @@ struct Session {
     end: Option<End>,
 }
 
-impl Session {
-    fn begin(node: &Arc<Node>, peer: Peer, key: &StreamKey, stall_timeout: Duration) -> Self {
-        let Peer { presence, flow, .. } = peer;
-        flow.limit_to(Some(stall_timeout));
-        presence.note(|doing| doing.asks = None);
-        node.roster.turn(&presence, Activity::Play, Some(key));
-        let (conn, peer) = (presence.id, presence.doing().peer);
-        let (protocol, role) = (presence.protocol, Activity::Play.label());
-        info!(conn, %peer, protocol, role, stream = %key, "session began");
+impl Report {
+    fn begin(peer: &Peer, key: &StreamKey, stall_timeout: Duration) -> Self {
+        let (presence, progress) = (Arc::clone(&peer.presence), Arc::clone(&peer.progress));
+        progress.limit_to(Some(stall_timeout));
         let (now, before) = (Instant::now(), presence.figures());
-        let (node, key) = (Arc::clone(node), key.clone());
-        Self { node, presence, flow, key, since: now, sent: 0, before, reported: now, end: None }
+        let key = key.clone();
+        Self { presence, progress, key, since: now, sent: 0, before, reported: now, end: None }
     }
 
     fn sent(&mut self, bytes: u64) {
@@ -113,15 +97,14 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for Report {
     fn drop(&mut self) {
         self.report();
-        let stalled = self.flow.stalled();
+        let stalled = self.progress.stalled();
         let farewell = self.presence.farewell();
         let end = self.end.take().or(stalled).or(farewell.map(|why| why.end()));
         let end = end.unwrap_or_else(End::closed);
-        self.flow.limit_to(None);
-        self.node.roster.turn(&self.presence, Activity::Control, None);
+        self.progress.limit_to(None);
         COUNTS.ended(Activity::Play, &end);
         let (conn, peer) = (self.presence.id, self.presence.doing().peer);
         let (protocol, role) = (self.presence.protocol, Activity::Play.label());
@@ -142,36 +125,32 @@ struct LateViewer {
     /// The part of an entry at which it starts.
     rest: Option<Bytes>,
     started: bool,
-    /// Goes before the session, whose end is a line of the log: who reads that finds one viewer less.
-    _viewing: ViewerPermit,
-    /// None without a connection, as in tests.
-    session: Option<Session>,
+    /// Goes before the report, which is a line of the log: who reads that finds one viewer less.
+    _session: ViewerSession,
+    report: Report,
 }
 
 impl LateViewer {
     fn stream(
-        node: Arc<Node>,
-        channel: Arc<Channel>,
-        viewing: ViewerPermit,
-        session: Option<Session>,
-    ) -> impl futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> {
-        let view = View::default();
+        node: &Arc<Node>,
+        playing: Playing<Live>,
+        report: Report,
+    ) -> impl futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> + use<> {
+        let Playing { opened: channel, session, .. } = playing;
         let viewer = Self {
-            node,
+            node: Arc::clone(node),
             channel,
-            view,
+            view: View::default(),
             next: 0,
             rest: None,
             started: false,
-            _viewing: viewing,
-            session,
+            _session: session,
+            report,
         };
         futures_util::stream::unfold(viewer, |mut viewer| async move {
             let bytes = viewer.next().await?;
             viewer.node.quotas.count_sent(bytes.len() as u64);
-            if let Some(session) = &mut viewer.session {
-                session.sent(bytes.len() as u64);
-            }
+            viewer.report.sent(bytes.len() as u64);
             Some((Ok(bytes), viewer))
         })
     }
@@ -190,20 +169,17 @@ impl LateViewer {
             if bytes.is_some() {
                 return bytes;
             }
-            let presence = self.session.as_ref().map(|session| Arc::clone(&session.presence));
-            let is_to_leave = presence.as_ref().is_some_and(|it| it.farewell().is_some());
+            let is_to_leave = self.report.presence.farewell().is_some();
             let has_ended = self.view.status == Some(Status::Ended);
             if is_to_leave || has_ended {
-                if let Some(session) = &mut self.session
-                    && !is_to_leave
-                {
-                    session.end = Some(End::upstream("the stream ended"));
+                if !is_to_leave {
+                    self.report.end = Some(End::upstream("the stream ended"));
                 }
                 return None;
             }
             tokio::select! {
                 () = changed => {}
-                () = asked_to_leave(presence.as_deref()) => {}
+                _ = self.report.presence.until_farewell() => {}
             }
         }
     }
@@ -231,13 +207,5 @@ impl LateViewer {
         self.started = true;
         self.rest = Some(entry.slice(group.start.offset..));
         Some(opening)
-    }
-}
-
-/// Resolves when whoever this is is to leave.
-async fn asked_to_leave(presence: Option<&Presence>) {
-    match presence {
-        Some(presence) => drop(presence.until_farewell().await),
-        None => std::future::pending().await,
     }
 }

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use axum::{
     extract::{Request, State},
     middleware::Next,
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
-use http::StatusCode;
-use weir_clients::counts::Refused;
 use weir_media::{Budget, Charge, Use};
 
-use super::pages::{plain, retry_after};
+use super::answer::no_room;
 use crate::{memory, node::Node};
 
 /// What a connection with requests one after the other takes beside its place: buffers for reading and writing, of
@@ -41,11 +39,4 @@ pub async fn taken(State(node): State<Arc<Node>>, request: Request, next: Next) 
         Ok(_room) => next.run(request).await,
         Err(spent) => no_room(&spent.to_string()),
     }
-}
-
-/// 503 for one whose request, or its answer, there is no memory for.
-pub fn no_room(reason: &str) -> Response {
-    Refused::Unavailable.count();
-    let fields = (retry_after(), [("connection", "close")]);
-    (fields, plain(StatusCode::SERVICE_UNAVAILABLE, reason)).into_response()
 }

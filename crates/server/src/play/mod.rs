@@ -1,13 +1,11 @@
-//! Playing: from a request to the delivery of its stream.
+//! Playing, whatever the protocol: from a request to what its viewer is sent.
 //!
 //! ```text
-//! request ─► open: the stream's channel ─► admit ─► delivery (weir-delivery: a shard sends)
-//!                                            └────► slow (a task per viewer, for the few that need bytes of their own)
+//! a protocol ─► request: resolve ─► authorise ─► look ─► ask the origins ─► open ─► admit, begin ─► Playing
+//!                  └─ a Refusal, which the protocol puts into its own words
 //! ```
 
-mod open;
-pub mod question;
-pub mod rtmp;
-mod slow;
+pub mod live;
+mod request;
 
-pub use open::{admit, has_had_it, open};
+pub use request::{Playing, Refusal, Request, Resolved, Resource, authorize, request, resolve};

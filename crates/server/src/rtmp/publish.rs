@@ -1,7 +1,4 @@
-//! Publishing: from an encoder's messages to the hub.
-
-mod claim;
-mod pace;
+//! RTMP publishers: from their messages to the hub.
 
 use std::{
     pin::pin,
@@ -12,29 +9,29 @@ use std::{
 use tracing::{debug, info};
 use weir_clients::{
     client::Client,
-    counts::Refused,
     end::{End, Kind, Side},
-    roster::{Activity, Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
+    roster::{Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
 };
-use weir_edge::{Edge, Opened, Push, refusal};
-use weir_intake::{Fault, Intake, WakeSignal, begins_group, flush};
+use weir_edge::{self as edge, Ask, Push};
+use weir_intake::{Fault, begins_group, flush};
 use weir_media::StreamKey;
 use weir_rtmp::{
     server::{Event, PublishRefusal},
     url::StreamUrl,
 };
 
-use self::pace::Pace;
-use crate::{auth::Action, connection::Connection, phase::Phase};
+use super::{connection::Connection, pace::Pace};
+use crate::{
+    auth::Action,
+    publish::{Publication, Refusal, Request, request},
+};
 
 /// A stream while it is being published.
 struct Ingest {
-    intake: Intake,
+    publication: Publication,
     /// Last time a message of the stream came.
     heard: Instant,
     pace: Pace,
-    /// The way to the origin, on an edge.
-    push: Option<Push>,
     idle_timeout: Duration,
     /// Of the settings that `pace` and `idle_timeout` are from.
     generation: u64,
@@ -63,82 +60,102 @@ pub async fn publish(
     stream_id: u32,
     url: &StreamUrl,
 ) -> Result<(), End> {
-    let node = Arc::clone(&connection.node);
-    // Before the settings are read: what is put in force meanwhile is taken up at the first look.
-    let generation = node.settings.generation();
-    // While the listeners are tried out, a stream may still be the process's that is replaced: for milliseconds.
-    let _ = node.phase.subscribe().wait_for(|phase| *phase != Phase::Starting).await;
-    let (key, vhost) = node.resolve(url).map_err(|error| {
-        connection.refuse_publish(stream_id, PublishRefusal::BadName, &error.to_string());
-        Refused::BadName.count();
-        End::peer(format!("publish refused: {error}"))
-    })?;
-    let peer = connection.client.peer.ip();
-    if let Err(denied) = node.auth.check(&vhost.auth, Action::Publish, &key, &url.params, peer) {
-        if denied.may_be_guess() {
-            connection.hold_back().await?;
-        }
-        connection.refuse_publish(stream_id, PublishRefusal::Denied, &denied.to_string());
-        let end = denied.end(Action::Publish, &key);
-        connection.client.stream = Some(key);
-        return Err(end);
-    }
-    let opened = match &node.edge {
-        None => None,
-        Some(edge) => match offer(connection, stream_id, edge, &key, url).await? {
-            Some(opened) => Some((edge, opened)),
-            None => return Ok(()),
-        },
+    let (node, ask) = (Arc::clone(&connection.node), connection.ask(url));
+    let presence = Arc::clone(&connection.client.presence);
+    let asked = Request { url, ask: &ask, ip: connection.client.peer.ip(), presence: &presence };
+    let published = tokio::select! {
+        // What came in the same breath is for the publisher that it may become.
+        biased;
+        published = request(&node, &asked) => published,
+        left = given_up(connection, stream_id) => return left,
     };
-    let replaced = Arc::new(WakeSignal::default());
-    let Some(publisher) = claim::claim(connection, stream_id, &key, &replaced).await? else {
-        return Ok(());
+    let publication = match published {
+        Ok(publication) => publication,
+        Err(refusal) => return refuse(connection, stream_id, &refusal, &ask).await,
     };
-    let push = opened.map(|(edge, opened)| edge.keep_pushing(opened));
-    if push.is_none() {
-        node.outputs.follow(&key);
-    }
     connection.session.accept_publish(stream_id);
-    connection.client.began(Activity::Publish, &key);
-    let pace = Pace::new(flush(&vhost.play), Instant::now());
-    let intake = Intake::new(publisher, &format_args!("connection {}", connection.client.id));
+    let (vhost, now) = (&publication.vhost, Instant::now());
     let mut ingest = Ingest {
-        intake,
-        heard: Instant::now(),
-        pace,
-        push,
+        heard: now,
+        pace: Pace::new(flush(&vhost.play), now),
         idle_timeout: vhost.publish.idle_timeout,
-        generation,
+        generation: publication.generation,
         leaving: None,
+        publication,
     };
-    node.lost_streams.found(&key);
-    let audience = node.audiences.of(&key);
     connection.heeds = false;
-    let ended = ingest.run(connection, stream_id, &replaced, &audience).await;
+    let ended = ingest.run(connection, stream_id).await;
     connection.heeds = true;
     ingest.pace.end(&connection.socket);
-    // Who watches a stream that is passed on is known elsewhere.
-    let is_watched = ingest.intake.publisher.demand() > 0 || node.quotas.is_watched_over_hls(&key);
-    if ended.as_ref().is_err_and(|end| end.kind.is_loss()) && is_watched {
-        node.lost_streams.lost(&key, vhost.publish.linger, Instant::now());
-    }
+    ingest.publication.ends(&ended);
     if ended.is_ok() {
-        debug!(conn = connection.client.id, stream = %key, "publish ended");
+        let stream = ingest.publication.intake.publisher.key();
+        debug!(conn = connection.client.id, %stream, "publish ended");
     }
     ended
 }
 
+/// Ends when the client does not want to publish any more, or is gone.
+async fn given_up(connection: &mut Connection, stream_id: u32) -> Result<(), End> {
+    loop {
+        match connection.event().await? {
+            Event::EndPublish { stream_id: ended } if ended == stream_id => return Ok(()),
+            event => connection.refuse_another(&event, "one stream per connection"),
+        }
+    }
+}
+
+/// Tells the client why it may not publish, and lets it ask for something else where that may help.
+///
+/// # Errors
+/// The connection's end, where it may not help.
+async fn refuse(
+    connection: &mut Connection,
+    stream_id: u32,
+    refusal: &Refusal,
+    ask: &Ask,
+) -> Result<(), End> {
+    let reason = refusal.to_string();
+    let (code, ended) = match refusal {
+        Refusal::BadName(_) => {
+            (PublishRefusal::BadName, Err(End::peer(format!("publish refused: {reason}"))))
+        }
+        Refusal::Denied { key, why } => {
+            (PublishRefusal::Denied, Err(why.end(Action::Publish, key)))
+        }
+        Refusal::Origin { key, why } => {
+            note(connection, key, Side::Upstream, &reason);
+            (edge::refusal(why).0, Ok(()))
+        }
+        Refusal::Memory { key } => {
+            note(connection, key, Side::Policy, &reason);
+            (PublishRefusal::Failed, Ok(()))
+        }
+        Refusal::Taken { key } => {
+            note(connection, key, Side::Policy, &reason);
+            (PublishRefusal::BadName, Ok(()))
+        }
+    };
+    if refusal.may_be_guess(ask) {
+        connection.hold_back().await?;
+    }
+    connection.refuse_publish(stream_id, code, &reason);
+    ended
+}
+
+/// Says in the log that a client that stays may not publish.
+fn note(connection: &Connection, stream: &StreamKey, side: Side, reason: &str) {
+    let Client { id: conn, peer, .. } = connection.client;
+    info!(conn, %peer, %stream, side = side.label(), reason, "publish refused");
+}
+
 impl Ingest {
-    async fn run(
-        &mut self,
-        connection: &mut Connection,
-        stream_id: u32,
-        replaced: &WakeSignal,
-        audience: &WakeSignal,
-    ) -> Result<(), End> {
+    async fn run(&mut self, connection: &mut Connection, stream_id: u32) -> Result<(), End> {
         let mut timer = pin!(tokio::time::sleep(self.idle_timeout));
+        let (replaced, audience) =
+            (Arc::clone(&self.publication.replaced), Arc::clone(&self.publication.audience));
         let (mut taken_over, mut viewers) = (pin!(replaced.rang()), pin!(audience.rang()));
-        let mut push = self.push.take();
+        let mut push = self.publication.push.take();
         let presence = Arc::clone(&connection.client.presence);
         loop {
             let now = Instant::now();
@@ -148,7 +165,11 @@ impl Ingest {
             connection.flush().await?;
             connection.client.report();
             self.follow_settings(connection);
-            self.pace.watched(&connection.socket, self.intake.publisher.demand() > 0, now);
+            self.pace.watched(
+                &connection.socket,
+                self.publication.intake.publisher.demand() > 0,
+                now,
+            );
             let idle_at = self.heard + self.idle_timeout;
             let leave_at = self.leaving.map(|leaving| leaving.by);
             let memory_at = connection.memory_check_due().map(|wait| now + wait);
@@ -207,10 +228,10 @@ impl Ingest {
             return;
         }
         self.generation = generation;
-        let vhost = node.config().vhost(self.intake.publisher.key().vhost());
+        let vhost = node.config().vhost(self.publication.intake.publisher.key().vhost());
         self.idle_timeout = vhost.publish.idle_timeout;
         if self.leaving.is_none() {
-            self.intake.publisher.set_linger(vhost.publish.linger);
+            self.publication.intake.publisher.set_linger(vhost.publish.linger);
         }
         self.pace.follow(flush(&vhost.play));
     }
@@ -228,7 +249,7 @@ impl Ingest {
             return Err(end);
         }
         // Its viewers are asked after it has gone: their stream must not have ended by then.
-        self.intake.publisher.linger_at_least(PARTING);
+        self.publication.intake.publisher.linger_at_least(PARTING);
         let follows = connection.session.request_reconnect(RECONNECT_WORDS);
         let from = Instant::now() + if follows { RECONNECT_WAIT } else { Duration::ZERO };
         self.leaving = Some(Leaving { from, by: from + GROUP_WAIT });
@@ -250,11 +271,11 @@ impl Ingest {
                     {
                         return Err(Farewell::Draining.end());
                     }
-                    self.intake.take(&tag, now).map_err(end_of)?;
+                    self.publication.intake.take(&tag, now).map_err(end_of)?;
                 }
                 Event::LeftOut { count, why, .. } => {
                     self.heard = now;
-                    self.intake.left_out(count, why, now).map_err(end_of)?;
+                    self.publication.intake.left_out(count, why, now).map_err(end_of)?;
                 }
                 Event::EndPublish { stream_id: ended } if ended == stream_id => return Ok(true),
                 event => connection.refuse_another(&event, "this connection publishes"),
@@ -262,36 +283,6 @@ impl Ingest {
         }
         Ok(false)
     }
-}
-
-/// Asks the origin whether it takes the stream. `None` when it was refused, or the client gave up meanwhile.
-async fn offer(
-    connection: &mut Connection,
-    stream_id: u32,
-    edge: &Edge,
-    key: &StreamKey,
-    url: &StreamUrl,
-) -> Result<Option<Opened>, End> {
-    let ask = connection.ask(url);
-    let opened = tokio::select! {
-        opened = edge.open_push(key, &ask) => opened,
-        left = claim::given_up(connection, stream_id) => return left.map(|()| None),
-    };
-    let failure = match opened {
-        Ok(opened) => return Ok(Some(opened)),
-        Err(failure) => failure,
-    };
-    Refused::Origin.count();
-    let (refusal, reason) = refusal(&failure);
-    let side = Side::Upstream.label();
-    let Client { id: conn, peer, .. } = connection.client;
-    info!(conn, %peer, stream = %key, side, reason, "publish refused");
-    // The origin may have been shown a guess.
-    if refusal == PublishRefusal::Denied && !ask.params.is_empty() {
-        connection.hold_back().await?;
-    }
-    connection.refuse_publish(stream_id, refusal, &reason);
-    Ok(None)
 }
 
 /// The end of a stream that could not be passed on any more; never comes where nothing is passed on.

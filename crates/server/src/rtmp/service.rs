@@ -18,13 +18,11 @@ use weir_flv::amf0::{Object, Value};
 use weir_intake::Allowance;
 use weir_rtmp::server::{Config, ConnectInfo, Event, PlayRefusal, PublishRefusal, Session};
 
-use crate::{
-    auth::shown,
+use super::{
     connection::{Connection, Turn, WRITE_TIMEOUT},
-    ingest,
-    node::Node,
-    play,
+    play, publish, question,
 };
+use crate::{auth::shown, node::Node};
 
 /// How long a client that is going to be refused may take until it has said what it wants.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -90,8 +88,8 @@ pub async fn resume(node: Arc<Node>, returned: Returned) {
     };
     // What is unsent may be a large entry of the stream: the viewer's limit for media holds.
     let limit = client
-        .stream
-        .as_ref()
+        .presence
+        .stream()
         .map_or(WRITE_TIMEOUT, |key| node.config().vhost(key.vhost()).play.stall_timeout);
     let mut connection = Connection::new(node, socket, session, client);
     if matches!(why, Why::Leave(Farewell::Kicked)) && !unsent.is_empty() {
@@ -130,7 +128,7 @@ fn identity(id: u64) -> Object {
 impl Connection {
     async fn run(self: Box<Self>, why: Option<Why>) {
         let mut turn = match why {
-            Some(why) => play::rtmp::returned(self, why).await,
+            Some(why) => play::returned(self, why).await,
             None => Turn::Stay(self),
         };
         loop {
@@ -167,7 +165,6 @@ impl Connection {
     async fn turn(mut self: Box<Self>) -> Turn {
         // Whoever asks has nothing to view yet, or nothing any more.
         self.client.viewing = None;
-        self.client.ceased();
         self.asked = None;
         match self.event().await {
             Ok(Event::Publish { stream_id, url, .. }) => {
@@ -175,7 +172,7 @@ impl Connection {
                     self.refuse_publish(stream_id, PublishRefusal::Failed, &spent.to_string());
                     return Turn::Over(self, End::new(Kind::Limit, spent.to_string()));
                 }
-                let published = ingest::publish(&mut self, stream_id, &url).await;
+                let published = publish::publish(&mut self, stream_id, &url).await;
                 self.after(published)
             }
             Ok(Event::Play { stream_id, url, .. }) => {
@@ -183,10 +180,10 @@ impl Connection {
                     self.refuse_play(stream_id, PlayRefusal::Failed, &spent.to_string());
                     return Turn::Over(self, End::new(Kind::Limit, spent.to_string()));
                 }
-                play::rtmp::play(self, stream_id, &url).await
+                play::play(self, stream_id, &url).await
             }
             Ok(Event::Question { id, url, hops }) => {
-                play::question::answer_all(self, play::question::Asked { id, url, hops }).await
+                question::answer_all(self, question::Asked { id, url, hops }).await
             }
             Ok(Event::Connected(info)) => {
                 self.came = came(&info);

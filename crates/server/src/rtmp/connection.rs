@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     io::{ErrorKind, Read as _},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -14,7 +14,7 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncRead as _, AsyncWriteExt, ReadBuf},
     net::TcpStream,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 use weir_clients::{
     client::Client,
@@ -246,19 +246,16 @@ impl Connection {
     /// # Errors
     /// When the client does not wait for it.
     pub async fn hold_back(&mut self) -> Result<(), End> {
-        let (wrong, ip) = (&self.node.wrong_secrets, self.client.peer.ip());
-        let time = if self.came.hops.is_empty() {
-            let Some(wait) = wrong.wait(ip, std::time::Instant::now()) else { return Ok(()) };
-            self.client.standing.step_aside(wait.place);
-            wait.time
-        } else {
-            wrong.wait_of_node(ip, std::time::Instant::now())
-        };
-        let until = Instant::now() + time;
-        while let Ok(event) = timeout_at(until, self.event()).await {
-            event?;
+        let (node, standing) = (Arc::clone(&self.node), Arc::clone(&self.client.standing));
+        let (ip, is_node) = (self.client.peer.ip(), !self.came.hops.is_empty());
+        let mut held = pin!(node.wrong_secrets.hold_back(&standing, ip, is_node));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut held => return Ok(()),
+                event = self.event() => drop(event?),
+            }
         }
-        Ok(())
     }
 
     /// Refuses another request of a client whose first one is being dealt with.

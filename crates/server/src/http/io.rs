@@ -1,4 +1,5 @@
-//! Whether a client takes what it is sent.
+//! A client's socket as hyper has it: what was read from it before comes first, and it is known whether the client
+//! takes what it is sent.
 
 use std::{
     io,
@@ -8,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
@@ -90,37 +92,49 @@ impl SocketProgress {
     }
 }
 
-/// A socket whose flow is known.
-pub struct ProgressIo<S> {
+/// The socket of a client. Reads bring what was read before, then what comes; of writes it is known when they stand
+/// still.
+pub struct ClientIo<S> {
+    prefix: BytesMut,
     inner: S,
-    flow: Arc<SocketProgress>,
+    progress: Arc<SocketProgress>,
 }
 
-impl<S> ProgressIo<S> {
-    /// `inner`, of which `flow` is told.
-    pub fn new(inner: S, flow: &Arc<SocketProgress>) -> Self {
-        Self { inner, flow: Arc::clone(flow) }
+impl<S> ClientIo<S> {
+    /// `inner`, of which `prefix` has been read already, and `progress` is told.
+    pub fn new(prefix: BytesMut, inner: S, progress: &Arc<SocketProgress>) -> Self {
+        Self { prefix, inner, progress: Arc::clone(progress) }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for ProgressIo<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        if self.prefix.is_empty() {
+            return Pin::new(&mut self.inner).poll_read(cx, buf);
+        }
+        let len = self.prefix.len().min(buf.remaining());
+        buf.put_slice(&self.prefix[..len]);
+        self.prefix.advance(len);
+        if self.prefix.is_empty() {
+            // What it took is free; the connection may go on for long.
+            self.prefix = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for ProgressIo<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.flow.wrote(&result);
+        self.progress.wrote(&result);
         result
     }
 
@@ -142,7 +156,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ProgressIo<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        self.flow.wrote(&result);
+        self.progress.wrote(&result);
         result
     }
 }
@@ -161,13 +175,13 @@ mod tests {
     #[tokio::test]
     async fn who_takes_nothing_for_too_long_is_found() {
         let (near, mut far) = tokio::io::duplex(8);
-        let flow = Arc::<SocketProgress>::default();
-        let mut near = ProgressIo::new(near, &flow);
+        let progress = Arc::<SocketProgress>::default();
+        let mut near = ClientIo::new(BytesMut::new(), near, &progress);
         let writing = tokio::spawn(async move { near.write_all(&[0; 64]).await });
-        let stalled = flow.until_stalled();
+        let stalled = progress.until_stalled();
         tokio::pin!(stalled);
         timeout(2 * LIMIT, &mut stalled).await.expect_err("there is no limit");
-        flow.limit_to(Some(3 * LIMIT));
+        progress.limit_to(Some(3 * LIMIT));
         // It takes something, which is enough.
         far.read_exact(&mut [0; 8]).await.expect("bytes");
         timeout(2 * LIMIT, &mut stalled).await.expect_err("it has taken something");
@@ -175,5 +189,18 @@ mod tests {
         assert_eq!(end.kind, Kind::Stalled);
         assert_eq!(end.reason, "took no data for 600ms (play.stall_timeout)");
         writing.abort();
+    }
+
+    #[tokio::test]
+    async fn the_prefix_comes_first_in_pieces_of_any_size() {
+        let (near, mut far) = tokio::io::duplex(64);
+        far.write_all(b" world").await.unwrap();
+        drop(far);
+        let mut stream = ClientIo::new(BytesMut::from(&b"hello"[..]), near, &Arc::default());
+        let mut two = [0; 2];
+        stream.read_exact(&mut two).await.unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        assert_eq!((&two, rest.as_slice()), (b"he", b"llo world".as_slice()));
     }
 }

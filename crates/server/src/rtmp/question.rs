@@ -4,7 +4,6 @@ use std::{net::IpAddr, sync::Arc};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until, timeout};
-use weir_clients::counts::Refused;
 use weir_config::Check;
 use weir_edge::{Ask, Hops, Protocol, Verdict};
 use weir_hub::Status;
@@ -14,12 +13,8 @@ use weir_rtmp::{
     url::StreamUrl,
 };
 
-use crate::{
-    auth::Action,
-    connection::{Connection, Turn},
-    memory,
-    node::Node,
-};
+use super::connection::{Connection, Turn};
+use crate::{memory, node::Node, play};
 
 /// What is asked.
 pub struct Asked {
@@ -108,28 +103,24 @@ async fn judge(node: &Node, peer: IpAddr, asked: &Asked) -> (Answer, bool) {
         refusal: Some((code.code().to_owned(), why)),
         ..MayPlay::default()
     };
-    let (key, vhost) = match node.resolve(url) {
-        Ok(resolved) => resolved,
-        Err(error) => {
-            Refused::BadName.count();
-            return (Ok(refused(PlayRefusal::Failed, error.to_string())), false);
-        }
-    };
-    if let Err(denied) = node.auth.check(&vhost.auth, Action::Play, &key, &url.params, peer) {
-        let is_guess = denied.may_be_guess();
-        return (Ok(refused(PlayRefusal::Failed, denied.to_string())), is_guess);
-    }
-    // All that is looked at of an address, whoever comes through that edge has in common.
-    let any = vhost.auth.play.iter().all(|check| matches!(check, Check::Cidr(_)));
-    let Some(edge) = &node.edge else {
-        let here = matches!(node.registry.status(&key), Some(Status::Live | Status::Lingering));
-        return (Ok(MayPlay { refusal: None, any, here }), false);
-    };
     let ask = Ask {
         params: url.params.clone(),
         hops: Hops::parse(hops),
         peer: Some(peer),
         ..Ask::default()
+    };
+    let (key, vhost) = match play::resolve(node, url, peer) {
+        Ok(resolved) => resolved,
+        Err(refusal) => {
+            let is_guess = refusal.may_be_guess(&ask);
+            return (Ok(refused(PlayRefusal::Failed, refusal.to_string())), is_guess);
+        }
+    };
+    // All that is looked at of an address, whoever comes through that edge has in common.
+    let any = vhost.auth.play.iter().all(|check| matches!(check, Check::Cidr(_)));
+    let Some(edge) = &node.edge else {
+        let here = matches!(node.registry.status(&key), Some(Status::Live | Status::Lingering));
+        return (Ok(MayPlay { refusal: None, any, here }), false);
     };
     let asked = edge.may_play(&key, &ask, Protocol::Live);
     let silent = |_| Verdict::Away("the origins have not answered yet".into());

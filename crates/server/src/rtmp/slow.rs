@@ -12,10 +12,8 @@ use weir_intake::WakeSignal;
 use weir_media::{Content, StreamKey, Track};
 use weir_rtmp::server::{Event, PlayRefusal, PublishRefusal};
 
-use crate::{
-    connection::{Connection, Turn},
-    terms,
-};
+use super::connection::{Connection, Turn};
+use crate::terms;
 
 /// What is encoded for one viewer at a time, and held until it has taken it.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -53,7 +51,7 @@ pub async fn play(
     start: Start,
     events: impl IntoIterator<Item = Event>,
 ) -> Turn {
-    let Some(key) = connection.client.stream.clone() else { return Turn::Stay(connection) };
+    let Some(key) = connection.client.presence.stream() else { return Turn::Stay(connection) };
     let mut viewer = SlowViewer::new(&connection, key, stream_id, vhost, start);
     for event in events {
         if viewer.on_event(&mut connection, &event) {

@@ -3,78 +3,46 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use weir_clients::{
-    counts::Refused,
-    end::{End, Kind},
-    roster::Activity,
-};
+use weir_clients::end::{End, Kind};
 use weir_delivery::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Terms, Why};
+use weir_edge::{Ask, NoStream};
 use weir_hub::Start;
 use weir_rtmp::{
     server::{Event, PlayRefusal},
     url::StreamUrl,
 };
 
-use super::slow;
+use super::{
+    connection::{Connection, Turn},
+    slow,
+};
 use crate::{
     auth::Action,
-    connection::{Connection, Turn},
+    play::{Playing, Refusal, Request, live::Live, request},
     terms,
 };
 
 /// Answers a `play`: waits for the stream, then hands the viewer to a shard.
 pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamUrl) -> Turn {
-    let (key, mut vhost) = match connection.node.resolve(url) {
-        Ok(resolved) => resolved,
-        Err(error) => {
-            Refused::BadName.count();
-            connection.refuse_play(stream_id, PlayRefusal::Failed, &error.to_string());
-            return Turn::Over(connection, End::peer(format!("play refused: {error}")));
-        }
-    };
-    connection.client.asks(Activity::Play, &key);
-    let node = Arc::clone(&connection.node);
-    let peer = connection.client.peer.ip();
-    if let Err(denied) = node.auth.check(&vhost.auth, Action::Play, &key, &url.params, peer) {
-        if denied.may_be_guess()
-            && let Err(end) = connection.hold_back().await
-        {
-            return Turn::Over(connection, end);
-        }
-        connection.refuse_play(stream_id, PlayRefusal::Failed, &denied.to_string());
-        return Turn::Over(connection, denied.end(Action::Play, &key));
-    }
-    let ask = connection.ask(url);
-    vhost.play.gop &= !super::has_had_it(&node, &key, &ask);
-    let opened = tokio::select! {
-        opened = super::open(&node, &key, &vhost, node.rtmp_format(), &ask) => opened,
+    let (node, ask) = (Arc::clone(&connection.node), connection.ask(url));
+    let presence = Arc::clone(&connection.client.presence);
+    let asked = Request { url, ask: &ask, ip: connection.client.peer.ip(), presence: &presence };
+    let mut live = Live(node.rtmp_format());
+    let playing = tokio::select! {
+        // What came in the same breath is for the viewer that it may become.
+        biased;
+        playing = request(&node, &asked, &mut live) => playing,
         left = given_up(&mut connection, stream_id) => return connection.after(left),
     };
-    let is_node = !ask.hops.is_empty();
-    let admitted = opened.and_then(|channel| {
-        super::admit(&node, &channel, is_node).map(|viewing| (channel, viewing))
-    });
-    let channel = match admitted {
-        Ok((channel, viewing)) => {
-            connection.client.viewing = Some(viewing);
-            channel
-        }
-        Err(why) => {
-            if why.may_be_guess(&ask)
-                && let Err(end) = connection.hold_back().await
-            {
-                return Turn::Over(connection, end);
-            }
-            connection.refuse_play(stream_id, why.refusal(), &why.to_string());
-            connection.client.refused(&key, &why.to_string());
-            return Turn::Stay(connection);
-        }
+    let Playing { vhost, opened: channel, session, .. } = match playing {
+        Ok(playing) => playing,
+        Err(refusal) => return refuse(connection, stream_id, &refusal, &ask).await,
     };
+    connection.client.viewing = Some(session);
     connection.session.accept_play(stream_id);
     if let Err(end) = connection.flush().await {
         return Turn::Over(connection, end);
     }
-    connection.client.began(Activity::Play, &key);
     // What the client has asked for in the same breath (receiveAudio, pause) makes it a viewer of its own kind.
     match next_command(&mut connection) {
         None if stream_id == MESSAGE_STREAM_ID => {
@@ -88,9 +56,47 @@ pub async fn play(mut connection: Box<Connection>, stream_id: u32, url: &StreamU
     }
 }
 
+/// Tells the client why it may not play, and lets it ask for something else where that may help.
+async fn refuse(
+    mut connection: Box<Connection>,
+    stream_id: u32,
+    refusal: &Refusal,
+    ask: &Ask,
+) -> Turn {
+    if refusal.may_be_guess(ask)
+        && let Err(end) = connection.hold_back().await
+    {
+        return Turn::Over(connection, end);
+    }
+    let reason = refusal.to_string();
+    connection.refuse_play(stream_id, code(refusal), &reason);
+    match refusal {
+        Refusal::BadName(_) => Turn::Over(connection, End::peer(format!("play refused: {reason}"))),
+        Refusal::Denied { key, why } => Turn::Over(connection, why.end(Action::Play, key)),
+        Refusal::NoStream { key, .. } | Refusal::Guesses { key } => {
+            connection.client.refused(key, &reason);
+            Turn::Stay(connection)
+        }
+    }
+}
+
+/// The code that a viewer is told that may not play.
+fn code(refusal: &Refusal) -> PlayRefusal {
+    match refusal {
+        Refusal::NoStream { why: NoStream::Missing(_), .. } => PlayRefusal::StreamNotFound,
+        Refusal::NoStream {
+            why: NoStream::Refused(_) | NoStream::Unavailable(_) | NoStream::Full(_),
+            ..
+        }
+        | Refusal::BadName(_)
+        | Refusal::Denied { .. }
+        | Refusal::Guesses { .. } => PlayRefusal::Failed,
+    }
+}
+
 /// Goes on with a viewer that has left its shard.
 pub async fn returned(mut connection: Box<Connection>, why: Why) -> Turn {
-    match (why, connection.client.stream.clone()) {
+    match (why, connection.client.presence.stream()) {
         (Why::Command(event), Some(key)) => {
             let vhost = connection.node.config().vhost(key.vhost());
             // It has had a part of the present group: the next one is where it can go on without seeing that again.

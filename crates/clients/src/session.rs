@@ -1,0 +1,60 @@
+//! What a client does with a stream: from the line in the log that says so until it may begin anew.
+
+use std::sync::Arc;
+
+use tracing::info;
+use weir_media::StreamKey;
+
+use crate::{
+    quota::ViewerPermit,
+    roster::{Activity, Presence, Roster},
+};
+
+/// A client that publishes or plays. Dropping it ends that, and the client may begin anew.
+#[derive(Debug)]
+pub struct Session {
+    roster: Arc<Roster>,
+    presence: Arc<Presence>,
+}
+
+impl Session {
+    /// Says to everybody, and in the log, that a client is publishing or playing now.
+    pub fn begin(
+        roster: &Arc<Roster>,
+        presence: &Arc<Presence>,
+        activity: Activity,
+        stream: &StreamKey,
+    ) -> Self {
+        presence.note(|doing| doing.asks = None);
+        roster.turn(presence, activity, Some(stream));
+        let (conn, peer) = (presence.id, presence.doing().peer);
+        let (protocol, role) = (presence.protocol, activity.label());
+        info!(conn, %peer, protocol, role, stream = %stream, "session began");
+        Self { roster: Arc::clone(roster), presence: Arc::clone(presence) }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.roster.turn(&self.presence, Activity::Control, None);
+    }
+}
+
+/// A client that plays, and its part of the limits on viewers. Dropping it gives both back.
+pub struct ViewerSession {
+    _permit: ViewerPermit,
+    _session: Session,
+}
+
+impl ViewerSession {
+    /// Says to everybody, and in the log, that a client that has got `permit` is playing now.
+    pub fn begin(
+        permit: ViewerPermit,
+        roster: &Arc<Roster>,
+        presence: &Arc<Presence>,
+        stream: &StreamKey,
+    ) -> Self {
+        let session = Session::begin(roster, presence, Activity::Play, stream);
+        Self { _permit: permit, _session: session }
+    }
+}

@@ -1,0 +1,135 @@
+//! The checks of `auth.publish` and `auth.play`.
+
+use std::{net::IpAddr, sync::Arc};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use subtle::{Choice, ConstantTimeEq as _};
+use weir_clients::counts::Refused;
+use weir_config::{Check, Cidr, SharedSecret};
+use weir_media::StreamKey;
+use weir_rtmp::url::{URL_BYTES_MAX, params};
+
+use super::{
+    denied::{Credential, Denied},
+    jwt::{self, Keys},
+    request::{Action, Request, now},
+    token,
+};
+
+/// Decides who may do what. It has what was read along with the configuration in force.
+#[derive(Debug, Default)]
+pub struct Auth(ArcSwap<Keys>);
+
+impl Auth {
+    /// With the keys of the configuration that is in force at the start.
+    pub fn new(keys: Keys) -> Self {
+        Self(ArcSwap::from_pointee(keys))
+    }
+
+    /// Whether a client at `peer` may do this now. `settings` are those of the stream's vhost.
+    ///
+    /// # Errors
+    /// When it may not, with the reason.
+    pub fn check(
+        &self,
+        settings: &weir_config::Auth,
+        action: Action,
+        key: &StreamKey,
+        params: &str,
+        peer: IpAddr,
+    ) -> Result<(), Denied> {
+        let checks = match action {
+            Action::Publish => &settings.publish,
+            Action::Play => &settings.play,
+        };
+        // Without checks there is nothing to look at, and not at the clock either.
+        if checks.is_empty() {
+            return Ok(());
+        }
+        let request = Request { action, key, params, peer, now: now() };
+        check(checks, &self.0.load(), &request).inspect_err(|_| Refused::Auth.count())
+    }
+
+    /// Whether a viewer at `peer` may have a segment whose name cannot be guessed. It comes from a playlist, and no
+    /// parameters with it: who has the one may have the other, from the right address.
+    ///
+    /// # Errors
+    /// When it may not, with the reason.
+    pub fn check_segment(&self, settings: &weir_config::Auth, peer: IpAddr) -> Result<(), Denied> {
+        check_address(&settings.play, peer).inspect_err(|_| Refused::Auth.count())
+    }
+
+    /// Puts `keys` in force beside those that are; [`settle`](Self::settle) follows once the configuration is.
+    pub fn prepare(&self, keys: &Keys) {
+        self.0.rcu(|present| keys.and(present));
+    }
+
+    /// From now on only `keys` are in force.
+    pub fn settle(&self, keys: Keys) {
+        self.0.store(Arc::new(keys));
+    }
+}
+
+/// Whether viewers are checked by more than their addresses.
+pub fn wants_parameters(settings: &weir_config::Auth) -> bool {
+    settings.play.iter().any(|check| !matches!(check, Check::Cidr(_)))
+}
+
+/// Whether `request` passes all of `checks`. `keys` are those of the configuration that has the checks.
+///
+/// # Errors
+/// The first check that it does not pass.
+pub fn check(checks: &[Check], keys: &Keys, request: &Request) -> Result<(), Denied> {
+    // The addresses cost nothing: they come first.
+    check_address(checks, request.peer)?;
+    if request.params.len() > URL_BYTES_MAX {
+        return Err(Denied::TooLong);
+    }
+    checks.iter().try_for_each(|check| match check {
+        Check::Cidr(_) => Ok(()),
+        Check::Secret(check) => check_secret(check, request.params),
+        Check::Token(check) => token::check(check, request),
+        Check::Jwt(check) => jwt::check(check, keys, request),
+    })
+}
+
+/// Whether somebody at `peer` passes those of `checks` that are about addresses.
+///
+/// # Errors
+/// The first check that it does not pass.
+pub fn check_address(checks: &[Check], peer: IpAddr) -> Result<(), Denied> {
+    checks.iter().try_for_each(|check| match check {
+        Check::Cidr(Cidr { allow, deny }) => match deny.iter().find(|net| holds(net, peer)) {
+            Some(net) => Err(Denied::Address(Some(*net))),
+            None if allow.is_empty() || allow.iter().any(|net| holds(net, peer)) => Ok(()),
+            None => Err(Denied::Address(None)),
+        },
+        _ => Ok(()),
+    })
+}
+
+/// Whether `ip` is in `net`. A socket for both families has IPv4 clients at `::ffff:a.b.c.d`: they count as IPv4, and
+/// so does a network that is written like that.
+fn holds(net: &IpNet, ip: IpAddr) -> bool {
+    /// The prefix of addresses that stand for IPv4 (RFC 4291 section 2.5.5.2).
+    const MAPPED_PREFIX: u8 = 96;
+    match (net, ip.to_canonical()) {
+        (IpNet::V6(net), IpAddr::V4(ip)) => {
+            net.prefix_len() >= MAPPED_PREFIX && net.contains(&ip.to_ipv6_mapped())
+        }
+        (net, ip) => net.contains(&ip),
+    }
+}
+
+fn check_secret(check: &SharedSecret, params: &str) -> Result<(), Denied> {
+    let given =
+        params::value(params, &check.param).ok_or_else(|| Denied::Missing(check.param.clone()))?;
+    // All are compared, so that the time does not say which one was close.
+    let same = |secret: &weir_config::Secret| secret.expose().as_bytes().ct_eq(given.as_bytes());
+    let found = check.values.iter().map(same).fold(Choice::from(0), |found, same| found | same);
+    if found.into() {
+        return Ok(());
+    }
+    Err(Denied::Invalid(Credential::Secret, "it matches none of the configured secrets"))
+}

@@ -1,0 +1,183 @@
+//! Requests for what is named after a stream: the stream itself, its playlist, its segments.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, atomic::Ordering},
+};
+
+use axum::{
+    extract::{Extension, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, Method, StatusCode};
+use tracing::info;
+use weir_clients::counts::Refused;
+use weir_edge::{Ask, Hops, NoStream};
+
+use super::{
+    answer::{self, ANY_ORIGIN, not_found, plain, preflight, retry_after},
+    conditional::Conditions,
+    forwarded,
+    hls::{self, Asker},
+    late,
+    route::{self, Route},
+    serve::Peer,
+};
+use crate::{
+    auth::Action,
+    node::Node,
+    play::{self, Refusal},
+};
+
+/// Bytes of a `User-Agent` that tell viewers apart.
+const AGENT_BYTES_MAX: usize = 512;
+
+/// Counts the connection for the client whose request comes now: proxies send those of many over one.
+pub async fn count(
+    State(node): State<Arc<Node>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let config = node.config();
+    let trusted = &config.http.trusted_proxies;
+    if trusted.iter().any(|network| network.contains(&peer.ip)) {
+        let ip = client(&node, &peer, request.headers());
+        if ip == peer.ip {
+            peer.standing.count_for_nobody();
+        } else if let Err(refusal) = peer.standing.count(&node.quotas, ip) {
+            Refused::from(&refusal).count();
+            return (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()))
+                .into_response();
+        }
+        peer.presence.note(|doing| doing.peer = SocketAddr::new(ip, 0));
+    }
+    next.run(request).await
+}
+
+/// `/app/stream.m3u8`, `/app/stream-<sequence>-<nonce>.ts`, `/app/stream.flv`.
+pub async fn media(
+    State(node): State<Arc<Node>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Response {
+    let is_head = match *request.method() {
+        Method::GET => false,
+        Method::HEAD => true,
+        Method::OPTIONS => return preflight(),
+        _ => {
+            return plain(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET, HEAD and OPTIONS are served here",
+            );
+        }
+    };
+    let field = request.headers().get("host").and_then(|host| host.to_str().ok());
+    // The target may name the host itself, and counts then (RFC 9112 section 3.2.2).
+    let named = request.uri().authority().map(|authority| authority.as_str());
+    let host = named.or(field).unwrap_or_default();
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let Some(route) = Route::of(target, host) else {
+        return not_found("no such path");
+    };
+    if route.extension == "m3u8"
+        && let Some(location) = with_slashes(target)
+        // A path of a stream has no empty parts, so that this one does not lead to another host.
+        && route.resolve(&node).is_ok()
+    {
+        let fields = [("location", location.as_str()), ("cache-control", "no-store"), ANY_ORIGIN];
+        return (StatusCode::FOUND, fields).into_response();
+    }
+    let agent = request.headers().get("user-agent").map_or(&[][..], |agent| agent.as_bytes());
+    let asker = Asker {
+        ip: client(&node, &peer, request.headers()),
+        agent: String::from_utf8_lossy(&agent[..agent.len().min(AGENT_BYTES_MAX)]).into_owned(),
+        conditions: Conditions::of(request.headers(), is_head),
+        peer,
+    };
+    let ask = Ask { peer: Some(asker.ip), ..ask(&route, request.headers()) };
+    // Nothing else of it is needed, and it may wait.
+    drop(request);
+    serve(&node, &route, &ask, is_head, &asker).await
+}
+
+/// The same target with slashes for those that are percent-encoded in its path; none without any. What a playlist names
+/// is beside it, and an encoded slash is none where players look for that.
+fn with_slashes(target: &str) -> Option<String> {
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    let slashed = path.replace("%2F", "/").replace("%2f", "/");
+    (slashed != path).then(|| slashed + query)
+}
+
+fn ask(route: &Route, fields: &HeaderMap) -> Ask {
+    let field = |name| fields.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let [hops, wait, next] = [Hops::HEADER, Ask::WAIT_HEADER, Ask::NEXT_HEADER].map(field);
+    Ask::of_fields(route.params(), hops, wait, next)
+}
+
+/// The address of who asks.
+fn client(node: &Node, peer: &Peer, fields: &HeaderMap) -> IpAddr {
+    let fields = fields.get_all(forwarded::FIELD).iter();
+    // What a client has written may be anything, and proxies append the truth to it.
+    let fields: Vec<_> = fields.map(|field| String::from_utf8_lossy(field.as_bytes())).collect();
+    let fields = fields.iter().map(|field| &**field);
+    forwarded::client(&node.config().http.trusted_proxies, peer.ip, fields).unwrap_or(peer.ip)
+}
+
+/// Serves the viewer, or tells it why not.
+async fn serve(
+    node: &Arc<Node>,
+    route: &Route,
+    ask: &Ask,
+    is_head: bool,
+    asker: &Asker,
+) -> Response {
+    let segment = route.segment();
+    let named = segment.as_ref().map_or(route, |(stream, _)| stream);
+    let presence = &asker.peer.presence;
+    let request = play::Request { url: &named.url, ask, ip: asker.ip, presence };
+    let served = match (route.extension.as_str(), segment.as_ref()) {
+        (route::FLV, _) => late::serve(node, &request, is_head, &asker.peer).await,
+        ("m3u8", _) => hls::playlist(node, &request, is_head, asker).await,
+        (_, Some((_, name))) => hls::segment(node, &request, *name, asker).await,
+        _ => Ok(not_found("stream paths end in .flv or .m3u8")),
+    };
+    let (answer, is_guess) = match served {
+        // An origin that an edge fetches from may have been shown a guess.
+        Ok(answer) => {
+            let is_refused = node.edge.is_some() && answer.status() == StatusCode::FORBIDDEN;
+            (answer, is_refused && !ask.params.is_empty())
+        }
+        Err(refusal) => {
+            note(&refusal, asker);
+            (answer::refused(&refusal), refusal.may_be_guess(ask))
+        }
+    };
+    if !is_guess {
+        return answer;
+    }
+    asker.peer.hold_back(&node.wrong_secrets, asker.ip, !ask.hops.is_empty()).await;
+    ([("connection", "close")], answer).into_response()
+}
+
+/// Says in the log what requests are refused for: a client that may not have a stream once for each connection, which
+/// can ask as often as it likes.
+fn note(refusal: &Refusal, asker: &Asker) {
+    let peer = &asker.peer;
+    match refusal {
+        Refusal::Denied { key, why } if !peer.was_denied.swap(true, Ordering::Relaxed) => {
+            let end = why.end(Action::Play, key);
+            let (conn, side) = (peer.presence.id, end.side.label());
+            info!(conn, peer = %peer.ip, stream = %key, side, reason = %end.reason, "HTTP requests are refused");
+        }
+        Refusal::NoStream { key, why: NoStream::Full(why) } => {
+            info!(stream = %key, reason = %why, "HTTP requests are refused");
+        }
+        Refusal::Guesses { key } => {
+            let reason = "too many requests for missing HLS segments";
+            info!(peer = %asker.ip, stream = %key, reason, "HTTP requests are refused");
+        }
+        Refusal::Denied { .. } | Refusal::BadName(_) | Refusal::NoStream { .. } => {}
+    }
+}

@@ -1,0 +1,112 @@
+//! The stream itself, as it flows: for viewers of RTMP and HTTP-FLV.
+
+use std::{sync::Arc, time::Instant};
+
+use weir_clients::{quota, session::ViewerSession};
+use weir_delivery::{Channel, Format};
+use weir_edge::{NoStream, Protocol};
+
+use super::{Refusal, Resolved, Resource};
+
+/// The stream in this format, for one who is sent it from now on.
+pub struct Live(pub Format);
+
+/// The same for one who only wants to know whether it is there. Nobody is let in.
+pub struct LiveHead(pub Format);
+
+impl Resource for Live {
+    type Opened = Arc<Channel>;
+    type Session = ViewerSession;
+
+    const PROTOCOL: Protocol = Protocol::Live;
+
+    fn look(&mut self, resolved: &Resolved<'_>) -> Result<(), Refusal> {
+        look(resolved)
+    }
+
+    async fn open(
+        &mut self,
+        resolved: &Resolved<'_>,
+        is_let_in: bool,
+    ) -> Result<Arc<Channel>, NoStream> {
+        open(resolved, self.0, is_let_in).await
+    }
+
+    fn admit(
+        &mut self,
+        resolved: &Resolved<'_>,
+        channel: &Arc<Channel>,
+    ) -> Result<ViewerSession, quota::Refusal> {
+        let (Resolved { node, key, .. }, now) = (resolved, Instant::now());
+        let bit_rate = channel.bit_rate_now(now);
+        let permit = node.quotas.admit(key, resolved.is_node(), bit_rate, now)?;
+        Ok(ViewerSession::begin(permit, &node.roster, resolved.request.presence, key))
+    }
+}
+
+impl Resource for LiveHead {
+    type Opened = Arc<Channel>;
+    type Session = ();
+
+    const PROTOCOL: Protocol = Protocol::Live;
+
+    fn look(&mut self, resolved: &Resolved<'_>) -> Result<(), Refusal> {
+        look(resolved)
+    }
+
+    async fn open(
+        &mut self,
+        resolved: &Resolved<'_>,
+        is_let_in: bool,
+    ) -> Result<Arc<Channel>, NoStream> {
+        open(resolved, self.0, is_let_in).await
+    }
+
+    fn admit(&mut self, _: &Resolved<'_>, _: &Arc<Channel>) -> Result<(), quota::Refusal> {
+        Ok(())
+    }
+}
+
+/// A full edge pulls nothing.
+fn look(resolved: &Resolved<'_>) -> Result<(), Refusal> {
+    let (node, key) = (resolved.node, resolved.key);
+    let looked = node.quotas.look(key, Instant::now());
+    looked.map_err(|full| Refusal::NoStream { key: key.clone(), why: full.into() })
+}
+
+/// The channel of the stream, once viewers can start in it.
+async fn open(
+    resolved: &Resolved<'_>,
+    format: Format,
+    is_let_in: bool,
+) -> Result<Arc<Channel>, NoStream> {
+    let Resolved { node, key, vhost, .. } = resolved;
+    let channel = tokio::select! {
+        // A stream that is here is found before anything is waited for.
+        biased;
+        channel = node.channels.open(key, format, node.play_limits(vhost)) => channel,
+        why = denied(resolved) => return Err(why),
+    };
+    // It has come through what another one has shown.
+    if !is_let_in && !resolved.ask_origins(Protocol::Live).await? {
+        return Err(NoStream::Unavailable(format!(
+            "the origins have not answered whether {key} may be played"
+        )));
+    }
+    if let Some(edge) = &node.edge {
+        edge.joined(key);
+    }
+    Ok(channel)
+}
+
+/// Ends when there is no use in waiting any longer.
+async fn denied(resolved: &Resolved<'_>) -> NoStream {
+    let Resolved { node, key, deadline, .. } = resolved;
+    match &node.edge {
+        Some(edge) => edge.denied(key, resolved.request.ask, *deadline).await,
+        None => {
+            tokio::time::sleep_until(*deadline).await;
+            NoStream::Missing(format!("nobody publishes {key}"))
+        }
+    }
+}
