@@ -96,7 +96,7 @@ impl Connection {
     /// # Errors
     /// When there is none.
     pub fn make_room(&mut self, url: &StreamUrl) -> Result<(), Spent> {
-        let budget = self.node.registry.budget();
+        let budget = self.node.streams.registry.budget();
         self.asked = Some(memory::request(budget, memory::url_bytes(url), 0)?);
         Ok(())
     }
@@ -246,7 +246,7 @@ impl Connection {
     /// # Errors
     /// When the client does not wait for it.
     pub async fn hold_back(&mut self) -> Result<(), End> {
-        let (wrong, ip) = (&self.node.wrong_secrets, self.client.peer.ip());
+        let (wrong, ip) = (&self.node.clients.wrong_secrets, self.client.peer.ip());
         let time = if self.came.hops.is_empty() {
             let Some(wait) = wrong.wait(ip, std::time::Instant::now()) else { return Ok(()) };
             self.client.standing.step_aside(wait.place);

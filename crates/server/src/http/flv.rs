@@ -126,7 +126,7 @@ pub async fn serve(
     client.began(Activity::Play, &key);
     drop(request.charge);
     match socket.into_std() {
-        Ok(socket) => node.shards.deliver(Arrival {
+        Ok(socket) => node.delivery.shards.deliver(Arrival {
             socket,
             channel,
             terms: terms::of(&vhost.play),
@@ -148,7 +148,7 @@ async fn hold_back(
     socket: &mut TcpStream,
     is_node: bool,
 ) -> Result<(), End> {
-    let (wrong, ip) = (&node.wrong_secrets, client.peer.ip());
+    let (wrong, ip) = (&node.clients.wrong_secrets, client.peer.ip());
     let time = if is_node {
         wrong.wait_of_node(ip, Instant::now())
     } else {

@@ -71,7 +71,7 @@ pub async fn playlist(
     }
     let session = params::value(&ask.params, SESSION).unwrap_or_default();
     let who = who(key, ask, &session, asker);
-    match node.quotas.look_for_hls(who, Instant::now()) {
+    match node.clients.quotas.look_for_hls(who, Instant::now()) {
         Ok(watches) => asks(asker, Some(key).filter(|_| !watches)),
         Err(refusal) => {
             asks(asker, Some(key));
@@ -88,12 +88,12 @@ pub async fn playlist(
     }
     asks(asker, None);
     let now = Instant::now();
-    node.quotas.guesses.gave_playlist(key, asker.ip, now);
+    node.clients.quotas.guesses.gave_playlist(key, asker.ip, now);
     if only_looks {
         return in_part(answer, None, asker).await;
     }
     let patience = WATCHING.max(vhost.hls.segment.saturating_mul(3));
-    match node.quotas.watch_hls(who, patience, client::next_id, now) {
+    match node.clients.quotas.watch_hls(who, patience, client::next_id, now) {
         Ok(meter) => counted(node, in_part(answer, None, asker).await, meter),
         Err(refusal) => {
             Refused::from(&refusal).count();
@@ -149,14 +149,14 @@ async fn own_playlist(node: &Arc<Node>, key: &StreamKey, vhost: &Vhost, ask: &As
             true => with_params(&text, &ask.params),
             false => text,
         };
-        Ok(match memory::output(node.registry.budget(), text) {
+        Ok(match memory::output(node.streams.registry.budget(), text) {
             Ok(text) => (PLAYLIST_HEADERS, [ANY_ORIGIN], text).into_response(),
             Err(spent) => no_room(&spent.to_string()),
         })
     });
     answer.unwrap_or_else(|error| {
         let is_missing = error.kind() == io::ErrorKind::NotFound;
-        if is_missing && node.registry.status(key) == Some(Status::Live) {
+        if is_missing && node.streams.registry.status(key) == Some(Status::Live) {
             let reason = format!("{key} is live, but its first HLS segment is not complete yet");
             return not_now(&reason);
         }
@@ -183,11 +183,11 @@ pub async fn segment(
     asker: &Asker,
 ) -> Response {
     asks(asker, None);
-    let meter = match node.quotas.fetch_hls(who(key, ask, "", asker), Instant::now()) {
+    let meter = match node.clients.quotas.fetch_hls(who(key, ask, "", asker), Instant::now()) {
         Ok(meter) => meter,
         Err(refusal) => return refused(key, &refusal),
     };
-    let guesses = &node.quotas.guesses;
+    let guesses = &node.clients.quotas.guesses;
     let guess = match guesses.ask(key, asker.ip, Instant::now()) {
         Some(Search::Anywhere(guess)) => Some(guess),
         Some(Search::Here) => None,
@@ -221,7 +221,7 @@ fn counted(node: &Node, mut answer: Response, meter: Option<Meter>) -> Response 
     if !answer.status().is_success() {
         return answer;
     }
-    let quotas = Arc::clone(&node.quotas);
+    let quotas = Arc::clone(&node.clients.quotas);
     // A body that is counted does not say its length any more.
     if let Some(length) = answer.body().size_hint().exact() {
         answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -448,7 +448,7 @@ fn file_in_part(node: &Node, segment: Segment, name: SegmentName, asker: &Asker)
         };
         let seek = Some(part.start).filter(|start| *start > 0);
         let left = part.end - part.start;
-        let budget = node.registry.budget().clone();
+        let budget = node.streams.registry.budget().clone();
         *answer.body_mut() = Body::from_stream(stream::try_unfold(
             (Sending { file, seek, left, budget }, files, place),
             next,

@@ -89,7 +89,7 @@ impl Session {
         let Peer { presence, flow, .. } = peer;
         flow.limit_to(Some(stall_timeout));
         presence.note(|doing| doing.asks = None);
-        node.roster.turn(&presence, Activity::Play, Some(key));
+        node.clients.roster.turn(&presence, Activity::Play, Some(key));
         let (conn, peer) = (presence.id, presence.doing().peer);
         let (protocol, role) = (presence.protocol, Activity::Play.label());
         info!(conn, %peer, protocol, role, stream = %key, "session began");
@@ -121,7 +121,7 @@ impl Drop for Session {
         let end = self.end.take().or(stalled).or(farewell.map(|why| why.end()));
         let end = end.unwrap_or_else(End::closed);
         self.flow.limit_to(None);
-        self.node.roster.turn(&self.presence, Activity::Control, None);
+        self.node.clients.roster.turn(&self.presence, Activity::Control, None);
         COUNTS.ended(Activity::Play, &end);
         let (conn, peer) = (self.presence.id, self.presence.doing().peer);
         let (protocol, role) = (self.presence.protocol, Activity::Play.label());
@@ -168,7 +168,7 @@ impl LateViewer {
         };
         futures_util::stream::unfold(viewer, |mut viewer| async move {
             let bytes = viewer.next().await?;
-            viewer.node.quotas.count_sent(bytes.len() as u64);
+            viewer.node.clients.quotas.count_sent(bytes.len() as u64);
             if let Some(session) = &mut viewer.session {
                 session.sent(bytes.len() as u64);
             }

@@ -63,7 +63,7 @@ pub async fn player(State(node): State<Arc<Node>>) -> Response {
         ("referrer-policy", "no-referrer"),
         ("cache-control", "no-store"),
     ];
-    match memory::output(node.registry.budget(), page) {
+    match memory::output(node.streams.registry.budget(), page) {
         Ok(page) => (headers, Html(page)).into_response(),
         Err(spent) => no_room(&spent.to_string()),
     }
@@ -83,7 +83,7 @@ pub async fn count(State(node): State<Arc<Node>>, request: Request, next: Next) 
         let ip = client(&node, &request);
         if ip == peer.ip {
             peer.standing.count_for_nobody();
-        } else if let Err(refusal) = peer.standing.count(&node.quotas, ip) {
+        } else if let Err(refusal) = peer.standing.count(&node.clients.quotas, ip) {
             Refused::from(&refusal).count();
             return (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()))
                 .into_response();
@@ -205,7 +205,7 @@ async fn serve(
     // The origins have been shown something wrong.
     match &asker.connection {
         Some(peer) if may_guess && answer.status() == StatusCode::FORBIDDEN => {
-            peer.hold_back(&node.wrong_secrets, asker.ip, is_node).await;
+            peer.hold_back(&node.clients.wrong_secrets, asker.ip, is_node).await;
             ([("connection", "close")], answer).into_response()
         }
         _ => answer,
@@ -231,7 +231,7 @@ async fn refuse(
     let refused = plain(StatusCode::FORBIDDEN, &denied.to_string());
     match &asker.connection {
         Some(peer) if denied.may_be_guess() => {
-            peer.hold_back(&node.wrong_secrets, asker.ip, is_node).await;
+            peer.hold_back(&node.clients.wrong_secrets, asker.ip, is_node).await;
             ([("connection", "close")], refused).into_response()
         }
         _ => refused,

@@ -111,16 +111,17 @@ pub async fn publish(
         generation,
         leaving: None,
     };
-    node.lost_streams.found(&key);
-    let audience = node.audiences.of(&key);
+    node.streams.lost.found(&key);
+    let audience = node.streams.audiences.of(&key);
     connection.heeds = false;
     let ended = ingest.run(connection, stream_id, &replaced, &audience).await;
     connection.heeds = true;
     ingest.pace.end(&connection.socket);
     // Who watches a stream that is passed on is known elsewhere.
-    let is_watched = ingest.intake.publisher.demand() > 0 || node.quotas.is_watched_over_hls(&key);
+    let is_watched =
+        ingest.intake.publisher.demand() > 0 || node.clients.quotas.is_watched_over_hls(&key);
     if ended.as_ref().is_err_and(|end| end.kind.is_loss()) && is_watched {
-        node.lost_streams.lost(&key, vhost.publish.linger, Instant::now());
+        node.streams.lost.lost(&key, vhost.publish.linger, Instant::now());
     }
     if ended.is_ok() {
         debug!(conn = connection.client.id, stream = %key, "publish ended");

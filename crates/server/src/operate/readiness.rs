@@ -37,6 +37,6 @@ fn is_writable(hls: &HlsOutput) -> Result<(), String> {
 }
 
 fn serves(node: &Node) -> bool {
-    node.quotas.viewers_total() > 0
-        || node.registry.stats().iter().any(|stream| stream.status == Status::Live)
+    node.clients.quotas.viewers_total() > 0
+        || node.streams.registry.stats().iter().any(|stream| stream.status == Status::Live)
 }

@@ -34,7 +34,7 @@ async fn try_open(
     ask: &Ask,
 ) -> Result<Arc<Channel>, NoStream> {
     // A full edge pulls nothing.
-    node.quotas.look(key, Instant::now())?;
+    node.clients.quotas.look(key, Instant::now())?;
     let wait = ask.wait_at_most(vhost.play.wait);
     let deadline = tokio::time::Instant::now() + wait;
     // Who may not have it does not make it come here.
@@ -42,7 +42,7 @@ async fn try_open(
     let channel = tokio::select! {
         // A stream that is here is found before anything is waited for.
         biased;
-        channel = node.channels.open(key, format, node.play_limits(vhost)) => channel,
+        channel = node.delivery.channels.open(key, format, node.play_limits(vhost)) => channel,
         why = denied(node, key, ask, deadline) => return Err(why),
     };
     // It has come through what another one has shown.
@@ -63,13 +63,14 @@ async fn try_open(
 /// When there is none.
 pub fn admit(node: &Node, channel: &Channel, is_node: bool) -> Result<ViewerPermit, NoStream> {
     let now = Instant::now();
-    let admitted = node.quotas.admit(channel.key(), is_node, channel.bit_rate_now(now), now);
+    let admitted =
+        node.clients.quotas.admit(channel.key(), is_node, channel.bit_rate_now(now), now);
     Ok(admitted.inspect_err(|refusal| Refused::from(refusal).count())?)
 }
 
 /// Whether the one who asks has had everything that is here: its viewers' encoder has just left, and no other has come.
 pub fn has_had_it(node: &Node, key: &StreamKey, ask: &Ask) -> bool {
-    ask.next && node.registry.status(key) == Some(Status::Lingering)
+    ask.next && node.streams.registry.status(key) == Some(Status::Lingering)
 }
 
 /// Whether the origins of an edge let this viewer in; false if they have not decided, and will not before the stream is
