@@ -37,7 +37,7 @@ pub fn node(config: &str) -> Arc<Node> {
 /// A client of `node` that has just connected.
 pub fn client(node: &Node) -> RosterEntry {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    node.roster.enlist(NEXT.fetch_add(1, Ordering::Relaxed), "test", (HOME, 1).into())
+    node.clients.roster.enlist(NEXT.fetch_add(1, Ordering::Relaxed), "test", (HOME, 1).into())
 }
 
 /// The stream of this name, with parameters or without.
@@ -65,8 +65,11 @@ pub fn publish(node: &Node, key: &StreamKey) -> Publisher {
         limits: log_limits(&node.config()),
         replaced: Arc::new(WakeSignal::default()),
     };
-    let mut publisher =
-        node.registry.publish(key, settings, Instant::now()).expect("nobody else publishes");
+    let mut publisher = node
+        .streams
+        .registry
+        .publish(key, settings, Instant::now())
+        .expect("nobody else publishes");
     let (picture, sound) = (VideoCodec::Avc, AudioCodec::Aac);
     for (track, content) in [
         (Track::Video(0), Content::VideoConfig(picture)),

@@ -160,11 +160,11 @@ fn summary(api: &Api) -> Summary {
     let node = &api.node;
     let traffic = samples::process(node);
     let load = api.samples.load();
-    let clients = node.permits.taken();
+    let clients = node.clients.permits.taken();
     let now_ms = millis(SystemTime::now());
     let own = Own { now_ms, received: traffic.received, sent: traffic.sent, clients };
     let system = system::system(&load, own);
-    let streams = node.registry.stats();
+    let streams = node.streams.registry.stats();
     Summary {
         ok: true,
         now_ms,
@@ -176,15 +176,15 @@ fn summary(api: &Api) -> Summary {
         },
         phase: node.phase().label(),
         clients,
-        clients_total: node.roster.came(),
+        clients_total: node.clients.roster.came(),
         streams: streams.iter().filter(|stream| stream.status == Status::Live).count(),
-        viewers: node.quotas.viewers_total(),
+        viewers: node.clients.quotas.viewers_total(),
         recv_bytes: traffic.received,
         send_bytes: traffic.sent,
         kbps: api.samples.process(traffic),
-        expected_send_bps: node.quotas.expected(),
-        viewers_per_shard: node.shards.viewers(),
-        log_bytes: node.registry.budget().used(),
+        expected_send_bps: node.clients.quotas.expected(),
+        viewers_per_shard: node.delivery.shards.viewers(),
+        log_bytes: node.streams.registry.budget().used(),
     }
 }
 

@@ -193,8 +193,9 @@ fn everybody(api: &Api) -> Vec<Anybody> {
         let doing = presence.doing();
         !doing.fetches || doing.asks.is_some() || doing.activity != Activity::Control
     };
-    let connected = api.node.roster.list().into_iter().filter(is_client).map(Anybody::Connected);
-    let hls = api.node.quotas.hls_viewers(Instant::now()).into_iter().map(Anybody::Hls);
+    let connected =
+        api.node.clients.roster.list().into_iter().filter(is_client).map(Anybody::Connected);
+    let hls = api.node.clients.quotas.hls_viewers(Instant::now()).into_iter().map(Anybody::Hls);
     let mut all: Vec<_> = connected.chain(hls).collect();
     all.sort_unstable_by_key(Anybody::id);
     all
@@ -202,7 +203,7 @@ fn everybody(api: &Api) -> Vec<Anybody> {
 
 /// Bytes that [`everybody`] may take: the list, and those that it is made from.
 fn most_of_everybody(api: &Api) -> usize {
-    let (connected, hls) = (api.node.roster.count(), api.node.quotas.hls_count());
+    let (connected, hls) = (api.node.clients.roster.count(), api.node.clients.quotas.hls_count());
     let listed = size_of::<Anybody>() * (connected + hls);
     let connected = connected * size_of::<Arc<Presence>>();
     let hls = hls * size_of::<HlsViewer>();
@@ -220,8 +221,9 @@ fn nobody() -> Failure {
 
 fn find(api: &Api, id: &str) -> Result<Anybody, Failure> {
     let id = number(id).ok_or_else(nobody)?;
-    let hls = || api.node.quotas.hls_viewers(Instant::now()).into_iter().find(|it| it.id == id);
-    let connected = api.node.roster.find(id).map(Anybody::Connected);
+    let hls =
+        || api.node.clients.quotas.hls_viewers(Instant::now()).into_iter().find(|it| it.id == id);
+    let connected = api.node.clients.roster.find(id).map(Anybody::Connected);
     connected.or_else(|| hls().map(Anybody::Hls)).ok_or_else(nobody)
 }
 

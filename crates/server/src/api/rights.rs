@@ -71,7 +71,7 @@ async fn require_admin(State(node): State<Arc<Node>>, request: Request, next: Ne
 /// Says no; to who has shown a wrong token, in due time.
 async fn refuse(node: &Node, guesser: Option<Peer>, failure: Failure) -> Response {
     let Some(peer) = guesser else { return failure.into_response() };
-    peer.hold_back(&node.wrong_secrets, peer.ip, false).await;
+    peer.hold_back(&node.clients.wrong_secrets, peer.ip, false).await;
     ([(CONNECTION, "close")], failure).into_response()
 }
 

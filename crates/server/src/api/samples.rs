@@ -96,14 +96,14 @@ impl Samples {
 
     fn take(&self, node: &Node) {
         let now = Instant::now();
-        let everybody = node.roster.list();
+        let everybody = node.clients.roster.list();
         let clients = everybody.iter().map(|presence| {
             let figures = presence.figures();
             (presence.id, Traffic { received: figures.received, sent: figures.sent })
         });
-        let hls = node.quotas.hls_viewers(now).into_iter();
+        let hls = node.clients.quotas.hls_viewers(now).into_iter();
         let clients = clients.chain(hls.map(|it| (it.id, Traffic { received: 0, sent: it.sent })));
-        let stats = node.streams();
+        let stats = node.stream_stats();
         let sent = sent(node);
         let streams: HashMap<_, _> = stats
             .iter()
@@ -111,8 +111,8 @@ impl Samples {
                 (stream.key.clone(), Traffic { received: stream.bytes, sent: sent.of(&stream.key) })
             })
             .collect();
-        node.roster.forget_parted(|key| streams.contains_key(key));
-        node.quotas.forget_hls(|key| streams.contains_key(key));
+        node.clients.roster.forget_parted(|key| streams.contains_key(key));
+        node.clients.quotas.forget_hls(|key| streams.contains_key(key));
         let load = system::load();
         let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         notes.process.note(now, process(node));
@@ -148,7 +148,7 @@ impl Samples {
 
 /// What the process has received and sent.
 pub fn process(node: &Node) -> Traffic {
-    Traffic { received: node.roster.received(), sent: node.quotas.sent() }
+    Traffic { received: node.clients.roster.received(), sent: node.clients.quotas.sent() }
 }
 
 /// Bytes that viewers of streams were sent.
@@ -161,14 +161,14 @@ impl Sent<'_> {
     /// To those of `key`, those who have gone included.
     pub fn of(&self, key: &StreamKey) -> u64 {
         let here = self.here.get(key).copied().unwrap_or(0);
-        here + self.node.roster.sent_to_parted(key)
+        here + self.node.clients.roster.sent_to_parted(key)
     }
 }
 
 /// Bytes that viewers of streams were sent, looked up once for all of them.
 pub fn sent(node: &Node) -> Sent<'_> {
-    let mut here = node.quotas.hls_sent();
-    for presence in node.roster.list() {
+    let mut here = node.clients.quotas.hls_sent();
+    for presence in node.clients.roster.list() {
         if let Some(key) = presence.doing().stream {
             *here.entry(key).or_insert(0) += presence.figures().sent;
         }

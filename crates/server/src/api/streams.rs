@@ -201,7 +201,7 @@ struct Around<'a> {
 impl<'a> Around<'a> {
     fn new(api: &'a Api) -> Self {
         let mut publishers = HashMap::new();
-        for presence in api.node.roster.list() {
+        for presence in api.node.clients.roster.list() {
             let doing = presence.doing();
             if let (Activity::Publish, Some(key)) = (doing.activity, doing.stream) {
                 publishers.insert(key, (presence.id, doing.tc_url));
@@ -214,7 +214,7 @@ impl<'a> Around<'a> {
         let StreamStats { key, status, .. } = stats;
         let node = &self.api.node;
         let publisher = self.publishers.get(key);
-        let viewers = node.quotas.viewers(key);
+        let viewers = node.clients.quotas.viewers(key);
         let active = *status == Status::Live;
         let traffic = Traffic { received: stats.bytes, sent: self.sent.of(key) };
         let cid = publisher.map(|(id, _)| id.to_string()).filter(|_| active);
@@ -257,7 +257,7 @@ const fn label(status: Status, is_edge: bool) -> &'static str {
 }
 
 fn ordered(node: &Node) -> Vec<StreamStats> {
-    let mut all = node.streams();
+    let mut all = node.stream_stats();
     all.sort_by(|a, b| name(&a.key).cmp(&name(&b.key)));
     all
 }
@@ -275,7 +275,7 @@ pub fn find(node: &Node, name: &str) -> Result<StreamStats, Failure> {
             || ids::stream(key) == name
             || format!("{}{url}", key.vhost()) == name
     };
-    let found = node.streams().into_iter().find(|stream| is_it(&stream.key));
+    let found = node.stream_stats().into_iter().find(|stream| is_it(&stream.key));
     found.ok_or_else(|| Failure::not_found(code::STREAM_NOT_FOUND, "no such stream"))
 }
 
@@ -361,7 +361,7 @@ fn vhosts_of(api: &Api) -> Vec<Vhost> {
     names.insert(DEFAULT_VHOST);
     let around = Around::new(api);
     let mut streams: BTreeMap<String, Vec<Stream>> = BTreeMap::new();
-    for stats in api.node.streams() {
+    for stats in api.node.stream_stats() {
         streams.entry(stats.key.vhost().to_owned()).or_default().push(around.describe(&stats));
     }
     let vhost = |name: &str| {

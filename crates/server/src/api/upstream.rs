@@ -94,7 +94,7 @@ pub async fn pulls(
     Params(Scoped { scope }): Params<Scoped>,
 ) -> Result<cluster::Text, Failure> {
     let known = api.node.edge.as_ref().map(|edge| edge.pulls()).unwrap_or_default();
-    let stats = api.node.registry.stats();
+    let stats = api.node.streams.registry.stats();
     let bytes: HashMap<_, _> = stats.iter().map(|stream| (&stream.key, stream.bytes)).collect();
     let mut pulls: Vec<_> = known
         .into_iter()

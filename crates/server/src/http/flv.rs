@@ -90,7 +90,7 @@ pub async fn serve(
     let head = response_head(request.format).into();
     drop(request.charge);
     match socket.into_std() {
-        Ok(socket) => node.shards.deliver(Arrival {
+        Ok(socket) => node.delivery.shards.deliver(Arrival {
             socket,
             channel,
             terms: terms::of(&vhost.play),
@@ -157,7 +157,7 @@ async fn hold_back(
     socket: &mut TcpStream,
     is_node: bool,
 ) -> Result<(), End> {
-    let held = node.wrong_secrets.hold_back(&client.standing, client.peer.ip(), is_node);
+    let held = node.clients.wrong_secrets.hold_back(&client.standing, client.peer.ip(), is_node);
     tokio::select! {
         () = held => Ok(()),
         end = until_closed(socket) => Err(end),

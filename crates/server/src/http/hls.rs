@@ -115,7 +115,7 @@ impl Resource for Playlist<'_> {
     fn look(&mut self, resolved: &Resolved<'_>) -> Result<(), Refusal> {
         let (key, session) = (resolved.key, session(resolved.request));
         let who = who(resolved, &session, self.asker);
-        let looked = resolved.node.quotas.look_for_hls(who, Instant::now());
+        let looked = resolved.node.clients.quotas.look_for_hls(who, Instant::now());
         // Who watches does not wait.
         asks(self.asker, Some(key).filter(|_| looked != Ok(true)));
         looked.map(drop).map_err(|full| Refusal::NoStream { key: key.clone(), why: full.into() })
@@ -145,7 +145,7 @@ impl Resource for Playlist<'_> {
             return Ok(None);
         }
         asks(self.asker, None);
-        let (quotas, now) = (&resolved.node.quotas, Instant::now());
+        let (quotas, now) = (&resolved.node.clients.quotas, Instant::now());
         quotas.guesses.gave_playlist(resolved.key, self.asker.ip, now);
         if self.only_looks {
             return Ok(None);
@@ -187,7 +187,7 @@ async fn own_playlist(node: &Arc<Node>, key: &StreamKey, vhost: &Vhost, ask: &As
         None => left_playlist(node, key, vhost).await,
     };
     if let Ok(Some(text)) = left {
-        return match memory::output(node.registry.budget(), with_params(&text, params)) {
+        return match memory::output(node.streams.registry.budget(), with_params(&text, params)) {
             Ok(text) => (PLAYLIST_HEADERS, [ANY_ORIGIN], text).into_response(),
             Err(spent) => no_room(&spent.to_string()),
         };
@@ -211,12 +211,12 @@ async fn own_playlist(node: &Arc<Node>, key: &StreamKey, vhost: &Vhost, ask: &As
             return (PLAYLIST_HEADERS, [ANY_ORIGIN], Body::from(listing.text)).into_response();
         }
         let text = with_params(&String::from_utf8_lossy(&listing.text), params);
-        return match memory::output(node.registry.budget(), text) {
+        return match memory::output(node.streams.registry.budget(), text) {
             Ok(text) => (PLAYLIST_HEADERS, [ANY_ORIGIN], text).into_response(),
             Err(spent) => no_room(&spent.to_string()),
         };
     }
-    if node.registry.status(key) == Some(Status::Live) {
+    if node.streams.registry.status(key) == Some(Status::Live) {
         return not_now(&format!("{key} is live, but its first HLS segment is not complete yet"));
     }
     let error = left.err().unwrap_or_else(|| io::ErrorKind::NotFound.into());
@@ -259,7 +259,7 @@ pub async fn segment(
     };
     match (segment.guess, missing) {
         (None, Some(key)) => return Err(Refusal::guesses(key)),
-        (Some(guess), None) => node.quotas.guesses.forgive(guess),
+        (Some(guess), None) => node.clients.quotas.guesses.forgive(guess),
         _ => {}
     }
     Ok(counted(node, playing?.opened, segment.meter))
@@ -298,10 +298,10 @@ impl Resource for SegmentFile<'_> {
     fn look(&mut self, resolved: &Resolved<'_>) -> Result<(), Refusal> {
         let Resolved { node, key, .. } = resolved;
         let now = Instant::now();
-        let fetched = node.quotas.fetch_hls(who(resolved, "", self.asker), now);
+        let fetched = node.clients.quotas.fetch_hls(who(resolved, "", self.asker), now);
         self.meter =
             fetched.map_err(|why| Refusal::NoStream { key: (*key).clone(), why: why.into() })?;
-        self.guess = match node.quotas.guesses.ask(key, self.asker.ip, now) {
+        self.guess = match node.clients.quotas.guesses.ask(key, self.asker.ip, now) {
             Some(Search::Anywhere(guess)) => Some(guess),
             Some(Search::Here) => None,
             None => return Err(Refusal::Guesses { key: (*key).clone() }),
@@ -355,7 +355,7 @@ fn counted(node: &Node, mut answer: Response, meter: Option<Meter>) -> Response 
     if !answer.status().is_success() {
         return answer;
     }
-    let quotas = Arc::clone(&node.quotas);
+    let quotas = Arc::clone(&node.clients.quotas);
     // A body that is counted does not say its length any more.
     if let Some(length) = answer.body().size_hint().exact() {
         answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -413,7 +413,7 @@ fn in_pieces(
         return with_fields(StatusCode::NOT_MODIFIED.into_response(), SEGMENT_HEADERS, &etag);
     };
     if wanted != Wanted::Beyond {
-        let budget = node.registry.budget().clone();
+        let budget = node.streams.registry.budget().clone();
         answer.headers_mut().insert(CONTENT_LENGTH, (part.end - part.start).into());
         // Both ends are within the segment.
         let part = part.start as usize..part.end as usize;
@@ -588,7 +588,7 @@ fn file_in_part(
         };
         let seek = Some(part.start).filter(|start| *start > 0);
         let left = part.end - part.start;
-        let budget = node.registry.budget().clone();
+        let budget = node.streams.registry.budget().clone();
         *answer.body_mut() = Body::from_stream(stream::try_unfold(
             (Sending { file, seek, left, budget }, files, place),
             next,

@@ -149,7 +149,7 @@ impl LateViewer {
         };
         futures_util::stream::unfold(viewer, |mut viewer| async move {
             let bytes = viewer.next().await?;
-            viewer.node.quotas.count_sent(bytes.len() as u64);
+            viewer.node.clients.quotas.count_sent(bytes.len() as u64);
             viewer.report.sent(bytes.len() as u64);
             Some((Ok(bytes), viewer))
         })

@@ -46,7 +46,7 @@ pub async fn count(
         let ip = client(&node, &peer, request.headers());
         if ip == peer.ip {
             peer.standing.count_for_nobody();
-        } else if let Err(refusal) = peer.standing.count(&node.quotas, ip) {
+        } else if let Err(refusal) = peer.standing.count(&node.clients.quotas, ip) {
             Refused::from(&refusal).count();
             return (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()))
                 .into_response();
@@ -157,7 +157,7 @@ async fn serve(
     if !is_guess {
         return answer;
     }
-    asker.peer.hold_back(&node.wrong_secrets, asker.ip, !ask.hops.is_empty()).await;
+    asker.peer.hold_back(&node.clients.wrong_secrets, asker.ip, !ask.hops.is_empty()).await;
     ([("connection", "close")], answer).into_response()
 }
 

@@ -86,7 +86,7 @@ impl listen::Service for Media {
 
 /// Serves a connection that has just been accepted.
 async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut client: Client) {
-    let budget = node.registry.budget();
+    let budget = node.streams.registry.budget();
     let head = match head::read(&mut socket, &mut client, budget).await {
         Ok(head) => head,
         Err(failure) => return fail(socket, client, failure).await,
@@ -97,7 +97,7 @@ async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut clien
     if let Some(ip) = forwarded::client(trusted, peer, std::iter::once(&*head.forwarded)) {
         // The proxy's port says nothing of the client's.
         client.is_at(SocketAddr::new(ip, 0));
-        if let Err(refusal) = client.standing.count(&node.quotas, ip) {
+        if let Err(refusal) = client.standing.count(&node.clients.quotas, ip) {
             Refused::from(&refusal).count();
             let _ = socket.write_all(answer::closing_turned_away(&refusal).as_bytes()).await;
             let _ = socket.shutdown().await;

@@ -38,7 +38,7 @@ pub async fn player(State(node): State<Arc<Node>>) -> Response {
         ("referrer-policy", "no-referrer"),
         ("cache-control", "no-store"),
     ];
-    match memory::output(node.registry.budget(), page) {
+    match memory::output(node.streams.registry.budget(), page) {
         Ok(page) => (headers, Html(page)).into_response(),
         Err(spent) => no_room(&spent.to_string()),
     }

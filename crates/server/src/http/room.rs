@@ -35,7 +35,7 @@ pub async fn taken(State(node): State<Arc<Node>>, request: Request, next: Next) 
     let fields = request.headers();
     let head: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let head = head + fields.len() * FIELD_BYTES;
-    match memory::request(node.registry.budget(), target, head) {
+    match memory::request(node.streams.registry.budget(), target, head) {
         Ok(_room) => next.run(request).await,
         Err(spent) => no_room(&spent.to_string()),
     }

@@ -80,7 +80,7 @@ impl Live {
     }
 
     fn sample(&self) {
-        let quotas = &self.node().quotas;
+        let quotas = &self.node().clients.quotas;
         quotas.forget_gone(Instant::now());
         let sent = quotas.sent();
         let cpu = process::cpu_time().unwrap_or_default();
@@ -89,7 +89,7 @@ impl Live {
 
     fn census(&self) -> Census {
         let mut census = Census::default();
-        for presence in self.node().roster.list() {
+        for presence in self.node().clients.roster.list() {
             let is_rtmp = presence.protocol == "rtmp";
             *if is_rtmp { &mut census.rtmp } else { &mut census.http } += 1;
             // An edge asks for its viewers, and is none.
@@ -102,7 +102,7 @@ impl Live {
     }
 
     fn write(&self, page: &mut Page<'_>) -> fmt::Result {
-        let (census, streams) = (self.census(), self.node().streams());
+        let (census, streams) = (self.census(), self.node().stream_stats());
         let process = Process::read();
         self.write_state(page)?;
         self.write_clients(page, &census, &streams)?;
@@ -119,15 +119,15 @@ impl Live {
             self.write_process(page, process)?;
         }
         let live = streams.iter().filter(|stream| stream.status == Status::Live).count();
-        let totals = self.node().registry.totals();
+        let totals = self.node().streams.registry.totals();
         let figures = srs::Figures {
             role: self.role(),
             cpus: lock(&self.window).cpus(),
             resident_bytes: process.map_or(0, |process| process.resident_bytes),
-            sent: self.node().quotas.sent(),
+            sent: self.node().clients.quotas.sent(),
             received: totals.bytes(),
             streams: live,
-            clients: self.node().roster.count(),
+            clients: self.node().clients.roster.count(),
         };
         srs::write(page, &figures)
     }
@@ -161,7 +161,7 @@ impl Live {
             "Whether the server is ready for new clients, as in /readyz.",
             ready,
         )?;
-        let left = if now.is_ending() { node.roster.count() } else { 0 };
+        let left = if now.is_ending() { node.clients.roster.count() } else { 0 };
         page.gauge("weir_drain_clients_left", "Clients that a drain waits for.", left as f64)?;
         let last = self.control.reloader.last();
         let results = ["success", "failure"].into_iter().zip(last.counts);
@@ -198,8 +198,8 @@ impl Live {
         let limit = node.config().limits.connections as f64;
         page.gauge("weir_connections_limit", "limits.connections; 0 means no limit.", limit)?;
         page.counter("weir_clients", "Incoming connections.", COUNTS.clients.get() as f64)?;
-        let is_live = |key: &_| node.registry.status(key) == Some(Status::Live);
-        node.lost_streams.count(Instant::now(), is_live);
+        let is_live = |key: &_| node.streams.registry.status(key) == Some(Status::Live);
+        node.streams.lost.count(Instant::now(), is_live);
         page.counter(
             "weir_watched_streams_lost",
             "Watched streams that lost their publisher or origin for good.",
@@ -213,7 +213,7 @@ impl Live {
         let viewers = [
             ("rtmp", census.rtmp_viewers),
             ("http-flv", census.flv_viewers),
-            ("hls", node.quotas.watching()),
+            ("hls", node.clients.quotas.watching()),
         ];
         page.gauges(
             "weir_viewers",
@@ -241,7 +241,7 @@ impl Live {
     }
 
     fn write_traffic(&self, page: &mut Page<'_>) -> fmt::Result {
-        let quotas = &self.node().quotas;
+        let quotas = &self.node().clients.quotas;
         page.counter("weir_sent_bytes", "Media bytes sent to viewers.", quotas.sent() as f64)?;
         let measured = lock(&self.window).bits_per_second();
         page.gauge(
@@ -264,7 +264,7 @@ impl Live {
             "Measured or expected egress, whichever is higher, as a fraction of limits.egress; 0 without a limit.",
             utilization,
         )?;
-        let totals = self.node().registry.totals();
+        let totals = self.node().streams.registry.totals();
         page.counter("weir_received_bytes", "Bytes of frames received.", totals.bytes() as f64)?;
         page.counter("weir_frames", "Frames received.", totals.frames() as f64)?;
         page.counter(
@@ -276,7 +276,7 @@ impl Live {
     }
 
     fn write_memory(&self, page: &mut Page<'_>) -> fmt::Result {
-        let budget = self.node().registry.budget();
+        let budget = self.node().streams.registry.budget();
         let held =
             Use::ALL.map(|what| (vec![("what", what.label())], budget.used_for(what) as f64));
         let base = (vec![("what", "base")], self.base_bytes as f64);
@@ -297,7 +297,7 @@ impl Live {
     }
 
     fn write_delivery(&self, page: &mut Page<'_>) -> fmt::Result {
-        let shards = &self.node().shards;
+        let shards = &self.node().delivery.shards;
         let mut latency = Counted::default();
         shards.add_latency(&mut latency);
         page.histogram(
@@ -348,7 +348,7 @@ impl Live {
     }
 
     fn write_streams(&self, page: &mut Page<'_>, streams: &[StreamStats]) -> fmt::Result {
-        let quotas = &self.node().quotas;
+        let quotas = &self.node().clients.quotas;
         let figures = |stream: &StreamStats| {
             let (viewers, sent) = quotas.audience(&stream.key);
             Figures { viewers, frames: stream.frames, received: stream.bytes, sent }

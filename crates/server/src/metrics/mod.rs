@@ -41,7 +41,7 @@ impl Metrics {
     pub fn new(control: &Arc<Control>) -> Arc<Self> {
         let mut series = Registry::default();
         series.register_collector(Box::new(Live::start(control)));
-        let desk = PageRenderer::new(control.node.registry.budget());
+        let desk = PageRenderer::new(control.node.streams.registry.budget());
         Arc::new(Self { series, desk, pool: Pool::new("writing /metrics", 1) })
     }
 

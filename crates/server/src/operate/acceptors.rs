@@ -22,9 +22,9 @@ impl Acceptors {
     /// Open doors, as the configuration says, which count and list whom they let in at `node`.
     pub fn new(node: &Node) -> Arc<Self> {
         let door = |protocol| {
-            let door = Acceptor::new(protocol, node.permits.clone());
-            let door = door.holding(&node.sockets);
-            Arc::new(door.counting(&node.quotas).listing(&node.roster))
+            let door = Acceptor::new(protocol, node.clients.permits.clone());
+            let door = door.holding(&node.clients.sockets);
+            Arc::new(door.counting(&node.clients.quotas).listing(&node.clients.roster))
         };
         let connections = Shares::of_process().api;
         let api = Arc::new(Acceptor::new("api", Permits::new(connections)).making_room());

@@ -113,17 +113,17 @@ impl Control {
 
     /// Ends the connection, or the HLS viewer, with this number. False if there is none.
     pub fn kick(&self, id: u64) -> bool {
-        let Some(presence) = self.node.roster.find(id) else {
-            return self.node.quotas.kick_hls(id, Instant::now());
+        let Some(presence) = self.node.clients.roster.find(id) else {
+            return self.node.clients.quotas.kick_hls(id, Instant::now());
         };
         presence.ask_to_leave(Farewell::Kicked);
-        self.node.shards.look();
+        self.node.delivery.shards.look();
         true
     }
 
     /// Ends the connection that publishes `key`; its number. None if nobody here does.
     pub fn kick_publisher(&self, key: &StreamKey) -> Option<u64> {
-        let everybody = self.node.roster.list();
+        let everybody = self.node.clients.roster.list();
         let publishes = |doing: &weir_clients::roster::Doing| {
             doing.activity == Activity::Publish && doing.stream.as_ref() == Some(key)
         };

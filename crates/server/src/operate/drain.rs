@@ -49,16 +49,16 @@ pub async fn drain(node: &Arc<Node>, doors: &[Arc<Acceptor>], settings: &weir_co
     let start = Instant::now();
     let deadline = start + settings.timeout;
     node.phase.send_replace(Phase::Notice);
-    info!(notice = ?settings.notice, timeout = ?settings.timeout, clients = node.roster.count(), "drain began");
+    info!(notice = ?settings.notice, timeout = ?settings.timeout, clients = node.clients.roster.count(), "drain began");
     sleep_until((start + settings.notice).min(deadline)).await;
     node.phase.send_replace(Phase::Draining);
     doors.iter().for_each(|door| door.close());
     node.outputs.leave_open();
-    let clients = node.roster.count();
+    let clients = node.clients.roster.count();
     info!(clients, "no new clients accepted; disconnecting clients");
     let enough = deadline - LAST_WORDS.min(settings.timeout / 4);
     if timeout_at(enough, let_go(node, enough)).await.is_err() {
-        let left = node.roster.count();
+        let left = node.clients.roster.count();
         warn!(left, "drain.timeout reached: closing the remaining connections");
     }
     let pushed = async {
@@ -79,30 +79,30 @@ async fn let_go(node: &Node, deadline: Instant) {
     let time = deadline.saturating_duration_since(start);
     let late = start + time.mul_f64(VIEWERS);
     let time = time.as_secs_f64() * ASKING;
-    let pace =
-        (node.roster.count() as f64 / time.max(TICK.as_secs_f64())).max(CLIENTS_A_SECOND_MIN);
+    let pace = (node.clients.roster.count() as f64 / time.max(TICK.as_secs_f64()))
+        .max(CLIENTS_A_SECOND_MIN);
     let mut asked = 0;
-    node.roster.begin_to_ask(node.edge.is_some());
+    node.clients.roster.begin_to_ask(node.edge.is_some());
     loop {
         let due = (start.elapsed().as_secs_f64() * pace) as usize + 1;
-        let here = node.roster.count();
+        let here = node.clients.roster.count();
         if here == 0 {
             return;
         }
         let is_late = Instant::now() >= late;
         let count = due.saturating_sub(asked);
-        let next = node.roster.next(|queue| match &node.edge {
+        let next = node.clients.roster.next(|queue| match &node.edge {
             Some(_) => next_of_edge(queue, count),
             None => next_of_origin(queue, count, here, is_late),
         });
         asked += next.len();
         next.iter().for_each(|presence| presence.ask_to_leave(Farewell::Draining));
         if !next.is_empty() {
-            node.shards.look();
+            node.delivery.shards.look();
         }
         tokio::select! {
             () = sleep(TICK) => {}
-            () = until_empty(&node.roster) => {}
+            () = until_empty(&node.clients.roster) => {}
         }
     }
 }

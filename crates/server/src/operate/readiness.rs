@@ -36,6 +36,6 @@ pub fn faults(hls: &HlsOutput) -> Vec<String> {
 }
 
 fn serves(node: &Node) -> bool {
-    node.quotas.viewers_total() > 0
-        || node.registry.stats().iter().any(|stream| stream.status == Status::Live)
+    node.clients.quotas.viewers_total() > 0
+        || node.streams.registry.stats().iter().any(|stream| stream.status == Status::Live)
 }

@@ -39,8 +39,8 @@ impl Resource for Live {
     ) -> Result<ViewerSession, quota::Refusal> {
         let (Resolved { node, key, .. }, now) = (resolved, Instant::now());
         let bit_rate = channel.bit_rate_now(now);
-        let permit = node.quotas.admit(key, resolved.is_node(), bit_rate, now)?;
-        Ok(ViewerSession::begin(permit, &node.roster, resolved.request.presence, key))
+        let permit = node.clients.quotas.admit(key, resolved.is_node(), bit_rate, now)?;
+        Ok(ViewerSession::begin(permit, &node.clients.roster, resolved.request.presence, key))
     }
 }
 
@@ -70,7 +70,7 @@ impl Resource for LiveHead {
 /// A full edge pulls nothing.
 fn look(resolved: &Resolved<'_>) -> Result<(), Refusal> {
     let (node, key) = (resolved.node, resolved.key);
-    let looked = node.quotas.look(key, Instant::now());
+    let looked = node.clients.quotas.look(key, Instant::now());
     looked.map_err(|full| Refusal::NoStream { key: key.clone(), why: full.into() })
 }
 
@@ -84,7 +84,7 @@ async fn open(
     let channel = tokio::select! {
         // A stream that is here is found before anything is waited for.
         biased;
-        channel = node.channels.open(key, format, node.play_limits(vhost)) => channel,
+        channel = node.delivery.channels.open(key, format, node.play_limits(vhost)) => channel,
         why = denied(resolved) => return Err(why),
     };
     // It has come through what another one has shown.

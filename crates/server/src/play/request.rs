@@ -269,5 +269,5 @@ pub fn authorize(
 
 /// Whether the one who asks has had everything that is here: its viewers' encoder has just left, and no other has come.
 fn has_had_it(node: &Node, key: &StreamKey, ask: &Ask) -> bool {
-    ask.next && node.registry.status(key) == Some(Status::Lingering)
+    ask.next && node.streams.registry.status(key) == Some(Status::Lingering)
 }

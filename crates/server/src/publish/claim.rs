@@ -36,13 +36,15 @@ pub async fn claim(
     key: &StreamKey,
     replaced: &Arc<WakeSignal>,
 ) -> Result<Publisher, Unclaimed> {
-    if node.registry.budget().is_full() && node.registry.status(key) != Some(Status::Live) {
+    if node.streams.registry.budget().is_full()
+        && node.streams.registry.status(key) != Some(Status::Live)
+    {
         // Every log has shrunk by now: one more stream would be at the expense of those that are here.
         return Err(Unclaimed::Memory);
     }
     // An origin or the present publisher may have been waited for: what is in force now counts.
     let settings = || settings(node, &node.config().vhost(key.vhost()), replaced);
-    let mut idle_at = match node.registry.publish(key, settings(), Instant::now()) {
+    let mut idle_at = match node.streams.registry.publish(key, settings(), Instant::now()) {
         Ok(publisher) => return Ok(publisher),
         Err(Refused::Taken) => return Err(Unclaimed::Taken),
         Err(Refused::MaybeDead { idle_at }) => idle_at,
@@ -50,7 +52,7 @@ pub async fn claim(
     // What is heard of the present publisher from now on decides: its end, any frame behind the leftovers, or its
     // silence until `idle_at`.
     let signal = Arc::new(WakeSignal::default());
-    let _observer = node.registry.follow(key, Start::NextGroup, Arc::clone(&signal) as _);
+    let _observer = node.streams.registry.follow(key, Start::NextGroup, Arc::clone(&signal) as _);
     let judged_at = Instant::now() + LEFTOVERS;
     loop {
         tokio::select! {
@@ -58,7 +60,7 @@ pub async fn claim(
             () = tokio::time::sleep_until(idle_at.into()) => {}
         }
         let now = Instant::now();
-        match node.registry.publish(key, settings(), now) {
+        match node.streams.registry.publish(key, settings(), now) {
             Ok(publisher) => return Ok(publisher),
             Err(Refused::MaybeDead { idle_at: later }) if now < judged_at => idle_at = later,
             Err(_) => return Err(Unclaimed::Taken),

@@ -60,10 +60,11 @@ impl Publication {
     pub fn ends(&self, ended: &Result<(), End>) {
         let (node, publisher) = (&self.node, &self.intake.publisher);
         // Who watches a stream that is passed on is known elsewhere.
-        let is_watched = publisher.demand() > 0 || node.quotas.is_watched_over_hls(publisher.key());
+        let is_watched =
+            publisher.demand() > 0 || node.clients.quotas.is_watched_over_hls(publisher.key());
         if ended.as_ref().is_err_and(|end| end.kind.is_loss()) && is_watched {
             let linger = self.vhost.publish.linger;
-            node.lost_streams.lost(publisher.key(), linger, Instant::now());
+            node.streams.lost.lost(publisher.key(), linger, Instant::now());
         }
     }
 }
@@ -167,15 +168,15 @@ async fn try_request(node: &Arc<Node>, request: &Request<'_>) -> Result<Publicat
     if push.is_none() {
         node.outputs.follow(&key);
     }
-    let session = Session::begin(&node.roster, presence, Activity::Publish, &key);
-    node.lost_streams.found(&key);
+    let session = Session::begin(&node.clients.roster, presence, Activity::Publish, &key);
+    node.streams.lost.found(&key);
     Ok(Publication {
         vhost,
         generation,
         intake: Intake::new(publisher, &format_args!("connection {}", presence.id)),
         push,
         replaced,
-        audience: node.audiences.of(&key),
+        audience: node.streams.audiences.of(&key),
         node: Arc::clone(node),
         _session: session,
     })

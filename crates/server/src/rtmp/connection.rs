@@ -96,7 +96,7 @@ impl Connection {
     /// # Errors
     /// When there is none.
     pub fn make_room(&mut self, url: &StreamUrl) -> Result<(), Spent> {
-        let budget = self.node.registry.budget();
+        let budget = self.node.streams.registry.budget();
         self.asked = Some(memory::request(budget, memory::url_bytes(url), 0)?);
         Ok(())
     }
@@ -248,7 +248,7 @@ impl Connection {
     pub async fn hold_back(&mut self) -> Result<(), End> {
         let (node, standing) = (Arc::clone(&self.node), Arc::clone(&self.client.standing));
         let (ip, is_node) = (self.client.peer.ip(), !self.came.hops.is_empty());
-        let mut held = pin!(node.wrong_secrets.hold_back(&standing, ip, is_node));
+        let mut held = pin!(node.clients.wrong_secrets.hold_back(&standing, ip, is_node));
         loop {
             tokio::select! {
                 biased;

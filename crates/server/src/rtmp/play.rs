@@ -125,7 +125,7 @@ fn hand_over(connection: Connection, channel: Arc<Channel>, terms: Terms) {
     match socket.into_std() {
         Ok(socket) => {
             let protocol = Protocol::Rtmp(session);
-            node.shards.deliver(Arrival {
+            node.delivery.shards.deliver(Arrival {
                 socket,
                 channel,
                 terms,

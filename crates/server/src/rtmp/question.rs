@@ -83,7 +83,7 @@ fn note(connection: &mut Connection, asked: &Asked, answered: &Answer) {
 async fn answer(node: &Node, peer: IpAddr, asked: Asked) -> (Asked, Answer) {
     let began = Instant::now();
     let text = memory::url_bytes(&asked.url) + asked.hops.len();
-    let _room = match memory::request(node.registry.budget(), text, QUESTION_BYTES) {
+    let _room = match memory::request(node.streams.registry.budget(), text, QUESTION_BYTES) {
         Ok(room) => room,
         Err(spent) => return (asked, Err(spent.to_string())),
     };
@@ -91,7 +91,7 @@ async fn answer(node: &Node, peer: IpAddr, asked: Asked) -> (Asked, Answer) {
     // An edge asks for many viewers, but anybody may ask. Who is right is told so at once; the others are still waited
     // for when those behind them are answered, as long as there are not too many of them.
     if is_guess {
-        sleep_until(began + node.wrong_secrets.wait_of_node(peer, began.into_std())).await;
+        sleep_until(began + node.clients.wrong_secrets.wait_of_node(peer, began.into_std())).await;
     }
     (asked, answer)
 }
@@ -119,7 +119,8 @@ async fn judge(node: &Node, peer: IpAddr, asked: &Asked) -> (Answer, bool) {
     // All that is looked at of an address, whoever comes through that edge has in common.
     let any = vhost.auth.play.iter().all(|check| matches!(check, Check::Cidr(_)));
     let Some(edge) = &node.edge else {
-        let here = matches!(node.registry.status(&key), Some(Status::Live | Status::Lingering));
+        let here =
+            matches!(node.streams.registry.status(&key), Some(Status::Live | Status::Lingering));
         return (Ok(MayPlay { refusal: None, any, here }), false);
     };
     let asked = edge.may_play(&key, &ask, Protocol::Live);

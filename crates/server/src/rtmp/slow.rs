@@ -73,7 +73,8 @@ impl SlowViewer {
         let signal = Arc::<WakeSignal>::default();
         // Its settings are those of its play, which may be out of date: the first look at them is a fresh one.
         let generation = connection.node.settings.generation().wrapping_sub(1);
-        let reader = connection.node.registry.subscribe(&key, start, Arc::clone(&signal) as _);
+        let reader =
+            connection.node.streams.registry.subscribe(&key, start, Arc::clone(&signal) as _);
         Self {
             key,
             stream_id,
@@ -91,7 +92,7 @@ impl SlowViewer {
     fn pause(&mut self, connection: &Connection) {
         if let Delivery::On(_) = self.delivery {
             let signal = Arc::clone(&self.signal) as _;
-            let next = connection.node.registry.follow(&self.key, Start::NextGroup, signal);
+            let next = connection.node.streams.registry.follow(&self.key, Start::NextGroup, signal);
             self.delivery = Delivery::Paused(next);
         }
     }
@@ -103,7 +104,8 @@ impl SlowViewer {
         let start =
             if next.is_started() { terms::start(&self.vhost.play) } else { Start::NextGroup };
         let signal = Arc::clone(&self.signal) as _;
-        self.delivery = Delivery::On(connection.node.registry.subscribe(&self.key, start, signal));
+        self.delivery =
+            Delivery::On(connection.node.streams.registry.subscribe(&self.key, start, signal));
         self.needs_init = true;
     }
 
@@ -160,7 +162,7 @@ impl SlowViewer {
             flushed = connection.flush_within(self.vhost.play.stall_timeout) => flushed,
             () = presence.until_kicked() => Err(Farewell::Kicked.end()),
         };
-        connection.node.quotas.count_sent(connection.client.sent - before);
+        connection.node.clients.quotas.count_sent(connection.client.sent - before);
         connection.client.report();
         flushed
     }

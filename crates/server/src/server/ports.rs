@@ -113,7 +113,7 @@ impl Ports {
         for listener in self.http {
             tokio::spawn(listen::accept(listener, Arc::clone(&doors.http), Arc::clone(&service)));
         }
-        let gate = Arc::new(api::Gate::new(node.registry.budget()));
+        let gate = Arc::new(api::Gate::new(node.streams.registry.budget()));
         let router = api::router(control, tls, &gate);
         let connections = Shares::of_process().api;
         let service = Arc::new(api::Service::new(router, tls, &gate, connections));

@@ -118,10 +118,10 @@ async fn a_viewer_gives_everything_back_when_it_is_dropped() {
     let key = key(&node, "/live/a");
     assert_eq!(playing.key, key);
     assert_eq!(does(&viewer), (Activity::Play, Some(key.clone())));
-    assert_eq!((node.quotas.viewers(&key), node.registry.demand(&key)), (1, 1));
+    assert_eq!((node.clients.quotas.viewers(&key), node.streams.registry.demand(&key)), (1, 1));
     drop(playing);
     assert_eq!(does(&viewer).0, Activity::Control);
-    assert_eq!((node.quotas.viewers(&key), node.registry.demand(&key)), (0, 0));
+    assert_eq!((node.clients.quotas.viewers(&key), node.streams.registry.demand(&key)), (0, 0));
 }
 
 #[tokio::test]
@@ -132,9 +132,9 @@ async fn who_only_looks_is_no_viewer() {
     let (looker, url) = (client(&node), url("/live/a"));
     let asked = Request { url: &url, ask: &ask(&url), ip: HOME, presence: &looker };
     let looked = request(&node, &asked, &mut LiveHead(Format::Flv)).await.expect("it is there");
-    assert_eq!((does(&looker).0, node.quotas.viewers(&key)), (Activity::Control, 0));
+    assert_eq!((does(&looker).0, node.clients.quotas.viewers(&key)), (Activity::Control, 0));
     drop(looked);
-    assert_eq!(node.registry.demand(&key), 0);
+    assert_eq!(node.streams.registry.demand(&key), 0);
 }
 
 #[tokio::test]
@@ -144,12 +144,12 @@ async fn who_gives_up_waiting_leaves_nothing_behind() {
     {
         let mut waiting = pin!(play(&node, &viewer, "/live/a"));
         begin(waiting.as_mut()).await;
-        assert_eq!(node.registry.demand(&key), 1, "it waits");
+        assert_eq!(node.streams.registry.demand(&key), 1, "it waits");
         assert_eq!(viewer.doing().asks, Some((Activity::Play, key.clone())));
-        assert_eq!((does(&viewer).0, node.quotas.viewers(&key)), (Activity::Control, 0));
+        assert_eq!((does(&viewer).0, node.clients.quotas.viewers(&key)), (Activity::Control, 0));
     }
-    assert_eq!((node.registry.status(&key), node.registry.demand(&key)), (None, 0));
-    assert_eq!((does(&viewer).0, node.quotas.viewers(&key)), (Activity::Control, 0));
+    assert_eq!((node.streams.registry.status(&key), node.streams.registry.demand(&key)), (None, 0));
+    assert_eq!((does(&viewer).0, node.clients.quotas.viewers(&key)), (Activity::Control, 0));
 }
 
 #[tokio::test]
@@ -160,6 +160,6 @@ async fn who_waits_is_let_in_when_the_stream_begins() {
     begin(waiting.as_mut()).await;
     let _publisher = publish(&node, &key);
     let _playing = waiting.await.expect("let in");
-    assert_eq!((does(&viewer).0, node.quotas.viewers(&key)), (Activity::Play, 1));
+    assert_eq!((does(&viewer).0, node.clients.quotas.viewers(&key)), (Activity::Play, 1));
     assert_eq!(viewer.doing().asks, None);
 }

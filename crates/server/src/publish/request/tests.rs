@@ -56,7 +56,7 @@ async fn each_kind_of_refusal_says_why() {
     );
 
     let full = node("limits: { memory: 64MiB }\n");
-    let mut all = Charge::new(full.registry.budget(), Use::Logs);
+    let mut all = Charge::new(full.streams.registry.budget(), Use::Logs);
     all.add(1 << 30);
     let (why, _) = refused(&full, "/live/a").await;
     assert!(matches!(why, Refusal::Memory { .. }), "{why:?}");
@@ -68,7 +68,7 @@ async fn an_edge_whose_origins_do_not_take_it_refuses() {
     let (why, is_guess) = refused(&edge, "/live/a?token=x").await;
     assert!(matches!(why, Refusal::Origin { .. }) && !is_guess, "nobody has seen it: {why:?}");
     assert!(why.to_string().starts_with("no origin accepts the stream: "), "{why}");
-    assert_eq!(edge.registry.status(&key(&edge, "/live/a")), None);
+    assert_eq!(edge.streams.registry.status(&key(&edge, "/live/a")), None);
 }
 
 #[tokio::test]
@@ -77,11 +77,11 @@ async fn a_publish_gives_everything_back_when_it_is_dropped() {
     let (encoder, key) = (client(&node), key(&node, "/live/a"));
     let publication = publish(&node, &encoder, "/live/a").await.expect("let in");
     assert_eq!(does(&encoder), (Activity::Publish, Some(key.clone())));
-    assert_eq!(node.registry.status(&key), Some(Status::Live));
+    assert_eq!(node.streams.registry.status(&key), Some(Status::Live));
     drop(publication);
     assert_eq!(does(&encoder).0, Activity::Control);
-    node.registry.expire(Instant::now());
-    assert_eq!(node.registry.status(&key), None);
+    node.streams.registry.expire(Instant::now());
+    assert_eq!(node.streams.registry.status(&key), None);
     publish(&node, &encoder, "/live/a").await.expect("it may begin anew");
 }
 
@@ -93,7 +93,7 @@ async fn who_gives_up_waiting_leaves_nothing_behind() {
         let mut early = pin!(publish(&node, &first, "/live/a"));
         assert!(timeout(Duration::ZERO, early.as_mut()).await.is_err(), "the node has not started");
     }
-    assert_eq!((does(&first).0, node.registry.status(&key)), (Activity::Control, None));
+    assert_eq!((does(&first).0, node.streams.registry.status(&key)), (Activity::Control, None));
     node.phase.send_replace(Phase::Serving);
     let publication = publish(&node, &first, "/live/a").await.expect("let in");
     {

@@ -1,0 +1,151 @@
+//! What every connection may need: the parts of a server, side by side.
+
+mod clients;
+mod delivery;
+mod streams;
+
+use std::{collections::HashSet, sync::Arc};
+
+use tokio::sync::{mpsc, watch};
+use weir_config::{Config, Part, Role, Settings, Vhost};
+use weir_delivery::{Format, Returned};
+use weir_edge::Edge;
+use weir_hub::{Limits, StreamStats};
+use weir_intake::Allowance;
+use weir_media::{InvalidKey, StreamKey};
+use weir_outputs::{Outputs, hls::HlsOutput};
+use weir_rtmp::url::StreamUrl;
+
+pub use self::clients::Clients;
+use self::{delivery::Delivery, streams::Streams};
+use crate::{
+    auth::{Auth, Keys},
+    memory,
+    phase::Phase,
+};
+
+/// The parts that every connection may need. Each of them follows the configuration by itself.
+pub struct Node {
+    /// The configuration in force.
+    pub settings: Settings,
+    /// What the process is about.
+    pub phase: watch::Sender<Phase>,
+    /// Who is connected, and what they may take.
+    pub clients: Arc<Clients>,
+    /// The streams that are here.
+    pub streams: Arc<Streams>,
+    /// What sends them to viewers.
+    pub delivery: Arc<Delivery>,
+    /// What follows streams that are published here: nothing, on an edge.
+    pub outputs: Outputs,
+    /// The one of them that makes segments and playlists.
+    pub hls: Arc<HlsOutput>,
+    /// Where streams come from, if this is an edge.
+    pub edge: Option<Arc<Edge>>,
+    /// Who may publish and play.
+    pub auth: Arc<Auth>,
+}
+
+impl Node {
+    /// Starts the shards and the keeping of lingering streams. The receiver gets RTMP viewers that must be answered.
+    ///
+    /// # Errors
+    /// When the system gives no thread or poller.
+    pub fn start(
+        settings: &Settings,
+        keys: Keys,
+    ) -> std::io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
+        let config = settings.now();
+        let (streams, freed) = Streams::start(&config.limits);
+        let registry = &streams.registry;
+        let clients = Clients::new(&config.limits, registry.budget());
+        let (delivery, returned) = Delivery::start(&config, registry, &clients.quotas)?;
+        let (all, formats) = (registry.clone(), Arc::clone(&delivery.channels));
+        tokio::spawn(memory::look_after(registry.budget().clone(), freed, move || {
+            all.shrink();
+            formats.shrink();
+        }));
+        let hls = HlsOutput::new(registry.clone(), settings);
+        let edge = match config.role {
+            Role::Origin => None,
+            Role::Edge => Some(Edge::start(settings, registry, &streams.audiences)?),
+        };
+        let outputs = match &edge {
+            Some(_) => Outputs::default(),
+            None => Outputs::default().with(Arc::clone(&hls) as _),
+        };
+        let node = Self {
+            settings: settings.clone(),
+            phase: watch::Sender::new(Phase::Starting),
+            clients,
+            streams,
+            delivery,
+            outputs,
+            hls,
+            edge,
+            auth: Arc::new(Auth::new(keys)),
+        };
+        Ok((Arc::new(node), returned))
+    }
+
+    /// All of these that follow the configuration.
+    pub fn parts(&self) -> Vec<Arc<dyn Part>> {
+        let mut parts: Vec<Arc<dyn Part>> = vec![
+            Arc::clone(&self.auth) as _,
+            Arc::clone(&self.clients) as _,
+            Arc::clone(&self.streams) as _,
+            Arc::clone(&self.delivery) as _,
+        ];
+        parts.extend(self.edge.iter().map(|edge| Arc::clone(edge) as _));
+        parts.extend(self.outputs.parts());
+        parts
+    }
+
+    /// The configuration in force now.
+    pub fn config(&self) -> Arc<Config> {
+        self.settings.now()
+    }
+
+    /// What the process is about now.
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// The stream that `url` names, and the settings it falls under.
+    ///
+    /// # Errors
+    /// When it is no name that a stream can have.
+    pub fn resolve(&self, url: &StreamUrl) -> Result<(StreamKey, Vhost), InvalidKey> {
+        let vhost = self.config().vhost(&url.vhost);
+        Ok((StreamKey::new(&vhost.name, &url.app, &url.stream)?, vhost))
+    }
+
+    /// The format that ordinary RTMP viewers share.
+    pub fn rtmp_format(&self) -> Format {
+        Format::Rtmp { chunk_size: self.config().rtmp.chunk_size }
+    }
+
+    /// What a client may make us hold while a message of it is on its way.
+    pub fn allowance(&self) -> Allowance {
+        Allowance::new(self.streams.registry.budget(), &self.config())
+    }
+
+    /// How much a viewers' log keeps.
+    pub fn play_limits(&self, vhost: &Vhost) -> Limits {
+        delivery::limits(&self.config(), vhost)
+    }
+
+    /// Figures of all streams, in no order: those that are published or waited for here, and those of which only HLS is
+    /// watched. An edge hands that on without having their frames, and an origin has the files of a stream that has
+    /// ended for a while; such streams are [`Status::Ended`](weir_hub::Status::Ended) here.
+    pub fn stream_stats(&self) -> Vec<StreamStats> {
+        let mut all = self.streams.registry.stats();
+        let hls = self.clients.quotas.hls_streams();
+        if !hls.is_empty() {
+            let here: HashSet<_> = all.iter().map(|stream| stream.key.clone()).collect();
+            let others = hls.into_iter().filter(|key| !here.contains(key));
+            all.extend(others.map(StreamStats::absent));
+        }
+        all
+    }
+}
