@@ -39,11 +39,15 @@ mod upstream;
 
 pub use ask::Ask;
 pub use edge::Edge;
-pub use hls::{HlsRelay, Kind as HlsKind, NotServed, Object as HlsObject};
-pub use hops::{Hops, NodeId};
+pub use hls::{HlsRelay, Kind as HlsKind, NotServed, Object as HlsObject, Stats as HlsStats};
+pub use hops::Hops;
 pub use no_stream::NoStream;
-pub use origins::{Name, Origin, Origins};
+pub use origins::{Name, OriginStatus, Origins};
 pub use pulls::Answer;
 pub use push::{Opened, Push, refusal};
 pub use questions::{Protocol, Verdict};
-pub use upstream::{Failure, Request};
+pub use upstream::Failure;
+
+pub(crate) use hops::NodeId;
+pub(crate) use origins::Origin;
+pub(crate) use upstream::Request;

@@ -116,7 +116,7 @@ impl Edge {
     }
 
     /// Looks for `key` elsewhere for the viewers whose encoder has just left us: it may have gone to another edge.
-    pub fn adopt(self: &Arc<Self>, key: &StreamKey) {
+    pub(crate) fn adopt(self: &Arc<Self>, key: &StreamKey) {
         // One that is being passed on still is looked for when that is over.
         if self.registry.demand(key) == 0 || self.pushing.has(key) {
             return;

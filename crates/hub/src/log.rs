@@ -189,11 +189,12 @@ impl<T, G> Log<T, G> {
         self.charge.set(self.bytes + spare * Self::ENTRY_BYTES);
     }
 
-    /// The second group's start, when what is before it is too old or the process needs its memory.
+    /// The second group's start, when what is before it is too old. That is so while the budget is spent as well: what
+    /// a log may hold then is little, and a group that begins must not take from it what viewers are about to read.
     fn spare_until(&self, now: Instant) -> Option<u64> {
         let (next, since) = self.groups.iter().find(|(group, _)| group.seq > self.first)?;
         let aged = now.saturating_duration_since(*since) > self.limits.window;
-        (aged || self.charge.budget().is_spent()).then_some(next.seq)
+        aged.then_some(next.seq)
     }
 
     fn drop_until(&mut self, seq: u64) {
@@ -309,6 +310,21 @@ mod tests {
         );
         drop(logs);
         assert_eq!(budget.used(), 0, "a dropped log gives everything back");
+    }
+
+    #[test]
+    fn who_is_a_little_late_loses_nothing_that_fits_while_the_budget_is_spent() {
+        let (budget, now) = (Budget::new(16 << 20), Instant::now());
+        let mut other = Log::new(Limits { bytes: 64 << 20, window: WINDOW }, &budget);
+        let mut log = Log::new(Limits { bytes: 64 << 20, window: WINDOW }, &budget);
+        log.push(0, 100, Some(()), now);
+        log.push(1, 100, None, now);
+        other.push(0, 14 << 20, Some(()), now);
+        assert!(budget.is_spent());
+        log.push(2, 100, Some(()), now);
+        assert_eq!(read(&log, 1), [1, 2], "entry 1 came in the same moment as the group");
+        log.push(3, 100, None, now + 2 * WINDOW);
+        assert!(log.read_from(1).is_err(), "later the group before is gone");
     }
 
     #[test]

@@ -59,10 +59,11 @@ const IMPURE_WORDS: &[&str] =
     &["Instant::now", "SystemTime::now", "std::net", "std::fs", "std::thread", "tokio::"];
 
 /// What the sources of a crate never mention, beside what it may not depend on: sockets come to delivery, and it asks
-/// no runtime for them; intake has messages and no sockets.
+/// no runtime for them; intake has messages and no sockets; the edge connects, and nobody connects to it.
 const UNKNOWN: &[(&str, &[&str])] = &[
     ("delivery", &["tokio::net", "tokio::spawn"]),
     ("intake", &["tokio::net", "std::net", "tokio::spawn"]),
+    ("edge", &["TcpListener", "axum", "hyper::server", "weir_delivery"]),
     ("outputs", &["tokio::net", "std::net", "http::", "axum"]),
 ];
 

@@ -19,4 +19,4 @@ mod recent;
 mod relay;
 
 pub use object::{Kind, Object};
-pub use relay::{HlsRelay, NotServed};
+pub use relay::{HlsRelay, NotServed, Stats};

@@ -208,7 +208,7 @@ impl From<Failure> for NotServed {
 
 impl HlsRelay {
     /// A relay in front of `origins`, in the name of the edge `id`.
-    pub fn new(
+    pub(crate) fn new(
         origins: Arc<Origins>,
         settings: &Settings,
         id: NodeId,
@@ -307,7 +307,7 @@ impl HlsRelay {
     ///
     /// # Errors
     /// When they do not, or cannot be asked.
-    pub async fn may_fetch(
+    pub(crate) async fn may_fetch(
         &self,
         object: &Object,
         request: &upstream::Request,
@@ -477,7 +477,7 @@ impl HlsRelay {
     }
 
     /// From now on `settings` are in force.
-    pub fn reconfigure(&self, settings: &weir_config::Edge) {
+    pub(crate) fn reconfigure(&self, settings: &weir_config::Edge) {
         self.settings.store(Arc::new(settings.clone()));
         let cache_bytes = cache_bytes(settings, self.memory.budget());
         self.memory.limit_to(cache_bytes.saturating_add(SPARE_BYTES));

@@ -106,7 +106,7 @@ impl Origins {
     ///
     /// # Errors
     /// When there are names and the system does not say which name servers to ask.
-    pub fn start(settings: &Edge) -> io::Result<Arc<Self>> {
+    pub(crate) fn start(settings: &Edge) -> io::Result<Arc<Self>> {
         let news = Arc::default();
         let present = Present::start(NextOrigins::new(settings)?, &news, None);
         let places = Mutex::default();
@@ -116,7 +116,7 @@ impl Origins {
 
     /// From now on `next` is in force. Origins that stay keep what is known of them, and names that stay their
     /// addresses. Needs a tokio runtime.
-    pub fn follow(&self, next: NextOrigins) {
+    pub(crate) fn follow(&self, next: NextOrigins) {
         let before = self.present.load_full();
         let present = Present::start(next, &self.news, Some(&before.known));
         self.present.store(Arc::new(present));
@@ -129,17 +129,17 @@ impl Origins {
     }
 
     /// Whether `origin` is one of them.
-    pub fn has(&self, origin: &Origin) -> bool {
+    pub(crate) fn has(&self, origin: &Origin) -> bool {
         self.known().set().members.iter().any(|member| member.origin.rtmp == origin.rtmp)
     }
 
     /// The names that are in force.
-    pub fn names(&self) -> Vec<OriginName> {
+    pub(crate) fn names(&self) -> Vec<OriginName> {
         self.known().names.clone()
     }
 
     /// Whether one of them is at this address.
-    pub fn has_address(&self, rtmp: SocketAddr) -> bool {
+    pub(crate) fn has_address(&self, rtmp: SocketAddr) -> bool {
         self.known().set().members.iter().any(|member| member.origin.rtmp == rtmp)
     }
 
@@ -149,7 +149,7 @@ impl Origins {
 
     /// Waits until every name has been looked up once, with or without success. Name servers that do not answer are
     /// waited for some seconds.
-    pub async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         let mut unanswered = self.known().unanswered.subscribe();
         let answered = unanswered.wait_for(|&names| names == 0);
         // Those who come too early find no origin, and are told so.
@@ -158,7 +158,7 @@ impl Origins {
 
     /// Every origin, in the order in which to ask for `key`: where it was found last, then its owner, then the others;
     /// those that are alive before those that are not.
-    pub fn order(&self, key: &StreamKey) -> Vec<Arc<Origin>> {
+    pub(crate) fn order(&self, key: &StreamKey) -> Vec<Arc<Origin>> {
         let found = self.places().get(key, Instant::now());
         let key = key.to_string();
         let mut origins = self.known().origins();
@@ -170,7 +170,7 @@ impl Origins {
     }
 
     /// Takes note that `key` is at `origin`.
-    pub fn found(&self, key: &StreamKey, origin: &Arc<Origin>) {
+    pub(crate) fn found(&self, key: &StreamKey, origin: &Arc<Origin>) {
         // The owner is asked first anyway.
         let is_news = if self.known().owner(key) == Some(origin.rtmp) {
             self.places().remove(key)
@@ -184,22 +184,22 @@ impl Origins {
 
     /// Hears of `key` being [found](Self::found) at another origin than before, for as long as what this returns is
     /// held. One at a time looks for a stream.
-    pub fn seek(&self, key: &StreamKey) -> SearchGuard<'_> {
+    pub(crate) fn seek(&self, key: &StreamKey) -> SearchGuard<'_> {
         self.wanted.seek(key)
     }
 
     /// Takes note that a stream was lost, for whatever reason: who has it next may be new.
-    pub fn troubled(&self) {
+    pub(crate) fn troubled(&self) {
         self.known().trouble.send_replace(Some(Instant::now()));
     }
 
     /// Whether there has been trouble lately.
-    pub fn is_troubled(&self) -> bool {
+    pub(crate) fn is_troubled(&self) -> bool {
         self.known().is_troubled()
     }
 
     /// Resolves when an origin has failed or become alive again, or the addresses have changed, after this call.
-    pub fn changed(&self) -> impl Future<Output = ()> + Send + '_ {
+    pub(crate) fn changed(&self) -> impl Future<Output = ()> + Send + '_ {
         self.news.notified()
     }
 

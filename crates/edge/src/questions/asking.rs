@@ -252,7 +252,7 @@ impl Edge {
 
     /// Where `request` would find its stream, before it is asked for: one question to each origin, all at once. The
     /// first one that has it is enough.
-    pub async fn locate(
+    pub(crate) async fn locate(
         &self,
         request: &Request,
         asker: Asker,

@@ -35,11 +35,16 @@ fn config() -> String {
 
 /// Requires a clear answer in time to a viewer of each protocol, and a warning with `words`.
 async fn assert_clear(edge: &Weir, words: &str) {
+    assert_told(edge).await;
+    until_logged(edge, &["WARN", "ERROR"], words, SLACK).await;
+}
+
+/// Requires a clear answer in time to a viewer of each protocol.
+async fn assert_told(edge: &Weir) {
     for (protocol, end, time) in refusals(edge, "live/a").await {
         assert!(is_clear(protocol, &end), "{protocol:?} is told {end:?}");
         assert!(time <= WAIT + SLACK, "{protocol:?} is told after {time:?}");
     }
-    until_logged(edge, &["WARN", "ERROR"], words, SLACK).await;
 }
 
 /// Requires that nothing grows while viewers come and are refused, over and over.
@@ -136,8 +141,11 @@ async fn assert_unmasked(impostors: [Impostor; 2]) {
         let keys = format!("dead_after: 1s, protocol: {protocol}");
         let port = impostors[1].address().port();
         let edge = cluster.edge_to(&origin, port, &keys, &config()).start();
-        assert_clear(&edge, &origin[0]).await;
+        assert_told(&edge).await;
         assert_no_growth(&edge).await;
+        // A mute one has two seconds over HTTP, and so long is asked for viewers who have gone: for one of them alone
+        // either may come first.
+        until_logged(&edge, &["WARN", "ERROR"], &origin[0], SLACK).await;
     }
     let asked = impostors.each_ref().map(Impostor::connections);
     assert!(asked.iter().all(|count| *count > 0), "each was asked: {asked:?}");
