@@ -39,7 +39,7 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 const REMOVE_MAX: Duration = Duration::from_secs(10);
 
 /// The files of one stream: `dir/app/stream.m3u8` and `dir/app/stream-<sequence>-<nonce>.ts`; below `dir/@vhost` for
-/// another vhost than the default one ([`names`]).
+/// another vhost than the default one (`names.rs`).
 #[derive(Clone, Debug)]
 pub struct Files {
     disk: Arc<Disk>,

@@ -143,7 +143,7 @@ impl HlsOutput {
         }
     }
 
-    /// Removes what an earlier process left and nobody continued, once it is [`DISPOSE`] old, from every folder that
+    /// Removes what an earlier process left and nobody continued, once it is `DISPOSE` old, from every folder that
     /// the configuration names, or named since the start.
     pub fn sweep_later(self: &Arc<Self>) {
         self.name_disks(&self.settings.now());
