@@ -3,7 +3,7 @@
 use std::{
     env,
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread::{self, JoinHandle},
     time::Instant,
@@ -24,19 +24,38 @@ pub enum Priority {
     Idle,
 }
 
+/// This program, where no build of the check replaces it: the tests' build makes another of the same name.
+pub struct Program(PathBuf);
+
+impl Program {
+    /// A copy below the target folder.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep() -> Result<Self> {
+        let folder = target_dir().join("check");
+        create_dir(&folder)?;
+        let path = folder.join("xtask");
+        let copied = env::current_exe().and_then(|own| {
+            // Another one may be running from there: its file stays, under no name.
+            let _ = fs::remove_file(&path);
+            fs::copy(own, &path)
+        });
+        copied
+            .map_err(|error| format!("cannot copy this program to {}: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
 /// Steps that run one after another, beside whatever else runs.
 pub struct Lane(JoinHandle<Vec<Outcome>>);
 
 impl Lane {
     /// Begins with the first of `steps`.
-    ///
-    /// # Errors
-    /// When the folder for their output cannot be made.
-    pub fn start(steps: &'static [&'static str], priority: Priority) -> Result<Self> {
-        let folder = target_dir().join("check");
-        create_dir(&folder)?;
-        let perform = move || steps.iter().map(|name| perform(name, &folder, priority)).collect();
-        Ok(Self(thread::spawn(perform)))
+    pub fn start(program: &Program, steps: &'static [&'static str], priority: Priority) -> Self {
+        let program = program.0.clone();
+        let perform = move || steps.iter().map(|name| perform(&program, name, priority)).collect();
+        Self(thread::spawn(perform))
     }
 
     /// What became of its steps, once all have ended.
@@ -46,11 +65,10 @@ impl Lane {
     }
 }
 
-fn perform(name: &'static str, folder: &Path, priority: Priority) -> Outcome {
+fn perform(program: &Path, name: &'static str, priority: Priority) -> Outcome {
     let start = Instant::now();
-    let log = folder.join(format!("{name}.log"));
-    let program = env::current_exe().map_err(|error| format!("cannot run step {name}: {error}"));
-    let result = program.and_then(|program| run(&program, name, &log, priority));
+    let log = program.with_file_name(format!("{name}.log"));
+    let result = run(program, name, &log, priority);
     let took = start.elapsed();
     // One write, so that nothing comes in between.
     print!("{}", fs::read_to_string(&log).unwrap_or_default());

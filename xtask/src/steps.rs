@@ -6,7 +6,7 @@ use crate::{
     Result,
     command::{cargo, output, root, run, target_dir},
     deny, deploy, fuzz, image,
-    lane::{Lane, Priority},
+    lane::{Lane, Priority, Program},
     monitoring, openapi, release,
     result::Outcome,
     tools,
@@ -93,23 +93,24 @@ pub fn step(name: &str) -> Result {
 
 /// Every step.
 fn whole() -> Result<Vec<Outcome>> {
+    let program = Program::keep()?;
     let mut outcomes: Vec<_> = select(FIRST)?.into_iter().map(perform).collect();
-    let gaps = Lane::start(IN_THE_GAPS, Priority::Idle)?;
-    outcomes.extend(WITH_GAPS.perform()?);
+    let gaps = Lane::start(&program, IN_THE_GAPS, Priority::Idle);
+    outcomes.extend(WITH_GAPS.perform(&program)?);
     outcomes.extend(gaps.finish());
     for part in AFTER_GAPS {
-        outcomes.extend(part.perform()?);
+        outcomes.extend(part.perform(&program)?);
     }
     Ok(outcomes)
 }
 
 impl Part {
-    fn perform(&self) -> Result<Vec<Outcome>> {
+    fn perform(&self, program: &Program) -> Result<Vec<Outcome>> {
         match self {
             Self::Alone(names) => Ok(select(names)?.into_iter().map(perform).collect()),
             Self::Together(lanes) => {
-                let start = |names: &&'static [_]| Lane::start(names, Priority::Usual);
-                let lanes = lanes.iter().map(start).collect::<Result<Vec<_>>>()?;
+                let start = |names: &&'static [_]| Lane::start(program, names, Priority::Usual);
+                let lanes: Vec<_> = lanes.iter().map(start).collect();
                 Ok(lanes.into_iter().flat_map(Lane::finish).collect())
             }
         }
