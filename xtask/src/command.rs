@@ -28,6 +28,12 @@ pub fn cargo(args: &str) -> Command {
     command
 }
 
+/// Builds `target/debug/weir` as the step `unit` does, with what all packages and tests together want of each crate:
+/// by itself it would be another program, and some hundred crates would be built for it once more.
+pub fn build_weir() -> Result {
+    run(&mut cargo("test --quiet --workspace --test small --no-run"))
+}
+
 /// Shows `command`, runs it to its end and requires its success.
 pub fn run(command: &mut Command) -> Result {
     let shown = show(command);

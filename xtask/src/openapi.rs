@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     Result,
-    command::{cargo, create_dir, output, root, run, target_dir},
+    command::{build_weir, cargo, create_dir, output, root, run, target_dir},
 };
 
 /// The client that asks.
@@ -34,7 +34,7 @@ const ENDING: &str = "/api/v1/drain";
 /// Runs the step.
 pub fn check() -> Result {
     let program = install()?;
-    run(&mut cargo("build --package weir-server --bin weir"))?;
+    build_weir()?;
     let dir = target_dir().join("api");
     let origin = Server::start(&dir.join("origin"), "demo", "role: origin\n")?;
     let config = format!("role: edge\nedge: {{ origins: [\"{}\"] }}\n", origin.address("rtmp"));

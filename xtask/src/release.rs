@@ -63,7 +63,7 @@ pub fn check() -> Result {
 /// What a thousand streams leave behind in memory: `crates/server/tests/small.rs`.
 fn streams_come_and_go(binary: &Path) -> Result {
     let binary = std::path::absolute(binary).map_err(|error| format!("no such path: {error}"))?;
-    run(cargo("test --package weir-server --test small -- --ignored --nocapture")
+    run(cargo("test --workspace --test small -- --ignored --nocapture")
         .env("WEIR_RELEASE_BIN", binary))
 }
 
