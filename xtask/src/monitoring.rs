@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     Result,
-    command::{build_weir, cargo, create_dir, output, root, run, target_dir, which},
+    command::{build_weir, create_dir, output, root, run, target_dir, which},
 };
 
 /// What anything here may take on a machine that is busy with something else.

@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     Result,
-    command::{build_weir, cargo, create_dir, output, root, run, target_dir},
+    command::{build_weir, create_dir, output, root, run, target_dir},
 };
 
 /// The client that asks.
