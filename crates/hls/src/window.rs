@@ -204,6 +204,16 @@ impl Window {
         lost
     }
 
+    /// Lets go of the bytes of all objects that are in files.
+    pub fn leave_to_files(&self) {
+        let mut state = self.lock();
+        let in_files = state.objects.values_mut().filter(|object| object.is_in_file);
+        let gone: Vec<_> = in_files.filter_map(|object| object.data.take()).collect();
+        state.bytes -= gone.iter().map(Bytes::len).sum::<usize>();
+        drop(state);
+        drop(gone);
+    }
+
     /// Changes something, then wakes who waits for that, with no lock held.
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();

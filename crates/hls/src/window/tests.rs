@@ -107,3 +107,16 @@ fn who_has_gone_is_not_woken() {
     let mut late = window.changed(0);
     assert_eq!(Pin::new(&mut late).poll(&mut cx), Poll::Ready(1), "it has changed already");
 }
+
+#[test]
+fn what_is_in_files_can_leave_memory_and_is_still_there() {
+    let window = Window::default();
+    window.put("a", Bytes::from_static(b"aaa"));
+    window.put("b", Bytes::from_static(b"bb"));
+    window.is_in_file("a", true);
+    let version = window.version();
+    window.leave_to_files();
+    assert_eq!((window.bytes(), window.version()), (2, version));
+    assert_eq!(window.get("a"), Some(Held::InFile));
+    assert_eq!(window.get("b"), Some(Held::Here(Bytes::from_static(b"bb"))));
+}

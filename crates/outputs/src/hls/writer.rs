@@ -31,6 +31,13 @@ const LEAVING: Duration = Duration::from_secs(5);
 /// When what could not be written is tried again while nothing new comes: as often as the folder is looked at.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// How long the segments of a stream that has ended stay in memory once they are in files: until whoever watched it has
+/// the last of them, as a rule. Then memory is for streams that live.
+const ENDED_KEPT: Duration = Duration::from_secs(10);
+
+/// The last line of a playlist that has ended.
+const ENDED: &[u8] = b"#EXT-X-ENDLIST\n";
+
 /// The task that writes the files of one stream.
 pub struct Writer {
     goal: watch::Sender<Goal>,
@@ -120,8 +127,13 @@ impl Task {
             if goal == Goal::Leave {
                 return;
             }
+            let can_leave_memory = is_done && self.has_ended() && self.links.window.bytes() > 0;
             let goes_on = tokio::select! {
                 _ = self.links.window.changed(version) => Ok(()),
+                () = sleep(ENDED_KEPT), if can_leave_memory => {
+                    self.links.window.leave_to_files();
+                    Ok(())
+                }
                 told = self.goal.changed() => told,
                 told = self.links.settings.changed() => told,
                 () = sleep(RETRY), if !is_done => Ok(()),
@@ -131,6 +143,12 @@ impl Task {
                 return;
             }
         }
+    }
+
+    /// Whether the playlist that is written is that of a stream that has ended.
+    fn has_ended(&self) -> bool {
+        let written = self.place.as_ref().and_then(|place| place.written.as_ref());
+        written.is_some_and(|listing| listing.text.ends_with(ENDED))
     }
 
     /// Brings the files up to date, if that can be. True if there is nothing left to do.
