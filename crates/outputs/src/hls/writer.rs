@@ -33,7 +33,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// How long the segments of a stream that has ended stay in memory once they are in files: until whoever watched it has
 /// the last of them, as a rule. Then memory is for streams that live.
-const ENDED_KEPT: Duration = Duration::from_secs(10);
+const ENDED_KEPT: Duration = Duration::from_secs(3);
 
 /// The last line of a playlist that has ended.
 const ENDED: &[u8] = b"#EXT-X-ENDLIST\n";
@@ -121,9 +121,10 @@ impl Task {
             let goal = *self.goal.borrow_and_update();
             self.follow_dir();
             if goal == Goal::Remove {
-                return self.remove().await;
+                return Box::pin(self.remove()).await;
             }
-            let is_done = self.sync().await;
+            // Boxed, so that a task that waits does not hold the room for writing.
+            let is_done = Box::pin(self.sync()).await;
             if goal == Goal::Leave {
                 return;
             }
