@@ -91,6 +91,17 @@ pub struct Part {
     pub independent: bool,
 }
 
+/// How far a playlist is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The number of the segment that is not complete yet.
+    pub sequence: u64,
+    /// How many parts of it are there.
+    pub parts: usize,
+    /// Whether there will be no more.
+    pub is_ended: bool,
+}
+
 /// Whether a playlist has what a client waits for (`_HLS_msn`, `_HLS_part`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
@@ -100,6 +111,21 @@ pub enum Reach {
     Later,
     /// It is so far ahead that the client is wrong: 400.
     TooFar,
+}
+
+impl Progress {
+    /// Whether a client that asked for segment `msn`, or for part `part` of it, can be answered.
+    pub fn reach(&self, msn: u64, part: Option<usize>) -> Reach {
+        let has_part = part.is_some_and(|part| msn == self.sequence && part < self.parts);
+        if self.is_ended || msn < self.sequence || has_part {
+            return Reach::Now;
+        }
+        // A part number beyond the segment's last means the first part of the next one.
+        if msn.saturating_sub(self.sequence) > AHEAD_MAX || part.is_some_and(|at| at > PARTS_MAX) {
+            return Reach::TooFar;
+        }
+        Reach::Later
+    }
 }
 
 impl LivePlaylist {
@@ -178,17 +204,14 @@ impl LivePlaylist {
         self.parts.clear();
     }
 
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        Progress { sequence: self.sequence, parts: self.parts.len(), is_ended: self.ended }
+    }
+
     /// Whether a client that asked for segment `msn`, or for part `part` of it, can be answered.
     pub fn reach(&self, msn: u64, part: Option<usize>) -> Reach {
-        let has_part = part.is_some_and(|part| msn == self.sequence && part < self.parts.len());
-        if self.ended || msn < self.sequence || has_part {
-            return Reach::Now;
-        }
-        // A part number beyond the segment's last means the first part of the next one.
-        if msn.saturating_sub(self.sequence) > AHEAD_MAX || part.is_some_and(|at| at > PARTS_MAX) {
-            return Reach::TooFar;
-        }
-        Reach::Later
+        self.progress().reach(msn, part)
     }
 
     /// How long before its end an update leaves segments out.

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, fmt::Write as _, time::Duration};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::{Config, Cut, LeftOut, Nonce, SegmentName, date::rfc3339};
+use crate::{Config, Cut, Form, LeftOut, Nonce, SegmentName, date::rfc3339};
 
 /// A playlist must last three target durations (RFC 8216, 6.2.2), and the target duration never shrinks; one very long
 /// segment could so grow the list without end. It is listed up to this many times as long as asked for.
@@ -106,7 +106,7 @@ impl Playlist {
     }
 
     fn next_name(&self, nonce: Nonce) -> SegmentName {
-        SegmentName { sequence: self.next, nonce: Some(nonce) }
+        SegmentName { sequence: self.next, nonce: Some(nonce), form: Form::Ts }
     }
 
     /// The sequence number of the segment that is pushed next.
@@ -203,6 +203,11 @@ impl Playlist {
     /// The stream has ended for good: players need not ask again. A later push takes that back.
     pub fn end(&mut self) {
         self.ended = true;
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Says in a comment which tracks the stream has besides those in its segments. Players pass it over.

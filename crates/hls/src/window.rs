@@ -11,7 +11,9 @@ use std::{
 
 use bytes::Bytes;
 
-/// The objects of one stream by their file names, and the newest playlist, which names them.
+use crate::{Progress, Rendition};
+
+/// The objects of one stream by their file names, and the newest playlists, which name them.
 ///
 /// Whoever makes them puts an object in before the playlist that names it, and takes it out when no player may ask for
 /// it any more. Whoever serves them finds all of it at once: a newcomer sees what everybody sees. Handing bytes out is
@@ -28,7 +30,9 @@ pub struct Window {
 struct State {
     /// Counts changes.
     version: u64,
-    playlist: Option<Listing>,
+    /// One for each rendition.
+    playlists: BTreeMap<Rendition, Arc<Listing>>,
+    multivariant: Option<Bytes>,
     objects: HashMap<Arc<str>, Object>,
     /// Their names, oldest first.
     order: VecDeque<Arc<str>>,
@@ -39,22 +43,44 @@ struct State {
     next_waiter: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Object {
     /// None when it had to make room; then it may be in a file.
     data: Option<Bytes>,
     is_in_file: bool,
+    /// Whether it is a part of a segment: it is never in a file, and nobody misses it who has the segment.
+    is_part: bool,
+    /// Bytes that count: none of a part once its segment is there, whose bytes it has.
+    bytes: usize,
 }
 
-/// A playlist.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A media playlist.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The change that brought it.
+    /// The change that brought it; the window says it.
     pub version: u64,
     /// As it is sent.
     pub text: Bytes,
-    /// The file names that it lists, oldest first.
+    /// As it is sent to a client that has an earlier one (`_HLS_skip=YES`); none if that is all of it.
+    pub update: Option<Bytes>,
+    /// As it is in a file, for servers that cannot wait and have no parts; none if that is the same.
+    pub plain: Option<Bytes>,
+    /// The file names of the whole objects that it lists, oldest first: segments, and what they need. No parts.
     pub files: Arc<[Arc<str>]>,
+    /// How far it is, if a client may wait for more (`_HLS_msn`).
+    pub progress: Option<Progress>,
+    /// The file name of the part that comes next, if it says so.
+    pub hint: Option<Arc<str>>,
+    /// Whether there will be no more.
+    pub is_ended: bool,
+}
+
+impl Listing {
+    /// A playlist without parts.
+    pub fn new<'a>(text: Bytes, files: impl IntoIterator<Item = &'a str>) -> Self {
+        let files = files.into_iter().map(Arc::from).collect();
+        Self { text, files, ..Self::default() }
+    }
 }
 
 /// Where an object is.
@@ -67,9 +93,24 @@ pub enum Held {
 }
 
 impl Window {
-    /// The newest playlist, if there is one.
-    pub fn playlist(&self) -> Option<Listing> {
-        self.lock().playlist.clone()
+    /// The newest playlist of a rendition, if there is one.
+    pub fn playlist(&self, rendition: Rendition) -> Option<Arc<Listing>> {
+        self.lock().playlists.get(&rendition).cloned()
+    }
+
+    /// Which renditions have a playlist.
+    pub fn renditions(&self) -> Vec<Rendition> {
+        self.lock().playlists.keys().copied().collect()
+    }
+
+    /// The playlist of playlists, of a stream that has more than one.
+    pub fn multivariant(&self) -> Option<Bytes> {
+        self.lock().multivariant.clone()
+    }
+
+    /// Whether a playlist says that the object with this name comes next.
+    pub fn is_hinted(&self, file: &str) -> bool {
+        self.lock().playlists.values().any(|listing| listing.hint.as_deref() == Some(file))
     }
 
     /// The object with this file name; none if it is not there yet, or not any more.
@@ -115,15 +156,42 @@ impl Window {
 
     /// Puts an object in. It is the newest one, and no playlist names it yet.
     pub fn put(&self, file: &str, data: Bytes) {
+        self.change(|state| state.insert(file, Object::new(data)));
+    }
+
+    /// Puts a part of a segment in.
+    pub fn put_part(&self, file: &str, data: Bytes) {
+        self.change(|state| state.insert(file, Object { is_part: true, ..Object::new(data) }));
+    }
+
+    /// Puts a segment in, of which these were the parts, in this order: from now on they have its bytes. `data` is what
+    /// they have, one after the other.
+    pub fn put_whole<'a>(
+        &self,
+        file: &str,
+        data: &Bytes,
+        parts: impl IntoIterator<Item = &'a str>,
+    ) {
+        let mut before = Vec::new();
         self.change(|state| {
-            state.bytes += data.len();
-            state.insert(file, Object { data: Some(data), is_in_file: false });
+            let mut from = 0;
+            for part in parts {
+                let Some(part) = state.objects.get_mut(part) else { continue };
+                let Some(own) = &part.data else { continue };
+                let end = data.len().min(from + own.len());
+                before.push(part.data.replace(data.slice(from..end)));
+                state.bytes -= mem::take(&mut part.bytes);
+                from = end;
+            }
+            state.insert(file, Object::new(data.clone()));
         });
     }
 
     /// Takes note of an object that is in a file and not here.
     pub fn put_file(&self, file: &str) {
-        self.change(|state| state.insert(file, Object { data: None, is_in_file: true }));
+        self.change(|state| {
+            state.insert(file, Object { is_in_file: true, ..Object::default() });
+        });
     }
 
     /// Has the bytes of an object that was only in its file, if it is not gone meanwhile.
@@ -132,8 +200,8 @@ impl Window {
         let bytes = data.len();
         let Some(object) = state.objects.get_mut(file) else { return };
         let before = object.data.replace(data);
-        state.bytes += bytes;
-        state.bytes -= before.as_ref().map_or(0, Bytes::len);
+        let bytes_before = mem::replace(&mut object.bytes, bytes);
+        state.bytes = state.bytes + bytes - bytes_before;
         drop(state);
         drop(before);
     }
@@ -145,17 +213,25 @@ impl Window {
         }
     }
 
-    /// From now on this is the playlist, which lists these files.
-    pub fn list<'a>(&self, text: Bytes, files: impl IntoIterator<Item = &'a str>) {
-        let files = files.into_iter().map(Arc::from).collect();
+    /// From now on this is the playlist of the rendition.
+    pub fn list(&self, rendition: Rendition, listing: Listing) {
+        let mut before = None;
         self.change(|state| {
-            state.playlist = Some(Listing { version: state.version, text, files });
+            let listing = Listing { version: state.version, ..listing };
+            before = state.playlists.insert(rendition, Arc::new(listing));
         });
     }
 
-    /// From now on there is no playlist. The objects stay.
-    pub fn unlist(&self) {
-        self.change(|state| state.playlist = None);
+    /// From now on this is the playlist of playlists; none for a stream that has one only.
+    pub fn choose(&self, multivariant: Option<Bytes>) {
+        let mut before = None;
+        self.change(|state| before = mem::replace(&mut state.multivariant, multivariant));
+    }
+
+    /// From now on there is no playlist of the rendition. The objects stay.
+    pub fn unlist(&self, rendition: Rendition) {
+        let mut before = None;
+        self.change(|state| before = state.playlists.remove(&rendition));
     }
 
     /// Takes objects out.
@@ -169,10 +245,11 @@ impl Window {
 
     /// Takes everything out. Who waits is woken.
     pub fn clear(&self) {
-        let (mut objects, mut playlist) = (HashMap::new(), None);
+        let (mut objects, mut playlists) = (HashMap::new(), BTreeMap::new());
         self.change(|state| {
             objects = mem::take(&mut state.objects);
-            playlist = state.playlist.take();
+            playlists = mem::take(&mut state.playlists);
+            state.multivariant = None;
             state.order.clear();
             state.bytes = 0;
         });
@@ -191,10 +268,12 @@ impl Window {
             }
             let Some(object) = state.objects.get_mut(&name) else { continue };
             let Some(data) = object.data.take() else { continue };
-            let is_lost = !object.is_in_file;
-            state.bytes -= data.len();
+            let (is_lost, is_part) = (!object.is_in_file, object.is_part);
+            state.bytes -= mem::take(&mut object.bytes);
             gone.push(data);
-            if is_lost {
+            if is_part {
+                state.remove(&name);
+            } else if is_lost {
                 lost.push(name);
             }
         }
@@ -204,12 +283,20 @@ impl Window {
         lost
     }
 
-    /// Lets go of the bytes of all objects that are in files.
+    /// Lets go of all parts, and of the bytes of all objects that are in files.
     pub fn leave_to_files(&self) {
         let mut state = self.lock();
+        let parts = state.objects.extract_if(|_, object| object.is_part);
+        let mut gone: Vec<_> = parts.map(|(_, part)| part).collect();
         let in_files = state.objects.values_mut().filter(|object| object.is_in_file);
-        let gone: Vec<_> = in_files.filter_map(|object| object.data.take()).collect();
-        state.bytes -= gone.iter().map(Bytes::len).sum::<usize>();
+        gone.extend(in_files.map(|object| Object {
+            data: object.data.take(),
+            bytes: mem::take(&mut object.bytes),
+            ..Object::default()
+        }));
+        state.bytes -= gone.iter().map(|object| object.bytes).sum::<usize>();
+        let State { objects, order, .. } = &mut *state;
+        order.retain(|name| objects.contains_key(name));
         drop(state);
         drop(gone);
     }
@@ -229,11 +316,18 @@ impl Window {
     }
 }
 
+impl Object {
+    fn new(data: Bytes) -> Self {
+        Self { bytes: data.len(), data: Some(data), ..Self::default() }
+    }
+}
+
 impl State {
     fn insert(&mut self, file: &str, object: Object) {
         let name: Arc<str> = file.into();
+        self.bytes += object.bytes;
         if let Some(before) = self.objects.insert(Arc::clone(&name), object) {
-            self.bytes -= before.data.map_or(0, |data| data.len());
+            self.bytes -= before.bytes;
             self.order.retain(|other| *other != name);
         }
         self.order.push_back(name);
@@ -241,7 +335,7 @@ impl State {
 
     fn remove(&mut self, file: &str) -> Option<Object> {
         let object = self.objects.remove(file)?;
-        self.bytes -= object.data.as_ref().map_or(0, Bytes::len);
+        self.bytes -= object.bytes;
         self.order.retain(|name| **name != *file);
         Some(object)
     }

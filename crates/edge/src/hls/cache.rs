@@ -189,7 +189,7 @@ fn cost(body: &Bytes) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use weir_hls::SegmentName;
+    use weir_hls::{Form, SegmentName};
     use weir_media::{DEFAULT_VHOST, StreamKey};
 
     use super::*;
@@ -197,7 +197,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn numbered(sequence: u64) -> Kind {
-        Kind::Segment(SegmentName { sequence, nonce: None })
+        Kind::Segment(SegmentName { sequence, nonce: None, form: Form::Ts })
     }
 
     fn object(name: &str, kind: Kind) -> Object {

@@ -24,7 +24,7 @@ fn data(bytes: usize) -> Bytes {
 fn window(files: &[&str]) -> Window {
     let window = Window::default();
     files.iter().for_each(|file| window.put(file, data(1000)));
-    window.list(Bytes::from_static(b"list"), files.iter().copied());
+    window.list(Rendition::MAIN, Listing::new(Bytes::from_static(b"list"), files.iter().copied()));
     window
 }
 
@@ -33,14 +33,14 @@ fn what_was_put_in_is_found_until_it_is_taken_out() {
     let window = window(&["a-1.ts", "a-2.ts"]);
     assert_eq!(window.get("a-1.ts"), Some(Held::Here(data(1000))));
     assert_eq!(window.get("a-3.ts"), None);
-    let listing = window.playlist().expect("a playlist");
+    let listing = window.playlist(Rendition::MAIN).expect("a playlist");
     assert_eq!((&*listing.text, listing.files.len()), (&b"list"[..], 2));
     window.remove(["a-1.ts", "a-9.ts"]);
     assert_eq!((window.get("a-1.ts"), window.bytes()), (None, 1000));
     window.put("a-2.ts", data(10));
     assert_eq!((window.bytes(), window.files().len()), (10, 1), "it has taken the other's place");
-    window.unlist();
-    assert_eq!(window.playlist(), None);
+    window.unlist(Rendition::MAIN);
+    assert_eq!(window.playlist(Rendition::MAIN), None);
     window.clear();
     assert_eq!((window.bytes(), window.files().len()), (0, 0));
 }
@@ -119,4 +119,44 @@ fn what_is_in_files_can_leave_memory_and_is_still_there() {
     assert_eq!((window.bytes(), window.version()), (2, version));
     assert_eq!(window.get("a"), Some(Held::InFile));
     assert_eq!(window.get("b"), Some(Held::Here(Bytes::from_static(b"bb"))));
+}
+
+#[test]
+fn a_segment_has_the_bytes_of_its_parts_once() {
+    let window = Window::default();
+    window.put_part("a-1.0", data(600));
+    window.put_part("a-1.1", data(400));
+    assert_eq!(window.bytes(), 1000);
+    let whole = Bytes::from((0..1000).map(|at| (at / 600) as u8).collect::<Vec<_>>());
+    window.put_whole("a-1", &whole, ["a-1.0", "a-1.1"]);
+    assert_eq!(window.bytes(), 1000, "the parts have the segment's bytes");
+    assert_eq!(window.get("a-1.1"), Some(Held::Here(whole.slice(600..))));
+    window.put("a-2", data(1000));
+    assert_eq!(window.shrink(1000), [Arc::from("a-1")], "nobody misses the parts");
+    assert_eq!((window.get("a-1.0"), window.bytes()), (None, 1000));
+}
+
+#[test]
+fn parts_leave_memory_with_what_is_in_files() {
+    let window = Window::default();
+    window.put_part("a-1.0", data(600));
+    window.put_whole("a-1", &data(600), ["a-1.0"]);
+    window.put_part("a-2.0", data(100));
+    window.is_in_file("a-1", true);
+    window.leave_to_files();
+    assert_eq!((window.bytes(), window.files().len()), (0, 1));
+    assert_eq!(window.get("a-1"), Some(Held::InFile));
+}
+
+#[test]
+fn what_comes_next_is_known_by_its_name() {
+    let window = window(&["a-1"]);
+    assert!(!window.is_hinted("a-2.0"));
+    let hint = Some(Arc::from("a-2.0"));
+    window.list(Rendition::Audio(1), Listing { hint, ..Listing::default() });
+    assert!(window.is_hinted("a-2.0"));
+    assert_eq!(window.renditions(), [Rendition::MAIN, Rendition::Audio(1)]);
+    window.choose(Some(data(3)));
+    window.clear();
+    assert_eq!((window.renditions().len(), window.multivariant()), (0, None));
 }

@@ -279,7 +279,7 @@ pub fn remove(folder: &Folder, file: &str) {
 
 #[cfg(test)]
 mod tests {
-    use weir_hls::Nonce;
+    use weir_hls::{Form, Nonce};
     use weir_media::DEFAULT_VHOST;
 
     use super::*;
@@ -311,7 +311,7 @@ mod tests {
         };
         let segment = list.next_file(nonce);
         list.push(&cut, nonce);
-        let theirs = SegmentName { sequence: 7, nonce: Some(nonce) }.file("a-1");
+        let theirs = SegmentName { sequence: 7, nonce: Some(nonce), form: Form::Ts }.file("a-1");
         let left = [theirs.as_str(), "a-1.m3u8", "a-500.ts", "a-notes.ts", "a.txt"];
         for file in [segment.as_str(), "a-6.ts"].into_iter().chain(left) {
             files.write(file.to_owned(), Bytes::from_static(b"x")).await.expect("written");

@@ -13,7 +13,9 @@ use tokio::{
 use tracing::{info, warn};
 use weir_clients::counts::COUNTS;
 use weir_config::Hls;
-use weir_hls::{Config, Cut, Dropped, LeftOut, Nonce, Playlist, Segmenter, Window};
+use weir_hls::{
+    Config, Cut, Dropped, LeftOut, Listing, Nonce, Playlist, Rendition, Segmenter, Window,
+};
 use weir_hub::{Batch, Item, Reader, Registry, Start, Status, Wake};
 use weir_media::{Frame, Init, StreamKey};
 
@@ -366,7 +368,9 @@ impl Follower {
             self.has_no_room = false;
         }
         let listed: Vec<_> = playlist.listed().collect();
-        self.window.list(playlist.render().into(), listed.iter().map(String::as_str));
+        let mut listing = Listing::new(playlist.render().into(), listed.iter().map(String::as_str));
+        listing.is_ended = playlist.has_ended();
+        self.window.list(Rendition::MAIN, listing);
         let known: HashSet<_> = playlist.files().collect();
         let files = self.window.files();
         self.window.remove(files.iter().map(|file| &**file).filter(|file| !known.contains(*file)));
@@ -397,7 +401,7 @@ impl Follower {
             self.say(left_out);
         }
         if left_out.everything {
-            self.window.unlist();
+            self.window.unlist(Rendition::MAIN);
             self.tell(State::Unsupported(left_out.to_string()));
         } else if self.wires.state.borrow().is_playable() {
             self.tell(self.playable());

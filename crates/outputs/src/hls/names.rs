@@ -181,7 +181,7 @@ mod tests {
             let [a, b] = keys.clone().map(|key| {
                 let folder = naming.folders(&key).join("/");
                 let playlist = format!("{}{PLAYLIST}", naming.playlist(key.stream()));
-                let name = SegmentName { sequence: 7, nonce: None };
+                let name = SegmentName { sequence: 7, nonce: None, form: weir_hls::Form::Ts };
                 let segment = name.file(&naming.segments(key.stream()));
                 assert!(playlist.len() <= FILE_BYTES_MAX && segment.len() <= FILE_BYTES_MAX);
                 [fold(format!("{folder}/{playlist}")), fold(format!("{folder}/{segment}")), fold(folder)]

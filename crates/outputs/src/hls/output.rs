@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use weir_config::{Config, Hls, Next, Part, Ready, Settings, Unready};
-use weir_hls::{Held, SegmentName, Window};
+use weir_hls::{Held, Rendition, SegmentName, Window};
 use weir_hub::Registry;
 use weir_media::StreamKey;
 
@@ -210,7 +210,7 @@ impl HlsOutput {
             Some(Held::Here(data)) => Found::Here(data, window, file),
             Some(Held::InFile) => in_file(),
             // What an earlier process left has not been taken up.
-            None if window.playlist().is_none() => in_file(),
+            None if window.playlist(Rendition::MAIN).is_none() => in_file(),
             None => Found::Nowhere,
         }
     }

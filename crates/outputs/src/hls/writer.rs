@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tracing::info;
 use weir_clients::counts::COUNTS;
 use weir_config::Hls;
-use weir_hls::{Held, Listing, Window};
+use weir_hls::{Held, Listing, Rendition, Window};
 use weir_media::StreamKey;
 
 use super::{
@@ -34,9 +34,6 @@ const RETRY: Duration = Duration::from_secs(5);
 /// How long the segments of a stream that has ended stay in memory once they are in files: until whoever watched it has
 /// the last of them, as a rule. Then memory is for streams that live.
 const ENDED_KEPT: Duration = Duration::from_secs(3);
-
-/// The last line of a playlist that has ended.
-const ENDED: &[u8] = b"#EXT-X-ENDLIST\n";
 
 /// The task that writes the files of one stream.
 pub struct Writer {
@@ -82,7 +79,7 @@ struct Place {
     /// The segments of ours that are there; none until that has been looked at.
     there: Option<HashSet<String>>,
     /// The playlist that is there, if it is ours.
-    written: Option<Listing>,
+    written: Option<Arc<Listing>>,
     /// Where they were before, until all is here.
     before: Option<Files>,
 }
@@ -149,7 +146,7 @@ impl Task {
     /// Whether the playlist that is written is that of a stream that has ended.
     fn has_ended(&self) -> bool {
         let written = self.place.as_ref().and_then(|place| place.written.as_ref());
-        written.is_some_and(|listing| listing.text.ends_with(ENDED))
+        written.is_some_and(|listing| listing.is_ended)
     }
 
     /// Brings the files up to date, if that can be. True if there is nothing left to do.
@@ -229,7 +226,7 @@ impl Place {
     }
 
     async fn sync(&mut self, window: &Window) -> io::Result<()> {
-        let Some(listing) = window.playlist() else {
+        let Some(listing) = window.playlist(Rendition::MAIN) else {
             if self.written.take().is_some() {
                 self.files.remove(vec![self.files.playlist()]).await;
             }
@@ -262,7 +259,7 @@ impl Place {
     async fn write(
         &mut self,
         window: &Window,
-        listing: &Listing,
+        listing: &Arc<Listing>,
         bytes: &mut usize,
     ) -> io::Result<()> {
         for file in &*listing.files {
@@ -277,8 +274,13 @@ impl Place {
             window.is_in_file(file, true);
         }
         if self.written.as_ref().is_none_or(|written| written.version != listing.version) {
-            self.files.write(self.files.playlist(), listing.text.clone()).await?;
-            self.written = Some(listing.clone());
+            self.files
+                .write(
+                    self.files.playlist(),
+                    listing.plain.as_ref().unwrap_or(&listing.text).clone(),
+                )
+                .await?;
+            self.written = Some(Arc::clone(listing));
             COUNTS.hls_playlists.increase();
         }
         Ok(())

@@ -34,7 +34,7 @@ use weir_clients::{
 };
 use weir_config::Vhost;
 use weir_edge::{Ask, Edge, HlsKind, HlsObject, NoStream, NotServed, Protocol};
-use weir_hls::{Held, SegmentName, Window};
+use weir_hls::{Held, Rendition, SegmentName, Window};
 use weir_hub::Status;
 use weir_media::{Budget, Charge, StreamKey, Use};
 use weir_outputs::hls::{Files, Found, State};
@@ -203,12 +203,14 @@ async fn own_playlist(node: &Arc<Node>, key: &StreamKey, vhost: &Vhost, ask: &As
         }
         State::Starting | State::Playable | State::Partly(_) => {}
     }
-    if let Some(listing) = node.hls.window(key).and_then(|window| window.playlist()) {
+    if let Some(listing) = node.hls.window(key).and_then(|window| window.playlist(Rendition::MAIN))
+    {
         let can_be_guessed = |file: &Arc<str>| {
             SegmentName::parse(file).is_some_and(|(_, name)| name.nonce.is_none())
         };
         if params.is_empty() || !listing.files.iter().any(can_be_guessed) {
-            return (PLAYLIST_HEADERS, [ANY_ORIGIN], Body::from(listing.text)).into_response();
+            return (PLAYLIST_HEADERS, [ANY_ORIGIN], Body::from(listing.text.clone()))
+                .into_response();
         }
         let text = with_params(&String::from_utf8_lossy(&listing.text), params);
         return match memory::output(node.streams.registry.budget(), text) {
@@ -691,6 +693,8 @@ fn with_params(playlist: &str, params: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use weir_hls::Form;
+
     use super::*;
 
     #[test]
@@ -705,7 +709,7 @@ mod tests {
 
     #[test]
     fn what_an_edge_relays_looks_like_what_its_origins_say() {
-        let segment = HlsKind::Segment(SegmentName { sequence: 7, nonce: None });
+        let segment = HlsKind::Segment(SegmentName { sequence: 7, nonce: None, form: Form::Ts });
         for (kind, content_type, cache) in [
             (HlsKind::Playlist, "application/vnd.apple.mpegurl", "public, max-age=1"),
             (segment, "video/mp2t", "public, max-age=86400, immutable"),

@@ -10,7 +10,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 use weir_config::OriginName;
-use weir_hls::SegmentName;
+use weir_hls::{Form, SegmentName};
 use weir_media::DEFAULT_VHOST;
 
 use super::*;
@@ -194,7 +194,7 @@ fn object(kind: Kind) -> Object {
     Object { key: StreamKey::new(DEFAULT_VHOST, "live", "a").expect("a name"), kind }
 }
 
-const SEGMENT: Kind = Kind::Segment(SegmentName { sequence: 7, nonce: None });
+const SEGMENT: Kind = Kind::Segment(SegmentName { sequence: 7, nonce: None, form: Form::Ts });
 
 /// Status, seconds until it may be asked for again, and text.
 fn answered(served: Result<Bytes, NotServed>) -> (u16, Option<Duration>, String) {
@@ -544,7 +544,12 @@ async fn the_cache_keeps_to_its_size() {
     let relay = relay_with(&settings, Pauses::default());
     for sequence in 0..30 {
         origin.gives(&format!("/live/a-{sequence}.ts"), &"x".repeat(10_000));
-        assert_eq!(get(&relay, Kind::Segment(SegmentName { sequence, nonce: None })).await.0, 200);
+        assert_eq!(
+            get(&relay, Kind::Segment(SegmentName { sequence, nonce: None, form: Form::Ts }))
+                .await
+                .0,
+            200
+        );
     }
     let stats = relay.stats();
     assert!((80_000..=100_000).contains(&stats.bytes), "{stats:?}");
@@ -575,7 +580,7 @@ fn gives_all(origin: &Scripted, sequences: std::ops::Range<u64>) -> String {
 }
 
 fn numbered(sequence: u64) -> Kind {
-    Kind::Segment(SegmentName { sequence, nonce: None })
+    Kind::Segment(SegmentName { sequence, nonce: None, form: Form::Ts })
 }
 
 /// Asks until the origin's playlist is what is answered.
