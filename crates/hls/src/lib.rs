@@ -56,4 +56,4 @@ pub use name::{Form, Nonce, SegmentName};
 pub use playlist::Playlist;
 pub use rendition::Rendition;
 pub use segmenter::{Cut, Dropped, SEGMENT_BYTES_MAX, SEGMENT_DURATION_MAX, Segmenter};
-pub use window::{Changed, Held, Listing, Window};
+pub use window::{Changed, Held, Listing, Window, digest};
