@@ -104,7 +104,8 @@ fn seconds_are_exact() {
 /// Text that looks more or less like a playlist.
 const PLAYLIST_LIKE: &str = "#EXTM3U\n(#EXT-X-TARGETDURATION:[0-9]{1,9}\n)?(#EXT-X-MEDIA-SEQUENCE:[0-9]{1,20}\n)?\
     (#EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=[0-9]{1,2}\n)?\
-    ((#EXT-X-(PART|MAP|KEY|SKIP|PRELOAD-HINT):)?((URI|DURATION|TYPE|SKIPPED-SEGMENTS)=\"?[0-9a-z.,=]{0,9}\"?,?){0,3}\r?\n|\
+    ((#EXT-X-(PART|MAP|KEY|SKIP|PRELOAD-HINT):)?\
+    ((URI|DURATION|TYPE|SKIPPED-SEGMENTS)=\"?[0-9a-z.,=]{0,9}\"?,?){0,3}\r?\n|\
     #EXTINF:[0-9]{1,2}[0-9.]{0,4},?\n[a-z]{1,3}\n|#[A-Z:]{0,9}\n){0,12}";
 
 proptest! {
