@@ -5,6 +5,7 @@
 //! says is wrong, and only that of an answer with status 200.
 
 mod ladder;
+mod messages;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,12 +17,14 @@ use axum::{
 };
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use weir_config::Publish;
 use weir_rtmp::url::{PORT as RTMP_PORT, params};
 
-use self::ladder::{Configuration, sizes};
+use self::{
+    ladder::sizes,
+    messages::{Answer, Ask, Endpoint, Meta, Sound, SoundSettings, Status, Track},
+};
 use super::answer::{ANY_ORIGIN, no_room, plain, preflight};
 use crate::{memory, node::Node};
 
@@ -36,112 +39,6 @@ const APP: &str = "live";
 
 /// What the answer says of itself.
 const SCHEMA: &str = "2025-01-25";
-
-/// What OBS says; what else it says does not matter here.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Ask {
-    capabilities: Capabilities,
-    preferences: Preferences,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Capabilities {
-    gpu: Option<Vec<Gpu>>,
-    system: System,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Gpu {
-    vendor_id: u32,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct System {
-    name: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Preferences {
-    /// In kilobits a second.
-    maximum_aggregate_bitrate: Option<u64>,
-    maximum_video_tracks: Option<u32>,
-    composition_gpu_index: Option<usize>,
-    audio_channels: u32,
-    canvases: Vec<Canvas>,
-    /// The canvas of OBS 30.2, whose requests have no list of them.
-    #[serde(flatten)]
-    only: Canvas,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Canvas {
-    width: u32,
-    height: u32,
-    framerate: FrameRate,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default)]
-struct FrameRate {
-    numerator: u32,
-    denominator: u32,
-}
-
-/// What OBS is told.
-#[derive(Debug, Serialize)]
-struct Answer {
-    meta: Meta,
-    status: Status,
-    ingest_endpoints: Vec<Endpoint>,
-    encoder_configurations: Vec<Configuration>,
-    audio_configurations: Sound,
-}
-
-#[derive(Debug, Serialize)]
-struct Meta {
-    service: &'static str,
-    schema_version: &'static str,
-    /// OBS would add it to the stream key.
-    config_id: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct Status {
-    result: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    html_en_us: Option<&'static str>,
-}
-
-#[derive(Debug, Serialize)]
-struct Endpoint {
-    protocol: &'static str,
-    url_template: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Sound {
-    live: Vec<Track>,
-}
-
-#[derive(Debug, Serialize)]
-struct Track {
-    codec: &'static str,
-    track_id: u32,
-    channels: u32,
-    settings: SoundSettings,
-}
-
-#[derive(Debug, Serialize)]
-struct SoundSettings {
-    /// In kilobits a second.
-    bitrate: u32,
-}
 
 /// Says what to publish to the app that the query names (`?app=live`), on the vhost of the host that is asked.
 pub async fn multitrack(State(node): State<Arc<Node>>, request: Request) -> Response {

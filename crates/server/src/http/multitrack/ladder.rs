@@ -1,9 +1,8 @@
 //! Which sizes an encoder gets to do.
 
-use serde::Serialize;
 use weir_config::{Encoder, Publish, Step};
 
-use super::{Ask, Canvas, FrameRate};
+use super::messages::{Ask, Canvas, Configuration, FrameRate, Settings};
 
 /// How often players may begin and change over.
 const KEY_FRAMES_SECONDS: u32 = 2;
@@ -17,36 +16,6 @@ const CARDS: [(u32, &str); 3] =
 
 /// What encodes H.264 on a Mac.
 const MAC: &str = "com.apple.videotoolbox.videoencoder.ave.avc";
-
-/// One encoder.
-#[derive(Debug, Serialize)]
-pub struct Configuration {
-    r#type: String,
-    width: u32,
-    height: u32,
-    framerate: FrameRate,
-    gpu_scale_type: &'static str,
-    colorspace: &'static str,
-    range: &'static str,
-    format: &'static str,
-    settings: Settings,
-    canvas_index: u32,
-}
-
-#[derive(Debug, Serialize)]
-struct Settings {
-    rate_control: &'static str,
-    /// In kilobits a second.
-    bitrate: u64,
-    keyint_sec: u32,
-    profile: &'static str,
-    /// Pictures that need later ones make each viewer wait.
-    bf: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preset: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tune: Option<&'static str>,
-}
 
 /// The sizes that are configured and that the asking OBS can do: not larger than its canvas, not more tracks and not
 /// more bits than it says. The largest is the first track, which every player gets that knows one only.
@@ -77,7 +46,7 @@ pub fn sizes(ask: &Ask, publish: &Publish) -> Vec<Configuration> {
     if let Some(most) = preferences.maximum_aggregate_bitrate {
         let most = most.saturating_mul(1000);
         // The largest goes first: it costs the most.
-        while steps.len() > 1 && steps.iter().map(|step| step.bit_rate).sum::<u64>() > most {
+        while steps.len() > 1 && all(&steps) > most {
             steps.remove(0);
         }
         if let [only] = &mut *steps {
@@ -86,6 +55,11 @@ pub fn sizes(ask: &Ask, publish: &Publish) -> Vec<Configuration> {
     }
     let encoder = encoder(ask, &publish.multitrack_encoder);
     steps.into_iter().map(|step| configuration(step, canvas, &encoder)).collect()
+}
+
+/// Bits a second of all together.
+fn all(steps: &[Step]) -> u64 {
+    steps.iter().fold(0, |bits, step| bits.saturating_add(step.bit_rate))
 }
 
 /// Whether it is no larger than the canvas, if that is known.
@@ -132,8 +106,8 @@ fn configuration(step: Step, canvas: Canvas, encoder: &str) -> Configuration {
     }
 }
 
-/// The frame rate of a size: that of the canvas, or a whole part of it that comes next to what is configured. OBS leaves
-/// out all but each second or third picture, and nothing between.
+/// The frame rate of a size: that of the canvas, or a whole part of it that comes next to what is configured. OBS
+/// leaves out all but each second or third picture, and nothing between.
 fn frame_rate(most: Option<u32>, canvas: FrameRate) -> FrameRate {
     let FrameRate { numerator, denominator } = canvas;
     if numerator == 0 || denominator == 0 {
