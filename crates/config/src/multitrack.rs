@@ -30,7 +30,8 @@ impl Text for Step {
     type Value = Self;
 
     fn parse(text: &str) -> Result<Self, Problem> {
-        const FIX: &str = "write size, frame rate and bit rate, such as \"1280x720@30 2500kbps\"; the frame rate may be left out";
+        const FIX: &str =
+            "write size, frame rate (or none) and bit rate, such as \"1280x720@30 2500kbps\"";
         let is_bad = |what: &str| Problem::new(format!("{text}: {what}"), FIX);
         let (size, bit_rate) = text.split_once(' ').ok_or_else(|| is_bad("no bit rate"))?;
         let (size, fps) = match size.split_once('@') {
