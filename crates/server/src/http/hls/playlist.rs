@@ -1,4 +1,6 @@
-//! Playlists: `GET /app/stream.m3u8`, and `GET /app/stream~v1.m3u8` for one of several. Who is given one is a viewer from then on.
+//! Playlists: `GET /app/stream.m3u8`, and `GET /app/stream~v1.m3u8` for one of several.
+//!
+//! Who is given one is a viewer from then on.
 
 use std::{sync::Arc, time::Instant};
 
@@ -22,8 +24,8 @@ use crate::{
     play::{self, Playing, Refusal, Request, Resolved, Resource},
 };
 
-/// Answers with the playlist that is `wanted`. A viewer that comes before the publisher, or before the first segment, waits for it. Who
-/// gets it is a viewer from then on, unless it `only_looks`.
+/// Answers with the playlist that is `wanted`. A viewer that comes before the publisher, or before the first segment,
+/// waits for it. Who gets it is a viewer from then on, unless it `only_looks`.
 ///
 /// # Errors
 /// Why it does not get it.
