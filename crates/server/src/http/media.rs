@@ -23,6 +23,7 @@ use super::{
     late,
     route::{self, Route},
     serve::Peer,
+    still,
 };
 use crate::{
     auth::Action,
@@ -56,7 +57,7 @@ pub async fn count(
     next.run(request).await
 }
 
-/// `/app/stream.m3u8`, `/app/stream-<sequence>-<nonce>.ts`, `/app/stream.flv`.
+/// `/app/stream.m3u8`, `/app/stream-<sequence>-<nonce>.ts`, `/app/stream.flv`, `/app/stream.mp4?still`.
 pub async fn media(
     State(node): State<Arc<Node>>,
     Extension(peer): Extension<Peer>,
@@ -143,6 +144,7 @@ async fn serve(
         (route::FLV, _) => late::serve(node, &request, is_head, &asker.peer).await,
         ("m3u8", _) => playlist(node, &request, is_head, asker).await,
         (_, Some((_, name))) => hls::segment(node, &request, *name, asker).await,
+        ("mp4", None) => still::serve(node, &request).await,
         _ => Ok(not_found("stream paths end in .flv or .m3u8")),
     };
     let (answer, is_guess) = match served {

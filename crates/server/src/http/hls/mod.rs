@@ -20,5 +20,5 @@ pub use self::{
     playlist::playlist,
     reload::{Directives, without_directives},
     segment::segment,
-    viewer::Asker,
+    viewer::{Asker, counted},
 };
