@@ -136,6 +136,12 @@ pub enum BadPlaylist {
         /// The most that is read.
         max: usize,
     },
+    /// It lists more than any playlist of ours.
+    #[error("it lists more than {max} objects")]
+    TooMany {
+        /// The most that is read.
+        max: usize,
+    },
     /// A line that says something else than a playlist of ours would.
     #[error("line {line} is invalid: {text:?}")]
     Line {

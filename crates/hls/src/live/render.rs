@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use super::{HOLD_BACK, LivePlaylist, Next, PART_HOLD_BACK, PARTS_LISTED, Part, Segment};
-use crate::{date::rfc3339, quoted::quoted};
+use super::{HOLD_BACK, LivePlaylist, Next, PART_HOLD_BACK, PARTS_LISTED, Part};
+use crate::{date::rfc3339, quoted::quoted, update};
 
 /// Versions that players need for what is in a playlist (RFC 8216bis, section 8).
 const VERSION: u32 = 3;
@@ -41,45 +41,27 @@ impl LivePlaylist {
 
     /// The whole playlist.
     pub fn render(&self, reports: &[Report]) -> String {
-        self.text(0, reports)
+        let mut out = String::with_capacity(400 + self.segments.len() * 200);
+        // Writing to a String cannot fail.
+        let _ = self.write(reports, &mut out);
+        out
     }
 
     /// The playlist as an update for a client that has an earlier one (`_HLS_skip=YES`): older segments are left out.
     /// The whole playlist where nothing can be left out.
     pub fn render_update(&self, reports: &[Report]) -> String {
-        let boundary = self.skip_until();
-        let mut left = self.lasts();
-        // The whole segment has to be that old.
-        let is_old = |segment: &&Segment| {
-            left = left.saturating_sub(segment.duration);
-            left > boundary
-        };
-        let skipped = self.segments.iter().take_while(is_old).count();
-        self.text(skipped, reports)
+        let text = self.render(reports);
+        update(&text).unwrap_or(text)
     }
 
-    fn text(&self, skipped: usize, reports: &[Report]) -> String {
-        let mut out = String::with_capacity(400 + self.segments.len() * 200);
-        // Writing to a String cannot fail.
-        let _ = self.write(skipped, reports, &mut out);
-        out
-    }
-
-    fn write(&self, skipped: usize, reports: &[Report], out: &mut String) -> fmt::Result {
+    fn write(&self, reports: &[Report], out: &mut String) -> fmt::Result {
         self.write_head(out)?;
-        if skipped > 0 {
-            writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
-        }
-        let mut map =
-            skipped.checked_sub(1).and_then(|last| self.segments.get(last)?.begin.map.as_deref());
+        let mut map = None;
         let lasts = self.lasts();
         let mut from = Duration::ZERO;
-        for (segment, at) in self.segments.iter().zip(0..) {
+        for segment in &self.segments {
             let age = lasts.saturating_sub(from);
             from += segment.duration;
-            if at < skipped {
-                continue;
-            }
             begin(&segment.begin, &mut map, out)?;
             if age <= Duration::from_secs(self.terms.target_duration.saturating_mul(PARTS_LISTED)) {
                 segment.parts.iter().try_for_each(|part| part.write(out))?;

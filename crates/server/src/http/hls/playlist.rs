@@ -1,0 +1,108 @@
+//! Playlists: `GET /app/stream.m3u8`. Who is given one is a viewer from then on.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::response::Response;
+use http::StatusCode;
+use weir_clients::{
+    client,
+    quota::{self, Meter, WATCHING},
+};
+use weir_edge::{HlsKind, NoStream, Protocol};
+use weir_media::StreamKey;
+
+use super::{
+    body::in_part,
+    own::own_playlist,
+    relayed::relayed,
+    viewer::{Asker, asks, counted, session, who},
+};
+use crate::{
+    http::answer::not_found,
+    node::Node,
+    play::{self, Playing, Refusal, Request, Resolved, Resource},
+};
+
+/// Answers with the playlist. A viewer that comes before the publisher, or before the first segment, waits for it. Who
+/// gets it is a viewer from then on, unless it `only_looks`.
+///
+/// # Errors
+/// Why it does not get it.
+pub async fn playlist(
+    node: &Arc<Node>,
+    request: &Request<'_>,
+    only_looks: bool,
+    asker: &Asker,
+) -> Result<Response, Refusal> {
+    let mut playlist = Playlist { asker, only_looks };
+    let Playing { opened: answer, session, .. } =
+        play::request(node, request, &mut playlist).await?;
+    Ok(match session {
+        None if answer.status() != StatusCode::OK => answer,
+        None => in_part(answer, None, asker).await,
+        Some(watched) => counted(node, in_part(answer, None, asker).await, watched),
+    })
+}
+
+/// The playlist of a stream, with the name by which its viewer tells itself apart.
+struct Playlist<'a> {
+    asker: &'a Asker,
+    only_looks: bool,
+}
+
+impl Resource for Playlist<'_> {
+    /// What is answered, whatever that is; only who gets the playlist becomes a viewer.
+    type Opened = Response;
+    /// What the viewer is sent is to be counted, if it is remembered; none for one that is no viewer.
+    type Session = Option<Option<Meter>>;
+
+    const PROTOCOL: Protocol = Protocol::Hls;
+
+    fn note(&self, _: &Request<'_>, _: &StreamKey) {
+        // Whether it waits is known with the next step.
+    }
+
+    fn look(&mut self, resolved: &Resolved<'_>) -> Result<(), Refusal> {
+        let (key, session) = (resolved.key, session(resolved.request));
+        let who = who(resolved, &session, self.asker);
+        let looked = resolved.node.clients.quotas.look_for_hls(who, Instant::now());
+        // Who watches does not wait.
+        asks(self.asker, Some(key).filter(|_| looked != Ok(true)));
+        looked.map(drop).map_err(|full| Refusal::NoStream { key: key.clone(), why: full.into() })
+    }
+
+    async fn open(
+        &mut self,
+        resolved: &Resolved<'_>,
+        is_let_in: bool,
+    ) -> Result<Response, NoStream> {
+        let Resolved { node, key, vhost, request, .. } = resolved;
+        Ok(match &node.edge {
+            Some(edge) => {
+                relayed(edge, key, HlsKind::Playlist, vhost, request.ask, !is_let_in).await
+            }
+            None if !vhost.hls.enabled => not_found(&format!("HLS is disabled for {key}")),
+            None => own_playlist(node, key, vhost, request.ask).await,
+        })
+    }
+
+    fn admit(
+        &mut self,
+        resolved: &Resolved<'_>,
+        answer: &Response,
+    ) -> Result<Option<Option<Meter>>, quota::Refusal> {
+        if answer.status() != StatusCode::OK {
+            return Ok(None);
+        }
+        asks(self.asker, None);
+        let (quotas, now) = (&resolved.node.clients.quotas, Instant::now());
+        quotas.guesses.gave_playlist(resolved.key, self.asker.ip, now);
+        if self.only_looks {
+            return Ok(None);
+        }
+        let session = session(resolved.request);
+        let patience = WATCHING.max(resolved.vhost.hls.segment.saturating_mul(3));
+        let who = who(resolved, &session, self.asker);
+        quotas.watch_hls(who, patience, client::next_id, now).map(Some)
+    }
+}

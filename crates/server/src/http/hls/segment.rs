@@ -1,0 +1,128 @@
+//! Segments: `GET /app/stream-<sequence>-<nonce>.ts`.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::response::Response;
+use http::StatusCode;
+use weir_clients::quota::{self, Guess, Meter, Search};
+use weir_edge::{HlsKind, NoStream, Protocol};
+use weir_hls::SegmentName;
+use weir_media::StreamKey;
+
+use super::{
+    body::{in_part, served},
+    own::own_segment,
+    relayed::{held, relayed},
+    viewer::{Asker, asks, counted, who},
+};
+use crate::{
+    auth::Denied,
+    http::answer::not_found,
+    node::Node,
+    play::{self, Playing, Refusal, Request, Resolved, Resource},
+};
+
+/// Answers with a segment.
+///
+/// # Errors
+/// Why the viewer does not get it.
+pub async fn segment(
+    node: &Arc<Node>,
+    request: &Request<'_>,
+    name: SegmentName,
+    asker: &Asker,
+) -> Result<Response, Refusal> {
+    let mut segment = SegmentFile { asker, name, meter: None, guess: None };
+    let playing = play::request(node, request, &mut segment).await;
+    let missing = match &playing {
+        Ok(Playing { key, opened, .. }) if opened.status() == StatusCode::NOT_FOUND => Some(key),
+        Err(Refusal::NoStream { key, why: NoStream::Missing(_) }) => Some(key),
+        _ => None,
+    };
+    match (segment.guess, missing) {
+        (None, Some(key)) => return Err(Refusal::guesses(key)),
+        (Some(guess), None) => node.clients.quotas.guesses.forgive(guess),
+        _ => {}
+    }
+    Ok(counted(node, playing?.opened, segment.meter))
+}
+
+/// A segment, for one who has, or should have, its playlist.
+struct SegmentFile<'a> {
+    asker: &'a Asker,
+    name: SegmentName,
+    /// What is sent is to be counted here, if the viewer is known.
+    meter: Option<Meter>,
+    /// To be forgiven if the segment is there. None for one who has asked in vain so often that it is looked for here
+    /// only.
+    guess: Option<Guess>,
+}
+
+impl Resource for SegmentFile<'_> {
+    /// What is answered, whatever that is.
+    type Opened = Response;
+    type Session = ();
+
+    const PROTOCOL: Protocol = Protocol::Hls;
+
+    fn note(&self, _: &Request<'_>, _: &StreamKey) {
+        asks(self.asker, None);
+    }
+
+    fn authorize(&self, resolved: &Resolved<'_>) -> Result<(), Denied> {
+        let Resolved { node, key, vhost, request, .. } = resolved;
+        match self.name.nonce {
+            Some(_) => node.auth.check_segment(&vhost.auth, request.ip),
+            None => play::authorize(node, key, vhost, request.url, request.ip),
+        }
+    }
+
+    fn look(&mut self, resolved: &Resolved<'_>) -> Result<(), Refusal> {
+        let Resolved { node, key, .. } = resolved;
+        let now = Instant::now();
+        let fetched = node.clients.quotas.fetch_hls(who(resolved, "", self.asker), now);
+        self.meter =
+            fetched.map_err(|why| Refusal::NoStream { key: (*key).clone(), why: why.into() })?;
+        self.guess = match node.clients.quotas.guesses.ask(key, self.asker.ip, now) {
+            Some(Search::Anywhere(guess)) => Some(guess),
+            Some(Search::Here) => None,
+            None => return Err(Refusal::Guesses { key: (*key).clone() }),
+        };
+        // An edge asks nobody for one who guesses.
+        match &node.edge {
+            Some(edge) if self.guess.is_none() && held(edge, key, self.name).is_none() => {
+                Err(Refusal::Guesses { key: (*key).clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Who knows a name that cannot be guessed has been let in before.
+    fn is_asked_for(&self) -> bool {
+        self.name.nonce.is_none()
+    }
+
+    async fn open(
+        &mut self,
+        resolved: &Resolved<'_>,
+        is_let_in: bool,
+    ) -> Result<Response, NoStream> {
+        let Resolved { node, key, vhost, request, .. } = resolved;
+        let (name, kind) = (self.name, HlsKind::Segment(self.name));
+        let Some(edge) = &node.edge else {
+            return Ok(own_segment(node, key, vhost, name, self.asker).await);
+        };
+        let whole = match self.guess {
+            Some(_) => relayed(edge, key, kind, vhost, request.ask, !is_let_in).await,
+            None => match held(edge, key, name) {
+                Some(body) => served(kind, body),
+                None => not_found(&format!("{key} has no segment {} here", name.sequence)),
+            },
+        };
+        Ok(in_part(whole, Some(name), self.asker).await)
+    }
+
+    fn admit(&mut self, _: &Resolved<'_>, _: &Response) -> Result<(), quota::Refusal> {
+        Ok(())
+    }
+}
