@@ -99,6 +99,19 @@ impl Drop for Camera {
     }
 }
 
+/// Publishes `tags` once, each at the moment that its timestamp says, and ends the publish.
+///
+/// # Panics
+/// If the server does not let it.
+pub async fn publish_in_time(url: &str, tags: &[Tag]) {
+    let (mut publisher, start) = (Publisher::silent(url).await, Instant::now());
+    for tag in tags {
+        sleep_until(start + Duration::from_millis(tag.timestamp.into())).await;
+        publisher.send(tag).await;
+    }
+    publisher.stop().await;
+}
+
 fn is_media(tag: &Tag) -> bool {
     matches!(frame_of(tag).content, Content::Video { .. } | Content::Audio(_))
 }

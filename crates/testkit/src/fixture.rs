@@ -61,10 +61,19 @@ pub enum Fixture {
     Av1Aac,
     /// VP9, Opus.
     Vp9Opus,
+    /// H.264, FLAC.
+    AvcFlac,
+    /// H.264, AC-3.
+    AvcAc3,
+    /// H.264, E-AC-3.
+    AvcEac3,
 }
 
 impl Fixture {
-    /// All of them.
+    /// Those with sound that only Enhanced RTMP carries.
+    pub const SOUNDS: [Self; 3] = [Self::AvcFlac, Self::AvcAc3, Self::AvcEac3];
+
+    /// All others.
     pub const ALL: [Self; 8] = [
         Self::AvcAac,
         Self::AvcBFramesAac,
@@ -80,6 +89,7 @@ impl Fixture {
     pub fn ffmpeg(self) -> Ffmpeg {
         match self {
             Self::HevcAac | Self::Av1Aac | Self::Vp9Opus => Ffmpeg::Nine,
+            Self::AvcFlac | Self::AvcAc3 | Self::AvcEac3 => Ffmpeg::Nine,
             _ => Ffmpeg::System,
         }
     }
@@ -132,6 +142,9 @@ impl Fixture {
             Self::HevcAac => (&[HEVC], &["-c:a", "aac"]),
             Self::Av1Aac => (&[AV1], &["-c:a", "aac"]),
             Self::Vp9Opus => (&[VP9], &["-c:a", "libopus", "-ar", "48000"]),
+            Self::AvcFlac => (&[AVC, &["2"]], &["-c:a", "flac", "-ar", "48000"]),
+            Self::AvcAc3 => (&[AVC, &["0"]], &["-c:a", "ac3", "-ar", "48000"]),
+            Self::AvcEac3 => (&[AVC, &["0"]], &["-c:a", "eac3", "-ar", "48000"]),
         };
         if self.has_video() {
             command.args(["-f", "lavfi", "-i", &picture()]);

@@ -13,8 +13,16 @@ pub struct Playlist {
     pub discontinuity_sequence: u64,
     /// Whether it has EXT-X-ENDLIST.
     pub ended: bool,
+    /// Whether clients may wait for what is not there yet (CAN-BLOCK-RELOAD).
+    pub can_wait: bool,
+    /// PART-TARGET, if it has parts.
+    pub part_target: Option<Duration>,
     /// Its segments, oldest first.
     pub segments: Vec<Segment>,
+    /// The parts of the segment that is not complete, by their URIs.
+    pub parts: Vec<String>,
+    /// What comes next (EXT-X-PRELOAD-HINT).
+    pub hint: Option<String>,
 }
 
 /// A segment of a playlist.
@@ -28,6 +36,10 @@ pub struct Segment {
     pub discontinuity: bool,
     /// EXT-X-PROGRAM-DATE-TIME, since the Unix epoch.
     pub date: Option<Duration>,
+    /// The URI of the init segment that holds for it.
+    pub map: Option<String>,
+    /// Its parts that are listed, by their URIs.
+    pub parts: Vec<String>,
 }
 
 impl Playlist {
@@ -44,7 +56,11 @@ impl Playlist {
             let known = playlist.line(line, &mut next);
             known.unwrap_or_else(|| panic!("{line:?} is wrong in this playlist:\n{text}"));
         }
-        assert_eq!(next, Segment::default(), "tags without a segment at the end of\n{text}");
+        playlist.parts = std::mem::take(&mut next.parts);
+        // What the segment begins with is known with its first part.
+        let is_begun = !playlist.parts.is_empty() || playlist.hint.is_some();
+        let rest = Segment { map: None, ..next };
+        assert!(is_begun || rest == Segment::default(), "{rest:?} ends in no segment in\n{text}");
         assert!(playlist.target_duration > 0, "no EXT-X-TARGETDURATION in\n{text}");
         playlist
     }
@@ -52,12 +68,24 @@ impl Playlist {
     fn line(&mut self, line: &str, next: &mut Segment) -> Option<()> {
         let Some(tag) = line.strip_prefix('#') else {
             next.uri = line.to_owned();
-            self.segments.push(std::mem::take(next));
+            let map = next.map.clone();
+            self.segments.push(std::mem::replace(next, Segment { map, ..Segment::default() }));
             return Some(());
         };
         let (name, value) = tag.split_once(':').unwrap_or((tag, ""));
         match name {
-            "EXTM3U" | "EXT-X-VERSION" => {}
+            "EXTM3U" | "EXT-X-VERSION" | "EXT-X-INDEPENDENT-SEGMENTS" => {}
+            "EXT-X-RENDITION-REPORT" => {}
+            "EXT-X-SERVER-CONTROL" => {
+                self.can_wait = attribute(value, "CAN-BLOCK-RELOAD") == Some("YES");
+            }
+            "EXT-X-PART-INF" => {
+                let seconds = attribute(value, "PART-TARGET")?.parse().ok()?;
+                self.part_target = Some(Duration::try_from_secs_f64(seconds).ok()?);
+            }
+            "EXT-X-MAP" => next.map = Some(attribute(value, "URI")?.to_owned()),
+            "EXT-X-PART" => next.parts.push(attribute(value, "URI")?.to_owned()),
+            "EXT-X-PRELOAD-HINT" => self.hint = Some(attribute(value, "URI")?.to_owned()),
             // Comments (RFC 8216, 4.1).
             _ if !name.starts_with("EXT") => {}
             "EXT-X-TARGETDURATION" => self.target_duration = value.parse().ok()?,
@@ -84,6 +112,22 @@ impl Playlist {
     pub fn next_sequence(&self) -> u64 {
         self.media_sequence + self.segments.len() as u64
     }
+}
+
+/// The value of an attribute, without quotes.
+fn attribute<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut rest = text;
+    while let Some((key, value)) = rest.split_once('=') {
+        let (value, after) = match value.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => value.split_at(value.find(',').unwrap_or(value.len())),
+        };
+        if key == name {
+            return Some(value);
+        }
+        rest = after.trim_start_matches(',');
+    }
+    None
 }
 
 /// `2024-02-29T12:34:56.789Z`.
@@ -119,6 +163,25 @@ mod tests {
         let second = &playlist.segments[1];
         assert_eq!(second.date, Some(Duration::from_millis(1_709_210_096_500)));
         assert_eq!((second.uri.as_str(), second.discontinuity), ("a-8.ts", true));
+    }
+
+    #[test]
+    fn parts_and_init_segments_are_read() {
+        let playlist = Playlist::parse(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:2\n\
+             #EXT-X-SERVER-CONTROL:PART-HOLD-BACK=0.6,CAN-BLOCK-RELOAD=YES\n\
+             #EXT-X-PART-INF:PART-TARGET=0.2\n#EXT-X-MAP:URI=\"a,=.mp4\"\n\
+             #EXT-X-PART:DURATION=0.2,INDEPENDENT=YES,URI=\"a.0.m4s\"\n#EXTINF:0.2,\na.m4s\n\
+             #EXTINF:0.2,\nb.m4s\n#EXT-X-PART:DURATION=0.2,URI=\"c.0.m4s\"\n\
+             #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"c.1.m4s\"\n",
+        );
+        assert!(playlist.can_wait && playlist.part_target == Some(Duration::from_millis(200)));
+        assert!(playlist.segments.iter().all(|it| it.map.as_deref() == Some("a,=.mp4")));
+        assert_eq!(playlist.segments[0].parts, ["a.0.m4s"]);
+        assert_eq!(
+            (playlist.parts, playlist.hint),
+            (vec!["c.0.m4s".into()], Some("c.1.m4s".into()))
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@
 //! | [`peer`] | scripted RTMP publishers and viewers, HTTP-FLV viewers, streams of numbered frames |
 //! | [`raw`] | connections that send whatever bytes a test likes |
 //! | [`http`] | HTTP requests as bytes, and their responses |
-//! | [`hls`], [`hls_rules`] | playlists, and whether successive versions of one keep the rules |
+//! | [`hls`], [`hls_rules`], [`hls_client`] | playlists, whether successive versions of one keep the rules, and a client that takes everything |
 //! | [`ffmpeg`], [`fixture`] | both FFmpegs, and the files that they publish |
 //! | [`packets`] | the packets of a file or stream, and whether they are the continuation of others |
 //! | [`browser`], [`players`] | headless Chromium, and the players of HTTP-FLV and HLS in it |
@@ -39,6 +39,7 @@ pub mod fixture;
 pub mod hanging;
 pub mod haproxy;
 pub mod hls;
+pub mod hls_client;
 pub mod hls_rules;
 pub mod http;
 pub mod impostor;

@@ -26,7 +26,7 @@ fn convert(fixture: Fixture, options: &[&str], output: &Path) {
 
 #[test]
 fn fixtures_have_their_codecs_key_frames_and_length() {
-    for fixture in Fixture::ALL {
+    for fixture in Fixture::ALL.into_iter().chain(Fixture::SOUNDS) {
         let media = read(fixture, &fixture.file(), Form::Carried);
         let codecs: Vec<_> = media.streams.iter().map(|stream| stream.codec.as_str()).collect();
         let expected: &[_] = match fixture {
@@ -37,6 +37,9 @@ fn fixtures_have_their_codecs_key_frames_and_length() {
             Fixture::HevcAac => &["hevc", "aac"],
             Fixture::Av1Aac => &["av1", "aac"],
             Fixture::Vp9Opus => &["vp9", "opus"],
+            Fixture::AvcFlac => &["h264", "flac"],
+            Fixture::AvcAc3 => &["h264", "ac3"],
+            Fixture::AvcEac3 => &["h264", "eac3"],
         };
         assert_eq!(codecs, expected, "{fixture:?}");
         for stream in &media.streams {

@@ -40,6 +40,7 @@ impl Form {
         };
         let audio: &[_] = match fixture {
             Fixture::AvcMp3 | Fixture::VideoOnly | Fixture::Vp9Opus => &[],
+            Fixture::AvcFlac | Fixture::AvcAc3 | Fixture::AvcEac3 => &[],
             _ => &["-bsf:a", "aac_adtstoasc"],
         };
         [video, audio].concat()
