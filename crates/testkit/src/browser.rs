@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::process::Process;
+use crate::{http, process::Process};
 
 /// Until chromedriver says its port.
 const DRIVER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -97,6 +97,30 @@ impl Page {
     /// If it cannot be loaded.
     pub async fn goto(&self, url: &str) {
         self.client.goto(url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
+    }
+
+    /// From now on the page gets so many bits a second from the network; without a number as many as there are.
+    ///
+    /// # Panics
+    /// If the browser cannot do that.
+    pub async fn throttle(&self, bits: Option<u64>) {
+        let id = self.client.session_id().await.ok().flatten().unwrap_or_default();
+        let address = self.browser.url.trim_start_matches("http://");
+        // Bytes a second; -1 is no limit.
+        let download = bits.map_or(json!(-1), |bits| json!(bits / 8));
+        let conditions = json!({
+            "offline": false, "latency": 0, "download_throughput": download, "upload_throughput": -1,
+        });
+        let body = json!({ "network_conditions": conditions }).to_string();
+        let request = format!(
+            "POST /session/{id}/chromium/network_conditions HTTP/1.1\r\nHost: {address}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let address = address.parse().expect("the address of chromedriver");
+        let mut response = http::request(address, request.as_bytes()).await;
+        let said = response.text().await;
+        assert_eq!(response.status, 200, "the network is not throttled: {said}");
     }
 
     /// What the function body `script` returns in the page.

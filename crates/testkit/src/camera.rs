@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use weir_flv::Tag;
-use weir_media::Content;
+use weir_media::{Content, Track};
 
 use crate::{
     fixture::{DURATION, Fixture},
@@ -59,7 +59,10 @@ impl Camera {
         for tag in &first {
             publisher.send(tag).await;
         }
-        let frames = media.iter().map(frame_of).filter(|frame| frame.is_picture());
+        let frames = media
+            .iter()
+            .map(frame_of)
+            .filter(|frame| frame.is_picture() && frame.track == Track::Video(0));
         let millis = |millis: i64| Duration::from_millis(millis.unsigned_abs());
         let mut pictures: Vec<_> = frames.map(|frame| millis(frame.pts().as_millis())).collect();
         pictures.sort();

@@ -39,6 +39,26 @@ const HEVC: &[&str] = &[
     "-x265-params",
     "keyint=25:min-keyint=25:scenecut=0:bframes=2:log-level=error",
 ];
+/// Bits per second and lines of its tracks: players see them as variants.
+pub const RUNGS: [(u64, u64); 3] = [(1_200_000, 360), (400_000, 180), (100_000, 90)];
+const LADDER: &[&str] = &[
+    "-filter_complex",
+    "[0:v]split=3[a][b][c];[a]scale=640:360[a];[c]scale=160:90[c]",
+    "-map",
+    "[a]",
+    "-map",
+    "[b]",
+    "-map",
+    "[c]",
+    "-map",
+    "1:a",
+    "-b:v:0",
+    "1200k",
+    "-b:v:1",
+    "400k",
+    "-b:v:2",
+    "100k",
+];
 const AV1: &[&str] = &["-c:v", "libsvtav1", "-preset", "11"];
 const VP9: &[&str] = &["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"];
 
@@ -67,13 +87,15 @@ pub enum Fixture {
     AvcAc3,
     /// H.264, E-AC-3.
     AvcEac3,
+    /// H.264 in three sizes of the same pictures, as three video tracks, the largest first; AAC.
+    Ladder,
 }
 
 impl Fixture {
     /// Those with sound that only Enhanced RTMP carries.
     pub const SOUNDS: [Self; 3] = [Self::AvcFlac, Self::AvcAc3, Self::AvcEac3];
 
-    /// All others.
+    /// All others with one track of a kind.
     pub const ALL: [Self; 8] = [
         Self::AvcAac,
         Self::AvcBFramesAac,
@@ -89,7 +111,7 @@ impl Fixture {
     pub fn ffmpeg(self) -> Ffmpeg {
         match self {
             Self::HevcAac | Self::Av1Aac | Self::Vp9Opus => Ffmpeg::Nine,
-            Self::AvcFlac | Self::AvcAc3 | Self::AvcEac3 => Ffmpeg::Nine,
+            Self::AvcFlac | Self::AvcAc3 | Self::AvcEac3 | Self::Ladder => Ffmpeg::Nine,
             _ => Ffmpeg::System,
         }
     }
@@ -145,6 +167,7 @@ impl Fixture {
             Self::AvcFlac => (&[AVC, &["2"]], &["-c:a", "flac", "-ar", "48000"]),
             Self::AvcAc3 => (&[AVC, &["0"]], &["-c:a", "ac3", "-ar", "48000"]),
             Self::AvcEac3 => (&[AVC, &["0"]], &["-c:a", "eac3", "-ar", "48000"]),
+            Self::Ladder => (&[AVC, &["0"], LADDER], &["-c:a", "aac"]),
         };
         if self.has_video() {
             command.args(["-f", "lavfi", "-i", &picture()]);
@@ -154,7 +177,8 @@ impl Fixture {
         }
         command.args(["-t", &DURATION.as_secs().to_string()]);
         if self.has_video() {
-            command.args(video.concat()).args(["-g", "25", "-b:v", "200k", "-pix_fmt", "yuv420p"]);
+            command.args(["-b:v", "200k"]).args(video.concat());
+            command.args(["-g", "25", "-pix_fmt", "yuv420p"]);
         }
         if self.has_audio() {
             command.args(audio).args(["-b:a", "64k"]);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use quick_m3u8::{HlsLine, Reader, config::ParsingOptionsBuilder};
 
 use crate::{
     hls::{Playlist, Segment},
@@ -71,6 +72,7 @@ impl Client {
         if let Err(broken) = self.rules.check(&text) {
             panic!("{}: {broken}\n{text}", self.path);
         }
+        well_formed(&text);
         self.versions += 1;
         self.playlist = Playlist::parse(&text);
         let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
@@ -127,6 +129,21 @@ impl Client {
         if let Some(run) = self.runs.last_mut() {
             run.data.extend_from_slice(&data);
             run.segments += 1;
+        }
+    }
+}
+
+/// Requires that somebody else's parser knows every tag.
+#[track_caller]
+fn well_formed(text: &str) {
+    let options = ParsingOptionsBuilder::new().with_parsing_for_all_tags().build();
+    let mut reader = Reader::from_str(text, options);
+    loop {
+        match reader.read_line() {
+            Ok(Some(HlsLine::UnknownTag(tag))) => panic!("{tag:?} in\n{text}"),
+            Ok(Some(_)) => {}
+            Ok(None) => return,
+            Err(error) => panic!("{error:?} in\n{text}"),
         }
     }
 }

@@ -24,6 +24,7 @@
 //! | [`packets`] | the packets of a file or stream, and whether they are the continuation of others |
 //! | [`browser`], [`players`] | headless Chromium, and the players of HTTP-FLV and HLS in it |
 //! | [`camera`] | an encoder in real time, whose pictures say when they were taken |
+//! | [`pulse`] | how well the machine keeps time |
 //! | [`process`] | any other program, ended when the test is over |
 //!
 //! All of this is test code: what a test cannot go on without panics, with a message that says what to look at.
@@ -50,6 +51,7 @@ pub mod peer;
 pub mod players;
 mod ports;
 pub mod process;
+pub mod pulse;
 pub mod raw;
 pub mod relay;
 pub mod roaming;

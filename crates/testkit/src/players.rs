@@ -153,9 +153,9 @@ impl PlayerPage {
     ///
     /// # Panics
     /// As [`open`](Self::open).
-    pub async fn play(&self, player: WebPlayer, url: &str) {
+    pub async fn play(&self, player: WebPlayer, url: &str, options: &Value) {
         self.page.goto(&page_url(self.address, player)).await;
-        self.start(player, url, &json!({})).await;
+        self.start(player, url, options).await;
     }
 
     async fn start(&self, player: WebPlayer, url: &str, options: &Value) {
@@ -230,6 +230,25 @@ impl PlayerPage {
         }
     }
 
+    /// Waits until a picture of such a height is shown, counted in lines.
+    ///
+    /// # Panics
+    /// If none is before `timeout`.
+    pub async fn wait_size(&self, is_it: impl Fn(u64) -> bool, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let height = self.page.eval("return video.videoHeight").await;
+            if height.as_u64().is_some_and(&is_it) {
+                return;
+            }
+            if Instant::now() > deadline {
+                let (errors, events) = (self.errors().await, self.events().await);
+                panic!("{height} lines after {timeout:?}: {errors:?} {events:?}");
+            }
+            sleep(POLL).await;
+        }
+    }
+
     /// How long the page itself has been held up at most: it is not what a server is to blame for.
     pub async fn lag(&self) -> Duration {
         millis(&self.page.eval("return weir.lag").await)
@@ -291,7 +310,7 @@ async fn answer(socket: TcpStream) {
 fn html(player: WebPlayer) -> String {
     let name = player.name();
     format!(
-        "<!doctype html><title>{name}</title>\
+        "<!doctype html><title>{name}</title><link rel=icon href=data:,>\
          <video width=320 height=180 crossorigin=anonymous></video>\
          <script src=/{name}/script></script>"
     )

@@ -1,9 +1,15 @@
-//! HLS in Chromium: hls.js, shaka, video.js, and what the browser plays by itself.
+//! HLS in hls.js, shaka, video.js, and in what Chromium plays by itself.
 
+use std::time::Duration;
+
+use serde_json::{Value, json};
 use weir_testkit::{
     Weir,
     camera::Camera,
-    players::{PlayerPage, WebPlayer},
+    cluster::Cluster,
+    fixture::{Fixture, RUNGS},
+    players::{PlayerPage, Request, WebPlayer, now},
+    pulse::Pulse,
 };
 
 use crate::{COLOURS_MIN, TIMEOUT};
@@ -11,32 +17,190 @@ use crate::{COLOURS_MIN, TIMEOUT};
 /// Different pictures that are seen when a player has begun to play: about two seconds.
 const PICTURES: usize = 20;
 
+/// Low latency, as the guide recommends it.
+const LOW_LATENCY: &str = "hls: { segment: 1s, part: 200ms }\n";
+
+/// How far behind the encoder hls.js may be, at the origin and behind two edges.
+const BEHIND: [Duration; 2] = [Duration::from_millis(1500), Duration::from_millis(1800)];
+
+/// How late a machine may be whose players have to be punctual.
+const CALM: Duration = Duration::from_millis(100);
+
 fn start(config: &str) -> Weir {
     Weir::builder(env!("CARGO_BIN_EXE_weir")).config(config).start()
 }
 
-/// Requires that the picture moves in each player, one after the other.
-async fn every_player_plays(url: &str) {
+/// Plays each URL in each player, one after the other, and requires that the picture moves and has sound.
+async fn every_player_plays(urls: &[String]) {
     let mut page: Option<PlayerPage> = None;
-    for player in WebPlayer::HLS {
-        let page = match &mut page {
-            Some(page) => {
-                page.play(player, url).await;
-                page
-            }
-            None => page.insert(PlayerPage::open(player, url).await),
-        };
-        page.wait_pictures(PICTURES, TIMEOUT).await;
-        let video = page.page().video().await;
-        assert!(video.colours >= COLOURS_MIN, "{player:?}: the picture is blank: {video:?}");
-        assert!(video.sound > 0, "{player:?} is silent: {video:?}");
-        assert_eq!(page.errors().await, [""; 0], "{player:?}");
+    for url in urls {
+        for player in WebPlayer::HLS {
+            let page = match &mut page {
+                Some(page) => {
+                    page.play(player, url, &json!({})).await;
+                    page
+                }
+                None => page.insert(PlayerPage::open(player, url).await),
+            };
+            page.wait_pictures(PICTURES, TIMEOUT).await;
+            let video = page.page().video().await;
+            assert!(video.colours >= COLOURS_MIN, "{player:?} {url}: a blank picture: {video:?}");
+            assert!(video.sound > 0, "{player:?} {url}: silent: {video:?}");
+            assert_eq!(page.errors().await, [""; 0], "{player:?} {url}");
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ts_is_played() {
-    let weir = start("hls: { segment: 1s, window: 6 }\n");
-    let _camera = Camera::start(&weir.rtmp_url("live/a")).await;
-    every_player_plays(&weir.http_url("live/a.m3u8")).await;
+async fn every_player_plays_ts_and_fragmented_mp4_and_variants() {
+    let containers = ["ts", "fmp4"];
+    let weirs = containers.map(|it| start(&format!("hls: {{ segment: 1s, container: {it} }}\n")));
+    let mut cameras = Vec::new();
+    for weir in &weirs {
+        cameras.push(Camera::start(&weir.rtmp_url("live/a")).await);
+    }
+    cameras.push(Camera::of(Fixture::Ladder, &weirs[1].rtmp_url("live/ladder"), true).await);
+    let mut urls: Vec<_> = weirs.iter().map(|weir| weir.http_url("live/a.m3u8")).collect();
+    urls.push(weirs[1].http_url("live/ladder.m3u8"));
+    every_player_plays(&urls).await;
+}
+
+/// What hls.js has shown in a while.
+#[derive(Debug)]
+struct Played {
+    /// How far behind the encoder the pictures were, in order.
+    behind: Vec<Duration>,
+    /// How often there was nothing to show.
+    stalls: usize,
+    errors: Vec<String>,
+    requests: Vec<Request>,
+    /// By how much the machine was late: the encoder, the page, or a thread that does nothing.
+    late: Duration,
+}
+
+impl Played {
+    /// Lets hls.js play for so many pictures, ten of which are looked at in a second.
+    async fn watch(page: &PlayerPage, camera: &Camera, pictures: usize) -> Self {
+        page.wait_pictures(PICTURES, TIMEOUT).await;
+        let (pulse, from) = (Pulse::start(), now());
+        let timeout =
+            TIMEOUT + Duration::from_millis(200) * pictures.try_into().unwrap_or(u32::MAX);
+        page.wait_pictures(PICTURES + pictures, timeout).await;
+        let shown = page.shown().await.into_iter().filter(|shown| shown.at >= from);
+        let mut behind: Vec<_> = shown.map(|shown| camera.behind(shown)).collect();
+        behind.sort();
+        let events = page.events().await.into_iter();
+        let is_stall =
+            |event: &weir_testkit::players::Event| event.what == "waiting" && event.at >= from;
+        Self {
+            behind,
+            stalls: events.filter(is_stall).count(),
+            errors: page.errors().await,
+            requests: page.requests().await,
+            late: pulse.late().max(camera.late()).max(page.lag().await),
+        }
+    }
+
+    fn percentile(&self, percent: usize) -> Duration {
+        self.behind.get((self.behind.len() - 1) * percent / 100).copied().unwrap_or_default()
+    }
+
+    fn show(&self) -> String {
+        let blocking = self.requests.iter().filter(|it| it.url.contains("_HLS_part=")).count();
+        format!(
+            "behind the encoder by {:?} to {:?}, half of the time by {:?}; {} stalls; {} of {} \
+             requests wait for a part; the machine was late by {:?}; {:?}",
+            self.percentile(0),
+            self.percentile(100),
+            self.percentile(50),
+            self.stalls,
+            blocking,
+            self.requests.len(),
+            self.late,
+            self.errors,
+        )
+    }
+}
+
+/// What a page does that is to be near the encoder: it plays faster until it is.
+fn near() -> Value {
+    json!({ "maxLiveSyncPlaybackRate": 1.5 })
+}
+
+/// The nodes of a chain: an origin, an edge, and an edge that asks that one.
+fn chain() -> ([Weir; 3], Cluster) {
+    const PATIENT: &str = "dead_after: 20s";
+    let cluster = Cluster::new(env!("CARGO_BIN_EXE_weir"));
+    let origin = cluster.origin(1, LOW_LATENCY);
+    let edge = cluster.edge(&["127.0.0.1"], PATIENT, "");
+    let firsts = [edge.rtmp().to_string()];
+    let second = cluster.edge_to(&firsts, edge.http().port(), PATIENT, "").start();
+    ([origin, edge, second], cluster)
+}
+
+async fn play_near(pictures: usize) -> [Played; 2] {
+    let (nodes, _cluster) = chain();
+    let camera = Camera::start(&nodes[0].rtmp_url("live/a")).await;
+    let urls = [&nodes[0], &nodes[2]].map(|weir| weir.http_url("live/a.m3u8"));
+    let page = PlayerPage::open_with(WebPlayer::HlsJs, &urls[0], &near()).await;
+    let origin = Played::watch(&page, &camera, pictures).await;
+    page.play(WebPlayer::HlsJs, &urls[1], &near()).await;
+    let edges = Played::watch(&page, &camera, pictures).await;
+    [origin, edges]
+}
+
+/// The pictures carry their numbers, so how old one is when it is seen is measured from the moment when it was due at
+/// the encoder, with everything between: the network, the server, the player's buffer and the decoder.
+#[tokio::test(flavor = "multi_thread")]
+async fn hls_js_is_near_the_encoder_without_a_stall() {
+    for (played, most) in play_near(80).await.iter().zip(BEHIND) {
+        let said = played.show();
+        eprintln!("{said}");
+        let waited = played.requests.iter().filter(|it| {
+            it.url.contains("_HLS_msn=") && it.url.contains("_HLS_part=") && it.to > it.from
+        });
+        assert!(waited.count() >= 20, "no blocking reload: {said}");
+        let refused: Vec<_> = played.requests.iter().filter(|it| it.status != 200).collect();
+        assert!(refused.is_empty(), "{refused:?}: {said}");
+        assert!(played.stalls == 0 || played.late > CALM, "{said}");
+        // After a stall it plays further behind.
+        let is_near = played.percentile(50) <= most + 2 * played.late;
+        assert!(is_near || played.stalls > 0, "{said}");
+    }
+}
+
+/// The figures of a minute: `cargo nextest run -p weir-server --test players --run-ignored only --no-capture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "two minutes, on a machine that does nothing else"]
+async fn a_minute_near_the_encoder() {
+    for (played, most) in play_near(580).await.iter().zip(BEHIND) {
+        eprintln!("{}", played.show());
+        assert_eq!(played.stalls, 0);
+        assert!(played.percentile(100) <= most);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hls_js_follows_the_network_down_and_up_a_ladder() {
+    let weir = start("hls: { segment: 1s, container: fmp4 }\n");
+    let file = Fixture::Ladder.file();
+    let options = ["-stream_loop", "-1"];
+    let _encoder = Fixture::Ladder.ffmpeg().publish_with(&options, &file, &weir.rtmp_url("live/a"));
+    let page = PlayerPage::open(WebPlayer::HlsJs, &weir.http_url("live/a.m3u8")).await;
+    let [(large, lines), (small, _), _] = RUNGS;
+    page.wait_size(|size| size == lines, TIMEOUT).await;
+    let pulse = Pulse::start();
+    page.page().throttle(Some((large + small) / 2)).await;
+    page.wait_size(|size| size < lines, TIMEOUT).await;
+    page.page().throttle(None).await;
+    page.wait_size(|size| size == lines, TIMEOUT).await;
+    let late = pulse.late().max(page.lag().await);
+    let (events, errors) = (page.events().await, page.errors().await);
+    let said = format!("{events:?} {errors:?}, and the machine was late by {late:?}");
+    eprintln!("{said}");
+    // A segment that comes too slowly is given up for a smaller one: that is an error which goes on.
+    assert!(errors.iter().all(|error| error.contains("goes on")), "{said}");
+    let begun = events.iter().position(|event| event.what == "playing").expect("it plays");
+    let stalls = events[begun..].iter().filter(|event| event.what == "waiting").count();
+    assert!(stalls == 0 || late > CALM, "{said}");
 }
