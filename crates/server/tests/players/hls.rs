@@ -155,7 +155,6 @@ async fn play_near(pictures: usize) -> [Played; 2] {
 async fn hls_js_is_near_the_encoder_without_a_stall() {
     for (played, most) in play_near(80).await.iter().zip(BEHIND) {
         let said = played.show();
-        eprintln!("{said}");
         let waited = played.requests.iter().filter(|it| {
             it.url.contains("_HLS_msn=") && it.url.contains("_HLS_part=") && it.to > it.from
         });
@@ -197,7 +196,6 @@ async fn hls_js_follows_the_network_down_and_up_a_ladder() {
     let late = pulse.late().max(page.lag().await);
     let (events, errors) = (page.events().await, page.errors().await);
     let said = format!("{events:?} {errors:?}, and the machine was late by {late:?}");
-    eprintln!("{said}");
     // A segment that comes too slowly is given up for a smaller one: that is an error which goes on.
     assert!(errors.iter().all(|error| error.contains("goes on")), "{said}");
     let begun = events.iter().position(|event| event.what == "playing").expect("it plays");
