@@ -19,7 +19,8 @@
 //! | [`peer`] | scripted RTMP publishers and viewers, HTTP-FLV viewers, streams of numbered frames |
 //! | [`raw`] | connections that send whatever bytes a test likes |
 //! | [`http`] | HTTP requests as bytes, and their responses |
-//! | [`hls`], [`hls_rules`], [`hls_client`] | playlists, whether successive versions of one keep the rules, and a client that takes everything |
+//! | [`hls`], [`hls_rules`] | playlists, and whether successive versions of one keep the rules |
+//! | [`hls_client`] | a client of low-latency HLS that takes everything |
 //! | [`ffmpeg`], [`fixture`] | both FFmpegs, and the files that they publish |
 //! | [`packets`] | the packets of a file or stream, and whether they are the continuation of others |
 //! | [`browser`], [`players`] | headless Chromium, and the players of HTTP-FLV and HLS in it |

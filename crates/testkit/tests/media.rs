@@ -26,7 +26,8 @@ fn convert(fixture: Fixture, options: &[&str], output: &Path) {
 
 #[test]
 fn fixtures_have_their_codecs_key_frames_and_length() {
-    for fixture in Fixture::ALL.into_iter().chain(Fixture::SOUNDS) {
+    let others = Fixture::SOUNDS.into_iter().chain([Fixture::Ladder]);
+    for fixture in Fixture::ALL.into_iter().chain(others) {
         let media = read(fixture, &fixture.file(), Form::Carried);
         let codecs: Vec<_> = media.streams.iter().map(|stream| stream.codec.as_str()).collect();
         let expected: &[_] = match fixture {
@@ -40,6 +41,7 @@ fn fixtures_have_their_codecs_key_frames_and_length() {
             Fixture::AvcFlac => &["h264", "flac"],
             Fixture::AvcAc3 => &["h264", "ac3"],
             Fixture::AvcEac3 => &["h264", "eac3"],
+            Fixture::Ladder => &["h264", "h264", "h264", "aac"],
         };
         assert_eq!(codecs, expected, "{fixture:?}");
         for stream in &media.streams {
