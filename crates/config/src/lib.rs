@@ -22,6 +22,7 @@ mod hints;
 mod host;
 mod kind;
 mod load;
+mod multitrack;
 mod part;
 mod report;
 mod scalar;
@@ -49,11 +50,12 @@ pub use self::{
     fault::Fault,
     host::OriginName,
     load::CONFIG_BYTES_MAX,
+    multitrack::{Encoder, Step},
     part::{Next, Part, Prepared, Ready, Unready},
     scalar::{Secret, Workers},
     schema::schema,
     settings::{Changes, Settings},
     sources::Sources,
-    stream::{Conflict, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride},
+    stream::{Conflict, Container, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride},
     value::{Human, Rate, Size, parse_duration},
 };

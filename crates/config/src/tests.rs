@@ -77,9 +77,15 @@ api:
   peers: [peers, '[fd00::1]:80']
   peer_token: '7'
 workers: 3
-publish: { linger: 0s, idle_timeout: 1m30s, conflict: reject }
+publish:
+  linger: 0s
+  idle_timeout: 1m30s
+  conflict: reject
+  multitrack: [1920x1080@60 6Mbps, 640x360 800kbps]
+  multitrack_encoder: obs_x264
+  multitrack_server: rtmp://ingest.example.com
 play: { flush: 350ms, wait: 1h, gop: off, stall_timeout: 1s, window: 1500ms }
-hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3 }
+hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3, container: fmp4, part: 100ms }
 edge:
   origins: [rtmp://Origin:1936, 10.0.0.7, origins.default.svc:1935, '[fd00::1]:1935']
   protocol: flv
@@ -142,6 +148,12 @@ handover: { socket: /run/weir.sock }
             linger: Duration::ZERO,
             idle_timeout: Duration::from_secs(90),
             conflict: Conflict::Reject,
+            multitrack: vec![
+                Step { width: 1920, height: 1080, fps: Some(60), bit_rate: 6_000_000 },
+                Step { width: 640, height: 360, fps: None, bit_rate: 800_000 },
+            ],
+            multitrack_encoder: Encoder::Named("obs_x264".to_owned()),
+            multitrack_server: "rtmp://ingest.example.com".to_owned(),
         },
         play: Play {
             flush: Flush::Every(Duration::from_millis(350)),
@@ -155,6 +167,8 @@ handover: { socket: /run/weir.sock }
             dir: "/srv/hls".into(),
             segment: Duration::from_millis(500),
             window: 3,
+            container: Container::Fmp4,
+            part: Duration::from_millis(100),
         },
         edge: Edge {
             origins: vec![
@@ -628,6 +642,30 @@ const BAD: &[Bad] = &[
         (1, 16, 1),
         "hls.window: 2 is less than 3",
         "use a number from 3 to 1000",
+    ),
+    (
+        "hls: { part: 50ms }\n",
+        (1, 14, 4),
+        "hls.part: 50ms is shorter than 100ms",
+        "use 0s for no parts, or a duration from 100ms to 1m, such as 200ms",
+    ),
+    (
+        "hls: { container: ts, part: 200ms }\n",
+        (1, 29, 5),
+        "hls.part: segments of MPEG-TS (container: ts) have no parts",
+        "use container: auto or fmp4, or part: 0s",
+    ),
+    (
+        "hls: { part: 200ms }\nvhosts: { a.org: { hls: { container: ts } } }\n",
+        (1, 14, 5),
+        "hls.part: segments of MPEG-TS (container: ts) have no parts",
+        "use container: auto or fmp4, or part: 0s",
+    ),
+    (
+        "hls: { part: 3s }\n",
+        (1, 14, 2),
+        "hls.part: 3s is longer than hls.segment (2s)",
+        "use part: 200ms, or a segment at least as long as the part",
     ),
     (
         "handover: { socket: '' }\n",

@@ -9,8 +9,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The URI of a file beside the playlist: its name, percent-encoded.
-pub fn uri(file: &str) -> Cow<'_, str> {
-    utf8_percent_encode(file, ENCODED).into()
+pub fn uri(file: &str) -> String {
+    utf8_percent_encode(file, ENCODED).to_string()
 }
 
 /// The name of the file that a relative URI without a query names; none where it is not UTF-8.

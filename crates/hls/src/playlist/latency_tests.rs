@@ -308,7 +308,7 @@ fn a_playlist_of_fragmented_mp4_and_keys_is_continued() {
     let mut playlist = Playlist::new(&config);
     let mut push = |number: u64, key: Option<u128>| {
         let map = Some(name(number / 2 * 2, Form::Init));
-        let key = key.map(|iv| Key { uri: uri(&name(0, Form::Key)).into_owned(), iv });
+        let key = key.map(|iv| Key { uri: uri(&name(0, Form::Key)), iv });
         playlist.begin(Begin { map, key, ..Begin::at(Duration::from_secs(number)) });
         playlist.push(&name(number, Form::Mp4), Duration::from_secs(2));
         playlist.clone()

@@ -4,10 +4,10 @@
 //! playlist lists it, so that a disk that was full for a moment misses nothing.
 
 use std::{
-    collections::HashSet,
-    io,
+    collections::{BTreeMap, HashSet},
+    io, mem,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -35,10 +35,17 @@ const RETRY: Duration = Duration::from_secs(5);
 /// the last of them, as a rule. Then memory is for streams that live.
 const ENDED_KEPT: Duration = Duration::from_secs(3);
 
-/// The task that writes the files of one stream.
-pub struct Writer {
-    goal: watch::Sender<Goal>,
-    task: JoinHandle<()>,
+/// Who writes the files of one stream: a task, while there is something to write.
+pub struct Writer(Work);
+
+/// Whether there is something to write.
+enum Work {
+    /// There is, or may be.
+    Running { goal: Arc<watch::Sender<Goal>>, task: JoinHandle<Option<Box<Task>>> },
+    /// There is not: the stream has ended, and all of it is in files.
+    Resting(Box<Task>),
+    /// Its task has panicked, which has been said.
+    Gone,
 }
 
 /// What it writes, and where.
@@ -60,15 +67,19 @@ pub struct WriterLinks {
 enum Goal {
     /// They follow the window.
     Follow,
+    /// They follow the window, which changes no more: the task is to end once nothing is left to do.
+    Rest,
+    /// The task has ended so.
+    Rested,
     /// They are brought up to date and left.
     Leave,
     /// They go.
     Remove,
 }
 
+/// What it goes by. It stays in memory while the stream has ended and nothing runs, for each of those streams.
 struct Task {
     links: WriterLinks,
-    goal: watch::Receiver<Goal>,
     dir: PathBuf,
     place: Option<Place>,
 }
@@ -78,8 +89,10 @@ struct Place {
     files: Files,
     /// The segments of ours that are there; none until that has been looked at.
     there: Option<HashSet<String>>,
-    /// The playlist that is there, if it is ours.
-    written: Option<Arc<Listing>>,
+    /// The playlists that are there and are ours, by their files.
+    written: BTreeMap<String, Bytes>,
+    /// What the first one says.
+    main: Option<Arc<Listing>>,
     /// Where they were before, until all is here.
     before: Option<Files>,
 }
@@ -87,11 +100,32 @@ struct Place {
 impl Writer {
     /// Begins with what the window has.
     pub fn start(links: WriterLinks) -> Self {
-        let (goal, watched) = watch::channel(Goal::Follow);
         let dir = links.settings.borrow().dir.clone();
         let place = Place::of(&links, &dir);
-        let task = Task { links, goal: watched, dir, place };
-        Self { goal, task: tokio::spawn(task.run()) }
+        Self(Work::begin(Box::new(Task { links, dir, place })))
+    }
+
+    /// Writes on if it [rests](Self::rest): the window is going to change, or other settings are in force.
+    pub async fn wake(&mut self) {
+        if let Work::Running { goal, .. } = &self.0 {
+            becomes_if(goal, Goal::Rest, Goal::Follow);
+            let has_rested = *goal.borrow() == Goal::Rested;
+            if has_rested {
+                self.rest().await;
+            }
+        }
+        self.0 = match std::mem::replace(&mut self.0, Work::Gone) {
+            Work::Resting(task) => Work::begin(task),
+            other => other,
+        };
+    }
+
+    /// Resolves once all of a stream that has ended is in files. From then on it has no task. Never resolves when it
+    /// has none already.
+    pub async fn rest(&mut self) {
+        let Work::Running { goal, task } = &mut self.0 else { return std::future::pending().await };
+        becomes_if(goal, Goal::Follow, Goal::Rest);
+        self.0 = task.await.ok().flatten().map_or(Work::Gone, Work::Resting);
     }
 
     /// Writes what there is now, and ends.
@@ -104,56 +138,85 @@ impl Writer {
         self.end(Goal::Remove).await;
     }
 
-    async fn end(self, goal: Goal) {
-        self.goal.send_replace(goal);
-        // It fails when it panics, which has been said.
-        let _ = self.task.await;
+    async fn end(mut self, last: Goal) {
+        self.wake().await;
+        if let Work::Running { goal, task } = self.0 {
+            goal.send_replace(last);
+            // It fails when it panics, which has been said.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Work {
+    fn begin(task: Box<Task>) -> Self {
+        let goal = Arc::new(watch::Sender::new(Goal::Follow));
+        let task = tokio::spawn(task.run(goal.subscribe(), Arc::downgrade(&goal)));
+        Self::Running { goal, task }
     }
 }
 
 impl Task {
-    async fn run(mut self) {
+    /// Itself when it rests; else its stream is over, or the process.
+    async fn run(
+        mut self: Box<Self>,
+        mut told: watch::Receiver<Goal>,
+        goal: Weak<watch::Sender<Goal>>,
+    ) -> Option<Box<Self>> {
+        // What the window had when it left memory.
+        let mut left = None;
         loop {
             let version = self.links.window.version();
-            let goal = *self.goal.borrow_and_update();
+            let aim = *told.borrow_and_update();
             self.follow_dir();
-            if goal == Goal::Remove {
-                return Box::pin(self.remove()).await;
+            if aim == Goal::Remove {
+                Box::pin(self.remove()).await;
+                return None;
             }
             // Boxed, so that a task that waits does not hold the room for writing.
-            let is_done = Box::pin(self.sync()).await;
-            if goal == Goal::Leave {
-                return;
+            let is_done = Box::pin(self.sync(&told)).await;
+            if aim == Goal::Leave {
+                return None;
             }
-            let can_leave_memory = is_done && self.has_ended() && self.links.window.bytes() > 0;
+            let can_leave_memory = is_done && self.has_ended() && left != Some(version);
+            let has_news = self.links.settings.has_changed().unwrap_or_default();
+            // From that goal on the window has not changed, so what was synced is all.
+            if aim == Goal::Rest && is_done && !can_leave_memory && !has_news {
+                // Whoever wakes it sees that it has ended, or it sees that it is not to.
+                let has_rested = becomes_if(&*goal.upgrade()?, Goal::Rest, Goal::Rested);
+                if has_rested {
+                    return Some(self);
+                }
+            }
             let goes_on = tokio::select! {
                 _ = self.links.window.changed(version) => Ok(()),
                 () = sleep(ENDED_KEPT), if can_leave_memory => {
                     self.links.window.leave_to_files();
+                    left = Some(version);
                     Ok(())
                 }
-                told = self.goal.changed() => told,
+                told = told.changed() => told,
                 told = self.links.settings.changed() => told,
                 () = sleep(RETRY), if !is_done => Ok(()),
             };
             // Whoever would tell has gone without a word, as the process does.
             if goes_on.is_err() {
-                return;
+                return None;
             }
         }
     }
 
     /// Whether the playlist that is written is that of a stream that has ended.
     fn has_ended(&self) -> bool {
-        let written = self.place.as_ref().and_then(|place| place.written.as_ref());
-        written.is_some_and(|listing| listing.is_ended)
+        let main = self.place.as_ref().and_then(|place| place.main.as_ref());
+        main.is_some_and(|listing| listing.is_ended)
     }
 
     /// Brings the files up to date, if that can be. True if there is nothing left to do.
-    async fn sync(&mut self) -> bool {
+    async fn sync(&mut self, told: &watch::Receiver<Goal>) -> bool {
         let Some(place) = &mut self.place else { return true };
         let left = left(self.links.settings.clone(), self.dir.clone());
-        let removed = becomes(self.goal.clone(), Goal::Remove);
+        let removed = becomes(told.clone(), Goal::Remove);
         let is_done = tokio::select! {
             synced = place.sync(&self.links.window) => synced.is_ok(),
             () = left => {
@@ -166,7 +229,7 @@ impl Task {
             }
             () = removed => return false,
         };
-        if is_done && place.written.is_some() {
+        if is_done && place.main.is_some() {
             if let Some(before) = place.before.take() {
                 tokio::spawn(async move { before.remove_all().await });
             }
@@ -187,9 +250,9 @@ impl Task {
         let before = self.place.take();
         self.place = Place::of(&self.links, &dir);
         self.dir = dir;
-        let Some(Place { files, before: earlier, written, .. }) = before else { return };
+        let Some(Place { files, before: earlier, main, .. }) = before else { return };
         // Where it was only for a moment there is nothing that is not elsewhere.
-        let (last, gone) = match (written, earlier) {
+        let (last, gone) = match (main, earlier) {
             (None, Some(earlier)) => (earlier, Some(files)),
             (_, earlier) => (files, earlier),
         };
@@ -219,23 +282,60 @@ impl Task {
     }
 }
 
+/// What is to be written.
+struct Wanted {
+    /// The playlists, by their files; one that names others comes after them.
+    playlists: Vec<(String, Bytes)>,
+    listings: Vec<Arc<Listing>>,
+    main: Arc<Listing>,
+}
+
+impl Wanted {
+    /// What the window has; nothing without the first playlist.
+    fn of(window: &Window, files: &Files) -> Option<Self> {
+        let main = window.playlist(Rendition::MAIN)?;
+        let multivariant = window.multivariant();
+        let (mut playlists, mut listings) = (Vec::new(), Vec::new());
+        for rendition in window.renditions() {
+            let listing = match rendition {
+                Rendition::MAIN => Some(Arc::clone(&main)),
+                other => window.playlist(other),
+            };
+            let Some(listing) = listing else { continue };
+            let file = match rendition {
+                Rendition::MAIN if multivariant.is_none() => files.playlist(),
+                other => files.playlist_of(other),
+            };
+            playlists.push((file, listing.plain.as_ref().unwrap_or(&listing.text).clone()));
+            listings.push(listing);
+        }
+        playlists.extend(multivariant.map(|text| (files.playlist(), text)));
+        Some(Self { playlists, listings, main })
+    }
+
+    /// The files of all segments, and of what they need.
+    fn files(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.listings.iter().flat_map(|listing| listing.files.iter())
+    }
+}
+
 impl Place {
     fn of(links: &WriterLinks, dir: &Path) -> Option<Self> {
         let files = links.disks.files(dir, &links.key)?;
-        Some(Self { files, there: None, written: None, before: None })
+        Some(Self { files, there: None, written: BTreeMap::new(), main: None, before: None })
     }
 
     async fn sync(&mut self, window: &Window) -> io::Result<()> {
-        let Some(listing) = window.playlist(Rendition::MAIN) else {
-            if self.written.take().is_some() {
-                self.files.remove(vec![self.files.playlist()]).await;
-            }
+        let Some(wanted) = Wanted::of(window, &self.files) else {
+            self.main = None;
+            let gone = mem::take(&mut self.written).into_keys().collect();
+            self.files.remove(gone).await;
             return Ok(());
         };
-        let (mut bytes, mut written) = (0, self.look(&listing).await);
+        let (mut bytes, mut written) = (0, self.look().await);
         if written.is_ok() {
-            written = self.write(window, &listing, &mut bytes).await;
-            self.clean(window, written.is_err()).await;
+            written = self.write(window, &wanted, &mut bytes).await;
+            self.clean(window, &wanted, written.is_err()).await;
         }
         if bytes > 0 || written.is_err() {
             self.files.note(&self.files.playlist(), bytes, &written);
@@ -244,25 +344,27 @@ impl Place {
     }
 
     /// Looks at what is there, once.
-    async fn look(&mut self, listing: &Listing) -> io::Result<()> {
+    async fn look(&mut self) -> io::Result<()> {
         if self.there.is_none() {
             self.files.prepare().await?;
-            let (stem, list) = (self.files.stem(), String::from_utf8_lossy(&listing.text));
-            let segments = self.files.segments().await.into_iter();
-            let ours = segments.filter(|name| is_of(&list, &stem, *name));
+            let stem = self.files.stem();
+            let left = self.files.left().await;
+            let ours = left.segments.into_iter().filter(|name| is_of(&left.text, &stem, *name));
             self.there = Some(ours.map(|name| name.file(&stem)).collect());
+            // Playlists of an earlier process are not what they were.
+            self.written.extend(left.renditions.into_iter().map(|file| (file, Bytes::new())));
         }
         Ok(())
     }
 
-    /// Writes what the playlist lists and is not there, then the playlist. `bytes` are those of the largest segment.
+    /// Writes what the playlists list and is not there, then the playlists. `bytes` are those of the largest segment.
     async fn write(
         &mut self,
         window: &Window,
-        listing: &Arc<Listing>,
+        wanted: &Wanted,
         bytes: &mut usize,
     ) -> io::Result<()> {
-        for file in &*listing.files {
+        for file in wanted.files() {
             let is_there = self.there.as_ref().is_some_and(|there| there.contains(&**file));
             if !is_there {
                 // It has left the window meanwhile: a newer playlist does not list it.
@@ -273,16 +375,14 @@ impl Place {
             }
             window.is_in_file(file, true);
         }
-        if self.written.as_ref().is_none_or(|written| written.version != listing.version) {
-            self.files
-                .write(
-                    self.files.playlist(),
-                    listing.plain.as_ref().unwrap_or(&listing.text).clone(),
-                )
-                .await?;
-            self.written = Some(Arc::clone(listing));
-            COUNTS.hls_playlists.increase();
+        for (file, text) in &wanted.playlists {
+            if self.written.get(file) != Some(text) {
+                self.files.write(file.clone(), text.clone()).await?;
+                self.written.insert(file.clone(), text.clone());
+                COUNTS.hls_playlists.increase();
+            }
         }
+        self.main = Some(Arc::clone(&wanted.main));
         Ok(())
     }
 
@@ -294,16 +394,30 @@ impl Place {
         }
     }
 
-    /// Removes what no player may ask for any more, also from a disk that has no room for more. What the playlist there
-    /// lists stays, however far it is behind, unless nothing can be written.
-    async fn clean(&mut self, window: &Window, is_behind: bool) {
+    /// Removes what no player may ask for any more, also from a disk that has no room for more. What the playlists there
+    /// list stays, however far they are behind, unless nothing can be written.
+    async fn clean(&mut self, window: &Window, wanted: &Wanted, is_behind: bool) {
+        let is_gone = |file: &str| !wanted.playlists.iter().any(|(other, _)| other == file);
+        let gone = self.written.extract_if(.., |file, _| !is_behind && is_gone(file));
+        let mut gone: Vec<_> = gone.map(|(file, _)| file).collect();
         let Some(there) = &mut self.there else { return };
         let known = window.files();
-        let listed = self.written.iter().filter(|_| !is_behind).flat_map(|it| it.files.iter());
+        let listed = wanted.files().filter(|_| !is_behind);
         let known: HashSet<&str> = known.iter().chain(listed).map(|file| &**file).collect();
-        let gone: Vec<_> = there.extract_if(|file| !known.contains(&**file)).collect();
+        gone.extend(there.extract_if(|file| !known.contains(&**file)));
         self.files.remove(gone).await;
     }
+}
+
+/// Whether the goal was `before`; then it is `after` now.
+fn becomes_if(goal: &watch::Sender<Goal>, before: Goal, after: Goal) -> bool {
+    goal.send_if_modified(|goal| {
+        let was_before = *goal == before;
+        if was_before {
+            *goal = after;
+        }
+        was_before
+    })
 }
 
 /// Resolves when another folder than `dir` has been in force for [`LEAVING`].
@@ -318,5 +432,98 @@ async fn left(mut settings: watch::Receiver<Hls>, dir: PathBuf) {
 async fn becomes(mut goal: watch::Receiver<Goal>, wanted: Goal) {
     if goal.wait_for(|goal| *goal == wanted).await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+    use weir_hls::{Form, Listing, Nonce, SegmentName};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn list(window: &Window, files: &[&str], is_ended: bool) {
+        let text = format!("{files:?} {is_ended}").into();
+        let listing = Listing { is_ended, ..Listing::new(text, files.iter().copied()) };
+        window.list(Rendition::MAIN, listing);
+    }
+
+    #[tokio::test]
+    async fn a_writer_rests_from_the_end_of_its_stream_until_it_is_woken() {
+        let (dir, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir());
+        let other = other.expect("a folder");
+        let hls = |dir: &Path| Hls { dir: dir.to_owned(), ..Hls::default() };
+        let (settings, watched) = watch::channel(hls(dir.path()));
+        let window = Arc::<Window>::default();
+        let mut writer = Writer::start(WriterLinks {
+            key: StreamKey::new(weir_media::DEFAULT_VHOST, "live", "a").expect("a good key"),
+            window: Arc::clone(&window),
+            disks: Arc::default(),
+            settings: watched,
+            placed: watch::channel(None).0,
+        });
+        let read = |dir: &Path, file: &str| std::fs::read(dir.join("live").join(file)).ok();
+        let [one, two] = [1, 2].map(|sequence| {
+            let nonce = Some(Nonce::new(sequence));
+            SegmentName { sequence, nonce, form: Form::Ts }.file("a")
+        });
+
+        window.put(&one, Bytes::from_static(b"one"));
+        list(&window, &[&one], true);
+        timeout(SOON, writer.rest()).await.expect("all of it is in files");
+        assert!(matches!(writer.0, Work::Resting(_)));
+        assert_eq!(read(dir.path(), &one).as_deref(), Some(&b"one"[..]));
+        assert_eq!(window.bytes(), 0);
+
+        // Published again, and ended at once.
+        writer.wake().await;
+        window.put(&two, Bytes::from_static(b"two"));
+        list(&window, &[&one, &two], true);
+        timeout(SOON, writer.rest()).await.expect("the rest of it is in files too");
+        assert_eq!(read(dir.path(), &two).as_deref(), Some(&b"two"[..]));
+
+        settings.send_replace(hls(other.path()));
+        writer.wake().await;
+        timeout(SOON, writer.rest()).await.expect("it has moved");
+        assert_eq!(read(other.path(), &one).as_deref(), Some(&b"one"[..]));
+
+        timeout(SOON, writer.remove()).await.expect("removed");
+        assert_eq!(read(other.path(), &one), None);
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_is_woken_while_it_goes_to_rest_writes_on() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (_settings, watched) =
+            watch::channel(Hls { dir: dir.path().to_owned(), ..Hls::default() });
+        let window = Arc::<Window>::default();
+        let mut writer = Writer::start(WriterLinks {
+            key: StreamKey::new(weir_media::DEFAULT_VHOST, "live", "a").expect("a good key"),
+            window: Arc::clone(&window),
+            disks: Arc::default(),
+            settings: watched,
+            placed: watch::channel(None).0,
+        });
+        for number in 1..=50 {
+            // Without a playlist there is nothing to do: it rests at once, or is about to.
+            let _ = timeout(Duration::from_micros(number * 7), writer.rest()).await;
+            writer.wake().await;
+            let file = format!("a-{number}.ts");
+            window.put(&file, Bytes::from_static(b"x"));
+            list(&window, &[&file], false);
+            let path = dir.path().join("live").join(&file);
+            let written = async {
+                while !path.is_file() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(SOON, written).await.expect("written by whoever was woken");
+            window.unlist(Rendition::MAIN);
+        }
+        timeout(SOON, writer.remove()).await.expect("removed");
     }
 }
