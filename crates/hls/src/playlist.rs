@@ -12,7 +12,9 @@ pub use self::{
     progress::{Progress, Reach},
     render::Report,
 };
-use crate::{Config, Form, LeftOut, Nonce, SEGMENT_DURATION_MAX, SegmentName, date::rfc3339};
+use crate::{
+    Config, Container, Form, LeftOut, Nonce, SEGMENT_DURATION_MAX, SegmentName, date::rfc3339,
+};
 
 /// How many target durations behind the end players begin that do not load parts (4.4.3.8 of RFC 8216bis).
 const HOLD_BACK: u64 = 3;
@@ -198,6 +200,21 @@ impl Playlist {
     /// PART-TARGET, if there are parts.
     pub fn part_target(&self) -> Option<Duration> {
         self.part_target
+    }
+
+    /// What its newest segment is written in.
+    pub fn container(&self) -> Option<Container> {
+        let newest = self.segments.back()?;
+        Some(if newest.begin.map.is_some() { Container::Mp4 } else { Container::Ts })
+    }
+
+    /// Whether it can go on with segments as long as `config` has it and parts of this length. What players know of
+    /// both must not change where there are parts; if it has to, it is another playlist.
+    pub fn fits(&self, config: &Config, part_target: Option<Duration>) -> bool {
+        let Some(part) = part_target else { return true };
+        let is_longer = self.part_target.is_some_and(|known| part > known);
+        let is_long = Self::new(config).target_duration > self.target_duration;
+        !is_longer && !(self.is_shown && is_long)
     }
 
     /// EXT-X-TARGETDURATION, in seconds.

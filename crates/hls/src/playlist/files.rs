@@ -61,6 +61,20 @@ impl Playlist {
         }
     }
 
+    /// Lists no longer what is not there, or needs what is not there, and what comes before that.
+    pub fn forget_missing(&mut self, is_there: impl Fn(&str) -> bool) {
+        let is_missing = |segment: &Segment| {
+            let needs = self.key_file(&segment.begin).into_iter();
+            let mut needs = needs.chain(segment.begin.map.clone());
+            !is_there(&segment.file) || needs.any(|file| !is_there(&file))
+        };
+        let last = self.segments.iter().rposition(is_missing);
+        let gone = last.map_or(0, |last| last + 1);
+        for segment in self.segments.drain(..gone).collect::<Vec<_>>() {
+            self.count_break(&segment);
+        }
+    }
+
     /// The lowest number of a segment whose file should exist; that of the next one if there is none.
     pub fn oldest_sequence(&self) -> u64 {
         self.retired.front().map_or(self.media_sequence(), |retired| retired.sequence)
