@@ -67,11 +67,10 @@ pub use error::{BadPlaylist, Damage, LeftOut, Unsupported};
 pub use multivariant::{AudioRendition, Multivariant, Rates, Variant};
 pub use name::{Form, Nonce, SegmentName};
 pub use playlist::{Begin, Key, Part, Playlist, Progress, Reach, Report};
-
 pub use read::{Entry, EntryKind, MediaPlaylist, PLAYLIST_BYTES_MAX, update};
 pub use rendition::Rendition;
 pub use segmenter::{
     Container, Dropped, Event, SEGMENT_BYTES_MAX, SEGMENT_DURATION_MAX, Segment, Segmenter,
 };
 pub use uri::{file_name, uri};
-pub use window::{Changed, Held, Listing, Window};
+pub use window::{Changed, Held, Listing, Window, digest};
