@@ -145,6 +145,11 @@ impl Cuts {
         self.settled
     }
 
+    /// All of the stream was seen.
+    pub fn settle(&mut self) {
+        self.settled = true;
+    }
+
     pub fn note_picture(&mut self, now: Timestamp) {
         self.last_picture = Some(now);
     }

@@ -187,15 +187,16 @@ impl Segmenter {
 
     /// The reader lost frames: the segment ends here, and the next begins at a key frame, with a discontinuity.
     pub fn skipped(&mut self) -> Vec<Event> {
-        self.finish()
-    }
-
-    /// The stream ended: its last segment, which may be shorter than the others.
-    pub fn finish(&mut self) -> Vec<Event> {
         match &mut self.by {
             By::Whole(segmenter) => events(segmenter.finish()),
             By::Cmaf(segmenter) => segmenter.finish(),
         }
+    }
+
+    /// The stream ended: its last segment, which may be shorter than the others. What it lacks is known now.
+    pub fn finish(&mut self) -> Vec<Event> {
+        self.cuts().settle();
+        self.skipped()
     }
 
     /// PART-TARGET, once the first part is there: as many whole frames as fit into what was asked for, by the distance

@@ -66,7 +66,6 @@ impl Playlist {
         let text = self.render(reports);
         let has_parts = self.part_target.is_some();
         Listing {
-            version: 0,
             update: update(&text).map(Into::into),
             text: text.into(),
             plain: has_parts.then(|| self.render_plain().into()),
@@ -74,6 +73,7 @@ impl Playlist {
             progress: has_parts.then(|| self.progress()),
             hint: self.hint.as_deref().filter(|_| has_parts).map(Into::into),
             is_ended: self.ended,
+            ..Listing::default()
         }
     }
 
