@@ -44,6 +44,7 @@ mod counted;
 mod cuts;
 mod date;
 mod error;
+mod event;
 mod multivariant;
 mod nal;
 mod name;
@@ -64,13 +65,12 @@ mod window;
 pub use config::Config;
 pub use cuts::{Lead, Lengths};
 pub use error::{BadPlaylist, Damage, LeftOut, Unsupported};
+pub use event::{Container, Dropped, Event, SEGMENT_BYTES_MAX, SEGMENT_DURATION_MAX, Segment};
 pub use multivariant::{AudioRendition, Multivariant, Rates, Variant};
 pub use name::{Form, Nonce, SegmentName};
 pub use playlist::{Begin, Key, Part, Playlist, Progress, Reach, Report};
 pub use read::{Entry, EntryKind, MediaPlaylist, PLAYLIST_BYTES_MAX, update};
 pub use rendition::Rendition;
-pub use segmenter::{
-    Container, Dropped, Event, SEGMENT_BYTES_MAX, SEGMENT_DURATION_MAX, Segment, Segmenter,
-};
+pub use segmenter::Segmenter;
 pub use uri::{file_name, uri};
 pub use window::{Changed, Held, Listing, Window, digest};

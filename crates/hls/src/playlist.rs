@@ -214,7 +214,7 @@ impl Playlist {
         let Some(part) = part_target else { return true };
         let is_longer = self.part_target.is_some_and(|known| part > known);
         let is_long = Self::new(config).target_duration > self.target_duration;
-        !is_longer && !(self.is_shown && is_long)
+        !(is_longer || self.is_shown && is_long)
     }
 
     /// EXT-X-TARGETDURATION, in seconds.
@@ -416,7 +416,5 @@ fn rounded_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_millis() >= 500)
 }
 
-#[cfg(test)]
-mod latency_tests;
 #[cfg(test)]
 mod tests;

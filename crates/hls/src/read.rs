@@ -65,7 +65,8 @@ pub struct Entry<'a> {
     pub kind: EntryKind,
     /// The number of the segment that it is, is part of, or stands before.
     pub sequence: u64,
-    /// Where it is, as the text says it: percent-encoded, relative to the playlist or not. See [`file_name`](crate::file_name).
+    /// Where it is, as the text says it: percent-encoded, relative to the playlist or not. See
+    /// [`file_name`](crate::file_name).
     pub uri: &'a str,
     /// How long it lasts; nothing for init segments and keys.
     pub duration: Duration,

@@ -1,3 +1,5 @@
+mod latency;
+
 use proptest::prelude::*;
 use weir_media::{AudioCodec, FourCc, VideoCodec};
 

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use weir_media::{AudioCodec, Content, Timestamp, Track, VideoCodec};
 
 use super::*;

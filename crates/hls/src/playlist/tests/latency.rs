@@ -6,7 +6,7 @@ use quick_m3u8::{
 };
 use weir_testkit::hls_rules::HlsRules;
 
-use super::*;
+use super::super::*;
 use crate::{update, uri};
 
 const PART: Duration = Duration::from_millis(500);
