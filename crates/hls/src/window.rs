@@ -189,7 +189,7 @@ impl Window {
     /// Puts a part of a segment in.
     pub fn put_part(&self, file: &str, data: Bytes) {
         self.change(What::Anything, |state| {
-            state.insert(file, Object { is_part: true, ..Object::new(data) })
+            state.insert(file, Object { is_part: true, ..Object::new(data) });
         });
     }
 
@@ -267,7 +267,7 @@ impl Window {
     pub fn choose(&self, multivariant: Option<Bytes>) {
         let mut before = None;
         self.change(What::Playlists, |state| {
-            before = mem::replace(&mut state.multivariant, multivariant)
+            before = mem::replace(&mut state.multivariant, multivariant);
         });
     }
 
