@@ -148,7 +148,8 @@ async fn a_player_that_waits_has_each_part_as_soon_as_it_is_there() {
     let (mut reloads, mut unchanged) = (0, 0);
     while !text.ends_with("#EXT-X-ENDLIST\n") {
         let list = MediaPlaylist::parse(&text).expect("a playlist");
-        let (before, hint) = (list.progress, list.hint.expect("a hint").to_owned());
+        // At the end there is none.
+        let (before, hint) = (list.progress, list.hint.unwrap_or("none.m4s").to_owned());
         let next = format!("a.m3u8?_HLS_msn={}&_HLS_part={}", before.sequence, before.parts);
         let (part, next) = tokio::join!(get(&hint), get(&next));
         assert_eq!(next.0, 200, "after\n{text}");
@@ -157,7 +158,7 @@ async fn a_player_that_waits_has_each_part_as_soon_as_it_is_there() {
         let has_ended = later.ends_with("#EXT-X-ENDLIST\n");
         let progress = (list.progress.sequence, list.progress.parts);
         unchanged += usize::from(!has_ended && progress <= (before.sequence, before.parts));
-        if part.0 == 200 {
+        if part.0 == 200 && !player.loaded.contains(&hint) {
             player.take(&hint, &part.1);
             player.parts += 1;
         }
