@@ -22,6 +22,7 @@ mod hints;
 mod host;
 mod kind;
 mod load;
+mod multitrack;
 mod part;
 mod report;
 mod scalar;
@@ -49,6 +50,7 @@ pub use self::{
     fault::Fault,
     host::OriginName,
     load::CONFIG_BYTES_MAX,
+    multitrack::{Encoder, Step},
     part::{Next, Part, Prepared, Ready, Unready},
     scalar::{Secret, Workers},
     schema::schema,

@@ -5,7 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use serde_json::json;
 
 use super::{
-    kind::{Json, Secrets, Text, section},
+    kind::{Json, Many, Secrets, Text, section},
+    multitrack::{Encoder, Server, Step},
     scalar::{DURATION_PATTERN, Folder, Switch, Time, Whole, Word, Words},
     value::{self, Human, Problem},
 };
@@ -43,6 +44,13 @@ section! {
         idle_timeout: Duration = Duration::from_secs(10), Time<IDLE_TIMEOUT_MIN, ABSENCE_MAX>;
         /// What happens when a stream that has a publisher is published again.
         conflict: Conflict = Conflict::TakeoverIfIdle, Word<Conflict>;
+        /// The sizes that OBS is told to send side by side when it asks for the configuration of a multitrack stream,
+        /// the largest first; empty for none.
+        multitrack: Vec<Step> = Vec::new(), Many<Step>;
+        /// What encodes them.
+        multitrack_encoder: Encoder = Encoder::Auto, Encoder;
+        /// The server that they are sent to; empty for the host that OBS has asked.
+        multitrack_server: String = String::new(), Server;
     }
 }
 

@@ -77,7 +77,13 @@ api:
   peers: [peers, '[fd00::1]:80']
   peer_token: '7'
 workers: 3
-publish: { linger: 0s, idle_timeout: 1m30s, conflict: reject }
+publish:
+  linger: 0s
+  idle_timeout: 1m30s
+  conflict: reject
+  multitrack: [1920x1080@60 6Mbps, 640x360 800kbps]
+  multitrack_encoder: obs_x264
+  multitrack_server: rtmp://ingest.example.com
 play: { flush: 350ms, wait: 1h, gop: off, stall_timeout: 1s, window: 1500ms }
 hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3 }
 edge:
@@ -142,6 +148,12 @@ handover: { socket: /run/weir.sock }
             linger: Duration::ZERO,
             idle_timeout: Duration::from_secs(90),
             conflict: Conflict::Reject,
+            multitrack: vec![
+                Step { width: 1920, height: 1080, fps: Some(60), bit_rate: 6_000_000 },
+                Step { width: 640, height: 360, fps: None, bit_rate: 800_000 },
+            ],
+            multitrack_encoder: Encoder::Named("obs_x264".to_owned()),
+            multitrack_server: "rtmp://ingest.example.com".to_owned(),
         },
         play: Play {
             flush: Flush::Every(Duration::from_millis(350)),

@@ -150,7 +150,7 @@ impl Follower {
     /// Segments until the stream has not been published, or was not to be segmented, for [`DISPOSE`]; then its files
     /// are gone.
     pub async fn run(&mut self) {
-        let writer = Writer::start(WriterLinks {
+        let mut writer = Writer::start(WriterLinks {
             key: self.key.clone(),
             window: Arc::clone(&self.window),
             disks: Arc::clone(&self.disks),
@@ -158,6 +158,7 @@ impl Follower {
             placed: self.wires.placed.clone(),
         });
         loop {
+            writer.wake().await;
             // Boxed, so that a stream that has ended does not hold the room for segmenting until it is disposed of.
             Box::pin(self.segment()).await;
             if *self.wires.stopping.borrow() != Stopping::No {
@@ -165,7 +166,7 @@ impl Follower {
             }
             let mut stopping = self.wires.stopping.clone();
             tokio::select! {
-                again = timeout(DISPOSE, self.until_published()) => if again.is_err() { break },
+                again = timeout(DISPOSE, self.until_published(&mut writer)) => if again.is_err() { break },
                 () = becomes(&mut stopping, Stopping::WithPublishers) => {
                     return writer.leave().await;
                 }
@@ -177,11 +178,13 @@ impl Follower {
     }
 
     /// Waits for the next publish that is to be segmented, which may be over by the time this is looked at.
-    async fn until_published(&mut self) {
+    async fn until_published(&mut self, writer: &mut Writer) {
         while self.reader.status() == Status::Waiting || !self.wires.settings.borrow().enabled {
             tokio::select! {
                 () = self.signal.come() => {}
-                () = changed(&mut self.wires.settings) => {}
+                // Another folder may be in force.
+                () = changed(&mut self.wires.settings) => writer.wake().await,
+                () = writer.rest() => {}
             }
         }
     }

@@ -7,7 +7,7 @@ use std::{
     collections::HashSet,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -35,10 +35,17 @@ const RETRY: Duration = Duration::from_secs(5);
 /// the last of them, as a rule. Then memory is for streams that live.
 const ENDED_KEPT: Duration = Duration::from_secs(3);
 
-/// The task that writes the files of one stream.
-pub struct Writer {
-    goal: watch::Sender<Goal>,
-    task: JoinHandle<()>,
+/// Who writes the files of one stream: a task, while there is something to write.
+pub struct Writer(Work);
+
+/// Whether there is something to write.
+enum Work {
+    /// There is, or may be.
+    Running { goal: Arc<watch::Sender<Goal>>, task: JoinHandle<Option<Box<Task>>> },
+    /// There is not: the stream has ended, and all of it is in files.
+    Resting(Box<Task>),
+    /// Its task has panicked, which has been said.
+    Gone,
 }
 
 /// What it writes, and where.
@@ -60,15 +67,19 @@ pub struct WriterLinks {
 enum Goal {
     /// They follow the window.
     Follow,
+    /// They follow the window, which changes no more: the task is to end once nothing is left to do.
+    Rest,
+    /// The task has ended so.
+    Rested,
     /// They are brought up to date and left.
     Leave,
     /// They go.
     Remove,
 }
 
+/// What it goes by. It stays in memory while the stream has ended and nothing runs, for each of those streams.
 struct Task {
     links: WriterLinks,
-    goal: watch::Receiver<Goal>,
     dir: PathBuf,
     place: Option<Place>,
 }
@@ -87,11 +98,32 @@ struct Place {
 impl Writer {
     /// Begins with what the window has.
     pub fn start(links: WriterLinks) -> Self {
-        let (goal, watched) = watch::channel(Goal::Follow);
         let dir = links.settings.borrow().dir.clone();
         let place = Place::of(&links, &dir);
-        let task = Task { links, goal: watched, dir, place };
-        Self { goal, task: tokio::spawn(task.run()) }
+        Self(Work::begin(Box::new(Task { links, dir, place })))
+    }
+
+    /// Writes on if it [rests](Self::rest): the window is going to change, or other settings are in force.
+    pub async fn wake(&mut self) {
+        if let Work::Running { goal, .. } = &self.0 {
+            becomes_if(goal, Goal::Rest, Goal::Follow);
+            let has_rested = *goal.borrow() == Goal::Rested;
+            if has_rested {
+                self.rest().await;
+            }
+        }
+        self.0 = match std::mem::replace(&mut self.0, Work::Gone) {
+            Work::Resting(task) => Work::begin(task),
+            other => other,
+        };
+    }
+
+    /// Resolves once all of a stream that has ended is in files. From then on it has no task. Never resolves when it
+    /// has none already.
+    pub async fn rest(&mut self) {
+        let Work::Running { goal, task } = &mut self.0 else { return std::future::pending().await };
+        becomes_if(goal, Goal::Follow, Goal::Rest);
+        self.0 = task.await.ok().flatten().map_or(Work::Gone, Work::Resting);
     }
 
     /// Writes what there is now, and ends.
@@ -104,41 +136,70 @@ impl Writer {
         self.end(Goal::Remove).await;
     }
 
-    async fn end(self, goal: Goal) {
-        self.goal.send_replace(goal);
-        // It fails when it panics, which has been said.
-        let _ = self.task.await;
+    async fn end(mut self, last: Goal) {
+        self.wake().await;
+        if let Work::Running { goal, task } = self.0 {
+            goal.send_replace(last);
+            // It fails when it panics, which has been said.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Work {
+    fn begin(task: Box<Task>) -> Self {
+        let goal = Arc::new(watch::Sender::new(Goal::Follow));
+        let task = tokio::spawn(task.run(goal.subscribe(), Arc::downgrade(&goal)));
+        Self::Running { goal, task }
     }
 }
 
 impl Task {
-    async fn run(mut self) {
+    /// Itself when it rests; else its stream is over, or the process.
+    async fn run(
+        mut self: Box<Self>,
+        mut told: watch::Receiver<Goal>,
+        goal: Weak<watch::Sender<Goal>>,
+    ) -> Option<Box<Self>> {
+        // What the window had when it left memory.
+        let mut left = None;
         loop {
             let version = self.links.window.version();
-            let goal = *self.goal.borrow_and_update();
+            let aim = *told.borrow_and_update();
             self.follow_dir();
-            if goal == Goal::Remove {
-                return Box::pin(self.remove()).await;
+            if aim == Goal::Remove {
+                Box::pin(self.remove()).await;
+                return None;
             }
             // Boxed, so that a task that waits does not hold the room for writing.
-            let is_done = Box::pin(self.sync()).await;
-            if goal == Goal::Leave {
-                return;
+            let is_done = Box::pin(self.sync(&told)).await;
+            if aim == Goal::Leave {
+                return None;
             }
-            let can_leave_memory = is_done && self.has_ended() && self.links.window.bytes() > 0;
+            let can_leave_memory = is_done && self.has_ended() && left != Some(version);
+            let has_news = self.links.settings.has_changed().unwrap_or_default();
+            // From that goal on the window has not changed, so what was synced is all.
+            if aim == Goal::Rest && is_done && !can_leave_memory && !has_news {
+                // Whoever wakes it sees that it has ended, or it sees that it is not to.
+                let has_rested = becomes_if(&*goal.upgrade()?, Goal::Rest, Goal::Rested);
+                if has_rested {
+                    return Some(self);
+                }
+            }
             let goes_on = tokio::select! {
                 _ = self.links.window.changed(version) => Ok(()),
                 () = sleep(ENDED_KEPT), if can_leave_memory => {
                     self.links.window.leave_to_files();
+                    left = Some(version);
                     Ok(())
                 }
-                told = self.goal.changed() => told,
+                told = told.changed() => told,
                 told = self.links.settings.changed() => told,
                 () = sleep(RETRY), if !is_done => Ok(()),
             };
             // Whoever would tell has gone without a word, as the process does.
             if goes_on.is_err() {
-                return;
+                return None;
             }
         }
     }
@@ -150,10 +211,10 @@ impl Task {
     }
 
     /// Brings the files up to date, if that can be. True if there is nothing left to do.
-    async fn sync(&mut self) -> bool {
+    async fn sync(&mut self, told: &watch::Receiver<Goal>) -> bool {
         let Some(place) = &mut self.place else { return true };
         let left = left(self.links.settings.clone(), self.dir.clone());
-        let removed = becomes(self.goal.clone(), Goal::Remove);
+        let removed = becomes(told.clone(), Goal::Remove);
         let is_done = tokio::select! {
             synced = place.sync(&self.links.window) => synced.is_ok(),
             () = left => {
@@ -306,6 +367,17 @@ impl Place {
     }
 }
 
+/// Whether the goal was `before`; then it is `after` now.
+fn becomes_if(goal: &watch::Sender<Goal>, before: Goal, after: Goal) -> bool {
+    goal.send_if_modified(|goal| {
+        let was_before = *goal == before;
+        if was_before {
+            *goal = after;
+        }
+        was_before
+    })
+}
+
 /// Resolves when another folder than `dir` has been in force for [`LEAVING`].
 async fn left(mut settings: watch::Receiver<Hls>, dir: PathBuf) {
     if settings.wait_for(|settings| settings.dir != dir).await.is_err() {
@@ -318,5 +390,98 @@ async fn left(mut settings: watch::Receiver<Hls>, dir: PathBuf) {
 async fn becomes(mut goal: watch::Receiver<Goal>, wanted: Goal) {
     if goal.wait_for(|goal| *goal == wanted).await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+    use weir_hls::{Form, Listing, Nonce, SegmentName};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn list(window: &Window, files: &[&str], is_ended: bool) {
+        let text = format!("{files:?} {is_ended}").into();
+        let listing = Listing { is_ended, ..Listing::new(text, files.iter().copied()) };
+        window.list(Rendition::MAIN, listing);
+    }
+
+    #[tokio::test]
+    async fn a_writer_rests_from_the_end_of_its_stream_until_it_is_woken() {
+        let (dir, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir());
+        let other = other.expect("a folder");
+        let hls = |dir: &Path| Hls { dir: dir.to_owned(), ..Hls::default() };
+        let (settings, watched) = watch::channel(hls(dir.path()));
+        let window = Arc::<Window>::default();
+        let mut writer = Writer::start(WriterLinks {
+            key: StreamKey::new(weir_media::DEFAULT_VHOST, "live", "a").expect("a good key"),
+            window: Arc::clone(&window),
+            disks: Arc::default(),
+            settings: watched,
+            placed: watch::channel(None).0,
+        });
+        let read = |dir: &Path, file: &str| std::fs::read(dir.join("live").join(file)).ok();
+        let [one, two] = [1, 2].map(|sequence| {
+            let nonce = Some(Nonce::new(sequence));
+            SegmentName { sequence, nonce, form: Form::Ts }.file("a")
+        });
+
+        window.put(&one, Bytes::from_static(b"one"));
+        list(&window, &[&one], true);
+        timeout(SOON, writer.rest()).await.expect("all of it is in files");
+        assert!(matches!(writer.0, Work::Resting(_)));
+        assert_eq!(read(dir.path(), &one).as_deref(), Some(&b"one"[..]));
+        assert_eq!(window.bytes(), 0);
+
+        // Published again, and ended at once.
+        writer.wake().await;
+        window.put(&two, Bytes::from_static(b"two"));
+        list(&window, &[&one, &two], true);
+        timeout(SOON, writer.rest()).await.expect("the rest of it is in files too");
+        assert_eq!(read(dir.path(), &two).as_deref(), Some(&b"two"[..]));
+
+        settings.send_replace(hls(other.path()));
+        writer.wake().await;
+        timeout(SOON, writer.rest()).await.expect("it has moved");
+        assert_eq!(read(other.path(), &one).as_deref(), Some(&b"one"[..]));
+
+        timeout(SOON, writer.remove()).await.expect("removed");
+        assert_eq!(read(other.path(), &one), None);
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_is_woken_while_it_goes_to_rest_writes_on() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (_settings, watched) =
+            watch::channel(Hls { dir: dir.path().to_owned(), ..Hls::default() });
+        let window = Arc::<Window>::default();
+        let mut writer = Writer::start(WriterLinks {
+            key: StreamKey::new(weir_media::DEFAULT_VHOST, "live", "a").expect("a good key"),
+            window: Arc::clone(&window),
+            disks: Arc::default(),
+            settings: watched,
+            placed: watch::channel(None).0,
+        });
+        for number in 1..=50 {
+            // Without a playlist there is nothing to do: it rests at once, or is about to.
+            let _ = timeout(Duration::from_micros(number * 7), writer.rest()).await;
+            writer.wake().await;
+            let file = format!("a-{number}.ts");
+            window.put(&file, Bytes::from_static(b"x"));
+            list(&window, &[&file], false);
+            let path = dir.path().join("live").join(&file);
+            let written = async {
+                while !path.is_file() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(SOON, written).await.expect("written by whoever was woken");
+            window.unlist(Rendition::MAIN);
+        }
+        timeout(SOON, writer.remove()).await.expect("removed");
     }
 }

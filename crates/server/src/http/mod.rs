@@ -12,6 +12,7 @@ mod hls;
 mod io;
 mod late;
 mod media;
+mod multitrack;
 mod pages;
 mod room;
 mod route;
@@ -19,7 +20,11 @@ mod serve;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, middleware::from_fn_with_state, routing::get};
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    routing::{any, get},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -54,6 +59,7 @@ fn router(node: Arc<Node>, shown: Option<&'static str>) -> Router {
     Router::new()
         .route("/", first)
         .route("/player", get(pages::player))
+        .route("/multitrack", any(multitrack::multitrack))
         .fallback(media::media)
         .layer(from_fn_with_state(Arc::clone(&node), media::count))
         .layer(from_fn_with_state(Arc::clone(&node), room::taken))

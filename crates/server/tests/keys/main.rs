@@ -7,6 +7,7 @@ mod hanging;
 mod hls;
 mod limits;
 mod listeners;
+mod multitrack;
 mod preflight;
 mod streams;
 
@@ -41,7 +42,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 57] = [
+const ROWS: [(&str, Row); 60] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -63,6 +64,9 @@ const ROWS: [(&str, Row); 57] = [
     ("publish.linger", Live(streams::linger)),
     ("publish.idle_timeout", Live(streams::idle_timeout)),
     ("publish.conflict", Live(streams::conflict)),
+    ("publish.multitrack", Live(multitrack::sizes)),
+    ("publish.multitrack_encoder", Live(multitrack::sizes)),
+    ("publish.multitrack_server", Live(multitrack::sizes)),
     ("play.flush", Live(streams::flush)),
     ("play.wait", Live(streams::wait)),
     ("play.gop", Live(streams::gop)),
