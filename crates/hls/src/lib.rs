@@ -58,4 +58,4 @@ pub use playlist::Playlist;
 pub use read::{Entry, EntryKind, MediaPlaylist, PLAYLIST_BYTES_MAX, file_name, update};
 pub use rendition::Rendition;
 pub use segmenter::{Cut, Dropped, SEGMENT_BYTES_MAX, SEGMENT_DURATION_MAX, Segmenter};
-pub use window::{Changed, Held, Listing, Window};
+pub use window::{Changed, Held, Listing, Window, digest};

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     future::Future,
+    hash::{DefaultHasher, Hasher as _},
     mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -30,6 +31,8 @@ pub struct Window {
 struct State {
     /// Counts changes.
     version: u64,
+    /// Counts how often the publisher has gone.
+    breaks: u64,
     /// One for each rendition.
     playlists: BTreeMap<Rendition, Arc<Listing>>,
     multivariant: Option<Bytes>,
@@ -59,6 +62,8 @@ struct Object {
 pub struct Listing {
     /// The change that brought it; the window says it.
     pub version: u64,
+    /// A hash of `text`, the same in every process of this release; the window says it.
+    pub digest: u64,
     /// As it is sent.
     pub text: Bytes,
     /// As it is sent to a client that has an earlier one (`_HLS_skip=YES`); none if that is all of it.
@@ -216,10 +221,22 @@ impl Window {
     /// From now on this is the playlist of the rendition.
     pub fn list(&self, rendition: Rendition, listing: Listing) {
         let mut before = None;
+        // Once for all who will ask for it.
+        let digest = digest(&listing.text);
         self.change(|state| {
-            let listing = Listing { version: state.version, ..listing };
+            let listing = Listing { version: state.version, digest, ..listing };
             before = state.playlists.insert(rendition, Arc::new(listing));
         });
+    }
+
+    /// The publisher has gone, for a while or for good: who waits looks again, since nobody knows when there is more.
+    pub fn interrupt(&self) {
+        self.change(|state| state.breaks += 1);
+    }
+
+    /// How often the publisher has gone.
+    pub fn breaks(&self) -> u64 {
+        self.lock().breaks
     }
 
     /// From now on this is the playlist of playlists; none for a stream that has one only.
@@ -339,6 +356,13 @@ impl State {
         self.order.retain(|name| **name != *file);
         Some(object)
     }
+}
+
+/// A hash of these bytes, the same in every process of this release: what a client has is told from what is new by it.
+pub fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 /// The next change of a [`Window`]. Dropping it is leaving the queue.

@@ -523,6 +523,32 @@ async fn answers_say_how_long_they_may_be_kept() {
     assert!(text.contains("nobody publishes"), "{text:?}");
 }
 
+#[tokio::test]
+async fn each_playlist_of_a_stream_has_a_name_and_its_viewer_counts_once() {
+    let weir = start("hls: { segment: 1s }\n");
+    publish_gops(&weir.rtmp_url("live/a"), Numbered::new(GOP), 2).await;
+    let list = playlist_when(&weir, "has ended", |list| list.ended).await;
+    let named = get(&weir, "live/a~v0.m3u8?_HLS_msn=999999999999&_HLS_part=x").await.text().await;
+    assert_eq!(Playlist::parse(&named), list, "nothing is waited for where that is not offered");
+    for (path, reason) in [
+        ("live/a~v1.m3u8", "/live/a has no HLS playlist v1"),
+        ("live/a~a1.m3u8", "/live/a has no HLS playlist a1"),
+    ] {
+        let mut answer = get(&weir, path).await;
+        assert_eq!((answer.status, answer.text().await), (404, format!("{reason}\n")), "{path}");
+    }
+    let began = weir.log().all().into_iter().filter(|line| {
+        let line = serde_json::from_str(line).unwrap_or_default();
+        field(&line, "protocol") == "hls" && field(&line, "message") == "session began"
+    });
+    assert_eq!(began.count(), 1, "one viewer asked for all of these");
+    // A stream that is really called that wins.
+    publish_gops(&weir.rtmp_url("live/a~v1"), Numbered::new(GOP), 2).await;
+    let path = "live/a~v1.m3u8";
+    let own = playlist_at(&weir, path, 2).await;
+    assert!(own.segments.iter().all(|segment| segment.uri.starts_with("a~v1-")), "{own:?}");
+}
+
 /// Requires that `text`, as it is in URLs of HTTP, and `rtmp` play a stream over everything.
 async fn assert_plays(weir: &Weir, rtmp: &[&str], text: &[&str], newest: u64) {
     for name in rtmp {

@@ -160,3 +160,24 @@ fn what_comes_next_is_known_by_its_name() {
     window.clear();
     assert_eq!((window.renditions().len(), window.multivariant()), (0, None));
 }
+
+#[test]
+fn who_waits_hears_that_the_publisher_has_gone() {
+    let window = window(&["a-1.ts"]);
+    let bell = Arc::<Bell>::default();
+    let waker = Waker::from(Arc::clone(&bell));
+    let mut cx = Context::from_waker(&waker);
+    let known = window.breaks();
+    let mut gone = pin!(window.until(|window| (window.breaks() != known).then_some("gone")));
+    assert_eq!(gone.as_mut().poll(&mut cx), Poll::Pending);
+    window.interrupt();
+    assert_eq!((gone.as_mut().poll(&mut cx), bell.0.load(Relaxed)), (Poll::Ready("gone"), 1));
+}
+
+#[test]
+fn a_playlist_has_the_hash_of_its_text_however_it_came() {
+    let window = window(&["a-1.ts"]);
+    let listing = window.playlist(Rendition::MAIN).expect("a playlist");
+    assert_eq!(listing.digest, digest(b"list"));
+    assert_ne!(listing.digest, digest(b"other"));
+}

@@ -195,6 +195,7 @@ impl Follower {
         self.codec_lines = CODEC_LINES_MAX;
         let mut batch = Batch::default();
         self.follow_settings(None);
+        let mut was_live = false;
         loop {
             if self.wires.settings.has_changed().unwrap_or_default() {
                 self.follow_settings(making.as_mut());
@@ -228,6 +229,10 @@ impl Follower {
             }
             if has_more {
                 continue;
+            }
+            let is_live = status == Status::Live;
+            if std::mem::replace(&mut was_live, is_live) && !is_live {
+                self.window.interrupt();
             }
             let stopping = *self.wires.stopping.borrow();
             let is_left = !matches!(status, Status::Live | Status::Waiting);

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use weir_config::{Config, Hls, Next, Part, Ready, Settings, Unready};
-use weir_hls::{Held, Rendition, SegmentName, Window};
+use weir_hls::{Form, Held, Rendition, SegmentName, Window};
 use weir_hub::Registry;
 use weir_media::StreamKey;
 
@@ -59,6 +59,8 @@ struct Followed {
 pub enum Found {
     /// In memory: all of it, with the window that has it under this file name.
     Here(Bytes, Arc<Window>, String),
+    /// Not there yet: the part that a playlist of this window has announced under this file name.
+    Soon(Arc<Window>, String),
     /// In its file only.
     InFile(Files),
     /// There is none.
@@ -197,7 +199,9 @@ impl HlsOutput {
             // The names of segments are what viewers know of a stream.
             let is_hashed = names::is_hashed(key.stream());
             let mut all = streams.iter().filter(|(other, _)| is_hashed && are_beside(key, other));
-            all.find(|(_, it)| it.window.get(&file).is_some()).map(|(_, it)| it)
+            let has =
+                |window: &Window| window.get(&file).is_some() || is_announced(window, &file, name);
+            all.find(|(_, it)| has(&it.window)).map(|(_, it)| it)
         });
         let Some(followed) = followed else {
             drop(streams);
@@ -206,7 +210,10 @@ impl HlsOutput {
         let (window, files) = (Arc::clone(&followed.window), followed.files.clone());
         drop(streams);
         let in_file = || files.borrow().clone().map_or(Found::Nowhere, Found::InFile);
+        let is_announced = window.get(&file).is_none() && is_announced(&window, &file, name);
+        // It may have come in this moment.
         match window.get(&file) {
+            None if is_announced => Found::Soon(window, file),
             Some(Held::Here(data)) => Found::Here(data, window, file),
             Some(Held::InFile) => in_file(),
             // What an earlier process left has not been taken up.
@@ -283,6 +290,11 @@ impl Output for HlsOutput {
             let _ = self.following.subscribe().wait_for(|followers| *followers == 0).await;
         })
     }
+}
+
+/// Whether this is the part that comes next, as a playlist says.
+fn is_announced(window: &Window, file: &str, name: SegmentName) -> bool {
+    matches!(name.form, Form::Part(_)) && window.is_hinted(file)
 }
 
 /// Whether these are streams of the same app.

@@ -1,9 +1,6 @@
 //! What a client has already, and which part it wants: `If-None-Match`, `Range` and `If-Range` (RFC 9110).
 
-use std::{
-    hash::{DefaultHasher, Hasher as _},
-    ops::Range,
-};
+use std::ops::Range;
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -100,13 +97,6 @@ fn part(range: &str, length: u64) -> Wanted {
 fn number(digits: &str) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| digits.parse().unwrap_or(u64::MAX))
-}
-
-/// The name of what has these bytes, the same on every node.
-pub fn etag(bytes: &[u8]) -> String {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(bytes);
-    format!("\"{:016x}\"", hasher.finish())
 }
 
 #[cfg(test)]
@@ -215,12 +205,5 @@ mod tests {
         assert_eq!(conditions(both).wanted("\"a\"", 9), Wanted::Nothing, "it comes first");
         let many = vec!["\"x\""; 2 * NAMES_MAX].join(",");
         assert_eq!(conditions([(header::IF_NONE_MATCH, &many)]).known.len(), NAMES_MAX);
-    }
-
-    #[test]
-    fn names_say_what_is_in_a_file() {
-        assert_eq!(etag(b"a"), etag(b"a"));
-        assert_ne!(etag(b"a"), etag(b"b"));
-        assert!(etag(b"").starts_with('"') && etag(b"").ends_with('"'));
     }
 }

@@ -19,10 +19,11 @@ use super::{
     answer::{self, ANY_ORIGIN, not_found, plain, preflight, retry_after},
     conditional::Conditions,
     forwarded,
-    hls::{self, Asker},
+    hls::{self, Asker, Directives, WantedPlaylist},
     late,
     route::{self, Route},
     serve::Peer,
+    still,
 };
 use crate::{
     auth::Action,
@@ -56,7 +57,7 @@ pub async fn count(
     next.run(request).await
 }
 
-/// `/app/stream.m3u8`, `/app/stream-<sequence>-<nonce>.ts`, `/app/stream.flv`.
+/// `/app/stream.m3u8`, `/app/stream-<sequence>-<nonce>.ts`, `/app/stream.flv`, `/app/stream.mp4?still`.
 pub async fn media(
     State(node): State<Arc<Node>>,
     Extension(peer): Extension<Peer>,
@@ -113,7 +114,9 @@ fn with_slashes(target: &str) -> Option<String> {
 fn ask(route: &Route, fields: &HeaderMap) -> Ask {
     let field = |name| fields.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let [hops, wait, next] = [Hops::HEADER, Ask::WAIT_HEADER, Ask::NEXT_HEADER].map(field);
-    Ask::of_fields(route.params(), hops, wait, next)
+    // What is said to the server of a playlist is nobody else's business.
+    let params = hls::without_directives(&route.url.params).into_owned();
+    Ask::of_fields(params, hops, wait, next)
 }
 
 /// The address of who asks.
@@ -139,8 +142,9 @@ async fn serve(
     let request = play::Request { url: &named.url, ask, ip: asker.ip, presence };
     let served = match (route.extension.as_str(), segment.as_ref()) {
         (route::FLV, _) => late::serve(node, &request, is_head, &asker.peer).await,
-        ("m3u8", _) => hls::playlist(node, &request, is_head, asker).await,
+        ("m3u8", _) => playlist(node, &request, is_head, asker).await,
         (_, Some((_, name))) => hls::segment(node, &request, *name, asker).await,
+        ("mp4", None) => still::serve(node, &request).await,
         _ => Ok(not_found("stream paths end in .flv or .m3u8")),
     };
     let (answer, is_guess) = match served {
@@ -159,6 +163,25 @@ async fn serve(
     }
     asker.peer.hold_back(&node.clients.wrong_secrets, asker.ip, !ask.hops.is_empty()).await;
     ([("connection", "close")], answer).into_response()
+}
+
+/// Serves a playlist.
+async fn playlist(
+    node: &Arc<Node>,
+    request: &play::Request<'_>,
+    is_head: bool,
+    asker: &Asker,
+) -> Result<Response, Refusal> {
+    let asked = Directives::of(&request.url.params);
+    // An edge does not know what there is, and asks for the file by its name.
+    let of = match node.edge {
+        Some(_) => None,
+        None => hls::rendition_of(node, request.url).await,
+    };
+    let (url, rendition) =
+        of.as_ref().map_or((request.url, None), |(url, rendition)| (url, Some(*rendition)));
+    let wanted = WantedPlaylist { rendition, asked };
+    hls::playlist(node, &play::Request { url, ..*request }, wanted, is_head, asker).await
 }
 
 /// Says in the log what requests are refused for: a client that may not have a stream once for each connection, which

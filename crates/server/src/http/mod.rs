@@ -17,6 +17,7 @@ mod pages;
 mod room;
 mod route;
 mod serve;
+mod still;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

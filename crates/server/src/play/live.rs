@@ -68,7 +68,7 @@ impl Resource for LiveHead {
 }
 
 /// A full edge pulls nothing.
-fn look(resolved: &Resolved<'_>) -> Result<(), Refusal> {
+pub fn look(resolved: &Resolved<'_>) -> Result<(), Refusal> {
     let (node, key) = (resolved.node, resolved.key);
     let looked = node.clients.quotas.look(key, Instant::now());
     looked.map_err(|full| Refusal::NoStream { key: key.clone(), why: full.into() })
@@ -81,10 +81,24 @@ async fn open(
     is_let_in: bool,
 ) -> Result<Arc<Channel>, NoStream> {
     let Resolved { node, key, vhost, .. } = resolved;
-    let channel = tokio::select! {
+    let channel = node.delivery.channels.open(key, format, node.play_limits(vhost));
+    open_before(resolved, is_let_in, channel).await
+}
+
+/// What `opening` has of the stream, if it has that before there is no use in waiting any longer.
+///
+/// # Errors
+/// Why there is no use, or why the origins of an edge do not let the viewer in.
+pub async fn open_before<T>(
+    resolved: &Resolved<'_>,
+    is_let_in: bool,
+    opening: impl Future<Output = T>,
+) -> Result<T, NoStream> {
+    let Resolved { node, key, .. } = resolved;
+    let opened = tokio::select! {
         // A stream that is here is found before anything is waited for.
         biased;
-        channel = node.delivery.channels.open(key, format, node.play_limits(vhost)) => channel,
+        opened = opening => opened,
         why = denied(resolved) => return Err(why),
     };
     // It has come through what another one has shown.
@@ -96,7 +110,7 @@ async fn open(
     if let Some(edge) = &node.edge {
         edge.joined(key);
     }
-    Ok(channel)
+    Ok(opened)
 }
 
 /// Ends when there is no use in waiting any longer.

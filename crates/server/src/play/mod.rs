@@ -7,5 +7,6 @@
 
 pub mod live;
 mod request;
+pub mod still;
 
 pub use request::{Playing, Refusal, Request, Resolved, Resource, authorize, request, resolve};

@@ -1,4 +1,4 @@
-//! What is sent of a file of HLS, and what an answer says about it.
+//! What is sent of a playlist or of a file of HLS, and what an answer says about it.
 
 use std::{io, ops::Range};
 
@@ -8,38 +8,170 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{
-    StatusCode,
-    header::{ACCEPT_RANGES, CONTENT_RANGE},
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{
+        ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
+        CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    },
 };
-use http_body_util::BodyExt as _;
 use tracing::warn;
 use weir_clients::counts::Refused;
-use weir_edge::HlsKind;
-use weir_hls::SegmentName;
+use weir_hls::{Form, SegmentName, digest};
 use weir_media::StreamKey;
 
 use super::viewer::Asker;
 use crate::http::{
     answer::{ANY_ORIGIN, not_found, plain, retry_after},
-    conditional::{self, Wanted},
+    conditional::{Conditions, Wanted},
 };
 
-/// With a playlist. A cache may answer for us for a moment: half the shortest segment, so that it never costs a viewer
-/// a segment.
-pub const PLAYLIST_HEADERS: [(&str, &str); 2] =
-    [("content-type", "application/vnd.apple.mpegurl"), ("cache-control", "public, max-age=1")];
+/// What scripts of pages from elsewhere may read of an answer.
+const EXPOSED: HeaderValue = HeaderValue::from_static("Content-Length, Content-Range, ETag");
 
-/// With a segment. Its name is never used twice.
-pub const SEGMENT_HEADERS: [(&str, &str); 2] =
-    [("content-type", "video/mp2t"), ("cache-control", "public, max-age=86400, immutable")];
+/// Target durations for which everybody may have the answer to a request for what was not there yet: its URL says what
+/// was waited for (RFC 8216bis section 6.2.5.2).
+const BLOCKED_TARGETS: u64 = 6;
 
-pub fn served(kind: HlsKind, body: Bytes) -> Response {
-    let headers = match kind {
-        HlsKind::Playlist => PLAYLIST_HEADERS,
-        HlsKind::Segment(_) => SEGMENT_HEADERS,
+/// How long caches may answer with a playlist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fresh {
+    /// For a moment: half the shortest segment, so that it never costs a viewer a segment.
+    Moment,
+    /// Not without asking whether it is the newest: a part is shorter than a second.
+    Newest,
+    /// For as long as players may ask for what it has: so many target durations of so many seconds.
+    Asked(u64),
+}
+
+impl Fresh {
+    fn value(self) -> HeaderValue {
+        match self {
+            Self::Moment => HeaderValue::from_static("public, max-age=1"),
+            Self::Newest => HeaderValue::from_static("public, max-age=0, must-revalidate"),
+            Self::Asked(target) => {
+                let text = format!("public, max-age={}", target.saturating_mul(BLOCKED_TARGETS));
+                HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("public, max-age=1"))
+            }
+        }
+    }
+}
+
+/// A playlist as it is sent.
+#[derive(Clone, Debug)]
+pub struct PlaylistText {
+    /// It.
+    pub text: Bytes,
+    /// What tells it from others.
+    pub digest: u64,
+    /// Whether it is an update of another one.
+    pub is_update: bool,
+    /// How long it lasts.
+    pub fresh: Fresh,
+}
+
+impl PlaylistText {
+    /// A playlist that lasts for a moment.
+    pub fn of(text: Bytes) -> Self {
+        Self { digest: digest(&text), text, is_update: false, fresh: Fresh::Moment }
+    }
+
+    /// What the client wants of it. A playlist has no ranges.
+    pub fn answer(self, conditions: &Conditions) -> Response {
+        let Self { text, digest, is_update, fresh } = self;
+        let update = if is_update { "-update" } else { "" };
+        let etag = format!("\"{digest:016x}{update}\"");
+        let (status, body) = match conditions.wanted_whole(&etag) {
+            Wanted::Nothing => (StatusCode::NOT_MODIFIED, Body::empty()),
+            Wanted::Whole | Wanted::Part(_) | Wanted::Beyond => (StatusCode::OK, Body::from(text)),
+        };
+        let about = About {
+            content_type: HeaderValue::from_static("application/vnd.apple.mpegurl"),
+            cache: fresh.value(),
+        };
+        about.answer(status, &etag, body)
+    }
+}
+
+/// What all answers with, or about, a file say.
+#[derive(Clone, Debug)]
+pub struct About {
+    content_type: HeaderValue,
+    cache: HeaderValue,
+}
+
+impl About {
+    /// What they say about the file with this name, of which these are the bytes, as far as they are here.
+    pub fn object(name: SegmentName, data: &[u8]) -> Self {
+        let content_type = match name.form {
+            Form::Ts => "video/mp2t",
+            Form::Mp4 | Form::Part(_) => "video/iso.segment",
+            // The header of its video track (ISO/IEC 14496-12, 12.1.2).
+            Form::Init if data.is_empty() || has(data, b"vmhd") => "video/mp4",
+            Form::Init => "audio/mp4",
+            Form::Key => "application/octet-stream",
+        };
+        let cache = match name.form {
+            // It is for who has been given the playlist, and for no cache that others share.
+            Form::Key => "private, max-age=86400, immutable",
+            // Its name is never used twice.
+            _ => "public, max-age=86400, immutable",
+        };
+        let [content_type, cache] = [content_type, cache].map(HeaderValue::from_static);
+        Self { content_type, cache }
+    }
+
+    fn answer(self, status: StatusCode, etag: &str, body: Body) -> Response {
+        let mut answer = Response::new(body);
+        *answer.status_mut() = status;
+        self.say(answer.headers_mut(), etag);
+        answer
+    }
+
+    fn say(self, fields: &mut HeaderMap, etag: &str) {
+        fields.reserve(8);
+        let any = HeaderValue::from_static(ANY_ORIGIN.1);
+        let mut say = |name: HeaderName, value| drop(fields.insert(name, value));
+        say(CONTENT_TYPE, self.content_type);
+        say(CACHE_CONTROL, self.cache);
+        // What is made of names and numbers fits into a field.
+        if let Ok(etag) = HeaderValue::from_str(etag) {
+            say(ETAG, etag);
+        }
+        say(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        say(ACCESS_CONTROL_ALLOW_ORIGIN, any);
+    }
+
+    /// The same answer with what this file says. Not for one that says why there is none of it.
+    pub fn about(self, mut answer: Response, etag: &str) -> Response {
+        self.say(answer.headers_mut(), etag);
+        answer
+    }
+
+    /// The client has the file already.
+    pub fn not_modified(self, etag: &str) -> Response {
+        self.answer(StatusCode::NOT_MODIFIED, etag, Body::empty())
+    }
+}
+
+fn has(data: &[u8], what: &[u8]) -> bool {
+    data.windows(what.len()).any(|at| at == what)
+}
+
+/// What the client wants of a file of which all is in memory.
+pub fn object(data: &Bytes, name: SegmentName, asker: &Asker) -> Response {
+    let length = data.len() as u64;
+    let etag = name_of(name).unwrap_or_else(|| format!("\"{:016x}\"", digest(data)));
+    let wanted = asker.conditions.wanted(&etag, length);
+    let about = About::object(name, data);
+    let Some((mut answer, part)) = begun(&wanted, length) else {
+        return about.not_modified(&etag);
     };
-    // Has its content-length from the body, for HEAD too.
-    (headers, [ANY_ORIGIN], Body::from(body)).into_response()
+    if wanted == Wanted::Beyond {
+        return answer;
+    }
+    // Both ends are within the file.
+    *answer.body_mut() = Body::from(data.slice(part.start as usize..part.end as usize));
+    about.about(answer, &etag)
 }
 
 /// 503 for what may be there in a moment.
@@ -58,47 +190,22 @@ pub fn no_file(key: &StreamKey, error: &io::Error, missing: impl FnOnce() -> Str
         .into_response()
 }
 
-/// What the client wants of a file that is in memory: of a segment with this name, or of a playlist, which has no
-/// parts.
-pub async fn in_part(answer: Response, segment: Option<SegmentName>, asker: &Asker) -> Response {
-    if answer.status() != StatusCode::OK {
-        return answer;
-    }
-    let body = answer.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let length = body.len() as u64;
-    let etag = segment.and_then(name_of).unwrap_or_else(|| conditional::etag(&body));
-    let (headers, wanted) = match segment {
-        Some(_) => (SEGMENT_HEADERS, asker.conditions.wanted(&etag, length)),
-        None => (PLAYLIST_HEADERS, asker.conditions.wanted_whole(&etag)),
-    };
-    let Some((mut answer, part)) = begun(&wanted, length) else {
-        return with_fields(StatusCode::NOT_MODIFIED.into_response(), headers, &etag);
-    };
-    if wanted != Wanted::Beyond {
-        // Both ends are within the body.
-        *answer.body_mut() = Body::from(body.slice(part.start as usize..part.end as usize));
-        answer = with_fields(answer, headers, &etag);
-    }
-    if segment.is_none() {
-        answer.headers_mut().remove(ACCEPT_RANGES);
-    }
-    answer
-}
-
-/// The name of what is in a segment, if its own name is never used twice.
-pub fn name_of(segment: SegmentName) -> Option<String> {
-    let file = segment.file("");
-    let name = file.trim_start_matches('-').trim_end_matches(".ts");
-    segment.nonce.is_some().then(|| format!("\"{name}\""))
+/// The name of what is in a file, if the file's own name is never used twice.
+pub fn name_of(file: SegmentName) -> Option<String> {
+    file.nonce?;
+    let name = file.file("");
+    Some(format!("\"{}\"", name.trim_start_matches('-').trim_end_matches(".ts")))
 }
 
 /// An answer without its body, and the part of a file of `length` bytes that it sends; none if it sends nothing because
 /// the client has it.
 pub fn begun(wanted: &Wanted, length: u64) -> Option<(Response, Range<u64>)> {
+    let bytes = HeaderValue::from_static("bytes");
     match wanted {
         Wanted::Nothing => None,
         Wanted::Whole => {
-            let answer = ([(ACCEPT_RANGES, "bytes")], Body::empty()).into_response();
+            let mut answer = Response::new(Body::empty());
+            answer.headers_mut().insert(ACCEPT_RANGES, bytes);
             Some((answer, 0..length))
         }
         Wanted::Part(part) => {
@@ -116,37 +223,72 @@ pub fn begun(wanted: &Wanted, length: u64) -> Option<(Response, Range<u64>)> {
     }
 }
 
-/// The same answer with what all answers with, or about, this file say.
-pub fn with_fields(answer: Response, headers: [(&str, &str); 2], etag: &str) -> Response {
-    // Scripts of pages from elsewhere may read these.
-    let exposed = "Content-Length, Content-Range, ETag";
-    let fields = [("etag", etag), ("access-control-expose-headers", exposed)];
-    let (status, own) = (answer.status(), answer.headers().clone());
-    let mut all = (status, headers, fields, [ANY_ORIGIN], answer.into_body()).into_response();
-    all.headers_mut().extend(own);
-    all
-}
-
 #[cfg(test)]
 mod tests {
-    use http_body::Body as _;
-    use weir_hls::Form;
+    use weir_hls::Nonce;
 
     use super::*;
 
+    fn field(answer: &Response, name: HeaderName) -> &str {
+        answer.headers()[name].to_str().expect("text")
+    }
+
     #[test]
-    fn what_an_edge_relays_looks_like_what_its_origins_say() {
-        let segment = HlsKind::Segment(SegmentName { sequence: 7, nonce: None, form: Form::Ts });
-        for (kind, content_type, cache) in [
-            (HlsKind::Playlist, "application/vnd.apple.mpegurl", "public, max-age=1"),
-            (segment, "video/mp2t", "public, max-age=86400, immutable"),
-        ] {
-            let (parts, body) = served(kind, Bytes::from_static(b"seven")).into_parts();
-            let header = |name: &str| parts.headers[name].to_str().expect("text").to_owned();
-            assert_eq!(header("content-type"), content_type);
-            assert_eq!(header("cache-control"), cache);
-            assert_eq!(header("access-control-allow-origin"), "*");
-            assert_eq!(body.size_hint().exact(), Some(5), "what content-length is made of");
+    fn each_kind_of_file_says_what_it_is_and_how_long_it_lasts() {
+        let forever = "public, max-age=86400, immutable";
+        let all: [(_, &[u8], _, _); 7] = [
+            (Form::Ts, b"G", "video/mp2t", forever),
+            (Form::Mp4, b"moof", "video/iso.segment", forever),
+            (Form::Part(3), b"moof", "video/iso.segment", forever),
+            (Form::Init, b"moov..vmhd", "video/mp4", forever),
+            (Form::Init, b"moov..smhd", "audio/mp4", forever),
+            (Form::Init, b"", "video/mp4", forever),
+            (Form::Key, b"k", "application/octet-stream", "private, max-age=86400, immutable"),
+        ];
+        for (form, data, content_type, cache) in all {
+            let name = SegmentName { sequence: 7, nonce: Some(Nonce::new(1)), form };
+            let answer = About::object(name, data).answer(StatusCode::OK, "\"e\"", Body::empty());
+            let said = [CONTENT_TYPE, CACHE_CONTROL, ACCESS_CONTROL_ALLOW_ORIGIN]
+                .map(|name| field(&answer, name));
+            assert_eq!(said, [content_type, cache, "*"], "{form:?}");
         }
+    }
+
+    #[test]
+    fn playlists_last_as_long_as_what_was_asked_for() {
+        for (fresh, cache) in [
+            (Fresh::Moment, "public, max-age=1"),
+            (Fresh::Newest, "public, max-age=0, must-revalidate"),
+            (Fresh::Asked(2), "public, max-age=12"),
+        ] {
+            let text = PlaylistText { fresh, ..PlaylistText::of(Bytes::from_static(b"#EXTM3U")) };
+            let answer = text.answer(&Conditions::default());
+            assert_eq!(field(&answer, CACHE_CONTROL), cache);
+            assert_eq!(field(&answer, CONTENT_TYPE), "application/vnd.apple.mpegurl");
+        }
+    }
+
+    #[test]
+    fn an_update_has_another_name_than_the_playlist_that_it_updates() {
+        let whole = PlaylistText::of(Bytes::from_static(b"#EXTM3U"));
+        let update = PlaylistText { is_update: true, ..whole.clone() };
+        let [whole, update] =
+            [whole, update].map(|text| text.answer(&Conditions::default()).headers()[ETAG].clone());
+        assert_ne!(whole, update);
+        let known = HeaderMap::from_iter([(http::header::IF_NONE_MATCH, whole)]);
+        let answer =
+            PlaylistText::of(Bytes::from_static(b"#EXTM3U")).answer(&Conditions::of(&known, false));
+        assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
+    }
+
+    #[test]
+    fn no_two_files_of_a_number_have_one_name() {
+        let forms = [Form::Ts, Form::Mp4, Form::Init, Form::Key, Form::Part(0), Form::Part(1)];
+        let name = |form| SegmentName { sequence: 7, nonce: Some(Nonce::new(1)), form };
+        let names: std::collections::HashSet<_> =
+            forms.into_iter().filter_map(|form| name_of(name(form))).collect();
+        assert_eq!(names.len(), forms.len());
+        let guessable = SegmentName { nonce: None, ..name(Form::Ts) };
+        assert_eq!(name_of(guessable), None);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! playlist, segment ──► play::request ──► own (origin) or relayed (edge) ──► body, or pieces of a file
+//!                                          └─► reload: waits for what is not there yet
 //! ```
 
 mod body;
@@ -10,7 +11,14 @@ mod params;
 mod pieces;
 mod playlist;
 mod relayed;
+mod reload;
 mod segment;
 mod viewer;
 
-pub use self::{playlist::playlist, segment::segment, viewer::Asker};
+pub use self::{
+    own::{WantedPlaylist, rendition_of},
+    playlist::playlist,
+    reload::{Directives, without_directives},
+    segment::segment,
+    viewer::{Asker, counted},
+};

@@ -21,7 +21,7 @@ use weir_media::{Budget, Charge, Use};
 use weir_outputs::hls::Files;
 
 use super::{
-    body::{SEGMENT_HEADERS, begun, name_of, with_fields},
+    body::{About, begun, name_of},
     viewer::Asker,
 };
 use crate::{
@@ -51,8 +51,9 @@ pub fn in_pieces(
     // What was read in from a folder of an earlier release has no better name either.
     let etag = name_of(name).unwrap_or_else(|| format!("\"{length:x}\""));
     let wanted = asker.conditions.wanted(&etag, length as u64);
+    let about = About::object(name, &[]);
     let Some((mut answer, part)) = begun(&wanted, length as u64) else {
-        return with_fields(StatusCode::NOT_MODIFIED.into_response(), SEGMENT_HEADERS, &etag);
+        return about.not_modified(&etag);
     };
     if wanted != Wanted::Beyond {
         let budget = node.streams.registry.budget().clone();
@@ -63,7 +64,7 @@ pub fn in_pieces(
             let piece = copied(&window, &file, &mut left, &budget);
             std::future::ready(piece.map(|piece| piece.map(|piece| (piece, left))))
         }));
-        answer = with_fields(answer, SEGMENT_HEADERS, &etag);
+        answer = about.about(answer, &etag);
     }
     answer
 }
@@ -135,8 +136,9 @@ pub fn file_in_part(
         format!("\"{length:x}-{:x}\"", since.unwrap_or_default().as_nanos())
     });
     let wanted = asker.conditions.wanted(&etag, length);
+    let about = About::object(name, &[]);
     let Some((mut answer, part)) = begun(&wanted, length) else {
-        return with_fields(StatusCode::NOT_MODIFIED.into_response(), SEGMENT_HEADERS, &etag);
+        return about.not_modified(&etag);
     };
     if wanted != Wanted::Beyond {
         let Some(place) = descriptors::opened().take() else {
@@ -155,7 +157,7 @@ pub fn file_in_part(
             next,
         ));
         answer.headers_mut().insert(CONTENT_LENGTH, left.into());
-        answer = with_fields(answer, SEGMENT_HEADERS, &etag);
+        answer = about.about(answer, &etag);
     }
     answer
 }

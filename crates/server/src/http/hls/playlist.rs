@@ -1,20 +1,21 @@
-//! Playlists: `GET /app/stream.m3u8`. Who is given one is a viewer from then on.
+//! Playlists: `GET /app/stream.m3u8`, and `GET /app/stream~v1.m3u8` for one of several.
+//!
+//! Who is given one is a viewer from then on.
 
 use std::{sync::Arc, time::Instant};
 
 use axum::response::Response;
-use http::StatusCode;
 use weir_clients::{
     client,
     quota::{self, Meter, WATCHING},
 };
-use weir_edge::{HlsKind, NoStream, Protocol};
+use weir_edge::{NoStream, Protocol};
 use weir_media::StreamKey;
 
 use super::{
-    body::in_part,
-    own::own_playlist,
-    relayed::relayed,
+    body::PlaylistText,
+    own::{WantedPlaylist, own_playlist},
+    relayed::relayed_playlist,
     viewer::{Asker, asks, counted, session, who},
 };
 use crate::{
@@ -23,36 +24,40 @@ use crate::{
     play::{self, Playing, Refusal, Request, Resolved, Resource},
 };
 
-/// Answers with the playlist. A viewer that comes before the publisher, or before the first segment, waits for it. Who
-/// gets it is a viewer from then on, unless it `only_looks`.
+/// Answers with the playlist that is `wanted`. A viewer that comes before the publisher, or before the first segment,
+/// waits for it. Who gets it is a viewer from then on, unless it `only_looks`.
 ///
 /// # Errors
 /// Why it does not get it.
 pub async fn playlist(
     node: &Arc<Node>,
     request: &Request<'_>,
+    wanted: WantedPlaylist,
     only_looks: bool,
     asker: &Asker,
 ) -> Result<Response, Refusal> {
-    let mut playlist = Playlist { asker, only_looks };
-    let Playing { opened: answer, session, .. } =
-        play::request(node, request, &mut playlist).await?;
+    let mut playlist = Playlist { asker, wanted, only_looks };
+    let Playing { opened, session, .. } = play::request(node, request, &mut playlist).await?;
+    let answer = match opened {
+        Ok(playlist) => playlist.answer(&asker.conditions),
+        Err(why) => return Ok(why),
+    };
     Ok(match session {
-        None if answer.status() != StatusCode::OK => answer,
-        None => in_part(answer, None, asker).await,
-        Some(watched) => counted(node, in_part(answer, None, asker).await, watched),
+        None => answer,
+        Some(watched) => counted(node, answer, watched),
     })
 }
 
 /// The playlist of a stream, with the name by which its viewer tells itself apart.
 struct Playlist<'a> {
     asker: &'a Asker,
+    wanted: WantedPlaylist,
     only_looks: bool,
 }
 
 impl Resource for Playlist<'_> {
-    /// What is answered, whatever that is; only who gets the playlist becomes a viewer.
-    type Opened = Response;
+    /// The playlist, or what else is answered; only who gets the playlist becomes a viewer.
+    type Opened = Result<PlaylistText, Response>;
     /// What the viewer is sent is to be counted, if it is remembered; none for one that is no viewer.
     type Session = Option<Option<Meter>>;
 
@@ -75,23 +80,21 @@ impl Resource for Playlist<'_> {
         &mut self,
         resolved: &Resolved<'_>,
         is_let_in: bool,
-    ) -> Result<Response, NoStream> {
+    ) -> Result<Self::Opened, NoStream> {
         let Resolved { node, key, vhost, request, .. } = resolved;
         Ok(match &node.edge {
-            Some(edge) => {
-                relayed(edge, key, HlsKind::Playlist, vhost, request.ask, !is_let_in).await
-            }
-            None if !vhost.hls.enabled => not_found(&format!("HLS is disabled for {key}")),
-            None => own_playlist(node, key, vhost, request.ask).await,
+            Some(edge) => relayed_playlist(edge, key, vhost, request.ask, !is_let_in).await,
+            None if !vhost.hls.enabled => Err(not_found(&format!("HLS is disabled for {key}"))),
+            None => own_playlist(node, key, vhost, request.ask, self.wanted, self.asker).await,
         })
     }
 
     fn admit(
         &mut self,
         resolved: &Resolved<'_>,
-        answer: &Response,
+        opened: &Self::Opened,
     ) -> Result<Option<Option<Meter>>, quota::Refusal> {
-        if answer.status() != StatusCode::OK {
+        if opened.is_err() {
             return Ok(None);
         }
         asks(self.asker, None);

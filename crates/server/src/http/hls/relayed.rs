@@ -1,26 +1,41 @@
 //! What an edge has from its origins.
 
-use axum::{body::Body, response::Response};
+use axum::response::Response;
 use bytes::Bytes;
 use http::header;
-use http_body_util::BodyExt as _;
 use weir_config::Vhost;
 use weir_edge::{Ask, Edge, HlsKind, HlsObject, NotServed};
 use weir_hls::SegmentName;
-use weir_media::{Budget, StreamKey};
+use weir_media::StreamKey;
 
-use super::{body::served, params::with_params};
+use super::{body::PlaylistText, params::with_params};
 use crate::{
     http::answer::{no_room, plain},
     memory,
 };
 
-/// A segment that an edge has.
-pub fn held(edge: &Edge, key: &StreamKey, name: SegmentName) -> Option<Bytes> {
-    edge.hls().held(&HlsObject { key: key.clone(), kind: HlsKind::Segment(name) })
+/// The playlist of a stream, or why there is none.
+pub async fn relayed_playlist(
+    edge: &Edge,
+    key: &StreamKey,
+    vhost: &Vhost,
+    ask: &Ask,
+    alone: bool,
+) -> Result<PlaylistText, Response> {
+    let text = relayed(edge, key, HlsKind::Playlist, vhost, ask, alone).await?;
+    // What an edge gets goes to many viewers, and none is to have the parameters of another.
+    if ask.params.is_empty() || !ask.hops.is_empty() {
+        return Ok(PlaylistText::of(text));
+    }
+    // We may want them with names that can be guessed, or its origin may.
+    let text = with_params(&String::from_utf8_lossy(&text), &ask.params);
+    match memory::output(edge.hls().budget(), text) {
+        Ok(text) => Ok(PlaylistText::of(text)),
+        Err(spent) => Err(no_room(&spent.to_string())),
+    }
 }
 
-/// What an edge has from its origins.
+/// What an edge has from its origins, or why it has not.
 pub async fn relayed(
     edge: &Edge,
     key: &StreamKey,
@@ -28,19 +43,15 @@ pub async fn relayed(
     vhost: &Vhost,
     ask: &Ask,
     alone: bool,
-) -> Response {
+) -> Result<Bytes, Response> {
     let object = HlsObject { key: key.clone(), kind };
     let wait = ask.wait_at_most(vhost.play.wait);
-    let body = match edge.hls().serve(&object, ask, wait, alone).await {
-        Ok(body) => body,
-        Err(why) => return not_served(&why),
-    };
-    let answer = served(kind, body);
-    // What an edge gets goes to many viewers, and none is to have the parameters of another.
-    if kind != HlsKind::Playlist || ask.params.is_empty() || !ask.hops.is_empty() {
-        return answer;
-    }
-    carrying(answer, &ask.params, edge.hls().budget()).await
+    edge.hls().serve(&object, ask, wait, alone).await.map_err(|why| not_served(&why))
+}
+
+/// A segment that an edge has.
+pub fn held(edge: &Edge, key: &StreamKey, name: SegmentName) -> Option<Bytes> {
+    edge.hls().held(&HlsObject { key: key.clone(), kind: HlsKind::Segment(name) })
 }
 
 fn not_served(why: &NotServed) -> Response {
@@ -49,18 +60,6 @@ fn not_served(why: &NotServed) -> Response {
         answer.headers_mut().insert(header::RETRY_AFTER, time.as_secs().into());
     }
     answer
-}
-
-/// A playlist in memory [`with_params`]: we may want them with names that can be guessed, or its origin may.
-async fn carrying(answer: Response, params: &str, budget: &Budget) -> Response {
-    let (head, body) = answer.into_parts();
-    // It is in memory, and was found to be text.
-    let playlist = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let text = with_params(&String::from_utf8_lossy(&playlist), params);
-    match memory::output(budget, text) {
-        Ok(text) => Response::from_parts(head, Body::from(text)),
-        Err(spent) => no_room(&spent.to_string()),
-    }
 }
 
 #[cfg(test)]

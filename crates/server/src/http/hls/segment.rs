@@ -1,4 +1,4 @@
-//! Segments: `GET /app/stream-<sequence>-<nonce>.ts`.
+//! What playlists name: `GET /app/stream-<sequence>-<nonce>.ts`, and parts, init segments and keys beside that.
 
 use std::{sync::Arc, time::Instant};
 
@@ -10,7 +10,7 @@ use weir_hls::SegmentName;
 use weir_media::StreamKey;
 
 use super::{
-    body::{in_part, served},
+    body::object,
     own::own_segment,
     relayed::{held, relayed},
     viewer::{Asker, asks, counted, who},
@@ -114,12 +114,10 @@ impl Resource for SegmentFile<'_> {
         };
         let whole = match self.guess {
             Some(_) => relayed(edge, key, kind, vhost, request.ask, !is_let_in).await,
-            None => match held(edge, key, name) {
-                Some(body) => served(kind, body),
-                None => not_found(&format!("{key} has no segment {} here", name.sequence)),
-            },
+            None => held(edge, key, name)
+                .ok_or_else(|| not_found(&format!("{key} has no segment {} here", name.sequence))),
         };
-        Ok(in_part(whole, Some(name), self.asker).await)
+        Ok(whole.map_or_else(|why| why, |data| object(&data, name, self.asker)))
     }
 
     fn admit(&mut self, _: &Resolved<'_>, _: &Response) -> Result<(), quota::Refusal> {

@@ -35,6 +35,13 @@ pub struct Asker {
     pub peer: Peer,
 }
 
+impl Asker {
+    /// Resolves when the connection is to end: who waits on it is answered then.
+    pub async fn leaving(&self) {
+        self.peer.presence.until_farewell().await;
+    }
+}
+
 /// By what the viewer tells itself apart, if it does.
 pub fn session<'a>(request: &Request<'a>) -> Cow<'a, str> {
     params::value(&request.ask.params, SESSION).unwrap_or_default()
