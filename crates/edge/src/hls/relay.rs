@@ -550,9 +550,14 @@ impl HlsRelay {
     }
 
     /// What came, if it is of this stream. The playlist of a rendition may also be that of a stream that is called like
-    /// it, which is for those who may have that.
+    /// it, and the other way round: it is for those who may have that stream.
     fn owned(&self, object: &Object, fetched: Fetched) -> Result<Fetched, Failure> {
-        if !matches!(object.kind, Kind::Rendition(_)) {
+        let is_ambiguous = match object.kind {
+            Kind::Playlist => Rendition::of_playlist(object.key.stream()).is_some(),
+            Kind::Rendition(_) => true,
+            Kind::Segment(_) => false,
+        };
+        if !is_ambiguous {
             return Ok(fetched);
         }
         let list = listed(&object.key, &fetched.body);

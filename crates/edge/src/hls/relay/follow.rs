@@ -52,12 +52,17 @@ impl HlsRelay {
         let since = self.lock().cache.tick();
         let fetched = self.fetcher.fetch(&wanted).await;
         let fetched = fetched.and_then(|fetched| self.owned(object, fetched));
-        if let Ok(fetched) = fetched {
-            self.keep(object, &fetched, since);
+        if let Ok(fetched) = &fetched {
+            self.keep(object, fetched, since);
             self.ahead(object, ask, &fetched.body);
         }
-        let goes_on = self.standing(object).and_then(|now| now.next) != Some(next);
+        let standing = self.standing(object);
+        let goes_on = standing.as_ref().and_then(|now| now.next) != Some(next);
         self.lock().cache.is_current(object, goes_on, Instant::now());
+        if let (Some(standing), Ok(_), false) = (standing, fetched, goes_on) {
+            // The publisher has gone: those who wait here get what there is, as they would there.
+            standing.window.interrupt();
+        }
         goes_on
     }
 

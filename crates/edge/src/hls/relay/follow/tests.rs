@@ -482,6 +482,13 @@ async fn the_playlist_of_another_stream_is_none_of_a_rendition() {
     let key = StreamKey::new(DEFAULT_VHOST, "live", "a~a1").expect("a name");
     let stream = Object { key, kind: Kind::Playlist };
     assert_eq!(get(&relay, &stream).await, Ok(origin.stream.text()));
+    // And the other way round.
+    let origin = Live::start(Stream::new(Rendition::Audio(1), 7)).await;
+    origin.stream.part();
+    origin.stream.segment();
+    let relay = self::relay(&[origin.address], |_| {});
+    assert_eq!(get(&relay, &stream).await, Err(404));
+    assert_eq!(get(&relay, &object(kind)).await, Ok(origin.stream.text()));
 }
 
 #[tokio::test]
