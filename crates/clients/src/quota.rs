@@ -34,6 +34,7 @@ pub use self::{
     refusal::{RETRY_AFTER, Refusal},
     watching::{HlsViewer, Meter, SESSION, WATCHING, Who},
 };
+use crate::roster::Farewell;
 
 /// What a viewer of a stream counts for until its bit rate is known, which takes half a second from the first viewer
 /// or the stream's beginning on: a common picture. Too little would let a crowd in that there is no room for, and who
@@ -259,6 +260,11 @@ impl Quotas {
     /// Ends the HLS viewer with this number. False if there is none.
     pub fn kick_hls(&self, id: u64, now: Instant) -> bool {
         self.changes(|watching| watching.kick(id, now))
+    }
+
+    /// Ends all HLS viewers: the process does.
+    pub fn end_hls(&self, now: Instant) {
+        self.changes(|watching| watching.end_all(now, &Farewell::Draining.end()));
     }
 
     /// The viewers of HLS, in the order in which they came.

@@ -252,7 +252,8 @@ impl Timeline {
             Still { dts, since: now, moment: now, moments: 0, is_certain: true }
         });
         let dts = still.dts + millis(now.saturating_duration_since(still.since));
-        let dts = dts.max(last.dts);
+        // Frames that come together are still frames of their own: this one says another time than the one before.
+        let dts = dts.max(last.dts + 1);
         Clock { shift: dts - last.unwrapped, dts, at: now, still: Some(still), ..last }
     }
 
@@ -512,6 +513,26 @@ mod tests {
             assert!(placed[500..].iter().all(|(video, audio, _)| (video - audio).abs() <= 100));
             assert_eq!(placed[1499].2, 0, "one timeline");
         }
+    }
+
+    #[test]
+    fn what_comes_at_one_moment_keeps_times_of_its_own_by_the_wall_clock() {
+        let mut rig = Rig::new();
+        let (mut wire, mut last) = (0, [0; 2]);
+        // Five of each are read at a time, as long as nobody watches.
+        for burst in 0..200 {
+            for at in 0..5 {
+                wire += 4;
+                for (last, track) in last.iter_mut().zip([VIDEO, AUDIO]) {
+                    let after = if at == 0 && track == VIDEO { 200 } else { 0 };
+                    let (dts, _) = rig.place(track, wire, after);
+                    assert!(dts > *last, "burst {burst}, {at}: {dts} after {last}");
+                    *last = dts;
+                }
+            }
+        }
+        let lived = 200 * 200 - 10_000 + 1_000;
+        assert!(last.iter().all(|last| last.abs_diff(lived) < 500), "no faster: {last:?}");
     }
 
     #[test]

@@ -311,6 +311,12 @@ impl Watching {
         true
     }
 
+    /// Ends everybody, for the same reason.
+    pub fn end_all(&mut self, now: Instant, end: &End) {
+        let names: Vec<_> = self.viewers.keys().copied().collect();
+        names.into_iter().for_each(|name| self.remove(name, now, end.clone()));
+    }
+
     /// Everybody who watches, in no order.
     pub fn list(&self, now: Instant) -> Vec<HlsViewer> {
         let here = self.viewers.values().filter(|viewer| viewer.watches(now));
@@ -486,6 +492,10 @@ mod tests {
         assert_eq!(news(&mut watching), [(3, Some("closed"))]);
         watching.forget_gone(now + WATCHING * 3);
         assert_eq!(news(&mut watching), []);
+        watching.watch(viewer(4), WATCHING, |_| Ok(()), || 4, now).expect("room");
+        watching.end_all(now, &Farewell::Draining.end());
+        assert_eq!(news(&mut watching), [(4, None), (4, Some("drained"))]);
+        assert_eq!((watching.all().here, watching.networks.len()), (0, 0));
     }
 
     fn ip(number: u32) -> IpAddr {

@@ -70,6 +70,7 @@ pub async fn drain(node: &Arc<Node>, doors: &[Arc<Acceptor>], settings: &weir_co
     if timeout_at(deadline.min(Instant::now() + LAST_WORDS), finish).await.is_err() {
         warn!("the end of what was pushed to origins or written is lost");
     }
+    node.clients.quotas.end_hls(Instant::now().into_std());
     info!(seconds = seconds(start.elapsed()), clients, "drain ended");
 }
 

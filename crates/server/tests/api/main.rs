@@ -3,6 +3,7 @@
 mod cluster;
 mod commands;
 mod fields;
+mod hls_crowd;
 mod kick;
 mod operate;
 mod rights;
