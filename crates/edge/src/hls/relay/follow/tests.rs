@@ -475,7 +475,10 @@ async fn the_playlist_of_another_stream_is_none_of_a_rendition() {
     // It is published as `a~a1`, and has the name of a rendition of `a` for itself.
     let origin = Live::start(Stream::new(Rendition::Audio(1), 7)).await;
     let other = SegmentName { sequence: 7, nonce: Some(Nonce::new(7)), form: Form::Mp4 };
-    origin.stream.change(|it| drop(it.push(&other.file("a~a1"), Duration::from_secs(2))));
+    origin.stream.change(|it| {
+        *it = LivePlaylist::new(it.terms(), 7);
+        it.push(&other.file("a~a1"), Duration::from_secs(2));
+    });
     let relay = relay(&[origin.address], |_| {});
     let kind = Kind::Rendition(Rendition::Audio(1));
     assert_eq!(get(&relay, &object(kind)).await, Err(404));
