@@ -56,8 +56,8 @@ async fn a_still_is_the_newest_key_frame_at_origins_and_edges() {
         let stream = format!("live/{fixture:?}");
         let publisher = publish(&origin, &stream, &tags_of(&fixture.file())).await;
         let source = read(ffmpeg, &fixture.file().display().to_string(), form, TIMEOUT);
-        let keys = source.packets(Kind::Video).iter().filter(|packet| packet.key);
-        let newest = keys.last().expect("a key frame");
+        let mut keys = source.packets(Kind::Video).iter().filter(|packet| packet.key);
+        let newest = keys.next_back().expect("a key frame");
         let all_shown = shown(ffmpeg, &fixture.file());
         for (weir, at) in [(&origin, "origin"), (&edge, "edge")] {
             let mut answer = get(weir, &format!("{stream}.mp4?still")).await;
