@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
-    Algorithm, Check, Cidr, Config, Fault, Jwt, OriginName, Role,
+    Algorithm, Check, Cidr, Config, Container, Fault, Jwt, OriginName, Role,
     host::without_dot,
     value::{Human, Problem, Size},
 };
@@ -39,6 +39,7 @@ pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {
         .or_else(|| long_notice(config))
         .or_else(|| useless_check(config))
         .or_else(|| same_vhost_twice(config))
+        .or_else(|| parts_that_cannot_be(config))
 }
 
 fn shared_address(config: &Config) -> Option<Contradiction> {
@@ -175,6 +176,37 @@ fn reaches(host: &str, port: u16, ours: SocketAddr) -> bool {
         ours.ip() == *ip || (any && ours.is_ipv4() == ip.is_ipv4())
     };
     port == ours.port() && ips.iter().any(is_ours)
+}
+
+/// Low latency that the container cannot have, or parts longer than their segments; of all streams, and of each vhost.
+fn parts_that_cannot_be(config: &Config) -> Option<Contradiction> {
+    let vhosts = config.vhosts.iter().map(|(name, own)| (Some((name, &own.hls)), config.vhost(name).hls));
+    std::iter::once((None, config.hls.clone())).chain(vhosts).find_map(|(vhost, hls)| {
+        let side = |key: &str, what: String, fix: &str| {
+            let is_own = vhost.is_some_and(|(_, own)| match key {
+                "part" => own.part.is_some(),
+                "container" => own.container.is_some(),
+                _ => own.segment.is_some(),
+            });
+            let vhost = vhost.filter(|_| is_own).map(|(name, _)| format!("vhosts.{name}."));
+            (format!("{}hls.{key}", vhost.unwrap_or_default()), Problem::new(what, fix))
+        };
+        let (part, segment) = (Human(hls.parts()?), Human(hls.segment));
+        if hls.container == Container::Ts {
+            let fix = "use container: auto or fmp4, or part: 0s";
+            return Some(Contradiction([
+                side("part", "segments of MPEG-TS (container: ts) have no parts".to_owned(), fix),
+                side("container", format!("segments of MPEG-TS have no parts (part: {part})"), fix),
+            ]));
+        }
+        (hls.part > hls.segment).then(|| {
+            let fix = "use part: 200ms, or a segment at least as long as the part";
+            Contradiction([
+                side("part", format!("{part} is longer than hls.segment ({segment})"), fix),
+                side("segment", format!("{segment} is shorter than hls.part ({part})"), fix),
+            ])
+        })
+    })
 }
 
 fn early_give_up(config: &Config) -> Option<Contradiction> {

@@ -34,6 +34,11 @@ const SEGMENT_MAX: u64 = 60 * SECOND;
 const SEGMENTS_MIN: u64 = 3;
 /// Every viewer fetches the whole playlist once a segment.
 const SEGMENTS_MAX: u64 = 1000;
+/// Each viewer of low latency asks twice in this time, for the playlist and for the part; shorter parts are hardly more
+/// than the headers of the requests for them.
+const PART_MIN: Duration = Duration::from_millis(100);
+/// No part is longer than its segment.
+const PART_MAX: Duration = Duration::from_millis(SEGMENT_MAX);
 
 section! {
     /// How publishers are treated.
@@ -81,8 +86,34 @@ section! {
         segment: Duration = Duration::from_secs(2), Time<SEGMENT_MIN, SEGMENT_MAX>;
         /// How many segments a playlist lists.
         window: usize = 6, Whole<usize, SEGMENTS_MIN, SEGMENTS_MAX>;
+        /// The container of the segments.
+        container: Container = Container::Auto, Word<Container>;
+        /// Length of the parts of a segment, for low latency; 0 for no parts.
+        part: Duration = Duration::ZERO, Parts;
     }
 }
+
+impl Hls {
+    /// Length of the parts of a segment, if there are any.
+    pub fn parts(&self) -> Option<Duration> {
+        Some(self.part).filter(|part| !part.is_zero())
+    }
+}
+
+/// What HLS segments are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// MPEG-TS, if it carries all tracks of the stream and there are no parts; otherwise fragmented MP4.
+    Auto,
+    /// MPEG-TS.
+    Ts,
+    /// Fragmented MP4.
+    Fmp4,
+}
+
+/// 0, or a duration that a part may have.
+#[derive(Debug)]
+pub struct Parts;
 
 /// What happens when a stream that has a publisher is published again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +143,36 @@ impl Words for Conflict {
         ("takeover", Self::Takeover),
         ("takeover_if_idle", Self::TakeoverIfIdle),
     ];
+}
+
+impl Words for Container {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("ts", Self::Ts), ("fmp4", Self::Fmp4)];
+}
+
+impl Text for Parts {
+    type Value = Duration;
+
+    fn parse(text: &str) -> Result<Duration, Problem> {
+        let (min, max) = (Human(PART_MIN), Human(PART_MAX));
+        let fix = format!("use 0s for no parts, or a duration from {min} to {max}, such as 200ms");
+        let duration = value::parse_duration(text).map_err(|what| Problem::new(what, &*fix))?;
+        if duration.is_zero() || (PART_MIN..=PART_MAX).contains(&duration) {
+            return Ok(duration);
+        }
+        let (than, limit) =
+            if duration < PART_MIN { ("shorter", min) } else { ("longer", max) };
+        Err(Problem::new(format!("{text} is {than} than {limit}"), fix))
+    }
+
+    fn show(value: &Duration, _: Secrets) -> Json {
+        Human(*value).to_string().into()
+    }
+
+    fn schema() -> Json {
+        let range = format!("0s, or from {} to {}.", Human(PART_MIN), Human(PART_MAX));
+        json!({ "type": "string", "pattern": DURATION_PATTERN, "description": range })
+    }
 }
 
 impl Text for Flush {

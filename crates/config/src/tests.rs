@@ -85,7 +85,7 @@ publish:
   multitrack_encoder: obs_x264
   multitrack_server: rtmp://ingest.example.com
 play: { flush: 350ms, wait: 1h, gop: off, stall_timeout: 1s, window: 1500ms }
-hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3 }
+hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3, container: fmp4, part: 100ms }
 edge:
   origins: [rtmp://Origin:1936, 10.0.0.7, origins.default.svc:1935, '[fd00::1]:1935']
   protocol: flv
@@ -167,6 +167,8 @@ handover: { socket: /run/weir.sock }
             dir: "/srv/hls".into(),
             segment: Duration::from_millis(500),
             window: 3,
+            container: Container::Fmp4,
+            part: Duration::from_millis(100),
         },
         edge: Edge {
             origins: vec![
@@ -640,6 +642,30 @@ const BAD: &[Bad] = &[
         (1, 16, 1),
         "hls.window: 2 is less than 3",
         "use a number from 3 to 1000",
+    ),
+    (
+        "hls: { part: 50ms }\n",
+        (1, 14, 4),
+        "hls.part: 50ms is shorter than 100ms",
+        "use 0s for no parts, or a duration from 100ms to 1m, such as 200ms",
+    ),
+    (
+        "hls: { container: ts, part: 200ms }\n",
+        (1, 29, 5),
+        "hls.part: segments of MPEG-TS (container: ts) have no parts",
+        "use container: auto or fmp4, or part: 0s",
+    ),
+    (
+        "hls: { part: 200ms }\nvhosts: { a.org: { hls: { container: ts } } }\n",
+        (1, 14, 5),
+        "hls.part: segments of MPEG-TS (container: ts) have no parts",
+        "use container: auto or fmp4, or part: 0s",
+    ),
+    (
+        "hls: { part: 3s }\n",
+        (1, 14, 2),
+        "hls.part: 3s is longer than hls.segment (2s)",
+        "use part: 200ms, or a segment at least as long as the part",
     ),
     (
         "handover: { socket: '' }\n",

@@ -206,6 +206,16 @@ impl CmafSegmenter {
         self.charge = Some(Charge::new(budget, Use::Segments));
     }
 
+    /// Aims at segments of another length, the one in the making included.
+    pub fn set_target(&mut self, target: Duration) {
+        self.lengths.target = target;
+    }
+
+    /// When the segment in the making begins.
+    pub fn open_since(&self) -> Option<Timestamp> {
+        self.open.as_ref().map(|open| open.start)
+    }
+
     /// PART-TARGET, once the first part is there: as many whole frames as fit into what was asked for, by the distance
     /// of the stream's first two; at least one. It never changes.
     pub fn part_target(&self) -> Option<Duration> {

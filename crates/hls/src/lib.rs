@@ -53,7 +53,7 @@ pub use config::Config;
 pub use error::{BadPlaylist, Damage, LeftOut, Unsupported};
 pub use live::{LivePlaylist, Part, Progress, Reach, Report, Terms};
 pub use multivariant::{AudioRendition, Multivariant, Rates, Variant};
-pub use name::{Form, Nonce, SegmentName};
+pub use name::{Form, Nonce, SegmentName, uri};
 pub use playlist::Playlist;
 pub use read::{Entry, EntryKind, MediaPlaylist, PLAYLIST_BYTES_MAX, file_name, update};
 pub use rendition::Rendition;

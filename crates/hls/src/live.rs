@@ -167,6 +167,22 @@ impl LivePlaylist {
     /// init segment that it needs (none in MPEG-TS), and when its first frame arrived, since the Unix epoch.
     pub fn begin(&mut self, discontinuity: bool, map: Option<&str>, date: Option<Duration>) {
         self.next = Next { discontinuity, map: map.map(str::to_owned), date };
+        self.ended = false;
+    }
+
+    /// Lists so many segments from the next one on.
+    pub fn set_window(&mut self, segments: usize) {
+        self.terms.window = segments;
+    }
+
+    /// Lists the segment of this number, and those before it, no longer, because they are nowhere to be had. The list
+    /// may be shorter than players are promised then.
+    pub fn forget_until(&mut self, sequence: u64) {
+        while self.media_sequence() <= sequence
+            && let Some(first) = self.segments.pop_front()
+        {
+            self.discontinuity_sequence += u64::from(first.begin.discontinuity);
+        }
     }
 
     /// A part of the segment in the making is there.
@@ -197,7 +213,8 @@ impl LivePlaylist {
         before..self.media_sequence()
     }
 
-    /// The stream has ended for good. What is left of a segment in the making was pushed before.
+    /// The stream has ended for good. What is left of a segment in the making was pushed before. A segment that begins
+    /// later takes that back.
     pub fn end(&mut self) {
         self.ended = true;
         self.hint = None;

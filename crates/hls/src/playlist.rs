@@ -4,9 +4,9 @@ mod resume;
 
 use std::{collections::VecDeque, fmt::Write as _, time::Duration};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 
-use crate::{Config, Cut, Form, LeftOut, Nonce, SegmentName, date::rfc3339};
+use crate::{Config, Cut, Form, LeftOut, Nonce, SegmentName, date::rfc3339, name::ENCODED};
 
 /// A playlist must last three target durations (RFC 8216, 6.2.2), and the target duration never shrinks; one very long
 /// segment could so grow the list without end. It is listed up to this many times as long as asked for.
@@ -18,10 +18,6 @@ const RETIRED_RATIO_MAX: usize = 8;
 
 /// How much longer than one segment the next may be by the jitter of the encoder's timestamps alone.
 const JITTER: Duration = Duration::from_millis(100);
-
-/// Characters of a name that stand for themselves in a URI (RFC 3986, "unreserved"). Others are percent-encoded: a
-/// colon before the first slash would make a scheme, a number sign at the line's start a comment.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What a comment of ours begins with (RFC 8216, 4.1: a number sign that EXT does not follow).
 const NOTE: &str = "# ";

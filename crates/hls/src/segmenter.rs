@@ -197,6 +197,11 @@ impl Segmenter {
         self.target = target;
     }
 
+    /// When the segment in the making begins.
+    pub fn open_since(&self) -> Option<Timestamp> {
+        self.open.as_ref().map(|open| open.start)
+    }
+
     /// What is held counts against `budget` from now on, segments that were handed out included. Where it has no room,
     /// a segment is cut early, or given up up to the next key frame.
     pub fn limit_to(&mut self, budget: &Budget) {

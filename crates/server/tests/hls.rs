@@ -435,7 +435,7 @@ async fn a_stream_that_ended_can_come_back() {
 
 #[tokio::test]
 async fn a_codec_that_ts_cannot_carry_is_named_and_disturbs_nobody() {
-    let weir = start("publish: { linger: 5s }\nhls: { segment: 1s }\n");
+    let weir = start("publish: { linger: 5s }\nhls: { segment: 1s, container: ts }\n");
     // Of AV1 with sound that can be carried, the sound is heard: `tracks.rs`.
     let (stream, name, tags) = ("live/VP9", "VP9", tags_of(&Fixture::Vp9Opus.file()));
     let (start, rest) =

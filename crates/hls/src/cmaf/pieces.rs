@@ -12,7 +12,7 @@ pub struct Counted {
 impl Counted {
     /// `data`, counted beside what `charge` counts.
     pub fn wrap(data: Bytes, charge: &Charge) -> Bytes {
-        let mut handed_out = Charge::new(charge.budget(), Use::Segments);
+        let mut handed_out = Charge::new(charge.budget(), Use::HlsWindow);
         handed_out.add(data.len());
         Bytes::from_owner(Self { data, _charge: handed_out })
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use weir_hls::{Config, Playlist, SEGMENT_BYTES_MAX, SegmentName};
+use weir_hls::{Config, Playlist, Rendition, SEGMENT_BYTES_MAX, SegmentName};
 use weir_media::StreamKey;
 
 use super::{
@@ -64,6 +64,11 @@ impl Files {
     /// The playlist's name.
     pub fn playlist(&self) -> String {
         self.disk.naming().playlist(self.key.stream()) + PLAYLIST
+    }
+
+    /// The name of one of several playlists.
+    pub fn playlist_of(&self, rendition: Rendition) -> String {
+        rendition.playlist(&self.disk.naming().playlist(self.key.stream())) + PLAYLIST
     }
 
     /// The stream's name in the names of its segments.
@@ -167,9 +172,14 @@ impl Files {
 
     /// The segments that are on disk.
     pub async fn segments(&self) -> Vec<SegmentName> {
-        let stem = self.stem();
+        self.left().await.segments
+    }
+
+    /// What is on disk.
+    pub async fn left(&self) -> OnDisk {
+        let (name, stem) = (self.disk.naming().playlist(self.key.stream()), self.stem());
         let (disk, folders) = (Arc::clone(&self.disk), self.folders());
-        let list = move || io::Result::Ok(segments(&disk.open(&folders)?, &stem));
+        let list = move || io::Result::Ok(on_disk(&disk.open(&folders)?, &name, &stem));
         self.disk.writes().run_within(LOOK_MAX, list).await.flatten().unwrap_or_default()
     }
 
@@ -189,7 +199,7 @@ impl Files {
     /// Removes the playlist and every segment, then the folders if they are empty.
     pub async fn remove_all(&self) {
         let (disk, folders) = (Arc::clone(&self.disk), self.folders());
-        let (playlist, stem) = (self.playlist(), self.stem());
+        let (name, stem) = (self.disk.naming().playlist(self.key.stream()), self.stem());
         let is_late = Arc::new(AtomicBool::new(false));
         let is_off = Arc::clone(&is_late);
         let removed = self.disk.writes().run_within(REMOVE_MAX, move || {
@@ -198,13 +208,12 @@ impl Files {
             if is_off.load(Ordering::Acquire) {
                 return Ok(());
             }
-            let text = read_text(&folder, &playlist).unwrap_or_default();
-            for name in
-                segments(&folder, &stem).into_iter().filter(|name| is_of(&text, &stem, *name))
-            {
+            let OnDisk { text, segments, renditions } = on_disk(&folder, &name, &stem);
+            for name in segments.into_iter().filter(|name| is_of(&text, &stem, *name)) {
                 remove(&folder, &name.file(&stem));
             }
-            remove(&folder, &playlist);
+            renditions.iter().for_each(|file| remove(&folder, file));
+            remove(&folder, &(name + PLAYLIST));
             disk.remove_empty(&folders);
             io::Result::Ok(())
         });
@@ -253,10 +262,33 @@ pub fn read_text(folder: &Folder, playlist: &str) -> io::Result<String> {
     io::read_to_string(file.take(PLAYLIST_BYTES_MAX))
 }
 
-/// The segments in `folder` with this name of their stream.
-fn segments(folder: &Folder, stem: &str) -> Vec<SegmentName> {
+/// What is on disk of a stream.
+#[derive(Debug, Default)]
+pub struct OnDisk {
+    /// The playlist, if it can be read.
+    pub text: String,
+    /// The segments, and what they need.
+    pub segments: Vec<SegmentName>,
+    /// The files of further playlists.
+    pub renditions: Vec<String>,
+}
+
+/// What is in `folder` of the stream whose playlist and segments have these names.
+fn on_disk(folder: &Folder, name: &str, stem: &str) -> OnDisk {
+    let mut found = OnDisk {
+        text: read_text(folder, &format!("{name}{PLAYLIST}")).unwrap_or_default(),
+        ..OnDisk::default()
+    };
     let entries = folder.entries().unwrap_or_default().into_iter().filter(|entry| !entry.is_folder);
-    entries.filter_map(|entry| SegmentName::of(stem, &entry.name)).collect()
+    for file in entries.map(|entry| entry.name) {
+        let playlist = file.strip_suffix(PLAYLIST).and_then(Rendition::of_playlist);
+        if playlist.is_some_and(|(stream, _)| stream == name) {
+            found.renditions.push(file);
+        } else {
+            found.segments.extend(SegmentName::of(stem, &file));
+        }
+    }
+    found
 }
 
 /// Whether Weir wrote this segment. A nonce says so. A name without one, which earlier releases gave, is ours if the

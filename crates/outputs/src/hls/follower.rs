@@ -1,7 +1,6 @@
 //! The task that segments one stream.
 
 use std::{
-    collections::HashSet,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -11,19 +10,19 @@ use tokio::{
     time::timeout,
 };
 use tracing::{info, warn};
-use weir_clients::counts::COUNTS;
 use weir_config::Hls;
-use weir_hls::{
-    Config, Cut, Dropped, LeftOut, Listing, Nonce, Playlist, Rendition, Segmenter, Window,
-};
+use weir_hls::{Config, Rendition, Window};
 use weir_hub::{Batch, Item, Reader, Registry, Start, Status, Wake};
 use weir_media::{Frame, Init, StreamKey};
 
 use super::{
+    cutter::{Container, Omitted, Plan},
     disks::Disks,
     files::Files,
-    left::take_up,
+    left::{Left, take_up},
     names,
+    packager::Taken,
+    renditions::Renditions,
     share::Part,
     state::{DISPOSE, State, Stopping, is_published},
     writer::{Writer, WriterLinks},
@@ -44,26 +43,21 @@ const CODEC_LINES_MAX: u32 = 10;
 /// Segments one stream, from publish to publish.
 pub struct Follower {
     key: StreamKey,
-    config: Config,
     /// What is in force.
     settings: Hls,
     disks: Arc<Disks>,
     /// What there is, for those who are served.
     window: Arc<Window>,
-    /// What the window may hold.
-    part: Part,
-    /// The playlist lacks segments that there was no room for.
-    has_no_room: bool,
     registry: Registry,
     signal: Arc<News>,
     reader: Reader,
     wires: FollowerLinks,
-    /// None until the first segment, for which one is looked for on disk.
-    playlist: Option<Playlist>,
     /// Segments in a row that could not be made.
     missed: usize,
-    /// What HLS goes without.
-    left_out: LeftOut,
+    /// The playlists, and what fills them.
+    renditions: Renditions,
+    /// Whether the stream has what only fragmented MP4 carries.
+    needs_fmp4: bool,
     /// Lines that may still be logged about that.
     codec_lines: u32,
 }
@@ -97,16 +91,6 @@ pub struct FollowerLinks {
     pub stopping: watch::Receiver<Stopping>,
 }
 
-/// The segmenting of one epoch of the stream's timeline.
-struct EpochSegmenter {
-    epoch: u32,
-    segmenter: Segmenter,
-    /// Frames that it has dropped and that are counted.
-    dropped: u64,
-    /// The next segment does not continue the one before.
-    interrupted: bool,
-}
-
 impl Follower {
     /// A follower of `key`.
     pub fn new(
@@ -122,6 +106,9 @@ impl Follower {
             window: settings.window,
             ..Config::new(names::segments(key))
         };
+        let plan = Plan::of(&settings, false);
+        let budget = registry.budget();
+        let renditions = Renditions::new(key, (window, part), budget, config, plan);
         let signal = Arc::new(News::default());
         Self {
             reader: registry.follow(key, Start::OldestGroup, Arc::clone(&signal) as _),
@@ -129,14 +116,11 @@ impl Follower {
             settings,
             disks: Arc::clone(disks),
             window: Arc::clone(window),
-            part,
-            has_no_room: false,
             key: key.clone(),
-            playlist: None,
+            renditions,
+            needs_fmp4: false,
             missed: 0,
-            left_out: LeftOut::default(),
             codec_lines: CODEC_LINES_MAX,
-            config,
             signal,
             wires,
         }
@@ -172,8 +156,8 @@ impl Follower {
                 }
             }
         }
-        self.playlist = None;
-        self.window.clear();
+        self.renditions.close();
+        self.needs_fmp4 = false;
         writer.remove().await;
     }
 
@@ -191,19 +175,19 @@ impl Follower {
 
     /// Segments one stream from its beginning to its end.
     async fn segment(&mut self) {
-        let mut making: Option<EpochSegmenter> = None;
+        let mut epoch: Option<u32> = None;
         self.codec_lines = CODEC_LINES_MAX;
         let mut batch = Batch::default();
-        self.follow_settings(None);
+        self.follow_settings();
         let mut was_live = false;
         loop {
             if self.wires.settings.has_changed().unwrap_or_default() {
-                self.follow_settings(making.as_mut());
+                self.follow_settings();
             }
             if !self.settings.enabled {
                 // What is published meanwhile is not missed when it is to be segmented again.
                 self.read_anew();
-                return self.finish(making).await;
+                return self.finish();
             }
             let status = self.reader.read_some(&mut batch, BATCH_BYTES);
             let has_more = batch.has_more;
@@ -214,18 +198,17 @@ impl Follower {
             }
             for Item { frame, group } in batch.items.drain(..) {
                 // Another publish, or a repaired timeline, is taken up at its first group, with its own set of tracks.
-                let is_new = making.as_ref().is_none_or(|making| making.epoch != frame.epoch);
-                match (&group, is_new || fell_behind) {
-                    (Some(init), true) => {
-                        making = Some(self.begin(making, frame.epoch, init).await);
+                let is_new = epoch != Some(frame.epoch);
+                match &group {
+                    Some(init) if is_new || fell_behind || self.is_due(init) => {
+                        epoch = Some(frame.epoch);
+                        self.begin(init).await;
                     }
-                    (None, _) if is_new => continue,
+                    None if is_new => continue,
                     _ => {}
                 }
                 fell_behind = false;
-                if let Some(making) = &mut making {
-                    self.take(making, &frame).await;
-                }
+                self.take(&frame);
             }
             if has_more {
                 continue;
@@ -237,15 +220,12 @@ impl Follower {
             let stopping = *self.wires.stopping.borrow();
             let is_left = !matches!(status, Status::Live | Status::Waiting);
             if stopping == Stopping::Now || (stopping == Stopping::WithPublishers && is_left) {
-                if let Some(making) = making {
-                    self.complete(making).await;
-                }
-                return;
+                return self.complete();
             }
             if status == Status::Ended {
                 // The stream that ended is not the one that may come, and go again, while the end is written.
                 self.read_anew();
-                return self.finish(making).await;
+                return self.finish();
             }
             tokio::select! {
                 () = self.signal.come() => {}
@@ -260,190 +240,142 @@ impl Follower {
         self.reader = self.registry.follow(&self.key, Start::OldestGroup, signal);
     }
 
-    /// Takes up what is in force now. Another folder is moved to with the next segment.
-    fn follow_settings(&mut self, making: Option<&mut EpochSegmenter>) {
+    /// Takes up what is in force now. Another folder is moved to with the next segment, another container or length of
+    /// parts with the next group.
+    fn follow_settings(&mut self) {
         self.settings = self.wires.settings.borrow_and_update().clone();
-        self.config.target = self.settings.segment;
-        self.config.window = self.settings.window;
-        if let Some(making) = making {
-            making.segmenter.set_target(self.config.target);
+        self.renditions.config().window = self.settings.window;
+        self.renditions.reconfigure();
+        let plan = Plan::of(&self.settings, self.needs_fmp4);
+        if (plan.container, self.renditions.plan().container) == (Container::Ts, Container::Ts) {
+            self.renditions.set_target(plan.target);
         }
-        if let Some(playlist) = &mut self.playlist {
-            playlist.reconfigure(&self.config);
-        }
+    }
+
+    /// Whether the stream is to be cut otherwise from the group on before which `init` comes.
+    fn is_due(&mut self, init: &Init) -> bool {
+        self.plan(init) != *self.renditions.plan()
+    }
+
+    /// How the stream is to be cut. What has come to need fragmented MP4 stays with it: what a playlist says of init
+    /// segments cannot be taken back.
+    fn plan(&mut self, init: &Init) -> Plan {
+        self.needs_fmp4 |= Renditions::needs_fmp4(init);
+        Plan::of(&self.settings, self.needs_fmp4)
     }
 
     /// Starts on frames that do not continue those before them; `init` is what comes before the first.
-    async fn begin(
-        &mut self,
-        before: Option<EpochSegmenter>,
-        epoch: u32,
-        init: &Init,
-    ) -> EpochSegmenter {
-        if let Some(making) = before {
-            self.complete(making).await;
+    async fn begin(&mut self, init: &Init) {
+        self.complete();
+        let plan = self.plan(init);
+        if self.renditions.is_new() {
+            self.open_playlist(&plan).await;
         }
-        // A playlist has segments of what was before, be it of this stream or of one that has ended.
-        let interrupted = self.playlist.is_some();
-        let mut segmenter = Segmenter::new(&self.config);
-        segmenter.limit_to(self.registry.budget());
-        let mut making = EpochSegmenter { epoch, segmenter, dropped: 0, interrupted };
-        for known in init.frames() {
-            self.take(&mut making, known).await;
-        }
-        making
+        let taken = self.renditions.begin(plan, init, since_unix_epoch());
+        self.tell_of(taken);
     }
 
-    /// Takes one frame in, and writes the segment that it finishes.
-    async fn take(&mut self, making: &mut EpochSegmenter, frame: &Frame) {
-        let cut = making.segmenter.push(frame, since_unix_epoch());
-        if let Some(cut) = cut {
-            making.count_dropped();
-            let written = self.write_next(&mut making.interrupted, cut).await;
-            if !written {
-                making.segmenter.skipped();
+    /// Takes one frame in.
+    fn take(&mut self, frame: &Frame) {
+        let taken = self.renditions.take(frame, since_unix_epoch());
+        self.tell_of(taken);
+        if let Some(omitted) = self.renditions.newly_omitted() {
+            self.leave_out(&omitted);
+        }
+    }
+
+    /// Lists what is still held.
+    fn complete(&mut self) {
+        let taken = self.renditions.complete();
+        self.tell_of(taken);
+    }
+
+    fn tell_of(&mut self, taken: Taken) {
+        if let Some(why) = taken.missed {
+            self.missed = self.missed.saturating_add(1);
+            // Until then players have something to play, and go on if it was a moment.
+            let has_more = self.wires.state.borrow().is_playable();
+            if !has_more || self.missed >= self.settings.window {
+                self.tell(State::Failing(why));
             }
-        }
-        if let Some(left_out) = making.segmenter.left_out()
-            && left_out != self.left_out
-        {
-            self.leave_out(left_out);
-        }
-    }
-
-    /// Writes what the segmenter still holds.
-    async fn complete(&mut self, making: EpochSegmenter) {
-        let mut making = making;
-        if let Some(dropped) = making.count_dropped() {
-            info!(stream = %self.key, frames = dropped.frames, last = %dropped.last, "HLS dropped damaged frames");
-        }
-        let EpochSegmenter { mut segmenter, mut interrupted, .. } = making;
-        if let Some(cut) = segmenter.finish() {
-            self.write_next(&mut interrupted, cut).await;
-        }
-    }
-
-    async fn write_next(&mut self, interrupted: &mut bool, mut cut: Cut) -> bool {
-        cut.discontinuity |= std::mem::take(interrupted);
-        self.write(&cut).await
-    }
-
-    /// Makes a segment of it, and the playlist that names it. False if that failed.
-    async fn write(&mut self, cut: &Cut) -> bool {
-        let mut playlist = match self.playlist.take() {
-            Some(playlist) => playlist,
-            None => self.open_playlist().await,
-        };
-        let added = getrandom::u64().map(|chance| {
-            let nonce = Nonce::new(chance);
-            self.window.put(&playlist.next_file(nonce), cut.data.clone());
-            COUNTS.hls_segments.increase();
-            COUNTS.hls_bytes.add(cut.data.len() as u64);
-            playlist.push(cut, nonce);
-            playlist.note(self.left_out);
-            self.list(&mut playlist);
-        });
-        self.playlist = Some(playlist);
-        match added {
-            Ok(()) => {
-                self.missed = 0;
+        } else if taken.has_segment {
+            self.missed = 0;
+            if self.window.playlist(Rendition::MAIN).is_some() {
                 self.tell(self.playable());
             }
-            Err(error) => {
-                self.missed = self.missed.saturating_add(1);
-                // Until then players have something to play, and go on if it was a moment.
-                let has_more = self.wires.state.borrow().is_playable();
-                if !has_more || self.missed >= self.config.window {
-                    self.tell(State::Failing(error.to_string()));
-                }
-            }
         }
-        added.is_ok()
     }
 
-    /// Shows the playlist, and lets go of what no player may ask for any more, or there is no room for.
-    fn list(&mut self, playlist: &mut Playlist) {
-        let lost = self.window.shrink(self.part.most(self.window.bytes()));
-        if let Some(last) = lost.last() {
-            playlist.forget_until(last);
-            if !std::mem::replace(&mut self.has_no_room, true) {
-                warn!(
-                    stream = %self.key,
-                    "the HLS playlist is shorter than it should be: no room for more (limits.memory)"
-                );
-            }
-        } else {
-            self.has_no_room = false;
-        }
-        let listed: Vec<_> = playlist.listed().collect();
-        let mut listing = Listing::new(playlist.render().into(), listed.iter().map(String::as_str));
-        listing.is_ended = playlist.has_ended();
-        self.window.list(Rendition::MAIN, listing);
-        let known: HashSet<_> = playlist.files().collect();
-        let files = self.window.files();
-        self.window.remove(files.iter().map(|file| &**file).filter(|file| !known.contains(*file)));
-    }
-
-    /// The playlist that an earlier process left, else a new one.
-    async fn open_playlist(&mut self) -> Playlist {
+    /// Goes on where an earlier process has stopped, or begins anew.
+    async fn open_playlist(&mut self, plan: &Plan) {
         self.window.clear();
-        let least = match self.disks.files(&self.settings.dir, &self.key) {
+        let left = match self.disks.files(&self.settings.dir, &self.key) {
             Some(files) => {
-                let (window, part) = (&self.window, &self.part);
-                match take_up(&self.key, &files, &mut self.config, window, part).await {
-                    Ok(playlist) => return playlist,
-                    Err(least) => least,
-                }
+                let config = self.renditions.config().clone();
+                let (window, part) = (&self.window, self.renditions.part());
+                take_up(&self.key, &files, config, window, part).await
             }
-            None => 0,
+            None => Left { config: self.renditions.config().clone(), playlist: None, least: 0 },
         };
-        let first = since_unix_epoch().as_secs().saturating_sub(FIRST_SEQUENCE_EPOCH).max(least);
-        Playlist::starting_at(&self.config, first)
+        *self.renditions.config() = left.config;
+        match left.playlist {
+            Some(playlist) if plan.container == Container::Ts => {
+                self.renditions.open(Some(playlist), 0);
+            }
+            // It goes on in another container.
+            Some(playlist) => {
+                self.window.clear();
+                self.renditions.open(None, playlist.next_sequence());
+            }
+            None => {
+                let now = since_unix_epoch().as_secs().saturating_sub(FIRST_SEQUENCE_EPOCH);
+                self.renditions.open(None, now.max(left.least));
+            }
+        }
     }
 
     /// HLS goes without other tracks than before.
-    fn leave_out(&mut self, left_out: LeftOut) {
-        self.left_out = left_out;
+    fn leave_out(&mut self, omitted: &Omitted) {
+        if omitted.is_in_fmp4 && self.settings.container == weir_config::Container::Auto {
+            // With the next group.
+            self.needs_fmp4 = true;
+            return;
+        }
         if let Some(left) = self.codec_lines.checked_sub(1) {
             self.codec_lines = left;
-            self.say(left_out);
+            self.say(omitted);
         }
-        if left_out.everything {
-            self.window.unlist(Rendition::MAIN);
-            self.tell(State::Unsupported(left_out.to_string()));
+        if omitted.everything {
+            self.renditions.unlist();
+            self.tell(State::Unsupported(omitted.reason.clone()));
         } else if self.wires.state.borrow().is_playable() {
             self.tell(self.playable());
         }
     }
 
-    fn say(&self, left_out: LeftOut) {
-        let stream = &self.key;
-        if left_out.is_nothing() {
+    fn say(&self, omitted: &Omitted) {
+        let (stream, reason) = (&self.key, &omitted.reason);
+        if omitted.is_nothing() {
             info!(%stream, "HLS carries all tracks of this stream");
-        } else if left_out.everything {
-            warn!(%stream, reason = %left_out, "no HLS for this stream; RTMP and HTTP-FLV carry it");
+        } else if omitted.everything {
+            warn!(%stream, %reason, "no HLS for this stream; RTMP and HTTP-FLV carry it");
         } else {
-            warn!(%stream, reason = %left_out, "HLS omits a track; RTMP and HTTP-FLV carry it");
+            warn!(%stream, %reason, "HLS omits a track; RTMP and HTTP-FLV carry it");
         }
     }
 
-    /// What there is once a segment is written.
+    /// What there is once a segment is listed.
     fn playable(&self) -> State {
-        match self.left_out {
+        match self.renditions.omitted() {
             // What remains of what there was before.
-            left_out if left_out.is_nothing() || left_out.everything => State::Playable,
-            left_out => State::Partly(left_out.to_string()),
+            omitted if omitted.is_nothing() || omitted.everything => State::Playable,
+            omitted => State::Partly(omitted.reason.clone()),
         }
     }
 
-    async fn finish(&mut self, making: Option<EpochSegmenter>) {
-        if let Some(making) = making {
-            self.complete(making).await;
-        }
-        let Some(mut playlist) = self.playlist.take() else { return };
-        playlist.end();
-        self.list(&mut playlist);
-        self.playlist = Some(playlist);
+    fn finish(&mut self) {
+        self.complete();
+        self.renditions.end();
     }
 
     fn tell(&self, state: State) {
@@ -452,16 +384,6 @@ impl Follower {
             *known = state;
             changed
         });
-    }
-}
-
-impl EpochSegmenter {
-    /// Counts what was dropped since the last time; all of it, if there is any.
-    fn count_dropped(&mut self) -> Option<Dropped> {
-        let dropped = self.segmenter.dropped()?;
-        COUNTS.hls_frames_dropped.add(dropped.frames.saturating_sub(self.dropped));
-        self.dropped = dropped.frames;
-        Some(dropped)
     }
 }
 

@@ -13,22 +13,34 @@ use super::{files::Files, share::Part};
 /// that nobody has used.
 const LEFT_MAX: Duration = Duration::from_secs(5);
 
-/// The playlist that is in `files`, whose segments go to `window`: into memory as far as there is room. None without
-/// one that can be continued; then also the number that a new one has to begin with at least.
+/// What an earlier process left.
+pub struct Left {
+    /// What segments are called from now on.
+    pub config: Config,
+    /// The playlist, if it can be continued.
+    pub playlist: Option<Playlist>,
+    /// The number that another one has to begin with at least.
+    pub least: u64,
+}
+
+/// What is in `files`. Segments that the playlist lists go to `window`: into memory as far as there is room.
 pub async fn take_up(
     key: &StreamKey,
     files: &Files,
-    config: &mut Config,
+    mut config: Config,
     window: &Window,
     part: &Part,
-) -> Result<Playlist, u64> {
-    let left = timeout(LEFT_MAX, look(key, files, config)).await;
+) -> Left {
+    let left = timeout(LEFT_MAX, look(key, files, &mut config)).await;
     let (mut playlist, there) = match left {
         Ok((Some(playlist), there)) => (playlist, there),
-        Ok((None, there)) => return Err(there.into_iter().max().map_or(0, |it| it.0 + 1)),
+        Ok((None, there)) => {
+            let least = there.into_iter().max().map_or(0, |it| it.0.saturating_add(1));
+            return Left { config, playlist: None, least };
+        }
         Err(_) => {
             warn!(stream = %key, "HLS begins anew: its folder does not answer");
-            return Err(0);
+            return Left { config, playlist: None, least: 0 };
         }
     };
     let names: HashSet<_> = there.into_iter().map(|(_, file)| file).collect();
@@ -50,7 +62,7 @@ pub async fn take_up(
     if timeout(LEFT_MAX, read).await.is_err() {
         debug!(stream = %key, "segments of an earlier process stay in their files");
     }
-    Ok(playlist)
+    Left { config, playlist: Some(playlist), least: 0 }
 }
 
 /// The playlist that can be continued, and the segments that are there.
@@ -68,6 +80,8 @@ async fn look(
     let there = there.map(|name| (name.sequence, name.file(&config.name))).collect();
     let resumed = match files.read_playlist().await {
         Ok(None) => return (None, there),
+        // Its segments need others before them, which are not known yet.
+        Ok(Some(text)) if text.contains("#EXT-X-MAP:") => return (None, there),
         Ok(Some(text)) => Playlist::resume(config, &text).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };

@@ -8,6 +8,7 @@
 //! One task per stream follows the hub's log and fills the window; another one brings the files up to date. A disk that
 //! is slow, full or gone costs the files.
 
+mod cutter;
 mod disk;
 mod disks;
 mod files;
@@ -15,9 +16,12 @@ mod folders;
 mod follower;
 mod health;
 mod left;
+mod list;
 mod look;
 mod names;
 mod output;
+mod packager;
+mod renditions;
 mod share;
 mod state;
 mod sweep;

@@ -6,7 +6,7 @@
 //! file system does not tell them apart) becomes `{what can be read of it}~{its hash}`.
 
 use ring::digest::{SHA256, digest};
-use weir_hls::SegmentName;
+use weir_hls::{Rendition, SegmentName};
 use weir_media::{DEFAULT_VHOST, StreamKey};
 
 /// Bytes of a file's name that every common file system takes.
@@ -19,7 +19,7 @@ pub const PLAYLIST: &str = ".m3u8";
 const SEGMENT_STREAM_MAX: usize = FILE_BYTES_MAX - SegmentName::LEN_MAX;
 
 /// What files of ours end with: folders never do.
-const EXTENSIONS: [&str; 3] = [PLAYLIST, ".ts", ".tmp"];
+const EXTENSIONS: [&str; 6] = [PLAYLIST, ".ts", ".m4s", ".mp4", ".key", ".tmp"];
 
 /// Characters of a name that stay readable beside its hash.
 const READABLE_MAX: usize = 40;
@@ -56,7 +56,7 @@ impl Naming {
 
     /// The playlist of `stream`, without its extension.
     pub fn playlist(self, stream: &str) -> String {
-        let is_short = stream.len() + PLAYLIST.len() <= FILE_BYTES_MAX;
+        let is_short = stream.len() + Rendition::LEN_MAX + PLAYLIST.len() <= FILE_BYTES_MAX;
         if is_short && self.is_plain(stream) { stream.to_owned() } else { hashed(stream) }
     }
 
@@ -69,7 +69,9 @@ impl Naming {
         let is_common = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');
         let is_common =
             || name.bytes().all(is_common) && !name.starts_with('.') && !name.ends_with('.');
-        !is_hashed(name) && (!self.folds || is_common())
+        // What looks like one of several playlists of a stream would be that.
+        let is_rendition = Rendition::of_playlist(name).is_some();
+        !is_hashed(name) && !is_rendition && (!self.folds || is_common())
     }
 }
 
@@ -126,13 +128,13 @@ mod tests {
         let folders = |vhost, app| USUAL.folders(&key(vhost, app, "a")).join("/");
         assert_eq!(folders(DEFAULT_VHOST, "live/eu"), "live/eu");
         assert_eq!(folders("example.com", "Live 100%"), "@example.com/Live 100%");
-        let longest = "x".repeat(250);
+        let longest = "x".repeat(245);
         for stream in
             ["a", "A-5", "my stream 100%", "a.m3u8", "a.ts", "a.tmp", "\u{5830}", &longest]
         {
             assert_eq!(USUAL.playlist(stream), stream);
         }
-        assert_eq!(USUAL.segments(&longest[..214]), longest[..214]);
+        assert_eq!(USUAL.segments(&longest[..SEGMENT_STREAM_MAX]), longest[..SEGMENT_STREAM_MAX]);
         assert_eq!(FOLDING.playlist("my-stream_1.hd"), "my-stream_1.hd");
     }
 

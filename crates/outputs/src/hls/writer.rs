@@ -4,8 +4,8 @@
 //! playlist lists it, so that a disk that was full for a moment misses nothing.
 
 use std::{
-    collections::HashSet,
-    io,
+    collections::{BTreeMap, HashSet},
+    io, mem,
     path::{Path, PathBuf},
     sync::{Arc, Weak},
     time::Duration,
@@ -89,8 +89,10 @@ struct Place {
     files: Files,
     /// The segments of ours that are there; none until that has been looked at.
     there: Option<HashSet<String>>,
-    /// The playlist that is there, if it is ours.
-    written: Option<Arc<Listing>>,
+    /// The playlists that are there and are ours, by their files.
+    written: BTreeMap<String, Bytes>,
+    /// What the first one says.
+    main: Option<Arc<Listing>>,
     /// Where they were before, until all is here.
     before: Option<Files>,
 }
@@ -206,8 +208,8 @@ impl Task {
 
     /// Whether the playlist that is written is that of a stream that has ended.
     fn has_ended(&self) -> bool {
-        let written = self.place.as_ref().and_then(|place| place.written.as_ref());
-        written.is_some_and(|listing| listing.is_ended)
+        let main = self.place.as_ref().and_then(|place| place.main.as_ref());
+        main.is_some_and(|listing| listing.is_ended)
     }
 
     /// Brings the files up to date, if that can be. True if there is nothing left to do.
@@ -227,7 +229,7 @@ impl Task {
             }
             () = removed => return false,
         };
-        if is_done && place.written.is_some() {
+        if is_done && place.main.is_some() {
             if let Some(before) = place.before.take() {
                 tokio::spawn(async move { before.remove_all().await });
             }
@@ -248,9 +250,9 @@ impl Task {
         let before = self.place.take();
         self.place = Place::of(&self.links, &dir);
         self.dir = dir;
-        let Some(Place { files, before: earlier, written, .. }) = before else { return };
+        let Some(Place { files, before: earlier, main, .. }) = before else { return };
         // Where it was only for a moment there is nothing that is not elsewhere.
-        let (last, gone) = match (written, earlier) {
+        let (last, gone) = match (main, earlier) {
             (None, Some(earlier)) => (earlier, Some(files)),
             (_, earlier) => (files, earlier),
         };
@@ -280,23 +282,60 @@ impl Task {
     }
 }
 
+/// What is to be written.
+struct Wanted {
+    /// The playlists, by their files; one that names others comes after them.
+    playlists: Vec<(String, Bytes)>,
+    listings: Vec<Arc<Listing>>,
+    main: Arc<Listing>,
+}
+
+impl Wanted {
+    /// What the window has; nothing without the first playlist.
+    fn of(window: &Window, files: &Files) -> Option<Self> {
+        let main = window.playlist(Rendition::MAIN)?;
+        let multivariant = window.multivariant();
+        let (mut playlists, mut listings) = (Vec::new(), Vec::new());
+        for rendition in window.renditions() {
+            let listing = match rendition {
+                Rendition::MAIN => Some(Arc::clone(&main)),
+                other => window.playlist(other),
+            };
+            let Some(listing) = listing else { continue };
+            let file = match rendition {
+                Rendition::MAIN if multivariant.is_none() => files.playlist(),
+                other => files.playlist_of(other),
+            };
+            playlists.push((file, listing.plain.as_ref().unwrap_or(&listing.text).clone()));
+            listings.push(listing);
+        }
+        playlists.extend(multivariant.map(|text| (files.playlist(), text)));
+        Some(Self { playlists, listings, main })
+    }
+
+    /// The files of all segments, and of what they need.
+    fn files(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.listings.iter().flat_map(|listing| listing.files.iter())
+    }
+}
+
 impl Place {
     fn of(links: &WriterLinks, dir: &Path) -> Option<Self> {
         let files = links.disks.files(dir, &links.key)?;
-        Some(Self { files, there: None, written: None, before: None })
+        Some(Self { files, there: None, written: BTreeMap::new(), main: None, before: None })
     }
 
     async fn sync(&mut self, window: &Window) -> io::Result<()> {
-        let Some(listing) = window.playlist(Rendition::MAIN) else {
-            if self.written.take().is_some() {
-                self.files.remove(vec![self.files.playlist()]).await;
-            }
+        let Some(wanted) = Wanted::of(window, &self.files) else {
+            self.main = None;
+            let gone = mem::take(&mut self.written).into_keys().collect();
+            self.files.remove(gone).await;
             return Ok(());
         };
-        let (mut bytes, mut written) = (0, self.look(&listing).await);
+        let (mut bytes, mut written) = (0, self.look().await);
         if written.is_ok() {
-            written = self.write(window, &listing, &mut bytes).await;
-            self.clean(window, written.is_err()).await;
+            written = self.write(window, &wanted, &mut bytes).await;
+            self.clean(window, &wanted, written.is_err()).await;
         }
         if bytes > 0 || written.is_err() {
             self.files.note(&self.files.playlist(), bytes, &written);
@@ -305,25 +344,27 @@ impl Place {
     }
 
     /// Looks at what is there, once.
-    async fn look(&mut self, listing: &Listing) -> io::Result<()> {
+    async fn look(&mut self) -> io::Result<()> {
         if self.there.is_none() {
             self.files.prepare().await?;
-            let (stem, list) = (self.files.stem(), String::from_utf8_lossy(&listing.text));
-            let segments = self.files.segments().await.into_iter();
-            let ours = segments.filter(|name| is_of(&list, &stem, *name));
+            let stem = self.files.stem();
+            let left = self.files.left().await;
+            let ours = left.segments.into_iter().filter(|name| is_of(&left.text, &stem, *name));
             self.there = Some(ours.map(|name| name.file(&stem)).collect());
+            // Playlists of an earlier process are not what they were.
+            self.written.extend(left.renditions.into_iter().map(|file| (file, Bytes::new())));
         }
         Ok(())
     }
 
-    /// Writes what the playlist lists and is not there, then the playlist. `bytes` are those of the largest segment.
+    /// Writes what the playlists list and is not there, then the playlists. `bytes` are those of the largest segment.
     async fn write(
         &mut self,
         window: &Window,
-        listing: &Arc<Listing>,
+        wanted: &Wanted,
         bytes: &mut usize,
     ) -> io::Result<()> {
-        for file in &*listing.files {
+        for file in wanted.files() {
             let is_there = self.there.as_ref().is_some_and(|there| there.contains(&**file));
             if !is_there {
                 // It has left the window meanwhile: a newer playlist does not list it.
@@ -334,16 +375,14 @@ impl Place {
             }
             window.is_in_file(file, true);
         }
-        if self.written.as_ref().is_none_or(|written| written.version != listing.version) {
-            self.files
-                .write(
-                    self.files.playlist(),
-                    listing.plain.as_ref().unwrap_or(&listing.text).clone(),
-                )
-                .await?;
-            self.written = Some(Arc::clone(listing));
-            COUNTS.hls_playlists.increase();
+        for (file, text) in &wanted.playlists {
+            if self.written.get(file) != Some(text) {
+                self.files.write(file.clone(), text.clone()).await?;
+                self.written.insert(file.clone(), text.clone());
+                COUNTS.hls_playlists.increase();
+            }
         }
+        self.main = Some(Arc::clone(&wanted.main));
         Ok(())
     }
 
@@ -355,14 +394,17 @@ impl Place {
         }
     }
 
-    /// Removes what no player may ask for any more, also from a disk that has no room for more. What the playlist there
-    /// lists stays, however far it is behind, unless nothing can be written.
-    async fn clean(&mut self, window: &Window, is_behind: bool) {
+    /// Removes what no player may ask for any more, also from a disk that has no room for more. What the playlists there
+    /// list stays, however far they are behind, unless nothing can be written.
+    async fn clean(&mut self, window: &Window, wanted: &Wanted, is_behind: bool) {
+        let is_gone = |file: &str| !wanted.playlists.iter().any(|(other, _)| other == file);
+        let gone = self.written.extract_if(.., |file, _| !is_behind && is_gone(file));
+        let mut gone: Vec<_> = gone.map(|(file, _)| file).collect();
         let Some(there) = &mut self.there else { return };
         let known = window.files();
-        let listed = self.written.iter().filter(|_| !is_behind).flat_map(|it| it.files.iter());
+        let listed = wanted.files().filter(|_| !is_behind);
         let known: HashSet<&str> = known.iter().chain(listed).map(|file| &**file).collect();
-        let gone: Vec<_> = there.extract_if(|file| !known.contains(&**file)).collect();
+        gone.extend(there.extract_if(|file| !known.contains(&**file)));
         self.files.remove(gone).await;
     }
 }
