@@ -180,7 +180,8 @@ fn reaches(host: &str, port: u16, ours: SocketAddr) -> bool {
 
 /// Low latency that the container cannot have, or parts longer than their segments; of all streams, and of each vhost.
 fn parts_that_cannot_be(config: &Config) -> Option<Contradiction> {
-    let vhosts = config.vhosts.iter().map(|(name, own)| (Some((name, &own.hls)), config.vhost(name).hls));
+    let vhosts =
+        config.vhosts.iter().map(|(name, own)| (Some((name, &own.hls)), config.vhost(name).hls));
     std::iter::once((None, config.hls.clone())).chain(vhosts).find_map(|(vhost, hls)| {
         let side = |key: &str, what: String, fix: &str| {
             let is_own = vhost.is_some_and(|(_, own)| match key {

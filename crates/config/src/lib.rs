@@ -56,6 +56,8 @@ pub use self::{
     schema::schema,
     settings::{Changes, Settings},
     sources::Sources,
-    stream::{Conflict, Container, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride},
+    stream::{
+        Conflict, Container, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride,
+    },
     value::{Human, Rate, Size, parse_duration},
 };

@@ -160,8 +160,7 @@ impl Text for Parts {
         if duration.is_zero() || (PART_MIN..=PART_MAX).contains(&duration) {
             return Ok(duration);
         }
-        let (than, limit) =
-            if duration < PART_MIN { ("shorter", min) } else { ("longer", max) };
+        let (than, limit) = if duration < PART_MIN { ("shorter", min) } else { ("longer", max) };
         Err(Problem::new(format!("{text} is {than} than {limit}"), fix))
     }
 

@@ -4,8 +4,8 @@ use std::{fmt, time::Duration};
 
 use weir_config::Hls;
 use weir_hls::{
-    CmafEvent, CmafSegment, CmafSegmenter, Config, Cut, Damage, LeftOut, Lengths, Rates,
-    Segmenter, Terms, Unsupported, Variant,
+    CmafEvent, CmafSegment, CmafSegmenter, Config, Cut, Damage, LeftOut, Lengths, Rates, Segmenter,
+    Terms, Unsupported, Variant,
 };
 use weir_media::{AudioCodec, Budget, Content, Frame, Timestamp, VideoCodec};
 
@@ -107,8 +107,7 @@ impl Cutter {
             Container::Fmp4 => {
                 let longest = plan.terms(0, None).longest();
                 let Plan { target, part, .. } = *plan;
-                let mut segmenter =
-                    Box::new(CmafSegmenter::new(Lengths { target, longest, part }));
+                let mut segmenter = Box::new(CmafSegmenter::new(Lengths { target, longest, part }));
                 segmenter.limit_to(budget);
                 Self::Fmp4 { segmenter, seen: Seen::default() }
             }

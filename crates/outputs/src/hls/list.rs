@@ -206,7 +206,13 @@ impl Fmp4List {
     }
 
     /// A part of it is there.
-    pub fn put_part(&mut self, window: &Window, data: Bytes, duration: Duration, independent: bool) {
+    pub fn put_part(
+        &mut self,
+        window: &Window,
+        data: Bytes,
+        duration: Duration,
+        independent: bool,
+    ) {
         let hinted = self.hint.take();
         let file = hinted.unwrap_or_else(|| self.named(self.nonce, self.next_part()));
         window.put_part(&file, data);

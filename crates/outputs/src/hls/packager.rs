@@ -5,8 +5,8 @@ use std::{mem, sync::Arc, time::Duration};
 use bytes::Bytes;
 use weir_clients::counts::COUNTS;
 use weir_hls::{
-    CmafEvent, CmafSegment, Config, Cut, Damage, Listing, Nonce, Playlist, Rates, Report,
-    Variant, Window,
+    CmafEvent, CmafSegment, Config, Cut, Damage, Listing, Nonce, Playlist, Rates, Report, Variant,
+    Window,
 };
 use weir_media::{Budget, Frame, Timestamp};
 

@@ -15,8 +15,7 @@ const ASC: [u8; 2] = [0x11, 0x90];
 const WALL: Duration = Duration::from_secs(1_700_000_000);
 const FIRST: u64 = 100;
 
-const TS: Plan =
-    Plan { container: Container::Ts, target: Duration::from_secs(2), part: None };
+const TS: Plan = Plan { container: Container::Ts, target: Duration::from_secs(2), part: None };
 const FMP4: Plan = Plan { container: Container::Fmp4, ..TS };
 const LOW_LATENCY: Plan = Plan { part: Some(Duration::from_millis(200)), ..FMP4 };
 
@@ -110,7 +109,10 @@ impl Stream {
                 assert!(listing.update.is_none() && listing.plain.is_none());
                 continue;
             };
-            assert_eq!(weir_hls::Progress { is_ended: listing.is_ended, ..list.progress }, progress);
+            assert_eq!(
+                weir_hls::Progress { is_ended: listing.is_ended, ..list.progress },
+                progress
+            );
             let plain = listing.plain.as_deref().expect("a playlist for files");
             let plain = std::str::from_utf8(plain).expect("text");
             assert!(!plain.contains("PART") && !plain.contains("SERVER-CONTROL"), "{plain}");
@@ -168,7 +170,11 @@ fn what_is_listed_is_there_and_keeps_the_rules() {
             stream.end();
             let text = stream.text(Rendition::MAIN);
             assert!(stream.window.multivariant().is_none(), "{fixture:?}");
-            assert_eq!(stream.numbers(Rendition::MAIN), (FIRST + 1, FIRST + 4), "{fixture:?}\n{text}");
+            assert_eq!(
+                stream.numbers(Rendition::MAIN),
+                (FIRST + 1, FIRST + 4),
+                "{fixture:?}\n{text}"
+            );
             assert_eq!(text.matches("#EXT-X-MAP").count(), 1, "{fixture:?}\n{text}");
             assert_eq!(text.matches("#EXT-X-PART:").count() > 8, plan.part.is_some(), "{text}");
             assert!(!text.contains("DISCONTINUITY\n"), "{fixture:?}\n{text}");
@@ -274,10 +280,8 @@ fn the_next_publish_goes_on_with_the_list() {
     let mut stream = Stream::new(LOW_LATENCY);
     stream.begin(LOW_LATENCY, &configs()[..1]);
     stream.take(media(0, 5000, &[0], &[]));
-    let anew: Vec<_> = media(0, 5000, &[0], &[])
-        .into_iter()
-        .map(|frame| Frame { epoch: 1, ..frame })
-        .collect();
+    let anew: Vec<_> =
+        media(0, 5000, &[0], &[]).into_iter().map(|frame| Frame { epoch: 1, ..frame }).collect();
     stream.begin(LOW_LATENCY, &configs()[..1]);
     stream.take(anew);
     let text = stream.text(Rendition::MAIN);
