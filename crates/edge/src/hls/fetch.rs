@@ -88,7 +88,7 @@ pub struct Wanted {
 }
 
 /// What comes next in a playlist (`_HLS_msn` and `_HLS_part`, RFC 8216bis, 6.2.5.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Next {
     msn: u64,
     /// None where segments have no parts.
@@ -276,6 +276,26 @@ impl Fetcher {
         let counts = missing.is_none() || !wanted.object.kind.is_playlist();
         let failure = failure.or(known_failure.filter(|_| counts));
         Err(failure.or(missing.map(Failure::NotFound)).unwrap_or_else(no_origin))
+    }
+
+    /// Asks the origins other than the first, which has the stream, but does not go on with it. What the first of them
+    /// has that `is_better`: it is asked first from then on.
+    pub async fn fetch_elsewhere(
+        &self,
+        wanted: &Wanted,
+        is_better: impl Fn(&Fetched) -> bool,
+    ) -> Option<Fetched> {
+        let order = self.origins.order(&wanted.object.key);
+        let head = self.dead_after() / order.len().max(1) as u32;
+        let limits = Limits { connect: head.min(CONNECT_TIMEOUT), head, is_held: false };
+        for origin in order.iter().skip(1).filter(|origin| origin.is_healthy()) {
+            let asked = self.ask_in_turn(origin, wanted, limits).await;
+            if let Some(fetched) = asked.ok().filter(&is_better) {
+                self.origins.found(&wanted.object.key, origin);
+                return Some(fetched);
+            }
+        }
+        None
     }
 
     /// Asks the first origin, which may wait for the stream to begin.

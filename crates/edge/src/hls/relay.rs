@@ -207,7 +207,7 @@ pub struct Media {
     pub window: Arc<Window>,
     /// Whose playlist it is.
     pub rendition: Rendition,
-    _waiting: Waiting,
+    _waiting: Option<Waiting>,
 }
 
 /// After how long it may be asked for again what could not be had: players ask about as often.
@@ -320,7 +320,7 @@ impl HlsRelay {
         let standing = self.lock().cache.standing(object);
         Ok(match (standing, object.kind.rendition()) {
             (Some(standing), Some(rendition)) => {
-                let _waiting = self.followed.wait(object);
+                let _waiting = standing.next.map(|_| self.followed.wait(object));
                 Relayed::Media(Media { window: standing.window, rendition, _waiting })
             }
             _ => Relayed::Text(text),

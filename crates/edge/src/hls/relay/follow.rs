@@ -13,6 +13,8 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{sleep, timeout},
 };
+use tracing::info;
+use weir_hls::MediaPlaylist;
 
 use super::{HlsRelay, Look, Mode, Outcome, ahead::has_ended, landed};
 use crate::{
@@ -64,6 +66,32 @@ impl HlsRelay {
             standing.window.interrupt();
         }
         goes_on
+    }
+
+    /// Asks the other origins for a playlist that does not go on at the one that it is from: its publisher may have moved
+    /// to one of them. Whether one has a newer one.
+    async fn look_elsewhere(self: &Arc<Self>, object: &Object, ask: &Ask, next: Next) -> bool {
+        let wanted = Wanted {
+            object: object.clone(),
+            params: ask.params.clone(),
+            hops: ask.hops.clone(),
+            known: None,
+            next: None,
+        };
+        let since = self.lock().cache.tick();
+        let is_newer = |text: &[u8]| {
+            let text = str::from_utf8(text).unwrap_or_default();
+            let Ok(read) = MediaPlaylist::parse(text) else { return false };
+            let after = Next::after(read.progress, read.part_target.is_some());
+            read.can_block_reload && !read.progress.is_ended && after > next
+        };
+        let found = self.fetcher.fetch_elsewhere(&wanted, |fetched| is_newer(&fetched.body)).await;
+        let found = found.and_then(|fetched| self.owned(object, fetched).ok());
+        let Some(fetched) = found else { return false };
+        info!(stream = %object.key, file = object.file(), "HLS goes on at another origin");
+        self.keep(object, &fetched, since);
+        self.ahead(object, ask, &fetched.body);
+        true
     }
 
     /// Asks for the part that comes next in the playlist, unless it is here or on its way. Whoever asks for it meanwhile
@@ -167,6 +195,13 @@ async fn look_again(
         Err(_) => {}
     }
     let after = strong.standing(object).and_then(|standing| standing.next);
+    if is_late
+        && before == after
+        && let Some(next) = after
+        && strong.look_elsewhere(object, ask, next).await
+    {
+        return true;
+    }
     if is_late && before == after {
         let changed = strong.fetcher.origins_changed();
         // Whether it was that or the time: it is asked for.

@@ -386,35 +386,65 @@ async fn players_go_on_when_the_origin_is_started_again_while_they_wait() {
     assert_eq!(second, again.stream.text());
 }
 
-#[tokio::test]
-async fn the_next_origin_is_asked_at_once_when_one_dies_while_players_wait() {
+/// Two origins with one port that both have the stream, and the addresses as an edge has them.
+async fn two() -> ([Live; 2], [SocketAddr; 2]) {
     let probe = Live::start(Stream::new(Rendition::MAIN, 0)).await;
     let one = probe.die().await;
     let other = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), one.port());
     let start = async |address| Live::start_at(address, Stream::new(Rendition::MAIN, 7)).await;
     let origins = [start(one).await, start(other).await];
     origins.iter().for_each(|origin| drop(origin.stream.part()));
+    (origins, [one, other])
+}
+
+/// The one that holds the question, then the other one.
+async fn in_turn([a, b]: [Live; 2], next: (u64, usize)) -> [Live; 2] {
+    let questions = [&a, &b].map(|origin| {
+        let stream = Arc::clone(&origin.stream);
+        Box::pin(async move { stream.until_asked(&question("a.m3u8", next)).await })
+    });
+    let (_, first, _) = futures_util::future::select_all(questions).await;
+    let [asked, other] = if first == 0 { [a, b] } else { [b, a] };
+    assert_eq!(other.stream.asked(&question("a.m3u8", next)), 0, "one of them is asked");
+    [asked, other]
+}
+
+#[tokio::test]
+async fn the_next_origin_is_asked_at_once_when_one_dies_while_players_wait() {
+    let (origins, addresses) = two().await;
     // Both would be waited for longer than this test takes.
-    let relay = relay(&[one, other], |edge| edge.dead_after = 2 * SOON);
+    let relay = relay(&addresses, |edge| edge.dead_after = 2 * SOON);
     let next = origins[0].stream.next();
     get(&relay, &object(Kind::Playlist)).await.expect("a playlist");
-    let asked = async {
-        let questions = origins.each_ref().map(|origin| {
-            let stream = Arc::clone(&origin.stream);
-            Box::pin(async move { stream.until_asked(&question("a.m3u8", next)).await })
-        });
-        futures_util::future::select_all(questions).await.1
-    };
-    let first = asked.await;
-    let [a, b] = origins;
-    let (dying, left) = if first == 0 { (a, b) } else { (b, a) };
-    assert_eq!(left.stream.asked(&question("a.m3u8", next)), 0, "one of them is asked");
+    let [dying, left] = in_turn(origins, next).await;
     let (text, ()) = tokio::join!(reload(&relay, Kind::Playlist, next), async {
         drop(dying);
         left.stream.until_asked(&question("a.m3u8", next)).await;
         left.stream.part();
     });
     assert_eq!(text, left.stream.text());
+}
+
+#[tokio::test]
+async fn players_go_on_at_the_origin_to_which_the_publisher_has_moved() {
+    let (origins, addresses) = two().await;
+    let relay = relay(&addresses, |edge| edge.dead_after = Duration::from_millis(600));
+    let next = origins[0].stream.next();
+    get(&relay, &object(Kind::Playlist)).await.expect("a playlist");
+    let [left, other] = in_turn(origins, next).await;
+    let (text, ()) = tokio::join!(reload(&relay, Kind::Playlist, next), async {
+        // The first one still waits for it.
+        other.stream.change(|it| *it = LivePlaylist::new(it.terms(), 100));
+        other.stream.part();
+    });
+    assert_eq!(text, other.stream.text());
+    let next = other.stream.next();
+    let (text, ()) = tokio::join!(reload(&relay, Kind::Playlist, next), async {
+        other.stream.until_asked(&question("a.m3u8", next)).await;
+        other.stream.part();
+    });
+    assert_eq!(text, other.stream.text());
+    assert_eq!(left.stream.asked(&question("a.m3u8", next)), 0);
 }
 
 #[tokio::test]
