@@ -37,8 +37,9 @@ const TOOLS: &[Tool] = &[
 /// Enhanced RTMP needs a newer FFmpeg than Debian's; this package carries a static build of FFmpeg 9.
 const FFMPEG9: &str = "imageio-ffmpeg==0.8.1";
 
-/// The player of HTTP-FLV in browsers.
-const MPEGTS_JS: &str = "mpegts.js@1.8.2";
+/// The players in browsers: of HTTP-FLV, and of HLS.
+const PLAYERS: &[&str] =
+    &["mpegts.js@1.8.2", "hls.js@1.7.4", "shaka-player@5.2.12", "video.js@8.24.1"];
 
 const NGINX: Tool = Tool { file: "nginx", package: "nginx" };
 const NGINX_RTMP: Tool =
@@ -69,7 +70,7 @@ pub fn nginx_rtmp() -> Option<PathBuf> {
 pub fn install() -> Result {
     install_packages(&missing_packages())?;
     install_ffmpeg9()?;
-    install_mpegts_js()?;
+    install_players()?;
     openapi::install()?;
     deny::install()?;
     deploy::install()
@@ -132,19 +133,20 @@ fn install_ffmpeg9() -> Result {
     }
 }
 
-fn install_mpegts_js() -> Result {
-    let dir = root().join("target/tools/mpegts.js");
+fn install_players() -> Result {
+    let (dir, wanted) = (root().join("target/tools/players"), PLAYERS.join("\n"));
     // Written last: an install that was interrupted is done again.
     let list = dir.join("installed.txt");
-    if fs::read_to_string(&list).is_ok_and(|installed| installed == MPEGTS_JS) {
+    if fs::read_to_string(&list).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
     create_dir(&dir)?;
     let mut npm = Command::new("npm");
     npm.args(["install", "--silent", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]);
-    run(npm.arg("--prefix").arg(&dir).arg(MPEGTS_JS))
-        .map_err(|error| format!("{error}\n{MPEGTS_JS} from npm is needed in {}", dir.display()))?;
-    fs::write(&list, MPEGTS_JS).map_err(|error| format!("cannot write {}: {error}", list.display()))
+    run(npm.arg("--prefix").arg(&dir).args(PLAYERS)).map_err(|error| {
+        format!("{error}\n{} from npm are needed in {}", PLAYERS.join(", "), dir.display())
+    })?;
+    fs::write(&list, wanted).map_err(|error| format!("cannot write {}: {error}", list.display()))
 }
 
 fn has_pip() -> bool {

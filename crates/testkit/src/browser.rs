@@ -86,8 +86,17 @@ impl Page {
             .connect(&browser.url)
             .await
             .unwrap_or_else(|error| panic!("no browser: {error}"));
-        client.goto(url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
-        Self { client, browser }
+        let page = Self { client, browser };
+        page.goto(url).await;
+        page
+    }
+
+    /// Opens another `url` in it.
+    ///
+    /// # Panics
+    /// If it cannot be loaded.
+    pub async fn goto(&self, url: &str) {
+        self.client.goto(url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
     }
 
     /// What the function body `script` returns in the page.

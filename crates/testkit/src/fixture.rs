@@ -1,4 +1,7 @@
 //! The files that tests publish: eight seconds of moving test picture and a tone, made once with FFmpeg.
+//!
+//! Each picture has its number, counted from 0, in the fifth at its top: eight bars, white for one and black for zero,
+//! the lowest bit first. It survives every codec and every size.
 
 use std::{
     fs::{self, File},
@@ -16,12 +19,15 @@ pub const DURATION: Duration = Duration::from_secs(8);
 pub const KEY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Part of the file names: change it together with [`Fixture::options`], so that no old file is taken.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Until a file is made; it takes about one second on an idle core.
 const MAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
-const PICTURE: &[&str] = &["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25"];
+const PICTURE: &str = "testsrc2=size=320x180:rate=25,drawbox=w=320:h=36:c=black:t=fill";
+
+/// Bits of the number in each picture.
+const NUMBER_BITS: u32 = 8;
 const TONE: &[&str] = &["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100"];
 const AVC: &[&str] =
     &["-c:v", "libx264", "-preset", "veryfast", "-keyint_min", "25", "-sc_threshold", "0", "-bf"];
@@ -128,7 +134,7 @@ impl Fixture {
             Self::Vp9Opus => (&[VP9], &["-c:a", "libopus", "-ar", "48000"]),
         };
         if self.has_video() {
-            command.args(PICTURE);
+            command.args(["-f", "lavfi", "-i", &picture()]);
         }
         if self.has_audio() {
             command.args(TONE);
@@ -141,4 +147,13 @@ impl Fixture {
             command.args(audio).args(["-b:a", "64k"]);
         }
     }
+}
+
+/// The test picture with its number.
+fn picture() -> String {
+    let bar = |bit: u32| {
+        let (x, weight) = (40 * bit, 1 << bit);
+        format!(",drawbox=x={x}:w=40:h=36:c=white:t=fill:enable='mod(floor(n/{weight})\\,2)'")
+    };
+    PICTURE.to_owned() + &(0..NUMBER_BITS).map(bar).collect::<String>()
 }

@@ -22,12 +22,14 @@
 //! | [`hls`], [`hls_rules`] | playlists, and whether successive versions of one keep the rules |
 //! | [`ffmpeg`], [`fixture`] | both FFmpegs, and the files that they publish |
 //! | [`packets`] | the packets of a file or stream, and whether they are the continuation of others |
-//! | [`browser`], [`mpegts_js`] | headless Chromium, and the player of HTTP-FLV in it |
+//! | [`browser`], [`players`] | headless Chromium, and the players of HTTP-FLV and HLS in it |
+//! | [`camera`] | an encoder in real time, whose pictures say when they were taken |
 //! | [`process`] | any other program, ended when the test is over |
 //!
 //! All of this is test code: what a test cannot go on without panics, with a message that says what to look at.
 
 pub mod browser;
+pub mod camera;
 pub mod cluster;
 pub mod config_map;
 pub mod crowd;
@@ -40,11 +42,11 @@ pub mod hls;
 pub mod hls_rules;
 pub mod http;
 pub mod impostor;
-pub mod mpegts_js;
 pub mod netns;
 pub mod nginx;
 pub mod packets;
 pub mod peer;
+pub mod players;
 mod ports;
 pub mod process;
 pub mod raw;

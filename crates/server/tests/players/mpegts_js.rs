@@ -1,90 +1,24 @@
 //! HTTP-FLV in Chromium, with mpegts.js: streams whose sound is late, silent, or only announced.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
-
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, sleep_until},
-};
-use weir_flv::{Tag, TagKind, metadata::Metadata};
-use weir_media::Content;
+use weir_flv::{TagKind, metadata::Metadata};
 use weir_testkit::{
     Weir,
+    camera::Camera,
     cluster::Cluster,
     eventually,
-    fixture::{DURATION, Fixture},
-    mpegts_js::FlvPage,
-    packets::{frame_of, tags_of},
-    peer::{Player, Publisher},
+    fixture::Fixture,
+    peer::Player,
+    players::{PlayerPage, WebPlayer},
 };
 
-/// For a browser to start and to play, on the slowest machine.
-const TIMEOUT: Duration = Duration::from_secs(45);
-
-/// A blank picture has one colour, a test picture many.
-const COLOURS_MIN: u64 = 20;
+use crate::{COLOURS_MIN, TIMEOUT};
 
 const NO_HLS: &str = "hls: { enabled: false }\n";
 
-/// An encoder of H.264 and AAC in real time, for as long as it is held.
-struct Camera {
-    speaks: Arc<AtomicBool>,
-    task: JoinHandle<()>,
-}
-
-impl Camera {
-    /// Whether its microphone is on; its configuration is sent at the beginning all the same.
-    async fn start(url: &str, speaks: bool) -> Self {
-        let mut publisher = Publisher::silent(url).await;
-        let tags = tags_of(&Fixture::AvcAac.file());
-        let (first, media): (Vec<_>, Vec<_>) = tags.into_iter().partition(|tag| !is_media(tag));
-        for tag in &first {
-            publisher.send(tag).await;
-        }
-        let speaks = Arc::new(AtomicBool::new(speaks));
-        let task = tokio::spawn(send(publisher, media, Arc::clone(&speaks)));
-        Self { speaks, task }
-    }
-
-    /// Switches its microphone.
-    fn speak(&self, speaks: bool) {
-        self.speaks.store(speaks, Ordering::Release);
-    }
-}
-
-impl Drop for Camera {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-fn is_media(tag: &Tag) -> bool {
-    matches!(frame_of(tag).content, Content::Video { .. } | Content::Audio(_))
-}
-
-async fn send(mut publisher: Publisher, media: Vec<Tag>, speaks: Arc<AtomicBool>) {
-    let (start, length) = (Instant::now(), u32::try_from(DURATION.as_millis()).unwrap_or(u32::MAX));
-    for round in 0.. {
-        for tag in &media {
-            let timestamp = round * length + tag.timestamp;
-            sleep_until(start + Duration::from_millis(timestamp.into())).await;
-            let is_sound = matches!(frame_of(tag).content, Content::Audio(_));
-            if !is_sound || speaks.load(Ordering::Acquire) {
-                publisher.send(&Tag { timestamp, ..tag.clone() }).await;
-            }
-        }
-    }
-}
-
 /// Opens the player, and requires that the picture moves; the player.
-async fn watch(weir: &Weir, stream: &str) -> FlvPage {
-    let player = FlvPage::open(&weir.http_url(&format!("{stream}.flv"))).await;
+async fn watch(weir: &Weir, stream: &str) -> PlayerPage {
+    let player =
+        PlayerPage::open(WebPlayer::MpegtsJs, &weir.http_url(&format!("{stream}.flv"))).await;
     let video = player.page().wait_playing(1.0, TIMEOUT).await;
     assert!(video.colours >= COLOURS_MIN, "the picture is blank: {video:?}");
     assert_eq!(video.error, None);
@@ -92,7 +26,7 @@ async fn watch(weir: &Weir, stream: &str) -> FlvPage {
 }
 
 /// Waits until more sound has been decoded than now.
-async fn hear(player: &FlvPage) {
+async fn hear(player: &PlayerPage) {
     let before = player.page().video().await.sound;
     eventually("sound", TIMEOUT, async || {
         (player.page().video().await.sound > before).then_some(())
@@ -111,7 +45,7 @@ fn nodes() -> ([Weir; 2], Cluster) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_is_seen_and_heard_from_an_origin_and_from_an_edge() {
     let (nodes, _cluster) = nodes();
-    let _camera = Camera::start(&nodes[0].rtmp_url("live/a"), true).await;
+    let _camera = Camera::start(&nodes[0].rtmp_url("live/a")).await;
     for weir in &nodes {
         let player = watch(weir, "live/a").await;
         hear(&player).await;
@@ -126,7 +60,7 @@ const LATE_TRACK: &str = "addSourceBuffer";
 #[tokio::test(flavor = "multi_thread")]
 async fn the_picture_does_not_wait_for_sound_that_is_only_announced() {
     let (nodes, _cluster) = nodes();
-    let camera = Camera::start(&nodes[0].rtmp_url("live/a"), false).await;
+    let camera = Camera::of(Fixture::AvcAac, &nodes[0].rtmp_url("live/a"), false).await;
     let mut players = Vec::new();
     for weir in &nodes {
         let player = watch(weir, "live/a").await;
