@@ -31,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const TOLERANCE: Duration = Duration::from_millis(1);
 
 fn start() -> Weir {
-    let config = "publish: { linger: 0s }\nhls: { segment: 2s, window: 20 }\n";
+    let config = "publish: { linger: 0s }\nhls: { segment: 2s, window: 20, container: ts }\n";
     Weir::builder(env!("CARGO_BIN_EXE_weir")).config(config).start()
 }
 

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::Bytes;
 use weir_hls::{
     Config, Cut, Form, LeftOut, Listing, LivePlaylist, Nonce, Playlist, Report, SegmentName, Terms,
-    Window, uri,
+    Window, update, uri,
 };
 
 /// Parts stay for so many target durations behind the end: for those that were listed longest, as long again.
@@ -322,14 +322,16 @@ impl Fmp4List {
     }
 
     fn listing(&self, reports: &[Report]) -> Listing {
-        let text = Bytes::from(self.live.render(reports));
+        let rendered = self.live.render(reports);
+        let update = update(&rendered).map(Bytes::from);
+        let text = Bytes::from(rendered);
         let mut files = Vec::with_capacity(self.segments.len() + 2);
         self.segments.iter().for_each(|it| add(&mut files, it.init.as_ref(), Some(&it.file)));
         let listing = Listing::new(text, files.iter().map(String::as_str));
         let listing = Listing { is_ended: self.has_ended, ..listing };
         let Some(plain) = &self.plain else { return listing };
         Listing {
-            update: Some(self.live.render_update(reports).into()).filter(|it| *it != listing.text),
+            update,
             plain: Some(plain.render(&[]).into()),
             progress: Some(self.live.progress()),
             hint: self.hint.as_deref().map(Arc::from),

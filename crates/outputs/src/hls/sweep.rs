@@ -9,7 +9,7 @@ use std::{
 
 use tokio::task::JoinHandle;
 use tracing::info;
-use weir_hls::{Config, Playlist, SegmentName};
+use weir_hls::{Config, Playlist, Rendition, SegmentName, file_name};
 
 use super::{
     disk::{self, Disk, Folder},
@@ -107,39 +107,50 @@ impl Sweeping<'_> {
     /// Removes what is to go of `found`, and says how many files that were.
     fn remove(&self, found: &HashSet<String>) -> usize {
         let playlists = found.iter().filter_map(|file| file.strip_suffix(PLAYLIST));
-        let left: HashMap<_, _> = playlists.filter_map(|name| self.playlist(name)).collect();
+        let mut left: HashMap<String, Vec<Left>> = HashMap::new();
+        for (stem, playlist) in playlists.filter_map(|name| self.playlist(name)) {
+            left.entry(stem).or_default().push(playlist);
+        }
         let mut gone: Vec<_> =
             found.iter().filter(|file| self.is_left(file, &left)).cloned().collect();
-        gone.extend(left.into_values().filter(|left| left.is_old).map(|left| left.file));
+        let all = left.into_values().flatten();
+        gone.extend(all.filter(|left| left.is_old).map(|left| left.file));
         gone.iter().for_each(|file| files::remove(self.folder, file));
         gone.len()
     }
 
-    /// The playlist with this name, if Weir wrote it, by what its segments carry.
+    /// The playlist with this name, if Weir wrote it, by what the segments of its stream carry.
     fn playlist(&self, name: &str) -> Option<(String, Left)> {
-        let (file, stem) = (format!("{name}{PLAYLIST}"), names::segments_of(name.to_owned()));
+        let stream = Rendition::of_playlist(name).map_or(name, |(stream, _)| stream);
+        let (file, stem) = (format!("{name}{PLAYLIST}"), names::segments_of(stream.to_owned()));
         let text = read_text(self.folder, &file).ok()?;
-        let is_old = self.is_old(&file) && !self.followed.contains(&file);
-        let is_ours = Playlist::has_written(&Config::new(&stem), &text);
+        let is_followed =
+            self.followed.contains(&file) || self.followed.contains(&format!("{stream}{PLAYLIST}"));
+        let is_old = self.is_old(&file) && !is_followed;
+        let is_ours = Playlist::has_written(&Config::new(&stem), &text)
+            || names_only_ours(&text, stream, &stem);
         is_ours.then_some((stem, Left { file, text, is_old }))
     }
 
     /// Whether a file beside the playlists is Weir's, and of no use to anybody.
-    fn is_left(&self, file: &str, left: &HashMap<String, Left>) -> bool {
+    fn is_left(&self, file: &str, left: &HashMap<String, Vec<Left>>) -> bool {
         if disk::is_unfinished(file) {
             return self.is_old(file);
         }
+        let are_old = |left: &Vec<Left>| left.iter().all(|left| left.is_old);
         let whole = file.strip_suffix(TEMPORARY);
         if let Some((stem, name)) = SegmentName::parse(whole.unwrap_or(file)) {
             return match left.get(stem) {
-                Some(left) => left.is_old && is_of(&left.text, stem, name),
+                Some(left) => {
+                    are_old(left) && left.iter().any(|left| is_of(&left.text, stem, name))
+                }
                 // Its playlist is gone, or was never written.
                 None => name.nonce.is_some() && self.is_old(file) && !self.is_stem_followed(stem),
             };
         }
         let playlist = whole.and_then(|whole| whole.strip_suffix(PLAYLIST));
         let stem = playlist.map(|playlist| names::segments_of(playlist.to_owned()));
-        stem.and_then(|stem| left.get(&stem)).is_some_and(|left| left.is_old)
+        stem.and_then(|stem| left.get(&stem)).is_some_and(are_old)
     }
 
     /// A followed stream whose name is too long for its segments has written its playlist before this matters.
@@ -153,6 +164,20 @@ impl Sweeping<'_> {
     }
 }
 
+/// Whether a playlist names something, and nothing but what only Weir names so: segments with a nonce, or further
+/// playlists of the stream.
+fn names_only_ours(text: &str, stream: &str, stem: &str) -> bool {
+    let is_ours = |uri: &str| {
+        let file = file_name(uri).unwrap_or_default();
+        let playlist = file.strip_suffix(PLAYLIST).and_then(Rendition::of_playlist);
+        SegmentName::of(stem, &file).is_some_and(|name| name.nonce.is_some())
+            || playlist.is_some_and(|(of, _)| of == stream)
+    };
+    let mut uris =
+        text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).peekable();
+    text.starts_with("#EXTM3U\n") && uris.peek().is_some() && uris.all(is_ours)
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -163,6 +188,8 @@ mod tests {
     use super::*;
 
     const NONCE: Nonce = Nonce::new(0);
+
+    const MP4: &str = "#EXTM3U\n#EXT-X-MAP:URI=\"m-7-aaaaaaaaaaaaaaaa.mp4\"\n#EXTINF:2.0,\nm-7-aaaaaaaaaaaaaaab.m4s\n";
 
     fn list(stem: &str, first: u64) -> Playlist {
         let mut list = Playlist::starting_at(&Config::new(stem), first);
@@ -210,6 +237,10 @@ mod tests {
             (&["live"], "a.m3u8.tmp", String::new()),
             (&["live"], "lost-6-aaaaaaaaaaaaaaaa.ts", String::new()),
             (&["live"], ".weir-aaaaaaaaaaaaaaaa.tmp", String::new()),
+            (&["live"], "m.m3u8", "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nm~v0.m3u8\n".to_owned()),
+            (&["live"], "m~v0.m3u8", MP4.to_owned()),
+            (&["live"], "m-7-aaaaaaaaaaaaaaaa.mp4", String::new()),
+            (&["live"], "m-7-aaaaaaaaaaaaaaab.m4s", String::new()),
             (
                 &["@v.org", "live", "victim.m3u8"],
                 "once.m3u8",
@@ -233,6 +264,9 @@ mod tests {
             ("live", "film.m3u8.tmp", ""),
             ("live", "b.m3u8", &list("b", 7).render()),
             ("live", "b-7-aaaaaaaaaaaaaaaa.ts", ""),
+            ("live", "b~v1.m3u8", &MP4.replace("m-7", "b-7")),
+            ("live", "b-7-aaaaaaaaaaaaaaab.m4s", ""),
+            ("live", "c~v1.m3u8", "#EXTM3U\nc-7.m4s\n"),
             ("other", "lonely-5.ts", ""),
         ];
         for (folder, file, text) in theirs {

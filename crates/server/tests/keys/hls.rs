@@ -178,3 +178,32 @@ pub async fn enabled() {
     };
     eventually("it goes on", SOON, goes_on).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn container() {
+    changes_the_playlist(", container: fmp4", "#EXT-X-MAP:").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn part() {
+    changes_the_playlist(", part: 200ms", "#EXT-X-PART-INF:PART-TARGET=").await;
+}
+
+/// Requires that the playlist of a live stream has this tag with these settings, and goes on with its numbers.
+async fn changes_the_playlist(more: &str, tag: &str) {
+    let mut weir = server().config(&config("one", "")).start();
+    let published = encoder(&weir, "live/a").await;
+    has_playlist(&weir).await;
+    let text = async |weir: &Weir| http::get(weir.http(), "live/a.m3u8").await.text().await;
+    let before = text(&weir).await;
+    assert!(!before.contains(tag), "{before}");
+    let next = Playlist::parse(&before).next_sequence();
+    reload(&mut weir, &config("one", more)).await;
+    let text = eventually("a playlist of another kind", SOON, async || {
+        Some(text(&weir).await).filter(|text| text.contains(tag))
+    })
+    .await;
+    let first = weir_hls::MediaPlaylist::parse(&text).expect("a playlist").media_sequence;
+    assert!(first >= next, "{before}{text}");
+    published.assert_connected();
+}

@@ -42,7 +42,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 60] = [
+const ROWS: [(&str, Row); 62] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -76,6 +76,8 @@ const ROWS: [(&str, Row); 60] = [
     ("hls.dir", Live(hls::dir)),
     ("hls.segment", Live(hls::segment)),
     ("hls.window", Live(hls::window)),
+    ("hls.container", Live(hls::container)),
+    ("hls.part", Live(hls::part)),
     ("edge.origins", Live(edge::origins)),
     ("edge.protocol", Live(edge::protocol)),
     ("edge.http_port", Live(edge::http_port)),

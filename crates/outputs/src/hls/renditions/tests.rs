@@ -40,7 +40,9 @@ impl Stream {
 
     fn begin(&mut self, plan: Plan, configs: &[Frame]) {
         let mut init = Init::default();
-        configs.iter().for_each(|frame| drop(init.update(frame)));
+        for frame in configs {
+            init.update(frame);
+        }
         self.renditions.complete();
         self.renditions.begin(plan, &init, WALL);
     }

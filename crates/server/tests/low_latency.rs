@@ -1,0 +1,119 @@
+//! Low-latency HLS at an origin: parts, as a player loads them, have what was published.
+
+use std::{collections::HashSet, fs, path::Path, time::Duration};
+
+use weir_hls::{EntryKind, MediaPlaylist};
+use weir_testkit::{
+    Weir, eventually,
+    ffmpeg::Ffmpeg,
+    fixture::Fixture,
+    hls_rules::HlsRules,
+    http,
+    packets::{self, Extent, Form, continuation},
+};
+
+/// For the slowest machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Times are milliseconds in FLV and in Weir's MP4; some encoders' are finer.
+const TOLERANCE: Duration = Duration::from_millis(1);
+
+fn start(config: &str) -> Weir {
+    Weir::builder(env!("CARGO_BIN_EXE_weir")).config(config).start()
+}
+
+/// A player that loads each part once, in their order.
+#[derive(Default)]
+struct Player {
+    rules: HlsRules,
+    loaded: HashSet<String>,
+    /// The init segment, and the parts one after the other.
+    file: Vec<u8>,
+    parts: usize,
+    has_ended: bool,
+}
+
+impl Player {
+    /// Loads the playlist if there is one, and what it lists that is new.
+    async fn load(&mut self, weir: &Weir, app: &str, stream: &str) {
+        let mut response = http::get(weir.http(), &format!("{app}/{stream}.m3u8")).await;
+        if response.status != 200 {
+            return;
+        }
+        let text = response.text().await;
+        self.rules.check(&text).unwrap_or_else(|broken| panic!("{broken}\n{text}"));
+        let list = MediaPlaylist::parse(&text).expect("a playlist");
+        assert!(list.part_target.is_some() && list.can_block_reload, "{text}");
+        let is_wanted = |kind| matches!(kind, EntryKind::Init | EntryKind::Part);
+        // At the end parts of the last segment are listed with it.
+        for entry in list.entries.iter().filter(|entry| is_wanted(entry.kind)) {
+            if self.loaded.insert(entry.uri.to_owned()) {
+                let mut response = http::get(weir.http(), &format!("{app}/{}", entry.uri)).await;
+                assert_eq!(response.status, 200, "{} of\n{text}", entry.uri);
+                self.file.extend_from_slice(&response.bytes().await);
+                self.parts += usize::from(entry.kind == EntryKind::Part);
+            }
+        }
+        self.has_ended = text.ends_with("#EXT-X-ENDLIST\n");
+    }
+}
+
+/// The packets of a file; decoder configurations look different in each container.
+fn read(ffmpeg: Ffmpeg, file: &Path, form: Form) -> packets::Media {
+    let mut media = packets::read(ffmpeg, &file.display().to_string(), form, TIMEOUT);
+    media.streams.iter_mut().for_each(|stream| stream.config = None);
+    media
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_have_the_packets_that_were_published() {
+    let weir = start("publish: { linger: 0s }\nhls: { part: 200ms, window: 20 }\n");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    for fixture in [Fixture::AvcBFramesAac, Fixture::Vp9Opus] {
+        let name = format!("{fixture:?}");
+        let url = weir.rtmp_url(&format!("live/{name}"));
+        let mut encoder = fixture.ffmpeg().publish(&fixture.file(), &url);
+        let mut player = Player::default();
+        eventually(&format!("the end of {name}"), TIMEOUT, async || {
+            player.load(&weir, "live", &name).await;
+            player.has_ended.then_some(())
+        })
+        .await;
+        tokio::task::spawn_blocking(move || encoder.wait_success(TIMEOUT)).await.expect("it ends");
+        assert!(player.parts >= 40, "8 s in parts of 200 ms are {} parts", player.parts);
+        let file = folder.path().join(&name).with_extension("mp4");
+        fs::write(&file, &player.file).expect("a temporary folder can be written to");
+        let source = read(fixture.ffmpeg(), &fixture.file(), Form::Carried);
+        let played = read(Ffmpeg::Nine, &file, Form::Carried);
+        let result = continuation(&source, &played, Extent::ToEnd, TOLERANCE);
+        result.unwrap_or_else(|difference| panic!("{name} in parts: {difference}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_have_whole_segments_and_a_playlist_without_parts() {
+    let dir = tempfile::tempdir().expect("a temporary folder can be made");
+    let hls = format!("hls: {{ dir: \"{}\", part: 200ms, window: 20 }}\n", dir.path().display());
+    let weir = start(&format!("publish: {{ linger: 0s }}\n{hls}"));
+    let fixture = Fixture::AvcAac;
+    let mut encoder = Ffmpeg::System.publish(&fixture.file(), &weir.rtmp_url("live/a"));
+    let playlist = dir.path().join("live/a.m3u8");
+    let text = eventually("the playlist's end on disk", TIMEOUT, async || {
+        let text = fs::read_to_string(&playlist).unwrap_or_default();
+        text.ends_with("#EXT-X-ENDLIST\n").then_some(text)
+    })
+    .await;
+    tokio::task::spawn_blocking(move || encoder.wait_success(TIMEOUT)).await.expect("it ends");
+    assert!(!text.contains("PART") && !text.contains("SERVER-CONTROL"), "{text}");
+    HlsRules::default().check(&text).unwrap_or_else(|broken| panic!("{broken}\n{text}"));
+    let list = MediaPlaylist::parse(&text).expect("a playlist");
+    assert_eq!(list.of(EntryKind::Segment).count(), 4, "8 s in segments of 2 s\n{text}");
+    let played = read(Ffmpeg::System, &playlist, Form::Carried);
+    let source = read(Ffmpeg::System, &fixture.file(), Form::Carried);
+    let result = continuation(&source, &played, Extent::ToEnd, TOLERANCE);
+    result.unwrap_or_else(|difference| panic!("from files: {difference}"));
+    let folder = fs::read_dir(dir.path().join("live")).expect("a folder");
+    let names = folder.map(|entry| entry.expect("an entry").file_name().into_string());
+    let names: Vec<_> = names.map(|name| name.expect("text")).collect();
+    assert_eq!(names.len(), 6, "a playlist, an init segment, four segments: {names:?}");
+}
