@@ -110,7 +110,7 @@ impl Stream {
         self.window.put_part(&file, Bytes::from(format!("<{file}>")));
         let duration = Duration::from_millis(200);
         self.change(|it| {
-            it.push_part(Part { uri: file.clone(), duration, independent: part == 0 })
+            it.push_part(Part { uri: file.clone(), duration, independent: part == 0 });
         });
         file
     }
@@ -123,7 +123,10 @@ impl Stream {
             (0..parts).map(|part| name(sequence, Form::Part(part.try_into().unwrap()))).collect();
         let whole: String = parts.iter().map(|part| format!("<{part}>")).collect();
         self.window.put_whole(&file, &whole.into(), parts.iter().map(String::as_str));
-        self.change(|it| drop(it.push(&file, Duration::from_millis(200) * parts.len() as u32)));
+        let duration = Duration::from_millis(200) * parts.len() as u32;
+        self.change(|it| {
+            it.push(&file, duration);
+        });
         file
     }
 
