@@ -104,7 +104,7 @@ impl Config {
 
     /// The configured vhost that is meant by `asked`. Names of hosts are the same in upper and lower case, and with a
     /// dot at the end.
-    fn vhost_name(&self, asked: &str) -> Option<&str> {
+    pub(crate) fn vhost_name(&self, asked: &str) -> Option<&str> {
         if let Some((name, _)) = self.vhosts.get_key_value(asked) {
             return Some(name);
         }

@@ -394,8 +394,8 @@ impl Place {
         }
     }
 
-    /// Removes what no player may ask for any more, also from a disk that has no room for more. What the playlists there
-    /// list stays, however far they are behind, unless nothing can be written.
+    /// Removes what no player may ask for any more, also from a disk that has no room for more. What the playlists
+    /// there list stays, however far they are behind, unless nothing can be written.
     async fn clean(&mut self, window: &Window, wanted: &Wanted, is_behind: bool) {
         let is_gone = |file: &str| !wanted.playlists.iter().any(|(other, _)| other == file);
         let gone = self.written.extract_if(.., |file, _| !is_behind && is_gone(file));

@@ -6,12 +6,8 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    extract::{Extension, Request, State},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Method, Request, StatusCode};
 use tracing::info;
 use weir_clients::counts::Refused;
 use weir_edge::{Ask, Hops, NoStream};
@@ -35,35 +31,27 @@ use crate::{
 /// Bytes of a `User-Agent` that tell viewers apart.
 const AGENT_BYTES_MAX: usize = 512;
 
-/// Counts the connection for the client whose request comes now: proxies send those of many over one.
-pub async fn count(
-    State(node): State<Arc<Node>>,
-    Extension(peer): Extension<Peer>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// Counts the connection for the client whose request comes now: proxies send those of many over one. An answer for one
+/// that is one too many.
+pub fn count(node: &Node, peer: &Peer, fields: &HeaderMap) -> Option<Response> {
     let config = node.config();
     let trusted = &config.http.trusted_proxies;
     if trusted.iter().any(|network| network.contains(&peer.ip)) {
-        let ip = client(&node, &peer, request.headers());
+        let ip = client(node, peer, fields);
         if ip == peer.ip {
             peer.standing.count_for_nobody();
         } else if let Err(refusal) = peer.standing.count(&node.clients.quotas, ip) {
             Refused::from(&refusal).count();
-            return (retry_after(), plain(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string()))
-                .into_response();
+            let answer = plain(StatusCode::SERVICE_UNAVAILABLE, &refusal.to_string());
+            return Some((retry_after(), answer).into_response());
         }
         peer.presence.note(|doing| doing.peer = SocketAddr::new(ip, 0));
     }
-    next.run(request).await
+    None
 }
 
 /// `/app/stream.m3u8`, `/app/stream-<sequence>-<nonce>.ts`, `/app/stream.flv`, `/app/stream.mp4?still`.
-pub async fn media(
-    State(node): State<Arc<Node>>,
-    Extension(peer): Extension<Peer>,
-    request: Request,
-) -> Response {
+pub async fn media<B>(node: &Arc<Node>, peer: Arc<Peer>, request: Request<B>) -> Response {
     let is_head = match *request.method() {
         Method::GET => false,
         Method::HEAD => true,
@@ -86,28 +74,32 @@ pub async fn media(
     if route.extension == "m3u8"
         && let Some(location) = with_slashes(target)
         // A path of a stream has no empty parts, so that this one does not lead to another host.
-        && route.resolve(&node).is_ok()
+        && route.resolve(node).is_ok()
     {
         let fields = [("location", location.as_str()), ("cache-control", "no-store"), ANY_ORIGIN];
         return (StatusCode::FOUND, fields).into_response();
     }
     let agent = request.headers().get("user-agent").map_or(&[][..], |agent| agent.as_bytes());
     let asker = Asker {
-        ip: client(&node, &peer, request.headers()),
+        ip: client(node, &peer, request.headers()),
         agent: String::from_utf8_lossy(&agent[..agent.len().min(AGENT_BYTES_MAX)]).into_owned(),
         conditions: Conditions::of(request.headers(), is_head),
+        is_head,
         peer,
     };
     let ask = Ask { peer: Some(asker.ip), ..ask(&route, request.headers()) };
     // Nothing else of it is needed, and it may wait.
     drop(request);
-    serve(&node, &route, &ask, is_head, &asker).await
+    serve(node, &route, &ask, &asker).await
 }
 
 /// The same target with slashes for those that are percent-encoded in its path; none without any. What a playlist names
 /// is beside it, and an encoded slash is none where players look for that.
 fn with_slashes(target: &str) -> Option<String> {
     let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    if !path.contains('%') {
+        return None;
+    }
     let slashed = path.replace("%2F", "/").replace("%2f", "/");
     (slashed != path).then(|| slashed + query)
 }
@@ -130,22 +122,16 @@ fn client(node: &Node, peer: &Peer, fields: &HeaderMap) -> IpAddr {
 }
 
 /// Serves the viewer, or tells it why not.
-async fn serve(
-    node: &Arc<Node>,
-    route: &Route,
-    ask: &Ask,
-    is_head: bool,
-    asker: &Asker,
-) -> Response {
+async fn serve(node: &Arc<Node>, route: &Route, ask: &Ask, asker: &Asker) -> Response {
     let segment = route.segment();
     let named = segment.as_ref().map_or(route, |(stream, _)| stream);
     let presence = &asker.peer.presence;
     let request = play::Request { url: &named.url, ask, ip: asker.ip, presence };
     let served = match (route.extension.as_str(), segment.as_ref()) {
-        (route::FLV, _) => late::serve(node, &request, is_head, &asker.peer).await,
-        ("m3u8", _) => playlist(node, &request, is_head, asker).await,
+        (route::FLV, _) => late::serve(node, &request, asker.is_head, &asker.peer).await,
+        ("m3u8", _) => playlist(node, &request, asker).await,
         (_, Some((_, name))) => hls::segment(node, &request, *name, asker).await,
-        ("mp4", None) => still::serve(node, &request).await,
+        ("mp4", None) => still::serve(node, &request, asker).await,
         _ => Ok(not_found("stream paths end in .flv or .m3u8")),
     };
     let (answer, is_guess) = match served {
@@ -170,7 +156,6 @@ async fn serve(
 async fn playlist(
     node: &Arc<Node>,
     request: &play::Request<'_>,
-    is_head: bool,
     asker: &Asker,
 ) -> Result<Response, Refusal> {
     let asked = Directives::of(&request.url.params);
@@ -180,11 +165,11 @@ async fn playlist(
     };
     let whole = WantedPlaylist { rendition: None, asked };
     let Some((url, rendition)) = of else {
-        return hls::playlist(node, request, whole, is_head, asker).await;
+        return hls::playlist(node, request, whole, asker).await;
     };
     let one = WantedPlaylist { rendition: Some(rendition), asked };
     let of = play::Request { url: &url, ..*request };
-    let served = hls::playlist(node, &of, one, is_head, asker).await;
+    let served = hls::playlist(node, &of, one, asker).await;
     // An edge does not know whether a stream is called like that: its origins do. Its viewer has waited.
     let is_there = served.as_ref().is_ok_and(|answer| answer.status() != StatusCode::NOT_FOUND);
     if node.edge.is_none() || is_there {
@@ -192,7 +177,7 @@ async fn playlist(
     }
     let ask = Ask { wait: Some(Duration::ZERO), ..request.ask.clone() };
     let called = play::Request { ask: &ask, ..*request };
-    match hls::playlist(node, &called, whole, is_head, asker).await {
+    match hls::playlist(node, &called, whole, asker).await {
         Ok(answer) if answer.status().is_success() => Ok(answer),
         Ok(answer) if answer.status() == StatusCode::NOT_MODIFIED => Ok(answer),
         _ => served,

@@ -23,14 +23,17 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    middleware::from_fn_with_state,
+    body::Body,
+    response::Response,
     routing::{any, get},
 };
+use hyper::body::Incoming;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
+use tower::ServiceExt as _;
 use weir_clients::{
     client::Client,
     counts::Refused,
@@ -51,39 +54,71 @@ use crate::node::Node;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const DRAIN_BYTES_MAX: usize = 2 << 20;
 
+/// What has a path of its own; all other paths are those of streams.
+const PAGES: [&str; 3] = ["/", "/player", "/multitrack"];
+
 /// What the HTTP port serves besides the fast path of HTTP-FLV.
-fn router(node: Arc<Node>, shown: Option<&'static str>) -> Router {
-    let first = match shown {
-        Some(stream) => get(async move || pages::leads_to(stream)),
-        None => get(pages::player),
-    };
-    Router::new()
-        .route("/", first)
-        .route("/player", get(pages::player))
-        .route("/multitrack", any(multitrack::multitrack))
-        .fallback(media::media)
-        .layer(from_fn_with_state(Arc::clone(&node), media::count))
-        .layer(from_fn_with_state(Arc::clone(&node), room::taken))
-        .with_state(node)
+#[derive(Clone)]
+struct Site {
+    node: Arc<Node>,
+    pages: Router,
+}
+
+impl Site {
+    fn new(node: &Arc<Node>, shown: Option<&'static str>) -> Self {
+        let first = match shown {
+            Some(stream) => get(async move || pages::leads_to(stream)),
+            None => get(pages::player),
+        };
+        let [root, player, multitrack] = PAGES;
+        let pages = Router::new()
+            .route(root, first)
+            .route(player, get(pages::player))
+            .route(multitrack, any(multitrack::multitrack))
+            .with_state(Arc::clone(node));
+        Self { node: Arc::clone(node), pages }
+    }
+
+    /// Answers a request that came over the connection of `peer`. Files of streams are asked for so often that they do
+    /// not go through a router, which costs more than they do.
+    async fn answer(&self, peer: Arc<Peer>, request: http::Request<Incoming>) -> Response {
+        let room = match room::of_request(&self.node, &request) {
+            Ok(room) => room,
+            Err(spent) => return answer::no_room(&spent.to_string()),
+        };
+        if let Some(refusal) = media::count(&self.node, &peer, request.headers()) {
+            return refusal;
+        }
+        let answer = if PAGES.contains(&request.uri().path()) {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Peer::clone(&peer));
+            let Ok(answer) = self.pages.clone().oneshot(request).await;
+            answer
+        } else {
+            media::media(&self.node, peer, request).await
+        };
+        drop(room);
+        answer
+    }
 }
 
 /// What accepted connections get on the HTTP ports.
 pub struct Media {
     node: Arc<Node>,
-    router: Router,
+    site: Site,
 }
 
 impl Media {
     /// The streams of `node`; the first page leads to that which is `shown`.
     /// Else it leads to none: names of streams may be known to few.
     pub fn new(node: &Arc<Node>, shown: Option<&'static str>) -> Self {
-        Self { node: Arc::clone(node), router: router(Arc::clone(node), shown) }
+        Self { node: Arc::clone(node), site: Site::new(node, shown) }
     }
 }
 
 impl listen::Service for Media {
     async fn serve(self: Arc<Self>, socket: TcpStream, client: Client) {
-        serve(Arc::clone(&self.node), self.router.clone(), socket, client).await;
+        serve(Arc::clone(&self.node), self.site.clone(), socket, client).await;
     }
 
     async fn refuse(self: Arc<Self>, socket: TcpStream, client: Client, refusal: Refusal) {
@@ -92,7 +127,7 @@ impl listen::Service for Media {
 }
 
 /// Serves a connection that has just been accepted.
-async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut client: Client) {
+async fn serve(node: Arc<Node>, site: Site, mut socket: TcpStream, mut client: Client) {
     let budget = node.streams.registry.budget();
     let head = match head::read(&mut socket, &mut client, budget).await {
         Ok(head) => head,
@@ -128,7 +163,12 @@ async fn serve(node: Arc<Node>, router: Router, mut socket: TcpStream, mut clien
         Ok(()) => {
             // Its room is that of the connection from now on.
             drop((head.charge, config));
-            serve::serve(router, head.bytes, socket, client, peer).await;
+            let answer = move |peer, request| {
+                let site = site.clone();
+                // In a box: a connection that waits for its next request does not have the room for answering it.
+                Box::pin(async move { Ok(site.answer(peer, request).await) })
+            };
+            serve::serve(answer, head.bytes, socket, client, peer).await;
             drop(room);
         }
         Err(error) => client.end(&error.into()),

@@ -1,15 +1,8 @@
 //! The memory that requests and their connections take.
 
-use std::sync::Arc;
+use http::Request;
+use weir_media::{Budget, Charge, Spent, Use};
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
-use weir_media::{Budget, Charge, Use};
-
-use super::answer::no_room;
 use crate::{memory, node::Node};
 
 /// What a connection with requests one after the other takes beside its place: buffers for reading and writing, of
@@ -29,14 +22,14 @@ pub fn of_connection(budget: &Budget) -> Option<Charge> {
     Some(charge)
 }
 
-/// Answers a request that there is room for until it is answered.
-pub async fn taken(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+/// The room of a request until it is answered.
+///
+/// # Errors
+/// When there is none.
+pub fn of_request<B>(node: &Node, request: &Request<B>) -> Result<Charge, Spent> {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let fields = request.headers();
     let head: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let head = head + fields.len() * FIELD_BYTES;
-    match memory::request(node.streams.registry.budget(), target, head) {
-        Ok(_room) => next.run(request).await,
-        Err(spent) => no_room(&spent.to_string()),
-    }
+    memory::request(node.streams.registry.budget(), target, head)
 }

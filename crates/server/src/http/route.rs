@@ -1,5 +1,7 @@
 //! From an HTTP request's path to a stream.
 
+use std::sync::Arc;
+
 use weir_config::Vhost;
 use weir_hls::SegmentName;
 use weir_media::{InvalidKey, StreamKey};
@@ -34,7 +36,7 @@ impl Route {
     ///
     /// # Errors
     /// When it is no name that a stream can have.
-    pub fn resolve(&self, node: &Node) -> Result<(StreamKey, Vhost), InvalidKey> {
+    pub fn resolve(&self, node: &Node) -> Result<(StreamKey, Arc<Vhost>), InvalidKey> {
         node.resolve(&self.url)
     }
 

@@ -1,6 +1,7 @@
 //! Connections that have requests one after the other.
 
 use std::{
+    convert::Infallible,
     io,
     net::IpAddr,
     pin::pin,
@@ -8,17 +9,14 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::response::Response;
 use bytes::BytesMut;
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tower::ServiceExt as _;
 use weir_clients::{
     client::{Admission, Client},
     end::{End, Kind},
@@ -79,26 +77,27 @@ impl Peer {
 
 /// Serves one request after the other, as long as each of them comes in time. `prefix` has been read of the `socket`
 /// already; `peer` is the address at its other end.
-pub async fn serve(
-    router: Router,
+pub async fn serve<F>(
+    answer: impl Fn(Arc<Peer>, Request<Incoming>) -> F,
     prefix: BytesMut,
     socket: TcpStream,
     mut client: Client,
     peer: IpAddr,
-) {
+) where
+    F: Future<Output = Result<Response, Infallible>>,
+{
     client.fetches = true;
-    let peer = Peer::of(&client, peer);
+    let peer = Arc::new(Peer::of(&client, peer));
     let progress = Arc::clone(&peer.progress);
     let socket = ClientIo::new(prefix, socket, &progress);
-    let router = router.map_request(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        request
-    });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+        .serve_connection(
+            TokioIo::new(socket),
+            service_fn(|request| answer(Arc::clone(&peer), request)),
+        );
     let (end, plays) = {
         let mut serving = pin!(serving);
         let end = async {

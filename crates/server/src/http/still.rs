@@ -11,7 +11,7 @@ use weir_rtmp::url::params;
 
 use super::{
     answer::{ANY_ORIGIN, no_room, not_found, plain},
-    hls,
+    hls::{self, Asker},
 };
 use crate::{
     memory,
@@ -26,7 +26,11 @@ const STILL: &str = "still";
 ///
 /// # Errors
 /// Why the client does not get it.
-pub async fn serve(node: &Arc<Node>, request: &Request<'_>) -> Result<Response, Refusal> {
+pub async fn serve(
+    node: &Arc<Node>,
+    request: &Request<'_>,
+    asker: &Asker,
+) -> Result<Response, Refusal> {
     if params::params(&request.url.params).all(|param| param.name() != STILL) {
         return Ok(not_found("no such file; `?still` gives the newest key frame of a stream"));
     }
@@ -43,5 +47,5 @@ pub async fn serve(node: &Arc<Node>, request: &Request<'_>) -> Result<Response, 
         (CONTENT_TYPE, HeaderValue::from_static("video/mp4")),
         (CACHE_CONTROL, HeaderValue::from_static("public, max-age=1")),
     ];
-    Ok(hls::counted(node, (fields, [ANY_ORIGIN], picture).into_response(), None))
+    Ok(hls::counted(node, (fields, [ANY_ORIGIN], picture).into_response(), None, asker))
 }

@@ -115,8 +115,8 @@ impl Node {
     ///
     /// # Errors
     /// When it is no name that a stream can have.
-    pub fn resolve(&self, url: &StreamUrl) -> Result<(StreamKey, Vhost), InvalidKey> {
-        let vhost = self.config().vhost(&url.vhost);
+    pub fn resolve(&self, url: &StreamUrl) -> Result<(StreamKey, Arc<Vhost>), InvalidKey> {
+        let vhost = self.settings.vhost(&url.vhost);
         Ok((StreamKey::new(&vhost.name, &url.app, &url.stream)?, vhost))
     }
 

@@ -135,7 +135,7 @@ pub struct Playing<R: Resource> {
     pub key: StreamKey,
     /// The settings that its stream falls under, made for it: one that has had what is here already starts with what is
     /// new.
-    pub vhost: Vhost,
+    pub vhost: Arc<Vhost>,
     /// What it is to be sent.
     pub opened: R::Opened,
     /// What it holds while it is sent that.
@@ -224,7 +224,9 @@ async fn try_request<R: Resource>(
     let (key, mut vhost) = node.resolve(request.url).map_err(Refusal::BadName)?;
     resource.note(request, &key);
     let deadline = tokio::time::Instant::now() + request.ask.wait_at_most(vhost.play.wait);
-    vhost.play.gop &= !has_had_it(node, &key, request.ask);
+    if has_had_it(node, &key, request.ask) {
+        Arc::make_mut(&mut vhost).play.gop = false;
+    }
     let resolved = Resolved { node, request, key: &key, vhost: &vhost, deadline };
     let no_stream = |why| Refusal::NoStream { key: key.clone(), why };
     resource.authorize(&resolved).map_err(|why| Refusal::Denied { key: key.clone(), why })?;
@@ -244,7 +246,11 @@ async fn try_request<R: Resource>(
 ///
 /// # Errors
 /// When there can be no such stream, or the client may not have it. It has been counted.
-pub fn resolve(node: &Node, url: &StreamUrl, ip: IpAddr) -> Result<(StreamKey, Vhost), Refusal> {
+pub fn resolve(
+    node: &Node,
+    url: &StreamUrl,
+    ip: IpAddr,
+) -> Result<(StreamKey, Arc<Vhost>), Refusal> {
     let resolved = node.resolve(url).map_err(Refusal::BadName);
     let (key, vhost) = resolved.inspect_err(Refusal::count)?;
     match authorize(node, &key, &vhost, url, ip) {

@@ -40,7 +40,7 @@ pub struct Request<'a> {
 /// begin anew.
 pub struct Publication {
     /// The settings that the stream falls under.
-    pub vhost: Vhost,
+    pub vhost: Arc<Vhost>,
     /// Of the settings that `vhost` is from.
     pub generation: u64,
     /// Takes what the client sends.

@@ -98,7 +98,7 @@ fn code(refusal: &Refusal) -> PlayRefusal {
 pub async fn returned(mut connection: Box<Connection>, why: Why) -> Turn {
     match (why, connection.client.presence.stream()) {
         (Why::Command(event), Some(key)) => {
-            let vhost = connection.node.config().vhost(key.vhost());
+            let vhost = connection.node.settings.vhost(key.vhost());
             // It has had a part of the present group: the next one is where it can go on without seeing that again.
             slow::play(connection, MESSAGE_STREAM_ID, vhost, Start::NextGroup, Some(event)).await
         }

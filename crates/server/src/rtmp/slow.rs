@@ -22,7 +22,7 @@ const BATCH_BYTES: usize = 256 * 1024;
 struct SlowViewer {
     key: StreamKey,
     stream_id: u32,
-    vhost: Vhost,
+    vhost: Arc<Vhost>,
     /// Of the settings that `vhost` is from.
     generation: u64,
     signal: Arc<WakeSignal>,
@@ -47,7 +47,7 @@ enum Delivery {
 pub async fn play(
     mut connection: Box<Connection>,
     stream_id: u32,
-    vhost: Vhost,
+    vhost: Arc<Vhost>,
     start: Start,
     events: impl IntoIterator<Item = Event>,
 ) -> Turn {
@@ -67,7 +67,7 @@ impl SlowViewer {
         connection: &Connection,
         key: StreamKey,
         stream_id: u32,
-        vhost: Vhost,
+        vhost: Arc<Vhost>,
         start: Start,
     ) -> Self {
         let signal = Arc::<WakeSignal>::default();
@@ -173,7 +173,7 @@ impl SlowViewer {
         let generation = settings.generation();
         if self.generation != generation {
             self.generation = generation;
-            self.vhost = settings.now().vhost(self.key.vhost());
+            self.vhost = settings.vhost(self.key.vhost());
         }
     }
 

@@ -231,7 +231,8 @@ fn all_tracks_are_cut_alike_and_can_be_chosen_from() {
                 "#EXTM3U",
                 "#EXT-X-VERSION:6",
                 "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio 1\",DEFAULT=YES,AUTOSELECT=YES",
-                "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio 2\",DEFAULT=NO,AUTOSELECT=YES,URI=\"a~a1.m3u8\"",
+                "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio 2\",DEFAULT=NO,AUTOSELECT=YES,\
+                 URI=\"a~a1.m3u8\"",
                 "a~v0.m3u8",
                 "a~v1.m3u8",
             ]

@@ -200,6 +200,12 @@ async fn left_playlist(node: &Node, key: &StreamKey, vhost: &Vhost) -> io::Resul
 
 /// The state after `Starting`, if it comes within `wait`.
 async fn settled(node: &Node, key: &StreamKey, wait: Duration) -> State {
+    if let Some(state) = node.hls.state(key) {
+        let state = state.borrow();
+        if *state != State::Starting {
+            return state.clone();
+        }
+    }
     let settled = async {
         let mut state = node.hls.state_soon(key).await;
         // A follower that ends without a word has made no playlist.

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Answers with the playlist that is `wanted`. A viewer that comes before the publisher, or before the first segment,
-/// waits for it. Who gets it is a viewer from then on, unless it `only_looks`.
+/// waits for it. Who gets it is a viewer from then on, unless it only looks (`HEAD`).
 ///
 /// # Errors
 /// Why it does not get it.
@@ -33,10 +33,9 @@ pub async fn playlist(
     node: &Arc<Node>,
     request: &Request<'_>,
     wanted: WantedPlaylist,
-    only_looks: bool,
     asker: &Asker,
 ) -> Result<Response, Refusal> {
-    let mut playlist = Playlist { asker, wanted, only_looks };
+    let mut playlist = Playlist { asker, wanted };
     let Playing { opened, session, .. } = play::request(node, request, &mut playlist).await?;
     let answer = match opened {
         Ok(playlist) => playlist.answer(&asker.conditions),
@@ -44,7 +43,7 @@ pub async fn playlist(
     };
     Ok(match session {
         None => answer,
-        Some(watched) => counted(node, answer, watched),
+        Some(watched) => counted(node, answer, watched, asker),
     })
 }
 
@@ -52,7 +51,6 @@ pub async fn playlist(
 struct Playlist<'a> {
     asker: &'a Asker,
     wanted: WantedPlaylist,
-    only_looks: bool,
 }
 
 impl Resource for Playlist<'_> {
@@ -102,7 +100,7 @@ impl Resource for Playlist<'_> {
         asks(self.asker, None);
         let (quotas, now) = (&resolved.node.clients.quotas, Instant::now());
         quotas.guesses.gave_playlist(resolved.key, self.asker.ip, now);
-        if self.only_looks {
+        if self.asker.is_head {
             return Ok(None);
         }
         let session = session(resolved.request);

@@ -44,7 +44,7 @@ pub async fn segment(
         (Some(guess), None) => node.clients.quotas.guesses.forgive(guess),
         _ => {}
     }
-    Ok(counted(node, playing?.opened, segment.meter))
+    Ok(counted(node, playing?.opened, segment.meter, asker))
 }
 
 /// A segment, for one who has, or should have, its playlist.

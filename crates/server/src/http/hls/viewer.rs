@@ -7,7 +7,6 @@ use std::{
 };
 
 use axum::{body::Body, response::Response};
-use http::{HeaderValue, header::CONTENT_LENGTH};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use weir_clients::{
@@ -31,8 +30,10 @@ pub struct Asker {
     pub agent: String,
     /// What it has already, and which part it wants.
     pub conditions: Conditions,
+    /// Whether it wants no body: it only looks.
+    pub is_head: bool,
     /// The connection that it asks on.
-    pub peer: Peer,
+    pub peer: Arc<Peer>,
 }
 
 impl Asker {
@@ -62,22 +63,25 @@ pub fn asks(asker: &Asker, stream: Option<&StreamKey>) {
 }
 
 /// The same answer, of which each byte is counted that is sent.
-pub fn counted(node: &Node, mut answer: Response, meter: Option<Meter>) -> Response {
-    if !answer.status().is_success() {
+pub fn counted(node: &Node, answer: Response, meter: Option<Meter>, asker: &Asker) -> Response {
+    if !answer.status().is_success() || asker.is_head {
         return answer;
     }
     let quotas = Arc::clone(&node.clients.quotas);
-    // A body that is counted does not say its length any more.
+    let count = move |sent| {
+        quotas.count_sent(sent);
+        if let Some(meter) = &meter {
+            meter.fetch_add(sent, Relaxed);
+        }
+    };
+    // What is in memory is in one piece, which is taken as soon as the answer is.
     if let Some(length) = answer.body().size_hint().exact() {
-        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        count(length);
+        return answer;
     }
     answer.map(|body| {
         Body::new(body.map_frame(move |frame| {
-            let sent = frame.data_ref().map_or(0, |data| data.len() as u64);
-            quotas.count_sent(sent);
-            if let Some(meter) = &meter {
-                meter.fetch_add(sent, Relaxed);
-            }
+            count(frame.data_ref().map_or(0, |data| data.len() as u64));
             frame
         }))
     })
