@@ -43,6 +43,11 @@ pub fn is_multivariant(bytes: &[u8]) -> bool {
         && text.lines().any(|line| line.starts_with(MULTIVARIANT))
 }
 
+/// Whether a media playlist says that there will be no more of it.
+pub fn has_ended(playlist: &[u8]) -> bool {
+    playlist.trim_ascii_end().ends_with(b"#EXT-X-ENDLIST")
+}
+
 impl<'a> Playlist<'a> {
     /// Reads a media playlist; none if it is something else, be it a playlist of those.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {

@@ -24,14 +24,13 @@ use weir_config::Settings;
 use weir_hls::{Rendition, Window};
 use weir_media::{Budget, StreamKey};
 
-use self::ahead::has_ended;
 use super::{
     cache::{Cache, Cached},
     fetch::{Failure, Fetched, Fetcher, Known, Wanted},
     followed::{Followed, Waiting},
     memory::Memory,
     object::{Kind, Object, SEGMENT_BYTES_MAX},
-    playlist::{Reading, listed},
+    playlist::{Reading, has_ended, listed},
     recent::Recent,
 };
 use crate::{ask::Ask, hops::NodeId, origins::Origins, query, upstream};
@@ -199,8 +198,8 @@ pub enum Relayed {
     Media(Media),
 }
 
-/// A media playlist in the window of its stream, where whoever wants more of it than there is can wait. It is kept up to
-/// date for as long as this is held.
+/// A media playlist in the window of its stream, where whoever wants more of it than there is can wait. It is kept up
+/// to date for as long as this is held.
 #[derive(Debug)]
 pub struct Media {
     /// The window.

@@ -28,9 +28,9 @@ const START: usize = 3;
 const SEGMENTS_WAIT: Duration = Duration::from_secs(3);
 
 impl HlsRelay {
-    /// Fetches what a playlist lists and is not here yet, the newest of it before it is given to anybody. If the origins
-    /// do not give that, the playlist ends before it. One of low latency is given at once, and as it is: whoever asks
-    /// for what it lists waits for that.
+    /// Fetches what a playlist lists and is not here yet, the newest of it before it is given to anybody. If the
+    /// origins do not give that, the playlist ends before it. One of low latency is given at once, and as it is:
+    /// whoever asks for what it lists waits for that.
     pub(super) async fn complete(
         self: &Arc<Self>,
         object: &Object,
@@ -121,8 +121,4 @@ async fn fetch_behind(relay: Arc<HlsRelay>, objects: Vec<Object>, ask: Ask) {
 fn is_live(playlist: &[u8]) -> bool {
     let text = str::from_utf8(playlist).unwrap_or_default();
     MediaPlaylist::parse(text).is_ok_and(|playlist| playlist.can_block_reload)
-}
-
-pub(super) fn has_ended(playlist: &[u8]) -> bool {
-    playlist.trim_ascii_end().ends_with(b"#EXT-X-ENDLIST")
 }

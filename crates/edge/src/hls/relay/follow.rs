@@ -16,13 +16,14 @@ use tokio::{
 use tracing::info;
 use weir_hls::MediaPlaylist;
 
-use super::{HlsRelay, Look, Mode, Outcome, ahead::has_ended, landed};
+use super::{HlsRelay, Look, Mode, Outcome, landed};
 use crate::{
     ask::Ask,
     hls::{
         cache::Standing,
         fetch::{Failure, Next, Wanted},
         object::Object,
+        playlist::has_ended,
     },
 };
 
@@ -68,8 +69,8 @@ impl HlsRelay {
         goes_on
     }
 
-    /// Asks the other origins for a playlist that does not go on at the one that it is from: its publisher may have moved
-    /// to one of them. Whether one has a newer one.
+    /// Asks the other origins for a playlist that does not go on at the one that it is from: its publisher may have
+    /// moved to one of them. Whether one has a newer one.
     async fn look_elsewhere(self: &Arc<Self>, object: &Object, ask: &Ask, next: Next) -> bool {
         let wanted = Wanted {
             object: object.clone(),
@@ -94,8 +95,8 @@ impl HlsRelay {
         true
     }
 
-    /// Asks for the part that comes next in the playlist, unless it is here or on its way. Whoever asks for it meanwhile
-    /// waits for the same answer.
+    /// Asks for the part that comes next in the playlist, unless it is here or on its way. Whoever asks for it
+    /// meanwhile waits for the same answer.
     fn ask_hint(self: &Arc<Self>, object: &Object, ask: &Ask, standing: &Standing) {
         let hint = standing.hint.as_ref().and_then(|file| Object::of_file(&object.key, file));
         if let Some(hint) = hint {
@@ -162,8 +163,8 @@ async fn follow(relay: Weak<HlsRelay>, object: Object, ask: Ask) {
     }
 }
 
-/// Asks for what there is after a pause, or before one if the playlist should have gone on. Whether it is to be followed
-/// any longer.
+/// Asks for what there is after a pause, or before one if the playlist should have gone on. Whether it is to be
+/// followed any longer.
 async fn look_again(
     relay: &Weak<HlsRelay>,
     object: &Object,

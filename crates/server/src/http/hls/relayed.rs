@@ -18,8 +18,8 @@ use crate::{
     play::Resolved,
 };
 
-/// How often an edge is asked for a playlist that is gone again when somebody waits for more of it: it had to make room,
-/// or its origins do not give it any more to the one that it was fetched for.
+/// How often an edge is asked for a playlist that is gone again when somebody waits for more of it: it had to make
+/// room, or its origins do not give it any more to the one that it was fetched for.
 const TRIES: usize = 2;
 
 /// A playlist of a stream, or why there is none. Who waits for more of it waits as at an origin.
@@ -35,8 +35,8 @@ pub async fn relayed_playlist(
     let kind = wanted.rendition.map_or(HlsKind::Playlist, HlsKind::Rendition);
     let object = HlsObject { key: (*key).clone(), kind };
     let wait = ask.wait_at_most(vhost.play.wait);
-    // What an edge gets goes to many viewers, and none is to have the parameters of another. We may want them with names
-    // that can be guessed, or its origin may.
+    // What an edge gets goes to many viewers, and none is to have the parameters of another. We may want them with
+    // names that can be guessed, or its origin may.
     let params = if ask.hops.is_empty() { &*ask.params } else { "" };
     for _ in 0..TRIES {
         let relayed = edge.hls().playlist(&object, ask, wait, alone).await;
