@@ -15,7 +15,7 @@ use tokio::{
 };
 use weir_config::{OriginName, Settings};
 use weir_hls::{
-    Form, Held, Listing, LivePlaylist, Nonce, Part, Progress, Reach, Rendition, SegmentName, Terms,
+    Begin, Config, Form, Held, Nonce, Part, Playlist, Progress, Reach, Rendition, SegmentName,
     Window,
 };
 use weir_media::{Budget, DEFAULT_VHOST, StreamKey};
@@ -41,7 +41,7 @@ struct Live {
 
 struct Stream {
     window: Window,
-    playlist: Mutex<LivePlaylist>,
+    playlist: Mutex<Playlist>,
     rendition: Rendition,
     /// The targets of all requests.
     asked: tokio::sync::watch::Sender<Vec<String>>,
@@ -59,14 +59,19 @@ fn name(sequence: u64, form: Form) -> String {
     SegmentName { sequence, nonce: Some(Nonce::new(sequence)), form }.file("a")
 }
 
+/// An empty playlist with parts.
+fn playlist(sequence: u64) -> Playlist {
+    let mut playlist = Playlist::starting_at(&Config::new("a"), sequence);
+    playlist.offer_parts(Some(Duration::from_millis(200)));
+    playlist
+}
+
 impl Stream {
     /// A stream that begins with segment `sequence`, of which no part is there yet.
     fn new(rendition: Rendition, sequence: u64) -> Self {
-        let part_target = Some(Duration::from_millis(200));
-        let terms = Terms { target_duration: 2, part_target, window: 6 };
-        let mut playlist = LivePlaylist::new(terms, sequence);
+        let mut playlist = playlist(sequence);
         let init = name(sequence, Form::Init);
-        playlist.begin(false, Some(&init), None);
+        playlist.begin(Begin { map: Some(init.clone()), ..Begin::default() });
         let stream = Self {
             window: Window::default(),
             playlist: Mutex::new(playlist),
@@ -85,21 +90,15 @@ impl Stream {
     }
 
     /// Changes the playlist, and lists it with the hint of what comes next.
-    fn change(&self, change: impl FnOnce(&mut LivePlaylist)) {
+    fn change(&self, change: impl FnOnce(&mut Playlist)) {
         let mut playlist = self.playlist.lock().unwrap();
         change(&mut playlist);
         let progress = playlist.progress();
         let hint = (!progress.is_ended)
             .then(|| name(progress.sequence, Form::Part(progress.parts.try_into().unwrap())));
         playlist.hint(hint.as_deref());
-        let text = Bytes::from(playlist.render(&[]));
+        let listing = playlist.listing(&[]);
         drop(playlist);
-        let listing = Listing {
-            progress: Some(progress),
-            hint: hint.map(Arc::from),
-            is_ended: progress.is_ended,
-            ..Listing::new(text, [])
-        };
         self.window.list(self.rendition, listing);
     }
 
@@ -110,7 +109,7 @@ impl Stream {
         self.window.put_part(&file, Bytes::from(format!("<{file}>")));
         let duration = Duration::from_millis(200);
         self.change(|it| {
-            it.push_part(Part { uri: file.clone(), duration, independent: part == 0 });
+            it.push_part(Part { file: file.clone(), duration, independent: part == 0 });
         });
         file
     }
@@ -333,7 +332,7 @@ async fn fifty_viewers_who_wait_are_one_question_for_each_object() {
         assert_eq!(get(&relay, &file(&segment)).await, Ok(whole.into()));
         assert_eq!(stream.asked(&format!("/live/{segment}")), 1, "ahead, for everybody");
         assert_eq!(stream.asked(&format!("/live/{}", name(7, Form::Init))), 1, "ahead, too");
-        stream.change(LivePlaylist::end);
+        stream.change(Playlist::end);
         let ended = reload(&relay, kind, (next.0, 5)).await;
         assert!(ended.ends_with(b"#EXT-X-ENDLIST\n") && ended == stream.text());
         assert_eq!(
@@ -437,7 +436,7 @@ async fn players_go_on_at_the_origin_to_which_the_publisher_has_moved() {
     let [left, other] = in_turn(origins, next).await;
     let (text, ()) = tokio::join!(reload(&relay, Kind::Playlist, next), async {
         // The first one still waits for it.
-        other.stream.change(|it| *it = LivePlaylist::new(it.terms(), 100));
+        other.stream.change(|it| *it = playlist(100));
         other.stream.part();
     });
     assert_eq!(text, other.stream.text());
@@ -509,7 +508,7 @@ async fn the_playlist_of_another_stream_is_none_of_a_rendition() {
     let origin = Live::start(Stream::new(Rendition::Audio(1), 7)).await;
     let other = SegmentName { sequence: 7, nonce: Some(Nonce::new(7)), form: Form::Mp4 };
     origin.stream.change(|it| {
-        *it = LivePlaylist::new(it.terms(), 7);
+        *it = playlist(7);
         it.push(&other.file("a~a1"), Duration::from_secs(2));
     });
     let relay = relay(&[origin.address], |_| {});
