@@ -144,7 +144,7 @@ fn chain() -> ([Weir; 3], Cluster) {
 async fn play_near(pictures: usize) -> [Played; 2] {
     let (nodes, _cluster) = chain();
     let camera = Camera::start(&nodes[0].rtmp_url("live/a")).await;
-    let urls = [&nodes[0], &nodes[0]].map(|weir| weir.http_url("live/a.m3u8"));
+    let urls = [&nodes[0], &nodes[2]].map(|weir| weir.http_url("live/a.m3u8"));
     let page = PlayerPage::open_with(WebPlayer::HlsJs, &urls[0], &near()).await;
     let origin = Played::watch(&page, &camera, pictures).await;
     page.play(WebPlayer::HlsJs, &urls[1], &near()).await;
