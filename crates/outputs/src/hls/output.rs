@@ -104,12 +104,13 @@ impl HlsOutput {
             FollowerLinks { state, placed, settings, stopping: self.stopping.subscribe() },
         );
         self.following.send_modify(|followers| *followers += 1);
-        tokio::spawn(Arc::clone(self).run(follower, key.clone()));
+        tokio::spawn(Arc::clone(self).run(Box::new(follower), key.clone()));
         drop(streams);
         self.more.notify_waiters();
     }
 
-    async fn run(self: Arc<Self>, mut follower: Follower, key: StreamKey) {
+    /// `follower` is boxed, because a task holds what it is given twice.
+    async fn run(self: Arc<Self>, mut follower: Box<Follower>, key: StreamKey) {
         loop {
             follower.run().await;
             let mut streams = self.lock();
@@ -300,4 +301,21 @@ fn is_announced(window: &Window, file: &str, name: SegmentName) -> bool {
 /// Whether these are streams of the same app.
 fn are_beside(one: &StreamKey, other: &StreamKey) -> bool {
     one.vhost() == other.vhost() && one.app() == other.app()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of what `make` makes.
+    fn bytes_of<F>(_make: impl Fn(Arc<HlsOutput>, Box<Follower>, StreamKey) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_a_stream_that_has_ended_is_small() {
+        // A thousand of them wait to be disposed of where many streams come and go.
+        let (task, follower) = (bytes_of(HlsOutput::run), size_of::<Follower>());
+        assert!(task <= 800 && follower <= 512, "{task}, {follower} bytes");
+    }
 }
