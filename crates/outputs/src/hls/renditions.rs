@@ -331,6 +331,12 @@ impl Renditions {
         self.shown = Shown::Nothing;
     }
 
+    /// What who chooses among streams is told of the first playlist.
+    pub fn variant(&self) -> Option<Variant> {
+        let main = self.all.get(&Rendition::MAIN).filter(|it| it.listed() > 0)?;
+        Some(main.variant(self.uri(Rendition::MAIN)))
+    }
+
     /// What the first playlist goes without, if that is another thing than before.
     pub fn newly_omitted(&mut self) -> Option<Omitted> {
         let omitted = self.all.get(&Rendition::MAIN)?.omitted()?;
