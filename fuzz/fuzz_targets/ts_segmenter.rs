@@ -8,7 +8,8 @@ use arbitrary::Arbitrary;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use weir_hls::{
-    CmafEvent, CmafSegmenter, Config, Cut, Lengths, Nonce, Playlist, SEGMENT_BYTES_MAX, Segmenter,
+    Begin, Config, Container, Event, Form, Lengths, Nonce, Playlist, SEGMENT_BYTES_MAX, Segment,
+    Segmenter,
 };
 use weir_media::{AudioCodec, Content, Frame, Timestamp, Track, VideoCodec};
 
@@ -165,13 +166,11 @@ impl Clock {
     }
 }
 
-fn check(cut: &Cut) {
-    assert!(!cut.data.is_empty() && cut.data.len() <= SEGMENT_BYTES_MAX + SEGMENT_SLACK);
-    assert_eq!(cut.data.len() % PACKET_BYTES, 0, "a segment ends inside a packet");
-    assert!(
-        cut.data.chunks(PACKET_BYTES).all(|packet| packet[0] == SYNC_BYTE),
-        "the framing is lost"
-    );
+fn check(segment: &Segment) {
+    let data = &segment.data;
+    assert!(!data.is_empty() && data.len() <= SEGMENT_BYTES_MAX + SEGMENT_SLACK);
+    assert_eq!(data.len() % PACKET_BYTES, 0, "a segment ends inside a packet");
+    assert!(data.chunks(PACKET_BYTES).all(|packet| packet[0] == SYNC_BYTE), "the framing is lost");
 }
 
 /// What has come of the open segment.
@@ -183,22 +182,22 @@ struct Parts {
 }
 
 impl Parts {
-    fn take(&mut self, events: Vec<CmafEvent>) {
+    fn take(&mut self, events: Vec<Event>) {
         for event in events {
             match event {
-                CmafEvent::Init(init) => assert!(!self.is_open && &init[4..8] == b"ftyp"),
-                CmafEvent::Begin { .. } => {
+                Event::Init(init) => assert!(!self.is_open && &init[4..8] == b"ftyp"),
+                Event::Begin { .. } => {
                     assert!(!self.is_open);
                     *self = Self { is_open: true, ..Self::default() };
                 }
-                CmafEvent::Part { data, duration, .. } => {
+                Event::Part { data, duration, .. } => {
                     assert!(self.is_open && &data[4..8] == b"moof");
                     self.bytes += data.len();
                     self.duration += duration;
                 }
-                CmafEvent::Segment(segment) => {
+                Event::Segment(segment) => {
                     assert!(std::mem::take(&mut self.is_open));
-                    let bytes: usize = segment.data.iter().map(|data| data.len()).sum();
+                    let bytes = segment.data.len();
                     assert_eq!((bytes, segment.duration), (self.bytes, self.duration));
                     assert!(bytes <= SEGMENT_BYTES_MAX + SEGMENT_SLACK);
                 }
@@ -207,39 +206,45 @@ impl Parts {
     }
 }
 
+/// Lists whole segments.
+fn list(playlist: &mut Playlist, events: Vec<Event>) {
+    for event in events {
+        match event {
+            Event::Begin { discontinuity, program_date_time } => {
+                playlist.begin(Begin { discontinuity, ..Begin::at(program_date_time) });
+            }
+            Event::Segment(segment) => {
+                check(&segment);
+                let name = playlist.file(NONCE, Form::Ts);
+                playlist.push(&name, segment.duration);
+                let text = playlist.render_plain();
+                assert!(text.contains(&name), "the playlist does not name the segment {name}");
+            }
+            Event::Init(_) | Event::Part { .. } => panic!("MPEG-TS has none"),
+        }
+    }
+}
+
 fuzz_target!(|steps: Vec<Step>| {
     let second = Duration::from_secs(1);
-    let mut cmaf = CmafSegmenter::new(Lengths {
-        target: 2 * second,
-        longest: 3 * second,
-        part: Some(second / 5),
-    });
+    let lengths = Lengths { target: 2 * second, longest: 3 * second, part: Some(second / 5) };
+    let mut cmaf = Segmenter::new(Container::Mp4, lengths);
     let mut parts = Parts::default();
-    let config = Config::new("fuzz");
-    let (mut segmenter, mut playlist) = (Segmenter::new(&config), Playlist::new(&config));
+    let mut segmenter = Segmenter::new(Container::Ts, Lengths::new(2 * second));
+    let mut playlist = Playlist::new(&Config::new("fuzz"));
     let (mut clock, mut wall) = (Clock::default(), Duration::from_secs(1_700_000_000));
-    let mut take = |cut: Cut| {
-        check(&cut);
-        let name = playlist.next_file(NONCE);
-        playlist.push(&cut, NONCE);
-        assert!(playlist.render().contains(&name), "the playlist does not name the segment {name}");
-    };
     for step in &steps {
         wall += Duration::from_millis(40);
         if matches!(step, Step::Skipped) {
-            segmenter.skipped();
+            list(&mut playlist, segmenter.skipped());
             parts.take(cmaf.skipped());
         }
         if let Some(frame) = clock.step(step) {
-            if let Some(cut) = segmenter.push(&frame, wall) {
-                take(cut);
-            }
+            list(&mut playlist, segmenter.push(&frame, wall));
             parts.take(cmaf.push(&frame, wall));
         }
     }
     parts.take(cmaf.finish());
     assert!(!parts.is_open);
-    if let Some(cut) = segmenter.finish() {
-        take(cut);
-    }
+    list(&mut playlist, segmenter.finish());
 });

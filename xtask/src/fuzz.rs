@@ -52,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "server_session", max_len: 16 * 1024 },
     Target { name: "ts_segmenter", max_len: 8 * 1024 },
     Target { name: "mp4_muxer", max_len: 8 * 1024 },
+    Target { name: "hls_playlist", max_len: 8 * 1024 },
 ];
 
 /// The target called `name`.

@@ -1,6 +1,12 @@
 //! The steps of `cargo xtask test`: what must hold before a change is good.
 
-use std::{fmt::Write as _, thread, time::Instant};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{self, PathBuf},
+    thread,
+    time::Instant,
+};
 
 use crate::{
     Result,
@@ -28,6 +34,7 @@ pub const STEPS: &[Step] = &[
         about: "licences, duplicates and sources of dependencies",
         run: deny::check,
     },
+    Step { name: "build", about: "the tests, and the programs that they start", run: build },
     Step { name: "clippy", about: "lints, all targets", run: clippy },
     Step { name: "doc", about: "documentation builds without a warning", run: doc },
     Step { name: "unit", about: "unit, tidiness and end-to-end tests", run: tests },
@@ -58,15 +65,18 @@ enum Part {
     Together(&'static [&'static [&'static str]]),
 }
 
-/// What comes before everything else.
-const FIRST: &[&str] = &["tools", "fmt", "deny"];
+/// What comes before everything else. Programs are installed while others are built.
+const FIRST: Part = Part::Together(&[&["tools", "fmt", "deny"], &["build"]]);
 
 /// Whatever takes minutes of a core and measures no time: it has the CPU while the steps before [`AFTER_GAPS`] leave it
 /// idle, as most end-to-end tests do.
 const IN_THE_GAPS: &[&str] = &["programs", "loom"];
 
-/// The steps that leave gaps.
-const WITH_GAPS: Part = Part::Alone(&["clippy", "doc", "unit"]);
+/// As [`IN_THE_GAPS`], once the tests need cargo no more: it builds in one place for one caller at a time.
+const LINTS: &[&str] = &["clippy", "doc"];
+
+/// The step that leaves gaps.
+const WITH_GAPS: &str = "unit";
 
 /// The steps that need what was built in the gaps, or would fill them.
 const AFTER_GAPS: &[Part] = &[
@@ -94,10 +104,17 @@ pub fn step(name: &str) -> Result {
 /// Every step.
 fn whole() -> Result<Vec<Outcome>> {
     let program = Program::keep()?;
-    let mut outcomes: Vec<_> = select(FIRST)?.into_iter().map(perform).collect();
-    let gaps = Lane::start(&program, IN_THE_GAPS, Priority::Idle);
-    outcomes.extend(WITH_GAPS.perform(&program)?);
-    outcomes.extend(gaps.finish());
+    let mut outcomes = FIRST.perform(&program)?;
+    let mut gaps = vec![Lane::start(&program, IN_THE_GAPS, Priority::Idle)];
+    let unit = select(&[WITH_GAPS])?[0];
+    if let Some(built) = Built::list() {
+        gaps.push(Lane::start(&program, LINTS, Priority::Idle));
+        outcomes.push(timed(unit, || built.run()));
+    } else {
+        outcomes.extend(select(LINTS)?.into_iter().map(perform));
+        outcomes.push(perform(unit));
+    }
+    outcomes.extend(gaps.into_iter().flat_map(Lane::finish));
     for part in AFTER_GAPS {
         outcomes.extend(part.perform(&program)?);
     }
@@ -142,9 +159,14 @@ fn select(names: &[&str]) -> Result<Vec<&'static Step>> {
 }
 
 fn perform(step: &'static Step) -> Outcome {
+    timed(step, step.run)
+}
+
+/// Runs `step` in another way than its own.
+fn timed(step: &'static Step, run: impl FnOnce() -> Result) -> Outcome {
     println!("\n=== {}: {}", step.name, step.about);
     let start = Instant::now();
-    let result = (step.run)();
+    let result = run();
     let took = start.elapsed();
     match &result {
         Ok(()) => println!("=== {} passed in {:.1} s", step.name, took.as_secs_f64()),
@@ -178,16 +200,59 @@ fn doc() -> Result {
     run(cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings"))
 }
 
+/// The same that nextest builds, which may be missing yet.
+fn build() -> Result {
+    run(&mut cargo("test --workspace --no-run"))
+}
+
 /// With nextest where it is installed: it ends tests that hang and bounds how many end-to-end tests run at once
 /// (`.config/nextest.toml`).
 fn tests() -> Result {
-    if output(&mut cargo("nextest --version")).is_some() {
-        // Most of them wait: for encoders that send in real time, for timeouts, for servers that come back.
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let threads = (2 * cores).to_string();
-        run(cargo("nextest run --workspace --test-threads").arg(threads))
+    if has_nextest() {
+        run(cargo("nextest run --workspace --test-threads").arg(test_threads()))
     } else {
         run(&mut cargo("test --workspace --lib --bins --tests --no-fail-fast"))
+    }
+}
+
+fn has_nextest() -> bool {
+    output(&mut cargo("nextest --version")).is_some()
+}
+
+/// Most of them wait: for encoders that send in real time, for timeouts, for servers that come back.
+fn test_threads() -> String {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    (2 * cores).to_string()
+}
+
+/// Tests that are built, and can run while cargo builds something else.
+struct Built {
+    workspace: PathBuf,
+    binaries: PathBuf,
+}
+
+impl Built {
+    /// Where they are, as cargo says. None without nextest, and if they cannot be built, which `unit` says too.
+    fn list() -> Option<Self> {
+        let folder = target_dir().join("check");
+        let list = |file: &str, command: &str| {
+            let (path, text) = (folder.join(file), output(&mut cargo(command))?);
+            fs::write(&path, text).ok()?;
+            path::absolute(path).ok()
+        };
+        let workspace = list("workspace.json", "metadata --format-version 1 --no-deps")?;
+        let binaries = list(
+            "binaries.json",
+            "nextest list --workspace --list-type binaries-only --message-format json",
+        )?;
+        Some(Self { workspace, binaries })
+    }
+
+    fn run(&self) -> Result {
+        let mut nextest = cargo("nextest run");
+        nextest.arg("--cargo-metadata").arg(&self.workspace);
+        nextest.arg("--binaries-metadata").arg(&self.binaries);
+        run(nextest.arg("--test-threads").arg(test_threads()))
     }
 }
 
@@ -232,8 +297,8 @@ mod tests {
             Part::Alone(names) => names.to_vec(),
             Part::Together(lanes) => lanes.concat(),
         };
-        let mut parts = [FIRST, IN_THE_GAPS].concat();
-        parts.extend(named(&WITH_GAPS));
+        let mut parts = [IN_THE_GAPS, LINTS, &[WITH_GAPS]].concat();
+        parts.extend(named(&FIRST));
         parts.extend(AFTER_GAPS.iter().flat_map(named));
         parts.sort_unstable();
         let mut all: Vec<_> = STEPS.iter().map(|step| step.name).collect();

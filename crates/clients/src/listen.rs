@@ -129,7 +129,7 @@ enum AcceptorState {
 }
 
 impl Acceptor {
-    /// A door that counts nobody by address and believes what the sockets say.
+    /// An acceptor that counts nobody by address and believes what the sockets say.
     pub fn new(protocol: &'static str, permits: Permits) -> Self {
         Self {
             protocol,
@@ -199,7 +199,7 @@ impl Acceptor {
         let _ = self.accepting.subscribe().wait_for(|accepting| *accepting == 0).await;
     }
 
-    /// Whoever comes is let in here again, if the door was held.
+    /// Whoever comes is let in here again, if the acceptor was held.
     pub fn open(&self) {
         self.turn(AcceptorState::Held, AcceptorState::Open);
     }
@@ -263,27 +263,31 @@ pub trait Service: Send + Sync + 'static {
     ) -> impl Future<Output = ()> + Send + 'static;
 }
 
-/// Accepts connections until the door is closed, and serves each in a task of its own.
-pub async fn accept(listener: Arc<TcpListener>, door: Arc<Acceptor>, service: Arc<impl Service>) {
-    let mut state = door.state.subscribe();
+/// Accepts connections until the acceptor is closed, and serves each in a task of its own.
+pub async fn accept(
+    listener: Arc<TcpListener>,
+    acceptor: Arc<Acceptor>,
+    service: Arc<impl Service>,
+) {
+    let mut state = acceptor.state.subscribe();
     loop {
-        door.accepting.send_modify(|accepting| *accepting += 1);
-        while_open(&listener, &door, &service, &mut state).await;
-        door.accepting.send_modify(|accepting| *accepting -= 1);
+        acceptor.accepting.send_modify(|accepting| *accepting += 1);
+        while_open(&listener, &acceptor, &service, &mut state).await;
+        acceptor.accepting.send_modify(|accepting| *accepting -= 1);
         if *state.borrow() == AcceptorState::Held {
             until_not(&mut state, AcceptorState::Held).await;
         }
-        // Who waits at a door that was held is let in by the process that it was held for.
+        // Who waits at an acceptor that was held is let in by the process that it was held for.
         if *state.borrow() == AcceptorState::Closed {
             return;
         }
     }
 }
 
-/// Accepts connections until the door is held or closed.
+/// Accepts connections until the acceptor is held or closed.
 async fn while_open(
     listener: &TcpListener,
-    door: &Arc<Acceptor>,
+    acceptor: &Arc<Acceptor>,
     service: &Arc<impl Service>,
     state: &mut watch::Receiver<AcceptorState>,
 ) {
@@ -294,23 +298,23 @@ async fn while_open(
         tokio::select! {
             // Those who are connected already have come in time: the system has told them so.
             biased;
-            accepted = listener.accept() => let_through(accepted, door, service).await,
+            accepted = listener.accept() => let_through(accepted, acceptor, service).await,
             () = until_not(state, AcceptorState::Open) => return,
         }
     }
 }
 
 async fn until_not(state: &mut watch::Receiver<AcceptorState>, known: AcceptorState) {
-    // The door cannot go before this does.
+    // The acceptor cannot go before this does.
     let _ = state.wait_for(|state| *state != known).await;
 }
 
 async fn let_through(
     accepted: io::Result<(TcpStream, SocketAddr)>,
-    door: &Arc<Acceptor>,
+    acceptor: &Arc<Acceptor>,
     service: &Arc<impl Service>,
 ) {
-    let protocol = door.protocol;
+    let protocol = acceptor.protocol;
     let (socket, peer) = match accepted {
         Ok((socket, peer)) => (socket, canonical(peer)),
         // It was gone before it was here.
@@ -321,17 +325,17 @@ async fn let_through(
             return;
         }
     };
-    let held = door.sockets.as_ref().map(Permits::take);
+    let held = acceptor.sockets.as_ref().map(Permits::take);
     if held.as_ref().is_some_and(Option::is_none) {
         Refused::Connections.count();
         let raise = "LimitNOFILE, ulimit -n";
         warn!(protocol, %peer, raise, "refusing connections: out of file descriptors");
         return;
     }
-    let Some(permit) = permit(door).await else {
+    let Some(permit) = permit(acceptor).await else {
         Refused::Connections.count();
-        let limit = door.permits.limit();
-        if door.permits.taken() < limit {
+        let limit = acceptor.permits.limit();
+        if acceptor.permits.taken() < limit {
             warn!(protocol, %peer, "refusing connections: out of memory (limits.memory)");
         } else {
             warn!(protocol, %peer, limit, "refusing connections: too many (limits.connections)");
@@ -342,21 +346,26 @@ async fn let_through(
         warn!(protocol, %peer, %error, "cannot set up a connection");
         return;
     }
-    let mut client = Client::new(peer, protocol, permit, &door.roster);
+    let mut client = Client::new(peer, protocol, permit, &acceptor.roster);
     client.socket = held.flatten();
-    if door.proxy_protocol.load(Ordering::Relaxed) {
-        tokio::spawn(let_in_behind_proxy(Arc::clone(door), Arc::clone(service), socket, client));
+    if acceptor.proxy_protocol.load(Ordering::Relaxed) {
+        tokio::spawn(let_in_behind_proxy(
+            Arc::clone(acceptor),
+            Arc::clone(service),
+            socket,
+            client,
+        ));
     } else {
-        let_in(door, Arc::clone(service), socket, client);
+        let_in(acceptor, Arc::clone(service), socket, client);
     }
 }
 
-/// A permit at `door`, if there is one soon enough.
-async fn permit(door: &Acceptor) -> Option<Permit> {
+/// A permit at `acceptor`, if there is one soon enough.
+async fn permit(acceptor: &Acceptor) -> Option<Permit> {
     let mut waited = Duration::ZERO;
     loop {
-        let permit = door.permits.take();
-        if permit.is_some() || !door.makes_room || waited >= ROOM_TIMEOUT {
+        let permit = acceptor.permits.take();
+        if permit.is_some() || !acceptor.makes_room || waited >= ROOM_TIMEOUT {
             return permit;
         }
         tokio::time::sleep(ROOM_INTERVAL).await;
@@ -365,27 +374,27 @@ async fn permit(door: &Acceptor) -> Option<Permit> {
 }
 
 async fn let_in_behind_proxy(
-    door: Arc<Acceptor>,
+    acceptor: Arc<Acceptor>,
     service: Arc<impl Service>,
     mut socket: TcpStream,
     mut client: Client,
 ) {
-    match door.identify(&mut socket, &mut client).await {
-        Ok(()) => let_in(&door, service, socket, client),
+    match acceptor.identify(&mut socket, &mut client).await {
+        Ok(()) => let_in(&acceptor, service, socket, client),
         Err(end) => client.end(&end),
     }
 }
 
 /// Serves or refuses a client, in a task of its own.
-fn let_in(door: &Acceptor, service: Arc<impl Service>, socket: TcpStream, client: Client) {
-    let Err(refusal) = door.count(&client) else {
+fn let_in(acceptor: &Acceptor, service: Arc<impl Service>, socket: TcpStream, client: Client) {
+    let Err(refusal) = acceptor.count(&client) else {
         tokio::spawn(service.serve(socket, client));
         return;
     };
     Refused::from(&refusal).count();
-    warn!(protocol = door.protocol, peer = %client.peer, "refusing connections: {refusal}");
+    warn!(protocol = acceptor.protocol, peer = %client.peer, "refusing connections: {refusal}");
     // Who is refused must not take a permit from those who are not. Beyond these permits nothing is said to it.
-    if let Some(permit) = door.refusing.take() {
+    if let Some(permit) = acceptor.refusing.take() {
         client.standing.move_to(permit);
         tokio::spawn(service.refuse(socket, client, refusal));
     }

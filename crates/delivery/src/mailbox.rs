@@ -113,17 +113,17 @@ impl Mailbox {
     }
 }
 
-/// What a channel rings on a shard.
+/// Tells a shard that there is more in one of its channels.
 pub(crate) struct ShardWaker {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) number: usize,
     /// Whether the shard knows already: one wake per flush, however many frames.
-    pub(crate) rung: AtomicBool,
+    pub(crate) is_woken: AtomicBool,
 }
 
 impl Wake for ShardWaker {
     fn wake(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
+        if !self.is_woken.swap(true, Ordering::AcqRel) {
             self.mailbox.put(|inbox| inbox.due.push(self.number));
         }
     }

@@ -1,9 +1,9 @@
 //! A delivery shard: one thread that sends streams to its viewers.
 //!
 //! ```text
-//! publisher ── flush ──► Bell ── due ──► shard: one wake, one refresh, then one send per viewer at the tip
-//!                                          ▲
-//!        a socket that was full ── writable┘   (armed only after a short write)
+//! publisher ── flush ──► ShardWaker ── due ──► shard: one wake, one refresh, then one send per viewer at the tip
+//!                                                ▲
+//!              a socket that was full ── writable┘   (armed only after a short write)
 //! ```
 //!
 //! A viewer's socket comes here once it has asked for its stream, and leaves when it ends or when an RTMP viewer says
@@ -55,11 +55,12 @@ const WAKE: Token = Token(usize::MAX);
 
 /// A channel on a shard.
 struct ShardChannel {
-    channel: Arc<Channel>,
+    /// What all shards share of it.
+    shared: Arc<Channel>,
     view: View,
     /// Keys of its viewers.
-    seats: Vec<usize>,
-    ring: Arc<ShardWaker>,
+    viewers: Vec<usize>,
+    waker: Arc<ShardWaker>,
     terms: Terms,
     tracks: Tracks,
     /// Bits per second that each of its viewers counts for in the shard's load.
@@ -70,7 +71,7 @@ struct ShardChannel {
 
 impl ShardChannel {
     fn load(&self) -> u64 {
-        self.weight.saturating_mul(self.seats.len() as u64)
+        self.weight.saturating_mul(self.viewers.len() as u64)
     }
 }
 
@@ -78,7 +79,7 @@ pub(crate) struct Shard {
     poll: Poll,
     mailbox: Arc<Mailbox>,
     viewers: Slab<Viewer>,
-    stations: Slab<ShardChannel>,
+    channels: Slab<ShardChannel>,
     returns: mpsc::Sender<Returned>,
     /// Viewers whose turn was over before they were done.
     unfinished: Turns,
@@ -124,7 +125,7 @@ impl Shard {
             poll,
             mailbox: Arc::clone(&mailbox),
             viewers: Slab::new(),
-            stations: Slab::new(),
+            channels: Slab::new(),
             returns,
             unfinished: Turns::default(),
             tick: TICK_MAX,
@@ -204,7 +205,7 @@ impl Shard {
         // Who was asked on its way here has not been looked at yet.
         let look = look || arrivals.iter().any(is_to_leave);
         for (arrival, weight) in arrivals {
-            self.seat(arrival, weight, now);
+            self.add_viewer(arrival, weight, now);
         }
         if let Some(terms) = terms {
             self.reconfigure(&terms);
@@ -216,60 +217,60 @@ impl Shard {
     }
 
     /// Takes a viewer in and sends it its start.
-    fn seat(&mut self, arrival: Arrival, weight: u64, now: Instant) {
-        let Arrival { socket, channel, terms, head, protocol, client } = arrival;
-        let number = self.station(&channel, terms, now);
-        let station = &mut self.stations[number];
-        station.tracks = channel.tracks();
-        self.mailbox.reweigh(weight, station.weight);
-        let is_over = station.view.status == Some(Status::Ended);
+    fn add_viewer(&mut self, arrival: Arrival, weight: u64, now: Instant) {
+        let Arrival { socket, channel: shared, terms, head, protocol, client } = arrival;
+        let number = self.channel(&shared, terms, now);
+        let channel = &mut self.channels[number];
+        channel.tracks = shared.tracks();
+        self.mailbox.reweigh(weight, channel.weight);
+        let is_over = channel.view.status == Some(Status::Ended);
         let from = match terms.start {
             Start::NewestGroup | Start::OldestGroup => 0,
-            Start::NextGroup => station.view.end(),
+            Start::NextGroup => channel.view.end(),
         };
         let mut viewer =
             Viewer::new(mio::net::TcpStream::from_std(socket), protocol, client, head, from, now);
-        (viewer.channel, viewer.seat) = (number, station.seats.len());
+        (viewer.channel, viewer.index) = (number, channel.viewers.len());
         let key = self.viewers.insert(viewer);
-        station.seats.push(key);
+        channel.viewers.push(key);
         let registered = self.poll.registry().register(
             &mut self.viewers[key].socket,
             Token(key),
             Interest::READABLE,
         );
         match registered {
-            Ok(()) if is_over => self.close_station(number, now),
+            Ok(()) if is_over => self.close_channel(number, now),
             Ok(()) => self.catch_up(key, now),
             Err(error) => self.end(key, &End::us(format!("cannot watch the socket: {error}"))),
         }
     }
 
-    /// The station of `channel`, set up if it is the first viewer's.
-    fn station(&mut self, channel: &Arc<Channel>, terms: Terms, now: Instant) -> usize {
+    /// The number of `shared` on this shard, set up if it is its first viewer's.
+    fn channel(&mut self, shared: &Arc<Channel>, terms: Terms, now: Instant) -> usize {
         if let Some((number, _)) =
-            self.stations.iter().find(|(_, station)| Arc::ptr_eq(&station.channel, channel))
+            self.channels.iter().find(|(_, channel)| Arc::ptr_eq(&channel.shared, shared))
         {
             return number;
         }
-        let entry = self.stations.vacant_entry();
+        let entry = self.channels.vacant_entry();
         let number = entry.key();
-        let ring = Arc::new(ShardWaker {
+        let waker = Arc::new(ShardWaker {
             mailbox: Arc::clone(&self.mailbox),
             number,
-            rung: AtomicBool::new(false),
+            is_woken: AtomicBool::new(false),
         });
-        channel.attach(Arc::clone(&ring) as _);
+        shared.attach(Arc::clone(&waker) as _);
         let mut view = View::default();
-        channel.refresh(&mut view, now);
+        shared.refresh(&mut view, now);
         entry.insert(ShardChannel {
             view,
-            seats: Vec::new(),
-            ring,
+            viewers: Vec::new(),
+            waker,
             terms,
-            tracks: channel.tracks(),
-            weight: channel.bit_rate().max(BIT_RATE_MIN),
+            tracks: shared.tracks(),
+            weight: shared.bit_rate().max(BIT_RATE_MIN),
             sent: 0,
-            channel: Arc::clone(channel),
+            shared: Arc::clone(shared),
         });
         self.set_tick();
         number
@@ -277,23 +278,23 @@ impl Shard {
 
     /// Sends what is new on a channel to all its viewers that have had everything else.
     fn flush(&mut self, number: usize, now: Instant) {
-        let Some(station) = self.stations.get_mut(number) else { return };
-        station.ring.rung.store(false, Ordering::Release);
-        let tip = station.view.end();
-        station.channel.refresh(&mut station.view, now);
-        let is_over = station.view.status == Some(Status::Ended);
-        let fresh = station.view.end() - tip;
-        let group = station.view.newest.as_ref().map(|group| group.seq).filter(|seq| *seq >= tip);
-        let (mut seat, mut sent) = (0, 0);
-        // A viewer that goes is replaced by the last one in its seat.
-        while let Some(station) = self.stations.get(number)
-            && let Some(&key) = station.seats.get(seat)
+        let Some(channel) = self.channels.get_mut(number) else { return };
+        channel.waker.is_woken.store(false, Ordering::Release);
+        let tip = channel.view.end();
+        channel.shared.refresh(&mut channel.view, now);
+        let is_over = channel.view.status == Some(Status::Ended);
+        let fresh = channel.view.end() - tip;
+        let group = channel.view.newest.as_ref().map(|group| group.seq).filter(|seq| *seq >= tip);
+        let (mut index, mut sent) = (0, 0);
+        // A viewer that goes is replaced by the last one of the list.
+        while let Some(channel) = self.channels.get(number)
+            && let Some(&key) = channel.viewers.get(index)
         {
             let viewer = &mut self.viewers[key];
-            match station.view.get(tip) {
+            match channel.view.get(tip) {
                 // Its next server begins with the group that begins here.
                 _ if group.is_some() && viewer.may_leave(now) => {
-                    viewer.end_before_group(&station.view, station.channel.format());
+                    viewer.end_before_group(&channel.view, channel.shared.format());
                     self.catch_up(key, now);
                 }
                 Some(entry) if fresh == 1 && viewer.is_at(tip) => {
@@ -307,33 +308,32 @@ impl Shard {
                 }
                 _ => {}
             }
-            let stayed = |station: &ShardChannel| station.seats.get(seat) == Some(&key);
-            seat += usize::from(self.stations.get(number).is_some_and(stayed));
+            let stayed = |channel: &ShardChannel| channel.viewers.get(index) == Some(&key);
+            index += usize::from(self.channels.get(number).is_some_and(stayed));
         }
         self.count_sent(number, sent);
         self.note_latency(number);
         if is_over {
-            self.close_station(number, now);
+            self.close_channel(number, now);
         }
     }
 
     /// Counts how long the flush that has just ended was under way, for those who have it. Who has not, because its
     /// socket is full, is late by its own doing.
     fn note_latency(&self, number: usize) {
-        if let Some(station) = self.stations.get(number)
-            && let Some(since) = station.view.since
+        if let Some(channel) = self.channels.get(number)
+            && let Some(since) = channel.view.since
         {
-            self.mailbox.latency.observe(since.elapsed(), station.seats.len() as u64);
+            self.mailbox.latency.observe(since.elapsed(), channel.viewers.len() as u64);
         }
     }
 
     fn catch_up(&mut self, key: usize, now: Instant) {
         let Some(viewer) = self.viewers.get_mut(key) else { return };
         let number = viewer.channel;
-        let station = &self.stations[number];
+        let channel = &self.channels[number];
         let before = viewer.client.sent;
-        let progress =
-            viewer.catch_up(&station.view, station.channel.format(), station.tracks, now);
+        let progress = viewer.catch_up(&channel.view, channel.shared.format(), channel.tracks, now);
         let sent = viewer.client.sent - before;
         self.count_sent(number, sent);
         self.after_write(key, progress);
@@ -341,8 +341,8 @@ impl Shard {
 
     fn count_sent(&mut self, number: usize, sent: u64) {
         self.sent += sent;
-        if let Some(station) = self.stations.get_mut(number) {
-            station.sent += sent;
+        if let Some(channel) = self.channels.get_mut(number) {
+            channel.sent += sent;
         }
     }
 
@@ -405,9 +405,9 @@ impl Shard {
     fn say_last_words(&mut self, key: usize, now: Instant) {
         let viewer = &mut self.viewers[key];
         if viewer.has_rest() && !viewer.armed {
-            let station = &self.stations[viewer.channel];
+            let channel = &self.channels[viewer.channel];
             // It goes in any case.
-            let _ = viewer.catch_up(&station.view, station.channel.format(), station.tracks, now);
+            let _ = viewer.catch_up(&channel.view, channel.shared.format(), channel.tracks, now);
         }
     }
 
@@ -433,9 +433,9 @@ impl Shard {
         }
     }
 
-    /// Called whenever the stations change.
+    /// Called whenever the channels change.
     fn set_tick(&mut self) {
-        let holds = self.stations.iter().map(|(_, station)| station.terms.flush.hold_max());
+        let holds = self.channels.iter().map(|(_, channel)| channel.terms.flush.hold_max());
         let shortest = holds.filter(|hold| !hold.is_zero()).min().unwrap_or(TICK_MAX);
         self.tick = (shortest / TICKS_A_HOLD).clamp(TICK_MIN, TICK_MAX);
         self.next_tick = self.next_tick.min(Instant::now() + self.tick);
@@ -443,17 +443,17 @@ impl Shard {
 
     /// Flushes what has waited as long as it may while no later frame came to flush it.
     fn flush_held(&mut self, now: Instant) {
-        let is_late = |station: &ShardChannel| {
-            let hold = station.terms.flush.hold_max().saturating_sub(TICK_MIN);
-            station
-                .channel
+        let is_late = |channel: &ShardChannel| {
+            let hold = channel.terms.flush.hold_max().saturating_sub(TICK_MIN);
+            channel
+                .shared
                 .pending_since()
                 .is_some_and(|since| now.saturating_duration_since(since) >= hold)
         };
         let late: Vec<usize> = self
-            .stations
+            .channels
             .iter()
-            .filter(|(_, station)| is_late(station))
+            .filter(|(_, channel)| is_late(channel))
             .map(|(number, _)| number)
             .collect();
         for number in late {
@@ -466,7 +466,7 @@ impl Shard {
             .viewers
             .iter()
             .filter_map(|(key, viewer)| {
-                let limit = self.stations[viewer.channel].terms.stall;
+                let limit = self.channels[viewer.channel].terms.stall;
                 let since = viewer.stalled_since()?;
                 (now.saturating_duration_since(since) >= limit).then_some((key, limit))
             })
@@ -498,7 +498,7 @@ impl Shard {
 
     /// Whether a viewer may leave, and waits for a group in vain: nobody publishes.
     fn is_left_alone(&self, viewer: &Viewer, now: Instant) -> bool {
-        let status = self.stations[viewer.channel].view.status;
+        let status = self.channels[viewer.channel].view.status;
         viewer.may_leave(now) && status != Some(Status::Live)
     }
 
@@ -518,9 +518,9 @@ impl Shard {
 
     /// Gives a viewer what there still is, and the end.
     fn let_go(&mut self, key: usize, now: Instant) {
-        let station = &self.stations[self.viewers[key].channel];
-        let (format, tracks) = (station.channel.format(), station.tracks);
-        self.viewers[key].end(&station.view, format, tracks);
+        let channel = &self.channels[self.viewers[key].channel];
+        let (format, tracks) = (channel.shared.format(), channel.tracks);
+        self.viewers[key].end(&channel.view, format, tracks);
         self.catch_up(key, now);
     }
 
@@ -530,37 +530,37 @@ impl Shard {
     }
 
     fn reconfigure(&mut self, terms: &TermsOf) {
-        for (_, station) in &mut self.stations {
-            station.terms = terms(station.channel.key());
+        for (_, channel) in &mut self.channels {
+            channel.terms = terms(channel.shared.key());
         }
         self.set_tick();
     }
 
     /// Viewers were counted with what was known of their streams when they came; now more is known.
     fn reweigh(&mut self, now: Instant) {
-        let mut rates = Vec::with_capacity(self.stations.len());
-        for (_, station) in &mut self.stations {
-            let (rate, before) = (station.channel.bit_rate(), station.load());
-            station.weight = rate.max(BIT_RATE_MIN);
-            self.mailbox.reweigh(before, station.load());
+        let mut rates = Vec::with_capacity(self.channels.len());
+        for (_, channel) in &mut self.channels {
+            let (rate, before) = (channel.shared.bit_rate(), channel.load());
+            channel.weight = rate.max(BIT_RATE_MIN);
+            self.mailbox.reweigh(before, channel.load());
             let bit_rate = rate;
             rates.push(Learned {
-                key: station.channel.key(),
+                key: channel.shared.key(),
                 bit_rate,
-                sent: std::mem::take(&mut station.sent),
+                sent: std::mem::take(&mut channel.sent),
             });
         }
         self.quotas.learn(&rates, now);
     }
 
     /// The stream is over: its viewers get what is left of it, and are told.
-    fn close_station(&mut self, number: usize, now: Instant) {
-        let Some(station) = self.stations.get(number) else { return };
-        let (format, tracks) = (station.channel.format(), station.tracks);
+    fn close_channel(&mut self, number: usize, now: Instant) {
+        let Some(channel) = self.channels.get(number) else { return };
+        let (format, tracks) = (channel.shared.format(), channel.tracks);
         let staying: Vec<usize> =
-            station.seats.iter().copied().filter(|&key| !self.viewers[key].is_ending()).collect();
+            channel.viewers.iter().copied().filter(|&key| !self.viewers[key].is_ending()).collect();
         for &key in &staying {
-            self.viewers[key].end(&station.view, format, tracks);
+            self.viewers[key].end(&channel.view, format, tracks);
         }
         for key in staying {
             self.catch_up(key, now);
@@ -581,13 +581,13 @@ impl Shard {
     }
 
     fn end(&mut self, key: usize, end: &End) {
-        if let Some(viewer) = self.unseat(key) {
+        if let Some(viewer) = self.remove_viewer(key) {
             viewer.client.end(end);
         }
     }
 
     fn give_back(&mut self, key: usize, why: Why) {
-        let Some(mut viewer) = self.unseat(key) else { return };
+        let Some(mut viewer) = self.remove_viewer(key) else { return };
         let unsent = viewer.take_rest().into();
         let Protocol::Rtmp(session) = viewer.protocol else { return };
         let returned =
@@ -599,22 +599,22 @@ impl Shard {
     }
 
     /// Takes a viewer out; the channel goes with its last one.
-    fn unseat(&mut self, key: usize) -> Option<Viewer> {
+    fn remove_viewer(&mut self, key: usize) -> Option<Viewer> {
         let mut viewer = self.viewers.try_remove(key)?;
         // A socket that cannot be deregistered is closed, which has the same effect.
         let _ = self.poll.registry().deregister(&mut viewer.socket);
         let number = viewer.channel;
-        let station = &mut self.stations[number];
-        station.seats.swap_remove(viewer.seat);
-        if let Some(&moved) = station.seats.get(viewer.seat) {
-            self.viewers[moved].seat = viewer.seat;
+        let channel = &mut self.channels[number];
+        channel.viewers.swap_remove(viewer.index);
+        if let Some(&moved) = channel.viewers.get(viewer.index) {
+            self.viewers[moved].index = viewer.index;
         }
-        self.mailbox.load.fetch_sub(station.weight, Ordering::Relaxed);
+        self.mailbox.load.fetch_sub(channel.weight, Ordering::Relaxed);
         self.mailbox.viewers.fetch_sub(1, Ordering::Relaxed);
-        if station.seats.is_empty() {
-            let station = self.stations.remove(number);
-            let ring: Arc<dyn Wake> = station.ring;
-            station.channel.detach(&ring);
+        if channel.viewers.is_empty() {
+            let channel = self.channels.remove(number);
+            let waker: Arc<dyn Wake> = channel.waker;
+            channel.shared.detach(&waker);
             self.set_tick();
         }
         Some(viewer)

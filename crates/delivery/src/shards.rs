@@ -16,7 +16,7 @@ use super::{
 
 /// All shards of the process.
 pub struct Shards {
-    posts: Vec<Arc<Mailbox>>,
+    mailboxes: Vec<Arc<Mailbox>>,
 }
 
 impl Shards {
@@ -32,17 +32,17 @@ impl Shards {
         quotas: &Arc<Quotas>,
         last: fn(),
     ) -> io::Result<Self> {
-        let posts = (0..count)
+        let mailboxes = (0..count)
             .map(|number| Shard::start(number, returns.clone(), Arc::clone(quotas), last))
             .collect::<io::Result<_>>()?;
-        Ok(Self { posts })
+        Ok(Self { mailboxes })
     }
 
     /// Gives a viewer to the shard with the least to send.
     pub fn deliver(&self, arrival: Arrival) {
         arrival.client.presence.leaves_its_task();
         let Some(mailbox) =
-            self.posts.iter().min_by_key(|mailbox| mailbox.load.load(Ordering::Relaxed))
+            self.mailboxes.iter().min_by_key(|mailbox| mailbox.load.load(Ordering::Relaxed))
         else {
             return;
         };
@@ -54,37 +54,37 @@ impl Shards {
 
     /// Some clients have been asked to leave: those who have them look whether they are theirs.
     pub fn look(&self) {
-        for mailbox in &self.posts {
+        for mailbox in &self.mailboxes {
             mailbox.put(|inbox| inbox.look = true);
         }
     }
 
     /// From now on viewers are treated as `terms` says.
     pub fn reconfigure(&self, terms: &TermsOf) {
-        for mailbox in &self.posts {
+        for mailbox in &self.mailboxes {
             mailbox.put(|inbox| inbox.terms = Some(Arc::clone(terms)));
         }
     }
 
     /// Bits per second that the viewers of each shard are expected to take.
     pub fn loads(&self) -> Vec<u64> {
-        self.posts.iter().map(|mailbox| mailbox.load.load(Ordering::Relaxed)).collect()
+        self.mailboxes.iter().map(|mailbox| mailbox.load.load(Ordering::Relaxed)).collect()
     }
 
     /// Adds how long flushes took.
     pub fn add_latency(&self, counted: &mut Counted) {
-        self.posts.iter().for_each(|mailbox| mailbox.latency.add_to(counted));
+        self.mailboxes.iter().for_each(|mailbox| mailbox.latency.add_to(counted));
     }
 
     /// Viewers on each shard.
     pub fn viewers(&self) -> Vec<usize> {
-        self.posts.iter().map(|mailbox| mailbox.viewers.load(Ordering::Relaxed)).collect()
+        self.mailboxes.iter().map(|mailbox| mailbox.viewers.load(Ordering::Relaxed)).collect()
     }
 }
 
 impl Drop for Shards {
     fn drop(&mut self) {
-        for mailbox in &self.posts {
+        for mailbox in &self.mailboxes {
             mailbox.put(|inbox| inbox.closed = true);
         }
     }

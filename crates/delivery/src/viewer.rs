@@ -52,7 +52,7 @@ pub struct Viewer {
     pub(super) protocol: Protocol,
     pub(super) client: Client,
     /// Where it is in its shard's list of the channel's viewers.
-    pub(super) seat: usize,
+    pub(super) index: usize,
     /// The shard's number of the channel.
     pub(super) channel: usize,
     /// Whether the poller also watches for writability.
@@ -130,7 +130,7 @@ impl Viewer {
             socket,
             protocol,
             client,
-            seat: 0,
+            index: 0,
             channel: 0,
             armed: false,
             waits: Waits::default(),

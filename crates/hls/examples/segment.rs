@@ -3,7 +3,7 @@
 use std::{error::Error, fs, path::Path, time::UNIX_EPOCH};
 
 use weir_flv::file::{Item, Reader};
-use weir_hls::{Config, Cut, Nonce, Playlist, Segmenter};
+use weir_hls::{Begin, Config, Container, Event, Form, Lengths, Nonce, Playlist, Segmenter};
 use weir_media::Timestamp;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -12,29 +12,38 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: segment IN.flv OUT-DIR".into());
     };
     let config = Config { window: usize::MAX, ..Config::new("stream") };
-    let (mut segmenter, mut playlist) = (Segmenter::new(&config), Playlist::new(&config));
+    let mut segmenter = Segmenter::new(Container::Ts, Lengths::new(config.target));
+    let mut playlist = Playlist::new(&config);
     let mut reader = Reader::default();
     reader.push(&fs::read(input)?);
     while let Some(item) = reader.poll()? {
         let Item::Tag(tag) = item else { continue };
         let dts = Timestamp::from_millis(i64::from(tag.timestamp));
         let wall = UNIX_EPOCH.elapsed()?;
-        if let Some(cut) = segmenter.push(&weir_flv::to_frame(&tag, dts, 0)?, wall) {
-            write(Path::new(&dir), &mut playlist, &cut)?;
-        }
+        let events = segmenter.push(&weir_flv::to_frame(&tag, dts, 0)?, wall);
+        write(Path::new(&dir), &mut playlist, events)?;
     }
-    if let Some(cut) = segmenter.finish() {
-        write(Path::new(&dir), &mut playlist, &cut)?;
-    }
+    write(Path::new(&dir), &mut playlist, segmenter.finish())?;
     playlist.end();
-    fs::write(Path::new(&dir).join("stream.m3u8"), playlist.render())?;
+    fs::write(Path::new(&dir).join("stream.m3u8"), playlist.render_plain())?;
     Ok(())
 }
 
-fn write(dir: &Path, playlist: &mut Playlist, cut: &Cut) -> std::io::Result<()> {
-    // Who serves these files to strangers takes chance from the system here.
-    let nonce = Nonce::new(0);
-    fs::write(dir.join(playlist.next_file(nonce)), &cut.data)?;
-    playlist.push(cut, nonce);
+fn write(dir: &Path, playlist: &mut Playlist, events: Vec<Event>) -> std::io::Result<()> {
+    for event in events {
+        match event {
+            Event::Begin { discontinuity, program_date_time } => {
+                playlist.begin(Begin { discontinuity, ..Begin::at(program_date_time) });
+            }
+            Event::Segment(segment) => {
+                // Who serves these files to strangers takes chance from the system here.
+                let file = playlist.file(Nonce::new(0), Form::Ts);
+                fs::write(dir.join(&file), &segment.data)?;
+                playlist.push(&file, segment.duration);
+            }
+            // Segments of MPEG-TS need no others, and have no parts.
+            Event::Init(_) | Event::Part { .. } => {}
+        }
+    }
     Ok(())
 }

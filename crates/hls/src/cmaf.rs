@@ -1,108 +1,30 @@
 //! Frames to fragmented MP4: init segments, parts and segments.
 
-mod pieces;
 mod tracks;
 
 use std::{mem, time::Duration};
 
 use bytes::Bytes;
 use weir_media::{AudioCodec, Budget, Charge, Content, Frame, Timestamp, Track, Use, VideoCodec};
-use weir_mp4::{Fragment, Muxer, SampleEntry, Unfit};
+use weir_mp4::{Fragment, Muxer, SampleEntry};
 
-use self::{
-    pieces::Counted,
-    tracks::{Picture, Tracks},
+use self::tracks::{Picture, Tracks};
+use crate::{
+    Dropped, Event, Lead, Lengths, SEGMENT_BYTES_MAX, Segment,
+    counted::Counted,
+    cuts::{Begun, Cuts, SILENT},
+    error::LeftOut,
 };
-use crate::{SEGMENT_BYTES_MAX, error::Damage};
 
 /// What a frame costs beside its bytes while it waits.
 const FRAME_COST: usize = 96;
 
-/// A segment may take this many target lengths of the wall clock; see [`Segmenter`](crate::Segmenter).
-const LATE_RATIO: u32 = 3;
-
-/// Pictures that have not come for this many target lengths do not hold the sound back any longer.
-const PICTURELESS_RATIO: u32 = 2;
-
-/// Two frames further apart than this are not of one timeline.
-const HOLE_MAX: Duration = Duration::from_secs(30);
-
-/// A segment of this length without any sound is the last that says that there is some.
-const SILENT: Duration = Duration::from_secs(1);
-
-/// How long a frame is taken to last before two of one track have been seen.
-const FRAME_DURATION: Duration = Duration::from_millis(40);
-
 /// How long a part may be, in percent of the frames at a stream's beginning, where one frame is all that it can have.
 const SLOW_PERCENT: u32 = 110;
 
-/// How long segments and parts are to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lengths {
-    /// A segment ends at the first key frame that is at least this far from its start.
-    pub target: Duration,
-    /// No segment is longer, wherever it has to end: [`Terms::longest`](crate::Terms::longest).
-    pub longest: Duration,
-    /// What parts are to be at most; see [`CmafSegmenter::part_target`]. Without it there are none.
-    pub part: Option<Duration>,
-}
-
-/// What comes out, in this order: `Init` where it is another one than before, `Begin`, parts, `Segment`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CmafEvent {
-    /// The init segment of what follows.
-    Init(Bytes),
-    /// A segment begins.
-    Begin {
-        /// Whether it does not continue the one before it.
-        discontinuity: bool,
-        /// When its first frame arrived, since the Unix epoch.
-        program_date_time: Duration,
-    },
-    /// A part of it is there.
-    Part {
-        /// One fragment.
-        data: Bytes,
-        /// To the decoding time of the next part's first frame.
-        duration: Duration,
-        /// Whether decoding can begin with it.
-        independent: bool,
-    },
-    /// It is complete.
-    Segment(CmafSegment),
-}
-
-/// A complete segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CmafSegment {
-    /// Its fragments, one after the other: those of its parts.
-    pub data: Vec<Bytes>,
-    /// The sum of its parts' durations.
-    pub duration: Duration,
-    /// As in [`CmafEvent::Begin`].
-    pub discontinuity: bool,
-    /// As in [`CmafEvent::Begin`].
-    pub program_date_time: Duration,
-    /// How many pictures it has.
-    pub pictures: u32,
-}
-
-/// Turns the frames of one stream into CMAF segments and their parts.
-///
-/// The cut rules are those of [`Segmenter`](crate::Segmenter): segments begin at key frames; sound is cut on its own
-/// where there are no pictures, or none come for two target lengths; another configuration, lost frames and a hole in
-/// the timeline are breaks, after which everything up to a key frame is dropped. A segment that would be longer than
-/// [`Lengths::longest`] ends in the middle of its group, and the next one with that group.
-///
-/// Parts end where the next frame would make them longer than the part target, or with their segment; no part is longer
-/// unless a single frame is. Where frames come regularly, parts that are not their segment's last have 85 % of it.
-///
-/// The init segment is made when the first part or segment is cut, so that sound that comes a little after the first
-/// picture has its place in it. Sound that comes later, or with another configuration, begins with the next key frame.
-///
-/// Frames that are marked as strays are left out; only track 0 of each kind is carried.
+/// Makes CMAF segments and their parts of frames. The rules are in [`crate::Segmenter`].
 pub struct CmafSegmenter {
-    lengths: Lengths,
+    pub cuts: Cuts,
     part_target: Option<Duration>,
     tracks: Tracks,
     /// None until the first cut after a break.
@@ -116,16 +38,11 @@ pub struct CmafSegmenter {
     entries: Vec<SampleEntry>,
     interrupted: bool,
     started: bool,
-    epoch: Option<u32>,
-    last: Option<Timestamp>,
-    last_picture: Option<Timestamp>,
     /// When the newest picture is decoded and shown, if it is in the open segment.
     newest_picture: Option<(Timestamp, Timestamp)>,
-    spacing: Duration,
-    dropped: u64,
-    damage: Option<Damage>,
+    dropped: Option<Dropped>,
     charge: Option<Charge>,
-    events: Vec<CmafEvent>,
+    events: Vec<Event>,
 }
 
 enum Waiting {
@@ -137,17 +54,14 @@ enum Waiting {
 /// The segment in the making.
 #[derive(Debug)]
 struct Open {
-    start: Timestamp,
+    begun: Begun,
     part_start: Timestamp,
-    wall: Duration,
     discontinuity: bool,
     /// Whether `Begin` was handed out.
-    begun: bool,
+    is_announced: bool,
     /// Decoding time of the newest frame of the track that sets the pace, and when that arrived.
     newest: Timestamp,
     newest_wall: Duration,
-    /// Whether it begins where decoding can.
-    independent: bool,
     data: Vec<Bytes>,
     bytes: usize,
     pictures: u32,
@@ -155,16 +69,14 @@ struct Open {
 }
 
 impl Open {
-    fn new(start: Timestamp, wall: Duration, discontinuity: bool, independent: bool) -> Self {
+    fn new(begun: Begun, discontinuity: bool) -> Self {
         Self {
-            start,
-            part_start: start,
-            wall,
+            begun,
+            part_start: begun.start,
             discontinuity,
-            begun: false,
-            newest: start,
-            newest_wall: wall,
-            independent,
+            is_announced: false,
+            newest: begun.start,
+            newest_wall: begun.wall,
             data: Vec::new(),
             bytes: 0,
             pictures: 0,
@@ -177,7 +89,7 @@ impl CmafSegmenter {
     /// A segmenter that has seen nothing.
     pub fn new(lengths: Lengths) -> Self {
         Self {
-            lengths,
+            cuts: Cuts::new(lengths),
             part_target: None,
             tracks: Tracks::default(),
             muxer: None,
@@ -188,13 +100,8 @@ impl CmafSegmenter {
             entries: Vec::new(),
             interrupted: false,
             started: false,
-            epoch: None,
-            last: None,
-            last_picture: None,
             newest_picture: None,
-            spacing: FRAME_DURATION,
-            dropped: 0,
-            damage: None,
+            dropped: None,
             charge: None,
             events: Vec::new(),
         }
@@ -204,16 +111,6 @@ impl CmafSegmenter {
     /// segment ends, and what follows is dropped up to the next key frame.
     pub fn limit_to(&mut self, budget: &Budget) {
         self.charge = Some(Charge::new(budget, Use::Segments));
-    }
-
-    /// Aims at segments of another length, the one in the making included.
-    pub fn set_target(&mut self, target: Duration) {
-        self.lengths.target = target;
-    }
-
-    /// When the segment in the making begins.
-    pub fn open_since(&self) -> Option<Timestamp> {
-        self.open.as_ref().map(|open| open.start)
     }
 
     /// PART-TARGET, once the first part is there: as many whole frames as fit into what was asked for, by the distance
@@ -227,18 +124,25 @@ impl CmafSegmenter {
         &self.entries
     }
 
-    /// Why there are no pictures and no sound, if the stream has some and they cannot be carried.
-    pub fn left_out(&self) -> (Option<Unfit>, Option<Unfit>) {
-        self.tracks.left_out()
+    /// Which tracks cannot be carried; none as long as there is not enough of the stream to say.
+    pub fn left_out(&self) -> Option<LeftOut> {
+        let left_out = self.tracks.left_out();
+        let is_known = left_out.pictures.is_some() && left_out.sound.is_some();
+        (is_known || self.cuts.is_settled()).then_some(left_out)
     }
 
-    /// How many frames were left out because they are damaged, and what was wrong with the newest.
-    pub fn dropped(&self) -> (u64, Option<Damage>) {
-        (self.dropped, self.damage)
+    /// Frames that were left out because they are damaged, if there were any.
+    pub fn dropped(&self) -> Option<Dropped> {
+        self.dropped
+    }
+
+    /// Where it is.
+    pub fn lead(&self) -> Option<Lead> {
+        self.open.as_ref().map(|open| Lead { start: open.begun.start, now: open.newest })
     }
 
     /// Takes the stream's next frame. `wall` is the time since the Unix epoch at which it arrived.
-    pub fn push(&mut self, frame: &Frame, wall: Duration) -> Vec<CmafEvent> {
+    pub fn push(&mut self, frame: &Frame, wall: Duration) -> Vec<Event> {
         if !frame.stray && matches!(frame.track, Track::Video(0) | Track::Audio(0)) {
             match frame.content {
                 Content::VideoConfig(codec) => self.configure_video(codec, frame),
@@ -260,13 +164,8 @@ impl CmafSegmenter {
         mem::take(&mut self.events)
     }
 
-    /// The reader lost frames: the segment ends here, and the next begins at a key frame, with a discontinuity.
-    pub fn skipped(&mut self) -> Vec<CmafEvent> {
-        self.finish()
-    }
-
-    /// The stream ended: the rest of it.
-    pub fn finish(&mut self) -> Vec<CmafEvent> {
+    /// The stream ended, or the reader lost frames: the rest of what there was.
+    pub fn finish(&mut self) -> Vec<Event> {
         self.interrupt();
         self.count();
         mem::take(&mut self.events)
@@ -294,15 +193,9 @@ impl CmafSegmenter {
     }
 
     fn note_time(&mut self, frame: &Frame) {
-        let apart = |last: Timestamp| {
-            frame.dts.saturating_since(last).max(last.saturating_since(frame.dts))
-        };
-        let has_hole = self.last.is_some_and(|last| apart(last) > HOLE_MAX);
-        if has_hole || self.epoch.is_some_and(|epoch| epoch != frame.epoch) {
+        if self.cuts.note(frame).is_some() {
             self.interrupt();
         }
-        self.last = Some(frame.dts);
-        self.epoch = Some(frame.epoch);
     }
 
     fn picture(&mut self, codec: VideoCodec, frame: &Frame, wall: Duration) {
@@ -314,8 +207,8 @@ impl CmafSegmenter {
             Ok(Some(picture)) => picture,
             Ok(None) => return,
             Err(damage) => {
-                self.dropped = self.dropped.saturating_add(1);
-                self.damage = Some(damage);
+                let frames = self.dropped.map_or(0, |dropped| dropped.frames);
+                self.dropped = Some(Dropped { frames: frames.saturating_add(1), last: damage });
                 return;
             }
         };
@@ -324,7 +217,7 @@ impl CmafSegmenter {
             self.take_rest(&frame);
             return;
         }
-        self.last_picture = Some(frame.dts);
+        self.cuts.note_picture(frame.dts);
         self.newest_picture = None;
         if self.place(&frame, true, frame.is_key(), wall) {
             self.newest_picture = Some(times);
@@ -335,8 +228,7 @@ impl CmafSegmenter {
     /// Some encoders send each slice of a picture in a message of its own: they are one sample.
     fn take_rest(&mut self, frame: &Frame) {
         let cost = frame.payload.len().saturating_add(FRAME_COST);
-        let has_room = self.charge.as_ref().is_none_or(|charge| charge.fits(cost))
-            && self.held().saturating_add(cost) <= SEGMENT_BYTES_MAX;
+        let has_room = self.fits(cost) && self.held().saturating_add(cost) <= SEGMENT_BYTES_MAX;
         let is_taken = match &mut self.muxer {
             _ if !has_room => false,
             Some(muxer) => muxer.append(frame).is_ok(),
@@ -353,13 +245,10 @@ impl CmafSegmenter {
     }
 
     fn sound(&mut self, frame: &Frame, wall: Duration) {
-        if self.tracks.has_pictures() {
-            let waited = frame.dts.saturating_since(*self.last_picture.get_or_insert(frame.dts));
-            if waited >= self.lengths.target.saturating_mul(PICTURELESS_RATIO) {
-                // A camera was switched off.
-                self.interrupt();
-                self.tracks.lose_pictures();
-            }
+        if self.tracks.has_pictures() && self.cuts.is_pictureless(frame.dts) {
+            // A camera was switched off.
+            self.interrupt();
+            self.tracks.lose_pictures();
         }
         let leads = !self.tracks.has_pictures();
         if self.place(frame, leads, leads, wall) {
@@ -377,7 +266,7 @@ impl CmafSegmenter {
     /// that sets the pace.
     fn place(&mut self, frame: &Frame, leads: bool, may_begin: bool, wall: Duration) -> bool {
         let cost = frame.payload.len().saturating_add(FRAME_COST);
-        if self.charge.as_ref().is_some_and(|charge| !charge.fits(cost)) {
+        if !self.fits(cost) {
             self.interrupt();
             return false;
         }
@@ -393,14 +282,12 @@ impl CmafSegmenter {
         if !leads {
             return true;
         }
-        let is_long = frame.dts.saturating_since(open.start) >= self.lengths.target
-            || wall.saturating_sub(open.wall) >= self.lengths.target.saturating_mul(LATE_RATIO);
         let is_large =
             open.bytes.saturating_add(self.held()).saturating_add(cost) > SEGMENT_BYTES_MAX;
         let changes = may_begin && self.needs_other_muxer();
-        // One that begins in the middle of a group ends with that, so that the next ones are whole.
-        let is_due = is_long || changes || !open.independent;
-        if may_begin && is_due || is_large {
+        let is_due = changes || self.cuts.is_long(&open.begun, frame.dts, wall, frame.is_picture());
+        let is_overdue = self.cuts.is_overdue(&open.begun, frame.dts, wall);
+        if may_begin && is_due || is_overdue || is_large {
             self.end_segment(Some(frame));
             if may_begin && self.needs_other_muxer() {
                 self.muxer = None;
@@ -408,7 +295,7 @@ impl CmafSegmenter {
             }
             self.begin(frame.dts, wall, may_begin);
         } else if let Some(part) = self.part_target_at(frame.dts)
-            && self.since_part(frame.dts).saturating_add(self.spacing) > part
+            && self.since_part(frame.dts).saturating_add(self.cuts.spacing) > part
         {
             self.end_part(Some(frame));
         }
@@ -419,8 +306,8 @@ impl CmafSegmenter {
     fn keep_short(&mut self, now: Timestamp) {
         let Some(open) = &self.open else { return };
         let (newest, wall) = (open.newest, open.newest_wall);
-        let is_first = newest <= open.start;
-        if !is_first && now.saturating_since(open.start) > self.lengths.longest {
+        let is_first = newest <= open.begun.start;
+        if !is_first && now.saturating_since(open.begun.start) > self.cuts.lengths.longest {
             self.end_segment(None);
             self.begin(newest, wall, !self.tracks.has_pictures());
         }
@@ -443,7 +330,7 @@ impl CmafSegmenter {
 
     /// The part target; it is decided when the second frame of the first segment comes, at `now`.
     fn part_target_at(&mut self, now: Timestamp) -> Option<Duration> {
-        let asked = self.lengths.part?;
+        let asked = self.cuts.lengths.part?;
         if self.part_target.is_none() {
             let spacing = now.saturating_since(self.open.as_ref()?.newest);
             self.part_target = Some(whole_frames(asked, spacing)).filter(|_| !spacing.is_zero());
@@ -453,7 +340,8 @@ impl CmafSegmenter {
 
     fn begin(&mut self, start: Timestamp, wall: Duration, independent: bool) {
         let interrupted = mem::take(&mut self.interrupted);
-        self.open = Some(Open::new(start, wall, interrupted && self.started, independent));
+        let begun = Begun { start, wall, independent };
+        self.open = Some(Open::new(begun, interrupted && self.started));
     }
 
     /// Gives the frame to the muxer, or has it wait for one.
@@ -462,7 +350,7 @@ impl CmafSegmenter {
         open.pictures = open.pictures.saturating_add(u32::from(frame.is_picture()));
         if frame.is_picture() || !self.tracks.has_pictures() {
             let spacing = frame.dts.saturating_since(open.newest);
-            self.spacing = if spacing.is_zero() { self.spacing } else { spacing };
+            self.cuts.spacing = if spacing.is_zero() { self.cuts.spacing } else { spacing };
             (open.newest, open.newest_wall) = (open.newest.max(frame.dts), wall);
         }
         match &mut self.muxer {
@@ -493,7 +381,7 @@ impl CmafSegmenter {
         if self.init.as_ref() != Some(&init) {
             self.init = Some(init.clone());
             self.entries = muxer.tracks().map(|(_, entry)| entry.clone()).collect();
-            self.events.push(CmafEvent::Init(init));
+            self.events.push(Event::Init(init));
         }
         self.waiting_bytes = 0;
         for waiting in mem::take(&mut self.waiting) {
@@ -535,13 +423,13 @@ impl CmafSegmenter {
         };
         open.bytes += data.len();
         open.data.push(data.clone());
-        let (discontinuity, program_date_time) = (open.discontinuity, open.wall);
-        if !mem::replace(&mut open.begun, true) {
-            self.events.push(CmafEvent::Begin { discontinuity, program_date_time });
+        let (discontinuity, program_date_time) = (open.discontinuity, open.begun.wall);
+        if !mem::replace(&mut open.is_announced, true) {
+            self.events.push(Event::Begin { discontinuity, program_date_time });
         }
-        if self.lengths.part.is_some() {
+        if self.cuts.lengths.part.is_some() {
             let independent = fragment.independent;
-            self.events.push(CmafEvent::Part { data, duration, independent });
+            self.events.push(Event::Part { data, duration, independent });
         }
     }
 
@@ -553,7 +441,7 @@ impl CmafSegmenter {
 
     fn close(&mut self) {
         let Some(open) = self.open.take() else { return };
-        let duration = open.part_start.saturating_since(open.start);
+        let duration = open.part_start.saturating_since(open.begun.start);
         if open.data.is_empty() {
             return;
         }
@@ -561,19 +449,30 @@ impl CmafSegmenter {
             self.tracks.lose_sound();
         }
         self.started = true;
-        self.events.push(CmafEvent::Segment(CmafSegment {
-            data: open.data,
+        // What was reserved for it is its own from here on.
+        self.count();
+        self.events.push(Event::Segment(Segment {
+            data: self.whole(open.data),
             duration,
             discontinuity: open.discontinuity,
-            program_date_time: open.wall,
+            program_date_time: open.begun.wall,
             pictures: open.pictures,
         }));
+    }
+
+    /// The fragments of a segment as one.
+    fn whole(&self, mut fragments: Vec<Bytes>) -> Bytes {
+        if fragments.len() == 1 {
+            return fragments.remove(0);
+        }
+        let data = fragments.concat().into();
+        self.charge.iter().fold(data, Counted::wrap)
     }
 
     /// Ends the segment with all that there is; the next one begins with a discontinuity.
     fn interrupt(&mut self) {
         if let Some(open) = &self.open {
-            let until = open.newest + self.spacing;
+            let until = open.newest + self.cuts.spacing;
             self.open_muxer();
             if let Some(fragment) = self.muxer.as_mut().and_then(Muxer::finish) {
                 self.add(fragment, Some(until));
@@ -584,7 +483,7 @@ impl CmafSegmenter {
         self.waiting.clear();
         self.waiting_bytes = 0;
         self.interrupted = true;
-        self.last_picture = None;
+        self.cuts.forget_pictures();
         self.newest_picture = None;
     }
 
@@ -592,10 +491,18 @@ impl CmafSegmenter {
         self.waiting_bytes + self.muxer.as_ref().map_or(0, Muxer::held)
     }
 
+    /// Whether there is room for so many bytes more. What goes into a part is in the whole segment once more.
+    fn fits(&self, bytes: usize) -> bool {
+        let copies = if self.cuts.lengths.part.is_some() { 2 } else { 1 };
+        self.charge.as_ref().is_none_or(|charge| charge.fits(bytes.saturating_mul(copies)))
+    }
+
     fn count(&mut self) {
-        let held = self.held();
+        let has_parts = self.cuts.lengths.part.is_some();
+        let reserved = self.open.as_ref().filter(|_| has_parts).map_or(0, |open| open.bytes);
+        let held = self.held().saturating_mul(if has_parts { 2 } else { 1 });
         if let Some(charge) = &mut self.charge {
-            charge.set(held);
+            charge.set(held.saturating_add(reserved));
         }
     }
 }

@@ -6,8 +6,9 @@
 use std::fmt;
 
 use weir_media::{AudioCodec, VideoCodec};
+use weir_mp4::Unfit;
 
-/// A track that MPEG-TS cannot carry to HLS players.
+/// A track that the segments of a stream cannot carry to HLS players.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unsupported {
@@ -26,6 +27,27 @@ pub enum Unsupported {
     /// ADTS names thirteen sample rates, and this (in Hz) is not near one of them.
     #[error("MPEG-TS segments cannot carry AAC at {0} Hz")]
     AacSampleRate(u32),
+    /// It has no place in fragmented MP4.
+    #[error(transparent)]
+    Mp4(Unfit),
+}
+
+impl Unsupported {
+    /// Whether segments of fragmented MP4 may carry what these cannot.
+    pub fn may_fit_mp4(self) -> bool {
+        match self {
+            Self::Video(codec) => matches!(codec, VideoCodec::Av1 | VideoCodec::Vp9),
+            Self::Audio(codec) => matches!(codec, AudioCodec::Opus | AudioCodec::Flac),
+            Self::AacObjectType(_) | Self::AacChannels(_) | Self::AacSampleRate(_) => true,
+            Self::Mp4(_) => false,
+        }
+    }
+}
+
+impl From<Unfit> for Unsupported {
+    fn from(unfit: Unfit) -> Self {
+        Self::Mp4(unfit)
+    }
 }
 
 /// The tracks of a stream that HLS goes without, and why.
@@ -40,6 +62,11 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
+    /// Whether segments of fragmented MP4 may carry more of the stream.
+    pub fn may_fit_mp4(&self) -> bool {
+        [self.pictures, self.sound].into_iter().flatten().any(Unsupported::may_fit_mp4)
+    }
+
     /// Whether all that the stream has is carried.
     pub fn is_nothing(&self) -> bool {
         self.pictures.is_none() && self.sound.is_none()

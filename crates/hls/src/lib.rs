@@ -1,38 +1,50 @@
-//! Frames to MPEG-TS segments and playlists: cut rules, windows, sequence numbers.
+//! Frames to segments and playlists: cut rules, containers, windows, sequence numbers.
 //!
-//! A [`Segmenter`] takes the frames of one stream and hands out a [`Cut`] whenever a segment is complete; a
-//! [`Playlist`] gives it a sequence number and a name, lists it for a while, and says when its file may go. Files, HTTP
-//! and the clock are the caller's:
+//! A [`Segmenter`] takes the frames of one stream and hands out what comes of them: segments of MPEG-TS, or of
+//! fragmented MP4 with parts. A [`Playlist`] names them, lists them for a while, and says when their files may go.
+//! Files, HTTP and the clock are the caller's:
 //!
 //! ```
 //! # let frames: Vec<weir_media::Frame> = Vec::new();
 //! # let wall = std::time::Duration::ZERO;
-//! let config = weir_hls::Config::new("livestream");
-//! let mut segmenter = weir_hls::Segmenter::new(&config);
-//! let mut playlist = weir_hls::Playlist::new(&config);
-//! for frame in &frames {
-//!     if let Some(cut) = segmenter.push(frame, wall) {
-//!         // 64 bits of the system's chance, so that nobody finds a segment who has no playlist.
-//!         let nonce = weir_hls::Nonce::new(0x5eed);
-//!         // Write `cut.data` to the file `playlist.next_file(nonce)` first: the playlist may only name what exists.
-//!         let may_go = playlist.push(&cut, nonce);
-//!         // Replace the playlist's file by `playlist.render()`, then remove the files of `may_go`.
+//! use weir_hls::{Begin, Config, Container, Event, Form, Lengths, Nonce, Playlist, Segmenter};
+//!
+//! let config = Config::new("livestream");
+//! let mut segmenter = Segmenter::new(Container::Ts, Lengths::new(config.target));
+//! let mut playlist = Playlist::new(&config);
+//! for event in frames.iter().flat_map(|frame| segmenter.push(frame, wall)) {
+//!     match event {
+//!         Event::Begin { discontinuity, program_date_time } => {
+//!             playlist.begin(Begin { discontinuity, ..Begin::at(program_date_time) });
+//!         }
+//!         Event::Segment(segment) => {
+//!             // 64 bits of the system's chance, so that nobody finds a segment who has no playlist.
+//!             let file = playlist.file(Nonce::new(0x5eed), Form::Ts);
+//!             // Write `segment.data` to that file first: the playlist may only name what exists.
+//!             let may_go = playlist.push(&file, segment.duration);
+//!             // Replace the playlist's file by `playlist.render_plain()`, then remove the files of `may_go`.
+//!         }
+//!         // Of fragmented MP4.
+//!         Event::Init(_) | Event::Part { .. } => {}
 //!     }
 //! }
 //! ```
 //!
-//! A [`Window`] holds both for those who are served, and lets requests wait for what is not there yet.
+//! A [`Window`] holds both for those who are served, and lets requests wait for what is not there yet. Whoever passes a
+//! playlist on reads it as a [`MediaPlaylist`].
 //!
-//! The container is behind a trait of the crate (`container.rs`): the cut rules do not know MPEG-TS.
+//! Inside, the cut rules (`cuts.rs`) know no container. MPEG-TS is behind a trait of the crate (`container.rs`).
 
 mod aac;
 mod annex_b;
 mod cmaf;
 mod config;
 mod container;
+mod counted;
+mod cuts;
 mod date;
 mod error;
-mod live;
+mod event;
 mod multivariant;
 mod nal;
 mod name;
@@ -46,16 +58,19 @@ mod sets;
 mod sound;
 mod tracks;
 mod ts;
+mod uri;
+mod whole;
 mod window;
 
-pub use cmaf::{CmafEvent, CmafSegment, CmafSegmenter, Lengths};
 pub use config::Config;
+pub use cuts::{Lead, Lengths};
 pub use error::{BadPlaylist, Damage, LeftOut, Unsupported};
-pub use live::{LivePlaylist, Part, Progress, Reach, Report, Terms};
+pub use event::{Container, Dropped, Event, SEGMENT_BYTES_MAX, SEGMENT_DURATION_MAX, Segment};
 pub use multivariant::{AudioRendition, Multivariant, Rates, Variant};
-pub use name::{Form, Nonce, SegmentName, uri};
-pub use playlist::Playlist;
-pub use read::{Entry, EntryKind, MediaPlaylist, PLAYLIST_BYTES_MAX, file_name, update};
+pub use name::{Form, Nonce, SegmentName};
+pub use playlist::{Begin, Key, Part, Playlist, Progress, Reach, Report};
+pub use read::{Entry, EntryKind, MediaPlaylist, PLAYLIST_BYTES_MAX, update};
 pub use rendition::Rendition;
-pub use segmenter::{Cut, Dropped, SEGMENT_BYTES_MAX, SEGMENT_DURATION_MAX, Segmenter};
+pub use segmenter::Segmenter;
+pub use uri::{file_name, uri};
 pub use window::{Changed, Held, Listing, Window, digest};

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
 /// What an object of a stream is; its name says it by what it ends with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Form {
@@ -139,16 +137,6 @@ impl SegmentName {
     pub fn of(stream: &str, file: &str) -> Option<Self> {
         Self::parse(file).filter(|(whose, _)| *whose == stream).map(|(_, name)| name)
     }
-}
-
-/// Characters of a name that stand for themselves in a URI (RFC 3986, "unreserved"). Others are percent-encoded: a
-/// colon before the first slash would make a scheme, a number sign at the line's start a comment.
-pub(crate) const ENCODED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// The file with this name as playlists beside it say it: percent-encoded.
-pub fn uri(file: &str) -> String {
-    utf8_percent_encode(file, ENCODED).to_string()
 }
 
 /// A number that is written as we write it.

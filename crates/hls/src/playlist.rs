@@ -1,44 +1,88 @@
-//! The sliding window of segments, as a media playlist (RFC 8216).
+//! The sliding window of a stream's segments as a media playlist (RFC 8216), with what low-latency players read of it
+//! (RFC 8216bis, draft-pantos-hls-rfc8216bis).
 
+mod files;
+mod progress;
+mod render;
 mod resume;
 
-use std::{collections::VecDeque, fmt::Write as _, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
-use percent_encoding::utf8_percent_encode;
+pub use self::{
+    progress::{Progress, Reach},
+    render::Report,
+};
+use crate::{
+    Config, Container, Form, LeftOut, Nonce, SEGMENT_DURATION_MAX, SegmentName, date::rfc3339,
+};
 
-use crate::{Config, Cut, Form, LeftOut, Nonce, SegmentName, date::rfc3339, name::ENCODED};
+/// How many target durations behind the end players begin that do not load parts (4.4.3.8 of RFC 8216bis).
+const HOLD_BACK: u64 = 3;
 
-/// A playlist must last three target durations (RFC 8216, 6.2.2), and the target duration never shrinks; one very long
-/// segment could so grow the list without end. It is listed up to this many times as long as asked for.
+/// How many part targets behind the end players begin that do: three is what the draft recommends.
+const PART_HOLD_BACK: u32 = 3;
+
+/// Older segments than this, in target durations from the end, may be skipped in an update: the least that is allowed.
+const SKIP_UNTIL: u64 = 6;
+
+/// Parts are listed for so many target durations from the end (4.4.4.9): players that are further behind load segments.
+const PARTS_LISTED: u64 = 3;
+
+/// Parts can be loaded for this many times as long as they are listed.
+const PARTS_KEPT_RATIO: u64 = 2;
+
+/// A list is as long as asked for, but never shorter than so many target durations (6.2.2).
+const LASTS_MIN: u64 = 3;
+
+/// Parts of a segment, at most: beyond that the rest is listed with the segment only. At 5 a second those of a minute.
+const PARTS_MAX: usize = 300;
+
+/// One very long segment could grow the list without end, as it must last three target durations. It is listed up to
+/// this many times as long as asked for.
 const WINDOW_RATIO_MAX: usize = 4;
 
-/// Files that wait for their deletion, as a multiple of the window. A segment waits for about one window; more wait
-/// only when a publisher makes many tiny segments (by a new configuration with each frame).
+/// The same where there are parts, whose target duration does not grow: a publisher that makes many tiny segments (by a
+/// new configuration with each frame) must not grow the list. Those of a quarter of a second fill a minute.
+const LISTED_MAX: usize = 240;
+
+/// Segments that wait for their deletion, as a multiple of the window. One waits for about one window; more wait only
+/// when a publisher makes many tiny segments.
 const RETIRED_RATIO_MAX: usize = 8;
 
 /// How much longer than one segment the next may be by the jitter of the encoder's timestamps alone.
 const JITTER: Duration = Duration::from_millis(100);
 
-/// What a comment of ours begins with (RFC 8216, 4.1: a number sign that EXT does not follow).
-const NOTE: &str = "# ";
+/// What still rounds to a whole second.
+const ROUNDED_DOWN: Duration = Duration::from_millis(499);
 
-/// What a player is told: the newest segments of a stream, and when the files of older ones may go.
+/// What a player is told: the newest segments of a stream with their parts, and when the files of older ones may go.
 ///
-/// Names of segments are file names here; [`Playlist::render`] writes them percent-encoded.
+/// Segments, init segments, parts and keys are named by their files here; the text has them percent-encoded. For each
+/// segment: [`begin`](Self::begin), then its parts ([`push_part`](Self::push_part)) if there are any, then
+/// [`push`](Self::push).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Playlist {
     config: Config,
-    /// In seconds: what no segment is longer than, rounded as RFC 8216, 4.3.3.1 has it. It stays as long as it can
-    /// ([`Playlist::allow`]).
+    /// In seconds: what no segment is longer than, rounded as 4.4.3.1 has it ([`Playlist::allow`]).
     target_duration: u64,
-    discontinuity_sequence: u64,
+    /// Whether a segment or a part has been listed, so that players know the target duration.
+    is_shown: bool,
+    /// The length that parts aim at, which none exceeds; without it there are no parts.
+    part_target: Option<Duration>,
     /// Listed, oldest first.
     segments: VecDeque<Segment>,
     /// Not listed any more, but players may still load them; oldest first.
     retired: VecDeque<Retired>,
-    next: u64,
-    /// Whether the next segment does not continue the last one, whatever the segmenter says.
+    /// Of the segment that is not complete yet.
+    parts: Vec<Part>,
+    /// What that begins with.
+    next: Begin,
+    discontinuity_sequence: u64,
+    /// The number of the segment that is not complete yet.
+    sequence: u64,
+    /// Whether the next segment does not continue the last one, whatever it says of itself.
     interrupted: bool,
+    hint: Option<String>,
     ended: bool,
     /// A line for whoever reads the playlist with their eyes.
     note: Option<String>,
@@ -46,22 +90,62 @@ pub struct Playlist {
     elapsed: Duration,
 }
 
+/// What stands before a segment, and holds for its parts too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Begin {
+    /// Whether it does not continue the segment before it.
+    pub discontinuity: bool,
+    /// The file of the init segment that it needs; none in MPEG-TS.
+    pub map: Option<String>,
+    /// What it is encrypted with.
+    pub key: Option<Key>,
+    /// When its first frame arrived, as RFC 3339 writes it ([`Begin::at`]).
+    pub date: Option<String>,
+}
+
+/// AES-128 (4.4.4.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Where the key is: percent-encoded, relative to the playlist or not.
+    pub uri: String,
+    /// The initialization vector.
+    pub iv: u128,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Segment {
-    name: SegmentName,
+    file: String,
     duration: Duration,
-    discontinuity: bool,
-    /// RFC 3339.
-    program_date_time: Option<String>,
+    begin: Begin,
+    parts: Vec<Part>,
     /// How long the longest playlist was that listed it.
     longest_playlist: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Retired {
-    name: SegmentName,
+    segment: Segment,
+    sequence: u64,
     /// In terms of [`Playlist::elapsed`].
     until: Duration,
+}
+
+/// A part of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its file.
+    pub file: String,
+    /// How long it lasts.
+    pub duration: Duration,
+    /// Whether decoding can begin with it.
+    pub independent: bool,
+}
+
+impl Begin {
+    /// A segment that continues the one before it, whose first frame arrived at this time since the Unix epoch.
+    pub fn at(date: Duration) -> Self {
+        Self { date: Some(rfc3339(date)), ..Self::default() }
+    }
 }
 
 impl Playlist {
@@ -70,11 +154,16 @@ impl Playlist {
         Self {
             config: config.clone(),
             target_duration: rounded_seconds(config.target).max(1),
-            discontinuity_sequence: 0,
+            is_shown: false,
+            part_target: None,
             segments: VecDeque::new(),
             retired: VecDeque::new(),
-            next: 0,
+            parts: Vec::new(),
+            next: Begin::default(),
+            discontinuity_sequence: 0,
+            sequence: 0,
             interrupted: false,
+            hint: None,
             ended: false,
             note: None,
             elapsed: Duration::ZERO,
@@ -84,36 +173,81 @@ impl Playlist {
     /// An empty playlist that numbers its segments from `sequence`, for when the playlist of an earlier run is lost but
     /// the highest number it used is known (see [`SegmentName`]). Its first segment has a discontinuity.
     pub fn starting_at(config: &Config, sequence: u64) -> Self {
-        Self { next: sequence, interrupted: true, ..Self::new(config) }
+        Self { sequence, interrupted: true, ..Self::new(config) }
     }
 
     /// From now on the list is as long as `config` says, whose name has to be the one it had. What is listed stays
-    /// until the next push. The target duration grows to what is aimed at now, and shrinks only with a new playlist
-    /// (RFC 8216, 6.2.1).
+    /// until the next push. A target duration that players know grows only where there are no parts, and shrinks only
+    /// with a new playlist (6.2.1).
     pub fn reconfigure(&mut self, config: &Config) {
         self.config.target = config.target;
         self.config.window = config.window;
-        self.target_duration = self.target_duration.max(Self::new(config).target_duration);
+        if !self.is_shown || self.part_target.is_none() {
+            self.target_duration = self.target_duration.max(Self::new(config).target_duration);
+        }
     }
 
-    /// The file name of the segment that is pushed next with this `nonce`.
-    pub fn next_file(&self, nonce: Nonce) -> String {
-        self.next_name(nonce).file(&self.config.name)
+    /// From now on there are parts of at most this length, or none. A target that players know never gets shorter: a
+    /// publisher who takes over with other frames may have parts that are.
+    pub fn offer_parts(&mut self, target: Option<Duration>) {
+        self.part_target = target.map(|target| self.part_target.unwrap_or_default().max(target));
+        if target.is_none() {
+            self.parts.clear();
+            self.hint = None;
+        }
     }
 
-    fn next_name(&self, nonce: Nonce) -> SegmentName {
-        SegmentName { sequence: self.next, nonce: Some(nonce), form: Form::Ts }
+    /// PART-TARGET, if there are parts.
+    pub fn part_target(&self) -> Option<Duration> {
+        self.part_target
     }
 
-    /// The sequence number of the segment that is pushed next.
+    /// What its newest segment is written in.
+    pub fn container(&self) -> Option<Container> {
+        let newest = self.segments.back()?;
+        Some(if newest.begin.map.is_some() { Container::Mp4 } else { Container::Ts })
+    }
+
+    /// Whether it can go on with segments as long as `config` has it and parts of this length. What players know of
+    /// both must not change where there are parts; if it has to, it is another playlist.
+    pub fn fits(&self, config: &Config, part_target: Option<Duration>) -> bool {
+        let Some(part) = part_target else { return true };
+        let is_longer = self.part_target.is_some_and(|known| part > known);
+        let is_long = Self::new(config).target_duration > self.target_duration;
+        !(is_longer || self.is_shown && is_long)
+    }
+
+    /// EXT-X-TARGETDURATION, in seconds.
+    pub fn target_duration(&self) -> u64 {
+        self.target_duration
+    }
+
+    /// The longest segment that it may list. The target duration must not change where there are parts, so that the
+    /// segmenter has to end a segment before it is longer. Without parts only [`SEGMENT_DURATION_MAX`] ends it.
+    pub fn longest(&self) -> Duration {
+        if self.part_target.is_some() {
+            self.targets(1) + ROUNDED_DOWN
+        } else {
+            SEGMENT_DURATION_MAX
+        }
+    }
+
+    /// A file name for what belongs to the segment in the making. Parts are numbered by the caller, and one that is
+    /// hinted at keeps its name if it comes to be in the segment after that.
+    pub fn file(&self, nonce: Nonce, form: Form) -> String {
+        let name = SegmentName { sequence: self.sequence, nonce: Some(nonce), form };
+        name.file(&self.config.name)
+    }
+
+    /// The number of the segment that is not complete yet.
     pub fn next_sequence(&self) -> u64 {
-        self.next
+        self.sequence
     }
 
-    /// The sequence number of the first segment listed: EXT-X-MEDIA-SEQUENCE. Segments below it that
-    /// [`Playlist::push`] never named were left behind by an earlier run.
+    /// EXT-X-MEDIA-SEQUENCE: the number of the first segment listed. Segments below it that [`Playlist::push`]
+    /// never named were left behind by an earlier run.
     pub fn media_sequence(&self) -> u64 {
-        self.segments.front().map_or(self.next, |segment| segment.name.sequence)
+        self.sequence - self.segments.len() as u64
     }
 
     /// How many segments are listed.
@@ -121,84 +255,84 @@ impl Playlist {
         self.segments.len()
     }
 
-    /// Whether no segment is listed.
+    /// Whether no segment is listed. Without parts nobody should see it then: the first segment decides the target
+    /// duration.
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
 
-    /// The names of all segments whose files should exist, oldest first: those that are listed, and before them those
-    /// that wait for their deletion.
-    pub fn files(&self) -> impl Iterator<Item = String> {
-        let retired = self.retired.iter().map(|retired| retired.name);
-        let listed = self.segments.iter().map(|segment| segment.name);
-        retired.chain(listed).map(|name| name.file(&self.config.name))
+    /// How many parts the segment in the making has.
+    pub fn parts(&self) -> usize {
+        self.parts.len()
     }
 
-    /// The names of the segments that are listed, oldest first.
-    pub fn listed(&self) -> impl Iterator<Item = String> {
-        self.segments.iter().map(|segment| segment.name.file(&self.config.name))
+    /// Says what the next segment begins with, before its first part. A playlist that has ended goes on.
+    pub fn begin(&mut self, begin: Begin) {
+        self.ended = false;
+        // What was begun before and has not come is missing.
+        let interrupted = std::mem::take(&mut self.interrupted) || self.next.discontinuity;
+        self.next = Begin { discontinuity: begin.discontinuity || interrupted, ..begin };
     }
 
-    /// Lists the segment with this name, and those before it, no longer, because they are nowhere to be had. The list
-    /// may be shorter than players are promised then.
-    pub fn forget_until(&mut self, file: &str) {
-        let Some(name) = SegmentName::of(&self.config.name, file) else { return };
-        self.retired.retain(|retired| retired.name.sequence > name.sequence);
-        while let Some(first) = self.segments.pop_front_if(|it| it.name.sequence <= name.sequence) {
-            self.discontinuity_sequence =
-                self.discontinuity_sequence.saturating_add(u64::from(first.discontinuity));
+    /// A part of the segment in the making is there.
+    pub fn push_part(&mut self, part: Part) {
+        if self.part_target.is_some() && self.parts.len() < PARTS_MAX {
+            self.parts.push(part);
+            self.is_shown = true;
         }
     }
 
-    /// The lowest number of a segment whose file should exist; that of the next one if there is none.
-    pub fn oldest_sequence(&self) -> u64 {
-        self.retired.front().map_or(self.media_sequence(), |retired| retired.name.sequence)
+    /// The file of the part that comes next, which clients may ask for now: the next that is pushed, be it of this
+    /// segment or of the one after it.
+    pub fn hint(&mut self, file: Option<&str>) {
+        self.hint = file.map(str::to_owned);
     }
 
-    /// Whether a segment of this number, which need not be listed, may come from the run that the list comes from: it
-    /// waits for its deletion, or is the one that was to be listed next.
-    pub fn covers(&self, sequence: u64) -> bool {
-        let waiting =
-            self.config.window.max(1).saturating_mul(WINDOW_RATIO_MAX + RETIRED_RATIO_MAX);
-        (self.media_sequence().saturating_sub(waiting as u64)..=self.next).contains(&sequence)
-    }
-
-    /// Appends the segment that was written to [`next_file`](Self::next_file) with the same `nonce`; returns the names
-    /// of those whose files may be deleted now. A segment that has left the playlist stays for its own duration and
-    /// that of the longest playlist that listed it (RFC 8216, 6.2.2).
-    pub fn push(&mut self, cut: &Cut, nonce: Nonce) -> Vec<String> {
-        self.allow(cut.duration);
+    /// The segment in the making is complete. Returns the files that may be deleted now. A segment that has left the
+    /// playlist stays for its own duration and that of the longest playlist that listed it (6.2.2).
+    pub fn push(&mut self, file: &str, duration: Duration) -> Vec<String> {
+        if std::mem::take(&mut self.ended) || self.interrupted {
+            // It was not said what it begins with.
+            let next = std::mem::take(&mut self.next);
+            self.begin(next);
+        }
+        self.allow(duration);
         self.segments.push_back(Segment {
-            name: self.next_name(nonce),
-            duration: cut.duration,
-            discontinuity: std::mem::take(&mut self.interrupted) || cut.discontinuity,
-            program_date_time: Some(rfc3339(cut.program_date_time)),
+            file: file.to_owned(),
+            duration,
+            begin: std::mem::take(&mut self.next),
+            parts: std::mem::take(&mut self.parts),
             longest_playlist: Duration::ZERO,
         });
-        self.next = self.next.saturating_add(1);
-        self.ended = false;
-        self.elapsed = self.elapsed.saturating_add(cut.duration);
+        self.is_shown = true;
+        self.sequence = self.sequence.saturating_add(1);
+        self.elapsed = self.elapsed.saturating_add(duration);
         self.slide();
         self.expire()
     }
 
-    /// Makes room for a segment of this length. The target duration must not change (RFC 8216, 6.2.1), but players
-    /// refuse longer segments. So it grows where it must: before anybody has seen it to what the stream needs, later by
-    /// half of itself at least, so that streams whose key frames come at odd times do not change it each time that one
-    /// is later than all before.
+    /// Makes room for a segment of this length. The target duration must not change (6.2.1), but players refuse longer
+    /// segments. Before anybody has seen it, it grows to what the stream needs. Later no segment is longer where there
+    /// are parts ([`longest`](Self::longest)). Without parts it grows by half of itself at least, so that streams whose
+    /// key frames come at odd times do not change it each time that one is later than all before.
     fn allow(&mut self, duration: Duration) {
-        let is_seen = !self.segments.is_empty();
-        if is_seen && rounded_seconds(duration) <= self.target_duration {
+        if self.is_shown && rounded_seconds(duration) <= self.target_duration {
             return;
         }
         let needed = rounded_seconds(duration.saturating_add(JITTER));
-        let least = if is_seen { self.target_duration.saturating_mul(3).div_ceil(2) } else { 0 };
+        let half_more = self.target_duration.saturating_mul(3).div_ceil(2);
+        let least = if self.is_shown { half_more } else { 0 };
         self.target_duration = self.target_duration.max(needed).max(least);
     }
 
-    /// The stream has ended for good: players need not ask again. A later push takes that back.
+    /// The stream has ended for good: players need not ask again. What is left of a segment in the making was pushed
+    /// before. A later segment takes that back, and does not continue what was before.
     pub fn end(&mut self) {
         self.ended = true;
+        self.interrupted = true;
+        self.hint = None;
+        self.parts.clear();
+        self.next = Begin::default();
     }
 
     /// Whether it has ended.
@@ -213,30 +347,25 @@ impl Playlist {
             .map(|left_out| left_out.to_string());
     }
 
-    /// The playlist as text.
-    pub fn render(&self) -> String {
-        let mut out = String::with_capacity(200 + self.segments.len() * 120);
-        // Writing to a String cannot fail.
-        let _ = self.write(&mut out);
-        out
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        Progress { sequence: self.sequence, parts: self.parts.len(), is_ended: self.ended }
     }
 
-    fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "#EXTM3U")?;
-        writeln!(out, "#EXT-X-VERSION:3")?;
-        writeln!(out, "#EXT-X-TARGETDURATION:{}", self.target_duration)?;
-        writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}", self.media_sequence())?;
-        writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", self.discontinuity_sequence)?;
-        if let Some(note) = &self.note {
-            writeln!(out, "{NOTE}{note}")?;
-        }
-        for segment in &self.segments {
-            segment.write(&self.config, out)?;
-        }
-        if self.ended {
-            writeln!(out, "#EXT-X-ENDLIST")?;
-        }
-        Ok(())
+    /// Whether a client that asked for segment `msn`, or for part `part` of it, can be answered.
+    pub fn reach(&self, msn: u64, part: Option<usize>) -> Reach {
+        self.progress().reach(msn, part)
+    }
+
+    /// So many target durations.
+    fn targets(&self, count: u64) -> Duration {
+        Duration::from_secs(self.target_duration.saturating_mul(count))
+    }
+
+    /// How long the segments and parts that are listed last together.
+    fn lasts(&self) -> Duration {
+        let open: Duration = self.parts.iter().map(|part| part.duration).sum();
+        self.segments.iter().map(|segment| segment.duration).sum::<Duration>() + open
     }
 
     /// Removes what has slid out of the window from the list.
@@ -247,16 +376,23 @@ impl Playlist {
             if !self.may_drop_first(left) {
                 break;
             }
-            self.discontinuity_sequence =
-                self.discontinuity_sequence.saturating_add(u64::from(first.discontinuity));
-            let wait = first.duration.saturating_add(first.longest_playlist);
+            let sequence = self.media_sequence();
+            let Some(mut segment) = self.segments.pop_front() else { break };
+            self.count_break(&segment);
+            segment.parts = Vec::new();
+            let wait = segment.duration.saturating_add(segment.longest_playlist);
             let until = self.elapsed.saturating_add(wait);
-            self.retired.push_back(Retired { name: first.name, until });
-            self.segments.pop_front();
+            self.retired.push_back(Retired { segment, sequence, until });
             lasts = left;
         }
-        for segment in &mut self.segments {
+        let kept = self.targets(PARTS_LISTED * PARTS_KEPT_RATIO);
+        let mut after = Duration::ZERO;
+        for segment in self.segments.iter_mut().rev() {
             segment.longest_playlist = segment.longest_playlist.max(lasts);
+            if after > kept {
+                segment.parts.clear();
+            }
+            after += segment.duration;
         }
     }
 
@@ -264,33 +400,14 @@ impl Playlist {
     fn may_drop_first(&self, left: Duration) -> bool {
         let window = self.config.window.max(1);
         let count = self.segments.len();
-        let long_enough = left >= Duration::from_secs(self.target_duration.saturating_mul(3));
-        count > window && (long_enough || count > window.saturating_mul(WINDOW_RATIO_MAX))
+        let least = if self.part_target.is_some() { LISTED_MAX } else { 0 };
+        let most = window.saturating_mul(WINDOW_RATIO_MAX).max(least);
+        count > window && (left >= self.targets(LASTS_MIN) || count > most)
     }
 
-    fn expire(&mut self) -> Vec<String> {
-        let most = self.config.window.max(1).saturating_mul(RETIRED_RATIO_MAX);
-        let excess = self.retired.len().saturating_sub(most);
-        let over = self.retired.iter().take_while(|retired| retired.until <= self.elapsed).count();
-        self.retired
-            .drain(..over.max(excess))
-            .map(|retired| retired.name.file(&self.config.name))
-            .collect()
-    }
-}
-
-impl Segment {
-    fn write(&self, config: &Config, out: &mut String) -> std::fmt::Result {
-        if self.discontinuity {
-            writeln!(out, "#EXT-X-DISCONTINUITY")?;
-        }
-        if let Some(time) = &self.program_date_time {
-            writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{time}")?;
-        }
-        let (seconds, millis) = (self.duration.as_secs(), self.duration.subsec_millis());
-        writeln!(out, "#EXTINF:{seconds}.{millis:03},")?;
-        let name = self.name.file(&config.name);
-        writeln!(out, "{}", utf8_percent_encode(&name, ENCODED))
+    fn count_break(&mut self, gone: &Segment) {
+        let breaks = u64::from(gone.begin.discontinuity);
+        self.discontinuity_sequence = self.discontinuity_sequence.saturating_add(breaks);
     }
 }
 

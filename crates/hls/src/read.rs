@@ -1,8 +1,6 @@
 //! Reads a media playlist as text, as whoever passes it on has it, and makes its delta update.
 
-use std::{borrow::Cow, time::Duration};
-
-use percent_encoding::percent_decode_str;
+use std::time::Duration;
 
 use crate::{BadPlaylist, Progress};
 
@@ -67,7 +65,8 @@ pub struct Entry<'a> {
     pub kind: EntryKind,
     /// The number of the segment that it is, is part of, or stands before.
     pub sequence: u64,
-    /// Where it is, as the text says it: percent-encoded, relative to the playlist or not ([`file_name`]).
+    /// Where it is, as the text says it: percent-encoded, relative to the playlist or not. See
+    /// [`file_name`](crate::file_name).
     pub uri: &'a str,
     /// How long it lasts; nothing for init segments and keys.
     pub duration: Duration,
@@ -187,11 +186,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The name of the file that a relative URI without a query names; none where it is not UTF-8.
-pub fn file_name(uri: &str) -> Option<Cow<'_, str>> {
-    percent_decode_str(uri).decode_utf8().ok()
-}
-
 /// The playlist `text` as an update for a client that has an earlier version (`_HLS_skip=YES`, RFC 8216bis, 6.2.5.1):
 /// without the segments that end before the skip boundary of EXT-X-SERVER-CONTROL, and with EXT-X-SKIP instead. None
 /// where nothing can be left out: then a client gets the whole playlist.
@@ -263,7 +257,7 @@ fn tag(line: &str) -> Option<(&str, &str)> {
 }
 
 /// The value of an attribute (RFC 8216, 4.2), without the quotes if it has some.
-fn attribute<'a>(mut list: &'a str, wanted: &str) -> Option<&'a str> {
+pub(crate) fn attribute<'a>(mut list: &'a str, wanted: &str) -> Option<&'a str> {
     loop {
         let (name, rest) = list.split_once('=')?;
         let (value, rest) = match rest.strip_prefix('"') {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use weir_media::{AudioCodec, VideoCodec};
+use weir_mp4::{SampleEntry, Unfit};
 
 use crate::{
     aac::Adts,
@@ -51,6 +52,11 @@ impl VideoFormat {
             has_start_codes: false,
         };
         (format, if is_whole { Ok(()) } else { Err(damage) })
+    }
+
+    /// As it is described in MP4, if the record does that.
+    pub fn entry(&self) -> Result<SampleEntry, Unfit> {
+        SampleEntry::video(self.codec, &self.record, &[])
     }
 
     /// Bytes of the length before each NAL unit.

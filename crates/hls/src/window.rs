@@ -399,7 +399,13 @@ impl Future for Changed<'_> {
 impl Drop for Changed<'_> {
     fn drop(&mut self) {
         let Some(waiter) = self.waiter else { return };
-        let waker = self.window.lock().waiting.remove(&waiter);
+        let mut state = self.window.lock();
+        let waker = state.waiting.remove(&waiter);
+        if state.waiting.is_empty() {
+            // An empty map keeps room for its next entries: of streams that have ended, a thousandfold for nobody.
+            state.waiting = BTreeMap::new();
+        }
+        drop(state);
         drop(waker);
     }
 }

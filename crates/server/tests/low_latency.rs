@@ -117,3 +117,46 @@ async fn files_have_whole_segments_and_a_playlist_without_parts() {
     let names: Vec<_> = names.map(|name| name.expect("text")).collect();
     assert_eq!(names.len(), 6, "a playlist, an init segment, four segments: {names:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fragmented_mp4_goes_on_after_a_kill() {
+    let dir = tempfile::tempdir().expect("a temporary folder can be made");
+    let hls =
+        format!("hls: {{ dir: \"{}\", container: fmp4, window: 20 }}\n", dir.path().display());
+    let config = format!("publish: {{ linger: 0s }}\n{hls}");
+    let mut weir = start(&config);
+    let fixture = Fixture::AvcAac;
+    let publish = async |weir: &Weir| {
+        let mut encoder = Ffmpeg::System.publish(&fixture.file(), &weir.rtmp_url("live/a"));
+        let end = tokio::task::spawn_blocking(move || encoder.wait_success(TIMEOUT));
+        end.await.expect("it ends");
+    };
+    publish(&weir).await;
+    let written = dir.path().join("live/a.m3u8");
+    let left = eventually("the playlist's end on disk", TIMEOUT, async || {
+        let text = fs::read_to_string(&written).unwrap_or_default();
+        text.ends_with("#EXT-X-ENDLIST\n").then_some(text)
+    })
+    .await;
+    weir.kill();
+    let weir = start(&config);
+    publish(&weir).await;
+    let left = MediaPlaylist::parse(&left).expect("a playlist");
+    let next = left.progress.sequence;
+    let text = eventually("the end of what goes on", TIMEOUT, async || {
+        let text = http::get(weir.http(), "live/a.m3u8").await.text().await;
+        let list = MediaPlaylist::parse(&text).ok()?;
+        (list.progress.is_ended && list.progress.sequence > next).then_some(text)
+    })
+    .await;
+    let list = MediaPlaylist::parse(&text).expect("a playlist");
+    assert_eq!(list.entries[..left.entries.len()], left.entries, "what players know stays\n{text}");
+    let (_, new) = text.rsplit_once("#EXT-X-DISCONTINUITY\n").expect("the timeline starts anew");
+    assert!(new.starts_with("#EXT-X-MAP:"), "{text}");
+    assert_eq!(list.progress.sequence, next + 4, "the next numbers\n{text}");
+    for entry in &list.entries {
+        let mut response = http::get(weir.http(), &format!("live/{}", entry.uri)).await;
+        let length = response.bytes().await.len();
+        assert!(response.status == 200 && length > 100, "{} of\n{text}", entry.uri);
+    }
+}

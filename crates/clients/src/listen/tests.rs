@@ -97,7 +97,7 @@ async fn clients_have_numbers_of_their_own_and_send_without_delay() {
     assert_ne!(ids[0], ids[1]);
 }
 
-/// A door that counts by address, at most `limit` for each, behind a listener.
+/// An acceptor that counts by address, at most `limit` for each, behind a listener.
 fn counting(limit: usize) -> Acceptor {
     let limits = Limits { connections_per_ip: limit, ..Limits::default() };
     Acceptor::new("rtmp", Permits::new(0)).counting(&Arc::new(Quotas::new(limits)))
@@ -107,8 +107,8 @@ fn counting(limit: usize) -> Acceptor {
 async fn an_address_has_its_share_and_gets_it_back() {
     let (listener, address) = any_port();
     let (host, mut seated) = Host::new();
-    let door = Arc::new(counting(1));
-    tokio::spawn(accept(listener, Arc::clone(&door), host));
+    let acceptor = Arc::new(counting(1));
+    tokio::spawn(accept(listener, Arc::clone(&acceptor), host));
 
     let _peers = [TcpStream::connect(address).await, TcpStream::connect(address).await];
     let first = next(&mut seated).await;
@@ -116,7 +116,7 @@ async fn an_address_has_its_share_and_gets_it_back() {
     let (_socket, second, refusal) = next(&mut seated).await;
     let reason = refusal.expect("one too many").to_string();
     assert_eq!(reason, "too many connections from 127.0.0.1 (limit 1, limits.connections_per_ip)");
-    assert_eq!(door.permits.taken(), 1, "who is refused takes nobody's place");
+    assert_eq!(acceptor.permits.taken(), 1, "who is refused takes nobody's place");
 
     drop((first, second));
     let _third = TcpStream::connect(address).await.expect("a listener");
@@ -142,15 +142,15 @@ async fn a_crowd_that_is_refused_is_not_even_told_so() {
     assert!(next(&mut seated).await.2.is_some(), "when others have been told there is room");
 }
 
-/// A door with this part of a configuration, and a client of it that sends `bytes`.
-async fn behind_proxy(door: Acceptor, bytes: &[u8]) -> (Seated, TcpStream) {
+/// An acceptor with this part of a configuration, and a client of it that sends `bytes`.
+async fn behind_proxy(acceptor: Acceptor, bytes: &[u8]) -> (Seated, TcpStream) {
     let (listener, address) = any_port();
     let (host, seated) = Host::new();
     tokio::spawn(accept(
         listener,
         Arc::new({
-            door.expect_proxy_protocol(true);
-            door
+            acceptor.expect_proxy_protocol(true);
+            acceptor
         }),
         host,
     ));
@@ -174,9 +174,9 @@ async fn a_proxy_header_says_who_the_client_is_and_nothing_behind_it_is_lost() {
 async fn addresses_count_as_the_proxy_header_says() {
     let (listener, address) = any_port();
     let (host, mut seated) = Host::new();
-    let door = counting(1);
-    door.expect_proxy_protocol(true);
-    tokio::spawn(accept(listener, Arc::new(door), host));
+    let acceptor = counting(1);
+    acceptor.expect_proxy_protocol(true);
+    tokio::spawn(accept(listener, Arc::new(acceptor), host));
     let mut held = Vec::new();
     for (ip, is_refused) in
         [("2001:db8::1", false), ("2001:db8::2", true), ("2001:db8:1::1", false)]
@@ -219,9 +219,9 @@ async fn who_sends_no_proxy_header_is_let_go() {
 async fn a_trusted_proxy_is_not_counted() {
     let (listener, address) = any_port();
     let (host, mut seated) = Host::new();
-    let door = counting(1);
-    door.trust(&["127.0.0.0/8".parse().expect("a network")]);
-    tokio::spawn(accept(listener, Arc::new(door), host));
+    let acceptor = counting(1);
+    acceptor.trust(&["127.0.0.0/8".parse().expect("a network")]);
+    tokio::spawn(accept(listener, Arc::new(acceptor), host));
     let _peers = [TcpStream::connect(address).await, TcpStream::connect(address).await];
     let both = [next(&mut seated).await, next(&mut seated).await];
     assert!(
@@ -251,10 +251,10 @@ fn places_can_become_more_and_fewer() {
 async fn a_door_that_closes_lets_those_in_who_are_connected_and_then_nobody() {
     let (listener, address) = any_port();
     let (host, mut seated) = Host::new();
-    let door = Arc::new(counting(0));
+    let acceptor = Arc::new(counting(0));
     let _early = [TcpStream::connect(address).await, TcpStream::connect(address).await];
-    door.close();
-    accept(listener, door, host).await;
+    acceptor.close();
+    accept(listener, acceptor, host).await;
     drop((next(&mut seated).await, next(&mut seated).await));
     let late = TcpStream::connect(address).await;
     assert_eq!(late.err().map(|error| error.kind()), Some(io::ErrorKind::ConnectionRefused));

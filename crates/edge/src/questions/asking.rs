@@ -44,26 +44,42 @@ pub enum Located {
     Perhaps(Vec<Arc<Origin>>),
 }
 
+/// What is asked, of whichever origin.
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    /// For which stream, with which parameters.
+    request: &'a Request,
+    /// On whose behalf.
+    asker: Asker,
+    /// What the viewer wants the stream by.
+    protocol: Protocol,
+}
+
 impl Edge {
     /// Whether the one who asks may have `key`, as the origins say, or have said a moment ago. When they cannot be
     /// asked, whoever they have let in not long ago may.
-    pub async fn may_play(self: &Arc<Self>, key: &StreamKey, ask: &Ask, door: Protocol) -> Verdict {
+    pub async fn may_play(
+        self: &Arc<Self>,
+        key: &StreamKey,
+        ask: &Ask,
+        protocol: Protocol,
+    ) -> Verdict {
         if let Err(reason) = self.check(key, ask) {
             return Verdict::No(reason.into());
         }
         let request = self.request(key, ask);
-        let mut known = self.questions.known(&request, door, Instant::now());
+        let mut known = self.questions.known(&request, protocol, Instant::now());
         while known.is_none() {
-            let asked = self.ask_once(&request, ask, door).await;
-            // An answer for another door, or for somebody else of a vhost that is not open any more, is none here.
+            let asked = self.ask_once(&request, ask, protocol).await;
+            // An answer for another protocol, or for somebody else of a vhost that is not open any more, is none here.
             known = match asked {
                 Some(verdict) => Some(verdict),
-                None => self.questions.known(&request, door, Instant::now()),
+                None => self.questions.known(&request, protocol, Instant::now()),
             };
         }
         let verdict = known.unwrap_or(Verdict::Yes { any: false });
         match &verdict {
-            Verdict::Away(_) if self.questions.was_let_in(&request, door) => {
+            Verdict::Away(_) if self.questions.was_let_in(&request, protocol) => {
                 Verdict::Yes { any: false }
             }
             _ => verdict,
@@ -75,45 +91,40 @@ impl Edge {
         self: &Arc<Self>,
         request: &Request,
         ask: &Ask,
-        door: Protocol,
+        protocol: Protocol,
     ) -> Option<Verdict> {
         let vhost = request.key.vhost();
-        let own_door = self.questions.links.any_foreign().then_some(door);
+        let own_protocol = self.questions.links.any_foreign().then_some(protocol);
         let (mut answers, is_mine) = {
             let mut state = self.questions.lock();
             // One question for all whose parameters made no difference so far.
             let was_open = state.open.contains_key(vhost);
-            let id = if was_open { digest_of_vhost(vhost) } else { digest(request, own_door) };
+            let id = if was_open { digest_of_vhost(vhost) } else { digest(request, own_protocol) };
             match state.flights.get(&id) {
                 Some(answers) => (answers.subscribe(), !was_open),
                 None => {
                     let (done, answers) = watch::channel(None);
                     state.flights.insert(id, done.clone());
                     let flight = InFlight { edge: Arc::clone(self), id, done };
-                    tokio::spawn(flight.run(request.clone(), asker(ask.peer), door));
+                    tokio::spawn(flight.run(request.clone(), asker(ask.peer), protocol));
                     (answers, true)
                 }
             }
         };
         // Else it ended in the moment in which it was joined.
         let answered = answers.wait_for(Option::is_some).await.ok().and_then(|it| it.clone());
-        let Answered { verdict, door: about } = answered?;
+        let Answered { verdict, protocol: about } = answered?;
         let is_for_all = matches!(verdict, Verdict::Yes { any: true } | Verdict::Away(_));
-        let is_this_door = about.is_none_or(|about| about == door);
-        (is_for_all || (is_mine && is_this_door)).then_some(verdict)
+        let is_for_this = about.is_none_or(|about| about == protocol);
+        (is_for_all || (is_mine && is_for_this)).then_some(verdict)
     }
 
     /// Asks the origins, side by side if they are slow.
-    async fn ask_origins(
-        self: &Arc<Self>,
-        request: &Request,
-        asker: Asker,
-        door: Protocol,
-    ) -> Answered {
+    async fn ask_origins(self: &Arc<Self>, question: Question<'_>) -> Answered {
         self.origins.ready().await;
-        let order = self.origins.order(&request.key);
+        let order = self.origins.order(&question.request.key);
         let asked = search::race(order, |origin, connected| async move {
-            self.ask_one(&origin, request, asker, door, &connected).await
+            self.ask_one(&origin, question, &connected).await
         });
         let verdict = match asked.await {
             Ok((_, answered)) => return answered,
@@ -121,23 +132,22 @@ impl Edge {
             Err(Failure::Unreachable(why) | Failure::Busy(why)) => Verdict::Away(why.into()),
             Err(Failure::Refused { code, description }) => Verdict::No(said(&code, &description)),
         };
-        let door = self.questions.links.any_foreign().then_some(door);
-        Answered { verdict, door }
+        let is_any_foreign = self.questions.links.any_foreign();
+        Answered { verdict, protocol: is_any_foreign.then_some(question.protocol) }
     }
 
     async fn ask_one(
         self: &Arc<Self>,
         origin: &Arc<Origin>,
-        request: &Request,
-        asker: Asker,
-        door: Protocol,
+        question: Question<'_>,
         connected: &Connected,
     ) -> Result<Answered, Failure> {
-        let protocol = self.settings().edge.protocol;
-        let dead_after = self.settings().edge.dead_after;
+        let settings = self.settings();
+        let (upstream, dead_after) = (settings.edge.protocol, settings.edge.dead_after);
+        let Question { request, asker, protocol } = question;
         match self.question(origin, request, asker, dead_after, connected).await {
             Ok(MayPlay { refusal: None, any, .. }) => {
-                Ok(Answered { verdict: Verdict::Yes { any }, door: None })
+                Ok(Answered { verdict: Verdict::Yes { any }, protocol: None })
             }
             Ok(MayPlay { refusal: Some((code, description)), .. }) => {
                 let description = upstream::words(&description);
@@ -145,20 +155,20 @@ impl Edge {
                     return Err(Failure::Missing(description));
                 }
                 let reason = said(&upstream::words(&code), &description);
-                Ok(Answered { verdict: Verdict::No(reason), door: None })
+                Ok(Answered { verdict: Verdict::No(reason), protocol: None })
             }
             Err(Unasked::Foreign | Unasked::Closed) => {
-                self.ask_foreign(origin, request, asker, door, connected).await
+                self.ask_foreign(origin, question, connected).await
             }
             // Where streams come over HTTP, nothing else may be reachable.
-            Err(Unasked::Failed(Failure::Unreachable(_))) if protocol == Upstream::Flv => {
-                self.ask_foreign(origin, request, asker, door, connected).await
+            Err(Unasked::Failed(Failure::Unreachable(_))) if upstream == Upstream::Flv => {
+                self.ask_foreign(origin, question, connected).await
             }
             // HTTP carries names that RTMP does not.
             Err(Unasked::Failed(Failure::Missing(_)))
-                if protocol == Upstream::Flv || door == Protocol::Hls =>
+                if upstream == Upstream::Flv || protocol == Protocol::Hls =>
             {
-                self.ask_foreign(origin, request, asker, door, connected).await
+                self.ask_foreign(origin, question, connected).await
             }
             Err(Unasked::Failed(failure)) => Err(failure),
         }
@@ -188,24 +198,22 @@ impl Edge {
     async fn ask_foreign(
         self: &Arc<Self>,
         origin: &Arc<Origin>,
-        request: &Request,
-        asker: Asker,
-        door: Protocol,
+        Question { request, asker, protocol }: Question<'_>,
         connected: &Connected,
     ) -> Result<Answered, Failure> {
         let settings = self.settings();
-        let (protocol, dead_after) = (settings.edge.protocol, settings.edge.dead_after);
-        match door {
+        let (upstream, dead_after) = (settings.edge.protocol, settings.edge.dead_after);
+        match protocol {
             Protocol::Live => {
                 let _turn = self.turns.turn(asker).await;
-                upstream::may_play(origin, protocol, request, dead_after, connected).await?;
+                upstream::may_play(origin, upstream, request, dead_after, connected).await?;
             }
             Protocol::Hls => {
                 let object = HlsObject { key: request.key.clone(), kind: HlsKind::Playlist };
                 self.hls.may_fetch(&object, request).await?;
             }
         }
-        Ok(Answered { verdict: Verdict::Yes { any: false }, door: Some(door) })
+        Ok(Answered { verdict: Verdict::Yes { any: false }, protocol: Some(protocol) })
     }
 
     /// Lets a viewer in, if the origins do; false if they have not decided, so that they have to be asked again once
@@ -217,17 +225,17 @@ impl Edge {
         self: &Arc<Self>,
         key: &StreamKey,
         ask: &Ask,
-        door: Protocol,
+        protocol: Protocol,
         deadline: TokioInstant,
     ) -> Result<bool, NoStream> {
         loop {
             let is_here = self.registry.status(key) == Some(Status::Live);
-            let asked = timeout_at(deadline + GRACE, self.may_play(key, ask, door)).await;
+            let asked = timeout_at(deadline + GRACE, self.may_play(key, ask, protocol)).await;
             let silent =
                 |_| Verdict::Away(format!("the origins have not answered for {key}").into());
             match asked.unwrap_or_else(silent) {
                 Verdict::Yes { any } => {
-                    if !any && door == Protocol::Live {
+                    if !any && protocol == Protocol::Live {
                         self.note(key, ask, true);
                     }
                     return Ok(true);
@@ -309,9 +317,10 @@ struct InFlight {
 }
 
 impl InFlight {
-    async fn run(self, request: Request, asker: Asker, door: Protocol) {
+    async fn run(self, request: Request, asker: Asker, protocol: Protocol) {
+        let question = Question { request: &request, asker, protocol };
         let answered = tokio::select! {
-            answered = self.edge.ask_origins(&request, asker, door) => answered,
+            answered = self.edge.ask_origins(question) => answered,
             // Nobody wants to know any more.
             () = self.done.closed() => return,
         };

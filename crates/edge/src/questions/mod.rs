@@ -98,8 +98,8 @@ struct State {
 #[derive(Clone, Debug)]
 struct Answered {
     verdict: Verdict,
-    /// Which door it is about, if it is not about all.
-    door: Option<Protocol>,
+    /// Which protocol it is about, if it is not about all.
+    protocol: Option<Protocol>,
 }
 
 impl Questions {
@@ -126,7 +126,7 @@ impl Questions {
     /// Why an origin has just refused this set, if it has.
     pub fn refusal(&self, request: &Request) -> Option<Arc<str>> {
         let now = Instant::now();
-        let digests = [None, Some(Protocol::Live)].map(|door| digest(request, door));
+        let digests = [None, Some(Protocol::Live)].map(|protocol| digest(request, protocol));
         let state = self.lock();
         digests.iter().find_map(|digest| state.no.get(digest, now).cloned())
     }
@@ -173,8 +173,8 @@ impl Questions {
     }
 
     /// What is known already.
-    fn known(&self, request: &Request, door: Protocol, now: Instant) -> Option<Verdict> {
-        let digests = [digest(request, None), digest(request, Some(door))];
+    fn known(&self, request: &Request, protocol: Protocol, now: Instant) -> Option<Verdict> {
+        let digests = [digest(request, None), digest(request, Some(protocol))];
         let state = self.lock();
         if state.is_open(request.key.vhost(), now) {
             return Some(Verdict::Yes { any: true });
@@ -188,9 +188,9 @@ impl Questions {
     }
 
     /// Whether it was let in not long ago, or anybody was.
-    fn was_let_in(&self, request: &Request, door: Protocol) -> bool {
+    fn was_let_in(&self, request: &Request, protocol: Protocol) -> bool {
         let now = Instant::now();
-        let digests = [digest(request, None), digest(request, Some(door))];
+        let digests = [digest(request, None), digest(request, Some(protocol))];
         let state = self.lock();
         state.open.contains_key(request.key.vhost())
             || digests.iter().any(|digest| state.yes.get(digest, now).is_some())
@@ -199,7 +199,7 @@ impl Questions {
     /// Remembers what was answered. A yes is kept for `kept` beyond its time, for when the origins are away.
     fn keep(&self, request: &Request, asker: Asker, answered: &Answered, kept: Duration) {
         let now = Instant::now();
-        let digest = digest(request, answered.door);
+        let digest = digest(request, answered.protocol);
         let mut state = self.lock();
         match &answered.verdict {
             Verdict::Yes { any: true } => {
@@ -230,15 +230,15 @@ impl State {
 }
 
 /// What is asked, as a hash: as long as it is, it takes as much memory as anything else.
-fn digest(request: &Request, door: Option<Protocol>) -> Digest {
+fn digest(request: &Request, protocol: Option<Protocol>) -> Digest {
     let key = &request.key;
-    let door = match door {
+    let protocol = match protocol {
         None => "",
         Some(Protocol::Live) => "live",
         Some(Protocol::Hls) => "hls",
     };
     let mut hash = Context::new(&SHA256);
-    for part in [door, key.vhost(), key.app(), key.stream(), request.params.as_str()] {
+    for part in [protocol, key.vhost(), key.app(), key.stream(), request.params.as_str()] {
         hash.update(&(part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }

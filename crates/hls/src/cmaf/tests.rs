@@ -10,15 +10,18 @@ use weir_testkit::{
 };
 
 use super::*;
-use crate::{LivePlaylist, Part, Terms};
+use weir_mp4::Unfit;
+
+use crate::{Begin, Config, Part, Playlist, Unsupported};
 
 const AVCC: [u8; 16] = [1, 0x64, 0, 31, 0xFF, 0xE1, 0, 4, 0x67, 0x64, 0, 31, 1, 0, 1, 0x68];
 const LOW_AVCC: [u8; 16] = [1, 0x42, 0, 31, 0xFF, 0xE1, 0, 4, 0x67, 0x42, 0, 31, 1, 0, 1, 0x68];
-const TERMS: Terms = Terms { target_duration: 2, part_target: None, window: 6 };
+/// What rounds to two seconds.
+const LONGEST: Duration = Duration::from_millis(2499);
 
 fn lengths(part: Option<u64>) -> Lengths {
     let target = Duration::from_secs(2);
-    Lengths { target, longest: TERMS.longest(), part: part.map(Duration::from_millis) }
+    Lengths { target, longest: LONGEST, part: part.map(Duration::from_millis) }
 }
 
 fn frame(track: Track, dts: i64, content: Content, payload: &[u8]) -> Frame {
@@ -47,13 +50,15 @@ fn asc(record: &[u8]) -> Frame {
 /// A stream, and the playlist and the files that come of it.
 struct Stream {
     segmenter: CmafSegmenter,
-    playlist: Option<LivePlaylist>,
+    playlist: Option<Playlist>,
     /// None if frames come so irregularly that parts cannot keep them.
     rules: Option<HlsRules>,
     inits: Vec<Bytes>,
-    segments: Vec<CmafSegment>,
+    segments: Vec<Segment>,
     /// Durations of parts, and whether they are independent, segment by segment.
     parts: Vec<Vec<(Duration, bool)>>,
+    /// Of the segment in the making.
+    part_bytes: Vec<usize>,
     files: Vec<u8>,
     names: u64,
     wall: Duration,
@@ -68,6 +73,7 @@ impl Stream {
             inits: Vec::new(),
             segments: Vec::new(),
             parts: vec![Vec::new()],
+            part_bytes: Vec::new(),
             files: Vec::new(),
             names: 0,
             wall: Duration::from_secs(1_700_000_000),
@@ -88,37 +94,39 @@ impl Stream {
     }
 
     /// Does what a server does, and holds the playlist against the rules after each event.
-    fn take(&mut self, events: Vec<CmafEvent>) {
+    fn take(&mut self, events: Vec<Event>) {
         for event in events {
             let part_target = self.segmenter.part_target();
-            let playlist = self
-                .playlist
-                .get_or_insert_with(|| LivePlaylist::new(Terms { part_target, ..TERMS }, 0));
+            let playlist = self.playlist.get_or_insert_with(|| Playlist::new(&Config::new("live")));
+            playlist.offer_parts(part_target);
             let map = format!("init-{}.mp4", self.inits.len());
             match event {
-                CmafEvent::Init(init) => {
+                Event::Init(init) => {
                     self.files.extend_from_slice(&init);
                     self.inits.push(init);
                     continue;
                 }
-                CmafEvent::Begin { discontinuity, program_date_time } => {
-                    playlist.begin(discontinuity, Some(&map), Some(program_date_time));
+                Event::Begin { discontinuity, program_date_time } => {
+                    let begin = Begin::at(program_date_time);
+                    playlist.begin(Begin { discontinuity, map: Some(map), ..begin });
                     continue;
                 }
-                CmafEvent::Part { data, duration, independent } => {
-                    let uri = format!("{}.m4s", self.names);
-                    playlist.push_part(Part { uri, duration, independent });
+                Event::Part { data, duration, independent } => {
+                    let file = format!("{}.m4s", self.names);
+                    playlist.push_part(Part { file, duration, independent });
                     self.names += 1;
                     playlist.hint(Some(&format!("{}.m4s", self.names)));
                     self.parts.last_mut().unwrap().push((duration, independent));
+                    self.part_bytes.push(data.len());
                     self.files.extend_from_slice(&data);
                 }
-                CmafEvent::Segment(segment) => {
+                Event::Segment(segment) => {
                     if part_target.is_none() {
-                        self.files.extend(segment.data.iter().flatten());
+                        self.files.extend_from_slice(&segment.data);
                     } else {
                         let parts = self.parts.last().unwrap();
-                        assert_eq!(parts.len(), segment.data.len());
+                        let own: usize = self.part_bytes.drain(..).sum();
+                        assert_eq!(own, segment.data.len());
                         let sum: Duration = parts.iter().map(|(duration, _)| *duration).sum();
                         assert_eq!(sum, segment.duration);
                     }
@@ -268,7 +276,7 @@ fn another_configuration_is_another_init_segment_after_a_break() {
 fn lost_frames_and_holes_are_breaks_with_the_same_init_segment() {
     let mut stream = configured(Some(200));
     stream.push(av(0, 1500));
-    let events = stream.segmenter.skipped();
+    let events = stream.segmenter.finish();
     stream.take(events);
     stream.push(av(1600, 3000));
     stream.push(av(40_000, 41_000));
@@ -331,11 +339,13 @@ fn strays_damage_and_what_cannot_be_carried_are_left_out() {
     }
     let cut = frame(Track::Video(0), 1000, video(0, true).content, &[0, 0, 0, 9, 0x65]);
     stream.push([cut]);
-    assert_eq!(stream.segmenter.dropped().0, 1);
-    assert_eq!(stream.segmenter.left_out(), (None, None));
+    assert_eq!(stream.segmenter.dropped().unwrap().frames, 1);
+    assert_eq!(stream.segmenter.left_out(), Some(LeftOut::default()));
     stream.push((1000..5000).step_by(20).flat_map(|dts| [vvc(dts, false), audio(dts)]));
     stream.finish();
-    assert_eq!(stream.segmenter.left_out().0, Some(Unfit::Video(VideoCodec::Vvc)));
+    let left_out = stream.segmenter.left_out().unwrap();
+    assert_eq!(left_out.pictures, Some(Unsupported::Mp4(Unfit::Video(VideoCodec::Vvc))));
+    assert!(!left_out.everything);
     assert!(stream.segments.last().unwrap().pictures == 0, "sound alone");
 }
 
@@ -349,7 +359,7 @@ fn start_codes_become_lengths_and_messages_without_a_picture_go_with_the_next() 
         video(40, false),
     ]);
     stream.finish();
-    let data = stream.segments[0].data.concat();
+    let data = &stream.segments[0].data;
     let expected = [0, 0, 0, 3, 6, 5, 1, 0, 0, 0, 2, 0x65, 0x88, 0, 0, 0, 2, 0x41, 0x80];
     assert!(data.ends_with(&expected), "{:x?}", &data[data.len() - 40..]);
 }
@@ -371,7 +381,7 @@ fn slices_in_messages_of_their_own_are_one_sample() {
         stream.finish();
         let pictures: Vec<_> = stream.segments.iter().map(|segment| segment.pictures).collect();
         assert_eq!((pictures, stream.durations()), (vec![50, 1], vec![2000, 40]));
-        let data = stream.segments[0].data.concat();
+        let data = &stream.segments[0].data;
         assert!(data.ends_with(&[0, 0, 0, 2, 0x41, 0x88, 0, 0, 0, 2, 0x41, 0x44]));
     }
 }
@@ -392,7 +402,7 @@ fn a_cut_within_a_group_loses_nothing_while_tracks_change() {
     stream.finish();
     let pictures: u32 = stream.segments.iter().map(|segment| segment.pictures).sum();
     assert_eq!((pictures, stream.inits.len()), (64, 2));
-    let runs = stream.segments.iter().flat_map(|segment| &segment.data);
+    let runs = stream.segments.iter().map(|segment| &segment.data);
     let units = runs.map(|data| {
         data.windows(5).filter(|unit| unit[..4] == [0, 0, 0, 2] && unit[4] & 0x41 == 0x41).count()
     });
@@ -457,19 +467,19 @@ proptest! {
         let mut segmenter = CmafSegmenter::new(lengths(part));
         let (mut dts, mut open, mut total) = (0, false, Duration::ZERO);
         let mut wall = Duration::from_secs(1_700_000_000);
-        let mut check = |events: Vec<CmafEvent>| -> Result<(), TestCaseError> {
+        let mut check = |events: Vec<Event>| -> Result<(), TestCaseError> {
             for event in events {
                 match event {
-                    CmafEvent::Init(init) => prop_assert!(!open && !init.is_empty()),
-                    CmafEvent::Begin { .. } => {
+                    Event::Init(init) => prop_assert!(!open && !init.is_empty()),
+                    Event::Begin { .. } => {
                         prop_assert!(!std::mem::replace(&mut open, true));
                         total = Duration::ZERO;
                     }
-                    CmafEvent::Part { duration, .. } => {
+                    Event::Part { duration, .. } => {
                         prop_assert!(open && part.is_some());
                         total += duration;
                     }
-                    CmafEvent::Segment(segment) => {
+                    Event::Segment(segment) => {
                         prop_assert!(std::mem::replace(&mut open, false));
                         prop_assert!(part.is_none() || segment.duration == total);
                         prop_assert!(!segment.data.is_empty());

@@ -5,7 +5,7 @@ use weir_media::{AudioCodec, Content, Frame, Track, VideoCodec};
 use weir_mp4::{Muxer, SampleEntry, Unfit};
 
 use crate::{
-    error::Damage,
+    error::{Damage, LeftOut},
     nal::{Framing, Kind, each_nal, kind},
     tracks::VideoFormat,
 };
@@ -52,9 +52,14 @@ struct Audio {
 }
 
 impl Tracks {
-    /// Why there are no pictures and no sound.
-    pub fn left_out(&self) -> (Option<Unfit>, Option<Unfit>) {
-        (self.video.unfit, self.audio.unfit)
+    /// Which tracks cannot be carried.
+    pub fn left_out(&self) -> LeftOut {
+        let (video, audio) = (&self.video, &self.audio);
+        let has_some = video.codec.is_some() && video.unfit.is_none()
+            || audio.codec.is_some() && audio.unfit.is_none();
+        let (pictures, sound) = (video.unfit.map(Into::into), audio.unfit.map(Into::into));
+        let everything = !has_some && (pictures.is_some() || sound.is_some());
+        LeftOut { pictures, sound, everything }
     }
 
     /// Whether pictures set the pace.

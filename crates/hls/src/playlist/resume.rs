@@ -2,19 +2,19 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use percent_encoding::percent_decode_str;
-
-use super::{NOTE, Playlist, Segment, rounded_seconds};
-use crate::{BadPlaylist, Config, SegmentName};
-
-/// Longest playlist that is read: 1 MiB, some 8,000 segments.
-const BYTES_MAX: usize = 1024 * 1024;
+use super::{Begin, Key, Playlist, Segment, render::NOTE, rounded_seconds};
+use crate::{
+    BadPlaylist, Config, Form, PLAYLIST_BYTES_MAX, SegmentName, file_name, read::attribute,
+};
 
 /// How the playlist of a stream that has ended ends.
 const ENDLIST: &str = "#EXT-X-ENDLIST\n";
 
 /// Longest EXT-X-PROGRAM-DATE-TIME that is taken over.
 const DATE_BYTES_MAX: usize = 40;
+
+/// Longest URI of a key that is taken over.
+const KEY_BYTES_MAX: usize = 2048;
 
 /// Longest segment that is believed, in seconds. Ours end after [`SEGMENT_DURATION_MAX`](crate::SEGMENT_DURATION_MAX).
 const SECONDS_MAX: u64 = 3600;
@@ -27,18 +27,19 @@ const ERROR_TEXT_MAX: usize = 80;
 
 impl Playlist {
     /// Continues the playlist that an earlier run left behind: its segments stay listed, the numbers go on, and the
-    /// next segment has a discontinuity. Only playlists that [`Playlist::render`] wrote for the same stream are
-    /// understood.
+    /// next segment has a discontinuity. Only playlists that [`Playlist::render_plain`] wrote for the same stream
+    /// are understood.
     ///
     /// Where the directory has a segment of a higher number than the playlist knows (the run ended before it was
     /// listed), that number was never seen by a player and may be used again.
     ///
     /// # Errors
-    /// Says what is wrong with `previous`. The caller then makes a fresh one; [`Playlist::starting_at`] avoids numbers
-    /// that players may have seen.
+    /// Says what is wrong with `previous`. The caller then makes a fresh one; [`Playlist::starting_at`] avoids
+    /// numbers that players may have seen.
     pub fn resume(config: &Config, previous: &str) -> Result<Self, BadPlaylist> {
-        if previous.len() > BYTES_MAX {
-            return Err(BadPlaylist::TooLong { len: previous.len(), max: BYTES_MAX });
+        let (len, max) = (previous.len(), PLAYLIST_BYTES_MAX);
+        if len > max {
+            return Err(BadPlaylist::TooLong { len, max });
         }
         let mut lines = previous.lines().zip(1..);
         if lines.next().is_none_or(|(line, _)| line != "#EXTM3U") {
@@ -56,13 +57,13 @@ impl Playlist {
         parser.finish()
     }
 
-    /// Whether `text` is to the letter what [`Playlist::render`] writes for the stream: a file with it is no other
-    /// program's.
+    /// Whether `text` is to the letter what [`Playlist::render_plain`] writes for the stream: a file with it is no
+    /// other program's.
     pub fn has_written(config: &Config, text: &str) -> bool {
         let open = text.strip_suffix(ENDLIST).unwrap_or(text);
         // The length in the text may be shorter than what is aimed at now.
         let config = Config { target: Duration::ZERO, ..config.clone() };
-        Self::resume(&config, open).is_ok_and(|playlist| playlist.render() == open)
+        Self::resume(&config, open).is_ok_and(|playlist| playlist.render_plain() == open)
     }
 }
 
@@ -73,10 +74,13 @@ struct Parser<'a> {
     discontinuity_sequence: u64,
     note: Option<String>,
     segments: VecDeque<Segment>,
-    /// What the tags before the next URI said.
+    /// The number of the next segment.
+    next: u64,
+    /// What the tags before the next URI said. An init segment and a key hold for those after it, too.
+    begin: Begin,
     duration: Option<Duration>,
-    discontinuity: bool,
-    program_date_time: Option<String>,
+    /// Whether an init segment or a key was read that no segment needs yet.
+    is_announced: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -88,9 +92,10 @@ impl<'a> Parser<'a> {
             discontinuity_sequence: 0,
             note: None,
             segments: VecDeque::new(),
+            next: 0,
+            begin: Begin::default(),
             duration: None,
-            discontinuity: false,
-            program_date_time: None,
+            is_announced: false,
         }
     }
 
@@ -106,10 +111,24 @@ impl<'a> Parser<'a> {
         let (name, value) = tag.split_once(':').unwrap_or((tag, ""));
         match name {
             "EXT-X-TARGETDURATION" => self.target_duration = Some(seconds(value)?),
-            "EXT-X-MEDIA-SEQUENCE" => self.media_sequence = Some(value.parse().ok()?),
+            "EXT-X-MEDIA-SEQUENCE" => {
+                let first = value.parse().ok().filter(|_| self.segments.is_empty())?;
+                (self.media_sequence, self.next) = (Some(first), first);
+            }
             "EXT-X-DISCONTINUITY-SEQUENCE" => self.discontinuity_sequence = value.parse().ok()?,
-            "EXT-X-DISCONTINUITY" => self.discontinuity = true,
-            "EXT-X-PROGRAM-DATE-TIME" => self.program_date_time = Some(date(value)?),
+            "EXT-X-DISCONTINUITY" => self.begin.discontinuity = true,
+            "EXT-X-PROGRAM-DATE-TIME" => self.begin.date = Some(date(value)?),
+            "EXT-X-MAP" => {
+                let file = file_name(attribute(value, "URI")?)?.into_owned();
+                let name = SegmentName::of(&self.config.name, &file)?;
+                self.begin.map = Some(file).filter(|_| name.form == Form::Init);
+                self.begin.map.as_ref()?;
+                self.is_announced = true;
+            }
+            "EXT-X-KEY" => {
+                self.begin.key = key(value)?;
+                self.is_announced = true;
+            }
             "EXTINF" => self.duration = Some(duration(value)?),
             _ => {}
         }
@@ -118,41 +137,35 @@ impl<'a> Parser<'a> {
 
     /// Takes a URI line, whose sequence number must be the next one.
     fn segment(&mut self, uri: &str) -> Option<()> {
-        let name = percent_decode_str(uri).decode_utf8().ok()?;
-        let name = SegmentName::of(&self.config.name, &name)?;
-        if name.sequence == u64::MAX || name.sequence != self.next()? {
+        let file = file_name(uri)?.into_owned();
+        let name = SegmentName::of(&self.config.name, &file)?;
+        self.media_sequence?;
+        if name.sequence == u64::MAX || name.sequence != self.next || !name.form.is_segment() {
             return None;
         }
-        self.segments.push_back(Segment {
-            name,
-            duration: self.duration.take()?,
-            discontinuity: std::mem::take(&mut self.discontinuity),
-            program_date_time: self.program_date_time.take(),
-            longest_playlist: Duration::ZERO,
-        });
+        let duration = self.duration.take()?;
+        let begin = self.begin.clone();
+        (self.begin.discontinuity, self.begin.date, self.is_announced) = (false, None, false);
+        let (parts, longest_playlist) = (Vec::new(), Duration::ZERO);
+        self.segments.push_back(Segment { file, duration, begin, parts, longest_playlist });
+        self.next += 1;
         Some(())
     }
 
     /// Whether tags were read that belong to a URI that did not come.
     fn is_within_segment(&self) -> bool {
-        self.discontinuity || self.program_date_time.is_some() || self.duration.is_some()
-    }
-
-    /// The sequence number after the last segment's.
-    fn next(&self) -> Option<u64> {
-        match self.segments.back() {
-            Some(last) => last.name.sequence.checked_add(1),
-            None => self.media_sequence,
-        }
+        let Begin { discontinuity, date, .. } = &self.begin;
+        *discontinuity || date.is_some() || self.duration.is_some() || self.is_announced
     }
 
     fn finish(self) -> Result<Playlist, BadPlaylist> {
-        let next = self.next().ok_or(BadPlaylist::Missing("EXT-X-MEDIA-SEQUENCE"))?;
+        self.media_sequence.ok_or(BadPlaylist::Missing("EXT-X-MEDIA-SEQUENCE"))?;
         let target_duration =
             self.target_duration.ok_or(BadPlaylist::Missing("EXT-X-TARGETDURATION"))?;
-        let mut playlist = Playlist::starting_at(self.config, next);
+        let mut playlist = Playlist::starting_at(self.config, self.next);
+        playlist.is_shown = !self.segments.is_empty();
         // Players know it: another target length in the configuration changes it when a segment has that length.
-        if !self.segments.is_empty() {
+        if playlist.is_shown {
             playlist.target_duration = target_duration.max(1);
         }
         let longest = self.segments.iter().map(|segment| rounded_seconds(segment.duration)).max();
@@ -160,11 +173,24 @@ impl<'a> Parser<'a> {
         playlist.discontinuity_sequence = self.discontinuity_sequence;
         playlist.note = self.note;
         playlist.segments = self.segments;
-        let lasts: Duration = playlist.segments.iter().map(|segment| segment.duration).sum();
+        let lasts = playlist.lasts();
         for segment in &mut playlist.segments {
             segment.longest_playlist = lasts;
         }
         Ok(playlist)
+    }
+}
+
+/// What an EXT-X-KEY says; nothing when it is wrong.
+fn key(value: &str) -> Option<Option<Key>> {
+    match attribute(value, "METHOD")? {
+        "NONE" => Some(None),
+        "AES-128" => {
+            let uri = attribute(value, "URI").filter(|uri| uri.len() <= KEY_BYTES_MAX)?.to_owned();
+            let iv = u128::from_str_radix(attribute(value, "IV")?.strip_prefix("0x")?, 16).ok()?;
+            Some(Some(Key { uri, iv }))
+        }
+        _ => None,
     }
 }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{LivePlaylist, Part, Report, Terms};
+use crate::{Begin, Config, Part, Playlist, Report, file_name};
 
 const LOW_LATENCY: &str = "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:2\n\
     #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=12,HOLD-BACK=6,PART-HOLD-BACK=1.5\n\
@@ -131,14 +131,15 @@ proptest! {
         has_parts in any::<bool>(),
     ) {
         let part_target = has_parts.then_some(Duration::from_millis(500));
-        let mut playlist = LivePlaylist::new(Terms { target_duration: 2, part_target, window: 5 }, 40);
-        let part = |uri: &str| Part {
-            uri: uri.into(),
+        let mut playlist = Playlist::starting_at(&Config::new("live"), 40);
+        playlist.offer_parts(part_target);
+        let part = |file: &str| Part {
+            file: file.into(),
             duration: Duration::from_millis(500),
             independent: false,
         };
         for (parts, rest) in segments {
-            playlist.begin(false, Some("init.mp4"), None);
+            playlist.begin(Begin { map: Some("init.mp4".into()), ..Begin::default() });
             (0..parts).for_each(|_| playlist.push_part(part("part.m4s")));
             playlist.push("segment.m4s", Duration::from_millis(500 * parts + rest));
         }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use crate::reader::{Demuxer, ORIGIN, Pes, nal_units};
+use crate::{
+    reader::{Demuxer, ORIGIN, Pes, nal_units},
+    segmenter, segments,
+};
 use bytes::Bytes;
 use proptest::prelude::*;
-use weir_hls::{Config, Cut, Damage, Segmenter};
+use weir_hls::{Damage, Segment};
 use weir_media::{AudioCodec, Content, Frame, Timestamp, Track, VideoCodec};
 
 const AVCC: &[u8] = &[1, 0x64, 0, 31, 0xFF, 0xE1, 0, 2, 0x67, 1, 1, 0, 2, 0x68, 1];
@@ -33,17 +36,17 @@ fn sound(millis: i64, codec: AudioCodec, len: usize) -> Frame {
     frame(Track::Audio(0), millis, Content::Audio(codec), &packet)
 }
 
-fn segment(frames: impl IntoIterator<Item = Frame>) -> Vec<Cut> {
-    let mut segmenter = Segmenter::new(&Config::new("test"));
+fn segment(frames: impl IntoIterator<Item = Frame>) -> Vec<Segment> {
+    let mut segmenter = segmenter();
     let mut cuts = Vec::new();
     for frame in frames {
-        cuts.extend(segmenter.push(&frame, Duration::ZERO));
+        cuts.extend(segments(segmenter.push(&frame, Duration::ZERO)));
     }
-    cuts.extend(segmenter.finish());
+    cuts.extend(segments(segmenter.finish()));
     cuts
 }
 
-fn read(cuts: &[Cut]) -> (Demuxer, Vec<Pes>) {
+fn read(cuts: &[Segment]) -> (Demuxer, Vec<Pes>) {
     let mut demuxer = Demuxer::default();
     let pes = cuts.iter().flat_map(|cut| demuxer.segment(&cut.data)).collect();
     (demuxer, pes)
@@ -247,7 +250,7 @@ fn packets_of_every_size_are_whole() {
 
 #[test]
 fn sound_longer_than_a_pes_packet_is_dropped() {
-    let mut segmenter = Segmenter::new(&Config::new("test"));
+    let mut segmenter = segmenter();
     for len in [65_522, 65_523] {
         segmenter.push(&sound(0, AudioCodec::Mp3, len), Duration::ZERO);
     }
@@ -256,7 +259,7 @@ fn sound_longer_than_a_pes_packet_is_dropped() {
         segmenter.dropped().map(|dropped| (dropped.frames, dropped.last)),
         Some((1, damage))
     );
-    let (_, pes) = read(&[segmenter.finish().unwrap()]);
+    let (_, pes) = read(&segments(segmenter.finish()).collect::<Vec<_>>());
     assert_eq!(pes[0].data.len(), 65_522);
 }
 

@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use weir_hls::{Config, Segmenter};
 use weir_media::{Content, Frame};
 
-use crate::reader::{Demuxer, length_prefixed, nal_units, read_flv};
+use crate::{
+    reader::{Demuxer, length_prefixed, nal_units, read_flv},
+    segmenter, segments,
+};
 
 /// The pictures of the segments, and whether each segment begins with one that can be decoded.
 fn pictures(frames: &[Frame]) -> Vec<(i64, Vec<u8>)> {
-    let mut segmenter = Segmenter::new(&Config::new("test"));
+    let mut segmenter = segmenter();
     let mut cuts: Vec<_> =
-        frames.iter().filter_map(|frame| segmenter.push(frame, Duration::ZERO)).collect();
-    cuts.extend(segmenter.finish());
+        frames.iter().flat_map(|frame| segments(segmenter.push(frame, Duration::ZERO))).collect();
+    cuts.extend(segments(segmenter.finish()));
     assert_eq!(cuts.len(), 2);
     assert!(cuts.iter().all(|cut| !cut.discontinuity));
     let mut demuxer = Demuxer::default();

@@ -7,8 +7,11 @@
 
 use std::time::Duration;
 
-use crate::reader::{Demuxer, ORIGIN, Pes, length_prefixed, nal_units, read_flv};
-use weir_hls::{Config, Cut, Segmenter};
+use crate::{
+    reader::{Demuxer, ORIGIN, Pes, length_prefixed, nal_units, read_flv},
+    segmenter, segments,
+};
+use weir_hls::Segment;
 use weir_media::{Content, Frame};
 
 const VIDEO: u16 = 0x100;
@@ -18,7 +21,7 @@ const AUDIO: u16 = 0x101;
 struct Run {
     /// What should come out: coded frames from the first one that may begin a segment.
     source: Vec<Frame>,
-    cuts: Vec<Cut>,
+    cuts: Vec<Segment>,
     /// PES packets, by segment.
     segments: Vec<Vec<Pes>>,
     demuxer: Demuxer,
@@ -26,12 +29,12 @@ struct Run {
 
 fn run(file: &[u8]) -> Run {
     let frames = read_flv(file);
-    let mut segmenter = Segmenter::new(&Config::new("test"));
+    let mut segmenter = segmenter();
     let mut cuts = Vec::new();
     for frame in &frames {
-        cuts.extend(segmenter.push(frame, Duration::ZERO));
+        cuts.extend(segments(segmenter.push(frame, Duration::ZERO)));
     }
-    cuts.extend(segmenter.finish());
+    cuts.extend(segments(segmenter.finish()));
     assert_eq!(segmenter.dropped(), None);
     let mut demuxer = Demuxer::default();
     let segments = cuts.iter().map(|cut| demuxer.segment(&cut.data)).collect();
@@ -166,14 +169,14 @@ fn a_late_reader_gets_the_old_configuration_first_and_starts_at_a_key_frame() {
     let frames = read_flv(include_bytes!("../../testdata/h264_bframes_aac.flv"));
     let (init, coded): (Vec<_>, Vec<_>) =
         frames.into_iter().partition(|frame| frame.init_slot().is_some());
-    let mut segmenter = Segmenter::new(&Config::new("test"));
+    let mut segmenter = segmenter();
     let hour = Duration::from_secs(3600);
     let late = coded.into_iter().skip(30).map(|frame| Frame { dts: frame.dts + hour, ..frame });
     let mut cuts = Vec::new();
     for frame in init.into_iter().chain(late) {
-        cuts.extend(segmenter.push(&frame, Duration::ZERO));
+        cuts.extend(segments(segmenter.push(&frame, Duration::ZERO)));
     }
-    cuts.extend(segmenter.finish());
+    cuts.extend(segments(segmenter.finish()));
     let first = &Demuxer::default().segment(&cuts[0].data)[0];
     assert!(first.random_access && first.pid == VIDEO);
     assert!(cuts.iter().all(|cut| !cut.discontinuity));

@@ -24,6 +24,9 @@ use super::{
 /// Longest playlist that is read, some 8,000 segments.
 const PLAYLIST_BYTES_MAX: u64 = 1 << 20;
 
+/// What playlists of playlists have, and no others.
+const STREAM_INF: &str = "#EXT-X-STREAM-INF:";
+
 /// Longest segment that is read in: ours end at 32 MiB, and with the frame that makes them longer.
 const SEGMENT_FILE_MAX: usize = 2 * SEGMENT_BYTES_MAX;
 
@@ -156,13 +159,18 @@ impl Files {
         self.disk.reads().run_within(READ_MAX, work).await.flatten()
     }
 
-    /// The playlist as it is on disk; none if there is no such file.
+    /// The first playlist as it is on disk; none if there is no such file.
     ///
     /// # Errors
     /// When there is one that cannot be read.
     pub async fn read_playlist(&self) -> io::Result<Option<String>> {
-        let file = self.playlist();
-        let read = self.read_there(move |folder| read_text(folder, &file)).await;
+        let (file, first) = (self.playlist(), self.playlist_of(Rendition::MAIN));
+        let read = move |folder: &Folder| {
+            let text = read_text(folder, &file)?;
+            // One of playlists has the first of them beside it.
+            if text.contains(STREAM_INF) { read_text(folder, &first) } else { Ok(text) }
+        };
+        let read = self.read_there(read).await;
         match read {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -335,20 +343,14 @@ mod tests {
             (files(dir.path(), DEFAULT_VHOST, "a"), files(dir.path(), DEFAULT_VHOST, "a-1"));
         let nonce = Nonce::new(getrandom::u64().expect("random bytes"));
         let mut list = Playlist::starting_at(&Config::new("a"), 7);
-        let cut = weir_hls::Cut {
-            data: Bytes::new(),
-            duration: std::time::Duration::from_secs(2),
-            discontinuity: false,
-            program_date_time: std::time::Duration::ZERO,
-        };
-        let segment = list.next_file(nonce);
-        list.push(&cut, nonce);
+        let segment = list.file(nonce, Form::Ts);
+        list.push(&segment, std::time::Duration::from_secs(2));
         let theirs = SegmentName { sequence: 7, nonce: Some(nonce), form: Form::Ts }.file("a-1");
         let left = [theirs.as_str(), "a-1.m3u8", "a-500.ts", "a-notes.ts", "a.txt"];
         for file in [segment.as_str(), "a-6.ts"].into_iter().chain(left) {
             files.write(file.to_owned(), Bytes::from_static(b"x")).await.expect("written");
         }
-        files.write(files.playlist(), list.render().into()).await.expect("written");
+        files.write(files.playlist(), list.render_plain().into()).await.expect("written");
         assert_eq!(neighbour.segments().await.len(), 1);
         files.remove_all().await;
         let there = std::fs::read_dir(dir.path().join("live/eu")).expect("the folder");

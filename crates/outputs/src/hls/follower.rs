@@ -11,17 +11,17 @@ use tokio::{
 };
 use tracing::{info, warn};
 use weir_config::Hls;
-use weir_hls::{Config, Rendition, Variant, Window};
+use weir_hls::{Config, Container, LeftOut, Rendition, Variant, Window};
 use weir_hub::{Batch, Item, Reader, Registry, Start, Status, Wake};
 use weir_media::{Frame, Init, StreamKey};
 
 use super::{
-    cutter::{Container, Omitted, Plan},
     disks::Disks,
     files::Files,
     left::{Left, take_up},
     names,
     packager::Taken,
+    plan::Plan,
     renditions::Renditions,
     share::Part,
     state::{DISPOSE, State, Stopping, is_published},
@@ -269,9 +269,10 @@ impl Follower {
     /// Starts on frames that do not continue those before them; `init` is what comes before the first.
     async fn begin(&mut self, init: &Init) {
         self.complete();
-        let plan = self.plan(init);
+        let mut plan = self.plan(init);
         if self.renditions.is_new() {
             self.open_playlist(&plan).await;
+            plan = self.plan(init);
         }
         let taken = self.renditions.begin(plan, init, since_unix_epoch());
         self.tell_of(taken);
@@ -281,8 +282,8 @@ impl Follower {
     fn take(&mut self, frame: &Frame) {
         let taken = self.renditions.take(frame, since_unix_epoch());
         self.tell_of(taken);
-        if let Some(omitted) = self.renditions.newly_omitted() {
-            self.leave_out(&omitted);
+        if let Some(left_out) = self.renditions.newly_left_out() {
+            self.leave_out(left_out);
         }
     }
 
@@ -321,8 +322,14 @@ impl Follower {
             None => Left { config: self.renditions.config().clone(), playlist: None, least: 0 },
         };
         *self.renditions.config() = left.config;
+        let is_auto = self.settings.container == weir_config::Container::Auto;
         match left.playlist {
-            Some(playlist) if plan.container == Container::Ts => {
+            Some(playlist) if playlist.container().is_none_or(|it| it == plan.container) => {
+                self.renditions.open(Some(playlist), 0);
+            }
+            Some(playlist) if is_auto && plan.container == Container::Ts => {
+                // It stays with what it has.
+                self.needs_fmp4 = true;
                 self.renditions.open(Some(playlist), 0);
             }
             // It goes on in another container.
@@ -338,41 +345,41 @@ impl Follower {
     }
 
     /// HLS goes without other tracks than before.
-    fn leave_out(&mut self, omitted: &Omitted) {
-        if omitted.is_in_fmp4 && self.settings.container == weir_config::Container::Auto {
+    fn leave_out(&mut self, left_out: LeftOut) {
+        if left_out.may_fit_mp4() && self.settings.container == weir_config::Container::Auto {
             // With the next group.
             self.needs_fmp4 = true;
             return;
         }
         if let Some(left) = self.codec_lines.checked_sub(1) {
             self.codec_lines = left;
-            self.say(omitted);
+            self.say(left_out);
         }
-        if omitted.everything {
+        if left_out.everything {
             self.renditions.unlist();
-            self.tell(State::Unsupported(omitted.reason.clone()));
+            self.tell(State::Unsupported(left_out.to_string()));
         } else if self.wires.state.borrow().is_playable() {
             self.tell(self.playable());
         }
     }
 
-    fn say(&self, omitted: &Omitted) {
-        let (stream, reason) = (&self.key, &omitted.reason);
-        if omitted.is_nothing() {
+    fn say(&self, left_out: LeftOut) {
+        let stream = &self.key;
+        if left_out.is_nothing() {
             info!(%stream, "HLS carries all tracks of this stream");
-        } else if omitted.everything {
-            warn!(%stream, %reason, "no HLS for this stream; RTMP and HTTP-FLV carry it");
+        } else if left_out.everything {
+            warn!(%stream, reason = %left_out, "no HLS for this stream; RTMP and HTTP-FLV carry it");
         } else {
-            warn!(%stream, %reason, "HLS omits a track; RTMP and HTTP-FLV carry it");
+            warn!(%stream, reason = %left_out, "HLS omits a track; RTMP and HTTP-FLV carry it");
         }
     }
 
     /// What there is once a segment is listed.
     fn playable(&self) -> State {
-        match self.renditions.omitted() {
+        match self.renditions.left_out() {
             // What remains of what there was before.
-            omitted if omitted.is_nothing() || omitted.everything => State::Playable,
-            omitted => State::Partly(omitted.reason.clone()),
+            left_out if left_out.is_nothing() || left_out.everything => State::Playable,
+            left_out => State::Partly(left_out.to_string()),
         }
     }
 

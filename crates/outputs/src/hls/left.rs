@@ -44,10 +44,8 @@ pub async fn take_up(
         }
     };
     let names: HashSet<_> = there.into_iter().map(|(_, file)| file).collect();
-    if let Some(missing) = playlist.listed().filter(|file| !names.contains(file)).last() {
-        playlist.forget_until(&missing);
-    }
-    let listed: Vec<_> = playlist.listed().collect();
+    playlist.forget_missing(|file| names.contains(file));
+    let listed = playlist.listed();
     listed.iter().for_each(|file| window.put_file(file));
     let read = async {
         // The newest are those that players want.
@@ -80,8 +78,6 @@ async fn look(
     let there = there.map(|name| (name.sequence, name.file(&config.name))).collect();
     let resumed = match files.read_playlist().await {
         Ok(None) => return (None, there),
-        // Its segments need others before them, which are not known yet.
-        Ok(Some(text)) if text.contains("#EXT-X-MAP:") => return (None, there),
         Ok(Some(text)) => Playlist::resume(config, &text).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };

@@ -8,7 +8,6 @@
 //! One task per stream follows the hub's log and fills the window; another one brings the files up to date. A disk that
 //! is slow, full or gone costs the files.
 
-mod cutter;
 mod disk;
 mod disks;
 mod files;
@@ -16,11 +15,11 @@ mod folders;
 mod follower;
 mod health;
 mod left;
-mod list;
 mod look;
 mod names;
 mod output;
 mod packager;
+mod plan;
 mod renditions;
 mod share;
 mod state;

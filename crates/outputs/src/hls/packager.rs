@@ -5,45 +5,49 @@ use std::{mem, sync::Arc, time::Duration};
 use bytes::Bytes;
 use weir_clients::counts::COUNTS;
 use weir_hls::{
-    CmafEvent, CmafSegment, Config, Cut, Damage, Listing, Nonce, Playlist, Rates, Report, Variant,
-    Window,
+    Begin, Config, Container, Dropped, Event, Form, Lead, LeftOut, Lengths, Listing, Nonce,
+    Playlist, Rates, Report, Segment, Segmenter, Variant, Window,
 };
 use weir_media::{Budget, Frame, Timestamp};
 
-use super::{
-    cutter::{Container, Cutter, Omitted, Plan},
-    list::{Begin, Fmp4List, List, put_ts},
-    share::Part,
-};
+use super::plan::Plan;
 
 /// Makes one media playlist.
 pub struct Packager {
     window: Arc<Window>,
-    part: Arc<Part>,
     /// None until the first segment.
-    list: Option<List>,
+    list: Option<Playlist>,
     /// The number of the first segment of a list that is new.
     first: u64,
     making: Option<Making>,
+    /// The part that players are told to ask for next.
+    hint: Option<String>,
+    /// The init segments that are needed, oldest first: they are small, and put in again where they had to make room.
+    inits: Vec<(String, Bytes)>,
     /// When the newest picture is decoded.
     picture: Option<Timestamp>,
     rates: Rates,
-    /// What the newest init segment says of the playlist, for who chooses; none in MPEG-TS.
-    variant: Option<Variant>,
+    /// What the newest segment says of the playlist, for who chooses.
+    variant: Variant,
     /// Names of what the list before this one had: that stays for a while.
     left: Option<Vec<String>>,
 }
 
-/// The cutting of one epoch of the stream's timeline.
+/// The segmenting of one epoch of the stream's timeline.
 struct Making {
     plan: Plan,
-    cutter: Cutter,
+    segmenter: Segmenter,
     /// Frames that it has dropped and that are counted.
     dropped: u64,
     /// The next segment does not continue the one before.
     interrupted: bool,
     /// An init segment that no segment has yet.
-    init: Option<Bytes>,
+    new_init: Option<Bytes>,
+    /// The file of the one that segments need.
+    map: Option<String>,
+    /// Of the segment in the making.
+    nonce: Nonce,
+    parts: Vec<String>,
     /// Whether the segment in the making has no name, and is left out.
     is_missed: bool,
 }
@@ -70,33 +74,44 @@ impl Taken {
 
 impl Packager {
     /// Nothing is made yet. The first segment has the number `first`.
-    pub fn new(window: &Arc<Window>, part: &Arc<Part>, first: u64) -> Self {
+    pub fn new(window: &Arc<Window>, first: u64) -> Self {
         Self {
             window: Arc::clone(window),
-            part: Arc::clone(part),
             list: None,
             first,
             making: None,
+            hint: None,
+            inits: Vec::new(),
             picture: None,
             rates: Rates::default(),
-            variant: None,
+            variant: Variant::default(),
             left: None,
         }
     }
 
     /// Goes on with a list of an earlier process.
     pub fn resume(&mut self, list: Playlist) {
-        self.list = Some(List::Ts(Box::new(list)));
+        self.list = Some(list);
     }
 
     /// Begins on frames that do not continue those before them, which were completed.
-    pub fn begin(&mut self, plan: &Plan, budget: &Budget) {
+    pub fn begin(&mut self, plan: &Plan, budget: &Budget, config: &Config) {
+        let Plan { container, target, part } = *plan;
+        // As long as the list that goes on, or begins, has it.
+        let mut new = Playlist::new(config);
+        new.offer_parts(part);
+        let mut segmenter =
+            Segmenter::new(container, Lengths { target, longest: new.longest(), part });
+        segmenter.limit_to(budget);
         self.making = Some(Making {
             plan: *plan,
-            cutter: Cutter::new(plan, budget),
+            segmenter,
             dropped: 0,
             interrupted: self.list.is_some(),
-            init: None,
+            new_init: None,
+            map: None,
+            nonce: Nonce::new(0),
+            parts: Vec::new(),
             is_missed: false,
         });
     }
@@ -107,24 +122,30 @@ impl Packager {
         if frame.is_picture() {
             self.picture = Some(frame.dts);
         }
-        let events = making.cutter.push(frame, wall);
+        let events = making.segmenter.push(frame, wall);
         self.put(events, config)
     }
 
     /// Lists what is still held. What was dropped is returned if there is any.
-    pub fn complete(&mut self, config: &Config) -> (Taken, Option<(u64, Damage)>) {
+    pub fn complete(&mut self, config: &Config) -> (Taken, Option<Dropped>) {
         let Some(making) = &mut self.making else { return (Taken::default(), None) };
         let dropped = making.count_dropped();
-        let events = making.cutter.finish();
+        let events = making.segmenter.finish();
         let taken = self.put(events, config);
         self.making = None;
         (taken, dropped)
     }
 
+    /// The stream has ended, until there is a segment more.
+    pub fn end(&mut self) {
+        self.hint = None;
+        self.list.iter_mut().for_each(Playlist::end);
+    }
+
     /// Aims at segments of another length.
     pub fn set_target(&mut self, target: Duration) {
         if let Some(making) = &mut self.making {
-            making.cutter.set_target(target);
+            making.segmenter.set_target(target);
         }
     }
 
@@ -138,80 +159,99 @@ impl Packager {
         self.picture.map_or(Duration::ZERO, |picture| now.saturating_since(picture))
     }
 
-    /// When the segment in the making begins.
-    pub fn open_since(&self) -> Option<Timestamp> {
-        self.making.as_ref()?.cutter.open_since()
+    /// Where it is, for others that are to be cut where it is.
+    pub fn lead(&self) -> Option<Lead> {
+        self.making.as_ref()?.segmenter.lead()
+    }
+
+    /// Is cut where another one is, which is there now.
+    pub fn follow(&mut self, lead: Option<Lead>) {
+        if let Some(making) = &mut self.making {
+            making.segmenter.follow(lead);
+        }
     }
 
     /// The number of the segment that comes next, or is in the making.
     pub fn next_sequence(&self) -> u64 {
-        self.list.as_ref().map_or(self.first, List::next_sequence)
+        self.list.as_ref().map_or(self.first, Playlist::next_sequence)
     }
 
     /// Which tracks cannot be carried, if that is known.
-    pub fn omitted(&self) -> Option<Omitted> {
-        self.making.as_ref()?.cutter.omitted()
+    pub fn left_out(&self) -> Option<LeftOut> {
+        self.making.as_ref()?.segmenter.left_out()
     }
 
     /// How many segments are listed.
     pub fn listed(&self) -> usize {
-        self.list.as_ref().map_or(0, List::len)
+        self.list.as_ref().map_or(0, Playlist::len)
     }
 
-    /// The list, if there is one.
-    pub fn list(&mut self) -> Option<&mut List> {
-        self.list.as_mut()
+    /// Lists as many segments as are asked for now.
+    pub fn reconfigure(&mut self, config: &Config) {
+        self.list.iter_mut().for_each(|list| list.reconfigure(config));
     }
 
     /// How far it is, for others that report of it.
     pub fn report(&self, uri: &str) -> Option<Report> {
-        self.list.as_ref().filter(|list| list.len() > 0)?.report(uri)
+        let has_parts = |list: &&Playlist| !list.is_empty() && list.part_target().is_some();
+        self.list.as_ref().filter(has_parts).map(|list| list.report(uri))
     }
 
     /// What who chooses is told of it.
     pub fn variant(&self, uri: String) -> Variant {
-        let known = self.variant.clone().unwrap_or_default();
+        let known = self.variant.clone();
         let measured = Variant::of(uri, [], &self.rates);
         let frame_rate = known.resolution.and_then(|_| self.rates.frame_rate());
         Variant { codecs: known.codecs, resolution: known.resolution, frame_rate, ..measured }
     }
 
-    /// What players get now.
-    pub fn listing(&mut self, omitted: &Omitted, reports: &[Report]) -> Option<Listing> {
-        self.list.as_mut().map(|list| list.listing(omitted.note, reports))
+    /// What players get now; `left_out` is what they go without.
+    pub fn listing(&mut self, left_out: LeftOut, reports: &[Report]) -> Option<Listing> {
+        let list = self.list.as_mut()?;
+        list.note(left_out);
+        Some(list.listing(reports))
     }
 
     /// The names of all objects that players may ask for.
     pub fn files(&self) -> Vec<String> {
-        let files = self.list.as_ref().map_or_else(Vec::new, List::files);
-        files.into_iter().chain(self.left.iter().flatten().cloned()).collect()
+        let list = self.list.iter();
+        let files = list
+            .flat_map(|list| list.files().into_iter().chain(list.part_files().map(str::to_owned)));
+        let making = self.making.iter().flat_map(|making| &making.map);
+        files.chain(making.cloned()).chain(self.left.iter().flatten().cloned()).collect()
     }
 
     /// What there is no room for is not listed.
     pub fn forget(&mut self, lost: &[Arc<str>]) {
         let Some(list) = &mut self.list else { return };
         lost.iter().for_each(|file| list.forget_until(file));
-        if let List::Fmp4(list) = list {
-            list.restore(&self.window, lost);
+        for (file, data) in &self.inits {
+            if lost.iter().any(|lost| **lost == **file) {
+                self.window.put(file, data.clone());
+            }
         }
     }
 
-    fn put(&mut self, events: Vec<CmafEvent>, config: &Config) -> Taken {
+    fn put(&mut self, events: Vec<Event>, config: &Config) -> Taken {
         let mut taken = Taken::default();
         for event in events {
             let put = match event {
-                CmafEvent::Init(data) => {
-                    self.making.iter_mut().for_each(|making| making.init = Some(data.clone()));
+                Event::Init(data) => {
+                    self.making.iter_mut().for_each(|it| it.new_init = Some(data.clone()));
                     Ok(())
                 }
-                CmafEvent::Begin { discontinuity, program_date_time: date } => {
-                    self.begin_segment(Begin { discontinuity, date }, config)
+                Event::Begin { discontinuity, program_date_time } => {
+                    let begin = Begin { discontinuity, ..Begin::at(program_date_time) };
+                    self.begin_segment(begin, config)
                 }
-                CmafEvent::Part { data, duration, independent } => {
+                Event::Part { data, duration, independent } => {
                     taken.is_new |= self.put_part(data, duration, independent);
                     Ok(())
                 }
-                CmafEvent::Segment(segment) => self.put_segment(segment, config, &mut taken),
+                Event::Segment(segment) => {
+                    self.put_segment(&segment, config, &mut taken);
+                    Ok(())
+                }
             };
             if let Err(error) = put {
                 taken.missed = Some(error.to_string());
@@ -223,92 +263,93 @@ impl Packager {
     fn begin_segment(&mut self, begin: Begin, config: &Config) -> Result<(), getrandom::Error> {
         let Some(making) = &mut self.making else { return Ok(()) };
         making.is_missed = true;
-        let nonces = [Nonce::new(getrandom::u64()?), Nonce::new(getrandom::u64()?)];
-        making.is_missed = false;
+        let (nonce, of_init) = (Nonce::new(getrandom::u64()?), Nonce::new(getrandom::u64()?));
+        (making.nonce, making.is_missed) = (nonce, false);
+        making.parts.clear();
         let discontinuity = begin.discontinuity | mem::take(&mut making.interrupted);
-        let part_target =
-            making.plan.part.map(|asked| making.cutter.part_target().unwrap_or(asked));
-        let terms = making.plan.terms(config.window, part_target);
-        let init = making.init.take();
-        let fits = matches!(&self.list, Some(List::Fmp4(list)) if list.has(&terms));
-        if !fits {
-            let list = Fmp4List::after(self.list.as_ref(), &config.name, terms, self.first);
-            self.left = self.list.replace(List::Fmp4(Box::new(list))).map(|it| it.files());
+        let Plan { container, part, .. } = making.plan;
+        let part = part.map(|asked| making.segmenter.part_target().unwrap_or(asked));
+        let is_other = |list: &Playlist| {
+            list.container().is_some_and(|it| it != container) || !list.fits(config, part)
+        };
+        if self.list.as_ref().is_none_or(is_other) {
+            let first = self.list.as_ref().map_or(self.first, Playlist::next_sequence);
+            let before = self.list.replace(Playlist::starting_at(config, first));
+            let all = |list: Playlist| {
+                list.files().into_iter().chain(list.part_files().map(str::to_owned)).collect()
+            };
+            (self.left, self.hint) = (before.map(all), None);
         }
-        let Some(List::Fmp4(list)) = &mut self.list else { return Ok(()) };
-        if let Some(init) = init {
-            list.put_init(&self.window, &init, nonces[0]);
-            self.variant = making.cutter.variant();
+        let Some(list) = &mut self.list else { return Ok(()) };
+        list.offer_parts(part);
+        making.segmenter.set_longest(list.longest());
+        if let Some(init) = making.new_init.take() {
+            let file = list.file(of_init, Form::Init);
+            self.window.put(&file, init.clone());
+            making.map = Some(file.clone());
+            self.inits.push((file, init));
         }
-        list.begin(Begin { discontinuity, ..begin }, nonces[1]);
+        list.begin(Begin { discontinuity, map: making.map.clone(), ..begin });
+        self.variant = Variant::of("", &making.segmenter.entries(), &Rates::default());
         Ok(())
     }
 
     fn put_part(&mut self, data: Bytes, duration: Duration, independent: bool) -> bool {
-        let is_missed = self.making.as_ref().is_none_or(|making| making.is_missed);
-        let Some(List::Fmp4(list)) = &mut self.list else { return false };
-        if is_missed {
+        let (Some(making), Some(list)) = (&mut self.making, &mut self.list) else { return false };
+        if making.is_missed {
             return false;
         }
-        list.put_part(&self.window, data, duration, independent);
+        let next =
+            |making: &Making| Form::Part(u16::try_from(making.parts.len()).unwrap_or(u16::MAX));
+        let hinted = self.hint.take();
+        let file = hinted.unwrap_or_else(|| list.file(making.nonce, next(making)));
+        self.window.put_part(&file, data);
+        list.push_part(weir_hls::Part { file: file.clone(), duration, independent });
+        making.parts.push(file);
+        let hint = list.file(making.nonce, next(making));
+        list.hint(Some(&hint));
+        self.hint = Some(hint);
         // Players are told of the first segment when it is complete.
         !list.is_empty()
     }
 
-    fn put_segment(
-        &mut self,
-        segment: CmafSegment,
-        config: &Config,
-        taken: &mut Taken,
-    ) -> Result<(), getrandom::Error> {
-        let Some(making) = &mut self.making else { return Ok(()) };
+    fn put_segment(&mut self, segment: &Segment, config: &Config, taken: &mut Taken) {
+        let (Some(making), Some(list)) = (&mut self.making, &mut self.list) else { return };
         making.count_dropped();
-        let bytes = segment.data.iter().map(Bytes::len).sum();
-        match making.plan.container {
-            Container::Ts => {
-                let nonce = getrandom::u64().inspect_err(|_| making.cutter.skipped())?;
-                let discontinuity = segment.discontinuity | mem::take(&mut making.interrupted);
-                let CmafSegment { mut data, duration, program_date_time, .. } = segment;
-                let data = data.pop().unwrap_or_default();
-                if !matches!(self.list, Some(List::Ts(_))) {
-                    let list = Playlist::starting_at(config, self.next_sequence());
-                    self.left = self.list.replace(List::Ts(Box::new(list))).map(|it| it.files());
-                }
-                let Some(List::Ts(list)) = &mut self.list else { return Ok(()) };
-                let cut = Cut { data, duration, discontinuity, program_date_time };
-                put_ts(list, &self.window, &cut, Nonce::new(nonce));
-                self.rates.push(bytes, duration, 0);
-            }
-            Container::Fmp4 => {
-                let Some(List::Fmp4(list)) = &mut self.list else { return Ok(()) };
-                if making.is_missed {
-                    making.interrupted = true;
-                    return Ok(());
-                }
-                let data = match &*segment.data {
-                    [one] => one.clone(),
-                    parts => self.part.counted(parts.concat()),
-                };
-                list.put_segment(&self.window, &data, segment.duration);
-                self.rates.push(bytes, segment.duration, segment.pictures);
-            }
+        if making.is_missed {
+            making.interrupted = true;
+            return;
         }
+        let form = match making.plan.container {
+            Container::Ts => Form::Ts,
+            Container::Mp4 => Form::Mp4,
+        };
+        let Segment { data, duration, pictures, .. } = segment;
+        let file = list.file(making.nonce, form);
+        let parts = mem::take(&mut making.parts);
+        self.window.put_whole(&file, data, parts.iter().map(String::as_str));
+        list.push(&file, *duration);
+        self.rates.push(data.len(), *duration, *pictures);
         COUNTS.hls_segments.increase();
-        COUNTS.hls_bytes.add(bytes as u64);
-        if self.list.as_ref().is_some_and(|list| list.len() >= config.window) {
+        COUNTS.hls_bytes.add(data.len() as u64);
+        if list.len() >= config.window {
             self.left = None;
         }
+        if self.inits.len() > 1 {
+            let files = list.files();
+            let map = making.map.as_ref();
+            self.inits.retain(|(file, _)| files.contains(file) || map == Some(file));
+        }
         (taken.is_new, taken.has_segment) = (true, true);
-        Ok(())
     }
 }
 
 impl Making {
     /// Counts what was dropped since the last time; all of it, if there is any.
-    fn count_dropped(&mut self) -> Option<(u64, Damage)> {
-        let (frames, last) = self.cutter.dropped()?;
-        COUNTS.hls_frames_dropped.add(frames.saturating_sub(self.dropped));
-        self.dropped = frames;
-        Some((frames, last))
+    fn count_dropped(&mut self) -> Option<Dropped> {
+        let dropped = self.segmenter.dropped()?;
+        COUNTS.hls_frames_dropped.add(dropped.frames.saturating_sub(self.dropped));
+        self.dropped = dropped.frames;
+        Some(dropped)
     }
 }

@@ -15,16 +15,15 @@ use std::{
 use bytes::Bytes;
 use tracing::{info, warn};
 use weir_hls::{
-    AudioRendition, Config, Multivariant, Playlist, Rendition, Report, SEGMENT_DURATION_MAX,
+    AudioRendition, Config, Dropped, Lead, LeftOut, Multivariant, Playlist, Rendition, Report,
     Variant, Window, uri,
 };
 use weir_media::{Budget, Content, Frame, Init, StreamKey, Track};
 
 use super::{
-    cutter::{Omitted, Plan},
-    list::List,
     names::PLAYLIST,
     packager::{Packager, Taken},
+    plan::Plan,
     share::Part,
 };
 
@@ -49,7 +48,7 @@ const SOUNDS: &str = "audio";
 pub struct Renditions {
     key: StreamKey,
     window: Arc<Window>,
-    part: Arc<Part>,
+    part: Part,
     budget: Budget,
     config: Config,
     plan: Plan,
@@ -60,7 +59,7 @@ pub struct Renditions {
     shown: Shown,
     /// The playlists are shorter than they should be.
     has_no_room: bool,
-    omitted: Omitted,
+    left_out: LeftOut,
 }
 
 /// What players have been told of a stream. It does not change while they may be at it: whoever has loaded a media
@@ -86,7 +85,7 @@ impl Renditions {
         Self {
             key: key.clone(),
             window: Arc::clone(window),
-            part: Arc::new(part),
+            part,
             budget: budget.clone(),
             config,
             plan,
@@ -94,7 +93,7 @@ impl Renditions {
             init: Init::default(),
             shown: Shown::Nothing,
             has_no_room: false,
-            omitted: Omitted::default(),
+            left_out: LeftOut::default(),
         }
     }
 
@@ -115,7 +114,7 @@ impl Renditions {
 
     /// The first playlist goes on with `left`, or begins with the number `first`.
     pub fn open(&mut self, left: Option<Playlist>, first: u64) {
-        let mut main = Packager::new(&self.window, &self.part, first);
+        let mut main = Packager::new(&self.window, first);
         left.into_iter().for_each(|list| main.resume(list));
         self.all.insert(Rendition::MAIN, main);
     }
@@ -128,18 +127,14 @@ impl Renditions {
     /// Lists as many segments as is in force now.
     pub fn reconfigure(&mut self) {
         for packager in self.all.values_mut() {
-            packager.list().into_iter().for_each(|list| list.reconfigure(&self.config));
+            packager.reconfigure(&self.config);
         }
     }
 
     /// Segments of MPEG-TS are as long as this from now on, those in the making included.
     pub fn set_target(&mut self, target: Duration) {
         (self.plan.target, self.config.target) = (target, target);
-        for (rendition, packager) in &mut self.all {
-            if !is_paced(*rendition) {
-                packager.set_target(target);
-            }
-        }
+        self.all.values_mut().for_each(|packager| packager.set_target(target));
     }
 
     /// Begins on frames that do not continue those before them, which were completed; `init` is what comes before the
@@ -148,7 +143,7 @@ impl Renditions {
         (self.plan, self.config.target) = (plan, plan.target);
         self.init = Init::default();
         let Some(main) = self.all.get_mut(&Rendition::MAIN) else { return Taken::default() };
-        main.begin(&plan, &self.budget);
+        main.begin(&plan, &self.budget, &self.config);
         let mut taken = Taken::default();
         init.frames().for_each(|frame| taken.and(self.take(frame, wall)));
         taken
@@ -193,26 +188,22 @@ impl Renditions {
         {
             return Taken::default();
         }
+        let is_main = rendition == Rendition::MAIN;
+        let main = self.all.get(&Rendition::MAIN).filter(|_| !is_main);
+        let lead = main.and_then(Packager::lead);
         let Some(packager) = self.all.get_mut(&rendition) else { return Taken::default() };
+        packager.follow(lead);
         let taken = packager.take(frame, wall, &self.config);
-        self.follow(rendition, &taken);
-        taken
-    }
-
-    fn follow(&mut self, rendition: Rendition, taken: &Taken) {
         if taken.has_segment {
-            if rendition == Rendition::MAIN {
-                self.pace();
-            } else if is_paced(rendition)
-                && let Some(packager) = self.all.get_mut(&rendition)
-            {
-                packager.set_target(SEGMENT_DURATION_MAX);
+            if is_main {
+                self.leave_apart();
             }
             self.make_room();
         }
         if taken.is_new {
             self.show(rendition, taken.has_segment);
         }
+        taken
     }
 
     /// Begins another playlist beside the first one, if this is where it begins a segment; what is there already of its
@@ -224,7 +215,7 @@ impl Renditions {
             return false;
         }
         let Some(main) = self.all.get(&Rendition::MAIN) else { return false };
-        let Some(start) = main.open_since() else { return false };
+        let Some(Lead { start, .. }) = main.lead() else { return false };
         let is_together = frame.dts >= start && frame.dts.saturating_since(start) <= TOGETHER;
         let first = main.next_sequence();
         let is_known = self.all.get(&rendition).is_some_and(|it| it.next_sequence() == first);
@@ -233,7 +224,7 @@ impl Renditions {
         }
         if !is_known {
             self.leave(rendition);
-            let packager = Packager::new(&self.window, &self.part, first);
+            let packager = Packager::new(&self.window, first);
             self.all.insert(rendition, packager);
         }
         let own = match rendition {
@@ -242,7 +233,7 @@ impl Renditions {
         };
         let has_sound = matches!(rendition, Rendition::Video(_));
         let Some(packager) = self.all.get_mut(&rendition) else { return false };
-        packager.begin(&self.plan, &self.budget);
+        packager.begin(&self.plan, &self.budget, &self.config);
         for known in self.init.frames() {
             let track = match known.track {
                 track if track == own.0 => own.1,
@@ -251,19 +242,12 @@ impl Renditions {
             };
             packager.take(&Frame { track, ..known.clone() }, wall, &self.config);
         }
-        if is_paced(rendition) {
-            packager.set_target(SEGMENT_DURATION_MAX);
-        }
         true
     }
 
-    /// The first playlist has begun another segment: sounds do the same with their next packet, and what is far off
-    /// begins anew.
-    fn pace(&mut self) {
+    /// The first playlist has begun another segment: what is far off begins anew.
+    fn leave_apart(&mut self) {
         let Some(now) = self.all.get(&Rendition::MAIN).map(Packager::next_sequence) else { return };
-        for (_, sound) in self.all.iter_mut().filter(|(rendition, _)| is_paced(**rendition)) {
-            sound.set_target(Duration::ZERO);
-        }
         let is_apart = |it: &Packager| it.next_sequence().abs_diff(now) >= APART_MAX;
         let apart = self.all.iter().filter(|(_, it)| is_apart(it)).map(|(rendition, _)| *rendition);
         let apart: Vec<_> = apart.collect();
@@ -285,7 +269,7 @@ impl Renditions {
         for rendition in all {
             let Some(packager) = self.all.get_mut(&rendition) else { continue };
             let (taken, dropped) = packager.complete(&self.config);
-            if let Some((frames, last)) = dropped {
+            if let Some(Dropped { frames, last }) = dropped {
                 info!(stream = %self.key, frames, %last, "HLS dropped damaged frames");
             }
             if taken.has_segment {
@@ -310,7 +294,7 @@ impl Renditions {
         let all: Vec<_> = self.all.keys().copied().collect();
         for rendition in all {
             let Some(packager) = self.all.get_mut(&rendition) else { continue };
-            packager.list().into_iter().for_each(List::end);
+            packager.end();
             self.list(rendition);
         }
         // Whoever comes from now on finds what there is then.
@@ -338,18 +322,16 @@ impl Renditions {
     }
 
     /// What the first playlist goes without, if that is another thing than before.
-    pub fn newly_omitted(&mut self) -> Option<Omitted> {
-        let omitted = self.all.get(&Rendition::MAIN)?.omitted()?;
-        if omitted == self.omitted {
-            return None;
-        }
-        self.omitted = omitted.clone();
-        Some(omitted)
+    pub fn newly_left_out(&mut self) -> Option<LeftOut> {
+        let left_out = self.all.get(&Rendition::MAIN)?.left_out()?;
+        let is_new = left_out != self.left_out;
+        self.left_out = left_out;
+        is_new.then_some(left_out)
     }
 
     /// What the first playlist goes without.
-    pub fn omitted(&self) -> &Omitted {
-        &self.omitted
+    pub fn left_out(&self) -> LeftOut {
+        self.left_out
     }
 
     /// Lets go of what no player may ask for any more, or there is no room for.
@@ -430,7 +412,7 @@ impl Renditions {
         let Some(packager) = self.all.get_mut(&rendition).filter(|it| it.listed() > 0) else {
             return;
         };
-        if let Some(listing) = packager.listing(&self.omitted, &reports) {
+        if let Some(listing) = packager.listing(self.left_out, &reports) {
             self.window.list(rendition, listing);
         }
     }
@@ -451,7 +433,7 @@ impl Renditions {
     fn multivariant(&self) -> Multivariant {
         let listed = || self.all.iter().filter(|(_, it)| it.listed() > 0);
         let of = |(rendition, it): (&Rendition, &Packager)| it.variant(self.uri(*rendition));
-        let sounds: Vec<_> = listed().filter(|(rendition, _)| is_paced(**rendition)).collect();
+        let sounds: Vec<_> = listed().filter(|(rendition, _)| is_sound(**rendition)).collect();
         let (mut bandwidth, mut average, mut codecs) = (0, 0, BTreeSet::new());
         for sound in sounds.iter().copied().map(of) {
             bandwidth = bandwidth.max(sound.bandwidth);
@@ -459,7 +441,7 @@ impl Renditions {
             codecs.extend(sound.codecs);
         }
         let group = (!sounds.is_empty()).then(|| SOUNDS.to_owned());
-        let variants = listed().filter(|(rendition, _)| !is_paced(**rendition)).map(of);
+        let variants = listed().filter(|(rendition, _)| !is_sound(**rendition)).map(of);
         let variants = variants.map(|mut variant| {
             variant.bandwidth += bandwidth;
             variant.average = variant.average.map(|own| own + average);
@@ -503,7 +485,7 @@ impl Renditions {
 }
 
 /// Whether a playlist has no key frames of its own, and is cut where the first one is.
-fn is_paced(rendition: Rendition) -> bool {
+fn is_sound(rendition: Rendition) -> bool {
     matches!(rendition, Rendition::Audio(_))
 }
 

@@ -182,8 +182,7 @@ fn names_only_ours(text: &str, stream: &str, stem: &str) -> bool {
 mod tests {
     use std::path::Path;
 
-    use bytes::Bytes;
-    use weir_hls::{Cut, Nonce};
+    use weir_hls::{Begin, Form, Nonce};
 
     use super::*;
 
@@ -193,13 +192,9 @@ mod tests {
 
     fn list(stem: &str, first: u64) -> Playlist {
         let mut list = Playlist::starting_at(&Config::new(stem), first);
-        let cut = Cut {
-            data: Bytes::new(),
-            duration: Duration::from_secs(2),
-            discontinuity: false,
-            program_date_time: Duration::ZERO,
-        };
-        list.push(&cut, NONCE);
+        list.begin(Begin::at(Duration::ZERO));
+        let file = list.file(NONCE, Form::Ts);
+        list.push(&file, Duration::from_secs(2));
         list
     }
 
@@ -231,7 +226,7 @@ mod tests {
         let disk = Disk::new(dir.path());
         let long = "x".repeat(230);
         let ours = [
-            (&["live"][..], "a.m3u8", list("a", 7).render()),
+            (&["live"][..], "a.m3u8", list("a", 7).render_plain()),
             (&["live"], "a-7-aaaaaaaaaaaaaaaa.ts", String::new()),
             (&["live"], "a-6.ts", String::new()),
             (&["live"], "a.m3u8.tmp", String::new()),
@@ -244,10 +239,10 @@ mod tests {
             (
                 &["@v.org", "live", "victim.m3u8"],
                 "once.m3u8",
-                list("once", 7).render().replace("-aaaaaaaaaaaaaaaa", ""),
+                list("once", 7).render_plain().replace("-aaaaaaaaaaaaaaaa", ""),
             ),
             (&["@v.org", "live", "victim.m3u8"], "once-7.ts", String::new()),
-            (&["long"], &format!("{long}.m3u8"), list(&names::segments_of(long), 7).render()),
+            (&["long"], &format!("{long}.m3u8"), list(&names::segments_of(long), 7).render_plain()),
         ];
         for (folders, file, text) in &ours {
             put(&disk, folders, file, text);
@@ -262,7 +257,7 @@ mod tests {
             ),
             ("live", "film-7.ts", ""),
             ("live", "film.m3u8.tmp", ""),
-            ("live", "b.m3u8", &list("b", 7).render()),
+            ("live", "b.m3u8", &list("b", 7).render_plain()),
             ("live", "b-7-aaaaaaaaaaaaaaaa.ts", ""),
             ("live", "b~v1.m3u8", &MP4.replace("m-7", "b-7")),
             ("live", "b-7-aaaaaaaaaaaaaaab.m4s", ""),

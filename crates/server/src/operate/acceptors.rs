@@ -1,4 +1,4 @@
-//! The doors of the server: who lets connections in.
+//! The acceptors of the server: who lets connections in.
 
 use std::sync::Arc;
 
@@ -19,18 +19,18 @@ pub struct Acceptors {
 }
 
 impl Acceptors {
-    /// Open doors, as the configuration says, which count and list whom they let in at `node`.
+    /// Open acceptors, as the configuration says, which count and list whom they let in at `node`.
     pub fn new(node: &Node) -> Arc<Self> {
-        let door = |protocol| {
-            let door = Acceptor::new(protocol, node.clients.permits.clone());
-            let door = door.holding(&node.clients.sockets);
-            Arc::new(door.counting(&node.clients.quotas).listing(&node.clients.roster))
+        let acceptor = |protocol| {
+            let acceptor = Acceptor::new(protocol, node.clients.permits.clone());
+            let acceptor = acceptor.holding(&node.clients.sockets);
+            Arc::new(acceptor.counting(&node.clients.quotas).listing(&node.clients.roster))
         };
         let connections = Shares::of_process().api;
         let api = Arc::new(Acceptor::new("api", Permits::new(connections)).making_room());
-        let doors = Self { rtmp: door("rtmp"), http: door("http"), api };
-        doors.follow(&node.config());
-        Arc::new(doors)
+        let acceptors = Self { rtmp: acceptor("rtmp"), http: acceptor("http"), api };
+        acceptors.follow(&node.config());
+        Arc::new(acceptors)
     }
 
     /// Those of all listeners.

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! notice: not ready any more, everybody is served   (balancers take us off their lists)
-//! draining: the doors close; everybody is asked to leave, paced: at an edge viewers and then publishers, at an origin
-//!           publishers and then the viewers of each, and all others at last
+//! draining: the acceptors close; everybody is asked to leave, paced: at an edge viewers and then publishers, at an
+//!           origin publishers and then the viewers of each, and all others at last
 //!           └─► each goes at the end of a group, or by itself where it follows reconnect requests
 //! the end: nobody is left, or drain.timeout has passed
 //! ```
@@ -45,14 +45,14 @@ const NEWCOMER: Duration = Duration::from_secs(3);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Lets everybody go. Ends when nobody is left, or when the time is over.
-pub async fn drain(node: &Arc<Node>, doors: &[Arc<Acceptor>], settings: &weir_config::Drain) {
+pub async fn drain(node: &Arc<Node>, acceptors: &[Arc<Acceptor>], settings: &weir_config::Drain) {
     let start = Instant::now();
     let deadline = start + settings.timeout;
     node.phase.send_replace(Phase::Notice);
     info!(notice = ?settings.notice, timeout = ?settings.timeout, clients = node.clients.roster.count(), "drain began");
     sleep_until((start + settings.notice).min(deadline)).await;
     node.phase.send_replace(Phase::Draining);
-    doors.iter().for_each(|door| door.close());
+    acceptors.iter().for_each(|acceptor| acceptor.close());
     node.outputs.leave_open();
     let clients = node.clients.roster.count();
     info!(clients, "no new clients accepted; disconnecting clients");

@@ -5,7 +5,7 @@
 //!   │ connects to handover.socket ──── hello ────► │
 //!   │ ◄── names of the listeners, and the sockets  │   both could accept now: the queue is one
 //!   │ has all that it needs                        │
-//!   │ ───────────────── ready ───────────────────► │ holds its doors
+//!   │ ───────────────── ready ───────────────────► │ holds its acceptors
 //!   │ ◄────────────────  go  ───────────────────── │
 //!   │ accepts, and asks at each of its listeners   │
 //!   │ ──────────────── served ───────────────────► │
@@ -14,8 +14,8 @@
 //!   │ ───────── done, when it is stopped ────────► │ has ended by then, most likely
 //! ```
 //!
-//! Both hold the connection until one of them ends. When it breaks, the old process opens its doors again, also while
-//! it lets its clients go: whenever the new one dies before the old one has ended, somebody serves.
+//! Both hold the connection until one of them ends. When it breaks, the old process opens its acceptors again, also
+//! while it lets its clients go: whenever the new one dies before the old one has ended, somebody serves.
 
 mod message;
 mod trial;
@@ -273,30 +273,34 @@ impl HandoverSocket {
     pub fn keep(
         self,
         told: impl Fn(HandoverOutcome) + Send + Sync + 'static,
-        doors: [Arc<Acceptor>; 3],
+        acceptors: [Arc<Acceptor>; 3],
     ) -> HandoverServer {
-        HandoverServer { task: tokio::spawn(async move { self.serve(&told, &doors).await }) }
+        HandoverServer { task: tokio::spawn(async move { self.serve(&told, &acceptors).await }) }
     }
 
     /// Hands over until a process has taken over for good.
-    async fn serve(mut self, told: &(impl Fn(HandoverOutcome) + Sync), doors: &[Arc<Acceptor>]) {
+    async fn serve(
+        mut self,
+        told: &(impl Fn(HandoverOutcome) + Sync),
+        acceptors: &[Arc<Acceptor>],
+    ) {
         loop {
             if let Err(error) = std::fs::rename(&self.draft, &self.path) {
                 let path = self.path.display();
                 warn!(%path, %error, "this process cannot be replaced (handover.socket)");
             }
-            let mut next = self.until_replaced(doors).await;
+            let mut next = self.until_replaced(acceptors).await;
             info!("another process has taken over the listeners: draining");
             told(HandoverOutcome::Replaced);
             if self.until_over(&mut next).await {
                 return;
             }
             warn!("the process that replaced this one has died: serving again");
-            doors.iter().for_each(|door| door.open());
+            acceptors.iter().for_each(|acceptor| acceptor.open());
             told(HandoverOutcome::TakenBack);
             // At the path is what the other one left.
             match Self::prepare(self.path, self.offered) {
-                Ok(estate) => self = estate,
+                Ok(again) => self = again,
                 Err(error) => {
                     warn!(%error, "this process cannot be replaced");
                     return;
@@ -319,10 +323,10 @@ impl HandoverSocket {
     }
 
     /// Gives the listeners to one after the other, until one serves them.
-    async fn until_replaced(&self, doors: &[Arc<Acceptor>]) -> UnixStream {
+    async fn until_replaced(&self, acceptors: &[Arc<Acceptor>]) -> UnixStream {
         loop {
             let served = match self.listener.accept().await {
-                Ok((next, _)) => hand_over(next, &self.offered, doors).await,
+                Ok((next, _)) => hand_over(next, &self.offered, acceptors).await,
                 Err(error) => {
                     tokio::time::sleep(REST).await;
                     Err(error)
@@ -331,7 +335,7 @@ impl HandoverSocket {
             match served {
                 Ok(next) => return next,
                 Err(error) => {
-                    doors.iter().for_each(|door| door.open());
+                    acceptors.iter().for_each(|acceptor| acceptor.open());
                     warn!(%error, "handover failed: this process keeps serving");
                 }
             }
@@ -354,11 +358,11 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Gives the listeners to `next`, and returns the tie to it once it serves them. The doors are held then.
+/// Gives the listeners to `next`, and returns the tie to it once it serves them. The acceptors are held then.
 async fn hand_over(
     mut next: UnixStream,
     offered: &[OfferedListener],
-    doors: &[Arc<Acceptor>],
+    acceptors: &[Arc<Acceptor>],
 ) -> io::Result<UnixStream> {
     expect(&mut next, HELLO, LINE_TIMEOUT).await?;
     let open = offered.iter().filter_map(|it| Some((&it.offer, it.listener.upgrade()?)));
@@ -368,8 +372,8 @@ async fn hand_over(
     send(&next, &text, &sockets).await?;
     drop(listeners);
     expect(&mut next, READY, LINE_TIMEOUT).await?;
-    for door in doors {
-        door.hold().await;
+    for acceptor in acceptors {
+        acceptor.hold().await;
     }
     send(&next, GO, &[]).await?;
     expect(&mut next, SERVED, TRIAL_TIMEOUT).await?;
@@ -402,7 +406,7 @@ mod tests {
     use super::*;
 
     /// Hands `offered` over once, at a socket of its own.
-    fn keeper(
+    fn serving(
         folder: &Path,
         offered: Vec<OfferedListener>,
     ) -> (PathBuf, tokio::task::JoinHandle<io::Result<UnixStream>>) {
@@ -427,7 +431,7 @@ mod tests {
             (rtmp.local_addr().expect("bound"), http.local_addr().expect("bound"));
         let offered = [OfferedListener::of("rtmp", &rtmp), OfferedListener::of("http", &http)]
             .map(Result::unwrap);
-        let (path, task) = keeper(folder.path(), offered.into());
+        let (path, task) = serving(folder.path(), offered.into());
         let _waiting = tokio::net::TcpStream::connect(address).await.expect("a queue");
         let mut inherited = Inherited::from_process_at(Some(&path)).await.expect("handed over");
         drop((rtmp, http));
@@ -450,7 +454,7 @@ mod tests {
         let offered = [OfferedListener::of("rtmp", &rtmp), OfferedListener::of("api", &api)]
             .map(Result::unwrap);
         drop(rtmp);
-        let (path, _task) = keeper(folder.path(), offered.into());
+        let (path, _task) = serving(folder.path(), offered.into());
         let mut inherited = Inherited::from_process_at(Some(&path)).await.expect("handed over");
         let any = "127.0.0.1:0".parse().expect("an address");
         assert!(inherited.take("rtmp", any).is_none());
@@ -462,7 +466,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = tcp().await;
         let offered = vec![OfferedListener::of("rtmp", &listener).expect("an address")];
-        let (path, task) = keeper(folder.path(), offered);
+        let (path, task) = serving(folder.path(), offered);
         drop(Inherited::from_process_at(Some(&path)).await.expect("handed over"));
         assert!(task.await.expect("a task").is_err());
     }
@@ -473,7 +477,7 @@ mod tests {
         let listener = tcp().await;
         let trial = Trial::new("http", listener.local_addr().expect("bound"), false);
         let offered = vec![OfferedListener::of("http", &listener).expect("an address")];
-        let (path, task) = keeper(folder.path(), offered);
+        let (path, task) = serving(folder.path(), offered);
         let mut inherited = Inherited::from_process_at(Some(&path)).await.expect("handed over");
         inherited.begin().await.expect("nobody else accepts");
         let error = inherited.end(&[trial]).await.err().expect("nobody answers").to_string();

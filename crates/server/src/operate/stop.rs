@@ -14,12 +14,12 @@ use crate::phase::Phase;
 
 /// Serves until somebody asks for the end, then lets everybody go; returns once that is done. Goes on serving when the
 /// process that has replaced this one dies before the end.
-pub async fn until_stopped(control: &Control, doors: &Acceptors, mut before: HandoverLink) {
+pub async fn until_stopped(control: &Control, acceptors: &Acceptors, mut before: HandoverLink) {
     loop {
         let why = control.asked_to_drain().await;
         info!(cause = why.name(), "stopping");
         before.release().await;
-        if has_drained(control, doors, why).await {
+        if has_drained(control, acceptors, why).await {
             return;
         }
         control.node.outputs.go_on();
@@ -29,17 +29,17 @@ pub async fn until_stopped(control: &Control, doors: &Acceptors, mut before: Han
 }
 
 /// Lets everybody go. False if the process has to serve again instead.
-async fn has_drained(control: &Control, doors: &Acceptors, why: Why) -> bool {
+async fn has_drained(control: &Control, acceptors: &Acceptors, why: Why) -> bool {
     let mut settings = control.node.config().drain.clone();
     if matches!(why, Why::Interrupted | Why::Replaced) {
         // Somebody sits before it, or the next process is there already: no balancer has to hear of it.
         settings.notice = Duration::ZERO;
     }
-    // Doors that are held for another process must be there if it dies. Else whoever looks after this process must be
-    // able to reach it to the end.
+    // Acceptors that are held for another process must be there if it dies. Else whoever looks after this process must
+    // be able to reach it to the end.
     let closing = match why {
         Why::Replaced => Vec::new(),
-        _ => vec![Arc::clone(&doors.rtmp), Arc::clone(&doors.http)],
+        _ => vec![Arc::clone(&acceptors.rtmp), Arc::clone(&acceptors.http)],
     };
     tokio::select! {
         () = pin!(drain::drain(&control.node, &closing, &settings)) => true,

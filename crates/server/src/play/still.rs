@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 use weir_clients::{counts::Refused, quota, roster::Activity};
 use weir_edge::{NoStream, Protocol};
-use weir_hls::{CmafEvent, CmafSegmenter, Lengths};
+use weir_hls::{Container, Event, Lengths, Segmenter};
 use weir_hub::{Batch, Item, Reader, Registry, Start, Status};
 use weir_intake::WakeSignal;
 use weir_media::{Content, Frame, StreamKey, Timestamp, Track};
@@ -126,7 +126,7 @@ fn has_no_pictures(reader: &Reader, making: &Making) -> bool {
 
 /// A picture in the making.
 struct Making {
-    segmenter: CmafSegmenter,
+    segmenter: Segmenter,
     /// Whether pictures are announced.
     has_config: bool,
     /// When the picture is decoded and shown, once it has begun.
@@ -136,9 +136,9 @@ struct Making {
 impl Default for Making {
     fn default() -> Self {
         // One picture is shorter than any target.
-        let second = Duration::from_secs(1);
-        let lengths = Lengths { target: second, longest: second, part: None };
-        Self { segmenter: CmafSegmenter::new(lengths), has_config: false, times: None }
+        let lengths = Lengths::new(Duration::from_secs(1));
+        let segmenter = Segmenter::new(Container::Mp4, lengths);
+        Self { segmenter, has_config: false, times: None }
     }
 }
 
@@ -185,18 +185,17 @@ impl Making {
         let mut file = Vec::new();
         for event in self.segmenter.finish() {
             match event {
-                CmafEvent::Init(init) => file.extend_from_slice(&init),
-                CmafEvent::Segment(segment) => {
-                    segment.data.iter().for_each(|fragment| file.extend_from_slice(fragment));
-                }
-                CmafEvent::Begin { .. } | CmafEvent::Part { .. } => {}
+                Event::Init(init) => file.extend_from_slice(&init),
+                Event::Segment(segment) => file.extend_from_slice(&segment.data),
+                Event::Begin { .. } | Event::Part { .. } => {}
             }
         }
         if !file.is_empty() {
             return Ok(file.into());
         }
-        let unfit = self.segmenter.left_out().0.map(|why| why.to_string());
-        let damage = self.segmenter.dropped().1.map(|why| why.to_string());
+        let left_out = self.segmenter.left_out().unwrap_or_default();
+        let unfit = left_out.pictures.map(|why| why.to_string());
+        let damage = self.segmenter.dropped().map(|dropped| dropped.last.to_string());
         Err(NoPicture::Unfit(unfit.or(damage).unwrap_or_else(|| "it is empty".to_owned())))
     }
 }

@@ -252,15 +252,15 @@ impl Start {
         if node.edge.is_none() {
             begin_hls(&node.hls, replaces);
         }
-        let (doors, tls) = (Acceptors::new(&node), Tls::new(tls));
+        let (acceptors, tls) = (Acceptors::new(&node), Tls::new(tls));
         let mut parts = node.parts();
-        parts.extend([Arc::clone(&doors) as Arc<dyn Part>, Arc::clone(&tls) as _]);
+        parts.extend([Arc::clone(&acceptors) as Arc<dyn Part>, Arc::clone(&tls) as _]);
         let reloader = Reloader::new(source, &settings, parts);
         let control = Arc::new(Control::new(&node, &reloader));
-        let estate = socket.map(|path| HandoverSocket::prepare(path, offered)).transpose()?;
+        let handover = socket.map(|path| HandoverSocket::prepare(path, offered)).transpose()?;
         // Whatever can fail has not failed.
         inherited.begin().await?;
-        ports.serve(&control, &doors, &tls, shown);
+        ports.serve(&control, &acceptors, &tls, shown);
         tokio::spawn(take_back(Arc::clone(&node), returned));
         // The process before goes with this.
         let before = inherited.end(&trials).await?;
@@ -269,12 +269,12 @@ impl Start {
         tokio::spawn(renewed);
         node.phase.send_replace(Phase::Serving);
         let told = Arc::clone(&control);
-        let keeper = estate.map(|estate| estate.keep(move |what| told.hear(what), doors.all()));
+        let handed_over = handover.map(|it| it.keep(move |what| told.hear(what), acceptors.all()));
         let (over, end) = watch::channel(false);
         let stopping = Arc::clone(&control);
         tokio::spawn(async move {
-            stop::until_stopped(&stopping, &doors, before).await;
-            drop(keeper);
+            stop::until_stopped(&stopping, &acceptors, before).await;
+            drop(handed_over);
             over.send_replace(true);
         });
         Ok(Assembled { node, control, addresses, end })

@@ -100,25 +100,37 @@ impl Ports {
     pub fn serve(
         self,
         control: &Arc<Control>,
-        doors: &Acceptors,
+        acceptors: &Acceptors,
         tls: &Arc<Tls>,
         shown: Option<&'static str>,
     ) {
         let node = &control.node;
         let service = Arc::new(rtmp::Service(Arc::clone(node)));
         for listener in self.rtmp {
-            tokio::spawn(listen::accept(listener, Arc::clone(&doors.rtmp), Arc::clone(&service)));
+            tokio::spawn(listen::accept(
+                listener,
+                Arc::clone(&acceptors.rtmp),
+                Arc::clone(&service),
+            ));
         }
         let service = Arc::new(http::Media::new(node, shown));
         for listener in self.http {
-            tokio::spawn(listen::accept(listener, Arc::clone(&doors.http), Arc::clone(&service)));
+            tokio::spawn(listen::accept(
+                listener,
+                Arc::clone(&acceptors.http),
+                Arc::clone(&service),
+            ));
         }
         let gate = Arc::new(api::Gate::new(node.streams.registry.budget()));
         let router = api::router(control, tls, &gate);
         let connections = Shares::of_process().api;
         let service = Arc::new(api::Service::new(router, tls, &gate, connections));
         for listener in self.api {
-            tokio::spawn(listen::accept(listener, Arc::clone(&doors.api), Arc::clone(&service)));
+            tokio::spawn(listen::accept(
+                listener,
+                Arc::clone(&acceptors.api),
+                Arc::clone(&service),
+            ));
         }
     }
 }

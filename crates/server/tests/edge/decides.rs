@@ -289,10 +289,10 @@ async fn a_pull_goes_on_with_the_token_of_another_viewer() {
         let cluster = cluster();
         let config = format!("auth: {{ play: [token: {{ secrets: [{KEY}] }}] }}\n{NO_HLS}");
         let origin = cluster.origin(1, &config);
-        let doors = [Relay::start(origin.rtmp()).await, Relay::start(origin.http()).await];
-        let address = [doors[0].address().to_string()];
+        let relays = [Relay::start(origin.rtmp()).await, Relay::start(origin.http()).await];
+        let address = [relays[0].address().to_string()];
         let keys = format!("give_up: 5s, {keys}");
-        let edge = cluster.edge_to(&address, doors[1].address().port(), &keys, "").start();
+        let edge = cluster.edge_to(&address, relays[1].address().port(), &keys, "").start();
         let encoder = encoder(&origin, "live/a").await;
         let token = |seconds: u64| {
             let words = ["token", "--secret", KEY, "--action", "play", "--stream", "/live/a"];
@@ -312,7 +312,7 @@ async fn a_pull_goes_on_with_the_token_of_another_viewer() {
         crowd.until_picture(0, SOON).await;
         // Until the first one has expired.
         tokio::time::sleep_until((began + Duration::from_secs(6)).into()).await;
-        doors.iter().for_each(Relay::reset);
+        relays.iter().for_each(Relay::reset);
         crowd.until_picture(encoder.next_number() + 50, SOON).await;
         assert!(crowd.seen().iter().all(|seen| seen.end.is_none()), "{:?}", crowd.seen());
     }
@@ -370,8 +370,8 @@ async fn a_foreign_origin_decides_as_well() {
 async fn parameters_cost_an_origin_nothing_that_lets_everybody_in() {
     let cluster = cluster();
     let origin = cluster.origin(1, NO_HLS);
-    let door = Relay::start(origin.rtmp()).await;
-    let edge = cluster.edge_to(&[door.address().to_string()], 80, "", NO_HLS).start();
+    let relay = Relay::start(origin.rtmp()).await;
+    let edge = cluster.edge_to(&[relay.address().to_string()], 80, "", NO_HLS).start();
     let encoder = encoder(&origin, "live/a").await;
     let mut crowd = Crowd::new();
     for number in 0..200 {
@@ -380,7 +380,7 @@ async fn parameters_cost_an_origin_nothing_that_lets_everybody_in() {
     }
     crowd.until_picture(encoder.next_number(), SOON).await;
     assert_eq!(origin.sessions("play", "/live/a").began, 1);
-    assert!(door.connections() <= 3, "{} connections", door.connections());
+    assert!(relay.connections() <= 3, "{} connections", relay.connections());
 }
 
 /// Invented names do not hold up a stream that is there.
@@ -389,9 +389,14 @@ async fn a_flood_of_names_delays_no_stream_that_is_there() {
     const NAMES: usize = 3000;
     let cluster = cluster();
     let origin = cluster.origin(1, NO_HLS);
-    let door = Relay::start(origin.rtmp()).await;
+    let relay = Relay::start(origin.rtmp()).await;
     let edge = cluster
-        .edge_to(&[door.address().to_string()], 80, "", &format!("{NO_HLS}play: {{ wait: 20s }}\n"))
+        .edge_to(
+            &[relay.address().to_string()],
+            80,
+            "",
+            &format!("{NO_HLS}play: {{ wait: 20s }}\n"),
+        )
         .start();
     let encoder = encoder(&origin, "live/a").await;
     let mut flood = Crowd::new();
@@ -399,13 +404,13 @@ async fn a_flood_of_names_delays_no_stream_that_is_there() {
         flood.viewer(&edge, &format!("live/n{number}"), Protocol::ALL[number % 2], Duration::ZERO);
     }
     // They are asked for.
-    eventually("the flood", SOON, async || (door.connections() > 200).then_some(())).await;
+    eventually("the flood", SOON, async || (relay.connections() > 200).then_some(())).await;
     let begin = Instant::now();
     let mut crowd = Crowd::new();
     crowd.viewer(&edge, "live/a", Protocol::Rtmp, Duration::ZERO);
     crowd.until_picture(0, SOON).await;
     let took = begin.elapsed();
-    let connections = door.connections();
+    let connections = relay.connections();
     eprintln!("a cold stream beside {NAMES} unknown names: {took:?}, {connections} connections");
     assert!(took <= AT_ONCE, "{took:?}");
     assert!(connections <= 600, "{connections} connections");

@@ -19,17 +19,17 @@ const AT_ONCE: usize = 500;
 /// Questions that one name may cost.
 const HANDFUL: usize = 5;
 
-/// Both doors of an origin, and an edge that comes through them.
+/// Both relays of an origin, and an edge that comes through them.
 async fn watched(cluster: &Cluster, origin: &Weir, keys: &str) -> ([Relay; 2], Weir) {
-    let doors = [Relay::start(origin.rtmp()).await, Relay::start(origin.http()).await];
-    let address = [doors[0].address().to_string()];
+    let relays = [Relay::start(origin.rtmp()).await, Relay::start(origin.http()).await];
+    let address = [relays[0].address().to_string()];
     let config = format!("{NO_HLS}play: {{ wait: 1s }}\n");
-    let edge = cluster.edge_to(&address, doors[1].address().port(), keys, &config).start();
-    (doors, edge)
+    let edge = cluster.edge_to(&address, relays[1].address().port(), keys, &config).start();
+    (relays, edge)
 }
 
-fn questions(doors: &[Relay; 2]) -> usize {
-    doors.iter().map(Relay::connections).sum()
+fn questions(relays: &[Relay; 2]) -> usize {
+    relays.iter().map(Relay::connections).sum()
 }
 
 /// Asks for streams, so many at a time, and requires that each request is answered clearly.
@@ -53,7 +53,7 @@ async fn a_stream_that_does_not_exist_is_asked_for_a_handful_of_times() {
     for keys in ["protocol: rtmp", "protocol: flv"] {
         let cluster = cluster();
         let origin = cluster.origin(1, NO_HLS);
-        let (doors, edge) = watched(&cluster, &origin, keys).await;
+        let (relays, edge) = watched(&cluster, &origin, keys).await;
         let other = cluster.edge(&["127.0.0.1"], "", NO_HLS);
         let encoder = encoder(&origin, "live/other").await;
         let mut beside = Crowd::new();
@@ -61,7 +61,7 @@ async fn a_stream_that_does_not_exist_is_asked_for_a_handful_of_times() {
         beside.until_picture(0, SOON).await;
 
         flood(&edge, |_| "live/nothing".into()).await;
-        let asked = questions(&doors);
+        let asked = questions(&relays);
         assert!(asked <= HANDFUL, "{REQUESTS} requests were {asked} questions, with {keys}");
 
         beside.until_picture(encoder.next_number(), SOON).await;
@@ -80,9 +80,9 @@ async fn thousands_of_names_that_do_not_exist_are_asked_for_once_each() {
     const AT_ONE_TIME_MAX: usize = AT_ONCE + 50;
     let cluster = cluster();
     let origin = cluster.origin(1, NO_HLS);
-    let (doors, edge) = watched(&cluster, &origin, "").await;
+    let (relays, edge) = watched(&cluster, &origin, "").await;
     flood(&edge, |number| format!("live/n{number}")).await;
-    let (asked, peak) = (questions(&doors), doors.each_ref().map(Relay::peak));
+    let (asked, peak) = (questions(&relays), relays.each_ref().map(Relay::peak));
     eprintln!("{REQUESTS} names were {asked} questions, {peak:?} at one time");
     assert!(asked <= REQUESTS + HANDFUL, "{REQUESTS} names were {asked} questions");
     let peak = peak.into_iter().max();

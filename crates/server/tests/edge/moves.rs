@@ -377,11 +377,11 @@ async fn one_address_leads_to_three_origins() {
         let config = format!("{NO_HLS}drain: {{ notice: 1s, timeout: 20s }}\n");
         let origin = |number| cluster.origin(number, &config);
         let one = origin(1);
-        let doors = [Relay::start(one.rtmp()).await, Relay::start(one.http()).await];
+        let relays = [Relay::start(one.rtmp()).await, Relay::start(one.http()).await];
         let edges = [(); 2].map(|()| {
-            let address = [doors[0].address().to_string()];
+            let address = [relays[0].address().to_string()];
             let keys = format!("protocol: {protocol}");
-            cluster.edge_to(&address, doors[1].address().port(), &keys, NO_HLS).start()
+            cluster.edge_to(&address, relays[1].address().port(), &keys, NO_HLS).start()
         });
         let (mut encoders, mut crowd) = (Vec::new(), Crowd::new());
         for (number, stream) in STREAMS.into_iter().enumerate() {
@@ -394,8 +394,8 @@ async fn one_address_leads_to_three_origins() {
         crowd.until_picture(150, SOON).await;
         crowd.mark();
         let three = [2, 3, 4].map(origin);
-        doors[0].lead_to(three.iter().map(Weir::rtmp).collect());
-        doors[1].lead_to(three.iter().map(Weir::http).collect());
+        relays[0].lead_to(three.iter().map(Weir::rtmp).collect());
+        relays[1].lead_to(three.iter().map(Weir::http).collect());
         one.terminate();
         until_only_at(&three.each_ref(), &[]).await;
         let mut late = Crowd::new();

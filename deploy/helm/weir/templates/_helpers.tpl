@@ -124,7 +124,7 @@ api:
 {{- if fromYaml (include "weir.edges" .) -}}
 {{- $peers = append $peers (printf "%s-edge-peers:1985" $name) -}}
 {{- end -}}
-{{- $hls := dict "dir" "/data/hls" -}}
+{{- $hls := dict "dir" "/data/hls" "part" "200ms" -}}
 {{- $config := dict "role" "origin" "api" (dict "peers" $peers "read_from" (fromJsonArray (include "weir.readFrom" .))) "hls" $hls "limits" (dict "memory" "1GiB") -}}
 {{- $config = mergeOverwrite $config (fromYaml (include "weir.commonConfig" .)) (deepCopy .Values.config) -}}
 {{- mergeOverwrite $config (deepCopy .Values.origin.config) | toYaml -}}

@@ -1,4 +1,4 @@
-use weir_hls::{Held, Listing};
+use weir_hls::{Container, Held, Listing};
 use weir_media::{AudioCodec, DEFAULT_VHOST, Timestamp, VideoCodec};
 use weir_testkit::{
     fixture::Fixture,
@@ -7,7 +7,7 @@ use weir_testkit::{
 };
 
 use super::*;
-use crate::hls::{cutter::Container, share::Share};
+use crate::hls::share::Share;
 
 const AVCC: [u8; 16] = [1, 0x64, 0, 31, 0xFF, 0xE1, 0, 4, 0x67, 0x64, 0, 31, 1, 0, 1, 0x68];
 const LOW_AVCC: [u8; 16] = [1, 0x42, 0, 31, 0xFF, 0xE1, 0, 4, 0x67, 0x42, 0, 31, 1, 0, 1, 0x68];
@@ -16,7 +16,7 @@ const WALL: Duration = Duration::from_secs(1_700_000_000);
 const FIRST: u64 = 100;
 
 const TS: Plan = Plan { container: Container::Ts, target: Duration::from_secs(2), part: None };
-const FMP4: Plan = Plan { container: Container::Fmp4, ..TS };
+const FMP4: Plan = Plan { container: Container::Mp4, ..TS };
 const LOW_LATENCY: Plan = Plan { part: Some(Duration::from_millis(200)), ..FMP4 };
 
 /// A stream, and what players see of it after each frame.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use weir_media::{Charge, Use};
 
-/// A fragment with its place in the memory budget.
+/// A segment or a part of one with its place in the memory budget.
 pub struct Counted {
     data: Bytes,
     _charge: Charge,
