@@ -31,6 +31,8 @@ pub struct Window {
 struct State {
     /// Counts changes.
     version: u64,
+    /// Counts changes of playlists, and what concerns whoever waits for one.
+    listings: u64,
     /// Counts how often the publisher has gone.
     breaks: u64,
     /// One for each rendition.
@@ -43,6 +45,11 @@ struct State {
     bytes: usize,
     /// Who waits for the next change, by a number of its own.
     waiting: BTreeMap<u64, Waker>,
+    /// Requests among them: the same for what they ask for.
+    waiting_for_objects: BTreeMap<u64, Waker>,
+    /// The same for the next change of a playlist. There are many of them, and each part that is put in comes before
+    /// the playlist that they wait for.
+    waiting_for_lists: BTreeMap<u64, Waker>,
     next_waiter: u64,
 }
 
@@ -144,29 +151,46 @@ impl Window {
 
     /// Resolves with the version as soon as it is another one than `known`.
     pub fn changed(&self, known: u64) -> Changed<'_> {
-        Changed { window: self, known, waiter: None }
+        Changed { window: self, what: What::Anything, known, waiter: None }
+    }
+
+    /// How many wait for something to be there ([`until`](Self::until), [`until_listed`](Self::until_listed)).
+    pub fn waiting(&self) -> usize {
+        let state = self.lock();
+        state.waiting_for_objects.len() + state.waiting_for_lists.len()
     }
 
     /// What `look` finds, as soon as it finds something: it looks now, and after each change.
-    pub async fn until<T>(&self, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+    pub async fn until<T>(&self, look: impl FnMut(&Self) -> Option<T>) -> T {
+        self.until_change_of(What::Objects, look).await
+    }
+
+    /// The same for what only another playlist, or the end of the publish, can bring.
+    pub async fn until_listed<T>(&self, look: impl FnMut(&Self) -> Option<T>) -> T {
+        self.until_change_of(What::Playlists, look).await
+    }
+
+    async fn until_change_of<T>(&self, what: What, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         loop {
             // What changes while it looks is not missed.
-            let known = self.version();
+            let known = self.lock().count(what);
             if let Some(found) = look(self) {
                 return found;
             }
-            self.changed(known).await;
+            Changed { window: self, what, known, waiter: None }.await;
         }
     }
 
     /// Puts an object in. It is the newest one, and no playlist names it yet.
     pub fn put(&self, file: &str, data: Bytes) {
-        self.change(|state| state.insert(file, Object::new(data)));
+        self.change(What::Anything, |state| state.insert(file, Object::new(data)));
     }
 
     /// Puts a part of a segment in.
     pub fn put_part(&self, file: &str, data: Bytes) {
-        self.change(|state| state.insert(file, Object { is_part: true, ..Object::new(data) }));
+        self.change(What::Anything, |state| {
+            state.insert(file, Object { is_part: true, ..Object::new(data) });
+        });
     }
 
     /// Puts a segment in, of which these were the parts, in this order: from now on they have its bytes. `data` is what
@@ -178,7 +202,7 @@ impl Window {
         parts: impl IntoIterator<Item = &'a str>,
     ) {
         let mut before = Vec::new();
-        self.change(|state| {
+        self.change(What::Anything, |state| {
             let mut from = 0;
             for part in parts {
                 let Some(part) = state.objects.get_mut(part) else { continue };
@@ -194,7 +218,7 @@ impl Window {
 
     /// Takes note of an object that is in a file and not here.
     pub fn put_file(&self, file: &str) {
-        self.change(|state| {
+        self.change(What::Anything, |state| {
             state.insert(file, Object { is_in_file: true, ..Object::default() });
         });
     }
@@ -223,7 +247,7 @@ impl Window {
         let mut before = None;
         // Once for all who will ask for it.
         let digest = digest(&listing.text);
-        self.change(|state| {
+        self.change(What::Playlists, |state| {
             let listing = Listing { version: state.version, digest, ..listing };
             before = state.playlists.insert(rendition, Arc::new(listing));
         });
@@ -231,7 +255,7 @@ impl Window {
 
     /// The publisher has gone, for a while or for good: who waits looks again, since nobody knows when there is more.
     pub fn interrupt(&self) {
-        self.change(|state| state.breaks += 1);
+        self.change(What::Playlists, |state| state.breaks += 1);
     }
 
     /// How often the publisher has gone.
@@ -242,13 +266,15 @@ impl Window {
     /// From now on this is the playlist of playlists; none for a stream that has one only.
     pub fn choose(&self, multivariant: Option<Bytes>) {
         let mut before = None;
-        self.change(|state| before = mem::replace(&mut state.multivariant, multivariant));
+        self.change(What::Playlists, |state| {
+            before = mem::replace(&mut state.multivariant, multivariant);
+        });
     }
 
     /// From now on there is no playlist of the rendition. The objects stay.
     pub fn unlist(&self, rendition: Rendition) {
         let mut before = None;
-        self.change(|state| before = state.playlists.remove(&rendition));
+        self.change(What::Playlists, |state| before = state.playlists.remove(&rendition));
     }
 
     /// Takes objects out.
@@ -263,7 +289,7 @@ impl Window {
     /// Takes everything out. Who waits is woken.
     pub fn clear(&self) {
         let (mut objects, mut playlists) = (HashMap::new(), BTreeMap::new());
-        self.change(|state| {
+        self.change(What::Playlists, |state| {
             objects = mem::take(&mut state.objects);
             playlists = mem::take(&mut state.playlists);
             state.multivariant = None;
@@ -319,13 +345,19 @@ impl Window {
     }
 
     /// Changes something, then wakes who waits for that, with no lock held.
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, what: What, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         state.version += 1;
         change(&mut state);
-        let waiting = mem::take(&mut state.waiting);
+        let mut waiting = mem::take(&mut state.waiting);
+        waiting.append(&mut state.waiting_for_objects);
+        let mut for_lists = BTreeMap::new();
+        if what == What::Playlists {
+            state.listings += 1;
+            for_lists = mem::take(&mut state.waiting_for_lists);
+        }
         drop(state);
-        waiting.into_values().for_each(Waker::wake);
+        waiting.into_values().chain(for_lists.into_values()).for_each(Waker::wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -340,6 +372,22 @@ impl Object {
 }
 
 impl State {
+    /// How often it has changed.
+    fn count(&self, what: What) -> u64 {
+        match what {
+            What::Anything | What::Objects => self.version,
+            What::Playlists => self.listings,
+        }
+    }
+
+    fn waiting_for(&mut self, what: What) -> &mut BTreeMap<u64, Waker> {
+        match what {
+            What::Anything => &mut self.waiting,
+            What::Objects => &mut self.waiting_for_objects,
+            What::Playlists => &mut self.waiting_for_lists,
+        }
+    }
+
     fn insert(&mut self, file: &str, object: Object) {
         let name: Arc<str> = file.into();
         self.bytes += object.bytes;
@@ -365,10 +413,22 @@ pub fn digest(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// Of what a change is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// Of whatever is in the window.
+    Anything,
+    /// The same, for who asks for an object.
+    Objects,
+    /// Of its playlists, or of who makes them.
+    Playlists,
+}
+
 /// The next change of a [`Window`]. Dropping it is leaving the queue.
 #[derive(Debug)]
 pub struct Changed<'a> {
     window: &'a Window,
+    what: What,
     known: u64,
     waiter: Option<u64>,
 }
@@ -378,17 +438,17 @@ impl Future for Changed<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<u64> {
         let mut state = self.window.lock();
-        if state.version != self.known {
-            let version = state.version;
+        let count = state.count(self.what);
+        if count != self.known {
             drop(state);
-            return Poll::Ready(version);
+            return Poll::Ready(count);
         }
         let waiter = self.waiter.unwrap_or(state.next_waiter);
         if self.waiter.is_none() {
             state.next_waiter += 1;
         }
         // Another waker than before is dropped without the lock: it may own anything.
-        let before = state.waiting.insert(waiter, cx.waker().clone());
+        let before = state.waiting_for(self.what).insert(waiter, cx.waker().clone());
         drop(state);
         drop(before);
         self.waiter = Some(waiter);
@@ -400,10 +460,11 @@ impl Drop for Changed<'_> {
     fn drop(&mut self) {
         let Some(waiter) = self.waiter else { return };
         let mut state = self.window.lock();
-        let waker = state.waiting.remove(&waiter);
-        if state.waiting.is_empty() {
+        let waiting = state.waiting_for(self.what);
+        let waker = waiting.remove(&waiter);
+        if waiting.is_empty() {
             // An empty map keeps room for its next entries: of streams that have ended, a thousandfold for nobody.
-            state.waiting = BTreeMap::new();
+            *waiting = BTreeMap::new();
         }
         drop(state);
         drop(waker);

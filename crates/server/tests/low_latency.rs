@@ -41,20 +41,30 @@ impl Player {
             return;
         }
         let text = response.text().await;
-        self.rules.check(&text).unwrap_or_else(|broken| panic!("{broken}\n{text}"));
-        let list = MediaPlaylist::parse(&text).expect("a playlist");
+        self.load_listed(weir, app, &text).await;
+    }
+
+    /// Loads what this playlist lists that is new.
+    async fn load_listed(&mut self, weir: &Weir, app: &str, text: &str) {
+        self.rules.check(text).unwrap_or_else(|broken| panic!("{broken}\n{text}"));
+        let list = MediaPlaylist::parse(text).expect("a playlist");
         assert!(list.part_target.is_some() && list.can_block_reload, "{text}");
         let is_wanted = |kind| matches!(kind, EntryKind::Init | EntryKind::Part);
         // At the end parts of the last segment are listed with it.
         for entry in list.entries.iter().filter(|entry| is_wanted(entry.kind)) {
-            if self.loaded.insert(entry.uri.to_owned()) {
+            if !self.loaded.contains(entry.uri) {
                 let mut response = http::get(weir.http(), &format!("{app}/{}", entry.uri)).await;
                 assert_eq!(response.status, 200, "{} of\n{text}", entry.uri);
-                self.file.extend_from_slice(&response.bytes().await);
+                self.take(entry.uri, &response.bytes().await);
                 self.parts += usize::from(entry.kind == EntryKind::Part);
             }
         }
         self.has_ended = text.ends_with("#EXT-X-ENDLIST\n");
+    }
+
+    fn take(&mut self, uri: &str, data: &[u8]) {
+        self.loaded.insert(uri.to_owned());
+        self.file.extend_from_slice(data);
     }
 }
 
@@ -116,6 +126,57 @@ async fn files_have_whole_segments_and_a_playlist_without_parts() {
     let names = folder.map(|entry| entry.expect("an entry").file_name().into_string());
     let names: Vec<_> = names.map(|name| name.expect("text")).collect();
     assert_eq!(names.len(), 6, "a playlist, an init segment, four segments: {names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_player_that_waits_has_each_part_as_soon_as_it_is_there() {
+    let weir = start("publish: { linger: 0s }\nhls: { part: 200ms, window: 20 }\n");
+    let fixture = Fixture::AvcAac;
+    let mut encoder = Ffmpeg::System.publish(&fixture.file(), &weir.rtmp_url("live/a"));
+    let mut player = Player::default();
+    eventually("the first part", TIMEOUT, async || {
+        player.load(&weir, "live", "a").await;
+        (player.parts > 0).then_some(())
+    })
+    .await;
+    let get = async |file: &str| {
+        let mut response = http::get(weir.http(), &format!("live/{file}")).await;
+        (response.status, response.bytes().await)
+    };
+    let (_, text) = get("a.m3u8").await;
+    let mut text = String::from_utf8(text.to_vec()).expect("text");
+    let (mut reloads, mut unchanged) = (0, 0);
+    while !text.ends_with("#EXT-X-ENDLIST\n") {
+        let list = MediaPlaylist::parse(&text).expect("a playlist");
+        // At the end there is none.
+        let (before, hint) = (list.progress, list.hint.unwrap_or("none.m4s").to_owned());
+        let next = format!("a.m3u8?_HLS_msn={}&_HLS_part={}", before.sequence, before.parts);
+        let (part, next) = tokio::join!(get(&hint), get(&next));
+        assert_eq!(next.0, 200, "after\n{text}");
+        let later = String::from_utf8(next.1.to_vec()).expect("text");
+        let list = MediaPlaylist::parse(&later).expect("a playlist");
+        let has_ended = later.ends_with("#EXT-X-ENDLIST\n");
+        let progress = (list.progress.sequence, list.progress.parts);
+        unchanged += usize::from(!has_ended && progress <= (before.sequence, before.parts));
+        if part.0 == 200 && !player.loaded.contains(&hint) {
+            player.take(&hint, &part.1);
+            player.parts += 1;
+        }
+        player.load_listed(&weir, "live", &later).await;
+        text = later;
+        reloads += 1;
+    }
+    // Once the encoder has gone nobody knows when there is more: who waits then is told so.
+    assert!(unchanged <= 1, "{unchanged} of {reloads} were not waited for");
+    tokio::task::spawn_blocking(move || encoder.wait_success(TIMEOUT)).await.expect("it ends");
+    assert!(reloads <= player.parts + 2, "{reloads} reloads for {} parts", player.parts);
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("a.mp4");
+    fs::write(&file, &player.file).expect("a temporary folder can be written to");
+    let source = read(Ffmpeg::System, &fixture.file(), Form::Carried);
+    let played = read(Ffmpeg::Nine, &file, Form::Carried);
+    let result = continuation(&source, &played, Extent::ToEnd, TOLERANCE);
+    result.unwrap_or_else(|difference| panic!("in parts that were waited for: {difference}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

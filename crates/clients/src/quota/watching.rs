@@ -219,12 +219,22 @@ impl Watching {
     ) -> Result<bool, Refusal> {
         self.forget_some(LOOKS, now);
         let name = self.name(who);
+        self.look_as(name, who.key, newcomer, now)
+    }
+
+    fn look_as(
+        &mut self,
+        name: Name,
+        key: &StreamKey,
+        newcomer: impl FnOnce(usize) -> Result<(), Refusal>,
+        now: Instant,
+    ) -> Result<bool, Refusal> {
         self.check_kicked(name.viewer, now)?;
         if self.viewers.get(&name.viewer).is_some_and(|viewer| viewer.watches(now)) {
             return Ok(true);
         }
         if self.viewers.len() < WATCHING_MAX {
-            newcomer(self.of(who.key).here)?;
+            newcomer(self.of(key).here)?;
         }
         Ok(false)
     }
@@ -239,8 +249,9 @@ impl Watching {
         id: impl FnOnce() -> u64,
         now: Instant,
     ) -> Result<Option<Meter>, Refusal> {
-        self.look(who, newcomer, now)?;
+        self.forget_some(LOOKS, now);
         let name = self.name(who);
+        self.look_as(name, who.key, newcomer, now)?;
         if let Some(viewer) = self.viewers.get_mut(&name.viewer) {
             if !viewer.watches(now) {
                 viewer.since = now;
@@ -281,10 +292,9 @@ impl Watching {
     /// Takes notice of `who` fetching a segment. What it is sent is to be counted, if it is known.
     pub fn fetch(&mut self, who: Who<'_>, now: Instant) -> Result<Option<Meter>, Refusal> {
         let group = self.group(who);
-        let many = self.many(who);
         let own = self.latest.get(&group).copied().unwrap_or(group);
         self.check_kicked(own, now)?;
-        let viewer = if self.viewers.contains_key(&own) { own } else { many };
+        let viewer = if self.viewers.contains_key(&own) { own } else { self.many(who) };
         let Some(viewer) = self.viewers.get_mut(&viewer) else { return Ok(None) };
         viewer.seen = now;
         Ok(Some(Arc::clone(&viewer.sent)))

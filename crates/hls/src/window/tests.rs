@@ -181,3 +181,30 @@ fn a_playlist_has_the_hash_of_its_text_however_it_came() {
     assert_eq!(listing.digest, digest(b"list"));
     assert_ne!(listing.digest, digest(b"other"));
 }
+
+#[test]
+fn who_waits_for_a_playlist_sleeps_on_while_parts_come() {
+    let window = window(&["a-1.ts"]);
+    let bell = Arc::<Bell>::default();
+    let waker = Waker::from(Arc::clone(&bell));
+    let mut cx = Context::from_waker(&waker);
+    let second = |window: &Window| {
+        window.playlist(Rendition::MAIN).filter(|listing| &*listing.text == b"second").map(drop)
+    };
+    {
+        let mut listed = pin!(window.until_listed(second));
+        assert_eq!(listed.as_mut().poll(&mut cx), Poll::Pending);
+        window.put_part("a-2.0.m4s", data(10));
+        window.put("a-2.ts", data(10));
+        assert_eq!((bell.0.load(Relaxed), window.waiting()), (0, 1));
+        window.list(Rendition::MAIN, Listing::new(Bytes::from_static(b"second"), []));
+        assert_eq!((listed.as_mut().poll(&mut cx), bell.0.load(Relaxed)), (Poll::Ready(()), 1));
+        let third = |_: &Window| None::<()>;
+        let mut listed = pin!(window.until_listed(third));
+        assert_eq!(listed.as_mut().poll(&mut cx), Poll::Pending);
+        window.interrupt();
+        assert_eq!(bell.0.load(Relaxed), 2, "there may be no other playlist for long");
+        assert_eq!((listed.as_mut().poll(&mut cx), window.waiting()), (Poll::Pending, 1));
+    }
+    assert_eq!(window.waiting(), 0, "who has gone is forgotten");
+}

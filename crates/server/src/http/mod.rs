@@ -214,3 +214,6 @@ async fn drain(socket: &mut TcpStream) {
     // Who has not closed by then gets the reset.
     let _ = timeout(DRAIN_TIMEOUT, closed).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,7 +122,7 @@ pub async fn playlist(
     let most = patience(window, rendition);
     tokio::select! {
         biased;
-        found = window.until(look) => found,
+        found = window.until_listed(look) => found,
         () = leaving => {
             let listing = window.playlist(rendition).ok_or(Unreached::Missing)?;
             Ok(Reached { listing, is_asked: false })
