@@ -39,7 +39,10 @@ mod upstream;
 
 pub use ask::Ask;
 pub use edge::Edge;
-pub use hls::{HlsRelay, Kind as HlsKind, NotServed, Object as HlsObject, Stats as HlsStats};
+pub use hls::{
+    HlsRelay, Kind as HlsKind, Media as HlsMedia, NotServed, Object as HlsObject,
+    Relayed as HlsRelayed, Stats as HlsStats,
+};
 pub use hops::Hops;
 pub use no_stream::NoStream;
 pub use origins::{Name, OriginStatus, Origins};

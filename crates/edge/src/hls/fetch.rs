@@ -18,11 +18,13 @@ use tokio::{
 };
 use weir_clients::SERVER;
 use weir_config::Settings;
+use weir_hls::Progress;
 
 use super::{
+    followed::LIVE_MAX,
     memory::{Filling, Memory},
     object::{Kind, Object},
-    playlist::Playlist,
+    playlist::{Playlist, is_multivariant},
     pool::{Get, Pool, SendError, in_full},
 };
 use crate::{
@@ -48,6 +50,10 @@ const ETAG_BYTES_MAX: usize = 256;
 /// those who ask for what never comes hold nobody up.
 const WAITS_MAX: usize = 64;
 
+/// Requests for what comes next that origins may hold at a time, for [`LIVE_MAX`] playlists and one part of each. They
+/// have connections of their own, too.
+const HELD_MAX: usize = 2 * LIVE_MAX;
+
 /// Characters of a path's component that stand for themselves (RFC 3986, "unreserved").
 const COMPONENT: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -59,6 +65,7 @@ pub struct Fetcher {
     pool: Pool,
     memory: Arc<Memory>,
     waits: Semaphore,
+    held: Semaphore,
     id: NodeId,
     settings: Arc<ArcSwap<weir_config::Edge>>,
     /// Has the vhosts.
@@ -76,6 +83,36 @@ pub struct Wanted {
     pub hops: Hops,
     /// What there is already.
     pub known: Option<Known>,
+    /// What a playlist has to have before it is answered with, if the origin is to wait for that.
+    pub next: Option<Next>,
+}
+
+/// What comes next in a playlist (`_HLS_msn` and `_HLS_part`, RFC 8216bis, 6.2.5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Next {
+    msn: u64,
+    /// None where segments have no parts.
+    part: Option<usize>,
+}
+
+impl Next {
+    /// What comes after this.
+    pub fn after(progress: Progress, has_parts: bool) -> Self {
+        Self { msn: progress.sequence, part: has_parts.then_some(progress.parts) }
+    }
+
+    /// The parameters that ask for it.
+    fn params(self) -> String {
+        let part = self.part.map(|part| format!("&_HLS_part={part}"));
+        format!("_HLS_msn={}{}", self.msn, part.unwrap_or_default())
+    }
+}
+
+impl Wanted {
+    /// Whether an origin that does not answer may be waiting for what it is asked for.
+    fn may_be_held(&self) -> bool {
+        self.next.is_some() || self.object.kind.is_part()
+    }
 }
 
 /// A playlist that an origin may say is still the same.
@@ -98,6 +135,8 @@ pub struct Fetched {
     pub etag: Option<(SocketAddr, HeaderValue)>,
     /// When it was asked for.
     pub asked: Instant,
+    /// When the answer began.
+    pub answered: Instant,
 }
 
 /// Why there is no object.
@@ -111,6 +150,8 @@ pub enum Failure {
     Broken(Arc<str>),
     /// An origin that may have it does not answer.
     Away(Arc<str>),
+    /// An origin has waited for it, as it should, and it did not come.
+    Late(Arc<str>),
     /// This edge has too much to do.
     Busy(Arc<str>),
 }
@@ -123,6 +164,7 @@ impl Failure {
             | Self::Refused(_, reason)
             | Self::Broken(reason)
             | Self::Away(reason)
+            | Self::Late(reason)
             | Self::Busy(reason) => reason,
         }
     }
@@ -137,7 +179,7 @@ impl From<Failure> for crate::Failure {
                 Self::Refused { code: format!("HTTP {}", status.as_u16()), description: words(why) }
             }
             // The health of an origin is that of its RTMP port.
-            Failure::Broken(why) | Failure::Away(why) | Failure::Busy(why) => {
+            Failure::Broken(why) | Failure::Away(why) | Failure::Late(why) | Failure::Busy(why) => {
                 Self::Busy(words(why))
             }
         }
@@ -153,6 +195,8 @@ fn no_origin() -> Failure {
 struct Limits {
     connect: Duration,
     head: Duration,
+    /// Whether it may rightly wait that long.
+    is_held: bool,
 }
 
 impl Fetcher {
@@ -168,6 +212,7 @@ impl Fetcher {
             pool: Pool::default(),
             memory,
             waits: Semaphore::new(WAITS_MAX),
+            held: Semaphore::new(HELD_MAX),
             id,
             settings: Arc::clone(settings),
             all: all.clone(),
@@ -183,6 +228,11 @@ impl Fetcher {
         self.origins.any_healthy()
     }
 
+    /// Resolves when an origin has failed or become alive again, or there are others, after this call.
+    pub fn origins_changed(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.origins.changed()
+    }
+
     /// Asks one origin after the other, none of which is to wait for the stream to begin.
     ///
     /// # Errors
@@ -191,16 +241,25 @@ impl Fetcher {
         // At a start the names may not have been looked up yet.
         self.origins.ready().await;
         let order = self.origins.order(&wanted.object.key);
-        let deadline = Instant::now() + self.dead_after();
+        // Without a place it is asked for like anything else.
+        let held = if wanted.may_be_held() { self.held.try_acquire().ok() } else { None };
+        let patience = self.dead_after();
+        // One that rightly waits leaves the others their time.
+        let deadline = Instant::now() + if held.is_some() { patience * 2 } else { patience };
         let (mut missing, mut failure, mut known_failure) = (None, None, None);
         for (origin, others) in order.iter().zip((0..order.len() as u32).rev()) {
             let left = deadline.saturating_duration_since(Instant::now());
             // One that says nothing leaves time for the others.
-            let head = left / (others + 1);
-            let connect = if others > 0 { head.min(CONNECT_TIMEOUT) } else { head };
-            let limits = Limits { connect, head };
+            let share = left / (others + 1);
+            let connect = if others > 0 { share.min(CONNECT_TIMEOUT) } else { share };
+            let head = if held.is_some() { left.min(patience) } else { share };
+            let limits = Limits { connect, head, is_held: held.is_some() };
             let is_healthy = origin.is_healthy();
-            match self.ask_in_turn(origin, wanted, limits).await {
+            let asked = match held {
+                Some(_) => self.ask(origin, wanted, no_wait(wanted), limits).await,
+                None => self.ask_in_turn(origin, wanted, limits).await,
+            };
+            match asked {
                 Ok(fetched) => {
                     self.origins.found(&wanted.object.key, origin);
                     return Ok(fetched);
@@ -214,9 +273,29 @@ impl Fetcher {
             }
         }
         // Players give up over a segment that is missing, and ask again after other failures.
-        let counts = missing.is_none() || wanted.object.kind != Kind::Playlist;
+        let counts = missing.is_none() || !wanted.object.kind.is_playlist();
         let failure = failure.or(known_failure.filter(|_| counts));
         Err(failure.or(missing.map(Failure::NotFound)).unwrap_or_else(no_origin))
+    }
+
+    /// Asks the origins other than the first, which has the stream, but does not go on with it. What the first of them
+    /// has that `is_better`: it is asked first from then on.
+    pub async fn fetch_elsewhere(
+        &self,
+        wanted: &Wanted,
+        is_better: impl Fn(&Fetched) -> bool,
+    ) -> Option<Fetched> {
+        let order = self.origins.order(&wanted.object.key);
+        let head = self.dead_after() / order.len().max(1) as u32;
+        let limits = Limits { connect: head.min(CONNECT_TIMEOUT), head, is_held: false };
+        for origin in order.iter().skip(1).filter(|origin| origin.is_healthy()) {
+            let asked = self.ask_in_turn(origin, wanted, limits).await;
+            if let Some(fetched) = asked.ok().filter(&is_better) {
+                self.origins.found(&wanted.object.key, origin);
+                return Some(fetched);
+            }
+        }
+        None
     }
 
     /// Asks the first origin, which may wait for the stream to begin.
@@ -230,7 +309,8 @@ impl Fetcher {
         };
         let order = self.origins.order(&wanted.object.key);
         let origin = order.first().ok_or_else(no_origin)?;
-        let limits = Limits { connect: self.dead_after(), head: wait + self.dead_after() };
+        let head = wait + self.dead_after();
+        let limits = Limits { connect: self.dead_after(), head, is_held: false };
         let fetched = self.ask(origin, wanted, Some(wait), limits).await?;
         self.origins.found(&wanted.object.key, origin);
         Ok(fetched)
@@ -246,8 +326,7 @@ impl Fetcher {
         let Ok(_place) = timeout(limits.head, self.pool.place(origin.http)).await else {
             return Err(Failure::Busy("all connections to the origin are in use".into()));
         };
-        let wait = matches!(wanted.object.kind, Kind::Playlist).then_some(Duration::ZERO);
-        self.ask(origin, wanted, wait, limits).await
+        self.ask(origin, wanted, no_wait(wanted), limits).await
     }
 
     /// Asks `origin`, and tells its health how that went.
@@ -267,6 +346,9 @@ impl Fetcher {
                     // Our viewers have asked for many that are not there, and this is one.
                     return Err(Failure::NotFound(words.into()));
                 }
+                if limits.is_held && status == StatusCode::SERVICE_UNAVAILABLE {
+                    return Err(Failure::Late(words.into()));
+                }
                 return Err(refusal(origin, status, &words));
             }
             Err(failure) => failure,
@@ -276,6 +358,7 @@ impl Fetcher {
         let (why, failure): (String, fn(Arc<str>) -> Failure) = match failure {
             Bad::Ours(why) => return Err(Failure::Busy(why.into())),
             Bad::Unnamed(why) => return Err(Failure::NotFound(why.into())),
+            Bad::Late(why) => (described(why), Failure::Late),
             Bad::Silent(why) => (described(why), Failure::Away),
             Bad::Wrong(why) => (described(why), Failure::Broken),
         };
@@ -295,8 +378,12 @@ impl Fetcher {
         let request = self.request(origin, wanted, wait)?;
         let sent = self.pool.send(origin.http, &request, limits.connect);
         let sent = timeout(limits.head, sent).await;
-        let sent = sent.map_err(|_| Bad::Silent(format!("no answer within {:?}", limits.head)))?;
+        let sent = sent.map_err(|_| {
+            let why = format!("no answer within {:?}", limits.head);
+            if limits.is_held { Bad::Late(why) } else { Bad::Silent(why) }
+        })?;
         let mut exchange = sent.map_err(Bad::from)?;
+        let answered = Instant::now();
         let status = exchange.response.status();
         let body = match (status, &wanted.known) {
             (StatusCode::OK, _) => self.body(&mut exchange.response, wanted.object.kind).await?,
@@ -318,7 +405,7 @@ impl Fetcher {
         let etag = etag.map(|etag| (origin.http, etag.clone()));
         let max_age = max_age(headers);
         self.pool.keep(exchange);
-        Ok(Answer::Object(Fetched { body, max_age, etag, asked }))
+        Ok(Answer::Object(Fetched { body, max_age, etag, asked, answered }))
     }
 
     fn request(
@@ -353,7 +440,13 @@ impl Fetcher {
         let params = &forwarded(&wanted.params, &self.settings.load().forward_query);
         let config = &self.all.now();
         let (host, address) = (origin.host.as_str(), origin.http);
-        Question { config, host, address, key, params }.http(&path, &file)
+        let (host, mut target) =
+            Question { config, host, address, key, params }.http(&path, &file)?;
+        if let Some(next) = wanted.next {
+            target.push(if target.contains('?') { '&' } else { '?' });
+            target += &next.params();
+        }
+        Ok((host, target))
     }
 
     /// Reads the whole object.
@@ -391,10 +484,18 @@ impl Fetcher {
 /// Whether `bytes` can be such an object. Segments may be encrypted, so that nothing can be said of their bytes.
 fn check(kind: Kind, bytes: &[u8]) -> Result<(), &'static str> {
     match kind {
-        Kind::Playlist if Playlist::read(bytes).is_none() => Err("not an HLS playlist"),
+        Kind::Playlist if Playlist::read(bytes).is_none() && !is_multivariant(bytes) => {
+            Err("not an HLS playlist")
+        }
+        Kind::Rendition(_) if Playlist::read(bytes).is_none() => Err("not a media playlist"),
         Kind::Segment(_) if bytes.is_empty() => Err("it is empty"),
         _ => Ok(()),
     }
+}
+
+/// How long an origin is to wait for a stream to begin that it is asked for in turn: not at all.
+fn no_wait(wanted: &Wanted) -> Option<Duration> {
+    wanted.object.kind.is_playlist().then_some(Duration::ZERO)
 }
 
 enum Answer {
@@ -411,6 +512,8 @@ enum Bad {
     Unnamed(String),
     /// The origin does not answer.
     Silent(String),
+    /// The same, but it may be waiting for what it was asked for.
+    Late(String),
     /// What it answers is not what was asked for.
     Wrong(String),
 }

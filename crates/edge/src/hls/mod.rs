@@ -7,6 +7,9 @@
 //!             flight ──► Fetcher ──► Origins: who has it? ──► Pool ──► origin
 //!             (one per object)
 //! ```
+//!
+//! A playlist that somebody watches is followed (`relay/follow.rs`): an origin of low latency holds one request for the
+//! part that comes next, whatever the number of viewers, who wait here.
 
 mod cache;
 mod fetch;
@@ -19,4 +22,4 @@ mod recent;
 mod relay;
 
 pub use object::{Kind, Object};
-pub use relay::{HlsRelay, NotServed, Stats};
+pub use relay::{HlsRelay, Media, NotServed, Relayed, Stats};

@@ -23,10 +23,14 @@ use tokio::{
 };
 use weir_clients::descriptors;
 
+use super::followed::LIVE_MAX;
 use crate::connect;
 
 /// Connections to one origin at a time, as many as hls.js or a CDN node would never need. More wait for a free one.
 const CONNECTIONS_MAX: usize = 32;
+
+/// Idle connections to one origin: those, and those that it held requests on.
+const IDLE_MAX: usize = CONNECTIONS_MAX + 2 * LIVE_MAX;
 
 /// Addresses that are remembered although nothing is open to them; origins of a cluster come and go.
 const HOSTS_MAX: usize = 256;
@@ -116,7 +120,7 @@ impl Pool {
         let mut hosts = self.lock();
         let host = hosts.entry(exchange.address).or_insert_with(Host::new);
         host.idle.retain(|sender| !sender.is_closed());
-        if host.idle.len() < CONNECTIONS_MAX && !exchange.sender.is_closed() {
+        if host.idle.len() < IDLE_MAX && !exchange.sender.is_closed() {
             host.idle.push(exchange.sender);
         }
     }

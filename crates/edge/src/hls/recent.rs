@@ -20,6 +20,12 @@ impl<K: Hash + Eq, V> Recent<K, V> {
         self.items.get(key).filter(|(_, until)| now < *until).map(|(value, _)| value)
     }
 
+    /// Whether there is nothing to remember.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// Remembers `value` until then.
     pub fn insert(&mut self, key: K, value: V, now: Instant, until: Instant) {
         if self.items.len() >= self.max && !self.items.contains_key(&key) {

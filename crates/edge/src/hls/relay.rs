@@ -1,6 +1,7 @@
 //! Who asks for an object, who waits for it, and what is asked of the origins for them.
 
 mod ahead;
+mod follow;
 
 use std::{
     collections::HashMap,
@@ -20,14 +21,16 @@ use tokio::{
 };
 use tracing::{info, warn};
 use weir_config::Settings;
+use weir_hls::{Rendition, Window};
 use weir_media::{Budget, StreamKey};
 
 use super::{
     cache::{Cache, Cached},
     fetch::{Failure, Fetched, Fetcher, Known, Wanted},
-    followed::Followed,
+    followed::{Followed, Waiting},
     memory::Memory,
     object::{Kind, Object, SEGMENT_BYTES_MAX},
+    playlist::{Reading, has_ended, listed},
     recent::Recent,
 };
 use crate::{ask::Ask, hops::NodeId, origins::Origins, query, upstream};
@@ -143,7 +146,7 @@ enum Part {
 impl From<Kind> for Part {
     fn from(kind: Kind) -> Self {
         match kind {
-            Kind::Playlist => Self::Playlists,
+            Kind::Playlist | Kind::Rendition(_) => Self::Playlists,
             Kind::Segment(_) => Self::Segments,
         }
     }
@@ -154,6 +157,8 @@ impl From<Kind> for Part {
 enum Mode {
     /// All of them, and none of them waits.
     Now,
+    /// The same, although they have just failed.
+    Again,
     /// The first, and it waits for the stream to begin.
     Wait(Duration),
 }
@@ -161,6 +166,8 @@ enum Mode {
 /// What there is for a request.
 enum Look {
     Have(Bytes),
+    /// It may have changed, and nobody is to be asked just now.
+    Stale(Bytes),
     Failed(Failure),
     Flying {
         landing: watch::Receiver<Landing>,
@@ -182,6 +189,26 @@ pub struct NotServed {
     pub retry_after: Option<Duration>,
 }
 
+/// A playlist that an edge has been asked for.
+#[derive(Debug)]
+pub enum Relayed {
+    /// A playlist of playlists, or one that there is no room for: its text.
+    Text(Bytes),
+    /// A media playlist.
+    Media(Media),
+}
+
+/// A media playlist in the window of its stream, where whoever wants more of it than there is can wait. It is kept up
+/// to date for as long as this is held.
+#[derive(Debug)]
+pub struct Media {
+    /// The window.
+    pub window: Arc<Window>,
+    /// Whose playlist it is.
+    pub rendition: Rendition,
+    _waiting: Option<Waiting>,
+}
+
 /// After how long it may be asked for again what could not be had: players ask about as often.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -198,7 +225,7 @@ impl From<Failure> for NotServed {
             Failure::NotFound(reason) => (StatusCode::NOT_FOUND, reason),
             Failure::Refused(status, reason) => (status, reason),
             Failure::Broken(reason) => (StatusCode::BAD_GATEWAY, reason),
-            Failure::Away(reason) | Failure::Busy(reason) => {
+            Failure::Away(reason) | Failure::Late(reason) | Failure::Busy(reason) => {
                 (StatusCode::SERVICE_UNAVAILABLE, reason)
             }
         };
@@ -247,7 +274,8 @@ impl HlsRelay {
     }
 
     /// Answers a request for `object`. One for a playlist that no origin has yet waits up to `play_wait` for the stream
-    /// to begin. One that the origins have not let in yet (`alone`) gets what they give to its own parameters.
+    /// to begin. One that the origins have not let in yet (`alone`) gets what they give to its own parameters. A part
+    /// that the origins have announced is waited for.
     ///
     /// # Errors
     /// When it cannot be had, or not by this client.
@@ -269,10 +297,33 @@ impl HlsRelay {
         }
         let wait = ask.wait.map_or(play_wait, |wait| wait.min(play_wait));
         let body = self.get(object, ask, wait, alone).await?;
-        if object.kind == Kind::Playlist {
-            self.follow(object, ask, &body);
+        if object.kind.is_playlist() {
+            self.follow(object, ask, has_ended(&body));
         }
         Ok(body)
+    }
+
+    /// The same for a playlist, which its viewer may want to wait for more of. The parameters of `ask` say nothing of
+    /// that.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn playlist(
+        self: &Arc<Self>,
+        object: &Object,
+        ask: &Ask,
+        play_wait: Duration,
+        alone: bool,
+    ) -> Result<Relayed, NotServed> {
+        let text = self.serve(object, ask, play_wait, alone).await?;
+        let standing = self.lock().cache.standing(object);
+        Ok(match (standing, object.kind.rendition()) {
+            (Some(standing), Some(rendition)) => {
+                let _waiting = standing.next.map(|_| self.followed.wait(object));
+                Relayed::Media(Media { window: standing.window, rendition, _waiting })
+            }
+            _ => Relayed::Text(text),
+        })
     }
 
     /// The object if it is here, without asking anybody.
@@ -317,6 +368,7 @@ impl HlsRelay {
             params: request.params.to_string(),
             hops: request.hops.clone(),
             known: None,
+            next: None,
         };
         self.fetcher.fetch(&wanted).await.map(drop).map_err(upstream::Failure::from)
     }
@@ -331,7 +383,7 @@ impl HlsRelay {
         let mut answer = self.get_as(object, ask, Mode::Now, alone).await;
         let deadline = TokioInstant::now() + wait;
         while let Err(Failure::NotFound(_)) = &answer
-            && object.kind == Kind::Playlist
+            && object.kind.is_playlist()
         {
             let asked = TokioInstant::now();
             let left = deadline.duration_since(asked);
@@ -358,13 +410,14 @@ impl HlsRelay {
     ) -> Outcome {
         match self.look(object, ask, mode, alone) {
             Look::Have(body) => Ok(body),
+            Look::Stale(body) => Ok(self.stale(body)),
             Look::Failed(failure) => Err(failure),
             // What another one has shown is refused: that says nothing of this one.
             Look::Flying { landing, is_anothers: true, meanwhile: None, .. } => {
                 match landed(landing).await {
                     Err(Failure::Refused(..)) => match self.look(object, ask, mode, true) {
                         Look::Flying { landing, .. } => landed(landing).await,
-                        Look::Have(body) => Ok(body),
+                        Look::Have(body) | Look::Stale(body) => Ok(body),
                         Look::Failed(failure) => Err(failure),
                     },
                     outcome => outcome,
@@ -399,8 +452,12 @@ impl HlsRelay {
         };
         let own = alone.then(|| ask.params.clone());
         let id = (object.clone(), matches!(mode, Mode::Wait(_)), own);
-        match (state.hinders(&id, now), meanwhile) {
-            (Some(_), Some(body)) => Look::Have(self.stale(body)),
+        let hindrance = state.hinders(&id, now).filter(|failure| {
+            // Too much to do is too much whatever happened before.
+            !matches!(mode, Mode::Again) || matches!(failure, Failure::Busy(_))
+        });
+        match (hindrance, meanwhile) {
+            (Some(_), Some(body)) => Look::Stale(body),
             (Some(failure), None) => Look::Failed(failure),
             (None, meanwhile) => {
                 let trouble = (object.key.clone(), Part::Playlists);
@@ -421,6 +478,7 @@ impl HlsRelay {
                     params: ask.params.clone(),
                     hops: ask.hops.clone(),
                     known,
+                    next: None,
                 };
                 let flight =
                     InFlight { relay: Arc::clone(self), id, ask: ask.clone(), since, done };
@@ -438,10 +496,10 @@ impl HlsRelay {
         let mut state = self.lock();
         let failure = match fetched {
             Ok(fetched) => {
-                state.cache.insert(object, fetched, since, self.pauses.fresh);
                 state.failures.remove(object, now);
                 let was_in_trouble = state.troubles.remove(&part, now);
                 drop(state);
+                self.keep(object, fetched, since);
                 if was_in_trouble {
                     info!(stream = %object.key, file = object.file(), "HLS is available from an origin again");
                 }
@@ -450,13 +508,14 @@ impl HlsRelay {
             Err(failure) => failure,
         };
         self.counters.failures.fetch_add(1, Relaxed);
-        // Another viewer may be allowed to what this one is not.
-        if !alone && !matches!(failure, Failure::Refused(..)) {
+        // Another viewer may be allowed to what this one is not, and what was late may come in this moment.
+        let is_lasting = !matches!(failure, Failure::Refused(..) | Failure::Late(_));
+        if !alone && is_lasting {
             state.failures.insert(object.clone(), failure.clone(), now, now + self.pauses.failed);
         }
-        let is_kept = object.kind == Kind::Playlist && state.cache.contains(object);
+        let is_kept = object.kind.is_playlist() && state.cache.contains(object);
         let is_gone = matches!(failure, Failure::NotFound(_) | Failure::Refused(..));
-        if is_gone && !is_kept {
+        if is_gone && !is_kept || matches!(failure, Failure::Late(_)) {
             return;
         }
         let is_news = state.troubles.get(&part, now).is_none();
@@ -469,6 +528,43 @@ impl HlsRelay {
         } else if is_news {
             warn!(%stream, file, reason, "cannot get HLS from an origin: {then}");
         }
+    }
+
+    /// Puts what came into its window, where whoever waits for it finds it.
+    fn keep(&self, object: &Object, fetched: &Fetched, since: u64) {
+        let reading = object.kind.is_playlist();
+        let reading = reading.then(|| Reading::of(&object.key, &fetched.body, &self.memory));
+        let admitted =
+            self.lock().cache.admit(object, fetched, reading.as_ref(), since, self.pauses.fresh);
+        let Some(admitted) = admitted else { return };
+        let parts = admitted.store(object, fetched.body.clone(), reading);
+        let mut state = self.lock();
+        state.cache.insert(object, admitted);
+        state.cache.merged(&parts);
+    }
+
+    /// A playlist is here no more. Who waits for it asks for it with parameters of its own.
+    fn forget(&self, object: &Object) {
+        self.lock().cache.remove(object);
+    }
+
+    /// What came, if it is of this stream. The playlist of a rendition may also be that of a stream that is called like
+    /// it, and the other way round: it is for those who may have that stream.
+    fn owned(&self, object: &Object, fetched: Fetched) -> Result<Fetched, Failure> {
+        let is_ambiguous = match object.kind {
+            Kind::Playlist => Rendition::of_playlist(object.key.stream()).is_some(),
+            Kind::Rendition(_) => true,
+            Kind::Segment(_) => false,
+        };
+        if !is_ambiguous {
+            return Ok(fetched);
+        }
+        let list = listed(&object.key, &fetched.body);
+        if list.iter().any(|listed| listed.object.key != object.key) {
+            let why = format!("{} is the playlist of another stream", object.file());
+            return Err(Failure::NotFound(why.into()));
+        }
+        Ok(fetched)
     }
 
     fn stale(&self, body: Bytes) -> Bytes {
@@ -516,10 +612,10 @@ impl InFlight {
         let relay = &self.relay;
         relay.counters.fetches.fetch_add(1, Relaxed);
         let fetched = match mode {
-            Mode::Now => relay.fetcher.fetch(&wanted).await,
+            Mode::Now | Mode::Again => relay.fetcher.fetch(&wanted).await,
             Mode::Wait(wait) => relay.fetcher.wait(&wanted, wait).await,
         };
-        let fetched = match fetched {
+        let fetched = match fetched.and_then(|fetched| relay.owned(&wanted.object, fetched)) {
             Ok(fetched) => Ok(relay.complete(&wanted.object, &self.ask, fetched).await),
             Err(failure) => Err(failure),
         };

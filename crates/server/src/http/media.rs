@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use axum::response::{IntoResponse, Response};
@@ -158,15 +159,29 @@ async fn playlist(
     asker: &Asker,
 ) -> Result<Response, Refusal> {
     let asked = Directives::of(&request.url.params);
-    // An edge does not know what there is, and asks for the file by its name.
     let of = match node.edge {
-        Some(_) => None,
+        Some(_) => hls::named_rendition(request.url),
         None => hls::rendition_of(node, request.url).await,
     };
-    let (url, rendition) =
-        of.as_ref().map_or((request.url, None), |(url, rendition)| (url, Some(*rendition)));
-    let wanted = WantedPlaylist { rendition, asked };
-    hls::playlist(node, &play::Request { url, ..*request }, wanted, asker).await
+    let whole = WantedPlaylist { rendition: None, asked };
+    let Some((url, rendition)) = of else {
+        return hls::playlist(node, request, whole, asker).await;
+    };
+    let one = WantedPlaylist { rendition: Some(rendition), asked };
+    let of = play::Request { url: &url, ..*request };
+    let served = hls::playlist(node, &of, one, asker).await;
+    // An edge does not know whether a stream is called like that: its origins do. Its viewer has waited.
+    let is_there = served.as_ref().is_ok_and(|answer| answer.status() != StatusCode::NOT_FOUND);
+    if node.edge.is_none() || is_there {
+        return served;
+    }
+    let ask = Ask { wait: Some(Duration::ZERO), ..request.ask.clone() };
+    let called = play::Request { ask: &ask, ..*request };
+    match hls::playlist(node, &called, whole, asker).await {
+        Ok(answer) if answer.status().is_success() => Ok(answer),
+        Ok(answer) if answer.status() == StatusCode::NOT_MODIFIED => Ok(answer),
+        _ => served,
+    }
 }
 
 /// Says in the log what requests are refused for: a client that may not have a stream once for each connection, which

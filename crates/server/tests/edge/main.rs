@@ -5,6 +5,7 @@ mod continuity;
 mod decides;
 mod flood;
 mod limits;
+mod low_latency;
 mod moves;
 mod names;
 mod nginx;

@@ -4,20 +4,18 @@
 //! at follows it at the origin, whether somebody asks in this moment or not, and lists a segment once it has it. Then
 //! all of them list the same but for what has come within the last second, and go on with it when the origin is away.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
+use weir_hls::MediaPlaylist;
 
 use super::{HlsRelay, Mode};
 use crate::{
     ask::Ask,
     hls::{
         fetch::{Failure, Fetched},
-        object::{Kind, Object},
+        object::Object,
         playlist::{Listed, listed},
     },
 };
@@ -30,32 +28,30 @@ const START: usize = 3;
 const SEGMENTS_WAIT: Duration = Duration::from_secs(3);
 
 impl HlsRelay {
-    /// A viewer has been given `playlist`: from now on it is followed.
-    pub(super) fn follow(self: &Arc<Self>, object: &Object, ask: &Ask, playlist: &Bytes) {
-        if has_ended(playlist) || !self.followed.begin(&object.key) {
-            return;
-        }
-        tokio::spawn(follow(Arc::downgrade(self), object.clone(), ask.clone()));
-    }
-
-    /// Fetches the segments of a playlist that are not here yet, the newest ones before it is given to anybody. If the
-    /// origins do not give them, the playlist ends before them.
+    /// Fetches what a playlist lists and is not here yet, the newest of it before it is given to anybody. If the
+    /// origins do not give that, the playlist ends before it. One of low latency is given at once, and as it is:
+    /// whoever asks for what it lists waits for that.
     pub(super) async fn complete(
         self: &Arc<Self>,
         object: &Object,
         ask: &Ask,
         mut fetched: Fetched,
     ) -> Fetched {
-        if object.kind != Kind::Playlist || self.settings.load().hls_cache == 0 {
+        if !object.kind.is_playlist() || self.settings.load().hls_cache == 0 {
+            return fetched;
+        }
+        if is_live(&fetched.body) {
+            self.ahead(object, ask, &fetched.body);
             return fetched;
         }
         let list = listed(&object.key, &fetched.body);
         let (ahead, behind) = self.missing(object, &list);
         let first_missing = self.first_missing(&list, &ahead, ask);
         let first_missing = timeout(SEGMENTS_WAIT, first_missing).await.ok().flatten();
+        let end = first_missing.and_then(|at| at.checked_sub(1)).map(|last| list[last].end);
         // A list of nothing helps nobody.
-        if let Some(at) = first_missing.filter(|at| *at > 0) {
-            fetched.body = fetched.body.slice(..list[at - 1].end);
+        if let Some(end) = end.filter(|end| *end > 0) {
+            fetched.body = fetched.body.slice(..end);
             // What the origin calls by this tag is longer.
             fetched.etag = None;
         }
@@ -64,6 +60,15 @@ impl HlsRelay {
             tokio::spawn(fetch_behind(Arc::clone(self), objects, ask.clone()));
         }
         fetched
+    }
+
+    /// Has the newest segments fetched that a playlist of low latency lists, and what they need, if they are not here.
+    pub(super) fn ahead(self: &Arc<Self>, object: &Object, ask: &Ask, playlist: &Bytes) {
+        let list = listed(&object.key, playlist);
+        let older = list.iter().filter(|it| it.is_segment()).count().saturating_sub(START);
+        let (segments, needed): (Vec<_>, Vec<_>) = list.iter().partition(|it| it.is_segment());
+        let newest = segments.into_iter().skip(older);
+        needed.into_iter().chain(newest).for_each(|it| self.send_for(&it.object, ask));
     }
 
     /// The places in `list`, which is to become that of the playlist `object`, of what is not here: first what it waits
@@ -75,8 +80,11 @@ impl HlsRelay {
         let is_missing = |at: &usize| !state.cache.contains(&list[*at].object);
         let mut behind: Vec<_> = (0..list.len()).filter(is_missing).collect();
         let is_new = |at: &usize| before.iter().all(|old| old.object != list[*at].object);
+        let needed: Vec<_> = behind.extract_if(.., |at| !list[*at].is_segment()).collect();
         let newest = behind.split_off(behind.len().saturating_sub(START));
-        let (ahead, listed_before): (Vec<_>, Vec<_>) = newest.into_iter().partition(is_new);
+        let newest = needed.into_iter().chain(newest);
+        let (mut ahead, listed_before): (Vec<_>, Vec<_>) = newest.partition(is_new);
+        ahead.sort_unstable();
         behind.extend(listed_before);
         (ahead, behind)
     }
@@ -99,27 +107,6 @@ impl HlsRelay {
     }
 }
 
-/// Keeps a playlist up to date until nobody has asked for it for a while, or it has ended.
-async fn follow(relay: Weak<HlsRelay>, object: Object, ask: Ask) {
-    loop {
-        let Some(pause) = relay.upgrade().map(|relay| relay.pauses.follow) else { return };
-        sleep(pause).await;
-        let Some(relay) = relay.upgrade() else { return };
-        if !relay.followed.goes_on(&object.key) {
-            return;
-        }
-        match relay.get_as(&object, &ask, Mode::Now, false).await {
-            Ok(playlist) if has_ended(&playlist) => break,
-            // Another viewer may be allowed to what this one is not any more.
-            Err(Failure::Refused(..) | Failure::NotFound(_)) => break,
-            _ => {}
-        }
-    }
-    if let Some(relay) = relay.upgrade() {
-        relay.followed.end(&object.key);
-    }
-}
-
 /// Fetches older segments, one after the other: players that began earlier may ask for them.
 async fn fetch_behind(relay: Arc<HlsRelay>, objects: Vec<Object>, ask: Ask) {
     let Ok(_turn) = Arc::clone(&relay.followed.behind).try_acquire_owned() else { return };
@@ -130,6 +117,8 @@ async fn fetch_behind(relay: Arc<HlsRelay>, objects: Vec<Object>, ask: Ask) {
     }
 }
 
-fn has_ended(playlist: &[u8]) -> bool {
-    playlist.trim_ascii_end().ends_with(b"#EXT-X-ENDLIST")
+/// Whether the origin of a playlist answers when there is more of it.
+fn is_live(playlist: &[u8]) -> bool {
+    let text = str::from_utf8(playlist).unwrap_or_default();
+    MediaPlaylist::parse(text).is_ok_and(|playlist| playlist.can_block_reload)
 }

@@ -653,7 +653,7 @@ async fn a_stream_that_is_watched_is_followed_without_being_asked_for() {
     origin.gives(PATH, &ended);
     until_given(&relay, &ended).await;
     let over = async {
-        while relay.followed.follows(&object(Kind::Playlist).key) {
+        while relay.followed.follows(&object(Kind::Playlist)) {
             tokio::task::yield_now().await;
         }
     };

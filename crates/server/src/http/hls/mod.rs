@@ -16,7 +16,7 @@ mod segment;
 mod viewer;
 
 pub use self::{
-    own::{WantedPlaylist, rendition_of},
+    own::{WantedPlaylist, named_rendition, rendition_of},
     playlist::playlist,
     reload::{Directives, without_directives},
     segment::segment,

@@ -29,11 +29,16 @@ use crate::{
     node::Node,
 };
 
+/// The stream, and which of its playlists, that the name of this playlist says; none if it says none.
+pub fn named_rendition(url: &StreamUrl) -> Option<(StreamUrl, Rendition)> {
+    let (stream, rendition) = Rendition::of_playlist(&url.stream)?;
+    Some((StreamUrl { stream: stream.to_owned(), ..url.clone() }, rendition))
+}
+
 /// The stream, and which of its playlists, that the playlist called `url.stream` is of; none if it is the first one of
 /// the stream that is called that.
 pub async fn rendition_of(node: &Node, url: &StreamUrl) -> Option<(StreamUrl, Rendition)> {
-    let (stream, rendition) = Rendition::of_playlist(&url.stream)?;
-    let of = StreamUrl { stream: stream.to_owned(), ..url.clone() };
+    let (of, rendition) = named_rendition(url)?;
     let (called, vhost) = node.resolve(url).ok()?;
     let is_stream = |key: &StreamKey| {
         let status = node.streams.registry.status(key);
@@ -116,7 +121,7 @@ pub async fn own_playlist(
 }
 
 /// The playlist of a rendition as it is asked for; none if there is none.
-async fn media_playlist(
+pub async fn media_playlist(
     window: &Window,
     rendition: Rendition,
     asked: Directives,
@@ -148,7 +153,7 @@ fn text_of(reached: &Reached, asked: Directives) -> PlaylistText {
 }
 
 /// Why a client does not get the playlist that it asks for.
-fn unreached(key: &StreamKey, why: &Unreached) -> Response {
+pub fn unreached(key: &StreamKey, why: &Unreached) -> Response {
     match why {
         Unreached::Bad(_) | Unreached::TooFar => plain(StatusCode::BAD_REQUEST, &why.to_string()),
         Unreached::Missing => not_found(&format!("{key}: {why}")),
@@ -157,7 +162,7 @@ fn unreached(key: &StreamKey, why: &Unreached) -> Response {
 }
 
 /// A media playlist with the viewer's parameters where it has names that can be guessed.
-fn carried(
+pub fn carried(
     node: &Node,
     (playlist, listing): (PlaylistText, Arc<Listing>),
     params: &str,
@@ -177,7 +182,7 @@ fn carried(
 }
 
 /// A playlist with these parameters behind the names in it that can be guessed.
-fn carrying(node: &Node, playlist: Bytes, params: &str) -> Result<Bytes, Spent> {
+pub fn carrying(node: &Node, playlist: Bytes, params: &str) -> Result<Bytes, Spent> {
     let text = String::from_utf8_lossy(&playlist);
     if params.is_empty() || !takes_params(&text) {
         return Ok(playlist);

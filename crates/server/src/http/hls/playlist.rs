@@ -81,7 +81,9 @@ impl Resource for Playlist<'_> {
     ) -> Result<Self::Opened, NoStream> {
         let Resolved { node, key, vhost, request, .. } = resolved;
         Ok(match &node.edge {
-            Some(edge) => relayed_playlist(edge, key, vhost, request.ask, !is_let_in).await,
+            Some(edge) => {
+                relayed_playlist(edge, resolved, self.wanted, !is_let_in, self.asker).await
+            }
             None if !vhost.hls.enabled => Err(not_found(&format!("HLS is disabled for {key}"))),
             None => own_playlist(node, key, vhost, request.ask, self.wanted, self.asker).await,
         })

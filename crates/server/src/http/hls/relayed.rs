@@ -4,35 +4,57 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header;
 use weir_config::Vhost;
-use weir_edge::{Ask, Edge, HlsKind, HlsObject, NotServed};
+use weir_edge::{Ask, Edge, HlsKind, HlsObject, HlsRelayed, NotServed};
 use weir_hls::SegmentName;
 use weir_media::StreamKey;
 
-use super::{body::PlaylistText, params::with_params};
+use super::{
+    body::{PlaylistText, not_now},
+    own::{WantedPlaylist, carried, carrying, media_playlist, unreached},
+    viewer::Asker,
+};
 use crate::{
     http::answer::{no_room, plain},
-    memory,
+    play::Resolved,
 };
 
-/// The playlist of a stream, or why there is none.
+/// How often an edge is asked for a playlist that is gone again when somebody waits for more of it: it had to make
+/// room, or its origins do not give it any more to the one that it was fetched for.
+const TRIES: usize = 2;
+
+/// A playlist of a stream, or why there is none. Who waits for more of it waits as at an origin.
 pub async fn relayed_playlist(
     edge: &Edge,
-    key: &StreamKey,
-    vhost: &Vhost,
-    ask: &Ask,
+    resolved: &Resolved<'_>,
+    wanted: WantedPlaylist,
     alone: bool,
+    asker: &Asker,
 ) -> Result<PlaylistText, Response> {
-    let text = relayed(edge, key, HlsKind::Playlist, vhost, ask, alone).await?;
-    // What an edge gets goes to many viewers, and none is to have the parameters of another.
-    if ask.params.is_empty() || !ask.hops.is_empty() {
-        return Ok(PlaylistText::of(text));
+    let Resolved { node, key, vhost, request, .. } = resolved;
+    let ask = request.ask;
+    let kind = wanted.rendition.map_or(HlsKind::Playlist, HlsKind::Rendition);
+    let object = HlsObject { key: (*key).clone(), kind };
+    let wait = ask.wait_at_most(vhost.play.wait);
+    // What an edge gets goes to many viewers, and none is to have the parameters of another. We may want them with
+    // names that can be guessed, or its origin may.
+    let params = if ask.hops.is_empty() { &*ask.params } else { "" };
+    for _ in 0..TRIES {
+        let relayed = edge.hls().playlist(&object, ask, wait, alone).await;
+        match relayed.map_err(|why| not_served(&why))? {
+            HlsRelayed::Text(text) => {
+                let text = carrying(node, text, params).map(PlaylistText::of);
+                return text.map_err(|spent| no_room(&spent.to_string()));
+            }
+            HlsRelayed::Media(media) => {
+                let found =
+                    media_playlist(&media.window, media.rendition, wanted.asked, asker).await;
+                let Some(found) = found else { continue };
+                let found = found.map_err(|why| unreached(key, &why))?;
+                return carried(node, found, params).map_err(|spent| no_room(&spent.to_string()));
+            }
+        }
     }
-    // We may want them with names that can be guessed, or its origin may.
-    let text = with_params(&String::from_utf8_lossy(&text), &ask.params);
-    match memory::output(edge.hls().budget(), text) {
-        Ok(text) => Ok(PlaylistText::of(text)),
-        Err(spent) => Err(no_room(&spent.to_string())),
-    }
+    Err(not_now(&format!("there is no room for the playlists of {key} at the moment")))
 }
 
 /// What an edge has from its origins, or why it has not.
