@@ -40,6 +40,7 @@ pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {
         .or_else(|| useless_check(config))
         .or_else(|| same_vhost_twice(config))
         .or_else(|| parts_that_cannot_be(config))
+        .or_else(|| long_ladder(config))
 }
 
 fn shared_address(config: &Config) -> Option<Contradiction> {
@@ -176,6 +177,22 @@ fn reaches(host: &str, port: u16, ours: SocketAddr) -> bool {
         ours.ip() == *ip || (any && ours.is_ipv4() == ip.is_ipv4())
     };
     port == ours.port() && ips.iter().any(is_ours)
+}
+
+/// More to choose from than anybody encodes. Each request for it looks at all of them.
+const LADDER_MAX: usize = 12;
+
+fn long_ladder(config: &Config) -> Option<Contradiction> {
+    let vhosts = config.vhosts.iter();
+    let own = vhosts
+        .filter_map(|(name, own)| Some((format!("vhosts.{name}."), own.hls.ladder.as_ref()?)));
+    let mut all = std::iter::once((String::new(), &config.hls.ladder)).chain(own);
+    all.find(|(_, ladder)| ladder.len() > LADDER_MAX).map(|(place, ladder)| {
+        let what = format!("has {} streams, more than {LADDER_MAX}", ladder.len());
+        let problem = || Problem::new(what.clone(), format!("keep {LADDER_MAX} of them"));
+        let path = format!("{place}hls.ladder");
+        Contradiction([(path.clone(), problem()), (path, problem())])
+    })
 }
 
 /// Low latency that the container cannot have, or parts longer than their segments; of all streams, and of each vhost.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde_json::json;
 
 use super::{
-    kind::{Json, Many, Secrets, Text, section},
+    kind::{Element, Json, Many, Secrets, Text, section},
     multitrack::{Encoder, Server, Step},
     scalar::{DURATION_PATTERN, Folder, Switch, Time, Whole, Word, Words},
     value::{self, Human, Problem},
@@ -37,6 +37,8 @@ const SEGMENTS_MAX: u64 = 1000;
 /// Each viewer of low latency asks twice in this time, for the playlist and for the part; shorter parts are hardly more
 /// than the headers of the requests for them.
 const PART_MIN: Duration = Duration::from_millis(100);
+/// Longest end of a stream's name, in bytes: what tells sizes apart is a word.
+const ENDING_MAX: usize = 64;
 /// No part is longer than its segment.
 const PART_MAX: Duration = Duration::from_millis(SEGMENT_MAX);
 
@@ -90,6 +92,9 @@ section! {
         container: Container = Container::Auto, Word<Container>;
         /// Length of the parts of a segment, for low latency; 0 for no parts.
         part: Duration = Duration::ZERO, Parts;
+        /// Streams that are published one by one and offered as one to choose from: what their names have after the
+        /// name that viewers ask for.
+        ladder: Vec<String> = Vec::new(), Many<Ending>;
     }
 }
 
@@ -114,6 +119,10 @@ pub enum Container {
 /// 0, or a duration that a part may have.
 #[derive(Debug)]
 pub struct Parts;
+
+/// What the name of one stream has after the name of another.
+#[derive(Debug)]
+pub struct Ending;
 
 /// What happens when a stream that has a publisher is published again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +181,35 @@ impl Text for Parts {
         let range = format!("0s, or from {} to {}.", Human(PART_MIN), Human(PART_MAX));
         json!({ "type": "string", "pattern": DURATION_PATTERN, "description": range })
     }
+}
+
+impl Text for Ending {
+    type Value = String;
+
+    fn parse(text: &str) -> Result<String, Problem> {
+        let fix = "write what the names of the streams have after the common part, such as _720p";
+        if text.contains('/') {
+            return Err(Problem::new("has a slash: the streams of a ladder are in one app", fix));
+        }
+        if text.len() > ENDING_MAX {
+            return Err(Problem::new(format!("is longer than {ENDING_MAX} bytes"), fix));
+        }
+        Ok(text.to_owned())
+    }
+
+    fn show(value: &String, _: Secrets) -> Json {
+        value.clone().into()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^[^/]*$", "maxLength": ENDING_MAX })
+    }
+}
+
+impl Element for Ending {
+    const EXPECTED: &'static str = "the end of a stream's name or a list of them";
+    const WRITE: &'static str = "the end of a name such as _720p; [] means none";
+    const MAY_BE_NUMBER: bool = true;
 }
 
 impl Text for Flush {

@@ -85,7 +85,7 @@ publish:
   multitrack_encoder: obs_x264
   multitrack_server: rtmp://ingest.example.com
 play: { flush: 350ms, wait: 1h, gop: off, stall_timeout: 1s, window: 1500ms }
-hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3, container: fmp4, part: 100ms }
+hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3, container: fmp4, part: 100ms, ladder: [_hi, ''] }
 edge:
   origins: [rtmp://Origin:1936, 10.0.0.7, origins.default.svc:1935, '[fd00::1]:1935']
   protocol: flv
@@ -169,6 +169,7 @@ handover: { socket: /run/weir.sock }
             window: 3,
             container: Container::Fmp4,
             part: Duration::from_millis(100),
+            ladder: vec!["_hi".to_owned(), String::new()],
         },
         edge: Edge {
             origins: vec![
@@ -660,6 +661,18 @@ const BAD: &[Bad] = &[
         (1, 14, 5),
         "hls.part: segments of MPEG-TS (container: ts) have no parts",
         "use container: auto or fmp4, or part: 0s",
+    ),
+    (
+        "hls: { ladder: [a/b] }\n",
+        (1, 17, 3),
+        "hls.ladder[0]: has a slash: the streams of a ladder are in one app",
+        "write what the names of the streams have after the common part, such as _720p",
+    ),
+    (
+        "hls: { ladder: [a, b, c, d, e, f, g, h, i, j, k, l, m] }\n",
+        (1, 16, 1),
+        "hls.ladder: has 13 streams, more than 12",
+        "keep 12 of them",
     ),
     (
         "hls: { part: 3s }\n",

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 use weir_config::Hls;
-use weir_hls::{Config, Container, LeftOut, Rendition, Window};
+use weir_hls::{Config, Container, LeftOut, Rendition, Variant, Window};
 use weir_hub::{Batch, Item, Reader, Registry, Start, Status, Wake};
 use weir_media::{Frame, Init, StreamKey};
 
@@ -83,6 +83,8 @@ impl Wake for News {
 pub struct FollowerLinks {
     /// What there is.
     pub state: watch::Sender<State>,
+    /// What who chooses among streams is told of it, while it has a playlist that goes on.
+    pub variant: watch::Sender<Option<Variant>>,
     /// Where the files are.
     pub placed: watch::Sender<Option<Files>>,
     /// What is in force.
@@ -302,6 +304,7 @@ impl Follower {
         } else if taken.has_segment {
             self.missed = 0;
             if self.window.playlist(Rendition::MAIN).is_some() {
+                self.wires.variant.send_replace(self.renditions.variant());
                 self.tell(self.playable());
             }
         }
@@ -383,6 +386,7 @@ impl Follower {
     fn finish(&mut self) {
         self.complete();
         self.renditions.end();
+        self.wires.variant.send_replace(None);
     }
 
     fn tell(&self, state: State) {

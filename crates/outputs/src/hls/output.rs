@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use weir_config::{Config, Hls, Next, Part, Ready, Settings, Unready};
-use weir_hls::{Form, Held, Rendition, SegmentName, Window};
+use weir_hls::{Form, Held, Multivariant, Rendition, SegmentName, Variant, Window};
 use weir_hub::Registry;
 use weir_media::StreamKey;
 
@@ -47,6 +47,8 @@ pub struct HlsOutput {
 /// A stream that is segmented, as others see it.
 struct Followed {
     state: watch::Receiver<State>,
+    /// What who chooses among streams is told of it.
+    variant: watch::Receiver<Option<Variant>>,
     /// What there is of it.
     window: Arc<Window>,
     /// Where its files are, if it has any.
@@ -93,23 +95,30 @@ impl HlsOutput {
         let (state, watched) = watch::channel(State::Starting);
         let (placed, files) = watch::channel(self.disks.files(&settings.dir, key));
         let (told, settings) = watch::channel(settings);
-        let followed =
-            Followed { state: watched, window: Arc::clone(&window), files, settings: told };
+        let (variant, chosen) = watch::channel(None);
+        let followed = Followed {
+            state: watched,
+            variant: chosen,
+            window: Arc::clone(&window),
+            files,
+            settings: told,
+        };
         streams.insert(key.clone(), followed);
         let follower = Follower::new(
             &self.registry,
             key,
             &self.disks,
             (&window, self.share.part()),
-            FollowerLinks { state, placed, settings, stopping: self.stopping.subscribe() },
+            FollowerLinks { state, variant, placed, settings, stopping: self.stopping.subscribe() },
         );
         self.following.send_modify(|followers| *followers += 1);
-        tokio::spawn(Arc::clone(self).run(follower, key.clone()));
+        tokio::spawn(Arc::clone(self).run(Box::new(follower), key.clone()));
         drop(streams);
         self.more.notify_waiters();
     }
 
-    async fn run(self: Arc<Self>, mut follower: Follower, key: StreamKey) {
+    /// `follower` is boxed, because a task holds what it is given twice.
+    async fn run(self: Arc<Self>, mut follower: Box<Follower>, key: StreamKey) {
         loop {
             follower.run().await;
             let mut streams = self.lock();
@@ -184,6 +193,27 @@ impl HlsOutput {
     /// What there is of `key` in memory; none if it is not followed.
     pub fn window(&self, key: &StreamKey) -> Option<Arc<Window>> {
         self.lock().get(key).map(|followed| Arc::clone(&followed.window))
+    }
+
+    /// What there is to choose from where `ladder` ties streams to `key` (`hls.ladder`): a multivariant playlist of
+    /// those that have HLS and go on. None without one, or if `key` has HLS of its own and is not among them.
+    pub fn ladder(&self, key: &StreamKey, ladder: &[String]) -> Option<Bytes> {
+        if ladder.is_empty() {
+            return None;
+        }
+        let streams = self.lock();
+        if streams.contains_key(key) && !ladder.iter().any(String::is_empty) {
+            return None;
+        }
+        let of = |ending: &String| {
+            let name = format!("{}{ending}", key.stream());
+            let tied = StreamKey::new(key.vhost(), key.app(), &name).ok()?;
+            streams.get(&tied)?.variant.borrow().clone()
+        };
+        let variants: Vec<_> = ladder.iter().filter_map(of).collect();
+        drop(streams);
+        let multivariant = Multivariant { variants, ..Multivariant::default() };
+        (!multivariant.variants.is_empty()).then(|| multivariant.render().into())
     }
 
     /// The files below `dir` of a stream that need not be followed; none without a folder.
@@ -300,4 +330,21 @@ fn is_announced(window: &Window, file: &str, name: SegmentName) -> bool {
 /// Whether these are streams of the same app.
 fn are_beside(one: &StreamKey, other: &StreamKey) -> bool {
     one.vhost() == other.vhost() && one.app() == other.app()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of what `make` makes.
+    fn bytes_of<F>(_make: impl Fn(Arc<HlsOutput>, Box<Follower>, StreamKey) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_a_stream_that_has_ended_is_small() {
+        // A thousand of them wait to be disposed of where many streams come and go.
+        let (task, follower) = (bytes_of(HlsOutput::run), size_of::<Follower>());
+        assert!(task <= 800 && follower <= 512, "{task}, {follower} bytes");
+    }
 }

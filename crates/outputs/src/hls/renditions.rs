@@ -215,13 +215,22 @@ impl Renditions {
             return false;
         }
         let Some(main) = self.all.get(&Rendition::MAIN) else { return false };
-        let Some(Lead { start, .. }) = main.lead() else { return false };
-        let is_together = frame.dts >= start && frame.dts.saturating_since(start) <= TOGETHER;
-        let first = main.next_sequence();
+        let (open, lead) = (main.next_sequence(), main.lead());
+        let since = |start| frame.dts.saturating_since(start);
+        let first = match lead {
+            // The first one begins in a moment.
+            None if frame.is_key() => open,
+            Some(Lead { start, .. }) if frame.dts >= start && since(start) <= TOGETHER => open,
+            // So does its next segment: encoders that delay pictures less are a little ahead.
+            Some(Lead { start, now }) if frame.is_key() && frame.dts > now => {
+                if since(start).saturating_add(TOGETHER) < self.plan.target {
+                    return false;
+                }
+                open.saturating_add(1)
+            }
+            _ => return false,
+        };
         let is_known = self.all.get(&rendition).is_some_and(|it| it.next_sequence() == first);
-        if !is_together {
-            return false;
-        }
         if !is_known {
             self.leave(rendition);
             let packager = Packager::new(&self.window, first);
@@ -313,6 +322,12 @@ impl Renditions {
         self.all.keys().for_each(|rendition| self.window.unlist(*rendition));
         self.window.choose(None);
         self.shown = Shown::Nothing;
+    }
+
+    /// What who chooses among streams is told of the first playlist.
+    pub fn variant(&self) -> Option<Variant> {
+        let main = self.all.get(&Rendition::MAIN).filter(|it| it.listed() > 0)?;
+        Some(main.variant(self.uri(Rendition::MAIN)))
     }
 
     /// What the first playlist goes without, if that is another thing than before.

@@ -189,6 +189,48 @@ pub async fn part() {
     changes_the_playlist(", part: 200ms", "#EXT-X-PART-INF:PART-TARGET=").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+pub async fn ladder() {
+    let mut weir = server().config(&config("one", "")).start();
+    let high = encoder(&weir, "live/a_hi").await;
+    reload(&mut weir, &config("one", ", container: fmp4, ladder: [_hi, _low]")).await;
+    let offered = async |weir: &Weir, count| {
+        eventually("what there is to choose from", SOON, async || {
+            let mut response = http::get(weir.http(), "live/a.m3u8").await;
+            let text = response.text().await;
+            let count_now = text.matches("#EXT-X-STREAM-INF:BANDWIDTH=").count();
+            (response.status == 200 && count_now == count).then_some(text)
+        })
+        .await
+    };
+    let text = offered(&weir, 1).await;
+    assert!(text.ends_with("\na_hi~v0.m3u8\n"), "{text}");
+    let low = encoder(&weir, "live/a_low").await;
+    let text = offered(&weir, 2).await;
+    let uris: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(uris, ["a_hi~v0.m3u8", "a_low~v0.m3u8"], "{text}");
+    for uri in uris {
+        let mut response = http::get(weir.http(), &format!("live/{uri}")).await;
+        let text = response.text().await;
+        assert!(response.status == 200 && text.contains("#EXTINF:"), "{uri}: {text}");
+    }
+    // The stream itself, unless the ladder has it.
+    let own = encoder(&weir, "live/a").await;
+    has_playlist(&weir).await;
+    eventually("its own playlist", SOON, async || {
+        let text = http::get(weir.http(), "live/a.m3u8").await.text().await;
+        text.contains("#EXTINF:").then_some(())
+    })
+    .await;
+    reload(&mut weir, &config("one", ", container: fmp4, ladder: [\"\", _low]")).await;
+    let text = offered(&weir, 2).await;
+    let uris: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(uris, ["a~v0.m3u8", "a_low~v0.m3u8"], "{text}");
+    for published in [high, low, own] {
+        published.assert_connected();
+    }
+}
+
 /// Requires that the playlist of a live stream has this tag with these settings, and goes on with its numbers.
 async fn changes_the_playlist(more: &str, tag: &str) {
     let mut weir = server().config(&config("one", "")).start();

@@ -42,7 +42,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 62] = [
+const ROWS: [(&str, Row); 63] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -78,6 +78,7 @@ const ROWS: [(&str, Row); 62] = [
     ("hls.window", Live(hls::window)),
     ("hls.container", Live(hls::container)),
     ("hls.part", Live(hls::part)),
+    ("hls.ladder", Live(hls::ladder)),
     ("edge.origins", Live(edge::origins)),
     ("edge.protocol", Live(edge::protocol)),
     ("edge.http_port", Live(edge::http_port)),

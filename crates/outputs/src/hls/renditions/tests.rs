@@ -331,3 +331,29 @@ fn all_of_it_counts_as_the_windows() {
     assert_eq!(stream.budget.used_for(Use::HlsWindow), 0);
     assert_eq!(stream.budget.used_for(Use::Segments), 0);
 }
+
+#[test]
+fn sizes_that_are_delayed_differently_are_cut_at_the_same_key_frames() {
+    for (from, ahead) in [(1000, 80), (1000, -80)] {
+        let mut stream = Stream::new(FMP4);
+        stream.begin(FMP4, &configs()[..2]);
+        let shifted = |frame: Frame| {
+            let millis =
+                frame.dts.as_millis() - if frame.track == Track::Video(1) { ahead } else { 0 };
+            Frame { dts: Timestamp::from_millis(millis), ..frame }
+        };
+        let frames = media(from, 14_500, &[0, 1], &[]).into_iter().map(shifted);
+        let mut frames: Vec<_> = frames.collect();
+        frames.sort_by_key(|frame| frame.dts);
+        stream.take(frames);
+        assert!(stream.window.multivariant().is_some(), "{ahead}");
+        let numbers = stream.numbers(Rendition::MAIN);
+        assert_eq!(stream.numbers(Rendition::Video(1)), numbers, "{ahead}");
+        let lengths = |rendition| {
+            let text = stream.text(rendition);
+            let lines = text.lines().filter(|line| line.starts_with("#EXTINF"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(Rendition::Video(1)), lengths(Rendition::MAIN), "{ahead}");
+    }
+}

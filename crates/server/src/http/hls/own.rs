@@ -72,6 +72,11 @@ pub async fn own_playlist(
     // What an edge gets goes to many viewers, and none is to have the parameters of another.
     let params = if ask.hops.is_empty() { &*ask.params } else { "" };
     let checked = if auth::wants_parameters(&vhost.auth) { params } else { "" };
+    if wanted.rendition.is_none()
+        && let Some(text) = node.hls.ladder(key, &vhost.hls.ladder)
+    {
+        return carrying(node, text, params).map(PlaylistText::of).map_err(no_memory);
+    }
     let left = match node.hls.window(key) {
         Some(_) => Ok(None),
         None if wanted.rendition.unwrap_or(Rendition::MAIN) == Rendition::MAIN => {
