@@ -106,8 +106,10 @@ impl<'a> MediaPlaylist<'a> {
                 return Err(BadPlaylist::TooMany { max: ENTRIES_MAX });
             }
         }
-        let has_target = reader.has_target;
-        has_target.then_some(reader.playlist).ok_or(BadPlaylist::Missing("EXT-X-TARGETDURATION"))
+        if !reader.has_target {
+            return Err(BadPlaylist::Missing("EXT-X-TARGETDURATION"));
+        }
+        Ok(reader.finish())
     }
 
     /// The entries of a kind.
@@ -121,6 +123,8 @@ struct Reader<'a> {
     playlist: MediaPlaylist<'a>,
     has_target: bool,
     duration: Duration,
+    /// How many have been read.
+    segments: u64,
 }
 
 impl<'a> Reader<'a> {
@@ -131,9 +135,8 @@ impl<'a> Reader<'a> {
         let Some((name, value)) = tag(line) else {
             let duration = std::mem::take(&mut self.duration);
             self.list(EntryKind::Segment, line, duration);
-            let progress = &mut self.playlist.progress;
-            progress.sequence = progress.sequence.saturating_add(1);
-            progress.parts = 0;
+            self.segments += 1;
+            self.playlist.progress.parts = 0;
             return;
         };
         let playlist = &mut self.playlist;
@@ -144,7 +147,6 @@ impl<'a> Reader<'a> {
             }
             "#EXT-X-MEDIA-SEQUENCE" => {
                 playlist.media_sequence = value.parse().unwrap_or_default();
-                playlist.progress.sequence = playlist.media_sequence;
             }
             "#EXT-X-SERVER-CONTROL" => {
                 playlist.can_block_reload = attribute(value, "CAN-BLOCK-RELOAD") == Some("YES");
@@ -155,8 +157,6 @@ impl<'a> Reader<'a> {
             "#EXT-X-SKIP" => {
                 let count = attribute(value, "SKIPPED-SEGMENTS").and_then(|it| it.parse().ok());
                 playlist.skipped = count.unwrap_or_default();
-                let next = playlist.progress.sequence.saturating_add(playlist.skipped);
-                playlist.progress.sequence = next;
             }
             "#EXTINF" => self.duration = length(value),
             "#EXT-X-MAP" => self.list_attribute(EntryKind::Init, value),
@@ -181,8 +181,19 @@ impl<'a> Reader<'a> {
     }
 
     fn list(&mut self, kind: EntryKind, uri: &'a str, duration: Duration) {
-        let sequence = self.playlist.progress.sequence;
+        let sequence = self.segments;
         self.playlist.entries.push(Entry { kind, sequence, uri, duration });
+    }
+
+    /// Numbers what was counted: wherever the tags stand that say where numbers begin.
+    fn finish(self) -> MediaPlaylist<'a> {
+        let mut playlist = self.playlist;
+        let first = playlist.media_sequence.saturating_add(playlist.skipped);
+        for entry in &mut playlist.entries {
+            entry.sequence = first.saturating_add(entry.sequence);
+        }
+        playlist.progress.sequence = first.saturating_add(self.segments);
+        playlist
     }
 }
 

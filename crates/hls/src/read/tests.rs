@@ -92,6 +92,20 @@ fn an_update_keeps_all_but_the_segments() {
 }
 
 #[test]
+fn numbers_begin_where_the_last_tag_says_wherever_it_stands() {
+    let segment = |number| format!("#EXTINF:1.0,\na-{number}\n");
+    let some: String = (7..20).map(segment).collect();
+    let head = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=6\n";
+    let text = format!("{head}#EXT-X-MEDIA-SEQUENCE:3\n{some}#EXT-X-MEDIA-SEQUENCE:7\n{some}");
+    let whole = MediaPlaylist::parse(&text).unwrap();
+    assert_eq!((whole.entries[0].sequence, whole.progress.sequence), (7, 7 + 26));
+    let update = update(&text).unwrap();
+    let update = MediaPlaylist::parse(&update).unwrap();
+    assert_eq!((update.progress, update.skipped), (whole.progress, 19));
+    assert_eq!(update.entries[0].sequence, 7 + 19);
+}
+
+#[test]
 fn seconds_are_exact() {
     assert_eq!(seconds("1.5"), Some(Duration::from_millis(1500)));
     assert_eq!(seconds("0.0000000019"), Some(Duration::from_nanos(1)));
