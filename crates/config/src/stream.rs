@@ -32,6 +32,8 @@ const SEGMENT_MIN: u64 = SECOND / 2;
 const SEGMENT_MAX: u64 = 60 * SECOND;
 /// A live playlist has to hold three target durations (RFC 8216 section 6.2.2).
 const SEGMENTS_MIN: u64 = 3;
+/// Who has a key has all segments of it: with segments of two seconds, five hours.
+const SEGMENTS_PER_KEY_MAX: u64 = 10_000;
 /// Every viewer fetches the whole playlist once a segment.
 const SEGMENTS_MAX: u64 = 1000;
 /// Each viewer of low latency asks twice in this time, for the playlist and for the part; shorter parts are hardly more
@@ -95,13 +97,19 @@ section! {
         /// Streams that are published one by one and offered as one to choose from: what their names have after the
         /// name that viewers ask for.
         ladder: Vec<String> = Vec::new(), Many<Ending>;
+        /// Whether segments are encrypted (AES-128). Then they have no parts.
+        encrypt: bool = false, Switch;
+        /// After how many segments the key is another one.
+        segments_per_key: u32 = 10, Whole<u32, 1, SEGMENTS_PER_KEY_MAX>;
+        /// Where players find the folders of apps with the keys; empty for where the playlist is.
+        key_url: String = String::new(), KeyUrl;
     }
 }
 
 impl Hls {
     /// Length of the parts of a segment, if there are any.
     pub fn parts(&self) -> Option<Duration> {
-        Some(self.part).filter(|part| !part.is_zero())
+        Some(self.part).filter(|part| !part.is_zero() && !self.encrypt)
     }
 }
 
@@ -210,6 +218,43 @@ impl Element for Ending {
     const EXPECTED: &'static str = "the end of a stream's name or a list of them";
     const WRITE: &'static str = "the end of a name such as _720p; [] means none";
     const MAY_BE_NUMBER: bool = true;
+}
+
+/// The beginning of a URL, or nothing.
+#[derive(Debug)]
+pub struct KeyUrl;
+
+/// The URL is in the playlist, with each segment.
+const KEY_URL_MAX: usize = 500;
+
+impl Text for KeyUrl {
+    type Value = String;
+
+    fn parse(text: &str) -> Result<String, Problem> {
+        const FIX: &str =
+            "write the beginning of a URL, such as https://keys.example.com/weir, or nothing";
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let is_plain =
+            |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '?' | '#' | '\\');
+        let is_url = rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(is_plain));
+        if text.len() > KEY_URL_MAX {
+            return Err(Problem::new(format!("longer than {KEY_URL_MAX} bytes"), FIX));
+        }
+        match text.is_empty() || is_url {
+            true => Ok(text.trim_end_matches('/').to_owned()),
+            false => {
+                Err(Problem::new(format!("`{text}` is no URL that a file can be added to"), FIX))
+            }
+        }
+    }
+
+    fn show(value: &String, _: Secrets) -> Json {
+        value.as_str().into()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^(https?://[^\"<>?#\\\\]+)?$" })
+    }
 }
 
 impl Text for Flush {

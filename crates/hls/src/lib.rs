@@ -43,6 +43,7 @@ mod container;
 mod counted;
 mod cuts;
 mod date;
+mod encrypt;
 mod error;
 mod event;
 mod multivariant;
@@ -64,6 +65,7 @@ mod window;
 
 pub use config::Config;
 pub use cuts::{Lead, Lengths};
+pub use encrypt::SegmentKey;
 pub use error::{BadPlaylist, Damage, LeftOut, Unsupported};
 pub use event::{Container, Dropped, Event, SEGMENT_BYTES_MAX, SEGMENT_DURATION_MAX, Segment};
 pub use multivariant::{AudioRendition, Multivariant, Rates, Variant};

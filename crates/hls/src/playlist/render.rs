@@ -158,18 +158,24 @@ impl Begin {
         if self.discontinuity {
             writeln!(out, "#EXT-X-DISCONTINUITY")?;
         }
+        let mut key = &before.key;
+        if let Some(map) = &self.map
+            && self.map != before.map
+        {
+            // What is before it would hold for it, too, and init segments are not encrypted.
+            if key.is_some() {
+                writeln!(out, "#EXT-X-KEY:METHOD=NONE")?;
+                key = &None;
+            }
+            writeln!(out, "#EXT-X-MAP:URI={}", quoted(&uri(map)))?;
+        }
         match &self.key {
-            key if *key == before.key => {}
+            own if own == key => {}
             Some(key) => {
                 let (uri, iv) = (quoted(&key.uri), key.iv);
                 writeln!(out, "#EXT-X-KEY:METHOD=AES-128,URI={uri},IV=0x{iv:032x}")?;
             }
             None => writeln!(out, "#EXT-X-KEY:METHOD=NONE")?,
-        }
-        if let Some(map) = &self.map
-            && self.map != before.map
-        {
-            writeln!(out, "#EXT-X-MAP:URI={}", quoted(&uri(map)))?;
         }
         match &self.date {
             Some(date) => writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{date}"),
