@@ -162,7 +162,8 @@ async fn hls_js_is_near_the_encoder_without_a_stall() {
             it.url.contains("_HLS_msn=") && it.url.contains("_HLS_part=") && it.to > it.from
         });
         assert!(waited.count() >= 20, "no blocking reload: {said}");
-        let refused: Vec<_> = played.requests.iter().filter(|it| it.status != 200).collect();
+        // A request that the player gives up has no status.
+        let refused: Vec<_> = played.requests.iter().filter(|it| it.status >= 400).collect();
         assert!(refused.is_empty(), "{refused:?}: {said}");
         assert!(played.stalls == 0 || played.late > CALM, "{said}");
         // After a stall, be it when it has just begun, it plays a second further behind.
