@@ -85,7 +85,8 @@ publish:
   multitrack_encoder: obs_x264
   multitrack_server: rtmp://ingest.example.com
 play: { flush: 350ms, wait: 1h, gop: off, stall_timeout: 1s, window: 1500ms }
-hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3, container: fmp4, part: 100ms, ladder: [_hi, ''] }
+hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3, container: fmp4, part: 100ms, ladder: [_hi, ''],
+  encrypt: true, segments_per_key: 5, key_url: 'https://keys.example.com/weir/' }
 edge:
   origins: [rtmp://Origin:1936, 10.0.0.7, origins.default.svc:1935, '[fd00::1]:1935']
   protocol: flv
@@ -170,6 +171,9 @@ handover: { socket: /run/weir.sock }
             container: Container::Fmp4,
             part: Duration::from_millis(100),
             ladder: vec!["_hi".to_owned(), String::new()],
+            encrypt: true,
+            segments_per_key: 5,
+            key_url: "https://keys.example.com/weir".to_owned(),
         },
         edge: Edge {
             origins: vec![

@@ -11,11 +11,18 @@ pub struct Config {
     pub window: usize,
     /// The stream's name in the names of its segments ([`SegmentName`](crate::SegmentName)).
     pub name: String,
+    /// What stands before the files of keys in their URIs; nothing if they are beside the playlist.
+    pub key_base: String,
 }
 
 impl Config {
     /// Segments of 2 s, six of them listed.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { target: Duration::from_secs(2), window: 6, name: name.into() }
+        Self {
+            target: Duration::from_secs(2),
+            window: 6,
+            name: name.into(),
+            key_base: String::new(),
+        }
     }
 }

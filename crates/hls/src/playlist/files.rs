@@ -43,7 +43,9 @@ impl Playlist {
 
     /// The file of a key, if it is one of ours.
     fn key_file(&self, begin: &Begin) -> Option<String> {
-        let file = file_name(&begin.key.as_ref()?.uri)?.into_owned();
+        let uri = &*begin.key.as_ref()?.uri;
+        // Others may hand it out, under a URL of their own.
+        let file = file_name(uri.rsplit('/').next().unwrap_or(uri))?.into_owned();
         let name = SegmentName::of(&self.config.name, &file)?;
         (name.form == Form::Key).then_some(file)
     }

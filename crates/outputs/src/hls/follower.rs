@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 use weir_config::Hls;
-use weir_hls::{Config, Container, LeftOut, Rendition, Variant, Window};
+use weir_hls::{Config, Container, LeftOut, Rendition, Variant, Window, uri};
 use weir_hub::{Batch, Item, Reader, Registry, Start, Status, Wake};
 use weir_media::{Frame, Init, StreamKey};
 
@@ -106,6 +106,7 @@ impl Follower {
         let config = Config {
             target: settings.segment,
             window: settings.window,
+            key_base: key_base(&settings, key),
             ..Config::new(names::segments(key))
         };
         let plan = Plan::of(&settings, false);
@@ -247,6 +248,7 @@ impl Follower {
     fn follow_settings(&mut self) {
         self.settings = self.wires.settings.borrow_and_update().clone();
         self.renditions.config().window = self.settings.window;
+        self.renditions.config().key_base = key_base(&self.settings, &self.key);
         self.renditions.reconfigure();
         let plan = Plan::of(&self.settings, self.needs_fmp4);
         if (plan.container, self.renditions.plan().container) == (Container::Ts, Container::Ts) {
@@ -421,4 +423,12 @@ async fn changed(settings: &mut watch::Receiver<Hls>) {
 
 fn since_unix_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// What stands before the files of keys in their URIs.
+fn key_base(settings: &Hls, key: &StreamKey) -> String {
+    match &*settings.key_url {
+        "" => String::new(),
+        url => format!("{url}/{}/", key.app().split('/').map(uri).collect::<Vec<_>>().join("/")),
+    }
 }

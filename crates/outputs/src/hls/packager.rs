@@ -5,8 +5,8 @@ use std::{mem, sync::Arc, time::Duration};
 use bytes::Bytes;
 use weir_clients::counts::COUNTS;
 use weir_hls::{
-    Begin, Config, Container, Dropped, Event, Form, Lead, LeftOut, Lengths, Listing, Nonce,
-    Playlist, Rates, Report, Segment, Segmenter, Variant, Window,
+    Begin, Config, Container, Dropped, Event, Form, Key, Lead, LeftOut, Lengths, Listing, Nonce,
+    Playlist, Rates, Report, Segment, SegmentKey, Segmenter, Variant, Window, uri,
 };
 use weir_media::{Budget, Frame, Timestamp};
 
@@ -22,8 +22,11 @@ pub struct Packager {
     making: Option<Making>,
     /// The part that players are told to ask for next.
     hint: Option<String>,
-    /// The init segments that are needed, oldest first: they are small, and put in again where they had to make room.
+    /// The init segments and keys that are needed, oldest first: they are small, and put in again where they had to
+    /// make room.
     inits: Vec<(String, Bytes)>,
+    /// What segments are encrypted with now, if they are.
+    key: Option<CurrentKey>,
     /// When the newest picture is decoded.
     picture: Option<Timestamp>,
     rates: Rates,
@@ -33,9 +36,19 @@ pub struct Packager {
     left: Option<Vec<String>>,
 }
 
+/// A key that goes on until enough segments have it.
+struct CurrentKey {
+    key: SegmentKey,
+    uri: String,
+    segments: u32,
+}
+
 /// The segmenting of one epoch of the stream's timeline.
 struct Making {
     plan: Plan,
+    budget: Budget,
+    /// What the segment in the making is encrypted with: the key, and the initialization vector.
+    encryption: Option<(SegmentKey, u128)>,
     segmenter: Segmenter,
     /// Frames that it has dropped and that are counted.
     dropped: u64,
@@ -82,6 +95,7 @@ impl Packager {
             making: None,
             hint: None,
             inits: Vec::new(),
+            key: None,
             picture: None,
             rates: Rates::default(),
             variant: Variant::default(),
@@ -96,7 +110,7 @@ impl Packager {
 
     /// Begins on frames that do not continue those before them, which were completed.
     pub fn begin(&mut self, plan: &Plan, budget: &Budget, config: &Config) {
-        let Plan { container, target, part } = *plan;
+        let Plan { container, target, part, .. } = *plan;
         // As long as the list that goes on, or begins, has it.
         let mut new = Playlist::new(config);
         new.offer_parts(part);
@@ -105,6 +119,8 @@ impl Packager {
         segmenter.limit_to(budget);
         self.making = Some(Making {
             plan: *plan,
+            budget: budget.clone(),
+            encryption: None,
             segmenter,
             dropped: 0,
             interrupted: self.list.is_some(),
@@ -289,7 +305,29 @@ impl Packager {
             making.map = Some(file.clone());
             self.inits.push((file, init));
         }
-        list.begin(Begin { discontinuity, map: making.map.clone(), ..begin });
+        let key = match making.plan.segments_per_key {
+            Some(most) => {
+                let iv = u128::from(list.next_sequence());
+                let current = match self.key.take().filter(|key| key.segments < most) {
+                    Some(current) => current,
+                    None => {
+                        let (current, file) = CurrentKey::new(list, config)?;
+                        self.window.put(&file, current.key.bytes());
+                        self.inits.push((file, current.key.bytes()));
+                        current
+                    }
+                };
+                making.encryption = Some((current.key.clone(), iv));
+                let key = Key { uri: current.uri.clone(), iv };
+                self.key = Some(CurrentKey { segments: current.segments + 1, ..current });
+                Some(key)
+            }
+            None => {
+                (making.encryption, self.key) = (None, None);
+                None
+            }
+        };
+        list.begin(Begin { discontinuity, map: making.map.clone(), key, ..begin });
         self.variant = Variant::of("", &making.segmenter.entries(), &Rates::default());
         Ok(())
     }
@@ -325,6 +363,10 @@ impl Packager {
             Container::Mp4 => Form::Mp4,
         };
         let Segment { data, duration, pictures, .. } = segment;
+        let data = match &making.encryption {
+            Some((key, iv)) => &key.encrypt(*iv, data, &making.budget),
+            None => data,
+        };
         let file = list.file(making.nonce, form);
         let parts = mem::take(&mut making.parts);
         self.window.put_whole(&file, data, parts.iter().map(String::as_str));
@@ -341,6 +383,17 @@ impl Packager {
             self.inits.retain(|(file, _)| files.contains(file) || map == Some(file));
         }
         (taken.is_new, taken.has_segment) = (true, true);
+    }
+}
+
+impl CurrentKey {
+    /// A new one, and its file beside the segments.
+    fn new(list: &Playlist, config: &Config) -> Result<(Self, String), getrandom::Error> {
+        let (high, low) = (getrandom::u64()?, getrandom::u64()?);
+        let key = SegmentKey::new(u128::from(high) << 64 | u128::from(low));
+        let file = list.file(Nonce::new(getrandom::u64()?), Form::Key);
+        let uri = format!("{}{}", config.key_base, uri(&file));
+        Ok((Self { key, uri, segments: 0 }, file))
     }
 }
 

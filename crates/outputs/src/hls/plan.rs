@@ -14,6 +14,8 @@ pub struct Plan {
     pub target: Duration,
     /// The length of their parts, if they have some.
     pub part: Option<Duration>,
+    /// After how many segments their key is another one, if they are encrypted.
+    pub segments_per_key: Option<u32>,
 }
 
 impl Plan {
@@ -25,6 +27,11 @@ impl Plan {
             weir_config::Container::Auto if part.is_none() && !needs_fmp4 => Container::Ts,
             weir_config::Container::Auto | weir_config::Container::Fmp4 => Container::Mp4,
         };
-        Self { container, target: settings.segment, part }
+        Self {
+            container,
+            target: settings.segment,
+            part,
+            segments_per_key: settings.encrypt.then_some(settings.segments_per_key),
+        }
     }
 }

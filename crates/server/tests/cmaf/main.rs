@@ -1,6 +1,7 @@
 //! HLS in fragmented MP4, with parts: the packets that were published come out of segments and of parts, the playlists
 //! keep the rules, and nothing of it is damaged.
 
+mod encrypted;
 mod packets;
 mod unbroken;
 

@@ -190,6 +190,56 @@ pub async fn part() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+pub async fn encrypt() {
+    let mut weir = server().config(&config("one", "")).start();
+    let published = encoder(&weir, "live/a").await;
+    has_playlist(&weir).await;
+    // What is listed stays what it is, and what follows is said to be otherwise.
+    let has = async |weir: &Weir, tag: &str| {
+        eventually(tag, SOON, async || {
+            let text = http::get(weir.http(), "live/a.m3u8").await.text().await;
+            text.contains(tag).then_some(())
+        })
+        .await;
+    };
+    reload(&mut weir, &config("one", ", encrypt: true")).await;
+    has(&weir, "#EXT-X-KEY:METHOD=AES-128,").await;
+    reload(&mut weir, &config("one", "")).await;
+    has(&weir, "#EXT-X-KEY:METHOD=NONE\n").await;
+    published.assert_connected();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn keys() {
+    let mut weir =
+        server().config(&config("one", ", encrypt: true, segments_per_key: 9999")).start();
+    let published = encoder(&weir, "live/a").await;
+    has_playlist(&weir).await;
+    let keys = async |weir: &Weir| {
+        let text = http::get(weir.http(), "live/a.m3u8").await.text().await;
+        let uri = |line: &str| {
+            let rest = line.strip_prefix("#EXT-X-KEY:METHOD=AES-128,URI=\"")?;
+            rest.split_once('"').map(|(uri, _)| uri.to_owned())
+        };
+        text.lines().filter_map(uri).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(keys(&weir).await.len(), 1);
+    let more = ", encrypt: true, segments_per_key: 1, key_url: 'https://keys.test/w'";
+    reload(&mut weir, &config("one", more)).await;
+    let keys = eventually("keys that change, elsewhere", SOON, async || {
+        let keys = keys(&weir).await;
+        let elsewhere = keys.iter().filter(|uri| uri.starts_with("https://keys.test/w/live/a-"));
+        (elsewhere.count() >= 2).then_some(keys)
+    })
+    .await;
+    // Whoever hands them out has them from here.
+    let own = keys.iter().find_map(|uri| uri.strip_prefix("https://keys.test/w/"));
+    let mut answer = http::get(weir.http(), own.expect("a key")).await;
+    assert_eq!((answer.status, answer.bytes().await.len()), (200, 16));
+    published.assert_connected();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 pub async fn ladder() {
     let mut weir = server().config(&config("one", "")).start();
     let high = encoder(&weir, "live/a_hi").await;

@@ -42,7 +42,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 63] = [
+const ROWS: [(&str, Row); 66] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -79,6 +79,9 @@ const ROWS: [(&str, Row); 63] = [
     ("hls.container", Live(hls::container)),
     ("hls.part", Live(hls::part)),
     ("hls.ladder", Live(hls::ladder)),
+    ("hls.encrypt", Live(hls::encrypt)),
+    ("hls.segments_per_key", Live(hls::keys)),
+    ("hls.key_url", Live(hls::keys)),
     ("edge.origins", Live(edge::origins)),
     ("edge.protocol", Live(edge::protocol)),
     ("edge.http_port", Live(edge::http_port)),

@@ -15,7 +15,12 @@ const ASC: [u8; 2] = [0x11, 0x90];
 const WALL: Duration = Duration::from_secs(1_700_000_000);
 const FIRST: u64 = 100;
 
-const TS: Plan = Plan { container: Container::Ts, target: Duration::from_secs(2), part: None };
+const TS: Plan = Plan {
+    container: Container::Ts,
+    target: Duration::from_secs(2),
+    part: None,
+    segments_per_key: None,
+};
 const FMP4: Plan = Plan { container: Container::Mp4, ..TS };
 const LOW_LATENCY: Plan = Plan { part: Some(Duration::from_millis(200)), ..FMP4 };
 
