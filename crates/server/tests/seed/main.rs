@@ -213,8 +213,7 @@ async fn watch(
             let mut response = http::get(address, &format!("live/{}", segment.uri)).await;
             let body = response.bytes().await;
             assert_eq!(response.status, 200, "{} is listed in\n{text}", segment.uri);
-            let is_whole = !body.is_empty() && body.len().is_multiple_of(188);
-            assert!(is_whole, "{} has {} bytes", segment.uri, body.len());
+            assert!(is_whole(&body), "{} has {} bytes", segment.uri, body.len());
             if let Some(before) = seen.segments.get(&segment.uri) {
                 assert_eq!(*before, body, "{} has changed", segment.uri);
             } else if segment.discontinuity {
@@ -229,6 +228,19 @@ async fn watch(
         tokio::time::sleep(ROUND).await;
     }
     seen
+}
+
+/// Whether a segment of fragmented MP4 ends with its last box.
+fn is_whole(segment: &[u8]) -> bool {
+    let mut rest = segment;
+    while let Some((length, _)) = rest.split_first_chunk() {
+        let length = u32::from_be_bytes(*length) as usize;
+        match rest.get(length..) {
+            Some(next) if length >= 8 => rest = next,
+            _ => return false,
+        }
+    }
+    rest.is_empty() && !segment.is_empty()
 }
 
 /// Requires that the player got every picture that was published, one after the other, but for a hole where the origin
@@ -289,9 +301,10 @@ fn check_log(nginx: &Web, seen: &Seen) {
             continue;
         }
         assert!(request.is_complete, "not all was sent: {request:?}");
-        let Some(name) = request.path.strip_prefix("/live/").filter(|name| name.ends_with(".ts"))
-        else {
-            assert_eq!(request.path, format!("/{PLAYLIST}"));
+        let is_segment = |name: &&str| name.ends_with(".m4s");
+        let Some(name) = request.path.strip_prefix("/live/").filter(is_segment) else {
+            let is_init = request.path.starts_with("/live/") && request.path.ends_with(".mp4");
+            assert!(is_init || request.path == format!("/{PLAYLIST}"), "{request:?}");
             continue;
         };
         assert_eq!(
