@@ -218,7 +218,7 @@ fn parts(version: &Version) -> Result<(), Broken> {
                     segment.uri
                 ));
             }
-        } else if after + segment.duration < targets {
+        } else if after + segment.duration < targets && !is_of_earlier_server(version, segment) {
             return Err(format!(
                 "6.2.1: {} is near the end, and its parts are not listed",
                 segment.uri
@@ -227,6 +227,17 @@ fn parts(version: &Version) -> Result<(), Broken> {
         after += segment.duration;
     }
     Ok(())
+}
+
+/// Whether the segment comes before a break, and neither it nor any before it has parts: a server that has taken a
+/// playlist up has none of what was before.
+fn is_of_earlier_server(version: &Version, segment: &Segment) -> bool {
+    let ends = |at: &usize| version.segments[*at].uri == segment.uri;
+    let Some(at) = (0..version.segments.len()).find(ends) else { return false };
+    let (before, after) = version.segments.split_at(at + 1);
+    let until = after.iter().take_while(|segment| !segment.discontinuity).count();
+    let is_before_break = until < after.len();
+    is_before_break && before.iter().chain(&after[..until]).all(|one| one.parts.is_empty())
 }
 
 /// What may change from one version to the next.

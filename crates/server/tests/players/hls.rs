@@ -187,11 +187,14 @@ async fn a_minute_near_the_encoder() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hls_js_follows_the_network_down_and_up_a_ladder() {
-    let weir = start("hls: { segment: 1s, container: fmp4 }\n");
+    let weir = start("hls: { segment: 1s, container: fmp4, window: 15 }\n");
     let file = Fixture::Ladder.file();
     let options = ["-stream_loop", "-1"];
     let _encoder = Fixture::Ladder.ffmpeg().publish_with(&options, &file, &weir.rtmp_url("live/a"));
-    let page = PlayerPage::open(WebPlayer::HlsJs, &weir.http_url("live/a.m3u8")).await;
+    // Far enough behind to have something to play from while it notices that the network is slow.
+    let behind = json!({ "lowLatencyMode": false, "liveSyncDurationCount": 8 });
+    let url = weir.http_url("live/a.m3u8");
+    let page = PlayerPage::open_with(WebPlayer::HlsJs, &url, &behind).await;
     let [(large, lines), (small, _), _] = RUNGS;
     page.wait_size(|size| size == lines, TIMEOUT).await;
     let pulse = Pulse::start();
