@@ -19,7 +19,7 @@ pub struct Packager {
     list: Option<Playlist>,
     /// The number of the first segment of a list that is new.
     first: u64,
-    making: Option<Making>,
+    making: Option<Box<Making>>,
     /// The part that players are told to ask for next.
     hint: Option<String>,
     /// The init segments and keys that are needed, oldest first: they are small, and put in again where they had to
@@ -117,7 +117,7 @@ impl Packager {
         let mut segmenter =
             Segmenter::new(container, Lengths { target, longest: new.longest(), part });
         segmenter.limit_to(budget);
-        self.making = Some(Making {
+        self.making = Some(Box::new(Making {
             plan: *plan,
             budget: budget.clone(),
             encryption: None,
@@ -129,7 +129,7 @@ impl Packager {
             nonce: Nonce::new(0),
             parts: Vec::new(),
             is_missed: false,
-        });
+        }));
     }
 
     /// Takes the next frame; `wall` is when it arrived, since the Unix epoch.

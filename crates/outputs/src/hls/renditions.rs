@@ -52,7 +52,8 @@ pub struct Renditions {
     budget: Budget,
     config: Config,
     plan: Plan,
-    all: BTreeMap<Rendition, Packager>,
+    /// Boxed: a map has room for eleven, and most streams have one.
+    all: BTreeMap<Rendition, Box<Packager>>,
     /// What the tracks are coded with now.
     init: Init,
     /// What players have been told of.
@@ -116,7 +117,7 @@ impl Renditions {
     pub fn open(&mut self, left: Option<Playlist>, first: u64) {
         let mut main = Packager::new(&self.window, first);
         left.into_iter().for_each(|list| main.resume(list));
-        self.all.insert(Rendition::MAIN, main);
+        self.all.insert(Rendition::MAIN, Box::new(main));
     }
 
     /// How the stream is cut now.
@@ -183,14 +184,14 @@ impl Renditions {
 
     /// Gives a frame to a playlist, and shows what that has now.
     fn give(&mut self, rendition: Rendition, frame: &Frame, wall: Duration) -> Taken {
-        if !self.all.get(&rendition).is_some_and(Packager::is_making)
+        if !self.all.get(&rendition).is_some_and(|it| it.is_making())
             && !self.join(rendition, frame, wall)
         {
             return Taken::default();
         }
         let is_main = rendition == Rendition::MAIN;
         let main = self.all.get(&Rendition::MAIN).filter(|_| !is_main);
-        let lead = main.and_then(Packager::lead);
+        let lead = main.and_then(|it| it.lead());
         let Some(packager) = self.all.get_mut(&rendition) else { return Taken::default() };
         packager.follow(lead);
         let taken = packager.take(frame, wall, &self.config);
@@ -234,7 +235,7 @@ impl Renditions {
         if !is_known {
             self.leave(rendition);
             let packager = Packager::new(&self.window, first);
-            self.all.insert(rendition, packager);
+            self.all.insert(rendition, Box::new(packager));
         }
         let own = match rendition {
             Rendition::Video(number) => (Track::Video(number), Track::Video(0)),
@@ -256,7 +257,7 @@ impl Renditions {
 
     /// The first playlist has begun another segment: what is far off begins anew.
     fn leave_apart(&mut self) {
-        let Some(now) = self.all.get(&Rendition::MAIN).map(Packager::next_sequence) else { return };
+        let Some(now) = self.all.get(&Rendition::MAIN).map(|it| it.next_sequence()) else { return };
         let is_apart = |it: &Packager| it.next_sequence().abs_diff(now) >= APART_MAX;
         let apart = self.all.iter().filter(|(_, it)| is_apart(it)).map(|(rendition, _)| *rendition);
         let apart: Vec<_> = apart.collect();
@@ -357,7 +358,7 @@ impl Renditions {
         } else {
             self.has_no_room = false;
         }
-        let known: HashSet<_> = self.all.values().flat_map(Packager::files).collect();
+        let known: HashSet<_> = self.all.values().flat_map(|it| it.files()).collect();
         let files = self.window.files();
         self.window.remove(files.iter().map(|file| &**file).filter(|file| !known.contains(*file)));
     }
@@ -380,7 +381,7 @@ impl Renditions {
 
     /// Tells players what there is, once that is known, or `at_once`.
     fn show_first(&mut self, at_once: bool) {
-        let listed = |rendition: &Rendition| self.all.get(rendition).map_or(0, Packager::listed);
+        let listed = |rendition: &Rendition| self.all.get(rendition).map_or(0, |it| it.listed());
         let first = listed(&Rendition::MAIN);
         let is_whole = self.expected().iter().all(|rendition| listed(rendition) > 0);
         if first == 0 || !(is_whole || at_once || first >= FIRST_SEGMENTS) {
@@ -440,7 +441,8 @@ impl Renditions {
     }
 
     fn multivariant(&self) -> Multivariant {
-        let listed = || self.all.iter().filter(|(_, it)| it.listed() > 0);
+        let all = || self.all.iter().map(|(rendition, it)| (rendition, &**it));
+        let listed = || all().filter(|(_, it)| it.listed() > 0);
         let of = |(rendition, it): (&Rendition, &Packager)| it.variant(self.uri(*rendition));
         let sounds: Vec<_> = listed().filter(|(rendition, _)| is_sound(**rendition)).collect();
         let (mut bandwidth, mut average, mut codecs) = (0, 0, BTreeSet::new());
