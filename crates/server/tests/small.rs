@@ -15,10 +15,10 @@ const STREAMS: usize = 1000;
 /// to measure what streams leave behind.
 const BATCH: usize = 4;
 
-/// What may be left of all of them. It was 10 MB before HLS was served from memory: since then each ended stream has a
-/// window and a task that writes its files as well, for the same two minutes. 13 MB are measured; 10 is where it is to
-/// go back to.
-const GROWTH_BYTES_MAX: u64 = 15_000_000;
+/// What may be left of all of them. It was 10 MB before HLS was served from memory and had several playlists: since
+/// then each ended stream has a window, and what makes its playlists, for the same two minutes. 15.4 MB are measured;
+/// 10 is where it is to go back to.
+const GROWTH_BYTES_MAX: u64 = 17_500_000;
 
 /// A stream has three groups of one second.
 const PICTURES: u64 = 75;
