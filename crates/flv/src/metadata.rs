@@ -17,6 +17,21 @@ const ON_META_DATA: &str = "onMetaData";
 /// instruction to the server and no part of what viewers get.
 const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 
+/// Longest name of a track that is taken over, in bytes: what a menu has room for.
+const NAME_BYTES_MAX: usize = 100;
+
+/// Longest language tag that is taken over (RFC 5646, 4.4.1).
+const LANGUAGE_BYTES_MAX: usize = 35;
+
+/// What a publisher says of one of its audio tracks, for people who choose one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AudioLabel {
+    /// What it is called.
+    pub name: Option<String>,
+    /// Its language, as a tag of RFC 5646.
+    pub language: Option<String>,
+}
+
 /// The properties of an `onMetaData` message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metadata(Object);
@@ -60,6 +75,21 @@ impl Metadata {
         video.or(audio.map(|_| false))
     }
 
+    /// What is said of an audio track in `audioTrackIdInfoMap` (Enhanced RTMP v2, "Enhancing onMetaData"). That leaves
+    /// the properties of a track open: a name is taken from `name` or `title`, a language from `language` or `lang`.
+    pub fn audio_label(&self, track: u8) -> AudioLabel {
+        let map = self.0.get("audioTrackIdInfoMap").and_then(Value::as_object);
+        let track = map.and_then(|map| map.get(&track.to_string())).and_then(Value::as_object);
+        let text = |names: [&str; 2]| {
+            let said = names.into_iter().find_map(|name| track?.get(name)?.as_str());
+            said.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        AudioLabel {
+            name: text(["name", "title"]).filter(|name| name.len() <= NAME_BYTES_MAX),
+            language: text(["language", "lang"]).filter(|language| is_language(language)),
+        }
+    }
+
     /// What is said about one kind. The codec id is a number (a FourCC as one, in FFmpeg since Enhanced RTMP) or a name
     /// (Flash Media Live Encoder); 0 means none.
     fn says(&self, kind: &Kind) -> Option<bool> {
@@ -71,6 +101,18 @@ impl Metadata {
         };
         kind.properties.iter().find_map(|name| said(name))
     }
+}
+
+/// Whether this looks like a language tag: subtags of letters and digits, the first of letters.
+fn is_language(text: &str) -> bool {
+    let is_subtag = |part: &str| {
+        (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    let language = text.split('-').next().unwrap_or_default();
+    text.len() <= LANGUAGE_BYTES_MAX
+        && text.split('-').all(is_subtag)
+        && language.len() >= 2
+        && language.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 /// The properties that tell whether a kind of media is there, the most reliable first.

@@ -13,6 +13,9 @@ use crate::quoted::quoted;
 /// Segments whose rates are remembered: ten minutes of the usual ones.
 const RATES_MAX: usize = 300;
 
+/// What stands before each variant.
+const STREAM_INF: &str = "#EXT-X-STREAM-INF";
+
 /// Attributes of a variant and quoted text need no more than this.
 const VERSION: u32 = 6;
 
@@ -151,6 +154,11 @@ pub struct Multivariant {
 }
 
 impl Multivariant {
+    /// Whether this text is a multivariant playlist: no other one has variants.
+    pub fn is(text: &str) -> bool {
+        text.lines().any(|line| line.starts_with(STREAM_INF))
+    }
+
     /// The playlist as text.
     pub fn render(&self) -> String {
         let mut out = String::with_capacity(200 * (1 + self.variants.len() + self.audio.len()));
@@ -190,7 +198,7 @@ impl AudioRendition {
 
 impl Variant {
     fn write(&self, out: &mut String) -> fmt::Result {
-        write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={}", self.bandwidth.max(1))?;
+        write!(out, "{STREAM_INF}:BANDWIDTH={}", self.bandwidth.max(1))?;
         if let Some(average) = self.average {
             write!(out, ",AVERAGE-BANDWIDTH={average}")?;
         }

@@ -84,6 +84,8 @@ pub struct Playlist {
     interrupted: bool,
     hint: Option<String>,
     ended: bool,
+    /// Whether players may have parts of the segment in the making, by what was listed or announced.
+    is_open: bool,
     /// A line for whoever reads the playlist with their eyes.
     note: Option<String>,
     /// Media time since this playlist was made: the clock for deletions, as time passes at the rate of live media.
@@ -117,6 +119,8 @@ struct Segment {
     file: String,
     duration: Duration,
     begin: Begin,
+    /// Whether it stands for one that is lost ([`Playlist::fill_until`]).
+    is_gap: bool,
     parts: Vec<Part>,
     /// How long the longest playlist was that listed it.
     longest_playlist: Duration,
@@ -165,6 +169,7 @@ impl Playlist {
             interrupted: false,
             hint: None,
             ended: false,
+            is_open: false,
             note: None,
             elapsed: Duration::ZERO,
         }
@@ -174,6 +179,22 @@ impl Playlist {
     /// the highest number it used is known (see [`SegmentName`]). Its first segment has a discontinuity.
     pub fn starting_at(config: &Config, sequence: u64) -> Self {
         Self { sequence, interrupted: true, ..Self::new(config) }
+    }
+
+    /// An empty playlist that follows this one from the segment `sequence` on, which has a discontinuity.
+    pub fn after(&self, config: &Config, sequence: u64) -> Self {
+        Self { discontinuity_sequence: self.breaks(), ..Self::starting_at(config, sequence) }
+    }
+
+    /// An empty playlist of another track of the same stream, that begins with the segment `first`: one that this one
+    /// has in the making, or is about to begin, with a discontinuity if `is_interrupted`. The same segments have the
+    /// same discontinuity sequence numbers in both (6.2.4).
+    pub fn beside(&self, config: &Config, first: u64, is_interrupted: bool) -> Self {
+        let own = self.next.discontinuity || self.interrupted || is_interrupted;
+        let breaks = self.breaks().saturating_add(u64::from(own));
+        // Its first segment has one.
+        let discontinuity_sequence = breaks.saturating_sub(1);
+        Self { discontinuity_sequence, ..Self::starting_at(config, first) }
     }
 
     /// From now on the list is as long as `config` says, whose name has to be the one it had. What is listed stays
@@ -269,6 +290,7 @@ impl Playlist {
     /// Says what the next segment begins with, before its first part. A playlist that has ended goes on.
     pub fn begin(&mut self, begin: Begin) {
         self.ended = false;
+        self.is_open = self.part_target.is_some();
         // What was begun before and has not come is missing.
         let interrupted = std::mem::take(&mut self.interrupted) || self.next.discontinuity;
         self.next = Begin { discontinuity: begin.discontinuity || interrupted, ..begin };
@@ -301,6 +323,7 @@ impl Playlist {
             file: file.to_owned(),
             duration,
             begin: std::mem::take(&mut self.next),
+            is_gap: false,
             parts: std::mem::take(&mut self.parts),
             longest_playlist: Duration::ZERO,
         });
@@ -329,10 +352,16 @@ impl Playlist {
     /// before. A later segment takes that back, and does not continue what was before.
     pub fn end(&mut self) {
         self.ended = true;
+        self.is_open = false;
         self.interrupted = true;
         self.hint = None;
         self.parts.clear();
         self.next = Begin::default();
+    }
+
+    /// Nothing is in the making: what comes next begins a segment. Whether that was not so before.
+    pub fn close(&mut self) -> bool {
+        std::mem::take(&mut self.is_open)
     }
 
     /// Whether it has ended.
@@ -403,6 +432,12 @@ impl Playlist {
         let least = if self.part_target.is_some() { LISTED_MAX } else { 0 };
         let most = window.saturating_mul(WINDOW_RATIO_MAX).max(least);
         count > window && (left >= self.targets(LASTS_MIN) || count > most)
+    }
+
+    /// Discontinuities up to the newest segment.
+    fn breaks(&self) -> u64 {
+        let listed = self.segments.iter().filter(|segment| segment.begin.discontinuity).count();
+        self.discontinuity_sequence.saturating_add(listed as u64)
     }
 
     fn count_break(&mut self, gone: &Segment) {

@@ -34,6 +34,8 @@ pub struct Segment {
     pub duration: Duration,
     /// Whether EXT-X-DISCONTINUITY precedes it.
     pub discontinuity: bool,
+    /// Whether EXT-X-GAP says that it is lost.
+    pub is_gap: bool,
     /// EXT-X-PROGRAM-DATE-TIME, since the Unix epoch.
     pub date: Option<Duration>,
     /// The URI of the init segment that holds for it.
@@ -93,6 +95,7 @@ impl Playlist {
             "EXT-X-DISCONTINUITY-SEQUENCE" => self.discontinuity_sequence = value.parse().ok()?,
             "EXT-X-ENDLIST" => self.ended = true,
             "EXT-X-DISCONTINUITY" => next.discontinuity = true,
+            "EXT-X-GAP" => next.is_gap = true,
             "EXT-X-PROGRAM-DATE-TIME" => next.date = Some(since_epoch(value)?),
             "EXTINF" => {
                 let seconds = value.split(',').next()?.parse().ok()?;

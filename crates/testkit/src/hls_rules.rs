@@ -30,6 +30,8 @@ struct Version {
     segments: Vec<Segment>,
     /// Of the segment that is not complete.
     parts: Vec<Part>,
+    /// Whether a discontinuity comes before that.
+    opens_with_break: bool,
     hint: Option<String>,
     has_map: bool,
     has_parts: bool,
@@ -236,7 +238,7 @@ fn is_of_earlier_server(version: &Version, segment: &Segment) -> bool {
     let Some(at) = (0..version.segments.len()).find(ends) else { return false };
     let (before, after) = version.segments.split_at(at + 1);
     let until = after.iter().take_while(|segment| !segment.discontinuity).count();
-    let is_before_break = until < after.len();
+    let is_before_break = until < after.len() || version.opens_with_break;
     is_before_break && before.iter().chain(&after[..until]).all(|one| one.parts.is_empty())
 }
 
@@ -276,7 +278,10 @@ fn continues(last: &Version, version: &Version) -> Result<(), Broken> {
     let newer = now.get(last.parts.len());
     let newer =
         newer.or_else(|| version.parts_of(open + 1).first().filter(|_| next(version) > open));
-    match (&last.hint, newer) {
+    // Whoever has taken the playlist up knows no parts of before, and nothing of what was announced.
+    let is_taken_up = now.is_empty() && next(version) > open;
+    let hint = last.hint.as_ref().filter(|_| !is_taken_up);
+    match (hint, newer) {
         (Some(hint), Some(part)) if *hint != part.uri => {
             Err(format!("4.4.5.3: {hint} was hinted at, and {} came", part.uri))
         }
@@ -343,7 +348,7 @@ fn parse(text: &str) -> Result<Version, Broken> {
         }
         take(line, &mut version, &mut next).ok_or_else(|| format!("4.1: {line:?} is wrong"))?;
     }
-    version.parts = next.parts;
+    (version.parts, version.opens_with_break) = (next.parts, next.discontinuity);
     Ok(version)
 }
 

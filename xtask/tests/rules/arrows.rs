@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Into the hub, from whatever brings a stream.
     ("intake", &["clients", "config", "flv", "hub", "media", "rtmp"]),
     // From the hub to files, whoever serves them.
-    ("outputs", &["blocking", "clients", "config", "hls", "hub", "media"]),
+    ("outputs", &["blocking", "clients", "config", "flv", "hls", "hub", "media"]),
     // From origins and to them: what it is given to send, and who watches, others know.
     ("edge", &["blocking", "clients", "config", "flv", "hls", "hub", "intake", "media", "rtmp"]),
     (

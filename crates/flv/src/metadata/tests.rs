@@ -217,3 +217,30 @@ fn metadata_tells_of_the_tracks_that_there_are() {
         assert_eq!(with_tracks(&other, false, true), other);
     }
 }
+
+#[test]
+fn audio_tracks_have_names_and_languages() {
+    let track = |properties: &[(&str, &str)]| -> Value {
+        let mut track = Object::default();
+        properties.iter().for_each(|(name, value)| track.insert(*name, *value));
+        track.into()
+    };
+    let label = |properties: &[(&str, &str)]| {
+        let map = Object::from([("1", track(properties))]);
+        let metadata = parsed(&on_meta_data([("audioTrackIdInfoMap", map.into())]));
+        assert_eq!(metadata.audio_label(0), AudioLabel::default());
+        let AudioLabel { name, language } = metadata.audio_label(1);
+        (name.unwrap_or_default(), language.unwrap_or_default())
+    };
+    let both = |name: &str, language: &str| (name.to_owned(), language.to_owned());
+    assert_eq!(
+        label(&[("name", " Commentary "), ("language", "es-419")]),
+        both("Commentary", "es-419")
+    );
+    assert_eq!(label(&[("title", "Musik"), ("lang", "de")]), both("Musik", "de"));
+    for odd in ["", "d", "1a", "de_AT", "de-", "deutschland", &"de-".repeat(12)] {
+        assert_eq!(label(&[("language", odd)]), both("", ""), "{odd}");
+    }
+    assert_eq!(label(&[("name", &"x".repeat(101))]), both("", ""));
+    assert_eq!(parsed(&on_meta_data([])).audio_label(1), AudioLabel::default());
+}

@@ -18,6 +18,9 @@ const VERSION_LOW_LATENCY: u32 = 9;
 /// What a comment of ours begins with (RFC 8216, 4.1: a number sign that EXT does not follow).
 pub const NOTE: &str = "# ";
 
+/// A line in a playlist for files: players may have parts of the segment that is in the making.
+pub const OPEN: &str = "#WEIR-OPEN";
+
 /// How far another playlist of the same stream is: EXT-X-RENDITION-REPORT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -89,7 +92,7 @@ impl Playlist {
             For::Players(reports) => Some(reports).filter(|_| self.part_target.is_some()),
             For::Files => None,
         };
-        self.write_head(reports.is_some(), out)?;
+        self.write_head(whom, reports.is_some(), out)?;
         let mut before = &Begin::default();
         let (lasts, listed) = (self.lasts(), self.targets(PARTS_LISTED));
         let mut from = Duration::ZERO;
@@ -100,6 +103,9 @@ impl Playlist {
             before = &segment.begin;
             if reports.is_some() && age <= listed {
                 segment.parts.iter().try_for_each(|part| part.write(out))?;
+            }
+            if segment.is_gap {
+                writeln!(out, "#EXT-X-GAP")?;
             }
             writeln!(out, "#EXTINF:{},\n{}", Seconds(segment.duration), uri(&segment.file))?;
         }
@@ -123,7 +129,7 @@ impl Playlist {
         Ok(())
     }
 
-    fn write_head(&self, is_low_latency: bool, out: &mut String) -> fmt::Result {
+    fn write_head(&self, whom: For, is_low_latency: bool, out: &mut String) -> fmt::Result {
         let target = self.target_duration;
         let has_map =
             self.next.map.is_some() || self.segments.iter().any(|one| one.begin.map.is_some());
@@ -145,6 +151,9 @@ impl Playlist {
         }
         writeln!(out, "#EXT-X-MEDIA-SEQUENCE:{}", self.media_sequence())?;
         writeln!(out, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", self.discontinuity_sequence)?;
+        if self.is_open && matches!(whom, For::Files) {
+            writeln!(out, "{OPEN}")?;
+        }
         match &self.note {
             Some(note) => writeln!(out, "{NOTE}{note}"),
             None => Ok(()),

@@ -2,9 +2,13 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Begin, Key, Playlist, Segment, render::NOTE, rounded_seconds};
+use super::{
+    Begin, Key, Playlist, Segment,
+    render::{NOTE, OPEN},
+    rounded_seconds,
+};
 use crate::{
-    BadPlaylist, Config, Form, PLAYLIST_BYTES_MAX, SegmentName, file_name, read::attribute,
+    BadPlaylist, Config, Form, Nonce, PLAYLIST_BYTES_MAX, SegmentName, file_name, read::attribute,
 };
 
 /// How the playlist of a stream that has ended ends.
@@ -30,8 +34,8 @@ impl Playlist {
     /// next segment has a discontinuity. Only playlists that [`Playlist::render_plain`] wrote for the same stream
     /// are understood.
     ///
-    /// Where the directory has a segment of a higher number than the playlist knows (the run ended before it was
-    /// listed), that number was never seen by a player and may be used again.
+    /// Players may have seen parts of the segment that was in the making: its number is not free
+    /// ([`free_sequence`](Self::free_sequence)).
     ///
     /// # Errors
     /// Says what is wrong with `previous`. The caller then makes a fresh one; [`Playlist::starting_at`] avoids
@@ -57,6 +61,41 @@ impl Playlist {
         parser.finish()
     }
 
+    /// The lowest number that no player can have seen.
+    pub fn free_sequence(&self) -> u64 {
+        self.sequence.saturating_add(u64::from(self.is_open))
+    }
+
+    /// Goes on with the segment `until`, and lists gaps (EXT-X-GAP, 4.4.4.7) in place of those before it, which are lost.
+    /// For players that do not know gaps, each repeats the newest segment: returns the files, and of which file they
+    /// are copies.
+    ///
+    /// # Errors
+    /// Those of `nonce`.
+    pub fn fill_until<E>(
+        &mut self,
+        until: u64,
+        mut nonce: impl FnMut() -> Result<Nonce, E>,
+    ) -> Result<Vec<(String, String)>, E> {
+        let mut copies = Vec::new();
+        while self.sequence < until
+            && let Some(last) = self.segments.back()
+        {
+            let name = SegmentName::of(&self.config.name, &last.file);
+            let form = name.map_or(Form::Ts, |name| name.form);
+            let begin = Begin { discontinuity: false, date: None, ..last.begin.clone() };
+            let (source, duration) = (last.file.clone(), last.duration);
+            let file = self.file(nonce()?, form);
+            copies.push((file.clone(), source));
+            let (parts, longest_playlist) = (Vec::new(), self.lasts());
+            let gap = Segment { file, duration, begin, is_gap: true, parts, longest_playlist };
+            self.segments.push_back(gap);
+            self.sequence += 1;
+        }
+        (self.sequence, self.is_open) = (self.sequence.max(until), false);
+        Ok(copies)
+    }
+
     /// Whether `text` is to the letter what [`Playlist::render_plain`] writes for the stream: a file with it is no
     /// other program's.
     pub fn has_written(config: &Config, text: &str) -> bool {
@@ -79,6 +118,8 @@ struct Parser<'a> {
     /// What the tags before the next URI said. An init segment and a key hold for those after it, too.
     begin: Begin,
     duration: Option<Duration>,
+    is_gap: bool,
+    is_open: bool,
     /// Whether an init segment or a key was read that no segment needs yet.
     is_announced: bool,
 }
@@ -95,6 +136,8 @@ impl<'a> Parser<'a> {
             next: 0,
             begin: Begin::default(),
             duration: None,
+            is_gap: false,
+            is_open: false,
             is_announced: false,
         }
     }
@@ -104,6 +147,10 @@ impl<'a> Parser<'a> {
         let Some(tag) = text.strip_prefix('#') else {
             return if text.is_empty() { Some(()) } else { self.segment(text) };
         };
+        if text == OPEN {
+            self.is_open = true;
+            return Some(());
+        }
         if let Some(note) = text.strip_prefix(NOTE) {
             self.note = Some(note).filter(|note| note.len() <= NOTE_BYTES_MAX).map(str::to_owned);
             return Some(());
@@ -116,6 +163,7 @@ impl<'a> Parser<'a> {
                 (self.media_sequence, self.next) = (Some(first), first);
             }
             "EXT-X-DISCONTINUITY-SEQUENCE" => self.discontinuity_sequence = value.parse().ok()?,
+            "EXT-X-GAP" => self.is_gap = true,
             "EXT-X-DISCONTINUITY" => self.begin.discontinuity = true,
             "EXT-X-PROGRAM-DATE-TIME" => self.begin.date = Some(date(value)?),
             "EXT-X-MAP" => {
@@ -147,7 +195,8 @@ impl<'a> Parser<'a> {
         let begin = self.begin.clone();
         (self.begin.discontinuity, self.begin.date, self.is_announced) = (false, None, false);
         let (parts, longest_playlist) = (Vec::new(), Duration::ZERO);
-        self.segments.push_back(Segment { file, duration, begin, parts, longest_playlist });
+        let is_gap = std::mem::take(&mut self.is_gap);
+        self.segments.push_back(Segment { file, duration, begin, is_gap, parts, longest_playlist });
         self.next += 1;
         Some(())
     }
@@ -155,7 +204,8 @@ impl<'a> Parser<'a> {
     /// Whether tags were read that belong to a URI that did not come.
     fn is_within_segment(&self) -> bool {
         let Begin { discontinuity, date, .. } = &self.begin;
-        *discontinuity || date.is_some() || self.duration.is_some() || self.is_announced
+        let is_begun = *discontinuity || date.is_some() || self.duration.is_some();
+        is_begun || self.is_announced || self.is_gap
     }
 
     fn finish(self) -> Result<Playlist, BadPlaylist> {
@@ -171,7 +221,7 @@ impl<'a> Parser<'a> {
         let longest = self.segments.iter().map(|segment| rounded_seconds(segment.duration)).max();
         playlist.target_duration = playlist.target_duration.max(longest.unwrap_or_default());
         playlist.discontinuity_sequence = self.discontinuity_sequence;
-        playlist.note = self.note;
+        (playlist.note, playlist.is_open) = (self.note, self.is_open);
         playlist.segments = self.segments;
         let lasts = playlist.lasts();
         for segment in &mut playlist.segments {

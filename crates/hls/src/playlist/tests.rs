@@ -401,3 +401,82 @@ fn what_is_nowhere_to_be_had_is_listed_no_longer() {
         "the first had one"
     );
 }
+
+/// A playlist with parts, with three segments and one in the making.
+fn open() -> Playlist {
+    let mut playlist = Playlist::starting_at(&Config::new("live"), 7);
+    playlist.offer_parts(Some(Duration::from_millis(200)));
+    for _ in 0..3 {
+        push(&mut playlist, &cut(2000));
+    }
+    playlist.begin(Begin::default());
+    playlist
+}
+
+#[test]
+fn a_segment_whose_parts_players_may_have_is_a_gap_for_the_next_process() {
+    let config = Config::new("live");
+    let before = open();
+    let text = before.render_plain();
+    assert!(text.contains("#WEIR-OPEN\n") && !before.render(&[]).contains("WEIR"), "{text}");
+    assert!(Playlist::has_written(&config, &text));
+    let mut after = Playlist::resume(&config, &text).unwrap();
+    assert_eq!((after.next_sequence(), after.free_sequence()), (10, 11));
+    let filled = after.fill_until(12, || Ok::<_, std::convert::Infallible>(NONCE)).unwrap();
+    assert_eq!(filled, [(name(10), name(9)), (name(11), name(10))]);
+    push(&mut after, &cut(2000));
+    let text = after.render_plain();
+    let gaps = format!(
+        "#EXT-X-GAP\n#EXTINF:2.000,\n{}\n#EXT-X-GAP\n#EXTINF:2.000,\n{}\n#EXT-X-DISCONTINUITY\n",
+        name(10),
+        name(11)
+    );
+    assert!(text.contains(&gaps) && text.ends_with(&(name(12) + "\n")), "{text}");
+    assert!(Playlist::has_written(&config, &text), "{text}");
+}
+
+#[test]
+fn a_playlist_that_is_closed_goes_on_without_a_gap() {
+    for close in [|list: &mut Playlist| assert!(list.close() && !list.close()), Playlist::end] {
+        let mut before = open();
+        close(&mut before);
+        let text = before.render_plain();
+        let mut after = Playlist::resume(&Config::new("live"), &text).unwrap();
+        assert_eq!(after.free_sequence(), 10);
+        let filled = after.fill_until(10, || Err("no chance is needed"));
+        assert_eq!(filled, Ok(Vec::new()));
+    }
+}
+
+#[test]
+fn the_same_segments_have_the_same_discontinuity_sequence_in_all_playlists() {
+    let config = Config { window: 2, ..Config::new("live") };
+    // That of the segment `number`.
+    let of = |list: &Playlist, number: u64| {
+        let until = usize::try_from(number + 1 - list.media_sequence()).unwrap();
+        let listed = list.segments.iter().take(until);
+        let breaks = listed.filter(|segment| segment.begin.discontinuity).count() as u64;
+        list.discontinuity_sequence + breaks
+    };
+    for is_begun in [true, false] {
+        let mut main = Playlist::starting_at(&config, 7);
+        for _ in 0..3 {
+            push(&mut main, &cut(2000));
+            push(&mut main, &broken(2000));
+        }
+        let begin = Begin { discontinuity: true, ..Begin::default() };
+        if is_begun {
+            main.begin(begin.clone());
+        }
+        let mut other = main.beside(&config, 13, !is_begun);
+        main.begin(begin);
+        main.push(&name(13), Duration::from_secs(2));
+        push(&mut other, &cut(2000));
+        assert_eq!((of(&main, 13), of(&other, 13)), (5, 5), "{is_begun}");
+        // And what replaces it.
+        let mut next = main.after(&config, main.next_sequence());
+        push(&mut main, &broken(2000));
+        push(&mut next, &cut(2000));
+        assert_eq!((of(&main, 14), of(&next, 14)), (6, 6), "{is_begun}");
+    }
+}

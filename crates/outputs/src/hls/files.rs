@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use weir_hls::{Config, Playlist, Rendition, SEGMENT_BYTES_MAX, SegmentName};
+use weir_hls::{Config, Multivariant, Playlist, Rendition, SEGMENT_BYTES_MAX, SegmentName};
 use weir_media::StreamKey;
 
 use super::{
@@ -23,9 +23,6 @@ use super::{
 
 /// Longest playlist that is read, some 8,000 segments.
 const PLAYLIST_BYTES_MAX: u64 = 1 << 20;
-
-/// What playlists of playlists have, and no others.
-const STREAM_INF: &str = "#EXT-X-STREAM-INF:";
 
 /// Longest segment that is read in: ours end at 32 MiB, and with the frame that makes them longer.
 const SEGMENT_FILE_MAX: usize = 2 * SEGMENT_BYTES_MAX;
@@ -159,23 +156,48 @@ impl Files {
         self.disk.reads().run_within(READ_MAX, work).await.flatten()
     }
 
-    /// The first playlist as it is on disk; none if there is no such file.
+    /// A playlist as it is on disk, or what the stream's own name says: the only playlist, or one of playlists. None if
+    /// there is no such file.
     ///
     /// # Errors
     /// When there is one that cannot be read.
-    pub async fn read_playlist(&self) -> io::Result<Option<String>> {
+    pub async fn read_playlist(&self, wanted: Option<Rendition>) -> io::Result<Option<String>> {
+        let file = self.playlist();
+        let rendition = wanted.map(|rendition| (rendition, self.playlist_of(rendition)));
+        let read = move |folder: &Folder| match rendition {
+            None => read_text(folder, &file),
+            Some((Rendition::MAIN, first)) => {
+                let text = read_text(folder, &file)?;
+                // One of playlists has the first of them beside it.
+                if Multivariant::is(&text) { read_text(folder, &first) } else { Ok(text) }
+            }
+            Some((_, other)) => read_text(folder, &other),
+        };
+        found(self.read_there(read).await)
+    }
+
+    /// All playlists as they are on disk; none if there is not even the first.
+    ///
+    /// # Errors
+    /// When that is there and cannot be read.
+    pub async fn read_playlists(&self) -> io::Result<Option<LeftPlaylists>> {
+        let (name, stem) = (self.disk.naming().playlist(self.key.stream()), self.stem());
         let (file, first) = (self.playlist(), self.playlist_of(Rendition::MAIN));
         let read = move |folder: &Folder| {
             let text = read_text(folder, &file)?;
-            // One of playlists has the first of them beside it.
-            if text.contains(STREAM_INF) { read_text(folder, &first) } else { Ok(text) }
+            let (main, multivariant) = match Multivariant::is(&text) {
+                true => (read_text(folder, &first)?, Some(text)),
+                false => (text, None),
+            };
+            let others = on_disk(folder, &name, &stem).renditions.into_iter();
+            let other = |file: String| {
+                let (_, rendition) = Rendition::of_playlist(file.strip_suffix(PLAYLIST)?)?;
+                Some((rendition, read_text(folder, &file).ok()?))
+            };
+            let others = others.filter_map(other).filter(|(other, _)| *other != Rendition::MAIN);
+            Ok(LeftPlaylists { main, others: others.collect(), multivariant })
         };
-        let read = self.read_there(read).await;
-        match read {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        found(self.read_there(read).await)
     }
 
     /// The segments that are on disk.
@@ -268,6 +290,26 @@ pub fn read_text(folder: &Folder, playlist: &str) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "too long for a playlist"));
     }
     io::read_to_string(file.take(PLAYLIST_BYTES_MAX))
+}
+
+/// What was found, or nothing where there is no file.
+fn found<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The playlists of a stream, as they are on disk.
+#[derive(Debug)]
+pub struct LeftPlaylists {
+    /// The first.
+    pub main: String,
+    /// The others that can be read.
+    pub others: Vec<(Rendition, String)>,
+    /// The one of playlists, if players have been told of that.
+    pub multivariant: Option<String>,
 }
 
 /// What is on disk of a stream.

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 use weir_config::Hls;
-use weir_hls::{Config, Container, LeftOut, Rendition, Variant, Window, uri};
+use weir_hls::{Config, Container, LeftOut, Playlist, Rendition, Variant, Window, uri};
 use weir_hub::{Batch, Item, Reader, Registry, Start, Status, Wake};
 use weir_media::{Frame, Init, StreamKey};
 
@@ -271,11 +271,10 @@ impl Follower {
     /// Starts on frames that do not continue those before them; `init` is what comes before the first.
     async fn begin(&mut self, init: &Init) {
         self.complete();
-        let mut plan = self.plan(init);
         if self.renditions.is_new() {
-            self.open_playlist(&plan).await;
-            plan = self.plan(init);
+            self.open_playlists().await;
         }
+        let plan = self.plan(init);
         let taken = self.renditions.begin(plan, init, since_unix_epoch());
         self.tell_of(taken);
     }
@@ -309,11 +308,17 @@ impl Follower {
                 self.wires.variant.send_replace(self.renditions.variant());
                 self.tell(self.playable());
             }
+        } else if taken.is_new
+            && *self.wires.state.borrow() == State::Starting
+            && self.window.playlist(Rendition::MAIN).is_some()
+        {
+            // What an earlier process left goes on with its first part.
+            self.tell(self.playable());
         }
     }
 
     /// Goes on where an earlier process has stopped, or begins anew.
-    async fn open_playlist(&mut self, plan: &Plan) {
+    async fn open_playlists(&mut self) {
         self.window.clear();
         let left = match self.disks.files(&self.settings.dir, &self.key) {
             Some(files) => {
@@ -321,29 +326,15 @@ impl Follower {
                 let (window, part) = (&self.window, self.renditions.part());
                 take_up(&self.key, &files, config, window, part).await
             }
-            None => Left { config: self.renditions.config().clone(), playlist: None, least: 0 },
+            None => Left::nothing(self.renditions.config().clone(), 0),
         };
-        *self.renditions.config() = left.config;
         let is_auto = self.settings.container == weir_config::Container::Auto;
-        match left.playlist {
-            Some(playlist) if playlist.container().is_none_or(|it| it == plan.container) => {
-                self.renditions.open(Some(playlist), 0);
-            }
-            Some(playlist) if is_auto && plan.container == Container::Ts => {
-                // It stays with what it has.
-                self.needs_fmp4 = true;
-                self.renditions.open(Some(playlist), 0);
-            }
-            // It goes on in another container.
-            Some(playlist) => {
-                self.window.clear();
-                self.renditions.open(None, playlist.next_sequence());
-            }
-            None => {
-                let now = since_unix_epoch().as_secs().saturating_sub(FIRST_SEQUENCE_EPOCH);
-                self.renditions.open(None, now.max(left.least));
-            }
-        }
+        let container = left.playlists.get(&Rendition::MAIN).and_then(Playlist::container);
+        // It stays with what it has.
+        self.needs_fmp4 |= is_auto && container == Some(Container::Mp4);
+        let now = since_unix_epoch().as_secs().saturating_sub(FIRST_SEQUENCE_EPOCH);
+        let first = now.max(left.least);
+        self.renditions.open(left, first);
     }
 
     /// HLS goes without other tracks than before.

@@ -2,14 +2,19 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    future::Future,
+    future::{Future, poll_fn},
     path::{Path, PathBuf},
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 use weir_config::{Config, Hls, Next, Part, Ready, Settings, Unready};
 use weir_hls::{Form, Held, Multivariant, Rendition, SegmentName, Variant, Window};
 use weir_hub::Registry;
@@ -56,6 +61,9 @@ struct Followed {
     /// What is in force for it.
     settings: watch::Sender<Hls>,
 }
+
+/// Variants, and where those are told of that are not known yet.
+type Tied = (Vec<Variant>, Vec<watch::Receiver<Option<Variant>>>);
 
 /// Where a segment is.
 pub enum Found {
@@ -196,24 +204,80 @@ impl HlsOutput {
     }
 
     /// What there is to choose from where `ladder` ties streams to `key` (`hls.ladder`): a multivariant playlist of
-    /// those that have HLS and go on. None without one, or if `key` has HLS of its own and is not among them.
-    pub fn ladder(&self, key: &StreamKey, ladder: &[String]) -> Option<Bytes> {
+    /// those that have HLS and go on. Players load it once: it is waited for until each of those that are published has
+    /// HLS, for `wait` at most. None without one, or if `key` is published and is not among them.
+    pub async fn ladder(
+        &self,
+        key: &StreamKey,
+        ladder: &[String],
+        wait: Duration,
+    ) -> Option<Bytes> {
         if ladder.is_empty() {
             return None;
         }
+        let mut known = None;
+        let whole = async {
+            loop {
+                let mut more = pin!(self.more.notified());
+                more.as_mut().enable();
+                let (variants, mut missing) = self.tied(key, ladder)?;
+                let is_whole = missing.is_empty() && !variants.is_empty();
+                let multivariant = Multivariant { variants, ..Multivariant::default() };
+                let is_any = !multivariant.variants.is_empty();
+                known = is_any.then(|| multivariant.render().into());
+                if is_whole {
+                    return Some(());
+                }
+                let mut changes: Vec<_> =
+                    missing.iter_mut().map(|it| Box::pin(it.changed())).collect();
+                let any = poll_fn(|context| {
+                    let mut changes = changes.iter_mut();
+                    let is_ready = changes.any(|it| it.as_mut().poll(context).is_ready());
+                    if is_ready { Poll::Ready(()) } else { Poll::Pending }
+                });
+                tokio::select! {
+                    () = more => {}
+                    () = any => {}
+                }
+            }
+        };
+        match timeout(wait, whole).await {
+            Ok(None) => None,
+            Ok(Some(())) | Err(_) => known,
+        }
+    }
+
+    /// Whether one of the streams that `ladder` ties to `key` is followed, and `key` itself is not, or is one of them.
+    pub fn has_ladder(&self, key: &StreamKey, ladder: &[String]) -> bool {
+        let tied = self.tied(key, ladder);
+        tied.is_some_and(|(variants, missing)| !variants.is_empty() || !missing.is_empty())
+    }
+
+    /// The variants of the streams that `ladder` ties to `key`, and those of streams that have none yet. None if `key`
+    /// itself is followed and is not among them.
+    fn tied(&self, key: &StreamKey, ladder: &[String]) -> Option<Tied> {
         let streams = self.lock();
         if streams.contains_key(key) && !ladder.iter().any(String::is_empty) {
             return None;
         }
-        let of = |ending: &String| {
+        let (mut variants, mut missing) = (Vec::new(), Vec::new());
+        for ending in ladder {
             let name = format!("{}{ending}", key.stream());
-            let tied = StreamKey::new(key.vhost(), key.app(), &name).ok()?;
-            streams.get(&tied)?.variant.borrow().clone()
-        };
-        let variants: Vec<_> = ladder.iter().filter_map(of).collect();
-        drop(streams);
-        let multivariant = Multivariant { variants, ..Multivariant::default() };
-        (!multivariant.variants.is_empty()).then(|| multivariant.render().into())
+            let Ok(tied) = StreamKey::new(key.vhost(), key.app(), &name) else { continue };
+            let Some(followed) = streams.get(&tied) else { continue };
+            let mut watched = followed.variant.clone();
+            let variant = watched.borrow_and_update().clone();
+            match variant {
+                Some(variant) => variants.push(variant),
+                None => {
+                    let is_published = self.registry.status(&tied).is_some_and(is_published);
+                    let state = followed.state.borrow();
+                    let has_none = matches!(*state, State::Unsupported(_) | State::Failing(_));
+                    missing.extend((is_published && !has_none).then_some(watched));
+                }
+            }
+        }
+        Some((variants, missing))
     }
 
     /// The files below `dir` of a stream that need not be followed; none without a folder.

@@ -32,6 +32,8 @@ pub struct Packager {
     rates: Rates,
     /// What the newest segment says of the playlist, for who chooses.
     variant: Variant,
+    /// Whether it has made a segment.
+    has_made: bool,
     /// Names of what the list before this one had: that stays for a while.
     left: Option<Vec<String>>,
 }
@@ -99,11 +101,12 @@ impl Packager {
             picture: None,
             rates: Rates::default(),
             variant: Variant::default(),
+            has_made: false,
             left: None,
         }
     }
 
-    /// Goes on with a list of an earlier process.
+    /// Goes on with this list: of an earlier process, or one that is [`beside`](Self::beside) another.
     pub fn resume(&mut self, list: Playlist) {
         self.list = Some(list);
     }
@@ -147,8 +150,9 @@ impl Packager {
         let Some(making) = &mut self.making else { return (Taken::default(), None) };
         let dropped = making.count_dropped();
         let events = making.segmenter.finish();
-        let taken = self.put(events, config);
+        let mut taken = self.put(events, config);
         self.making = None;
+        taken.is_new |= self.list.as_mut().is_some_and(Playlist::close);
         (taken, dropped)
     }
 
@@ -163,6 +167,24 @@ impl Packager {
         if let Some(making) = &mut self.making {
             making.segmenter.set_target(target);
         }
+    }
+
+    /// A list for a packager of another track, which begins with the segment `first`; none before this one has one.
+    pub fn beside(&self, first: u64, config: &Config) -> Option<Playlist> {
+        let is_interrupted = self.making.as_ref().is_some_and(|making| making.interrupted);
+        Some(self.list.as_ref()?.beside(config, first, is_interrupted))
+    }
+
+    /// Whether it has made a segment, and is not only what an earlier process left.
+    pub fn has_made(&self) -> bool {
+        self.has_made
+    }
+
+    /// Whether a list of an earlier process is as far as players are to see it: with parts, if it is to have some.
+    pub fn goes_on(&self) -> bool {
+        let has_parts = self.list.as_ref().is_some_and(|list| list.part_target().is_some());
+        let begins = |making: &Making| making.plan.part.is_none() || has_parts;
+        self.has_made || self.making.as_deref().is_some_and(begins)
     }
 
     /// Whether it has begun.
@@ -289,8 +311,11 @@ impl Packager {
             list.container().is_some_and(|it| it != container) || !list.fits(config, part)
         };
         if self.list.as_ref().is_none_or(is_other) {
-            let first = self.list.as_ref().map_or(self.first, Playlist::next_sequence);
-            let before = self.list.replace(Playlist::starting_at(config, first));
+            let new = match &self.list {
+                Some(list) => list.after(config, list.next_sequence()),
+                None => Playlist::starting_at(config, self.first),
+            };
+            let before = self.list.replace(new);
             let all = |list: Playlist| {
                 list.files().into_iter().chain(list.part_files().map(str::to_owned)).collect()
             };
@@ -382,7 +407,7 @@ impl Packager {
             let map = making.map.as_ref();
             self.inits.retain(|(file, _)| files.contains(file) || map == Some(file));
         }
-        (taken.is_new, taken.has_segment) = (true, true);
+        (self.has_made, taken.is_new, taken.has_segment) = (true, true, true);
     }
 }
 

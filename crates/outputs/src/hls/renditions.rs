@@ -14,13 +14,15 @@ use std::{
 
 use bytes::Bytes;
 use tracing::{info, warn};
+use weir_flv::metadata::{AudioLabel, Metadata};
 use weir_hls::{
     AudioRendition, Config, Dropped, Lead, LeftOut, Multivariant, Playlist, Rendition, Report,
     Variant, Window, uri,
 };
-use weir_media::{Budget, Content, Frame, Init, StreamKey, Track};
+use weir_media::{Budget, Content, Frame, Init, InitSlot, StreamKey, Track};
 
 use super::{
+    left::{Left, Told},
     names::PLAYLIST,
     packager::{Packager, Taken},
     plan::Plan,
@@ -68,10 +70,10 @@ pub struct Renditions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
     Nothing,
-    /// The first playlist, as the only one.
-    One,
-    /// The multivariant playlist.
-    Several,
+    /// What an earlier process has told them: to be shown once it goes on.
+    Left(Told),
+    /// The same by this one.
+    Here(Told),
 }
 
 impl Renditions {
@@ -113,11 +115,30 @@ impl Renditions {
         self.all.is_empty()
     }
 
-    /// The first playlist goes on with `left`, or begins with the number `first`.
-    pub fn open(&mut self, left: Option<Playlist>, first: u64) {
-        let mut main = Packager::new(&self.window, first);
-        left.into_iter().for_each(|list| main.resume(list));
-        self.all.insert(Rendition::MAIN, Box::new(main));
+    /// Goes on with what an earlier process has `left`. Without a first playlist that begins with the number `first`.
+    pub fn open(&mut self, left: Left, first: u64) {
+        let Left { config, playlists, told, .. } = left;
+        self.config = config;
+        for (rendition, list) in playlists {
+            self.add(rendition, first, Some(list));
+        }
+        if self.is_new() {
+            self.add(Rendition::MAIN, first, None);
+        }
+        self.shown = match told {
+            None => Shown::Nothing,
+            Some((told, multivariant)) => {
+                self.window.choose(multivariant);
+                Shown::Left(told)
+            }
+        };
+    }
+
+    /// One more playlist: it goes on with `list`, or begins with the number `first`.
+    fn add(&mut self, rendition: Rendition, first: u64, list: Option<Playlist>) {
+        let mut packager = Packager::new(&self.window, first);
+        list.into_iter().for_each(|list| packager.resume(list));
+        self.all.insert(rendition, Box::new(packager));
     }
 
     /// How the stream is cut now.
@@ -233,9 +254,9 @@ impl Renditions {
         };
         let is_known = self.all.get(&rendition).is_some_and(|it| it.next_sequence() == first);
         if !is_known {
+            let list = main.beside(first, &self.config);
             self.leave(rendition);
-            let packager = Packager::new(&self.window, first);
-            self.all.insert(rendition, Box::new(packager));
+            self.add(rendition, first, list);
         }
         let own = match rendition {
             Rendition::Video(number) => (Track::Video(number), Track::Video(0)),
@@ -368,8 +389,16 @@ impl Renditions {
         match self.shown {
             Shown::Nothing if has_segment => self.show_first(false),
             Shown::Nothing => {}
-            Shown::One => self.list(rendition),
-            Shown::Several => {
+            Shown::Left(told) => {
+                let is_due = has_segment && rendition == Rendition::MAIN;
+                if is_due || self.all.values().all(|it| it.goes_on()) {
+                    self.shown = Shown::Here(told);
+                    let all: Vec<_> = self.all.keys().copied().rev().collect();
+                    all.into_iter().for_each(|rendition| self.list(rendition));
+                }
+            }
+            Shown::Here(Told::One) => self.list(rendition),
+            Shown::Here(Told::Several) => {
                 // Before it, so that what it names is there.
                 self.list(rendition);
                 if has_segment && rendition == Rendition::MAIN {
@@ -381,16 +410,18 @@ impl Renditions {
 
     /// Tells players what there is, once that is known, or `at_once`.
     fn show_first(&mut self, at_once: bool) {
-        let listed = |rendition: &Rendition| self.all.get(rendition).map_or(0, |it| it.listed());
+        // What an earlier process left is nothing to choose before it goes on.
+        let made = |it: &Packager| if it.has_made() { it.listed() } else { 0 };
+        let listed = |rendition: &Rendition| self.all.get(rendition).map_or(0, |it| made(it));
         let first = listed(&Rendition::MAIN);
         let is_whole = self.expected().iter().all(|rendition| listed(rendition) > 0);
         if first == 0 || !(is_whole || at_once || first >= FIRST_SEGMENTS) {
             return;
         }
-        let listed = self.all.iter().filter(|(_, it)| it.listed() > 0).map(|(it, _)| *it);
+        let listed = self.all.iter().filter(|(_, it)| made(it) > 0).map(|(it, _)| *it);
         let listed: Vec<_> = listed.collect();
         let several = listed.len() > 1;
-        self.shown = if several { Shown::Several } else { Shown::One };
+        self.shown = Shown::Here(if several { Told::Several } else { Told::One });
         listed.into_iter().rev().for_each(|rendition| self.list(rendition));
         if several {
             self.choose();
@@ -432,8 +463,14 @@ impl Renditions {
         uri(&(rendition.playlist(self.key.stream()) + PLAYLIST))
     }
 
-    /// Shows what there is to choose from.
+    /// Shows what there is to choose from. Of a playlist of an earlier process nothing is known before its next segment:
+    /// until then what that process has said holds.
     fn choose(&mut self) {
+        let is_known = |it: &Packager| it.has_made() || it.listed() == 0;
+        let is_shown = self.window.multivariant().is_some();
+        if is_shown && !self.all.values().all(|it| is_known(it)) {
+            return;
+        }
         let text = Bytes::from(self.multivariant().render());
         if self.window.multivariant().as_ref() != Some(&text) {
             self.window.choose(Some(text));
@@ -459,23 +496,34 @@ impl Renditions {
             variant.codecs.extend(codecs.iter().cloned());
             Variant { audio: group.clone(), ..variant }
         });
-        let sound = |rendition: Option<Rendition>| AudioRendition {
-            group: SOUNDS.to_owned(),
-            name: match rendition {
-                Some(Rendition::Audio(number)) => format!("Audio {}", u16::from(number) + 1),
-                _ => "Audio 1".to_owned(),
-            },
-            uri: rendition.map(|rendition| self.uri(rendition)),
-            is_default: rendition.is_none(),
-            ..AudioRendition::default()
+        let audio = if group.is_some() { self.sounds() } else { Vec::new() };
+        Multivariant { variants: variants.collect(), audio, independent: false }
+    }
+
+    /// The sounds that there are to choose from, the first of which is in the variants: called as the publisher calls
+    /// them, and each by another name.
+    fn sounds(&self) -> Vec<AudioRendition> {
+        let metadata = self.init.get(InitSlot::Metadata);
+        let metadata = metadata.and_then(|frame| Metadata::parse(&frame.body).ok().flatten());
+        let mut names = BTreeSet::new();
+        let mut sound = |number: u8, uri: Option<String>| {
+            let label = metadata.as_ref().map(|metadata| metadata.audio_label(number));
+            let AudioLabel { name, language } = label.unwrap_or_default();
+            let number = u16::from(number) + 1;
+            let mut name = name.unwrap_or_else(|| format!("Audio {number}"));
+            while !names.insert(name.clone()) {
+                name = format!("{name} ({number})");
+            }
+            let (group, is_default) = (SOUNDS.to_owned(), uri.is_none());
+            AudioRendition { group, name, language, uri, is_default, ..AudioRendition::default() }
         };
-        let default = group.iter().map(|_| sound(None));
-        let others = sounds.iter().map(|(rendition, _)| sound(Some(**rendition)));
-        Multivariant {
-            variants: variants.collect(),
-            audio: default.chain(others).collect(),
-            independent: false,
-        }
+        let default = sound(0, None);
+        let others =
+            self.all.iter().filter(|(_, it)| it.listed() > 0).filter_map(|(it, _)| match it {
+                Rendition::Audio(number) => Some(sound(*number, Some(self.uri(*it)))),
+                Rendition::Video(_) => None,
+            });
+        std::iter::once(default).chain(others).collect()
     }
 
     /// Whether the stream has more than one playlist, or a codec that MPEG-TS does not carry, by what is known before

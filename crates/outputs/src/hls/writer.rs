@@ -296,7 +296,8 @@ impl Wanted {
         let main = window.playlist(Rendition::MAIN)?;
         let multivariant = window.multivariant();
         let (mut playlists, mut listings) = (Vec::new(), Vec::new());
-        for rendition in window.renditions() {
+        // The first one comes last: whoever takes it up finds the others beside it.
+        for rendition in window.renditions().into_iter().rev() {
             let listing = match rendition {
                 Rendition::MAIN => Some(Arc::clone(&main)),
                 other => window.playlist(other),

@@ -7,7 +7,7 @@ use weir_testkit::{
 };
 
 use super::*;
-use crate::hls::share::Share;
+use crate::hls::{files::LeftPlaylists, left, share::Share};
 
 const AVCC: [u8; 16] = [1, 0x64, 0, 31, 0xFF, 0xE1, 0, 4, 0x67, 0x64, 0, 31, 1, 0, 1, 0x68];
 const LOW_AVCC: [u8; 16] = [1, 0x42, 0, 31, 0xFF, 0xE1, 0, 4, 0x67, 0x42, 0, 31, 1, 0, 1, 0x68];
@@ -38,9 +38,42 @@ impl Stream {
         let key = StreamKey::new(DEFAULT_VHOST, "live", "a").expect("a good key");
         let part = Share::new(&budget).part();
         let config = Config { window: 3, ..Config::new("a") };
-        let mut renditions = Renditions::new(&key, (&window, part), &budget, config, plan);
-        renditions.open(None, FIRST);
+        let mut renditions = Renditions::new(&key, (&window, part), &budget, config.clone(), plan);
+        renditions.open(Left::nothing(config, 0), FIRST);
         Self { renditions, window, rules: BTreeMap::new(), budget }
+    }
+
+    /// What the next process makes of its files; players go on with it.
+    fn restarted(mut self, plan: Plan) -> Self {
+        let config = Config { window: 3, ..Config::new("a") };
+        let text = |rendition: &Rendition| {
+            let listing = self.listing(*rendition);
+            let text = listing.plain.as_ref().unwrap_or(&listing.text).to_vec();
+            String::from_utf8(text).expect("text")
+        };
+        let others = self.window.renditions().into_iter().filter(|it| *it != Rendition::MAIN);
+        let multivariant = self.window.multivariant();
+        let left = LeftPlaylists {
+            main: text(&Rendition::MAIN),
+            others: others.map(|it| (it, text(&it))).collect(),
+            multivariant: multivariant.map(|it| String::from_utf8(it.to_vec()).expect("text")),
+        };
+        let (mut playlists, told) = left::resume(&config, left).expect("they can be continued");
+        let copies = left::align(&mut playlists, &config);
+        let next = Self::new(plan);
+        let data = |file: &str| match self.window.get(file) {
+            Some(Held::Here(data)) => data,
+            other => panic!("{file}: {other:?}"),
+        };
+        for file in playlists.values().flat_map(Playlist::listed) {
+            let source = copies.iter().find(|(copy, _)| *copy == file);
+            next.window.put(&file, data(source.map_or(&file, |(_, source)| source)));
+        }
+        let mut renditions = next.renditions;
+        renditions.all.clear();
+        renditions.open(Left { config, playlists, told, least: 0 }, 0);
+        self.rules.values_mut().for_each(|(_, version)| *version = 0);
+        Self { renditions, rules: self.rules, ..next }
     }
 
     fn begin(&mut self, plan: Plan, configs: &[Frame]) {
@@ -360,5 +393,123 @@ fn sizes_that_are_delayed_differently_are_cut_at_the_same_key_frames() {
             lines.map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(lengths(Rendition::Video(1)), lengths(Rendition::MAIN), "{ahead}");
+    }
+}
+
+/// The discontinuity sequence number of each segment that is listed.
+fn discontinuities(text: &str) -> BTreeMap<u64, u64> {
+    let list = weir_testkit::hls::Playlist::parse(text);
+    let mut breaks = list.discontinuity_sequence;
+    let segments = list.segments.iter().zip(list.media_sequence..);
+    let number = |(segment, number): (&weir_testkit::hls::Segment, u64)| {
+        breaks += u64::from(segment.discontinuity);
+        (number, breaks)
+    };
+    segments.map(number).collect()
+}
+
+#[test]
+fn all_playlists_go_on_after_a_process_that_died() {
+    for plan in [LOW_LATENCY, FMP4] {
+        let mut stream = Stream::new(plan);
+        stream.begin(plan, &configs());
+        stream.take(media(0, 8500, &[0, 1], &[0, 1]));
+        let told = stream.window.multivariant().expect("there is something to choose from");
+        let before = stream.numbers(Rendition::MAIN).1;
+        let mut stream = stream.restarted(plan);
+        assert_eq!(stream.window.multivariant(), Some(told), "what players know stays");
+        stream.begin(plan, &configs());
+        stream.take(media(0, 5500, &[0, 1], &[0, 1]));
+        // Of the one that was in the making players have parts.
+        let lost = u64::from(plan.part.is_some());
+        let numbers = stream.numbers(Rendition::MAIN);
+        assert_eq!(numbers.1, before + lost + 2, "{plan:?}");
+        let first = discontinuities(&stream.text(Rendition::MAIN));
+        for rendition in stream.window.renditions() {
+            let text = stream.text(rendition);
+            assert_eq!(stream.numbers(rendition), numbers, "{rendition}\n{text}");
+            assert_eq!(discontinuities(&text), first, "{rendition}\n{text}");
+            assert_eq!(text.matches("#EXT-X-GAP\n").count() as u64, lost, "{text}");
+        }
+        let chosen = stream.window.multivariant().expect("a multivariant playlist");
+        let chosen = String::from_utf8_lossy(&chosen).into_owned();
+        assert_eq!(chosen.matches("CODECS=\"avc1.").count(), 2, "{chosen}");
+        assert!(!chosen.contains("BANDWIDTH=1,"), "{chosen}");
+    }
+}
+
+#[test]
+fn a_playlist_that_was_written_before_the_others_is_filled_up() {
+    let mut stream = Stream::new(FMP4);
+    stream.begin(FMP4, &configs());
+    stream.take(media(0, 8001, &[0, 1], &[0]));
+    let earlier = stream.listing(Rendition::Video(1));
+    stream.take(media(8040, 10_500, &[0, 1], &[0]));
+    stream.window.list(Rendition::Video(1), (*earlier).clone());
+    stream.rules.remove(&Rendition::Video(1));
+    let mut stream = stream.restarted(FMP4);
+    stream.begin(FMP4, &configs());
+    stream.take(media(0, 4500, &[0, 1], &[0]));
+    let [main, other] = [Rendition::MAIN, Rendition::Video(1)].map(|it| stream.text(it));
+    assert!(other.contains("#EXT-X-GAP\n") && !main.contains("#EXT-X-GAP\n"), "{main}{other}");
+    assert_eq!(discontinuities(&main), discontinuities(&other), "{main}{other}");
+}
+
+#[test]
+fn a_track_that_does_not_come_back_after_a_restart_is_not_offered_for_long() {
+    let mut stream = Stream::new(LOW_LATENCY);
+    stream.begin(LOW_LATENCY, &configs());
+    stream.take(media(0, 8500, &[0, 1], &[0, 1]));
+    let mut stream = stream.restarted(LOW_LATENCY);
+    stream.rules.retain(|rendition, _| *rendition == Rendition::MAIN);
+    stream.begin(LOW_LATENCY, &configs()[..1]);
+    for frame in media(0, 11_001, &[0], &[]) {
+        stream.renditions.take(&frame, WALL);
+    }
+    assert_eq!(stream.window.renditions(), [Rendition::MAIN]);
+    let chosen = stream.window.multivariant().expect("it stays what it is");
+    let chosen = String::from_utf8_lossy(&chosen).into_owned();
+    assert!(!chosen.contains("~v1") && !chosen.contains("~a1"), "{chosen}");
+}
+
+#[test]
+fn a_track_that_comes_later_has_the_discontinuity_sequence_of_the_first() {
+    let mut stream = Stream::new(FMP4);
+    for epoch in 0..3 {
+        stream.begin(FMP4, &configs()[..1]);
+        let frames = media(0, 4500, &[0], &[]).into_iter();
+        stream.take(frames.map(|frame| Frame { epoch, ..frame }));
+    }
+    stream.take([avcc(1, &LOW_AVCC)]);
+    stream.take(media(4520, 9500, &[0, 1], &[]).into_iter().map(|it| Frame { epoch: 2, ..it }));
+    let first = discontinuities(&stream.text(Rendition::MAIN));
+    let text = stream.text(Rendition::Video(1));
+    let other = discontinuities(&text);
+    assert!(!other.is_empty() && other.iter().all(|(at, it)| first.get(at) == Some(it)), "{text}");
+}
+
+#[test]
+fn sounds_are_called_as_the_publisher_calls_them() {
+    use weir_flv::amf0::{Object, Value, encode};
+    let track = |properties: &[(&str, &str)]| {
+        let mut track = Object::default();
+        properties.iter().for_each(|(name, value)| track.insert(*name, *value));
+        Value::from(track)
+    };
+    let map = Object::from([
+        ("0", track(&[("language", "en")])),
+        ("1", track(&[("name", "Audio 1"), ("language", "es")])),
+    ]);
+    let mut body = bytes::BytesMut::new();
+    encode(&"onMetaData".into(), &mut body);
+    encode(&Object::from([("audioTrackIdInfoMap", Value::from(map))]).into(), &mut body);
+    let mut stream = Stream::new(FMP4);
+    let metadata = frame(Track::Data, 0, Content::Metadata, &body);
+    stream.begin(FMP4, &[&[metadata][..], &configs()[..]].concat());
+    stream.take(media(0, 4500, &[0, 1], &[0, 1]));
+    let text = stream.window.multivariant().expect("a multivariant playlist");
+    let text = std::str::from_utf8(&text).expect("text");
+    for said in ["NAME=\"Audio 1\",LANGUAGE=\"en\"", "NAME=\"Audio 1 (2)\",LANGUAGE=\"es\""] {
+        assert!(text.contains(said), "{text}");
     }
 }

@@ -1,6 +1,10 @@
 //! What there is of a stream that is published here, or was.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -9,7 +13,7 @@ use tokio::time::timeout;
 use weir_clients::counts::Refused;
 use weir_config::Vhost;
 use weir_edge::Ask;
-use weir_hls::{Listing, Rendition, SegmentName, Window};
+use weir_hls::{Listing, Multivariant, Rendition, SegmentName, Window};
 use weir_hub::Status;
 use weir_media::{Spent, StreamKey};
 use weir_outputs::hls::{Found, State};
@@ -44,7 +48,8 @@ pub async fn rendition_of(node: &Node, url: &StreamUrl) -> Option<(StreamUrl, Re
         let status = node.streams.registry.status(key);
         node.hls.window(key).is_some() || matches!(status, Some(Status::Live | Status::Lingering))
     };
-    let is_left = async || left_playlist(node, &called, &vhost).await.is_ok_and(|it| it.is_some());
+    let is_left =
+        async || left_playlist(node, &called, &vhost, None).await.is_ok_and(|it| it.is_some());
     let is_called_that = is_stream(&called)
         || !node.resolve(&of).is_ok_and(|(key, _)| is_stream(&key)) && is_left().await;
     (!is_called_that).then_some((of, rendition))
@@ -72,22 +77,22 @@ pub async fn own_playlist(
     // What an edge gets goes to many viewers, and none is to have the parameters of another.
     let params = if ask.hops.is_empty() { &*ask.params } else { "" };
     let checked = if auth::wants_parameters(&vhost.auth) { params } else { "" };
-    if wanted.rendition.is_none()
-        && let Some(text) = node.hls.ladder(key, &vhost.hls.ladder)
-    {
-        return carrying(node, text, params).map(PlaylistText::of).map_err(no_memory);
-    }
+    let (begun, wait) = (Instant::now(), ask.wait_at_most(vhost.play.wait));
+    let ladder: &[String] = if wanted.rendition.is_none() { &vhost.hls.ladder } else { &[] };
     let left = match node.hls.window(key) {
         Some(_) => Ok(None),
-        None if wanted.rendition.unwrap_or(Rendition::MAIN) == Rendition::MAIN => {
-            left_playlist(node, key, vhost).await
-        }
-        None => Ok(None),
+        None if node.hls.has_ladder(key, ladder) => Ok(None),
+        None => left_playlist(node, key, vhost, wanted.rendition).await,
     };
     if let Ok(Some(text)) = left {
-        return carrying(node, text.into(), checked).map(PlaylistText::of).map_err(no_memory);
+        // Each playlist that one of them names is a request of its own, for which the same parameters hold.
+        let params = if Multivariant::is(&text) { params } else { checked };
+        return carrying(node, text.into(), params).map(PlaylistText::of).map_err(no_memory);
     }
-    match settled(node, key, ask.wait_at_most(vhost.play.wait)).await {
+    if let Some(text) = node.hls.ladder(key, ladder, wait).await {
+        return carrying(node, text, params).map(PlaylistText::of).map_err(no_memory);
+    }
+    match settled(node, key, wait.saturating_sub(begun.elapsed())).await {
         State::Unsupported(reason) => {
             return Err(not_found(&format!(
                 "{key} is not available as HLS: {reason}. RTMP and HTTP-FLV carry it."
@@ -196,9 +201,14 @@ pub fn carrying(node: &Node, playlist: Bytes, params: &str) -> Result<Bytes, Spe
 }
 
 /// The playlist that an earlier process left, or one that this one replaces writes.
-async fn left_playlist(node: &Node, key: &StreamKey, vhost: &Vhost) -> io::Result<Option<String>> {
+async fn left_playlist(
+    node: &Node,
+    key: &StreamKey,
+    vhost: &Vhost,
+    wanted: Option<Rendition>,
+) -> io::Result<Option<String>> {
     match node.hls.files(&vhost.hls.dir, key) {
-        Some(files) => files.read_playlist().await,
+        Some(files) => files.read_playlist(wanted).await,
         None => Ok(None),
     }
 }
