@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::info;
-use weir_hls::MediaPlaylist;
+use weir_hls::{MediaPlaylist, Multivariant, uri};
 
 use super::{HlsRelay, Look, Mode, Outcome, landed};
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     hls::{
         cache::Standing,
         fetch::{Failure, Next, Wanted},
-        object::Object,
+        object::{Kind, Object},
         playlist::has_ended,
     },
 };
@@ -95,6 +95,16 @@ impl HlsRelay {
         true
     }
 
+    /// Resolves when another origin goes on with the playlist, while the one that it is from says nothing.
+    async fn until_elsewhere(self: &Arc<Self>, object: &Object, ask: &Ask, next: Next) {
+        loop {
+            sleep(AGAIN).await;
+            if self.look_elsewhere(object, ask, next).await {
+                return;
+            }
+        }
+    }
+
     /// Asks for the part that comes next in the playlist, unless it is here or on its way. Whoever asks for it
     /// meanwhile waits for the same answer.
     fn ask_hint(self: &Arc<Self>, object: &Object, ask: &Ask, standing: &Standing) {
@@ -113,6 +123,24 @@ impl HlsRelay {
         if !is_here && !is_on_its_way {
             drop(self.look(object, ask, Mode::Now, false));
         }
+    }
+
+    /// Whether the origins offer other playlists of the stream and this one no more: its track is gone, while a stream
+    /// that is gone may be published again.
+    async fn is_withdrawn(&self, object: &Object, ask: &Ask) -> bool {
+        if !matches!(object.kind, Kind::Rendition(_)) {
+            return false;
+        }
+        let wanted = Wanted {
+            object: Object { key: object.key.clone(), kind: Kind::Playlist },
+            params: ask.params.clone(),
+            hops: ask.hops.clone(),
+            known: None,
+            next: None,
+        };
+        let Ok(fetched) = self.fetcher.fetch(&wanted).await else { return false };
+        let text = str::from_utf8(&fetched.body).unwrap_or_default();
+        Multivariant::is(text) && !text.contains(&uri(&object.file()))
     }
 
     /// The newest playlist that any origin has, with whatever failed a moment ago forgotten.
@@ -179,9 +207,14 @@ async fn look_again(
         return false;
     }
     let before = strong.standing(object).and_then(|standing| standing.next);
-    let refreshed = match is_late {
-        true => strong.refreshed(object, ask).await,
-        false => strong.get_as(object, ask, Mode::Now, false).await,
+    let refreshed = match before.filter(|_| is_late) {
+        Some(next) => tokio::select! {
+            biased;
+            refreshed = strong.refreshed(object, ask) => refreshed,
+            () = strong.until_elsewhere(object, ask, next) => return true,
+        },
+        None if is_late => strong.refreshed(object, ask).await,
+        None => strong.get_as(object, ask, Mode::Now, false).await,
     };
     match refreshed {
         Ok(playlist) if has_ended(&playlist) => return false,
@@ -193,6 +226,10 @@ async fn look_again(
         }
         // It may be published again, and those who wait for it are still here.
         Err(Failure::NotFound(_)) if !is_late => return false,
+        Err(Failure::NotFound(_)) if strong.is_withdrawn(object, ask).await => {
+            strong.forget(object);
+            return false;
+        }
         Err(_) => {}
     }
     let after = strong.standing(object).and_then(|standing| standing.next);

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Mutex,
+    sync::{Mutex, atomic::AtomicBool},
 };
 
 use bytes::Bytes;
@@ -47,6 +47,10 @@ struct Stream {
     asked: tokio::sync::watch::Sender<Vec<String>>,
     /// What is answered instead of all else.
     refuses: Mutex<Option<&'static str>>,
+    /// Whether it answers nothing any more, as a process that is stopped.
+    is_frozen: AtomicBool,
+    /// What was asked for and given up.
+    given_up: Mutex<Vec<String>>,
 }
 
 impl Drop for Live {
@@ -78,6 +82,8 @@ impl Stream {
             rendition,
             asked: tokio::sync::watch::Sender::default(),
             refuses: Mutex::default(),
+            is_frozen: AtomicBool::default(),
+            given_up: Mutex::default(),
         };
         stream.window.put(&init, Bytes::from_static(b"init"));
         stream.change(|_| {});
@@ -149,6 +155,9 @@ impl Stream {
 
     async fn answer(&self, target: &str) -> Result<Bytes, &'static str> {
         self.asked.send_modify(|asked| asked.push(target.to_owned()));
+        if self.is_frozen.load(Relaxed) {
+            std::future::pending::<()>().await;
+        }
         if let Some(status) = *self.refuses.lock().unwrap() {
             return Err(status);
         }
@@ -225,7 +234,10 @@ async fn converse(mut socket: TcpStream, stream: Arc<Stream>) -> std::io::Result
                 Ok(body) => ("200 OK", body),
                 Err(status) => (status, Bytes::from_static(b"no")),
             },
-            _ = socket.peek(&mut more) => return Ok(()),
+            _ = socket.peek(&mut more) => {
+                stream.given_up.lock().unwrap().push(target.to_owned());
+                return Ok(());
+            }
         };
         let length = body.len();
         let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n");
@@ -447,6 +459,31 @@ async fn players_go_on_at_the_origin_to_which_the_publisher_has_moved() {
     });
     assert_eq!(text, other.stream.text());
     assert_eq!(left.stream.asked(&question("a.m3u8", next)), 0);
+}
+
+#[tokio::test]
+async fn an_origin_that_says_nothing_holds_nobody_up_while_another_one_goes_on() {
+    let (origins, addresses) = two().await;
+    // Asked again it has half of this.
+    let relay = relay(&addresses, |edge| edge.dead_after = Duration::from_secs(6));
+    let next = origins[0].stream.next();
+    get(&relay, &object(Kind::Playlist)).await.expect("a playlist");
+    let [frozen, other] = in_turn(origins, next).await;
+    let plain = "/live/a.m3u8";
+    let asked = frozen.stream.asked(plain);
+    frozen.stream.is_frozen.store(true, Relaxed);
+    *other.stream.refuses.lock().unwrap() = Some("404 Not Found");
+    let (text, ()) = tokio::join!(reload(&relay, Kind::Playlist, next), async {
+        while frozen.stream.asked(plain) == asked {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        *other.stream.refuses.lock().unwrap() = None;
+        other.stream.change(|it| *it = playlist(100));
+        other.stream.part();
+    });
+    assert_eq!(text, other.stream.text());
+    let given_up = frozen.stream.given_up.lock().unwrap();
+    assert!(!given_up.iter().any(|target| target == plain), "nobody waited for it: {given_up:?}");
 }
 
 #[tokio::test]
