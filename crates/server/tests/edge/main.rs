@@ -3,6 +3,7 @@
 
 mod continuity;
 mod decides;
+mod encrypted;
 mod flood;
 mod limits;
 mod low_latency;
@@ -12,6 +13,7 @@ mod nginx;
 mod owners;
 mod publishing;
 mod pulls;
+mod renditions;
 mod seed;
 mod trouble;
 mod vhosts;

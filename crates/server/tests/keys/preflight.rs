@@ -7,9 +7,14 @@ use std::{
     process::{Command, Output},
 };
 
+use tokio::{sync::watch, task::JoinSet};
 use weir_testkit::{
-    Weir, eventually,
+    Weir,
+    camera::Camera,
+    eventually,
+    fixture::Fixture,
     hls::Playlist,
+    hls_client::Client,
     http,
     peer::{Encoder, Numbered, Viewer},
     server::field,
@@ -256,6 +261,80 @@ async fn a_disk_that_is_full_or_read_only_later_costs_files_and_no_viewer() {
     .await;
     let newest = viewer.numbers().newest_picture().unwrap_or_default();
     viewer.until_picture(newest + 25).await;
+}
+
+/// The same with low latency and several playlists: whoever waits for each part misses none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ladder_of_low_latency_misses_nothing_while_its_disk_is_in_trouble() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let Some(small) = Small::mount(dir.path().join("hls"), "size=4m") else {
+        eprintln!("not tried: this user may not mount a file system");
+        return;
+    };
+    let hls = format!("hls: {{ dir: {:?}, segment: 1s, part: 200ms }}\n", small.0.display());
+    let weir = server().config(&format!("play: {{ wait: 30s }}\n{hls}")).start();
+    let _camera = Camera::of(Fixture::Ladder, &weir.rtmp_url("live/a"), true).await;
+    let address = weir.http();
+    let (stop, stopped) = watch::channel(false);
+    let mut clients = JoinSet::new();
+    for size in ["a~v0", "a~v1", "a~v2"] {
+        let stopped = stopped.clone();
+        let path = format!("live/{size}.m3u8");
+        eventually("a playlist", SOON, async || {
+            (http::get(address, &path).await.status == 200).then_some(())
+        })
+        .await;
+        clients.spawn(async move {
+            let mut client = Client::new(&path);
+            client.follow(address, |_| *stopped.borrow()).await;
+            client
+        });
+    }
+    let newest = async || {
+        let text = http::get(address, "live/a~v0.m3u8").await.text().await;
+        Playlist::parse(&text).next_sequence()
+    };
+    // What is there now and three segments more of it are in the files of all of them.
+    let files_go_on = async || {
+        let next = newest().await + 3;
+        eventually("the files go on", SOON, async || {
+            let is_there = |size: &str| {
+                let text = fs::read_to_string(small.0.join("live").join(size)).unwrap_or_default();
+                !text.is_empty() && Playlist::parse(&text).next_sequence() >= next
+            };
+            ["a~v0.m3u8", "a~v1.m3u8", "a~v2.m3u8"].into_iter().all(is_there).then_some(())
+        })
+        .await;
+    };
+    // Longer than a list.
+    let play_on = async || {
+        let next = newest().await + 8;
+        eventually("segments", SOON, async || (newest().await >= next).then_some(())).await;
+    };
+    files_go_on().await;
+
+    let filler = small.0.join("filler");
+    let _ = fs::write(&filler, vec![0; 4 << 20]);
+    until_said(&weir, Some("No space left")).await;
+    play_on().await;
+    fs::remove_file(&filler).expect("removed");
+    files_go_on().await;
+
+    small.remount("ro");
+    until_said(&weir, Some("Read-only")).await;
+    play_on().await;
+    small.remount("rw");
+    files_go_on().await;
+
+    fs::remove_dir_all(small.0.join("live")).expect("removed");
+    play_on().await;
+    files_go_on().await;
+    stop.send_replace(true);
+    for client in clients.join_all().await {
+        let list = &client.playlist;
+        assert!(client.runs.len() == 1 && client.runs[0].segments >= 30, "{list:?}");
+        assert!(list.segments.iter().all(|segment| !segment.discontinuity), "{list:?}");
+    }
 }
 
 /// A disk that is full at the start keeps nobody away; one that is mounted later is found.
