@@ -30,6 +30,20 @@ impl Form {
         }
     }
 
+    /// A segment of this form with nothing in it: a null packet (ISO 13818-1, 2.4.3.3), or a `free` box (ISO 14496-12,
+    /// 8.1.2).
+    pub const fn nothing(self) -> &'static [u8] {
+        const NULL_PACKET: [u8; 188] = {
+            let mut packet = [0xFF; 188];
+            (packet[0], packet[1], packet[3]) = (0x47, 0x1F, 0x10);
+            packet
+        };
+        match self {
+            Self::Ts => &NULL_PACKET,
+            _ => b"\0\0\0\x08free",
+        }
+    }
+
     /// Whether this is a whole segment.
     pub const fn is_segment(self) -> bool {
         matches!(self, Self::Ts | Self::Mp4)

@@ -67,8 +67,7 @@ impl Playlist {
     }
 
     /// Goes on with the segment `until`, and lists gaps (EXT-X-GAP, 4.4.4.7) in place of those before it, which are lost.
-    /// For players that do not know gaps, each repeats the newest segment: returns the files, and of which file they
-    /// are copies.
+    /// Returns their files, in which there is [nothing](Form::nothing): players that do not know gaps load them.
     ///
     /// # Errors
     /// Those of `nonce`.
@@ -76,24 +75,24 @@ impl Playlist {
         &mut self,
         until: u64,
         mut nonce: impl FnMut() -> Result<Nonce, E>,
-    ) -> Result<Vec<(String, String)>, E> {
-        let mut copies = Vec::new();
+    ) -> Result<Vec<(String, Form)>, E> {
+        let mut files = Vec::new();
         while self.sequence < until
             && let Some(last) = self.segments.back()
         {
-            let name = SegmentName::of(&self.config.name, &last.file);
-            let form = name.map_or(Form::Ts, |name| name.form);
-            let begin = Begin { discontinuity: false, date: None, ..last.begin.clone() };
-            let (source, duration) = (last.file.clone(), last.duration);
+            let form = SegmentName::of(&self.config.name, &last.file).map(|name| name.form);
+            let form = form.unwrap_or_default();
+            let (map, duration) = (last.begin.map.clone(), last.duration);
+            let begin = Begin { map, ..Begin::default() };
             let file = self.file(nonce()?, form);
-            copies.push((file.clone(), source));
+            files.push((file.clone(), form));
             let (parts, longest_playlist) = (Vec::new(), self.lasts());
             let gap = Segment { file, duration, begin, is_gap: true, parts, longest_playlist };
             self.segments.push_back(gap);
             self.sequence += 1;
         }
         (self.sequence, self.is_open) = (self.sequence.max(until), false);
-        Ok(copies)
+        Ok(files)
     }
 
     /// Whether `text` is to the letter what [`Playlist::render_plain`] writes for the stream: a file with it is no

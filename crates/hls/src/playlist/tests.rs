@@ -447,7 +447,7 @@ fn a_segment_whose_parts_players_may_have_is_a_gap_for_the_next_process() {
     let mut after = Playlist::resume(&config, &text).unwrap();
     assert_eq!((after.next_sequence(), after.free_sequence()), (10, 11));
     let filled = after.fill_until(12, || Ok::<_, std::convert::Infallible>(NONCE)).unwrap();
-    assert_eq!(filled, [(name(10), name(9)), (name(11), name(10))]);
+    assert_eq!(filled, [(name(10), Form::Ts), (name(11), Form::Ts)]);
     push(&mut after, &cut(2000));
     let text = after.render_plain();
     let gaps = format!(

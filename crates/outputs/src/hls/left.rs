@@ -1,14 +1,14 @@
 //! What an earlier process left of a stream: its playlists go on, and what they list is still to be had.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::time::timeout;
 use tracing::{debug, warn};
-use weir_hls::{Config, Nonce, Playlist, Rendition, SegmentName, Window};
+use weir_hls::{Config, Form, Nonce, Playlist, Rendition, SegmentName, Window};
 use weir_media::StreamKey;
 
 use super::{
@@ -76,15 +76,18 @@ pub async fn take_up(
     };
     let names: HashSet<_> = there.into_iter().map(|(_, file)| file).collect();
     playlists.values_mut().for_each(|list| list.forget_missing(|file| names.contains(file)));
-    let copies = align(&mut playlists, &config);
+    let gaps = align(&mut playlists, &config);
     let mut listed: Vec<String> = playlists.values().flat_map(Playlist::listed).collect();
     // Oldest first, whatever the playlist: the newest are those that players want.
     listed.sort_by_key(|file| SegmentName::of(&config.name, file).map(|name| name.sequence));
-    let is_copy = |file: &String| copies.iter().any(|(copy, _)| copy == file);
-    listed.iter().filter(|file| !is_copy(file)).for_each(|file| window.put_file(file));
-    copy(files, &mut playlists, &copies, window, part).await;
+    for file in &listed {
+        match gaps.get(file) {
+            Some(form) => window.put(file, Bytes::from_static(form.nothing())),
+            None => window.put_file(file),
+        }
+    }
     let read = async {
-        for file in listed.iter().rev().filter(|file| !is_copy(file)) {
+        for file in listed.iter().rev().filter(|file| !gaps.contains_key(*file)) {
             let Ok(data) = files.read_file(file).await else { continue };
             if !part.has_room(data.len()) {
                 break;
@@ -98,57 +101,25 @@ pub async fn take_up(
     Left { config, playlists, told, least: 0 }
 }
 
-/// All playlists go on with the same number, one that no player has seen. Returns files that are copies of others.
+/// All playlists go on with the same number, one that no player has seen. Returns the files of gaps.
 pub fn align(
     playlists: &mut BTreeMap<Rendition, Playlist>,
     config: &Config,
-) -> Vec<(String, String)> {
+) -> HashMap<String, Form> {
     let next = playlists.values().map(Playlist::free_sequence).max().unwrap_or_default();
     let is_near = |list: &Playlist| next.saturating_sub(list.free_sequence()) < APART_MAX;
     let is_main = |rendition: &Rendition| *rendition == Rendition::MAIN;
     playlists.retain(|rendition, list| is_main(rendition) || is_near(list));
-    let mut copies = Vec::new();
+    let mut gaps = HashMap::new();
     for list in playlists.values_mut() {
         let nonce = || getrandom::u64().map(Nonce::new);
         let filled = if is_near(list) { list.fill_until(next, nonce).ok() } else { None };
         match filled {
-            Some(filled) => copies.extend(filled),
+            Some(filled) => gaps.extend(filled),
             None => *list = list.after(config, next),
         }
     }
-    copies
-}
-
-/// Puts copies into the window. A playlist goes without what cannot be read, and what is before it.
-async fn copy(
-    files: &Files,
-    playlists: &mut BTreeMap<Rendition, Playlist>,
-    copies: &[(String, String)],
-    window: &Window,
-    part: &Part,
-) {
-    let mut last: Option<(&str, Bytes)> = None;
-    for (file, source) in copies {
-        // Where several are missing, each is a copy of the one before.
-        let data = match last.take().filter(|(before, _)| *before == *source) {
-            Some((_, data)) => Some(data),
-            None => {
-                let read = timeout(LEFT_MAX, files.read_file(source)).await;
-                read.ok().and_then(Result::ok).map(|data| part.counted(data))
-            }
-        };
-        match data {
-            Some(data) => {
-                window.put(file, data.clone());
-                last = Some((file.as_str(), data));
-            }
-            None => {
-                let lists = playlists.values_mut();
-                let of = lists.filter(|list| list.listed().contains(file));
-                of.for_each(|list| list.forget_until(file));
-            }
-        }
-    }
+    gaps
 }
 
 /// Playlists that can be continued, and what players were told.

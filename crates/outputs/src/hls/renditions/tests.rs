@@ -59,15 +59,15 @@ impl Stream {
             multivariant: multivariant.map(|it| String::from_utf8(it.to_vec()).expect("text")),
         };
         let (mut playlists, told) = left::resume(&config, left).expect("they can be continued");
-        let copies = left::align(&mut playlists, &config);
+        let gaps = left::align(&mut playlists, &config);
         let next = Self::new(plan);
         let data = |file: &str| match self.window.get(file) {
             Some(Held::Here(data)) => data,
             other => panic!("{file}: {other:?}"),
         };
         for file in playlists.values().flat_map(Playlist::listed) {
-            let source = copies.iter().find(|(copy, _)| *copy == file);
-            next.window.put(&file, data(source.map_or(&file, |(_, source)| source)));
+            let nothing = gaps.get(&file).map(|form| Bytes::from_static(form.nothing()));
+            next.window.put(&file, nothing.unwrap_or_else(|| data(&file)));
         }
         let mut renditions = next.renditions;
         renditions.all.clear();
