@@ -1,5 +1,6 @@
 //! Frames of any kind, order and content: segments are whole MPEG-TS packets of bounded length, and playlists name
-//! them. The same frames as CMAF: parts belong to a segment, which has their bytes and lasts as long as they do. And the same as files without an end, whose pieces are whole packets and boxes.
+//! them. The same frames as CMAF: parts belong to a segment, which has their bytes and lasts as long as they do.
+//! And the same as files without an end, whose pieces are whole packets and boxes.
 #![no_main]
 
 use std::time::Duration;
@@ -8,8 +9,8 @@ use arbitrary::Arbitrary;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use weir_hls::{
-    Begin, Config, Container, Endless, EndlessForm, Event, Expected, Form, Lengths, Nonce, Playlist, SEGMENT_BYTES_MAX, Segment,
-    Segmenter,
+    Begin, Config, Container, Endless, EndlessForm, Event, Expected, Form, Lengths, Nonce,
+    Playlist, SEGMENT_BYTES_MAX, Segment, Segmenter,
 };
 use weir_media::{AudioCodec, Content, Frame, Timestamp, Track, VideoCodec};
 

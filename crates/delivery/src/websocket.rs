@@ -25,8 +25,8 @@ const CONTROL_MAX: usize = 125;
 /// Longest header of a frame from a client: two bytes, eight of length, four of the mask.
 const HEADER_MAX: usize = 14;
 
-/// What a viewer may say within [`INPUT_PERIOD`], headers included: it has nothing to say but pings, and some pages send
-/// a sign of life each second.
+/// What a viewer may say within [`INPUT_PERIOD`], headers included: it has nothing to say but pings, and some pages
+/// send a sign of life each second.
 const INPUT_MAX: usize = 16 * 1024;
 const INPUT_PERIOD: Duration = Duration::from_secs(60);
 

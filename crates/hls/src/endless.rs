@@ -18,16 +18,16 @@
 //! ```
 
 mod mp4;
+mod piece;
 mod sound;
 mod ts;
 
-use std::{fmt, mem};
+use std::mem;
 
-use bytes::Bytes;
 use weir_media::{AudioCodec, Content, Frame, Track, VideoCodec};
 
-use self::{mp4::Mp4File, sound::SoundFile, ts::TsFile};
-use crate::Unsupported;
+pub use self::piece::{Ended, Expected, Piece, Start};
+use self::{mp4::Mp4File, piece::Out, sound::SoundFile, ts::TsFile};
 
 /// What the file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,51 +82,6 @@ impl EndlessForm {
     }
 }
 
-/// The tracks that the stream has at the beginning, whether or not they have shown themselves by then.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Expected {
-    /// There are pictures.
-    pub pictures: bool,
-    /// There is sound.
-    pub sound: bool,
-}
-
-/// Some bytes of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// The bytes.
-    pub data: Bytes,
-    /// What somebody needs before them who starts with them; none if nobody can.
-    pub start: Option<Start>,
-}
-
-/// What somebody needs who starts somewhere.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Start {
-    /// If it is new.
-    pub first: Bytes,
-    /// If it has had an earlier part of the file, and not what came in between.
-    pub again: Bytes,
-}
-
-/// Why a file has ended though the stream goes on. Who asks again may get another file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The stream has something now that the file has no room for.
-    Unsupported(Unsupported),
-    /// The stream has other tracks than the file has.
-    Changed,
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unsupported(why) => why.fmt(f),
-            Self::Changed => f.write_str("the stream's codecs or tracks have changed"),
-        }
-    }
-}
-
 /// Makes an endless file of the frames of a stream: of its first track of each kind, without those that do not belong
 /// to their track.
 pub struct Endless {
@@ -138,22 +93,6 @@ enum File {
     Ts(Box<TsFile>),
     Mp4(Box<Mp4File>),
     Sound(Box<SoundFile>),
-}
-
-/// What has been made and not been taken.
-#[derive(Default)]
-struct Out {
-    pieces: Vec<Piece>,
-    ended: Option<Ended>,
-}
-
-impl Out {
-    fn push(&mut self, data: impl Into<Bytes>, start: Option<Start>) {
-        let data = data.into();
-        if !data.is_empty() {
-            self.pieces.push(Piece { data, start });
-        }
-    }
 }
 
 impl Endless {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use weir_media::{AudioCodec, Content, Frame, Timestamp};
 use weir_mp4::{Fragment, Muxer, Refused, Unfit};
 
-use super::{Ended, Expected, Out, Start};
+use super::piece::{Ended, Expected, Out, Start};
 use crate::{
     Lengths, Unsupported,
     cmaf::tracks::{Picture, Tracks},

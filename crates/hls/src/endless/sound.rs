@@ -4,7 +4,7 @@ use std::{mem, time::Duration};
 
 use weir_media::{AudioCodec, Content, Frame, Timestamp};
 
-use super::{Ended, Out, Start};
+use super::piece::{Ended, Out, Start};
 use crate::{Unsupported, sound::Sound, tracks::AudioFormat};
 
 /// Distance of the places at which somebody can start. Every packet would do; who starts at the newest of these is as

@@ -7,6 +7,7 @@ use weir_testkit::{
 };
 
 use super::*;
+use crate::Unsupported;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 

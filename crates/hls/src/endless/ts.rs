@@ -4,7 +4,7 @@ use std::{mem, time::Duration};
 
 use weir_media::{AudioCodec, Content, Frame, Timestamp, VideoCodec};
 
-use super::{Ended, Expected, Out, Start};
+use super::piece::{Ended, Expected, Out, Start};
 use crate::{
     Lengths,
     container::Container as _,

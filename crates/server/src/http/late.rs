@@ -1,4 +1,5 @@
-//! A stream as a file without an end on a connection that had served another request before: hyper has the socket, and sends the body.
+//! A stream as a file without an end on a connection that had served another request before: hyper has the socket, and
+//! sends the body.
 
 use std::{
     sync::Arc,

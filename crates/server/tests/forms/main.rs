@@ -1,5 +1,5 @@
-//! Streams as files without an end: MPEG-TS, fragmented MP4, MP3 and AAC over HTTP, and all of them over WebSocket, from
-//! an origin and from an edge.
+//! Streams as files without an end: MPEG-TS, fragmented MP4, MP3 and AAC over HTTP, and all of them over WebSocket,
+//! from an origin and from an edge.
 
 mod packets;
 mod requests;
