@@ -355,8 +355,11 @@ impl Playlist {
         self.is_open = false;
         self.interrupted = true;
         self.hint = None;
-        self.parts.clear();
+        self.parts = Vec::new();
         self.next = Begin::default();
+        // Nobody knows whether more comes.
+        self.segments.shrink_to_fit();
+        self.retired.shrink_to_fit();
     }
 
     /// Nothing is in the making: what comes next begins a segment. Whether that was not so before.
