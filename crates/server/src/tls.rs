@@ -15,7 +15,7 @@ use rustls::{
     SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use tokio::{net::TcpStream, time::sleep};
@@ -26,9 +26,7 @@ use weir_config::{
     Api, Fault, Next, Part, Ready, Settings, Tls as Keys, Unready,
     file::{self, READ_TIMEOUT},
 };
-
-/// Longest PEM file: a bundle of all authorities that browsers know has 250 KB.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+use weir_tls::pem::{self, FILE_BYTES_MAX};
 
 /// How often it is looked whether the files are others: certificates are renewed days before they end.
 const LOOK: Duration = Duration::from_secs(30);
@@ -142,8 +140,7 @@ impl InForce {
         let provider = Arc::new(ring::default_provider());
         let mut files = vec![read("cert", &keys.cert)?, read("key", &keys.key)?];
         let chain = certificates("cert", &keys.cert, &files[0])?;
-        let private =
-            PrivateKeyDer::from_pem_slice(&files[1]).map_err(|why| wrong("key", &keys.key, why))?;
+        let private = pem::private_key(&files[1]).map_err(|why| wrong("key", &keys.key, why))?;
         let mut all = RootCertStore::empty();
         let mut authority = |key, path: &Option<PathBuf>| -> Result<_, Fault> {
             let Some(path) = path else { return Ok(None) };
@@ -244,12 +241,7 @@ fn certificates(
     path: &Path,
     file: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let chain = CertificateDer::pem_slice_iter(file).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|why| wrong(key, path, why))?;
-    if chain.is_empty() {
-        return Err(wrong(key, path, "it has no certificate; it must be PEM"));
-    }
-    Ok(chain)
+    pem::certificates(file).map_err(|why| wrong(key, path, why))
 }
 
 impl Trust {
@@ -284,11 +276,8 @@ impl Trust {
         let wrong = |why: &dyn Display| io::Error::other(format!("--ca {}: {why}", ca.display()));
         let file = file::read(ca, FILE_BYTES_MAX).map_err(|why| wrong(&why))?;
         let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&file) {
-            roots.add(certificate.map_err(|why| wrong(&why))?).map_err(|why| wrong(&why))?;
-        }
-        if roots.is_empty() {
-            return Err(wrong(&"it has no certificate; it must be PEM"));
+        for certificate in pem::certificates(&file).map_err(|why| wrong(&why))? {
+            roots.add(certificate).map_err(|why| wrong(&why))?;
         }
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
