@@ -5,3 +5,7 @@
 //! them is said in words for the person who wrote them.
 
 pub mod pem;
+pub mod session;
+pub mod stream;
+
+pub use self::stream::Stream;
