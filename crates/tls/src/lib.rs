@@ -4,6 +4,7 @@
 //! Nothing here knows a protocol above TLS, the configuration or a file: bytes of files come in, and what is wrong with
 //! them is said in words for the person who wrote them.
 
+pub mod client;
 pub mod pem;
 pub mod session;
 pub mod stream;

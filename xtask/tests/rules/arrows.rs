@@ -36,9 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // From origins and to them: what it is given to send, and who watches, others know.
     (
         "edge",
-        &[
-            "blocking", "clients", "config", "flv", "hls", "hub", "intake", "media", "rtmp", "tls",
-        ],
+        &["blocking", "clients", "config", "flv", "hls", "hub", "intake", "media", "rtmp", "tls"],
     ),
     (
         "server",
