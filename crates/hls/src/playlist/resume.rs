@@ -105,7 +105,8 @@ impl<'a> Parser<'a> {
             return if text.is_empty() { Some(()) } else { self.segment(text) };
         };
         if let Some(note) = text.strip_prefix(NOTE) {
-            self.note = Some(note).filter(|note| note.len() <= NOTE_BYTES_MAX).map(str::to_owned);
+            let note = Some(note).filter(|note| note.len() <= NOTE_BYTES_MAX && is_clean(note));
+            self.note = note.map(str::to_owned);
             return Some(());
         }
         let (name, value) = tag.split_once(':').unwrap_or((tag, ""));
@@ -186,12 +187,19 @@ fn key(value: &str) -> Option<Option<Key>> {
     match attribute(value, "METHOD")? {
         "NONE" => Some(None),
         "AES-128" => {
-            let uri = attribute(value, "URI").filter(|uri| uri.len() <= KEY_BYTES_MAX)?.to_owned();
+            let uri = attribute(value, "URI")?;
+            let uri =
+                Some(uri).filter(|uri| uri.len() <= KEY_BYTES_MAX && is_clean(uri))?.to_owned();
             let iv = u128::from_str_radix(attribute(value, "IV")?.strip_prefix("0x")?, 16).ok()?;
             Some(Some(Key { uri, iv }))
         }
         _ => None,
     }
+}
+
+/// Whether `text` is written as it was read: control characters are not.
+fn is_clean(text: &str) -> bool {
+    !text.contains(char::is_control)
 }
 
 fn seconds(text: &str) -> Option<u64> {

@@ -361,6 +361,30 @@ fn numbers_near_the_list_may_be_of_its_run() {
 }
 
 #[test]
+fn what_is_taken_over_is_written_as_it_was_read() {
+    let config = Config::new("live");
+    let (mut with_key, mut with_note) = (filled(3), filled(3));
+    for _ in 0..2 {
+        let key = Some(Key { uri: "secret.key".to_owned(), iv: 7 });
+        with_key.begin(Begin { key, ..Begin::at(Duration::ZERO) });
+        let file = with_key.file(NONCE, Form::Ts);
+        with_key.push(&file, Duration::from_secs(2));
+    }
+    let text = with_key.render_plain();
+    assert!(Playlist::has_written(&config, &text), "{text}");
+    for control in ['\0', '\t', '\u{7f}', '\u{85}'] {
+        let text = text.replacen("secret", &format!("se{control}cret"), 1);
+        assert!(Playlist::resume(&config, &text).is_err(), "{text:?}");
+    }
+
+    let sound = Some(Unsupported::Audio(AudioCodec::Opus));
+    with_note.note(LeftOut { pictures: None, sound, everything: false });
+    let text = with_note.render_plain().replacen("Opus\n", "Opus\r\r\n", 1);
+    let resumed = Playlist::resume(&config, &text).unwrap().render_plain();
+    assert!(Playlist::has_written(&config, &resumed), "{resumed:?}");
+}
+
+#[test]
 fn a_comment_says_what_is_left_out_for_as_long_as_it_is() {
     let mut playlist = filled(2);
     let without = playlist.render(&[]);

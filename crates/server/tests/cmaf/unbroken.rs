@@ -2,6 +2,7 @@
 
 use std::{fs, net::SocketAddr, time::Duration};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tokio::sync::watch;
 use weir_flv::Tag;
 use weir_testkit::{
@@ -103,8 +104,11 @@ async fn nothing_is_lost_when_the_folder_of_the_files_goes() {
     let lose = async {
         // Two segments are in files.
         said.wait_for(|is_time| *is_time).await.expect("the client goes on");
-        fs::remove_dir_all(&folder).expect("the folder of the files");
-        fs::write(&folder, b"no folder").expect("a file in its place");
+        let file = dir.path().join("file");
+        fs::write(&file, b"no folder").expect("a file");
+        // In one step, because files are being written into the folder all the time.
+        renameat_with(CWD, &file, CWD, &folder, RenameFlags::EXCHANGE)
+            .expect("the file and the folder change places");
     };
     let mut client = Client::new("live/a.m3u8");
     let play = async {

@@ -191,8 +191,14 @@ async fn hls_js_follows_the_network_down_and_up_a_ladder() {
     let file = Fixture::Ladder.file();
     let options = ["-stream_loop", "-1"];
     let _encoder = Fixture::Ladder.ffmpeg().publish_with(&options, &file, &weir.rtmp_url("live/a"));
-    // Far enough behind to have something to play from while it notices that the network is slow.
-    let behind = json!({ "lowLatencyMode": false, "liveSyncDurationCount": 8 });
+    // Far enough behind to have something to play from while it notices that the network is slow. What it knows of the
+    // slow network is soon of no weight: a segment counts by how long it took, which is next to nothing afterwards.
+    let behind = json!({
+        "lowLatencyMode": false,
+        "liveSyncDurationCount": 8,
+        "abrEwmaFastLive": 0.5,
+        "abrEwmaSlowLive": 1,
+    });
     let url = weir.http_url("live/a.m3u8");
     let page = PlayerPage::open_with(WebPlayer::HlsJs, &url, &behind).await;
     let [(large, lines), (small, _), _] = RUNGS;
