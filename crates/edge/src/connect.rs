@@ -20,9 +20,9 @@ use weir_tls::Stream;
 
 use crate::tls::Secure;
 
-/// For an address to accept a connection, and to do the handshake of TLS, whatever the connection is for. What is further away than this is no origin;
-/// who does not answer by then is dead, or the packets go to where somebody was: another attempt, or another address,
-/// may find who is there now.
+/// For an address to accept a connection, and to do the handshake of TLS, whatever the connection is for. What is
+/// further away than this is no origin; who does not answer by then is dead, or the packets go to where somebody was:
+/// another attempt, or another address, may find who is there now.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Names that an origin redirects to, looked up by the system.

@@ -36,7 +36,8 @@ const TURNS: usize = 32;
 /// Questions that origins hold for us until a stream begins; for more streams than this they are asked again and again.
 const HELD_MAX: usize = 256;
 
-/// How often it is looked whether the file of `edge.tls.ca` is another one: authorities are changed days before they end.
+/// How often it is looked whether the file of `edge.tls.ca` is another one: authorities are changed days before they
+/// end.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Everything of an edge.

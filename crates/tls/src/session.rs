@@ -53,8 +53,9 @@ impl Session {
     /// not: every protocol of ours has its own.
     ///
     /// # Errors
-    /// [`ErrorKind::WouldBlock`] when there is nothing; [`ErrorKind::Interrupted`] when what there was says nothing yet:
-    /// whoever calls decides how often to go on. [`ErrorKind::InvalidData`] when it is no TLS; the other end is told.
+    /// [`ErrorKind::WouldBlock`] when there is nothing; [`ErrorKind::Interrupted`] when what there was says nothing
+    /// yet: whoever calls decides how often to go on. [`ErrorKind::InvalidData`] when it is no TLS; the other end is
+    /// told.
     pub fn read<S: Read + Write>(&mut self, socket: &mut S, bytes: &mut [u8]) -> io::Result<usize> {
         match self.0.reader().read(bytes) {
             Ok(count) => return Ok(count),
