@@ -1,3 +1,4 @@
+use weir_config::Scheme;
 use weir_media::DEFAULT_VHOST;
 use weir_testkit::{dns::Dns, eventually};
 
@@ -218,4 +219,22 @@ async fn everything_ends_with_the_origins() {
     drop(origins);
     let over = async || (known.strong_count() + origin.strong_count() == 0).then_some(());
     eventually("the end of the tasks", SOON, over).await;
+}
+
+#[tokio::test]
+async fn an_origin_that_gets_tls_is_another_one() {
+    let origins = start(&["10.0.0.1"]);
+    let before = origins.order(&key("a")).remove(0);
+    let mut next = settings(&["10.0.0.1"]);
+    next.tls.pin = vec!["00".repeat(32).parse().expect("a fingerprint")];
+    for (scheme, http) in [(Scheme::Rtmps, 8080), (Scheme::Https, 1935)] {
+        next.origins[0].scheme = scheme;
+        origins.follow(NextOrigins::new(&next).expect("nothing is read"));
+        assert!(!origins.has(&before), "its streams move");
+        let after = origins.order(&key("a")).remove(0);
+        assert_eq!((after.address, after.http.port()), (before.address, http));
+        assert!(after.scheme == scheme && origins.tls().is_there());
+        origins.follow(NextOrigins::new(&next).expect("nothing is read"));
+        assert!(Arc::ptr_eq(&after, &origins.order(&key("a"))[0]), "it stays as it is");
+    }
 }
