@@ -27,8 +27,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["media"]),
     // Who connects, whatever they speak and whatever is configured.
     ("clients", &["media", "tls"]),
-    // Streams to sockets, by terms that others have decided.
-    ("delivery", &["clients", "flv", "hub", "media", "rtmp", "tls"]),
+    // Streams to sockets, by terms that others have decided; what a file of frames is, `hls` knows.
+    ("delivery", &["clients", "flv", "hls", "hub", "media", "rtmp", "tls"]),
     // Into the hub, from whatever brings a stream.
     ("intake", &["clients", "config", "flv", "hub", "media", "rtmp"]),
     // From the hub to files, whoever serves them.
