@@ -44,25 +44,12 @@ pub fn check() -> Result {
         viewers.push(server.view()?);
         server.until_seen("\"active\":true")?;
     }
-    for server in [&origin, &edge] {
-        server.ask(
-            &program,
-            true,
-            &["--exclude-path", ENDING, "--exclude-method", "DELETE"],
-            &[],
-        )?;
-        // Random names are nobody's. Without the phase that takes names from answers, nobody is ended.
-        let ending = ["--include-method", "DELETE", "--phases", "coverage,fuzzing"];
-        server.ask(&program, true, &ending, &[])?;
-        // Everything is refused, in the way that the document says.
-        server.ask(
-            &program,
-            false,
-            &[],
-            &["positive_data_acceptance", "negative_data_rejection"],
-        )?;
-        server.until_seen("\"active\":true")?;
-    }
+    // Both at once: it is the client that takes the time.
+    let program = &program;
+    thread::scope(|scope| {
+        let asked = [&origin, &edge].map(|server| scope.spawn(move || server.ask_all(program)));
+        asked.into_iter().try_for_each(|asked| asked.join().map_err(|_| "a client panicked")?)
+    })?;
     drop(viewers);
     edge.drain()?;
     origin.drain()
@@ -89,6 +76,7 @@ pub fn install() -> Result<PathBuf> {
 /// A running server, ended when it is dropped.
 struct Server {
     process: Process,
+    dir: PathBuf,
     addresses: Vec<(String, SocketAddr)>,
 }
 
@@ -127,7 +115,7 @@ impl Server {
         let addresses = listeners(stdout).ok_or_else(|| {
             format!("the server does not listen: see {}", dir.join("log.json").display())
         })?;
-        Ok(Self { process, addresses })
+        Ok(Self { process, dir: dir.to_owned(), addresses })
     }
 
     fn address(&self, service: &str) -> SocketAddr {
@@ -171,6 +159,19 @@ impl Server {
         ))
     }
 
+    /// Everything that may be asked.
+    fn ask_all(&self, program: &Path) -> Result {
+        let all = ["--exclude-path", ENDING, "--exclude-method", "DELETE"];
+        self.ask(program, true, &all, &[])?;
+        // Random names are nobody's. Without the phase that takes names from answers, nobody is ended.
+        let ending = ["--include-method", "DELETE", "--phases", "coverage,fuzzing"];
+        self.ask(program, true, &ending, &[])?;
+        // Everything is refused, in the way that the document says.
+        let refused = ["positive_data_acceptance", "negative_data_rejection"];
+        self.ask(program, false, &[], &refused)?;
+        self.until_seen("\"active\":true")
+    }
+
     fn ask(&self, program: &Path, with_token: bool, which: &[&str], no_checks: &[&str]) -> Result {
         let mut command = Command::new(program);
         command
@@ -182,7 +183,7 @@ impl Server {
             .arg(format!("http://{}", self.address("api")))
             .args(which)
             // It keeps notes where it runs.
-            .current_dir(target_dir().join("api"))
+            .current_dir(&self.dir)
             .env("NO_COLOR", "1");
         if with_token {
             command.args(["--header", &format!("Authorization: Bearer {ADMIN}")]);
@@ -190,7 +191,12 @@ impl Server {
         if !no_checks.is_empty() {
             command.args(["--exclude-checks", &no_checks.join(",")]);
         }
-        run(&mut command)
+        // What it says is shown as a whole: another one runs beside it.
+        let said = command.stdin(Stdio::null()).output();
+        let said = said.map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+        let text = [said.stdout, said.stderr].concat();
+        println!("{} is asked:\n{}", self.dir.display(), String::from_utf8_lossy(&text));
+        if said.status.success() { Ok(()) } else { Err(format!("{program:?}: {}", said.status)) }
     }
 
     /// The call that no random client may make.

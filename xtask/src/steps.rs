@@ -59,7 +59,7 @@ pub const STEPS: &[Step] = &[
 
 /// Steps of the whole check that run side by side.
 enum Part {
-    /// One after another, with nothing else on the machine but [`IN_THE_GAPS`].
+    /// One after another, with nothing else on the machine.
     Alone(&'static [&'static str]),
     /// Each list is a lane: one step after another in it, beside the other lanes.
     Together(&'static [&'static [&'static str]]),
@@ -69,18 +69,18 @@ enum Part {
 const FIRST: Part = Part::Together(&[&["tools", "fmt", "deny"], &["build"]]);
 
 /// Whatever takes minutes of a core and measures no time: it has the CPU while the steps before [`AFTER_GAPS`] leave it
-/// idle, as most end-to-end tests do.
+/// idle, as the end of a build does, and most end-to-end tests.
 const IN_THE_GAPS: &[&str] = &["programs", "loom"];
 
 /// As [`IN_THE_GAPS`], once the tests need cargo no more: it builds in one place for one caller at a time.
-const LINTS: &[&str] = &["clippy", "doc"];
+const LINTS: &[&str] = &["clippy", "doc", "doctest", "deploy"];
 
 /// The step that leaves gaps.
 const WITH_GAPS: &str = "unit";
 
 /// The steps that need what was built in the gaps, or would fill them.
 const AFTER_GAPS: &[Part] = &[
-    Part::Together(&[&["api"], &["doctest", "deploy", "monitoring", "fuzz"]]),
+    Part::Together(&[&["api"], &["monitoring", "fuzz"]]),
     // How soon the program starts is measured here.
     Part::Alone(&["release", "image"]),
 ];
@@ -104,8 +104,8 @@ pub fn step(name: &str) -> Result {
 /// Every step.
 fn whole() -> Result<Vec<Outcome>> {
     let program = Program::keep()?;
-    let mut outcomes = FIRST.perform(&program)?;
     let mut gaps = vec![Lane::start(&program, IN_THE_GAPS, Priority::Idle)];
+    let mut outcomes = FIRST.perform(&program)?;
     let unit = select(&[WITH_GAPS])?[0];
     if let Some(built) = Built::list() {
         gaps.push(Lane::start(&program, LINTS, Priority::Idle));
@@ -219,10 +219,11 @@ fn has_nextest() -> bool {
     output(&mut cargo("nextest --version")).is_some()
 }
 
-/// Most of them wait: for encoders that send in real time, for timeouts, for servers that come back.
+/// Most of them wait: for encoders that send in real time, for timeouts, for servers that come back. All of them
+/// together need five minutes of a core.
 fn test_threads() -> String {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    (2 * cores).to_string()
+    (3 * cores).to_string()
 }
 
 /// Tests that are built, and can run while cargo builds something else.
@@ -267,13 +268,14 @@ fn doctests() -> Result {
     run(&mut cargo("test --workspace --doc --quiet"))
 }
 
-/// In a folder of its own, because `--cfg loom` rebuilds every dependency.
+/// In a folder of its own, because `--cfg loom` rebuilds every dependency. Building is what takes time, so little is
+/// optimized.
 fn loom() -> Result {
     let test = root().join("crates/hub/tests/loom.rs");
     if !test.is_file() {
         return Err(format!("{} is missing", test.display()));
     }
-    run(cargo("test --package weir-hub --release --test loom")
+    run(cargo("test --package weir-hub --profile loom --test loom")
         .env("RUSTFLAGS", "--cfg loom")
         // Every interleaving with at most this many forced switches: seconds instead of hours, and few bugs need more.
         .env("LOOM_MAX_PREEMPTIONS", "2")

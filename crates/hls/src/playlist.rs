@@ -331,8 +331,11 @@ impl Playlist {
         self.ended = true;
         self.interrupted = true;
         self.hint = None;
-        self.parts.clear();
+        self.parts = Vec::new();
         self.next = Begin::default();
+        // Nobody knows whether more comes.
+        self.segments.shrink_to_fit();
+        self.retired.shrink_to_fit();
     }
 
     /// Whether it has ended.

@@ -362,6 +362,8 @@ impl Window {
         state.bytes -= gone.iter().map(|object| object.bytes).sum::<usize>();
         let State { objects, order, .. } = &mut *state;
         order.retain(|name| objects.contains_key(name));
+        objects.shrink_to_fit();
+        order.shrink_to_fit();
         drop(state);
         drop(gone);
     }

@@ -1,6 +1,6 @@
 //! The hub under every interleaving of a few threads.
 //!
-//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p weir-hub --release --test loom`
+//! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=2 cargo test -p weir-hub --profile loom --test loom`
 //!
 //! A reader that waits for a wake-up which never comes shows as a deadlock of the model.
 #![cfg(loom)]

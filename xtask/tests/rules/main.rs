@@ -2,6 +2,7 @@
 
 mod arrows;
 mod dependencies;
+mod map;
 mod modules;
 mod pages;
 mod paths;

@@ -81,6 +81,8 @@ impl Playlist {
         let mut out = String::with_capacity(400 + self.segments.len() * 200);
         // Writing to a String cannot fail.
         let _ = self.write(whom, &mut out);
+        // It stays for as long as the playlist is the newest one.
+        out.shrink_to_fit();
         out
     }
 

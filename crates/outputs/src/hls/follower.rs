@@ -1,13 +1,14 @@
 //! The task that segments one stream.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
     sync::{Notify, watch},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use tracing::{info, warn};
 use weir_config::Hls;
@@ -24,8 +25,8 @@ use super::{
     plan::Plan,
     renditions::Renditions,
     share::Part,
-    state::{DISPOSE, State, Stopping, is_published},
-    writer::{Writer, WriterLinks},
+    state::{DISPOSE, State, Stopping},
+    writer::{Rest, Writer, WriterLinks},
 };
 
 /// Where sequence numbers of a stream that is new on this disk begin: seconds since the year 2020. An origin that has
@@ -40,7 +41,7 @@ const BATCH_BYTES: usize = 1024 * 1024;
 /// cause, and changing codecs is cheap.
 const CODEC_LINES_MAX: u32 = 10;
 
-/// Segments one stream, from publish to publish.
+/// Segments one stream, from publish to publish, while there is something to do for it.
 pub struct Follower {
     key: StreamKey,
     /// What is in force.
@@ -52,6 +53,10 @@ pub struct Follower {
     signal: Arc<News>,
     reader: Reader,
     wires: FollowerLinks,
+    /// What its files go by while nothing is written.
+    rest: Option<Rest>,
+    /// When all that is left goes, if nobody publishes the stream until then.
+    until: Instant,
     /// Segments in a row that could not be made.
     missed: usize,
     /// The playlists, and what fills them.
@@ -79,6 +84,35 @@ impl Wake for News {
     }
 }
 
+/// What a follower begins with.
+pub enum Before {
+    /// Nothing, and room for a window.
+    Nothing(Part),
+    /// What was left of the stream.
+    Ended(Box<Rested>),
+}
+
+/// What is left of a stream that has ended, until it is published again or its files go: what a publisher that returns
+/// goes on with. Nothing runs for it, and nobody reads the stream.
+pub struct Rested {
+    /// What there is.
+    pub state: State,
+    /// When all of it goes.
+    pub until: Instant,
+    renditions: Renditions,
+    needs_fmp4: bool,
+    rest: Rest,
+}
+
+/// Why a follower has nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quiet {
+    /// The stream has ended, and all of it is in files.
+    Rests,
+    /// Nothing is left of it, or the process stops.
+    Over,
+}
+
 /// What a follower tells others, and is told.
 pub struct FollowerLinks {
     /// What there is.
@@ -99,19 +133,27 @@ impl Follower {
         registry: &Registry,
         key: &StreamKey,
         disks: &Arc<Disks>,
-        (window, part): (&Arc<Window>, Part),
+        (window, before): (&Arc<Window>, Before),
         wires: FollowerLinks,
     ) -> Self {
         let settings = wires.settings.borrow().clone();
-        let config = Config {
-            target: settings.segment,
-            window: settings.window,
-            key_base: key_base(&settings, key),
-            ..Config::new(names::segments(key))
+        let (renditions, needs_fmp4, rest, until) = match before {
+            Before::Ended(rested) => {
+                let Rested { renditions, needs_fmp4, rest, until, .. } = *rested;
+                (renditions, needs_fmp4, Some(rest), until)
+            }
+            Before::Nothing(part) => {
+                let config = Config {
+                    target: settings.segment,
+                    window: settings.window,
+                    key_base: key_base(&settings, key),
+                    ..Config::new(names::segments(key))
+                };
+                let (plan, budget) = (Plan::of(&settings, false), registry.budget());
+                let renditions = Renditions::new(key, (window, part), budget, config, plan);
+                (renditions, false, None, Instant::now() + DISPOSE)
+            }
         };
-        let plan = Plan::of(&settings, false);
-        let budget = registry.budget();
-        let renditions = Renditions::new(key, (window, part), budget, config, plan);
         let signal = Arc::new(News::default());
         Self {
             reader: registry.follow(key, Start::OldestGroup, Arc::clone(&signal) as _),
@@ -121,7 +163,9 @@ impl Follower {
             window: Arc::clone(window),
             key: key.clone(),
             renditions,
-            needs_fmp4: false,
+            needs_fmp4,
+            rest,
+            until,
             missed: 0,
             codec_lines: CODEC_LINES_MAX,
             signal,
@@ -129,44 +173,76 @@ impl Follower {
         }
     }
 
-    /// Whether somebody publishes the stream, and it is to be segmented.
+    /// Whether the stream is published, or was since the last time that it was segmented, and it is to be segmented.
     pub fn is_wanted(&self) -> bool {
-        is_published(self.reader.status()) && self.wires.settings.borrow().enabled
+        self.reader.status() != Status::Waiting && self.wires.settings.borrow().enabled
     }
 
-    /// Segments until the stream has not been published, or was not to be segmented, for [`DISPOSE`]; then its files
-    /// are gone.
-    pub async fn run(&mut self) {
-        let mut writer = Writer::start(WriterLinks {
+    /// Whether other settings are in force than it goes by.
+    pub fn is_told(&self) -> bool {
+        self.wires.settings.has_changed().unwrap_or_default()
+    }
+
+    /// What stays of a stream that [rests](Quiet::Rests).
+    pub fn into_rested(self) -> Option<Rested> {
+        let (state, until) = (self.wires.state.borrow().clone(), self.until);
+        let Self { renditions, needs_fmp4, rest, .. } = self;
+        rest.map(|rest| Rested { state, until, renditions, needs_fmp4, rest })
+    }
+
+    /// Segments the stream until it has ended and all of it is in files. Once it has not been published, or was not to
+    /// be segmented, for [`DISPOSE`], its files go.
+    pub async fn run(&mut self) -> Quiet {
+        let links = WriterLinks {
             key: self.key.clone(),
             window: Arc::clone(&self.window),
             disks: Arc::clone(&self.disks),
             settings: self.wires.settings.clone(),
             placed: self.wires.placed.clone(),
-        });
+        };
+        let mut writer = Writer::start(links, self.rest.take());
         loop {
-            writer.wake().await;
-            // Boxed, so that a stream that has ended does not hold the room for segmenting until it is disposed of.
-            Box::pin(self.segment()).await;
+            if self.is_wanted() {
+                writer.wake().await;
+                // Boxed, so that a task that waits does not hold the room for segmenting.
+                Box::pin(self.segment()).await;
+                self.until = Instant::now() + DISPOSE;
+            }
             if *self.wires.stopping.borrow() != Stopping::No {
-                return writer.leave().await;
+                writer.leave().await;
+                return Quiet::Over;
             }
             let mut stopping = self.wires.stopping.clone();
-            tokio::select! {
-                again = timeout(DISPOSE, self.until_published(&mut writer)) => if again.is_err() { break },
+            let is_over = tokio::select! {
+                waited = timeout_at(self.until, self.wait(&mut writer)) => waited.is_err(),
                 () = becomes(&mut stopping, Stopping::WithPublishers) => {
-                    return writer.leave().await;
+                    writer.leave().await;
+                    return Quiet::Over;
                 }
+            };
+            if is_over {
+                break;
+            }
+            if !self.is_wanted() {
+                writer = match writer.into_rest() {
+                    Ok(rest) => {
+                        self.rest = Some(rest);
+                        return Quiet::Rests;
+                    }
+                    Err(writer) => writer,
+                };
             }
         }
         self.renditions.close();
         self.needs_fmp4 = false;
         writer.remove().await;
+        Quiet::Over
     }
 
-    /// Waits for the next publish that is to be segmented, which may be over by the time this is looked at.
-    async fn until_published(&mut self, writer: &mut Writer) {
-        while self.reader.status() == Status::Waiting || !self.wires.settings.borrow().enabled {
+    /// Waits for the next publish that is to be segmented, which may be over by the time this is looked at, or until
+    /// all is in files.
+    async fn wait(&mut self, writer: &mut Writer) {
+        while !self.is_wanted() && !writer.rests() {
             tokio::select! {
                 () = self.signal.come() => {}
                 // Another folder may be in force.
@@ -184,7 +260,7 @@ impl Follower {
         self.follow_settings();
         let mut was_live = false;
         loop {
-            if self.wires.settings.has_changed().unwrap_or_default() {
+            if self.is_told() {
                 self.follow_settings();
             }
             if !self.settings.enabled {
@@ -397,6 +473,18 @@ impl Follower {
             *known = state;
             changed
         });
+    }
+}
+
+impl Rested {
+    /// Where the files are, if there are any.
+    pub fn files(&self) -> Option<&Files> {
+        self.rest.files()
+    }
+
+    /// The folder that was in force; empty for none.
+    pub fn dir(&self) -> &Path {
+        self.rest.dir()
     }
 }
 

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! One task per stream follows the hub's log and fills the window; another one brings the files up to date. A disk that
-//! is slow, full or gone costs the files.
+//! is slow, full or gone costs the files. A stream that has ended has no task once all of it is in files: what remains
+//! is served, and a publisher that returns goes on with it.
 
 mod disk;
 mod disks;

@@ -6,10 +6,14 @@ use std::{
     path::{Path, PathBuf},
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep_until},
+};
 use weir_config::{Config, Hls, Next, Part, Ready, Settings, Unready};
 use weir_hls::{Form, Held, Multivariant, Rendition, SegmentName, Variant, Window};
 use weir_hub::Registry;
@@ -20,7 +24,7 @@ use super::{
     disks::{Disks, claim},
     files::Files,
     folders::{BadFolder, bad_folders},
-    follower::{Follower, FollowerLinks},
+    follower::{Before, Follower, FollowerLinks, Quiet, Rested},
     look, names,
     share::Share,
     state::{State, Stopping, is_published},
@@ -28,11 +32,14 @@ use super::{
 };
 use crate::output::Output;
 
+/// How often what is left of streams is looked through for what is to be removed, at most.
+const DISPOSE_PAUSE: Duration = Duration::from_secs(1);
+
 /// The segmenters of all streams.
 pub struct HlsOutput {
     registry: Registry,
     settings: Settings,
-    streams: Mutex<HashMap<StreamKey, Followed>>,
+    streams: Mutex<Streams>,
     disks: Arc<Disks>,
     /// What all windows may hold.
     share: Share,
@@ -40,21 +47,42 @@ pub struct HlsOutput {
     more: Notify,
     /// Whether the process is going to stop.
     stopping: watch::Sender<Stopping>,
-    /// How many followers there are.
+    /// How many streams have a task.
     following: watch::Sender<usize>,
 }
 
-/// A stream that is segmented, as others see it.
+/// A stream that is segmented, or was until it ended, as others see it.
 struct Followed {
+    /// What there is of it.
+    window: Arc<Window>,
+    work: Work,
+}
+
+/// Whether anything runs for a stream.
+enum Work {
+    /// A task does.
+    Running(Box<Running>),
+    /// It has ended, and nothing does.
+    Resting(Box<Rested>),
+}
+
+/// What the task of a stream says, and is told.
+struct Running {
     state: watch::Receiver<State>,
     /// What who chooses among streams is told of it.
     variant: watch::Receiver<Option<Variant>>,
-    /// What there is of it.
-    window: Arc<Window>,
     /// Where its files are, if it has any.
     files: watch::Receiver<Option<Files>>,
     /// What is in force for it.
     settings: watch::Sender<Hls>,
+}
+
+/// The streams by their names.
+#[derive(Default)]
+struct Streams {
+    all: HashMap<StreamKey, Followed>,
+    /// Whether a task waits for what is left of streams to be removed.
+    is_disposing: bool,
 }
 
 /// Where a segment is.
@@ -88,69 +116,140 @@ impl HlsOutput {
         let mut streams = self.lock();
         // Read under the lock: what is put in force after this finds the stream followed.
         let settings = self.settings.now().vhost(key.vhost()).hls;
-        if !settings.enabled || streams.contains_key(key) {
+        let is_running = streams.all.get(key).is_some_and(|it| matches!(it.work, Work::Running(_)));
+        if !settings.enabled || is_running {
             return;
         }
-        let window = Arc::<Window>::default();
-        let (state, watched) = watch::channel(State::Starting);
-        let (placed, files) = watch::channel(self.disks.files(&settings.dir, key));
-        let (told, settings) = watch::channel(settings);
-        let (variant, chosen) = watch::channel(None);
-        let followed = Followed {
-            state: watched,
-            variant: chosen,
-            window: Arc::clone(&window),
-            files,
-            settings: told,
-        };
-        streams.insert(key.clone(), followed);
-        let follower = Follower::new(
-            &self.registry,
-            key,
-            &self.disks,
-            (&window, self.share.part()),
-            FollowerLinks { state, variant, placed, settings, stopping: self.stopping.subscribe() },
-        );
-        self.following.send_modify(|followers| *followers += 1);
-        tokio::spawn(Arc::clone(self).run(Box::new(follower), key.clone()));
+        self.run(&mut streams, key, settings);
         drop(streams);
         self.more.notify_waiters();
     }
 
-    /// `follower` is boxed, because a task holds what it is given twice.
-    async fn run(self: Arc<Self>, mut follower: Box<Follower>, key: StreamKey) {
-        loop {
-            follower.run().await;
-            let mut streams = self.lock();
-            // A publisher that came in this moment has found the stream followed.
-            if !follower.is_wanted() || *self.stopping.borrow() != Stopping::No {
-                streams.remove(&key);
-                drop(streams);
-                self.following.send_modify(|followers| *followers -= 1);
-                return;
+    /// Has a task for `key`, which has none, and goes on with what is left of it.
+    fn run(self: &Arc<Self>, streams: &mut Streams, key: &StreamKey, settings: Hls) {
+        let (window, before) = match streams.all.remove(key) {
+            Some(Followed { window, work: Work::Resting(rested) }) => {
+                (window, Before::Ended(rested))
             }
+            _ => (Arc::default(), Before::Nothing(self.share.part())),
+        };
+        let (state, files) = match &before {
+            Before::Ended(rested) => (rested.state.clone(), rested.files().cloned()),
+            Before::Nothing(_) => (State::Starting, self.disks.files(&settings.dir, key)),
+        };
+        let (state, watched) = watch::channel(state);
+        let (placed, files) = watch::channel(files);
+        let (told, settings) = watch::channel(settings);
+        let (variant, chosen) = watch::channel(None);
+        let follower = Follower::new(
+            &self.registry,
+            key,
+            &self.disks,
+            (&window, before),
+            FollowerLinks { state, variant, placed, settings, stopping: self.stopping.subscribe() },
+        );
+        let running = Running { state: watched, variant: chosen, files, settings: told };
+        let work = Work::Running(Box::new(running));
+        streams.all.insert(key.clone(), Followed { window, work });
+        self.following.send_modify(|followers| *followers += 1);
+        tokio::spawn(Arc::clone(self).follow_on(Box::new(follower), key.clone()));
+    }
+
+    /// `follower` is boxed, because a task holds what it is given twice.
+    async fn follow_on(self: Arc<Self>, mut follower: Box<Follower>, key: StreamKey) {
+        loop {
+            let quiet = follower.run().await;
+            let mut streams = self.lock();
+            let stops = *self.stopping.borrow() != Stopping::No;
+            // Who published in this moment, or put other settings in force, has found a task.
+            let is_told = quiet == Quiet::Rests && follower.is_told();
+            if !stops && (follower.is_wanted() || is_told) {
+                continue;
+            }
+            match follower.into_rested().filter(|_| quiet == Quiet::Rests && !stops) {
+                Some(rested) => self.rest(&mut streams, &key, rested),
+                None => drop(streams.all.remove(&key)),
+            }
+            drop(streams);
+            return self.following.send_modify(|followers| *followers -= 1);
         }
     }
 
-    /// How many streams are followed.
+    /// `key` has no task from now on.
+    fn rest(self: &Arc<Self>, streams: &mut Streams, key: &StreamKey, rested: Rested) {
+        let Some(followed) = streams.all.get_mut(key) else { return };
+        followed.work = Work::Resting(Box::new(rested));
+        if !std::mem::replace(&mut streams.is_disposing, true) {
+            tokio::spawn(Arc::clone(self).dispose());
+        }
+    }
+
+    /// Has removed what is left of each stream, when it is time. Ends when nothing is left of any.
+    async fn dispose(self: Arc<Self>) {
+        while let Some(next) = self.dispose_due(Instant::now()) {
+            sleep_until(next.max(Instant::now() + DISPOSE_PAUSE)).await;
+        }
+    }
+
+    /// The same, of those whose time it is; when it is the next one's.
+    fn dispose_due(self: &Arc<Self>, now: Instant) -> Option<Instant> {
+        let (mut due, mut next) = (Vec::new(), None);
+        let mut streams = self.lock();
+        for (key, followed) in &streams.all {
+            match &followed.work {
+                Work::Resting(rested) if rested.until <= now => due.push(key.clone()),
+                Work::Resting(rested) => {
+                    next = Some(next.map_or(rested.until, |next: Instant| next.min(rested.until)));
+                }
+                Work::Running(_) => {}
+            }
+        }
+        for key in due {
+            // Its task finds that it is time.
+            let settings = self.settings.now().vhost(key.vhost()).hls;
+            self.run(&mut streams, &key, settings);
+        }
+        streams.is_disposing = next.is_some();
+        next
+    }
+
+    /// How many streams are segmented, or have ended and have their files still.
     pub fn followers(&self) -> usize {
-        *self.following.borrow()
+        self.lock().all.len()
     }
 
-    /// What there is of `key`, now and from now on; none if it is not followed.
-    pub fn state(&self, key: &StreamKey) -> Option<watch::Receiver<State>> {
-        self.lock().get(key).map(|followed| followed.state.clone())
+    /// What there is of `key` now; none if it is not followed.
+    pub fn state(&self, key: &StreamKey) -> Option<State> {
+        self.lock().all.get(key).map(|followed| match &followed.work {
+            Work::Running(running) => running.state.borrow().clone(),
+            Work::Resting(rested) => rested.state.clone(),
+        })
     }
 
-    /// The same, once `key` is followed.
-    pub async fn state_soon(&self, key: &StreamKey) -> watch::Receiver<State> {
+    /// What there is of `key` once that is known: when it has its first segment, or cannot have any.
+    pub async fn settled(&self, key: &StreamKey) -> State {
         loop {
             let mut more = pin!(self.more.notified());
             more.as_mut().enable();
-            if let Some(state) = self.state(key) {
-                return state;
+            let running = match self.lock().all.get(key).map(|followed| &followed.work) {
+                Some(Work::Running(running)) => Some(running.state.clone()),
+                Some(Work::Resting(rested)) if rested.state != State::Starting => {
+                    return rested.state.clone();
+                }
+                Some(Work::Resting(_)) | None => None,
+            };
+            match running {
+                Some(mut state) => {
+                    if let Ok(state) = state.wait_for(|it| *it != State::Starting).await {
+                        return state.clone();
+                    }
+                    // It has ended without a segment.
+                    if *self.stopping.borrow() != Stopping::No {
+                        return State::Starting;
+                    }
+                }
+                None => more.await,
             }
-            more.await;
         }
     }
 
@@ -192,7 +291,7 @@ impl HlsOutput {
 
     /// What there is of `key` in memory; none if it is not followed.
     pub fn window(&self, key: &StreamKey) -> Option<Arc<Window>> {
-        self.lock().get(key).map(|followed| Arc::clone(&followed.window))
+        self.lock().all.get(key).map(|followed| Arc::clone(&followed.window))
     }
 
     /// What there is to choose from where `ladder` ties streams to `key` (`hls.ladder`): a multivariant playlist of
@@ -202,13 +301,16 @@ impl HlsOutput {
             return None;
         }
         let streams = self.lock();
-        if streams.contains_key(key) && !ladder.iter().any(String::is_empty) {
+        if streams.all.contains_key(key) && !ladder.iter().any(String::is_empty) {
             return None;
         }
         let of = |ending: &String| {
             let name = format!("{}{ending}", key.stream());
             let tied = StreamKey::new(key.vhost(), key.app(), &name).ok()?;
-            streams.get(&tied)?.variant.borrow().clone()
+            match &streams.all.get(&tied)?.work {
+                Work::Running(running) => running.variant.borrow().clone(),
+                Work::Resting(_) => None,
+            }
         };
         let variants: Vec<_> = ladder.iter().filter_map(of).collect();
         drop(streams);
@@ -225,10 +327,11 @@ impl HlsOutput {
     pub fn find(&self, dir: &Path, key: &StreamKey, name: SegmentName) -> Found {
         let file = name.file(key.stream());
         let streams = self.lock();
-        let followed = streams.get(key).or_else(|| {
+        let followed = streams.all.get(key).or_else(|| {
             // The names of segments are what viewers know of a stream.
             let is_hashed = names::is_hashed(key.stream());
-            let mut all = streams.iter().filter(|(other, _)| is_hashed && are_beside(key, other));
+            let mut all =
+                streams.all.iter().filter(|(other, _)| is_hashed && are_beside(key, other));
             let has =
                 |window: &Window| window.get(&file).is_some() || is_announced(window, &file, name);
             all.find(|(_, it)| has(&it.window)).map(|(_, it)| it)
@@ -237,9 +340,9 @@ impl HlsOutput {
             drop(streams);
             return self.files(dir, key).map_or(Found::Nowhere, Found::InFile);
         };
-        let (window, files) = (Arc::clone(&followed.window), followed.files.clone());
+        let (window, files) = (Arc::clone(&followed.window), followed.files());
         drop(streams);
-        let in_file = || files.borrow().clone().map_or(Found::Nowhere, Found::InFile);
+        let in_file = || files.map_or(Found::Nowhere, Found::InFile);
         let is_announced = window.get(&file).is_none() && is_announced(&window, &file, name);
         // It may have come in this moment.
         match window.get(&file) {
@@ -261,11 +364,16 @@ impl HlsOutput {
     fn playlists(&self, disk: &Disk, folders: &[String]) -> HashSet<String> {
         let naming = disk.naming();
         let streams = self.lock();
-        let here = streams.keys().filter(|key| naming.folders(key) == folders);
+        let here = streams.all.keys().filter(|key| naming.folders(key) == folders);
         here.map(|key| naming.playlist(key.stream()) + names::PLAYLIST).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, Followed>> {
+    /// Streams that have ended are left as they are, for the next process.
+    fn leave_rested(&self) {
+        self.lock().all.retain(|_, followed| matches!(followed.work, Work::Running(_)));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Streams> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -273,14 +381,21 @@ impl HlsOutput {
 impl HlsOutput {
     /// Streams that are followed go by `config`, and those that are published and were not to be segmented may be now.
     fn reconfigure(self: &Arc<Self>, config: &Config) {
-        for (key, followed) in &*self.lock() {
+        let (mut streams, mut moved) = (self.lock(), Vec::new());
+        for (key, followed) in &streams.all {
             let new = config.vhost(key.vhost()).hls;
-            followed.settings.send_if_modified(|known| {
-                let is_other = *known != new;
-                *known = new;
-                is_other
-            });
+            match &followed.work {
+                Work::Running(running) => drop(running.settings.send_if_modified(|known| {
+                    let is_other = *known != new;
+                    *known = new;
+                    is_other
+                })),
+                Work::Resting(rested) if rested.dir() != new.dir => moved.push((key.clone(), new)),
+                Work::Resting(_) => {}
+            }
         }
+        moved.into_iter().for_each(|(key, new)| self.run(&mut streams, &key, new));
+        drop(streams);
         let streams = self.registry.stats().into_iter();
         streams.filter(|stream| is_published(stream.status)).for_each(|it| self.begin(&it.key));
         self.name_disks(config);
@@ -307,6 +422,7 @@ impl Output for HlsOutput {
 
     fn leave_open(&self) {
         self.stopping.send_replace(Stopping::WithPublishers);
+        self.leave_rested();
     }
 
     fn go_on(&self) {
@@ -315,10 +431,21 @@ impl Output for HlsOutput {
 
     fn finish(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         self.stopping.send_replace(Stopping::Now);
+        self.leave_rested();
         Box::pin(async {
             // The sender is ours, so that it cannot be gone.
             let _ = self.following.subscribe().wait_for(|followers| *followers == 0).await;
         })
+    }
+}
+
+impl Followed {
+    /// Where its files are, if it has any.
+    fn files(&self) -> Option<Files> {
+        match &self.work {
+            Work::Running(running) => running.files.borrow().clone(),
+            Work::Resting(rested) => rested.files().cloned(),
+        }
     }
 }
 
@@ -333,18 +460,4 @@ fn are_beside(one: &StreamKey, other: &StreamKey) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Bytes of what `make` makes.
-    fn bytes_of<F>(_make: impl Fn(Arc<HlsOutput>, Box<Follower>, StreamKey) -> F) -> usize {
-        size_of::<F>()
-    }
-
-    #[test]
-    fn the_task_of_a_stream_that_has_ended_is_small() {
-        // A thousand of them wait to be disposed of where many streams come and go.
-        let (task, follower) = (bytes_of(HlsOutput::run), size_of::<Follower>());
-        assert!(task <= 800 && follower <= 544, "{task}, {follower} bytes");
-    }
-}
+mod tests;

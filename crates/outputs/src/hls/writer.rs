@@ -4,7 +4,7 @@
 //! playlist lists it, so that a disk that was full for a moment misses nothing.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     io, mem,
     path::{Path, PathBuf},
     sync::{Arc, Weak},
@@ -62,6 +62,12 @@ pub struct WriterLinks {
     pub placed: watch::Sender<Option<Files>>,
 }
 
+/// What a writer goes by while it has nothing to do.
+pub struct Rest {
+    dir: PathBuf,
+    place: Option<Place>,
+}
+
 /// What is to become of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Goal {
@@ -77,7 +83,7 @@ enum Goal {
     Remove,
 }
 
-/// What it goes by. It stays in memory while the stream has ended and nothing runs, for each of those streams.
+/// What it goes by.
 struct Task {
     links: WriterLinks,
     dir: PathBuf,
@@ -89,8 +95,8 @@ struct Place {
     files: Files,
     /// The segments of ours that are there; none until that has been looked at.
     there: Option<HashSet<String>>,
-    /// The playlists that are there and are ours, by their files.
-    written: BTreeMap<String, Bytes>,
+    /// The playlists that are there and are ours, by their files. Mostly one: a map has room for eleven.
+    written: Vec<(String, Bytes)>,
     /// What the first one says.
     main: Option<Arc<Listing>>,
     /// Where they were before, until all is here.
@@ -98,11 +104,29 @@ struct Place {
 }
 
 impl Writer {
-    /// Begins with what the window has.
-    pub fn start(links: WriterLinks) -> Self {
-        let dir = links.settings.borrow().dir.clone();
-        let place = Place::of(&links, &dir);
+    /// Begins with what the window has; `rest` is what an earlier one went by.
+    pub fn start(links: WriterLinks, rest: Option<Rest>) -> Self {
+        let Rest { dir, place } = rest.unwrap_or_else(|| {
+            let dir = links.settings.borrow().dir.clone();
+            Rest { place: Place::of(&links, &dir), dir }
+        });
         Self(Work::begin(Box::new(Task { links, dir, place })))
+    }
+
+    /// Whether it has nothing to do ([`rest`](Self::rest)).
+    pub fn rests(&self) -> bool {
+        matches!(self.0, Work::Resting(_))
+    }
+
+    /// What it goes by, if it has nothing to do; else itself.
+    pub fn into_rest(self) -> Result<Rest, Self> {
+        match self.0 {
+            Work::Resting(task) => {
+                let Task { dir, place, .. } = *task;
+                Ok(Rest { dir, place })
+            }
+            work => Err(Self(work)),
+        }
     }
 
     /// Writes on if it [rests](Self::rest): the window is going to change, or other settings are in force.
@@ -145,6 +169,18 @@ impl Writer {
             // It fails when it panics, which has been said.
             let _ = task.await;
         }
+    }
+}
+
+impl Rest {
+    /// Where the files are, if there are any.
+    pub fn files(&self) -> Option<&Files> {
+        self.place.as_ref().map(|place| &place.files)
+    }
+
+    /// The folder that was in force; empty for none.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 }
 
@@ -322,13 +358,13 @@ impl Wanted {
 impl Place {
     fn of(links: &WriterLinks, dir: &Path) -> Option<Self> {
         let files = links.disks.files(dir, &links.key)?;
-        Some(Self { files, there: None, written: BTreeMap::new(), main: None, before: None })
+        Some(Self { files, there: None, written: Vec::new(), main: None, before: None })
     }
 
     async fn sync(&mut self, window: &Window) -> io::Result<()> {
         let Some(wanted) = Wanted::of(window, &self.files) else {
             self.main = None;
-            let gone = mem::take(&mut self.written).into_keys().collect();
+            let gone = mem::take(&mut self.written).into_iter().map(|(file, _)| file).collect();
             self.files.remove(gone).await;
             return Ok(());
         };
@@ -376,11 +412,16 @@ impl Place {
             window.is_in_file(file, true);
         }
         for (file, text) in &wanted.playlists {
-            if self.written.get(file) != Some(text) {
-                self.files.write(file.clone(), text.clone()).await?;
-                self.written.insert(file.clone(), text.clone());
-                COUNTS.hls_playlists.increase();
+            let known = self.written.iter_mut().find(|(other, _)| other == file);
+            if known.as_ref().is_some_and(|(_, known)| known == text) {
+                continue;
             }
+            self.files.write(file.clone(), text.clone()).await?;
+            match known {
+                Some((_, known)) => known.clone_from(text),
+                None => self.written.push((file.clone(), text.clone())),
+            }
+            COUNTS.hls_playlists.increase();
         }
         self.main = Some(Arc::clone(&wanted.main));
         Ok(())
@@ -398,7 +439,7 @@ impl Place {
     /// there list stays, however far they are behind, unless nothing can be written.
     async fn clean(&mut self, window: &Window, wanted: &Wanted, is_behind: bool) {
         let is_gone = |file: &str| !wanted.playlists.iter().any(|(other, _)| other == file);
-        let gone = self.written.extract_if(.., |file, _| !is_behind && is_gone(file));
+        let gone = self.written.extract_if(.., |(file, _)| !is_behind && is_gone(file));
         let mut gone: Vec<_> = gone.map(|(file, _)| file).collect();
         let Some(there) = &mut self.there else { return };
         let known = window.files();
@@ -459,13 +500,14 @@ mod tests {
         let hls = |dir: &Path| Hls { dir: dir.to_owned(), ..Hls::default() };
         let (settings, watched) = watch::channel(hls(dir.path()));
         let window = Arc::<Window>::default();
-        let mut writer = Writer::start(WriterLinks {
+        let links = WriterLinks {
             key: StreamKey::new(weir_media::DEFAULT_VHOST, "live", "a").expect("a good key"),
             window: Arc::clone(&window),
             disks: Arc::default(),
             settings: watched,
             placed: watch::channel(None).0,
-        });
+        };
+        let mut writer = Writer::start(links, None);
         let read = |dir: &Path, file: &str| std::fs::read(dir.join("live").join(file)).ok();
         let [one, two] = [1, 2].map(|sequence| {
             let nonce = Some(Nonce::new(sequence));
@@ -501,13 +543,14 @@ mod tests {
         let (_settings, watched) =
             watch::channel(Hls { dir: dir.path().to_owned(), ..Hls::default() });
         let window = Arc::<Window>::default();
-        let mut writer = Writer::start(WriterLinks {
+        let links = WriterLinks {
             key: StreamKey::new(weir_media::DEFAULT_VHOST, "live", "a").expect("a good key"),
             window: Arc::clone(&window),
             disks: Arc::default(),
             settings: watched,
             placed: watch::channel(None).0,
-        });
+        };
+        let mut writer = Writer::start(links, None);
         for number in 1..=50 {
             // Without a playlist there is nothing to do: it rests at once, or is about to.
             let _ = timeout(Duration::from_micros(number * 7), writer.rest()).await;

@@ -56,9 +56,13 @@ pub async fn index(State(api): State<Api>) -> Json<Answer<Index>> {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Version {
+    /// The first number of the version.
     major: u32,
+    /// The second one.
     minor: u32,
+    /// The third one.
     revision: u32,
+    /// The whole version.
     version: &'static str,
 }
 
@@ -88,18 +92,23 @@ pub async fn versions(
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Process {
+    /// The version of the server.
     version: &'static str,
+    /// Its process id.
     pid: u32,
+    /// The process id of its parent.
     ppid: u64,
+    /// Its command line.
     argv: String,
+    /// Its working directory.
     cwd: String,
-    /// Memory that it holds, in KB.
+    /// Resident memory (RSS), in KiB.
     mem_kbyte: u64,
-    /// The part of the machine's memory that this is, 0 to 1.
+    /// The part of the machine's memory that this is, 0 to 1 (not a percentage; the name is SRS's).
     mem_percent: f64,
-    /// Of one core, the part that it uses; more than 1 on several cores.
+    /// CPU time used, in cores: 0.5 is half of a core, 2 are two whole cores.
     cpu_percent: f64,
-    /// Seconds since its start.
+    /// Seconds since the server was started.
     srs_uptime: u64,
 }
 
@@ -107,34 +116,36 @@ pub struct Process {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Summary {
+    /// Always true.
     ok: bool,
-    /// Milliseconds since 1970.
+    /// The server's clock, in milliseconds since 1970-01-01 UTC.
     now_ms: u64,
     #[serde(rename = "self")]
     own: Process,
     system: System,
     /// `origin` or `edge`.
     role: &'static str,
-    /// `starting`, `serving`, `notice` (it is going to stop) or `draining`.
+    /// What the server is doing: `starting`, `serving`, `notice` (it will drain in a moment, and is not ready any more)
+    /// or `draining`.
     phase: &'static str,
-    /// Connections to the RTMP and HTTP ports.
+    /// Connections to the RTMP and HTTP ports now.
     clients: usize,
-    /// Connections to them so far.
+    /// Connections to the RTMP and HTTP ports since the start.
     clients_total: u64,
     /// Streams that are being published.
     streams: usize,
-    /// Viewers, whatever they speak. Edges that pull are none.
+    /// Viewers over all protocols. Edges that pull streams do not count.
     viewers: usize,
-    /// Bytes that clients have sent.
+    /// Bytes received from clients since the start.
     recv_bytes: u64,
-    /// Bytes that viewers were sent.
+    /// Bytes sent to viewers since the start.
     send_bytes: u64,
     kbps: Kbps,
-    /// Bits a second that all viewers together are expected to take.
+    /// What all viewers together are expected to be sent, in bits per second.
     expected_send_bps: u64,
     /// Viewers on each delivery thread.
     viewers_per_shard: Vec<usize>,
-    /// Bytes of media in memory.
+    /// Memory used of the budget `limits.memory`, in bytes.
     log_bytes: usize,
 }
 
@@ -219,13 +230,21 @@ pub fn millis(moment: SystemTime) -> u64 {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Feature {
+    /// RTMP.
     rtmp: bool,
+    /// Enhanced RTMP: further codecs, several tracks.
     enhanced_rtmp: bool,
+    /// HTTP-FLV.
     http_flv: bool,
+    /// HLS.
     hls: bool,
+    /// Edges that have their streams from origins.
     edge: bool,
+    /// This API.
     api: bool,
+    /// Reloading the configuration without a restart.
     reload: bool,
+    /// Draining: stopping without cutting clients off.
     drain: bool,
 }
 

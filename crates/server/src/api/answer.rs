@@ -79,20 +79,20 @@ impl Identity {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Answer<T> {
-    /// 0: it worked.
+    /// 0 for success.
     pub code: u32,
-    /// The machine or pod that answers.
+    /// An id of the machine or pod that answers.
     pub server: String,
-    /// The process that answers: another one after each start.
+    /// An id of the process that answers, new after each start.
     pub service: String,
-    /// Its process number.
+    /// Its process id.
     pub pid: String,
     #[serde(flatten)]
     body: T,
-    /// With `scope=cluster`, where nothing can be merged: what each node says.
+    /// With `scope=cluster`, where the answers of nodes cannot be merged: the answer of each.
     #[serde(skip_serializing_if = "Option::is_none")]
     nodes: Option<Vec<Node>>,
-    /// With `scope=cluster`: the nodes that were asked.
+    /// With `scope=cluster`: the nodes that were asked, this one included.
     #[serde(skip_serializing_if = "Option::is_none")]
     peers: Option<Vec<Peer>>,
 }
@@ -101,24 +101,24 @@ pub struct Answer<T> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Peer {
-    /// Its name, the same as in the items that are its; its address where it did not answer.
+    /// The node's name, as `node` in the items that come from it; its address if it did not answer.
     pub node: String,
-    /// Where it was asked; empty for the node that answers.
+    /// The address at which it was asked; empty for the node that answers this call.
     pub address: String,
-    /// Whether its part is in the answer.
+    /// Whether its items are in the answer.
     pub ok: bool,
-    /// Why not.
+    /// Why they are not; null if they are.
     #[cfg_attr(test, schema(required))]
     pub error: Option<String>,
 }
 
-/// What one node says.
+/// The answer of one node.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Node {
-    /// Its name.
+    /// The node's name.
     pub node: String,
-    /// The same as `data` of its own answer.
+    /// `data` of its own answer.
     #[cfg_attr(test, schema(value_type = Object))]
     pub data: Value,
 }
@@ -139,11 +139,11 @@ pub struct Failure {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Refused {
-    /// A number for scripts: SRS's where it has one, else the HTTP status.
+    /// An error code for scripts: SRS's where it has one, otherwise the HTTP status.
     pub code: u32,
-    /// A sentence for people.
+    /// The reason, as a sentence for people.
     pub error: String,
-    /// The keys of the configuration that it is about.
+    /// The configuration keys that it is about; missing if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
 }

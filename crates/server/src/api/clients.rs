@@ -29,43 +29,43 @@ use super::{
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Client {
-    /// Its number, which the log calls `conn`.
+    /// The client's id: the number that the log calls `conn`.
     id: String,
     /// The id of its vhost.
     vhost: String,
     /// The id of its stream; empty while it has none.
     stream: String,
-    /// Its address.
+    /// Its IP address; behind a trusted proxy, that of the client.
     ip: String,
-    /// The page that the player says it is embedded in.
+    /// The web page that the player says it is embedded in.
     #[serde(rename = "pageUrl")]
     page_url: String,
-    /// The file that the player says it is.
+    /// The URL that the player gives as its own (Flash).
     #[serde(rename = "swfUrl")]
     swf_url: String,
     /// The URL that it connected to.
     #[serde(rename = "tcUrl")]
     tc_url: String,
-    /// The name of its stream in full.
+    /// The full name of its stream, with app and vhost.
     url: String,
     /// The name of its stream without the app.
     name: String,
-    /// As in SRS: `rtmp-play`, `flv-play`, `hls-play`, `rtmp-publish`, while it waits for its stream too; `control`
-    /// while it has not asked for any.
+    /// As in SRS: `rtmp-play`, `flv-play`, `hls-play` or `rtmp-publish`, also while it still waits for its stream;
+    /// `control` before it has asked for one.
     #[serde(rename = "type")]
     kind: String,
-    /// Whether it publishes.
+    /// Whether it is publishing.
     publish: bool,
-    /// Seconds that it has been connected.
+    /// Seconds since it connected.
     alive: f64,
-    /// Bytes of media that it was sent.
+    /// Bytes of media sent to it.
     send_bytes: u64,
-    /// Bytes that it has sent.
+    /// Bytes received from it.
     recv_bytes: u64,
     kbps: Kbps,
-    /// How often it fell behind and was moved to the newest group.
+    /// How often it was too slow and was moved on to the newest group of pictures.
     skips: u32,
-    /// Whether it is an edge.
+    /// Whether it is another Weir server: an edge that pulls or publishes.
     is_edge: bool,
 }
 
@@ -276,7 +276,7 @@ pub async fn kick(
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Kicked {
-    /// The number of the client that published.
+    /// The id of the client that published.
     cid: String,
 }
 

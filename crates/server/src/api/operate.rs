@@ -41,15 +41,15 @@ pub struct Reloads {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 struct Last {
-    /// When a configuration was put in force last, the start included: milliseconds since 1970.
+    /// When the configuration in force was applied, at the start or by a reload, in milliseconds since 1970-01-01 UTC.
     applied_ms: u64,
-    /// Whether the last attempt succeeded.
+    /// Whether the last reload succeeded; true before the first one.
     success: bool,
-    /// Attempts that succeeded.
+    /// Reloads that succeeded.
     succeeded: u64,
-    /// Attempts that failed.
+    /// Reloads that failed.
     failed: u64,
-    /// Why the last attempt failed, if it did.
+    /// Why the last reload failed; null if it did not.
     #[cfg_attr(test, schema(required))]
     error: Option<String>,
 }
@@ -70,19 +70,19 @@ pub async fn reloads(State(api): State<Api>) -> Json<Answer<Reloads>> {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Reloaded {
-    /// Nothing, if nothing is different.
+    /// The keys that have other values now; empty if the configuration was the same.
     changes: Vec<Change>,
 }
 
-/// A key that has another value now.
+/// A key whose value changed.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 struct Change {
     /// The key, such as `limits.egress`.
     key: String,
-    /// Its value before.
+    /// Its value before the reload.
     from: String,
-    /// Its value now.
+    /// Its value since the reload.
     to: String,
 }
 
@@ -119,13 +119,13 @@ fn refusal(error: &ReloadError) -> Failure {
     }
 }
 
-/// That it begins.
+/// How long the drain takes.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Draining {
-    /// How long everybody is still served, in milliseconds.
+    /// How long clients are still served as before, in milliseconds (`drain.notice`).
     notice_ms: u64,
-    /// When the process ends at the latest, in milliseconds from now.
+    /// Milliseconds after which the process exits at the latest (`drain.timeout`).
     timeout_ms: u64,
 }
 

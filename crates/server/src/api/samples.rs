@@ -36,9 +36,9 @@ pub struct Traffic {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Kbps {
-    /// Received in the last half minute, in kilobits a second.
+    /// Received, on average over the last 30 seconds, in kilobits per second (1000 bits).
     pub recv_30s: u64,
-    /// Sent in the last half minute, in kilobits a second.
+    /// Sent, on average over the last 30 seconds, in kilobits per second (1000 bits).
     pub send_30s: u64,
 }
 

@@ -27,7 +27,7 @@ use crate::node::Node;
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Stream {
-    /// Its id, the same on all nodes.
+    /// The stream's id, the same on all nodes.
     id: String,
     /// Its name without the app.
     name: String,
@@ -40,41 +40,41 @@ pub struct Stream {
     /// The URL that its publisher connected to; empty where it is not known, as for a stream that comes from an origin.
     #[serde(rename = "tcUrl")]
     tc_url: String,
-    /// Its name in full, in the log too.
+    /// Its full name, with app and vhost, as in the log.
     url: String,
-    /// Milliseconds since its publisher came.
+    /// How long it has had its present publisher, in milliseconds.
     live_ms: u64,
-    /// Who is connected for it: its viewers, and its publisher.
+    /// Clients of the stream: its viewers and its publisher.
     clients: usize,
-    /// Its viewers. An edge that pulls it is none.
+    /// Its viewers. Edges that pull it do not count.
     viewers: usize,
-    /// Messages that were published.
+    /// Messages published: pictures, packets of sound, configurations and metadata.
     frames: u64,
-    /// Pictures that were published.
+    /// Video frames published.
     video_frames: u64,
-    /// Packets of sound that were published.
+    /// Audio frames published.
     audio_frames: u64,
-    /// Bytes that its viewers were sent.
+    /// Bytes sent to its viewers.
     send_bytes: u64,
-    /// Bytes that were published.
+    /// Bytes received from its publishers.
     recv_bytes: u64,
     kbps: Kbps,
     publish: Publish,
-    /// Its pictures, if it has any.
+    /// Its video; null if it has none.
     #[cfg_attr(test, schema(required))]
     video: Option<Video>,
-    /// Its sound, if it has any.
+    /// Its audio; null if it has none.
     #[cfg_attr(test, schema(required))]
     audio: Option<Audio>,
-    /// What HLS has of it; none where it is not segmented: on edges, and with `hls.enabled` off.
+    /// Its HLS; null where it is not segmented: on edges, and where `hls.enabled` is false.
     #[cfg_attr(test, schema(required))]
     hls: Option<HlsOfStream>,
     /// `waiting` for a publisher, `live`, `lingering` after its publisher has left, or `ended`, which HLS viewers still
     /// watch. `relayed` if an edge hands its HLS on without having its frames: what they are is not known there.
     status: &'static str,
-    /// Bytes in memory.
+    /// Bytes of the stream held in memory for its viewers, HLS segments not included.
     log_bytes: usize,
-    /// Timestamps that had to be repaired.
+    /// Timestamps of the publisher that had to be corrected.
     timestamp_repairs: u64,
 }
 
@@ -82,55 +82,58 @@ pub struct Stream {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 struct Publish {
-    /// Whether anybody does.
+    /// Whether the stream has a publisher now.
     active: bool,
-    /// The number of the client that does; none for a stream that comes from an origin.
+    /// The id of the client that publishes it; missing for a stream that comes from an origin.
     #[serde(skip_serializing_if = "Option::is_none")]
     cid: Option<String>,
 }
 
-/// Pictures.
+/// The video of a stream.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 struct Video {
-    /// What they are coded with.
+    /// The codec.
     codec: String,
+    /// The codec's profile; null if it is not known.
     #[cfg_attr(test, schema(required))]
     profile: Option<String>,
+    /// The codec's level; null if it is not known.
     #[cfg_attr(test, schema(required))]
     level: Option<String>,
-    /// Pixels in a line, as the encoder says.
+    /// Width in pixels, as the encoder says; null if it does not.
     #[cfg_attr(test, schema(required))]
     width: Option<u32>,
-    /// Lines, as the encoder says.
+    /// Height in pixels, as the encoder says; null if it does not.
     #[cfg_attr(test, schema(required))]
     height: Option<u32>,
 }
 
-/// Sound.
+/// The audio of a stream.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 struct Audio {
-    /// What it is coded with.
+    /// The codec.
     codec: String,
-    /// Samples in a second.
+    /// Samples per second; null if it is not known.
     #[cfg_attr(test, schema(required))]
     sample_rate: Option<u32>,
-    /// Channels.
+    /// Number of channels; null if it is not known.
     #[cfg_attr(test, schema(required))]
     channel: Option<u8>,
+    /// The codec's profile; null if it is not known.
     #[cfg_attr(test, schema(required))]
     profile: Option<String>,
 }
 
-/// What HLS has of a stream.
+/// The HLS of a stream.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 struct HlsOfStream {
-    /// `starting` until the first segment is whole, `playable`, `partly` without the pictures or the sound,
-    /// `failing` while segments cannot be made, or `unsupported`.
+    /// `starting` until the first segment is complete, `playable`, `partly` (playable without the video or without the
+    /// audio), `failing` while segments cannot be made, or `unsupported`.
     state: &'static str,
-    /// Which codec keeps it from being whole, or why nothing can be written.
+    /// Which codec is left out or not supported, or why segments cannot be made; null otherwise.
     #[cfg_attr(test, schema(required))]
     reason: Option<String>,
 }
@@ -238,7 +241,7 @@ impl<'a> Around<'a> {
             publish: Publish { active, cid },
             video: stats.video.map(|codec| describe::video(codec, &stats.init).into()),
             audio: stats.audio.map(|codec| describe::audio(codec, &stats.init).into()),
-            hls: node.hls.state(key).map(|state| state.borrow().clone().into()),
+            hls: node.hls.state(key).map(Into::into),
             status: label(*status, node.edge.is_some()),
             log_bytes: stats.held,
             timestamp_repairs: stats.repairs,
@@ -313,19 +316,19 @@ pub async fn stream(
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Vhost {
-    /// Its id, the same on all nodes.
+    /// The vhost's id, the same on all nodes.
     id: String,
-    /// Its name.
+    /// Its name, `__defaultVhost__` for the default one.
     name: String,
-    /// Always true: what is not to be served is not configured.
+    /// Always true: a vhost that is not to be served is not configured.
     enabled: bool,
-    /// Its clients: publishers and viewers.
+    /// Clients of its streams: publishers and viewers.
     clients: usize,
-    /// Its streams.
+    /// How many streams it has.
     streams: usize,
-    /// Bytes that its viewers were sent.
+    /// Bytes sent to viewers of its present streams.
     send_bytes: u64,
-    /// Bytes that were published.
+    /// Bytes received from publishers of its present streams.
     recv_bytes: u64,
     kbps: Kbps,
     hls: HlsOfVhost,
@@ -335,8 +338,9 @@ pub struct Vhost {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 struct HlsOfVhost {
+    /// Whether streams are segmented.
     enabled: bool,
-    /// The length of segments, in seconds.
+    /// The minimum length of segments, in seconds.
     fragment: f64,
 }
 

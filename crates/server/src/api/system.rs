@@ -83,61 +83,61 @@ pub fn load() -> Counters {
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 #[allow(non_snake_case, reason = "SRS's names")]
 pub struct System {
-    /// Of all cores, the part that is busy, 0 to 1.
+    /// The part of all cores' time that is used, 0 to 1 (not a percentage; the name is SRS's).
     pub cpu_percent: f64,
-    /// What is read from disks, in KB a second.
+    /// Read from disks, in KiB a second.
     pub disk_read_KBps: u64,
-    /// What is written to disks, in KB a second.
+    /// Written to disks, in KiB a second.
     pub disk_write_KBps: u64,
-    /// The part of the time in which the busiest disk is busy, 0 to 1.
+    /// The part of the time for which the busiest disk is busy, 0 to 1.
     pub disk_busy_percent: f64,
-    /// Memory, in KB.
+    /// Memory of the machine, in KiB.
     pub mem_ram_kbyte: u64,
-    /// The part of it that is used, 0 to 1.
+    /// The part of the memory that is not available to programs, 0 to 1.
     pub mem_ram_percent: f64,
-    /// Swap, in KB.
+    /// Swap space of the machine, in KiB.
     pub mem_swap_kbyte: u64,
-    /// The part of it that is used, 0 to 1.
+    /// The part of the swap space that is used, 0 to 1.
     pub mem_swap_percent: f64,
-    /// Cores that this process may use.
+    /// CPU cores that this process may use.
     pub cpus: usize,
-    /// Cores of the machine that run.
+    /// CPU cores of the machine that are online.
     pub cpus_online: usize,
-    /// Seconds since the system's start.
+    /// Seconds since the machine was started.
     pub uptime: f64,
-    /// Seconds that all cores together were idle since then; the name is SRS's.
+    /// Seconds for which cores have been idle since then, added up over all cores; the spelling is SRS's.
     pub ilde_time: f64,
-    /// Processes that want to run, averaged over a minute.
+    /// The system's load average over one minute.
     pub load_1m: f64,
-    /// The same over five minutes.
+    /// The system's load average over five minutes.
     pub load_5m: f64,
-    /// The same over fifteen minutes.
+    /// The system's load average over fifteen minutes.
     pub load_15m: f64,
-    /// When the figures of the network were taken, in milliseconds since 1970.
+    /// When the network figures (`net_*`) were read, in milliseconds since 1970-01-01 UTC.
     pub net_sample_time: u64,
-    /// Bytes that all interfaces but the loopback have received.
+    /// Bytes received by all network interfaces except the loopback, since they are up.
     pub net_recv_bytes: u64,
-    /// Bytes that they have sent.
+    /// Bytes sent by all network interfaces except the loopback, since they are up.
     pub net_send_bytes: u64,
-    /// Bytes that the loopback has received.
+    /// Bytes received by the loopback interface.
     pub net_recvi_bytes: u64,
-    /// Bytes that it has sent.
+    /// Bytes sent by the loopback interface.
     pub net_sendi_bytes: u64,
-    /// When the figures of this server were taken, in milliseconds since 1970.
+    /// When this server's figures (`srs_*`) were read, in milliseconds since 1970-01-01 UTC.
     pub srs_sample_time: u64,
-    /// Bytes that its clients have sent.
+    /// Bytes received from clients of this server since its start.
     pub srs_recv_bytes: u64,
-    /// Bytes that its viewers were sent.
+    /// Bytes sent to viewers of this server since its start.
     pub srs_send_bytes: u64,
-    /// TCP sockets of the system.
+    /// TCP sockets in use on the machine, those in TIME_WAIT included.
     pub conn_sys: u64,
-    /// Those that are connected.
+    /// TCP sockets in use on the machine, those in TIME_WAIT left out.
     pub conn_sys_et: u64,
-    /// Those that wait for the last packets of closed connections.
+    /// TCP sockets in TIME_WAIT on the machine.
     pub conn_sys_tw: u64,
-    /// UDP sockets of the system.
+    /// UDP sockets in use on the machine.
     pub conn_sys_udp: u64,
-    /// Clients of this server.
+    /// Connections to the RTMP and HTTP ports of this server.
     pub conn_srs: usize,
 }
 

@@ -17,18 +17,18 @@ use super::{
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Origin {
-    /// Its RTMP address.
+    /// The address and port of its RTMP service.
     address: String,
-    /// The name in `edge.origins` that stands for it.
+    /// The entry of `edge.origins` that it was found by.
     host: String,
-    /// Whether it is alive, as far as this edge knows.
+    /// Whether it is available, as far as this edge knows.
     healthy: bool,
-    /// Milliseconds since that is so.
+    /// How long it has been in this state, in milliseconds.
     since_ms: u64,
-    /// Why it failed last, if it ever did.
+    /// The reason of its last failure; null if it has not failed.
     #[cfg_attr(test, schema(required))]
     last_failure: Option<String>,
-    /// How often it was looked whether it is alive again.
+    /// How often it has been checked after a failure.
     checks: u64,
 }
 
@@ -65,17 +65,17 @@ pub async fn origins(
 pub struct Pull {
     /// The stream's id, the same on all nodes.
     stream: String,
-    /// Its name in full.
+    /// Its full name, with app and vhost.
     url: String,
-    /// `asking` or `flowing`.
+    /// `asking` while the origins are asked for it, or `flowing`.
     state: &'static str,
-    /// Where it comes from, while it flows.
+    /// The origin that it comes from; null while it does not flow.
     #[cfg_attr(test, schema(required))]
     origin: Option<String>,
-    /// Milliseconds since that is so.
+    /// How long it has come from there, in milliseconds; null while it does not flow.
     #[cfg_attr(test, schema(required))]
     since_ms: Option<u64>,
-    /// Bytes that have come, from all origins.
+    /// Bytes received, from all origins together.
     recv_bytes: u64,
 }
 
@@ -114,25 +114,25 @@ pub async fn pulls(
     cluster::merged(&api, scope, ("pulls", "pulls"), Pulls { pulls }).await
 }
 
-/// What an edge's HLS cache has done since the start.
+/// Figures of an edge's HLS cache, counted since the start.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct HlsCache {
-    /// Objects that origins were asked for.
+    /// Playlists, segments and other objects requested from origins.
     fetches: u64,
-    /// Requests that were answered from memory.
+    /// Requests answered from the cache.
     hits: u64,
-    /// Requests that waited for an object that had been asked for already.
+    /// Requests that waited for an object that was being fetched already for another request.
     coalesced: u64,
-    /// Requests that were answered with a playlist that may have changed, because no origin said.
+    /// Requests answered with an older playlist because no origin answered.
     stale: u64,
-    /// Objects that could not be had.
+    /// Fetches that failed.
     failures: u64,
-    /// Bytes in the cache.
+    /// Bytes held in the cache now.
     bytes: u64,
-    /// Objects in the cache.
+    /// Objects held in the cache now.
     entries: usize,
-    /// Bytes of all objects: in the cache, on their way, and being sent.
+    /// Bytes of all objects now: in the cache, being fetched, and being sent.
     memory: u64,
 }
 

@@ -1,6 +1,6 @@
 //! What there is of a stream that is published here, or was.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -87,7 +87,8 @@ pub async fn own_playlist(
     if let Ok(Some(text)) = left {
         return carrying(node, text.into(), checked).map(PlaylistText::of).map_err(no_memory);
     }
-    match settled(node, key, ask.wait_at_most(vhost.play.wait)).await {
+    let settled = timeout(ask.wait_at_most(vhost.play.wait), node.hls.settled(key)).await;
+    match settled.unwrap_or(State::Starting) {
         State::Unsupported(reason) => {
             return Err(not_found(&format!(
                 "{key} is not available as HLS: {reason}. RTMP and HTTP-FLV carry it."
@@ -201,25 +202,6 @@ async fn left_playlist(node: &Node, key: &StreamKey, vhost: &Vhost) -> io::Resul
         Some(files) => files.read_playlist().await,
         None => Ok(None),
     }
-}
-
-/// The state after `Starting`, if it comes within `wait`.
-async fn settled(node: &Node, key: &StreamKey, wait: Duration) -> State {
-    if let Some(state) = node.hls.state(key) {
-        let state = state.borrow();
-        if *state != State::Starting {
-            return state.clone();
-        }
-    }
-    let settled = async {
-        let mut state = node.hls.state_soon(key).await;
-        // A follower that ends without a word has made no playlist.
-        state
-            .wait_for(|state| *state != State::Starting)
-            .await
-            .map_or(State::Starting, |state| state.clone())
-    };
-    timeout(wait, settled).await.unwrap_or(State::Starting)
 }
 
 /// A segment of a stream that is published here, or was, or what belongs to one.
