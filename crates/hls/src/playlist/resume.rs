@@ -66,8 +66,8 @@ impl Playlist {
         self.sequence.saturating_add(u64::from(self.is_open))
     }
 
-    /// Goes on with the segment `until`, and lists gaps (EXT-X-GAP, 4.4.4.7) in place of those before it, which are lost.
-    /// Returns their files, in which there is [nothing](Form::nothing): players that do not know gaps load them.
+    /// Goes on with the segment `until`, and lists gaps (EXT-X-GAP, 4.4.4.7) in place of those before it, which are
+    /// lost. Returns their files, in which there is [nothing](Form::nothing): players that do not know gaps load them.
     ///
     /// # Errors
     /// Those of `nonce`.

@@ -463,8 +463,8 @@ impl Renditions {
         uri(&(rendition.playlist(self.key.stream()) + PLAYLIST))
     }
 
-    /// Shows what there is to choose from. Of a playlist of an earlier process nothing is known before its next segment:
-    /// until then what that process has said holds.
+    /// Shows what there is to choose from. Of a playlist of an earlier process nothing is known before its next
+    /// segment: until then what that process has said holds.
     fn choose(&mut self) {
         let is_known = |it: &Packager| it.has_made() || it.listed() == 0;
         let is_shown = self.window.multivariant().is_some();

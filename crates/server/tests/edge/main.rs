@@ -15,6 +15,7 @@ mod publishing;
 mod pulls;
 mod renditions;
 mod seed;
+mod tls;
 mod trouble;
 mod vhosts;
 
