@@ -1,5 +1,6 @@
 //! Frames of any kind, order and content: segments are whole MPEG-TS packets of bounded length, and playlists name
 //! them. The same frames as CMAF: parts belong to a segment, which has their bytes and lasts as long as they do.
+//! And the same as files without an end, whose pieces are whole packets and boxes.
 #![no_main]
 
 use std::time::Duration;
@@ -8,8 +9,8 @@ use arbitrary::Arbitrary;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use weir_hls::{
-    Begin, Config, Container, Event, Form, Lengths, Nonce, Playlist, SEGMENT_BYTES_MAX, Segment,
-    Segmenter,
+    Begin, Config, Container, Endless, EndlessForm, Event, Expected, Form, Lengths, Nonce,
+    Playlist, SEGMENT_BYTES_MAX, Segment, Segmenter,
 };
 use weir_media::{AudioCodec, Content, Frame, Timestamp, Track, VideoCodec};
 
@@ -225,6 +226,38 @@ fn list(playlist: &mut Playlist, events: Vec<Event>) {
     }
 }
 
+/// The same stream as files without an end.
+struct Files(Vec<(EndlessForm, Endless)>);
+
+impl Files {
+    fn new() -> Self {
+        let forms = [EndlessForm::Ts, EndlessForm::Mp4, EndlessForm::Mp3, EndlessForm::Aac];
+        let expected = Expected { pictures: true, sound: true };
+        Self(forms.map(|form| (form, Endless::new(form, expected))).into())
+    }
+
+    fn push(&mut self, frame: &Frame) {
+        for (form, file) in &mut self.0 {
+            file.push(frame, matches!(frame.content, Content::Audio(AudioCodec::Mp3)));
+            for piece in file.take() {
+                assert!(!piece.data.is_empty());
+                match form {
+                    EndlessForm::Ts => {
+                        assert_eq!(piece.data.len() % PACKET_BYTES, 0, "a piece ends in a packet");
+                        assert!(piece.data.chunks(PACKET_BYTES).all(|it| it[0] == SYNC_BYTE));
+                    }
+                    EndlessForm::Mp4 => assert_eq!(&piece.data[4..8], b"moof"),
+                    EndlessForm::Mp3 | EndlessForm::Aac => {}
+                }
+            }
+        }
+    }
+
+    fn skip(&mut self) {
+        self.0.iter_mut().for_each(|(_, file)| file.skip());
+    }
+}
+
 fuzz_target!(|steps: Vec<Step>| {
     let second = Duration::from_secs(1);
     let lengths = Lengths { target: 2 * second, longest: 3 * second, part: Some(second / 5) };
@@ -232,16 +265,19 @@ fuzz_target!(|steps: Vec<Step>| {
     let mut parts = Parts::default();
     let mut segmenter = Segmenter::new(Container::Ts, Lengths::new(2 * second));
     let mut playlist = Playlist::new(&Config::new("fuzz"));
+    let mut files = Files::new();
     let (mut clock, mut wall) = (Clock::default(), Duration::from_secs(1_700_000_000));
     for step in &steps {
         wall += Duration::from_millis(40);
         if matches!(step, Step::Skipped) {
             list(&mut playlist, segmenter.skipped());
             parts.take(cmaf.skipped());
+            files.skip();
         }
         if let Some(frame) = clock.step(step) {
             list(&mut playlist, segmenter.push(&frame, wall));
             parts.take(cmaf.push(&frame, wall));
+            files.push(&frame);
         }
     }
     parts.take(cmaf.finish());

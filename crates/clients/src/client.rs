@@ -194,10 +194,11 @@ impl Client {
         let is_probe = stream.is_none() && self.received == 0 && end.side == Side::Peer;
         let stream = stream.map(|stream| stream.to_string()).unwrap_or_default();
         let seconds = seconds(self.presence.since.elapsed());
+        let protocol = if self.fetches { self.protocol } else { self.presence.speaks() };
         macro_rules! say {
             ($level:ident) => {
                 $level!(
-                    conn = self.id, peer = %self.peer, protocol = self.protocol, role = role.label(), stream,
+                    conn = self.id, peer = %self.peer, protocol, role = role.label(), stream,
                     side = end.side.label(), kind = end.kind.label(), reason = %end.reason, seconds, sent = self.sent,
                     received = self.received, skips = self.skips, "session ended"
                 )

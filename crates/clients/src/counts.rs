@@ -63,11 +63,13 @@ pub enum Refused {
     Memory,
     /// An operator has ended it.
     Kicked,
+    /// The format that was asked for has no room for the stream's codecs.
+    Unfit,
 }
 
 impl Refused {
     /// Every reason.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Connections,
         Self::ConnectionsPerIp,
         Self::ViewersPerStream,
@@ -80,6 +82,7 @@ impl Refused {
         Self::BadName,
         Self::Memory,
         Self::Kicked,
+        Self::Unfit,
     ];
 
     /// The label.
@@ -97,6 +100,7 @@ impl Refused {
             Self::BadName => "bad_name",
             Self::Memory => "memory",
             Self::Kicked => "kicked",
+            Self::Unfit => "unfit",
         }
     }
 

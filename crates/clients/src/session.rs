@@ -28,7 +28,7 @@ impl Session {
         presence.note(|doing| doing.asks = None);
         roster.turn(presence, activity, Some(stream));
         let (conn, peer) = (presence.id, presence.doing().peer);
-        let (protocol, role) = (presence.protocol, activity.label());
+        let (protocol, role) = (presence.speaks(), activity.label());
         info!(conn, %peer, protocol, role, stream = %stream, "session began");
         Self { roster: Arc::clone(roster), presence: Arc::clone(presence) }
     }

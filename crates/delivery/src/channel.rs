@@ -12,10 +12,17 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use weir_hls::{Ended, Endless, EndlessForm, Expected, Piece, Start as FileStart};
 use weir_hub::{Batch, Group, Item, Limits, Log, Reader, Registry, Start, Status, Tracks, Wake};
-use weir_media::{Init, StreamKey, Timestamp};
+use weir_media::{Content, Init, StreamKey, Timestamp};
 
-use super::{flow::Flow, format::Format, package::Package};
+use super::{
+    flow::Flow,
+    format::{Container, Format},
+    framing::Framing,
+    package::Package,
+    unfit::Unfit,
+};
 
 /// All channels of the process. A channel lives as long as somebody holds it.
 pub struct Channels {
@@ -39,6 +46,9 @@ struct Filling {
     rate: Rate,
     /// Which tracks viewers are told of, from the first frame on, where the format tells of them.
     flow: Option<Flow>,
+    /// What writes the frames anew, from the first one on, where the format is none of messages. It may end before the
+    /// stream does: then the channel is over, and who asks again gets another one.
+    file: Option<Endless>,
 }
 
 /// Places for frames that a channel keeps from one flush to the next: a second of pictures and sound.
@@ -63,16 +73,24 @@ pub struct Opening {
     pub init: Arc<Init>,
     /// The tracks that there were when it started.
     pub tracks: Tracks,
+    /// What comes before where that is the same for all, in its frames. The rest says nothing then.
+    pub file: Option<Arc<FileStart>>,
 }
 
 impl Opening {
     /// What a viewer gets before the group when it starts with it, in a stream that has `tracks` by now.
     pub fn first(&self, format: Format, tracks: Tracks) -> Bytes {
+        if let Some(start) = &self.file {
+            return start.first.clone();
+        }
         Package::opening(format, &self.init, self.dts, self.tracks.or(tracks))
     }
 
     /// What a viewer gets before the group when it goes on with it.
     pub fn again(&self, format: Format, tracks: Tracks) -> Bytes {
+        if let Some(start) = &self.file {
+            return start.again.clone();
+        }
         Package::opening_again(format, &self.init, self.dts, self.tracks.or(tracks))
     }
 }
@@ -88,6 +106,8 @@ pub struct View {
     pub newest: Option<Group<Opening>>,
     /// What the stream is doing.
     pub status: Option<Status>,
+    /// Why there will be nothing more though the stream goes on.
+    pub over: Option<Ended>,
     /// When the oldest frame came of what the last refresh brought, as far as that is known.
     pub since: Option<Instant>,
 }
@@ -171,7 +191,7 @@ impl Channels {
         let mut map = self.lock();
         let known = map.get(&(key.clone(), format)).and_then(Weak::upgrade);
         if let Some(channel) = &known
-            && channel.lock().reader.status() != Status::Ended
+            && !channel.lock().is_over()
         {
             return Arc::clone(channel);
         }
@@ -199,6 +219,7 @@ impl Channel {
             log: Log::new(limits, budget),
             rate: Rate::default(),
             flow: None,
+            file: None,
         };
         Arc::new(Self {
             key: key.clone(),
@@ -237,6 +258,22 @@ impl Channel {
             filling.fill(self.format, now);
         }
         filling.rate.bits_per_second()
+    }
+
+    /// Whether the format has room for the stream, as far as it is known by now.
+    ///
+    /// # Errors
+    /// What it has no room for.
+    pub fn check(&self, now: Instant) -> Result<(), Unfit> {
+        let Format::File(Container::Endless(form), _) = self.format else { return Ok(()) };
+        let mut filling = self.lock();
+        let codecs = filling.reader.codecs();
+        Unfit::check(form, codecs)?;
+        filling.fill(self.format, now);
+        match filling.ended() {
+            Some(why @ Ended::Unsupported(_)) => Err(Unfit::ended(why, codecs)),
+            Some(Ended::Changed) | None => Ok(()),
+        }
     }
 
     /// From now on `shard` is woken at each flush.
@@ -283,6 +320,7 @@ impl Channel {
     pub fn refresh(&self, view: &mut View, now: Instant) {
         let mut filling = self.lock();
         view.status = Some(filling.fill(self.format, now));
+        view.over = filling.ended();
         let log = &filling.log;
         if view.end() < log.first() || view.entries.is_empty() {
             view.entries.clear();
@@ -307,7 +345,62 @@ impl Channel {
 }
 
 impl Filling {
+    /// Why the file has ended before the stream.
+    fn ended(&self) -> Option<Ended> {
+        self.file.as_ref().and_then(Endless::ended)
+    }
+
+    /// Whether nothing more comes.
+    fn is_over(&self) -> bool {
+        self.ended().is_some() || self.reader.status() == Status::Ended
+    }
+
     fn fill(&mut self, format: Format, now: Instant) -> Status {
+        match format {
+            Format::File(Container::Endless(form), framing) => self.fill_file(form, framing, now),
+            Format::File(Container::Flv, _) | Format::Rtmp { .. } => {
+                self.fill_messages(format, now)
+            }
+        }
+    }
+
+    /// Writes the new frames as a piece of a file.
+    fn fill_file(&mut self, form: EndlessForm, framing: Framing, now: Instant) -> Status {
+        if self.ended().is_some() {
+            return Status::Ended;
+        }
+        let status = self.reader.read(&mut self.batch);
+        let items = &self.batch.items;
+        let bytes = items.iter().map(|item| item.frame.body.len()).sum();
+        self.rate.count(items, bytes, now);
+        let mut is_anew = self.file.is_none() || self.batch.skipped > 0;
+        if self.batch.skipped > 0 {
+            self.file.iter_mut().for_each(Endless::skip);
+        }
+        if self.file.is_none() && !items.is_empty() {
+            let Tracks { audio, video } = self.reader.tracks();
+            self.file = Some(Endless::new(form, Expected { pictures: video, sound: audio }));
+        }
+        let Some(file) = &mut self.file else { return status };
+        for item in items {
+            if let Some(init) = item.group.as_ref().filter(|_| is_anew) {
+                is_anew = false;
+                init.frames()
+                    .filter(|known| known.content != Content::Metadata)
+                    .for_each(|known| file.push(known, false));
+            }
+            file.push(&item.frame, item.group.is_some());
+        }
+        let pieces = if status == Status::Ended { file.finish() } else { file.take() };
+        let has_ended = file.ended().is_some();
+        for piece in pieces {
+            append_piece(&mut self.log, framing, piece, self.batch.since, now);
+        }
+        self.forget_batch();
+        if has_ended { Status::Ended } else { status }
+    }
+
+    fn fill_messages(&mut self, format: Format, now: Instant) -> Status {
         let status = self.reader.read(&mut self.batch);
         let items = &self.batch.items;
         let bytes = items.iter().map(|item| item.frame.body.len()).sum();
@@ -335,7 +428,7 @@ impl Filling {
                     package.push_again(init, dts, tracks);
                 }
                 let offset = package.cut();
-                opening = Some(Opening { offset, dts, init: Arc::clone(init), tracks });
+                opening = Some(Opening { offset, dts, init: Arc::clone(init), tracks, file: None });
             }
             match &mut self.flow {
                 Some(flow) => flow.push(&item.frame, &mut package, || self.reader.init()),
@@ -345,12 +438,38 @@ impl Filling {
         if !package.is_empty() {
             append(&mut self.log, package, since, opening, now);
         }
-        // The frames' bytes must not live until the next flush, and what a first read of many small frames needed is
-        // not needed again.
-        self.batch.items.clear();
-        self.batch.items.shrink_to(BATCH_KEPT);
+        self.forget_batch();
         status
     }
+
+    /// The frames' bytes must not live until the next flush, and what a first read of many small frames needed is not
+    /// needed again.
+    fn forget_batch(&mut self) {
+        self.batch.items.clear();
+        self.batch.items.shrink_to(BATCH_KEPT);
+    }
+}
+
+fn append_piece(
+    log: &mut Log<Entry, Opening>,
+    framing: Framing,
+    Piece { data, start }: Piece,
+    since: Option<Instant>,
+    now: Instant,
+) {
+    let opening = start.map(|FileStart { first, again }| {
+        let (first, again) = (framing.frame(first), framing.frame(again));
+        Opening {
+            offset: 0,
+            dts: Timestamp::ZERO,
+            init: Arc::default(),
+            tracks: Tracks::default(),
+            file: Some(Arc::new(FileStart { first, again })),
+        }
+    });
+    let bytes = framing.frame(data);
+    let weight = bytes.len() + Log::<Entry, Opening>::ENTRY_BYTES;
+    log.push(Entry { bytes, since }, weight, opening, now);
 }
 
 fn append(

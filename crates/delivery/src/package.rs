@@ -1,38 +1,34 @@
 //! Frames to the bytes that viewers get: encoded once for all viewers of a format.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use weir_flv::{TagKind, file, kind_of, metadata, wire_time};
 use weir_hub::Tracks;
 use weir_media::{Content, Frame, Init, InitSlot, Timestamp};
 use weir_rtmp::chunk;
 
-use super::format::Format;
+use super::{
+    format::Format,
+    framing::{FRAMING_OVERHEAD, Framed},
+};
 
 /// The RTMP message stream id that the shared encoding carries: the first that a server hands out.
 pub const MESSAGE_STREAM_ID: u32 = 1;
-
-/// HTTP chunk header with a size of fixed width, so that it can be filled in once the size is known.
-const CHUNK_HEADER: &[u8; 10] = b"00000000\r\n";
-const CRLF: &[u8; 2] = b"\r\n";
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Room that a frame needs beside its body: an FLV tag's 15 bytes, or an RTMP message header with extended timestamp
 /// (16) and the headers of some continuation chunks.
 const FRAME_OVERHEAD: usize = 64;
 
-/// Collects frames into one contiguous run of bytes.
+/// Collects messages of RTMP, or tags of FLV, into one contiguous run of bytes.
 pub struct Package {
     format: Format,
-    out: BytesMut,
-    /// Where the open HTTP chunk's header is.
-    open: Option<usize>,
+    framed: Framed,
 }
 
 impl Package {
-    /// An empty package with room for bodies of `bytes` in `frames` frames.
+    /// An empty package with room for bodies of `bytes` in `frames` frames. The format is RTMP or FLV.
     pub fn new(format: Format, bytes: usize, frames: usize) -> Self {
-        let capacity = bytes + frames * FRAME_OVERHEAD + CHUNK_HEADER.len() + CRLF.len();
-        Self { format, out: BytesMut::with_capacity(capacity), open: None }
+        let capacity = bytes + frames * FRAME_OVERHEAD + FRAMING_OVERHEAD;
+        Self { format, framed: Framed::with_capacity(format.framing(), capacity) }
     }
 
     /// What a viewer gets before its first group: the container's header, metadata and configurations, all at the time
@@ -42,8 +38,10 @@ impl Package {
         let mut package = Self::new(format, bytes, init.frames().count() + 1);
         if format.tells_tracks() {
             let Tracks { audio, video } = tracks;
-            package.open();
-            package.out.put_slice(&file::Header { has_audio: audio, has_video: video }.encode());
+            package
+                .framed
+                .open()
+                .put_slice(&file::Header { has_audio: audio, has_video: video }.encode());
         }
         if let Some(metadata) = init.get(InitSlot::Metadata) {
             package.push_metadata(metadata, dts, tracks);
@@ -77,14 +75,6 @@ impl Package {
         self.push_at(&Frame { body, ..frame.clone() }, dts);
     }
 
-    /// What ends the body.
-    pub fn ending(format: Format) -> Bytes {
-        match format {
-            Format::FlvChunked => Bytes::from_static(LAST_CHUNK),
-            Format::Flv | Format::Rtmp { .. } => Bytes::new(),
-        }
-    }
-
     /// Adds a frame at its own time.
     pub fn push(&mut self, frame: &Frame) {
         self.push_at(frame, frame.dts);
@@ -92,34 +82,33 @@ impl Package {
 
     /// A place at which a viewer can start: everything from the returned offset on can be read by itself.
     pub fn cut(&mut self) -> usize {
-        self.close();
-        self.out.len()
+        self.framed.close();
+        self.framed.len()
     }
 
     /// Whether nothing has been added.
     pub fn is_empty(&self) -> bool {
-        self.out.is_empty()
+        self.framed.len() == 0
     }
 
     /// Memory that the bytes take.
     pub fn held(&self) -> usize {
-        self.out.capacity()
+        self.framed.capacity()
     }
 
     /// The bytes.
-    pub fn finish(mut self) -> Bytes {
-        self.close();
-        self.out.freeze()
+    pub fn finish(self) -> Bytes {
+        self.framed.finish()
     }
 
     /// Adds a frame at another time.
     pub fn push_at(&mut self, frame: &Frame, at: Timestamp) {
-        self.open();
+        let out = self.framed.open();
         let kind = kind_of(frame.track);
         let at = wire_time(frame, at);
         match self.format {
             Format::Rtmp { chunk_size } => chunk::encode_message(
-                &mut self.out,
+                out,
                 csid_of(kind),
                 at,
                 kind.type_id(),
@@ -127,25 +116,8 @@ impl Package {
                 &frame.body,
                 chunk_size as usize,
             ),
-            Format::Flv | Format::FlvChunked => {
-                file::write_tag(&mut self.out, kind, at, &frame.body);
-            }
+            Format::File(..) => file::write_tag(out, kind, at, &frame.body),
         }
-    }
-
-    fn open(&mut self) {
-        if self.format == Format::FlvChunked && self.open.is_none() {
-            self.open = Some(self.out.len());
-            self.out.put_slice(CHUNK_HEADER);
-        }
-    }
-
-    fn close(&mut self) {
-        let Some(header) = self.open.take() else { return };
-        let body = header + CHUNK_HEADER.len();
-        let size = format!("{:08x}", self.out.len() - body);
-        self.out[header..header + size.len()].copy_from_slice(size.as_bytes());
-        self.out.put_slice(CRLF);
     }
 }
 

@@ -482,7 +482,9 @@ impl Shard {
         let asked = self.viewers.iter().filter_map(|(key, viewer)| Some((key, viewer.farewell()?)));
         for (key, farewell) in asked.collect::<Vec<_>>() {
             match (farewell, &self.viewers[key].protocol) {
-                (Farewell::Kicked, Protocol::Http { .. }) => self.end(key, &farewell.end()),
+                (Farewell::Kicked, Protocol::Http { .. } | Protocol::WebSocket(_)) => {
+                    self.end(key, &farewell.end());
+                }
                 (Farewell::Kicked, Protocol::Rtmp(_)) => self.give_back(key, Why::Leave(farewell)),
                 (Farewell::Draining, _) => {
                     self.viewers[key].prepare_to_leave(now);
@@ -570,13 +572,19 @@ impl Shard {
     /// A viewer has been sent everything there will be.
     fn finish(&mut self, key: usize) {
         let is_leaving = self.viewers[key].is_leaving();
+        let over = self.channels[self.viewers[key].channel].view.over;
         match self.viewers[key].protocol {
-            Protocol::Http { .. } if is_leaving => self.end(key, &Farewell::Draining.end()),
             Protocol::Rtmp(_) if is_leaving => {
                 self.give_back(key, Why::Leave(Farewell::Draining));
             }
-            Protocol::Http { .. } => self.end(key, &End::upstream("the stream ended")),
             Protocol::Rtmp(_) => self.give_back(key, Why::StreamEnded),
+            Protocol::Http { .. } | Protocol::WebSocket(_) if is_leaving => {
+                self.end(key, &Farewell::Draining.end());
+            }
+            Protocol::Http { .. } | Protocol::WebSocket(_) => {
+                let why = over.map_or_else(|| "the stream ended".to_owned(), |why| why.to_string());
+                self.end(key, &End::upstream(why));
+            }
         }
     }
 

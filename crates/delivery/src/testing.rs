@@ -32,7 +32,7 @@ use super::format::Format;
 pub const SOON: Duration = Duration::from_secs(10);
 
 pub const RTMP: Format = Format::Rtmp { chunk_size: 100 };
-pub const FORMATS: [Format; 3] = [RTMP, Format::Flv, Format::FlvChunked];
+pub const FORMATS: [Format; 3] = [RTMP, Format::FLV, Format::FLV_CHUNKED];
 
 fn frame(track: Track, content: Content, at: i64, body: Bytes) -> Frame {
     Frame {
@@ -98,8 +98,9 @@ pub fn tags(format: Format, bytes: &[u8]) -> Vec<Tag> {
         Format::Rtmp { chunk_size } => {
             messages(chunk_size, bytes).into_iter().map(tag_of).collect()
         }
-        Format::Flv => flv_tags(bytes),
-        Format::FlvChunked => flv_tags(&dechunked(bytes).concat()),
+        Format::FLV => flv_tags(bytes),
+        Format::FLV_CHUNKED => flv_tags(&dechunked(bytes).concat()),
+        Format::File(..) => panic!("{format:?} has no tags that are read here"),
     }
 }
 

@@ -17,7 +17,7 @@ use weir_clients::{
 use weir_hub::{Group, Tracks};
 use weir_rtmp::server;
 
-use super::{channel::View, format::Format, package::Package, turns::Waits};
+use super::{channel::View, format::Format, turns::Waits, websocket};
 
 /// Buffers gathered into one `writev` while a viewer catches up; the kernel takes up to 1024, more than this gains
 /// nothing.
@@ -29,7 +29,7 @@ const QUANTUM: usize = 512 * 1024;
 /// Protocol answers that wait for one viewer to read. More are asked for only by a peer that never reads.
 const ANSWERS_MAX: usize = 16;
 
-/// What a viewer of HTTP-FLV may send after its request. It has nothing to say; some clients send a stray line end.
+/// What a viewer of HTTP may send after its request. It has nothing to say; some clients send a stray line end.
 const HTTP_INPUT_MAX: usize = 1024;
 
 /// Reads of a viewer's socket in one turn; a peer that sends faster waits for its next turn.
@@ -37,13 +37,22 @@ const READS_MAX: usize = 8;
 
 /// What a viewer speaks.
 pub enum Protocol {
-    /// HTTP-FLV: it was asked for once and says nothing more. `sent` counts what it says all the same.
+    /// HTTP: a file was asked for once, and nothing more is said. `received` counts what is said all the same.
     Http {
         /// Bytes received after the request.
         received: usize,
     },
+    /// WebSocket: pings may come, and the end.
+    WebSocket(Box<websocket::Reader>),
     /// RTMP: acknowledgements, pings and commands keep coming.
     Rtmp(Box<server::Session>),
+}
+
+impl Protocol {
+    /// WebSocket, right after its handshake.
+    pub fn web_socket() -> Self {
+        Self::WebSocket(Box::default())
+    }
 }
 
 /// One viewer.
@@ -277,7 +286,7 @@ impl Viewer {
     }
 
     fn push_ending(&mut self, format: Format) {
-        let ending = Package::ending(format);
+        let ending = format.framing().ending(self.leaving.is_some());
         // A body that breaks off is looked for elsewhere by an edge; one that ends is over for its viewers too.
         let breaks_off = self.leaving.is_some_and(|leaving| leaving.is_node);
         if !ending.is_empty() && !breaks_off {
@@ -306,6 +315,23 @@ impl Viewer {
                     *received += bytes.len();
                     if *received > HTTP_INPUT_MAX {
                         return Err(End::peer("sent data after its request"));
+                    }
+                }
+                Protocol::WebSocket(reader) => {
+                    let mut bytes = bytes;
+                    while let Some(said) = reader.read(&mut bytes, now) {
+                        let (answer, end) = match said {
+                            websocket::Said::Ping(pong) => (pong, None),
+                            websocket::Said::Close(close) => (close, Some(End::closed())),
+                            websocket::Said::Wrong(why, close) => (close, Some(End::peer(why))),
+                        };
+                        self.rest.push_back(answer);
+                        self.answers += 1;
+                        if let Some(end) = end {
+                            // Nothing comes behind a closing message.
+                            self.position = Position::Ending;
+                            return Err(end);
+                        }
                     }
                 }
                 Protocol::Rtmp(session) => {

@@ -1,6 +1,6 @@
 //! Frames to fragmented MP4: init segments, parts and segments.
 
-mod tracks;
+pub(crate) mod tracks;
 
 use std::{mem, time::Duration};
 

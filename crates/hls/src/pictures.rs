@@ -1,6 +1,6 @@
 //! The video track: what its pictures are coded with, and whether that can be carried.
 
-use weir_media::{Frame, Turn, Turns, VideoCodec};
+use weir_media::{Content, Frame, Turn, Turns, VideoCodec};
 
 use crate::{
     error::{Damage, Unsupported},
@@ -106,4 +106,15 @@ impl Pictures {
             _ => None,
         }
     }
+}
+
+/// A key frame that its sender has not marked as one.
+pub(crate) fn as_key(frame: &Frame) -> Frame {
+    let content = match frame.content {
+        Content::Video { codec, composition, .. } => {
+            Content::Video { codec, key: true, composition }
+        }
+        other => other,
+    };
+    Frame { content, ..frame.clone() }
 }

@@ -57,6 +57,10 @@ const PES_HEADER_MAX: usize = 9 + TIMES_BYTES;
 /// Most that an audio PES packet holds: its length field has 16 bits and counts header bytes after itself.
 const AUDIO_PES_MAX: usize = 0xFFFF - (PES_HEADER_MAX - 6);
 
+/// An adaptation field that fills its packet, and its flag for what does not continue what was before.
+const FIELD_ONLY: u8 = 183;
+const DISCONTINUITY: u8 = 0x80;
+
 /// What is reserved of what the segment before had: more than that grows as it comes.
 const EXPECTED_MAX: usize = 1024 * 1024;
 
@@ -77,6 +81,15 @@ pub(crate) struct Muxer {
     decoding: Decoding,
     pace: Pace,
     clock: Clock,
+    /// Whether the open segment has tables.
+    has_tables: bool,
+}
+
+/// Continuity counters of the next packets with payload: of pictures and of sound.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counters {
+    video: u8,
+    audio: u8,
 }
 
 struct Stream {
@@ -133,6 +146,23 @@ impl Muxer {
             decoding: Decoding::default(),
             pace: Pace::default(),
             clock: Clock { pid: VIDEO_PID, last: None, due: true, jumped: false, before: None },
+            has_tables: true,
+        }
+    }
+
+    /// The counters of the packets that come next.
+    pub fn counters(&self) -> Counters {
+        Counters { video: self.video.counter, audio: self.audio.counter }
+    }
+
+    /// Begins what goes on with the segment before, for one who has had that: without tables, if it has none. `jumped`:
+    /// its times do not continue those before.
+    pub fn go_on(&mut self, tracks: &Tracks, has_tables: bool, jumped: bool) {
+        self.begin(tracks, jumped);
+        self.clock.due = jumped;
+        self.has_tables = has_tables;
+        if !has_tables {
+            self.segment.clear();
         }
     }
 
@@ -243,6 +273,7 @@ impl Container for Muxer {
         self.segment.clear();
         self.segment.reserve(self.expected.min(EXPECTED_MAX));
         self.segment.resize(TABLES_BYTES, 0);
+        self.has_tables = true;
         self.clock.pid = if tracks.video.is_some() { VIDEO_PID } else { AUDIO_PID };
         self.clock.due = true;
         if discontinuity {
@@ -301,7 +332,9 @@ impl Container for Muxer {
         let mut segment = mem::take(&mut self.segment);
         self.expected = segment.len();
         self.decode_earlier(&mut segment);
-        self.tables.write(tracks, self.clock.pid, &mut segment);
+        if self.has_tables {
+            self.tables.write(tracks, self.clock.pid, &mut segment);
+        }
         segment.shrink_to_fit();
         self.staged.shrink_to(STAGED_KEPT);
         segment.into()
@@ -343,6 +376,25 @@ impl Stream {
             packet.set_rai();
         }
     }
+}
+
+/// What comes before `data`, which begins with tables, for one who has had something of the same file before, but not
+/// what came since: a packet of each PID that says so (13818-1, 2.4.3.5), so that nobody looks for what is missing.
+/// `counters` are those before `data`.
+pub(crate) fn discontinuity(counters: Counters, data: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(4 * PACKET_SIZE);
+    let (packets, _) = data.as_chunks::<PACKET_SIZE>();
+    let tables = [PAT_PID, PMT_PID].into_iter().zip(packets);
+    let tables = tables.map(|(pid, packet)| (pid, packet[3] & 0x0F));
+    for (pid, next) in tables.chain([(VIDEO_PID, counters.video), (AUDIO_PID, counters.audio)]) {
+        let [high, low] = pid.to_be_bytes();
+        // No payload: the counter is that of the packet before.
+        let counter = next.wrapping_sub(1) & 0x0F;
+        let head = [0x47, high, low, 0x20 | counter, FIELD_ONLY, DISCONTINUITY];
+        out.extend_from_slice(&head);
+        out.resize(out.len() + PACKET_SIZE - head.len(), 0xFF);
+    }
+    out.into()
 }
 
 /// A time reduced to the 33 bits of the wire.

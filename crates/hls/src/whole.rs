@@ -12,7 +12,7 @@ use crate::{
     counted::Counted,
     cuts::{Begun, Cuts, Jump, SILENT},
     error::{Damage, LeftOut},
-    pictures::{Picture, Pictures},
+    pictures::{Picture, Pictures, as_key},
     sound::Sound,
     tracks::{AudioFormat, Tracks},
     ts,
@@ -425,17 +425,6 @@ impl WholeSegmenter {
         });
         self.started = true;
     }
-}
-
-/// A key frame that its sender has not marked as one.
-fn as_key(frame: &Frame) -> Frame {
-    let content = match frame.content {
-        Content::Video { codec, composition, .. } => {
-            Content::Video { codec, key: true, composition }
-        }
-        other => other,
-    };
-    Frame { content, ..frame.clone() }
 }
 
 #[cfg(test)]

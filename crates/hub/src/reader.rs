@@ -2,7 +2,7 @@
 
 use std::{sync::Weak, time::Instant};
 
-use weir_media::{Init, StreamKey};
+use weir_media::{AudioCodec, Init, StreamKey, VideoCodec};
 
 use crate::{
     Batch, Status, Tracks, cursor::Cursor, stream::Stream, stream_table::StreamTable, sync::Arc,
@@ -61,6 +61,11 @@ impl Reader {
     /// newest group.
     pub fn tracks(&self) -> Tracks {
         self.stream.tracks()
+    }
+
+    /// What the tracks that flow are coded with, as they came last: pictures, and sound.
+    pub fn codecs(&self) -> (Option<VideoCodec>, Option<AudioCodec>) {
+        self.stream.codecs()
     }
 
     /// What the present publisher has announced by now.

@@ -361,6 +361,12 @@ impl Stream {
         lock(&self.shared).session.tracks()
     }
 
+    pub(crate) fn codecs(&self) -> (Option<VideoCodec>, Option<AudioCodec>) {
+        let session = &lock(&self.shared).session;
+        let Tracks { audio, video } = session.tracks();
+        (session.video.filter(|_| video), session.audio.filter(|_| audio))
+    }
+
     /// Arrival of the oldest frame that readers have not been woken for.
     pub(crate) fn pending_since(&self) -> Option<Instant> {
         lock(&self.shared).pending

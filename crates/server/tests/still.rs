@@ -96,7 +96,6 @@ async fn a_still_is_waited_for_and_why_there_is_none_is_said() {
     let mut answer = early.await.expect("it is answered");
     let data = answer.bytes().await;
     assert_eq!(answer.status, 200, "it has waited: {data:?}");
-    assert_eq!(get(&origin, "live/a.mp4").await.status, 404, "no still is asked for");
 
     let sound = publish(&origin, "live/sound", &tags_of(&Fixture::AudioOnly.file())).await;
     let mut none = get(&origin, "live/sound.mp4?still").await;

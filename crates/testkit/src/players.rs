@@ -1,4 +1,4 @@
-//! The players that pages use, in Chromium: of HTTP-FLV, and of HLS.
+//! The players that pages use, in Chromium: of HTTP-FLV and its like, and of HLS.
 
 use std::{
     fs,
@@ -35,6 +35,8 @@ pub enum WebPlayer {
     VideoJs,
     /// What Chromium itself can play.
     Native,
+    /// An endless MP4 by way of a `MediaSource`; the option `mime` says what is in it.
+    Mse,
 }
 
 impl WebPlayer {
@@ -49,6 +51,7 @@ impl WebPlayer {
             Self::Shaka => "shaka-player",
             Self::VideoJs => "video.js",
             Self::Native => "native",
+            Self::Mse => "mse",
         }
     }
 
@@ -59,7 +62,7 @@ impl WebPlayer {
             Self::HlsJs => Some("dist/hls.min.js"),
             Self::Shaka => Some("dist/shaka-player.compiled.js"),
             Self::VideoJs => Some("dist/video.min.js"),
-            Self::Native => None,
+            Self::Native | Self::Mse => None,
         }
     }
 
@@ -74,7 +77,10 @@ impl WebPlayer {
     }
 
     fn from_path(path: &str) -> Option<Self> {
-        [Self::MpegtsJs].into_iter().chain(Self::HLS).find(|player| player.name() == path)
+        [Self::MpegtsJs, Self::Mse]
+            .into_iter()
+            .chain(Self::HLS)
+            .find(|player| player.name() == path)
     }
 }
 

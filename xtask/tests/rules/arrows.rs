@@ -25,8 +25,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["media"]),
     // Who connects, whatever they speak and whatever is configured.
     ("clients", &["media"]),
-    // Streams to sockets, by terms that others have decided.
-    ("delivery", &["clients", "flv", "hub", "media", "rtmp"]),
+    // Streams to sockets, by terms that others have decided; what a file of frames is, `hls` knows.
+    ("delivery", &["clients", "flv", "hls", "hub", "media", "rtmp"]),
     // Into the hub, from whatever brings a stream.
     ("intake", &["clients", "config", "flv", "hub", "media", "rtmp"]),
     // From the hub to files, whoever serves them.

@@ -93,6 +93,8 @@ pub struct Doing {
     pub fetches: bool,
     /// Whether it is another node of a cluster: an edge that pulls, or pushes.
     pub is_node: bool,
+    /// The format that it has asked for last: `http-flv`, `ws-ts`.
+    pub format: Option<&'static str>,
     /// The URL it connected to, without the stream; empty for HTTP.
     pub tc_url: Box<str>,
     /// The page it is embedded in.
@@ -126,6 +128,7 @@ impl Presence {
             asks: None,
             fetches: false,
             is_node: false,
+            format: None,
             tc_url: Box::default(),
             page_url: Box::default(),
             swf_url: Box::default(),
@@ -147,6 +150,11 @@ impl Presence {
     /// What it does.
     pub fn doing(&self) -> Doing {
         self.lock().clone()
+    }
+
+    /// What it speaks, by the format that it has asked for if there are several.
+    pub fn speaks(&self) -> &'static str {
+        self.lock().format.unwrap_or(self.protocol)
     }
 
     /// What it does, and with which stream.

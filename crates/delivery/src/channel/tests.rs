@@ -191,7 +191,7 @@ async fn viewers_of_one_format_share_a_channel_which_goes_with_the_last_of_them(
     let rig = Rig::new(Flush::Each);
     let (one, other) = (rig.open().await, rig.open().await);
     assert!(Arc::ptr_eq(&one, &other));
-    let flv = rig.channels.open(&key(), Format::Flv, LIMITS).await;
+    let flv = rig.channels.open(&key(), Format::FLV, LIMITS).await;
     assert_eq!((rig.channels.lock().len(), rig.registry.demand(&key())), (2, 2));
     drop((one, flv));
     assert_eq!((rig.channels.lock().len(), rig.registry.demand(&key())), (1, 1));

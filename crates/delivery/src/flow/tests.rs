@@ -75,7 +75,7 @@ impl Viewer {
         self.next = group.seq + 1;
         let mut names = names(&tags(self.format, &bytes));
         names.extend(self.more());
-        (if self.format == Format::Flv { header(&bytes) } else { Tracks::default() }, names)
+        (if self.format == Format::FLV { header(&bytes) } else { Tracks::default() }, names)
     }
 
     /// The tags since.
@@ -120,16 +120,16 @@ fn pictures(seconds: std::ops::Range<i64>) -> impl Iterator<Item = Frame> {
 fn announced_sound_that_does_not_come_is_not_told_of() {
     let mut rig = Rig::new(announced());
     rig.push([picture(true, 0, 0), picture(false, 999, 0)]);
-    assert!(rig.viewer(Format::Flv).is_none(), "it is waited for a second");
+    assert!(rig.viewer(Format::FLV).is_none(), "it is waited for a second");
     rig.push([picture(false, 1000, 0)]);
-    let mut first = rig.watch(Format::Flv);
+    let mut first = rig.watch(Format::FLV);
     let (tracks, tags) = first.start();
     assert_eq!(tracks, PICTURES);
     assert_eq!(tags, ["metadata", "avcC", "key0;", "delta999;", "delta1000;"]);
     // Encoders repeat their configurations.
     rig.push([video_config(), audio_config(), picture(true, 2000, 0)]);
     assert_eq!(first.more(), ["avcC", "key2000;"]);
-    let (tracks, tags) = rig.watch(Format::Flv).start();
+    let (tracks, tags) = rig.watch(Format::FLV).start();
     assert_eq!(
         (tracks, &tags[..]),
         (PICTURES, &["metadata", "avcC", "key2000;"].map(String::from)[..])
@@ -139,15 +139,15 @@ fn announced_sound_that_does_not_come_is_not_told_of() {
 #[test]
 fn sound_that_begins_later_brings_its_configuration() {
     let mut rig = Rig::new(announced().into_iter().chain(pictures(0..3)));
-    let mut first = rig.watch(Format::Flv);
+    let mut first = rig.watch(Format::FLV);
     assert_eq!(first.start().0, PICTURES);
     rig.push([sound(2600), picture(false, 2700, 0), sound(2800)]);
     assert_eq!(first.more(), ["metadata", "asc", "sound2600;", "delta2700;", "sound2800;"]);
     // Who comes within the group that it began in, and who comes later.
-    let (tracks, tags) = rig.watch(Format::Flv).start();
+    let (tracks, tags) = rig.watch(Format::FLV).start();
     assert_eq!((tracks, &tags[..3]), (BOTH, &["metadata", "avcC", "asc"].map(String::from)[..]));
     rig.push([picture(true, 3000, 0)]);
-    let (tracks, tags) = rig.watch(Format::Flv).start();
+    let (tracks, tags) = rig.watch(Format::FLV).start();
     assert_eq!(
         (tracks, &tags[..]),
         (BOTH, &["metadata", "avcC", "asc", "key3000;"].map(String::from)[..])
@@ -159,34 +159,34 @@ fn sound_that_begins_later_brings_its_configuration() {
 fn sound_that_stops_is_not_told_of_until_it_is_back() {
     let mut rig = Rig::new(announced());
     rig.push([picture(true, 0, 0), sound(10), picture(false, 500, 0)]);
-    let mut first = rig.watch(Format::Flv);
+    let mut first = rig.watch(Format::FLV);
     assert_eq!(first.start().0, BOTH);
     rig.push(pictures(1..6));
     first.more();
     // On the channel that is there, and on one that begins now.
-    for format in [Format::Flv, Format::FlvChunked] {
+    for format in [Format::FLV, Format::FLV_CHUNKED] {
         let mut late = rig.watch(format);
         let tags = late.start().1;
         assert_eq!(tags[..3], ["metadata", "avcC", "key5000;"], "{format:?}");
     }
-    assert_eq!(rig.watch(Format::Flv).start().0, PICTURES);
+    assert_eq!(rig.watch(Format::FLV).start().0, PICTURES);
     rig.push([audio_config(), sound(5600)]);
     assert_eq!(first.more(), ["metadata", "asc", "sound5600;"]);
-    assert_eq!(rig.watch(Format::Flv).start().0, BOTH);
+    assert_eq!(rig.watch(Format::FLV).start().0, BOTH);
 }
 
 #[test]
 fn the_mirror_announced_pictures_that_do_not_come() {
     let mut rig = Rig::new(announced());
     rig.push((0..=30).map(|at| sound(at * 100)));
-    let mut first = rig.watch(Format::Flv);
+    let mut first = rig.watch(Format::FLV);
     let (tracks, tags) = first.start();
     assert_eq!(tracks, SOUND);
     assert_eq!(tags[..2], ["metadata", "asc"]);
     assert!(tags[2].starts_with("sound"), "{tags:?}");
     rig.push([video_config(), picture(true, 3200, 0), sound(3200)]);
     assert_eq!(first.more(), ["metadata", "avcC", "key3200;", "sound3200;"]);
-    let (tracks, tags) = rig.watch(Format::Flv).start();
+    let (tracks, tags) = rig.watch(Format::FLV).start();
     assert_eq!(tracks, BOTH);
     assert_eq!(tags[..3], ["metadata", "avcC", "asc"]);
 }

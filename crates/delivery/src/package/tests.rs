@@ -32,8 +32,8 @@ fn rtmp_is_on_the_message_stream_that_viewers_get_and_on_a_chunk_stream_for_each
 
 #[test]
 fn one_http_chunk_holds_all_frames_of_a_flush_and_says_how_long_it_is() {
-    let bytes = packaged(Format::FlvChunked, &[sound(0), sound(23)]);
-    let flv = packaged(Format::Flv, &[sound(0), sound(23)]);
+    let bytes = packaged(Format::FLV_CHUNKED, &[sound(0), sound(23)]);
+    let flv = packaged(Format::FLV, &[sound(0), sound(23)]);
     let expected = [format!("{:08x}\r\n", flv.len()).as_bytes(), &flv, b"\r\n"].concat();
     assert_eq!(bytes, expected);
     assert_eq!(dechunked(&bytes), [flv]);
@@ -80,12 +80,12 @@ fn an_opening_has_metadata_at_0_and_configurations_at_the_time_of_the_group() {
 fn the_header_of_an_opening_says_which_tracks_there_are() {
     for (audio, video) in [(true, true), (true, false), (false, true)] {
         let tracks = Tracks { audio, video };
-        let flv = Package::opening(Format::Flv, &init(), Timestamp::ZERO, tracks);
+        let flv = Package::opening(Format::FLV, &init(), Timestamp::ZERO, tracks);
         let mut reader = Reader::new();
         reader.push(&flv);
         let expected = Item::Header(Header { has_audio: audio, has_video: video });
         assert_eq!(reader.poll(), Ok(Some(expected)));
-        let chunked = Package::opening(Format::FlvChunked, &init(), Timestamp::ZERO, tracks);
+        let chunked = Package::opening(Format::FLV_CHUNKED, &init(), Timestamp::ZERO, tracks);
         assert_eq!(dechunked(&chunked), [flv]);
     }
 }
@@ -104,7 +104,7 @@ fn after_a_skip_there_is_no_second_header_and_no_second_metadata() {
 
 #[test]
 fn only_chunked_bodies_have_an_ending() {
-    let endings = FORMATS.map(Package::ending);
+    let endings = FORMATS.map(|format| format.framing().ending(false));
     assert_eq!(endings, [&b""[..], b"", b"0\r\n\r\n"]);
 }
 
@@ -121,12 +121,12 @@ fn times_wrap_as_the_wire_does() {
 #[test]
 fn room_is_made_once() {
     let frames = [picture(true, 0, 70_000), sound(0), sound(23)];
-    for format in [Format::Rtmp { chunk_size: 60_000 }, Format::Flv, Format::FlvChunked] {
+    for format in [Format::Rtmp { chunk_size: 60_000 }, Format::FLV, Format::FLV_CHUNKED] {
         let bytes = frames.iter().map(|frame| frame.body.len()).sum();
         let mut package = Package::new(format, bytes, frames.len());
-        let room = package.out.capacity();
+        let room = package.held();
         frames.iter().for_each(|frame| package.push(frame));
-        package.close();
-        assert_eq!(package.out.capacity(), room, "{format:?} had to grow");
+        package.cut();
+        assert_eq!(package.held(), room, "{format:?} had to grow");
     }
 }

@@ -86,7 +86,7 @@ impl Rig {
         let channel = self.channels.open(&key(), format, LIMITS).await;
         let protocol = match format {
             Format::Rtmp { .. } => Protocol::Rtmp(playing(Instant::now())),
-            Format::Flv | Format::FlvChunked => Protocol::Http { received: 0 },
+            Format::File(..) => Protocol::Http { received: 0 },
         };
         let (near, mut peer) = sockets;
         self.shards.deliver(Arrival {
@@ -139,7 +139,7 @@ enum Input {
 impl Peer {
     fn new(format: Format, socket: TcpStream) -> Self {
         let input = match format {
-            Format::Flv => Input::Flv(file::Reader::new()),
+            Format::FLV => Input::Flv(file::Reader::new()),
             Format::Rtmp { chunk_size } => {
                 let (type_id, body) = Control::SetChunkSize(chunk_size).encode();
                 let mut reader = chunk::Reader::new();
@@ -147,7 +147,7 @@ impl Peer {
                 assert_eq!(read, Ok(None), "the reader keeps chunk sizes to itself");
                 Input::Rtmp(reader)
             }
-            Format::FlvChunked => panic!("its body is looked at as a whole"),
+            Format::File(..) => panic!("its body is looked at as a whole"),
         };
         Self { socket, input, tags: VecDeque::new() }
     }
@@ -193,7 +193,7 @@ impl Peer {
 async fn viewers_of_all_formats_get_every_flush() {
     let mut rig = Rig::new(Flush::Video);
     let mut rtmp = rig.join(RTMP, sockets()).await;
-    let mut flv = rig.join(Format::Flv, sockets()).await;
+    let mut flv = rig.join(Format::FLV, sockets()).await;
     assert_eq!(rig.shards.viewers(), [2]);
     rig.push([sound(20), picture(false, 40, 0)]);
     for peer in [&mut rtmp, &mut flv] {
@@ -207,7 +207,7 @@ async fn viewers_of_all_formats_get_every_flush() {
 #[tokio::test]
 async fn sound_that_waits_for_a_picture_goes_out_without_one() {
     let mut rig = Rig::new(Flush::Video);
-    let mut peer = rig.join(Format::Flv, sockets()).await;
+    let mut peer = rig.join(Format::FLV, sockets()).await;
     rig.push([sound(20)]);
     peer.expect(["sound20;"]);
 }
@@ -215,10 +215,10 @@ async fn sound_that_waits_for_a_picture_goes_out_without_one() {
 #[tokio::test]
 async fn a_late_viewer_starts_at_the_newest_group_while_others_go_on() {
     let mut rig = Rig::new(Flush::Each);
-    let mut early = rig.join(Format::Flv, sockets()).await;
+    let mut early = rig.join(Format::FLV, sockets()).await;
     rig.push([picture(true, 40, 0), picture(false, 80, 0)]);
     early.expect(["key40;", "delta80;"]);
-    let mut late = Peer::new(Format::Flv, rig.deliver(Format::Flv, sockets()).await);
+    let mut late = Peer::new(Format::FLV, rig.deliver(Format::FLV, sockets()).await);
     late.expect(["metadata", "avcC", "asc", "key40;", "delta80;"]);
     rig.push([picture(false, 120, 0)]);
     early.expect(["delta120;"]);
@@ -229,7 +229,7 @@ async fn a_late_viewer_starts_at_the_newest_group_while_others_go_on() {
 async fn without_the_gop_a_viewer_starts_at_the_next_one() {
     let mut rig = Rig::new(Flush::Each);
     rig.terms.start = Start::NextGroup;
-    let mut peer = Peer::new(Format::Flv, rig.deliver(Format::Flv, sockets()).await);
+    let mut peer = Peer::new(Format::FLV, rig.deliver(Format::FLV, sockets()).await);
     rig.push([picture(false, 40, 0), picture(true, 80, 0)]);
     peer.expect(["metadata", "avcC", "asc", "key80;"]);
 }
@@ -238,7 +238,7 @@ async fn without_the_gop_a_viewer_starts_at_the_next_one() {
 async fn a_viewer_that_does_not_read_holds_nobody_up_and_loses_nothing_within_the_window() {
     let mut rig = Rig::new(Flush::Each);
     let mut slow = rig.join(RTMP, narrow_sockets()).await;
-    let mut quick = rig.join(Format::Flv, sockets()).await;
+    let mut quick = rig.join(Format::FLV, sockets()).await;
     for at in 1..=5 {
         rig.push([picture(false, 40 * at, LARGE)]);
     }
@@ -253,7 +253,7 @@ async fn a_viewer_that_does_not_read_holds_nobody_up_and_loses_nothing_within_th
 async fn a_viewer_that_never_reads_is_let_go() {
     let mut rig = Rig::new(Flush::Each);
     rig.terms.stall = Duration::from_millis(1);
-    let _peer = rig.join(Format::Flv, narrow_sockets()).await;
+    let _peer = rig.join(Format::FLV, narrow_sockets()).await;
     rig.push([picture(false, 40, LARGE), picture(false, 80, LARGE)]);
     rig.all_gone().await;
 }
@@ -261,7 +261,7 @@ async fn a_viewer_that_never_reads_is_let_go() {
 #[tokio::test]
 async fn the_end_of_the_stream_ends_http_bodies() {
     let mut rig = Rig::new(Flush::Each);
-    let mut peer = rig.deliver(Format::FlvChunked, sockets()).await;
+    let mut peer = rig.deliver(Format::FLV_CHUNKED, sockets()).await;
     rig.end();
     let mut body = Vec::new();
     peer.read_to_end(&mut body).expect("the end of the connection");
@@ -286,7 +286,7 @@ async fn the_end_of_the_stream_hands_rtmp_viewers_back_with_nothing_unsent() {
 #[tokio::test]
 async fn a_stream_that_has_ended_meanwhile_ends_its_viewer_at_once() {
     let mut rig = Rig::new(Flush::Each);
-    let channel = rig.channels.open(&key(), Format::Flv, LIMITS).await;
+    let channel = rig.channels.open(&key(), Format::FLV, LIMITS).await;
     rig.end();
     let (near, peer) = sockets();
     rig.shards.deliver(Arrival {
@@ -297,7 +297,7 @@ async fn a_stream_that_has_ended_meanwhile_ends_its_viewer_at_once() {
         protocol: Protocol::Http { received: 0 },
         client: client(&rig.permits, &rig.roster),
     });
-    let mut peer = Peer::new(Format::Flv, peer);
+    let mut peer = Peer::new(Format::FLV, peer);
     peer.expect(["metadata", "avcC", "asc", "key0;", "the end"]);
 }
 
@@ -335,14 +335,14 @@ async fn viewers_are_spread_by_what_their_streams_weigh() {
     let mut rig = Rig::new(Flush::Each);
     rig.shards = Shards::start(2, &returns, &Arc::default(), || {}).expect("threads");
     let _peers =
-        [rig.deliver(Format::Flv, sockets()).await, rig.deliver(Format::Flv, sockets()).await];
+        [rig.deliver(Format::FLV, sockets()).await, rig.deliver(Format::FLV, sockets()).await];
     assert_eq!(rig.shards.viewers(), [1, 1]);
 }
 
 #[tokio::test]
 async fn shards_that_are_not_needed_any_more_let_their_viewers_go() {
     let mut rig = Rig::new(Flush::Each);
-    let mut peer = rig.join(Format::Flv, sockets()).await;
+    let mut peer = rig.join(Format::FLV, sockets()).await;
     let (returns, _returned) = mpsc::channel(1);
     rig.shards = Shards::start(1, &returns, &Arc::default(), || {}).expect("a thread");
     peer.expect(["the end"]);
@@ -354,7 +354,7 @@ async fn what_is_sent_counts_and_loads_follow_the_streams() {
     let (returns, _returned) = mpsc::channel(1);
     let mut rig = Rig::new(Flush::Each);
     rig.shards = Shards::start(1, &returns, &quotas, || {}).expect("a thread");
-    let mut peer = rig.join(Format::Flv, sockets()).await;
+    let mut peer = rig.join(Format::FLV, sockets()).await;
     assert_eq!(rig.shards.loads(), [BIT_RATE_MIN]);
     // Less than the window, so that nothing is skipped.
     rig.push((1..=20).map(|at| picture(false, at * 40, LARGE)));
@@ -377,7 +377,7 @@ async fn a_viewer_that_uses_up_its_turn_after_a_wait_goes_on() {
     // Several turns, and more than the buffers of the kernel hold.
     const PICTURES: i64 = 35;
     let mut rig = Rig::new(Flush::Each);
-    let mut peer = rig.join(Format::Flv, sockets()).await;
+    let mut peer = rig.join(Format::FLV, sockets()).await;
     for round in 0..20 {
         let times = round * PICTURES + 1..=(round + 1) * PICTURES;
         rig.push(times.clone().map(|at| picture(false, at, LARGE)));
@@ -394,7 +394,7 @@ fn ask_to_leave(rig: &Rig, farewell: Farewell) {
 /// Lets the shard have seen everything that was asked of it.
 async fn until_heard(rig: &mut Rig) {
     let (near, mut peer) = sockets();
-    let channel = rig.channels.open(&key(), Format::Flv, LIMITS).await;
+    let channel = rig.channels.open(&key(), Format::FLV, LIMITS).await;
     rig.shards.deliver(Arrival {
         socket: near,
         channel,
@@ -409,7 +409,7 @@ async fn until_heard(rig: &mut Rig) {
 #[tokio::test]
 async fn a_viewer_that_is_let_go_gets_its_group_to_the_end_and_nothing_of_the_next() {
     let mut rig = Rig::new(Flush::Each);
-    let mut peer = rig.deliver(Format::FlvChunked, sockets()).await;
+    let mut peer = rig.deliver(Format::FLV_CHUNKED, sockets()).await;
     ask_to_leave(&rig, Farewell::Draining);
     until_heard(&mut rig).await;
     rig.push([picture(false, 40, 0), picture(true, 80, 0), picture(false, 120, 0)]);
@@ -424,7 +424,7 @@ async fn a_viewer_that_is_let_go_gets_its_group_to_the_end_and_nothing_of_the_ne
 #[tokio::test]
 async fn an_edge_that_is_let_go_is_not_told_that_the_stream_has_ended() {
     let mut rig = Rig::new(Flush::Each);
-    let mut peer = rig.deliver(Format::FlvChunked, sockets()).await;
+    let mut peer = rig.deliver(Format::FLV_CHUNKED, sockets()).await;
     rig.roster.list()[0].note(|doing| doing.is_node = true);
     ask_to_leave(&rig, Farewell::Draining);
     until_heard(&mut rig).await;
@@ -450,7 +450,7 @@ async fn an_rtmp_viewer_that_is_let_go_comes_back_to_be_told() {
 #[tokio::test]
 async fn who_is_kicked_goes_at_once() {
     let mut rig = Rig::new(Flush::Each);
-    let mut http = rig.deliver(Format::FlvChunked, sockets()).await;
+    let mut http = rig.deliver(Format::FLV_CHUNKED, sockets()).await;
     let _rtmp = rig.join(RTMP, sockets()).await;
     ask_to_leave(&rig, Farewell::Kicked);
     let mut body = Vec::new();
@@ -463,7 +463,7 @@ async fn who_is_kicked_goes_at_once() {
 #[tokio::test]
 async fn who_is_asked_to_leave_on_the_way_to_a_shard_leaves() {
     let mut rig = Rig::new(Flush::Each);
-    let channel = rig.channels.open(&key(), Format::FlvChunked, LIMITS).await;
+    let channel = rig.channels.open(&key(), Format::FLV_CHUNKED, LIMITS).await;
     let (near, mut peer) = sockets();
     let client = client(&rig.permits, &rig.roster);
     ask_to_leave(&rig, Farewell::Kicked);

@@ -9,6 +9,7 @@ use weir_rtmp::message::{Command, Control, UserControl, type_id};
 use super::*;
 use crate::{
     channel::Opening,
+    package::Package,
     testing::{
         RTMP, SOON, client, init, names, narrow_sockets, picture, playing, read, said, sockets,
         tags,
@@ -38,7 +39,7 @@ impl Rig {
         let ((near, peer), now) = (sockets, Instant::now());
         let protocol = match format {
             Format::Rtmp { .. } => Protocol::Rtmp(playing(now)),
-            Format::Flv | Format::FlvChunked => Protocol::Http { received: 0 },
+            Format::File(..) => Protocol::Http { received: 0 },
         };
         let socket = mio::net::TcpStream::from_std(near);
         let client = client(&Permits::new(1), &Arc::default());
@@ -79,8 +80,13 @@ impl Rig {
     /// The next entry, which begins a group.
     fn group(&mut self, at: i64, bytes: usize) {
         let (seq, _) = self.append(true, at, bytes);
-        let start =
-            Opening { offset: 0, dts: Timestamp::from_millis(at), init: init(), tracks: TRACKS };
+        let start = Opening {
+            offset: 0,
+            dts: Timestamp::from_millis(at),
+            init: init(),
+            tracks: TRACKS,
+            file: None,
+        };
         self.view.newest = Some(Group { seq, start });
     }
 
@@ -143,7 +149,7 @@ const STARTED: [&str; 3] = ["metadata", "avcC", "asc"];
 
 #[test]
 fn a_new_viewer_gets_its_opening_and_the_newest_group() {
-    for format in [RTMP, Format::Flv, Format::FlvChunked] {
+    for format in [RTMP, Format::FLV, Format::FLV_CHUNKED] {
         let mut rig = Rig::new(format, sockets());
         rig.append(false, 0, 0);
         assert!(rig.play().is_empty(), "{format:?}: no group to start at");
@@ -157,20 +163,26 @@ fn a_new_viewer_gets_its_opening_and_the_newest_group() {
 
 #[test]
 fn a_start_inside_an_entry_leaves_out_what_is_before_it() {
-    let mut rig = Rig::new(Format::Flv, sockets());
-    let mut package = Package::new(Format::Flv, 0, 0);
+    let mut rig = Rig::new(Format::FLV, sockets());
+    let mut package = Package::new(Format::FLV, 0, 0);
     package.push(&picture(false, 0, 0));
     let offset = package.cut();
     package.push(&picture(true, 40, 0));
     rig.view.entries.push_back(package.finish());
-    let start = Opening { offset, dts: Timestamp::from_millis(40), init: init(), tracks: TRACKS };
+    let start = Opening {
+        offset,
+        dts: Timestamp::from_millis(40),
+        init: init(),
+        tracks: TRACKS,
+        file: None,
+    };
     rig.view.newest = Some(Group { seq: 0, start });
     assert_eq!(rig.play()[..], [&STARTED[..], &["key40;"]].concat());
 }
 
 #[test]
 fn who_wants_the_next_group_waits_for_it() {
-    let mut rig = Rig::new(Format::Flv, sockets());
+    let mut rig = Rig::new(Format::FLV, sockets());
     rig.viewer.position = Position::Seeking { from: 1, first: true };
     rig.group(0, 0);
     assert!(rig.play().is_empty());
@@ -191,7 +203,7 @@ fn at_the_tip_an_entry_is_one_send_and_leaves_nothing_behind() {
 
 #[test]
 fn a_viewer_that_was_full_goes_on_where_it_was() {
-    for format in [RTMP, Format::Flv, Format::FlvChunked] {
+    for format in [RTMP, Format::FLV, Format::FLV_CHUNKED] {
         let mut rig = Rig::stalled(format);
         assert!(matches!(rig.catch_up(), Progress::Full));
         assert!(!rig.viewer.is_at(2), "{format:?}: the entry is begun, not sent");
@@ -205,7 +217,7 @@ fn a_viewer_that_was_full_goes_on_where_it_was() {
 
 #[test]
 fn a_full_socket_takes_an_entry_later_as_a_whole() {
-    let mut rig = Rig::stalled(Format::Flv);
+    let mut rig = Rig::stalled(Format::FLV);
     while !matches!(rig.catch_up(), Progress::Full) {}
     let held: usize = rig.viewer.rest.iter().map(Bytes::len).sum();
     let (seq, entry) = rig.append(false, 80, 10);
@@ -216,7 +228,7 @@ fn a_full_socket_takes_an_entry_later_as_a_whole() {
 
 #[test]
 fn a_viewer_that_falls_out_of_the_window_skips_at_a_clean_boundary() {
-    for format in [RTMP, Format::Flv, Format::FlvChunked] {
+    for format in [RTMP, Format::FLV, Format::FLV_CHUNKED] {
         let mut rig = Rig::stalled(format);
         rig.append(false, 80, LARGE);
         rig.group(120, 0);
@@ -231,7 +243,7 @@ fn a_viewer_that_falls_out_of_the_window_skips_at_a_clean_boundary() {
 
 #[test]
 fn a_viewer_that_skips_while_there_is_no_group_waits_for_one() {
-    let mut rig = Rig::stalled(Format::Flv);
+    let mut rig = Rig::stalled(Format::FLV);
     rig.append(false, 80, 0);
     rig.append(false, 120, 0);
     rig.forget(3);
@@ -245,7 +257,7 @@ fn a_viewer_that_skips_while_there_is_no_group_waits_for_one() {
 
 #[test]
 fn a_large_window_is_sent_in_quanta() {
-    let mut rig = Rig::started(Format::Flv, sockets());
+    let mut rig = Rig::started(Format::FLV, sockets());
     let count = 3 * QUANTUM / LARGE;
     for at in 1..=count {
         rig.append(false, at as i64, LARGE);
@@ -260,7 +272,7 @@ fn a_large_window_is_sent_in_quanta() {
 
 #[test]
 fn the_end_comes_after_everything_that_was_published() {
-    let mut rig = Rig::stalled(Format::FlvChunked);
+    let mut rig = Rig::stalled(Format::FLV_CHUNKED);
     for at in 2..40 {
         rig.append(false, 40 * at, 0);
     }
@@ -274,7 +286,7 @@ fn the_end_comes_after_everything_that_was_published() {
 
 #[test]
 fn the_end_of_a_viewer_out_of_the_window_begins_with_a_group_too() {
-    let mut rig = Rig::stalled(Format::Flv);
+    let mut rig = Rig::stalled(Format::FLV);
     rig.append(false, 80, 0);
     rig.append(false, 120, 0);
     rig.group(160, 0);
@@ -285,14 +297,14 @@ fn the_end_of_a_viewer_out_of_the_window_begins_with_a_group_too() {
 
 #[test]
 fn a_viewer_that_never_started_gets_the_ending_alone() {
-    let mut rig = Rig::new(Format::FlvChunked, sockets());
+    let mut rig = Rig::new(Format::FLV_CHUNKED, sockets());
     rig.end();
     assert_eq!(rig.play_bytes(), b"0\r\n\r\n");
 }
 
 #[test]
 fn a_stall_counts_from_the_last_byte_that_was_taken() {
-    let mut rig = Rig::stalled(Format::Flv);
+    let mut rig = Rig::stalled(Format::FLV);
     let begin = rig.now;
     assert_eq!(rig.viewer.stalled_since(), None, "whether it is armed is for the shard to say");
     rig.viewer.armed = true;
@@ -308,7 +320,7 @@ fn a_stall_counts_from_the_last_byte_that_was_taken() {
 
 #[test]
 fn a_viewer_of_http_may_send_a_line_end_but_not_much() {
-    let mut rig = Rig::started(Format::FlvChunked, sockets());
+    let mut rig = Rig::started(Format::FLV_CHUNKED, sockets());
     assert!(matches!(rig.hear(b"\r\n"), Ok(Input::Nothing)));
     let end = rig.hear(&[b'x'; HTTP_INPUT_MAX]).err().expect("an end");
     assert_eq!((end.side, &*end.reason), (Side::Peer, "sent data after its request"));
@@ -316,7 +328,7 @@ fn a_viewer_of_http_may_send_a_line_end_but_not_much() {
 
 #[test]
 fn a_peer_that_closes_ends_the_viewer() {
-    let mut rig = Rig::started(Format::FlvChunked, sockets());
+    let mut rig = Rig::started(Format::FLV_CHUNKED, sockets());
     rig.peer.shutdown(std::net::Shutdown::Write).expect("a connection");
     assert_eq!(rig.hear(b"").err(), Some(End::closed()));
 }

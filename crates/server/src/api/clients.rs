@@ -12,6 +12,7 @@ use weir_clients::{
     quota::HlsViewer,
     roster::{Activity, Presence},
 };
+use weir_delivery::Format;
 
 #[cfg(test)]
 use super::answer::{AdminFailures, NotFound, ReadFailures};
@@ -51,7 +52,8 @@ pub struct Client {
     /// The name of its stream without the app.
     name: String,
     /// As in SRS: `rtmp-play`, `flv-play`, `hls-play` or `rtmp-publish`, also while it still waits for its stream;
-    /// `control` before it has asked for one.
+    /// also `ts-play`, `mp4-play`, `aac-play`, `mp3-play`, and `ws-flv-play` and the like over WebSocket; `control`
+    /// before it has asked for one.
     #[serde(rename = "type")]
     kind: String,
     /// Whether it is publishing.
@@ -113,7 +115,11 @@ fn describe(api: &Api, presence: &Presence) -> Client {
     };
     let protocol = match presence.protocol {
         "http" if doing.fetches => "hls",
-        "http" => "flv",
+        // `flv` as in SRS, and `ts`; `ws-flv` is another thing.
+        "http" => {
+            let format = doing.format.unwrap_or(Format::FLV.label());
+            format.strip_prefix("http-").unwrap_or(format)
+        }
         other => other,
     };
     let kind = match activity {

@@ -63,6 +63,7 @@ fn status(refusal: &play::Refusal) -> (StatusCode, bool) {
             }
             NoStream::Unavailable(_) | NoStream::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, true),
         },
+        play::Refusal::Unfit { .. } => (StatusCode::NOT_ACCEPTABLE, false),
         play::Refusal::Guesses { .. } => (StatusCode::TOO_MANY_REQUESTS, true),
     }
 }

@@ -11,7 +11,7 @@ use weir_clients::{
 use weir_edge::{Ask, Hops};
 use weir_media::{Budget, Charge, Spent, Use};
 
-use super::forwarded;
+use super::{forwarded, websocket::Upgrade};
 
 /// How long a request's head may take, as in nginx's `client_header_timeout` but for impatient times.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,6 +57,8 @@ pub struct Head {
     pub wait: String,
     /// Not empty if the next group is wanted.
     pub next: String,
+    /// Whether it asks for WebSocket.
+    pub upgrade: Option<Upgrade>,
     /// What proxies say of the client: the fields [`forwarded::FIELD`], with commas between them.
     pub forwarded: String,
     /// The room that all of it has.
@@ -148,12 +150,12 @@ fn parse(bytes: &mut BytesMut) -> Result<Option<Head>, Failure> {
         let found = request.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
         found.map(|field| String::from_utf8_lossy(field.value).into_owned()).unwrap_or_default()
     };
-    let forwarded: Vec<_> = request
-        .headers
-        .iter()
-        .filter(|field| field.name.eq_ignore_ascii_case(forwarded::FIELD))
-        .map(|field| String::from_utf8_lossy(field.value))
-        .collect();
+    // The lines of a field with a list, as one.
+    let list = |name: &str| {
+        let lines = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
+        let lines: Vec<_> = lines.map(|field| String::from_utf8_lossy(field.value)).collect();
+        lines.join(",")
+    };
     Ok(Some(Head {
         bytes: BytesMut::new(),
         method: request.method.unwrap_or_default().to_owned(),
@@ -163,7 +165,8 @@ fn parse(bytes: &mut BytesMut) -> Result<Option<Head>, Failure> {
         hops: field(Hops::HEADER),
         wait: field(Ask::WAIT_HEADER),
         next: field(Ask::NEXT_HEADER),
-        forwarded: forwarded.join(","),
+        upgrade: Upgrade::of(list),
+        forwarded: list(forwarded::FIELD),
         charge: None,
     }))
 }

@@ -1,4 +1,5 @@
-//! HTTP-FLV on a connection that had served another request before: hyper has the socket, and sends the body.
+//! A stream as a file without an end on a connection that had served another request before: hyper has the socket, and
+//! sends the body.
 
 use std::{
     sync::Arc,
@@ -15,7 +16,7 @@ use weir_clients::{
     roster::{Activity, Figures, Presence},
     session::ViewerSession,
 };
-use weir_delivery::{Channel, Format, View};
+use weir_delivery::{Channel, Container, Format, Framing, View};
 use weir_hub::Status;
 use weir_media::StreamKey;
 
@@ -39,20 +40,23 @@ const REPORT: Duration = Duration::from_secs(1);
 pub async fn serve(
     node: &Arc<Node>,
     request: &Request<'_>,
+    container: Container,
     is_head: bool,
     peer: &Peer,
 ) -> Result<Response, Refusal> {
+    // The frames of HTTP are hyper's.
+    let format = Format::File(container, Framing::Plain);
     let body = if is_head {
-        play::request(node, request, &mut LiveHead(Format::Flv)).await?;
+        play::request(node, request, &mut LiveHead(format)).await?;
         Body::empty()
     } else {
-        let playing = play::request(node, request, &mut Live(Format::Flv)).await?;
+        let playing = play::request(node, request, &mut Live(format)).await?;
         let report = Report::begin(peer, &playing.key, playing.vhost.play.stall_timeout);
         Body::from_stream(LateViewer::stream(node, playing, report))
     };
     let answer = Response::builder()
         .status(StatusCode::OK)
-        .header("content-type", "video/x-flv")
+        .header("content-type", container.media_type())
         .header("cache-control", "no-store")
         .header(ANY_ORIGIN.0, ANY_ORIGIN.1)
         .body(body);
@@ -107,7 +111,7 @@ impl Drop for Report {
         self.progress.limit_to(None);
         COUNTS.ended(Activity::Play, &end);
         let (conn, peer) = (self.presence.id, self.presence.doing().peer);
-        let (protocol, role) = (self.presence.protocol, Activity::Play.label());
+        let (protocol, role) = (self.presence.speaks(), Activity::Play.label());
         let seconds = seconds(self.since.elapsed());
         info!(
             conn, %peer, protocol, role, stream = %self.key, side = end.side.label(), kind = end.kind.label(),
@@ -173,7 +177,9 @@ impl LateViewer {
             let has_ended = self.view.status == Some(Status::Ended);
             if is_to_leave || has_ended {
                 if !is_to_leave {
-                    self.report.end = Some(End::upstream("the stream ended"));
+                    let why = self.view.over.map(|why| why.to_string());
+                    let why = why.unwrap_or_else(|| "the stream ended".to_owned());
+                    self.report.end = Some(End::upstream(why));
                 }
                 return None;
             }
@@ -197,11 +203,11 @@ impl LateViewer {
         // At the start, or out of the window.
         let group = self.view.newest.as_ref()?;
         let entry = self.view.get(group.seq)?;
-        let tracks = self.channel.tracks();
+        let (format, tracks) = (self.channel.format(), self.channel.tracks());
         let opening = if self.started {
-            group.start.again(Format::Flv, tracks)
+            group.start.again(format, tracks)
         } else {
-            group.start.first(Format::Flv, tracks)
+            group.start.first(format, tracks)
         };
         self.next = group.seq + 1;
         self.started = true;

@@ -18,7 +18,7 @@ use super::{
     forwarded,
     hls::{self, Asker, Directives, WantedPlaylist},
     late,
-    route::{self, Route},
+    route::Route,
     serve::Peer,
     still,
 };
@@ -50,7 +50,7 @@ pub fn count(node: &Node, peer: &Peer, fields: &HeaderMap) -> Option<Response> {
     None
 }
 
-/// `/app/stream.m3u8`, `/app/stream-<sequence>-<nonce>.ts`, `/app/stream.flv`, `/app/stream.mp4?still`.
+/// `/app/stream.m3u8`, `/app/stream-<sequence>-<nonce>.ts`, `/app/stream.flv` and the like, `/app/stream.mp4?still`.
 pub async fn media<B>(node: &Arc<Node>, peer: Arc<Peer>, request: Request<B>) -> Response {
     let is_head = match *request.method() {
         Method::GET => false,
@@ -128,11 +128,13 @@ async fn serve(node: &Arc<Node>, route: &Route, ask: &Ask, asker: &Asker) -> Res
     let presence = &asker.peer.presence;
     let request = play::Request { url: &named.url, ask, ip: asker.ip, presence };
     let served = match (route.extension.as_str(), segment.as_ref()) {
-        (route::FLV, _) => late::serve(node, &request, asker.is_head, &asker.peer).await,
+        _ if let Some(container) = route.container() => {
+            late::serve(node, &request, container, asker.is_head, &asker.peer).await
+        }
         ("m3u8", _) => playlist(node, &request, asker).await,
         (_, Some((_, name))) => hls::segment(node, &request, *name, asker).await,
-        ("mp4", None) => still::serve(node, &request, asker).await,
-        _ => Ok(not_found("stream paths end in .flv or .m3u8")),
+        _ if route.is_still() => still::serve(node, &request, asker).await,
+        _ => Ok(not_found("stream paths end in .flv, .m3u8, .mp4, .ts, .aac or .mp3")),
     };
     let (answer, is_guess) = match served {
         // An origin that an edge fetches from may have been shown a guess.
@@ -201,6 +203,9 @@ fn note(refusal: &Refusal, asker: &Asker) {
             let reason = "too many requests for missing HLS segments";
             info!(peer = %asker.ip, stream = %key, reason, "HTTP requests are refused");
         }
-        Refusal::Denied { .. } | Refusal::BadName(_) | Refusal::NoStream { .. } => {}
+        Refusal::Denied { .. }
+        | Refusal::BadName(_)
+        | Refusal::NoStream { .. }
+        | Refusal::Unfit { .. } => {}
     }
 }

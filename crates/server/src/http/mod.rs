@@ -1,16 +1,16 @@
-//! The HTTP port: HTTP-FLV, HLS, pages.
+//! The HTTP port: streams as files without an end, HLS, pages.
 //!
-//! The first request of a connection is read here, so that a viewer of HTTP-FLV can be handed to a delivery shard,
+//! The first request of a connection is read here, so that a viewer of a stream can be handed to a delivery shard,
 //! socket and all. Every other connection goes to hyper with the bytes that were read.
 
 mod answer;
 mod conditional;
-mod flv;
 mod forwarded;
 mod head;
 mod hls;
 mod io;
 mod late;
+mod live;
 mod media;
 mod multitrack;
 mod pages;
@@ -18,6 +18,7 @@ mod room;
 mod route;
 mod serve;
 mod still;
+mod websocket;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -57,7 +58,7 @@ const DRAIN_BYTES_MAX: usize = 2 << 20;
 /// What has a path of its own; all other paths are those of streams.
 const PAGES: [&str; 3] = ["/", "/player", "/multitrack"];
 
-/// What the HTTP port serves besides the fast path of HTTP-FLV.
+/// What the HTTP port serves besides the first request for a stream.
 #[derive(Clone)]
 struct Site {
     node: Arc<Node>,
@@ -147,14 +148,14 @@ async fn serve(node: Arc<Node>, site: Site, mut socket: TcpStream, mut client: C
             return client.end(&End::new(Kind::Limit, refusal.to_string()));
         }
     }
-    let request = match flv::Request::of(&head, budget) {
+    let request = match live::Request::of(&head, budget) {
         Ok(request) => request,
         Err(spent) => return fail(socket, client, head::no_memory(&spent)).await,
     };
     if let Some(request) = request {
         // It waits for its stream without the head that it came in.
         drop((head, config));
-        return flv::serve(node, socket, client, request).await;
+        return live::serve(node, socket, client, request).await;
     }
     let Some(room) = room::of_connection(budget) else {
         return fail(socket, client, head::no_memory(&Spent)).await;

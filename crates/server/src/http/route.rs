@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use weir_config::Vhost;
+use weir_delivery::Container;
 use weir_hls::SegmentName;
 use weir_media::{InvalidKey, StreamKey};
-use weir_rtmp::url::{StreamUrl, discover_http, stream_name};
+use weir_rtmp::url::{StreamUrl, discover_http, params, stream_name};
 
 use crate::node::Node;
 
-/// The extension of HTTP-FLV.
-pub const FLV: &str = "flv";
+/// The parameter that asks for the newest key frame instead of the stream.
+const STILL: &str = "still";
 
 /// What a media request asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Route {
     /// What path, query and host name.
     pub url: StreamUrl,
-    /// `flv`, `m3u8`, `ts`.
+    /// `flv`, `m3u8`, `ts`, and what else there is.
     pub extension: String,
 }
 
@@ -43,6 +44,18 @@ impl Route {
     /// The parameters of the request, with the `?`; empty if there are none.
     pub fn params(&self) -> String {
         self.url.params.clone()
+    }
+
+    /// The file without an end that this is, if it is one. What is named as segments of HLS are is one of those.
+    pub fn container(&self) -> Option<Container> {
+        let container = Container::of_extension(&self.extension)?;
+        (self.segment().is_none() && !self.is_still()).then_some(container)
+    }
+
+    /// Whether this is the newest key frame of a stream.
+    pub fn is_still(&self) -> bool {
+        let mut params = params::params(&self.url.params);
+        self.extension == "mp4" && params.any(|param| param.name() == STILL)
     }
 
     /// The route of the stream that this is a segment of, if it is one.
@@ -93,6 +106,23 @@ mod tests {
                 StreamKey::new(&vhost, &app, &stream).is_err(),
                 "{path} became {app:?} {stream:?}"
             );
+        }
+    }
+
+    #[test]
+    fn files_without_an_end_are_what_no_segment_and_no_still_is() {
+        let of = |target: &str| Some(Route::of(target, "h")?.container()?.extension());
+        for extension in ["flv", "ts", "mp4", "mp3", "aac"] {
+            assert_eq!(of(&format!("/live/a.{extension}?token=x")), Some(extension));
+            assert_eq!(of(&format!("/live/cam-1b.{extension}")), Some(extension));
+        }
+        assert_eq!(of("/live/cam-1.flv"), Some("flv"));
+        let segments =
+            ["/live/cam-1.ts", "/live/a-7-abcdefghijklmnop.ts", "/live/a-7-abcdefghijklmnop.mp4"];
+        for none in
+            segments.into_iter().chain(["/live/a.mp4?x=1&still", "/live/a.m3u8", "/live/a.key"])
+        {
+            assert_eq!(of(none), None, "{none}");
         }
     }
 

@@ -7,10 +7,9 @@ use http::{
     HeaderValue, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
-use weir_rtmp::url::params;
 
 use super::{
-    answer::{ANY_ORIGIN, no_room, not_found, plain},
+    answer::{ANY_ORIGIN, no_room, plain},
     hls::{self, Asker},
 };
 use crate::{
@@ -18,9 +17,6 @@ use crate::{
     node::Node,
     play::{self, Playing, Refusal, Request, still::Still},
 };
-
-/// The parameter that asks for it.
-const STILL: &str = "still";
 
 /// Answers with the newest picture of a stream, which a cache may give others for a second.
 ///
@@ -31,9 +27,6 @@ pub async fn serve(
     request: &Request<'_>,
     asker: &Asker,
 ) -> Result<Response, Refusal> {
-    if params::params(&request.url.params).all(|param| param.name() != STILL) {
-        return Ok(not_found("no such file; `?still` gives the newest key frame of a stream"));
-    }
     let Playing { key, opened: picture, .. } = play::request(node, request, &mut Still).await?;
     let picture = match picture {
         Ok(picture) => memory::output(node.streams.registry.budget(), picture),

@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use weir_clients::roster::Activity;
 use weir_clients::{counts::COUNTS, histogram::Counted};
 use weir_config::Role;
+use weir_delivery::Format;
 use weir_edge::{Answer, Edge};
 use weir_hub::{Status, StreamStats};
 use weir_media::{StreamKey, Use};
@@ -49,8 +50,8 @@ pub struct Live {
 struct Census {
     rtmp: usize,
     http: usize,
-    rtmp_viewers: usize,
-    flv_viewers: usize,
+    /// By [`Format::LABELS`].
+    viewers: [usize; Format::LABELS.len()],
     publishers: usize,
 }
 
@@ -94,8 +95,10 @@ impl Live {
             *if is_rtmp { &mut census.rtmp } else { &mut census.http } += 1;
             // An edge asks for its viewers, and is none.
             let is_viewer = presence.does(Activity::Play) && !presence.doing().is_node;
-            let viewers = if is_rtmp { &mut census.rtmp_viewers } else { &mut census.flv_viewers };
-            *viewers += usize::from(is_viewer);
+            let speaks = presence.speaks();
+            if let Some(at) = Format::LABELS.iter().position(|label| *label == speaks) {
+                census.viewers[at] += usize::from(is_viewer);
+            }
             census.publishers += usize::from(presence.does(Activity::Publish));
         }
         census
@@ -210,11 +213,8 @@ impl Live {
             "Publishers and origins whose timestamps ran slower or faster than real time.",
             COUNTS.clocks_off.get() as f64,
         )?;
-        let viewers = [
-            ("rtmp", census.rtmp_viewers),
-            ("http-flv", census.flv_viewers),
-            ("hls", node.clients.quotas.watching()),
-        ];
+        let hls = ("hls", node.clients.quotas.watching());
+        let viewers = Format::LABELS.into_iter().zip(census.viewers).chain([hls]);
         page.gauges(
             "weir_viewers",
             "Viewers; edges that pull are not counted.",

@@ -1,12 +1,13 @@
-//! The stream itself, as it flows: for viewers of RTMP and HTTP-FLV.
+//! The stream itself, as it flows: for viewers of RTMP, and of files without an end.
 
 use std::{sync::Arc, time::Instant};
 
-use weir_clients::{quota, session::ViewerSession};
+use weir_clients::{quota, roster::Activity, session::ViewerSession};
 use weir_delivery::{Channel, Format};
 use weir_edge::{NoStream, Protocol};
+use weir_media::StreamKey;
 
-use super::{Refusal, Resolved, Resource};
+use super::{Refusal, Request, Resolved, Resource};
 
 /// The stream in this format, for one who is sent it from now on.
 pub struct Live(pub Format);
@@ -20,6 +21,10 @@ impl Resource for Live {
 
     const PROTOCOL: Protocol = Protocol::Live;
 
+    fn note(&self, request: &Request<'_>, key: &StreamKey) {
+        note(request, key, self.0);
+    }
+
     fn look(&mut self, resolved: &Resolved<'_>) -> Result<(), Refusal> {
         look(resolved)
     }
@@ -30,6 +35,10 @@ impl Resource for Live {
         is_let_in: bool,
     ) -> Result<Arc<Channel>, NoStream> {
         open(resolved, self.0, is_let_in).await
+    }
+
+    fn check(&self, resolved: &Resolved<'_>, channel: &Arc<Channel>) -> Result<(), Refusal> {
+        check(resolved, channel)
     }
 
     fn admit(
@@ -50,6 +59,10 @@ impl Resource for LiveHead {
 
     const PROTOCOL: Protocol = Protocol::Live;
 
+    fn note(&self, request: &Request<'_>, key: &StreamKey) {
+        note(request, key, self.0);
+    }
+
     fn look(&mut self, resolved: &Resolved<'_>) -> Result<(), Refusal> {
         look(resolved)
     }
@@ -62,9 +75,28 @@ impl Resource for LiveHead {
         open(resolved, self.0, is_let_in).await
     }
 
+    fn check(&self, resolved: &Resolved<'_>, channel: &Arc<Channel>) -> Result<(), Refusal> {
+        check(resolved, channel)
+    }
+
     fn admit(&mut self, _: &Resolved<'_>, _: &Arc<Channel>) -> Result<(), quota::Refusal> {
         Ok(())
     }
+}
+
+fn note(request: &Request<'_>, key: &StreamKey, format: Format) {
+    request.presence.note(|doing| {
+        doing.asks = Some((Activity::Play, key.clone()));
+        doing.is_node = !request.ask.hops.is_empty();
+        doing.fetches = false;
+        doing.format = Some(format.label());
+    });
+}
+
+/// A stream that the format has no room for is refused by name.
+fn check(resolved: &Resolved<'_>, channel: &Channel) -> Result<(), Refusal> {
+    let checked = channel.check(Instant::now());
+    checked.map_err(|why| Refusal::Unfit { key: resolved.key.clone(), why })
 }
 
 /// A full edge pulls nothing.

@@ -11,6 +11,7 @@ use weir_clients::{
     roster::{Activity, Presence},
 };
 use weir_config::Vhost;
+use weir_delivery::Unfit;
 use weir_edge::{Ask, NoStream, Protocol};
 use weir_hub::Status;
 use weir_media::{InvalidKey, StreamKey};
@@ -118,6 +119,14 @@ pub trait Resource: Send {
         is_let_in: bool,
     ) -> impl Future<Output = Result<Self::Opened, NoStream>> + Send;
 
+    /// Whether what was opened can be had as it is asked for: before anybody is let in.
+    ///
+    /// # Errors
+    /// When it cannot.
+    fn check(&self, _: &Resolved<'_>, _: &Self::Opened) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     /// Lets the viewer in: takes its part of the limits, and begins its session in the roster and in the log.
     ///
     /// # Errors
@@ -164,6 +173,14 @@ pub enum Refusal {
         /// Which of these, and why.
         why: NoStream,
     },
+    /// The stream is there, and cannot be had in the format that is asked for.
+    #[error("{key}: {why}")]
+    Unfit {
+        /// The stream.
+        key: StreamKey,
+        /// Why, and where it can be had.
+        why: Unfit,
+    },
     /// Its address asks for too many files of the stream that are not there.
     #[error("too many requests for missing segments; request the playlist first")]
     Guesses {
@@ -179,7 +196,7 @@ impl Refusal {
         match self {
             Self::Denied { why, .. } => why.may_be_guess(),
             Self::NoStream { why, .. } => why.may_be_guess(ask),
-            Self::BadName(_) | Self::Guesses { .. } => false,
+            Self::BadName(_) | Self::Guesses { .. } | Self::Unfit { .. } => false,
         }
     }
 
@@ -197,6 +214,7 @@ impl Refusal {
             Self::Denied { .. } => {}
             Self::NoStream { why, .. } => Refused::from(why).count(),
             Self::Guesses { .. } => Refused::Auth.count(),
+            Self::Unfit { .. } => Refused::Unfit.count(),
         }
     }
 }
@@ -236,6 +254,7 @@ async fn try_request<R: Resource>(
         false => true,
     };
     let opened = resource.open(&resolved, is_let_in).await.map_err(no_stream)?;
+    resource.check(&resolved, &opened)?;
     let admitted = resource.admit(&resolved, &opened);
     let session = admitted.map_err(|full| no_stream(full.into()))?;
     Ok(Playing { key, vhost, opened, session })

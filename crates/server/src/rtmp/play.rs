@@ -73,7 +73,7 @@ async fn refuse(
     match refusal {
         Refusal::BadName(_) => Turn::Over(connection, End::peer(format!("play refused: {reason}"))),
         Refusal::Denied { key, why } => Turn::Over(connection, why.end(Action::Play, key)),
-        Refusal::NoStream { key, .. } | Refusal::Guesses { key } => {
+        Refusal::NoStream { key, .. } | Refusal::Guesses { key } | Refusal::Unfit { key, .. } => {
             connection.client.refused(key, &reason);
             Turn::Stay(connection)
         }
@@ -90,7 +90,8 @@ fn code(refusal: &Refusal) -> PlayRefusal {
         }
         | Refusal::BadName(_)
         | Refusal::Denied { .. }
-        | Refusal::Guesses { .. } => PlayRefusal::Failed,
+        | Refusal::Guesses { .. }
+        | Refusal::Unfit { .. } => PlayRefusal::Failed,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod hls;
 mod mpegts_js;
+mod mse;
 
 use std::time::Duration;
 

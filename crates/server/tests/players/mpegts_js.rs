@@ -54,6 +54,23 @@ async fn a_stream_is_seen_and_heard_from_an_origin_and_from_an_edge() {
     }
 }
 
+/// The other things that it plays, and over WebSocket.
+#[tokio::test(flavor = "multi_thread")]
+async fn flv_over_websocket_and_mpeg_ts_are_seen_and_heard() {
+    let (nodes, _cluster) = nodes();
+    let _camera = Camera::start(&nodes[0].rtmp_url("live/a")).await;
+    for weir in &nodes {
+        let websocket = weir.http_url("live/a.flv").replace("http://", "ws://");
+        for url in [websocket, weir.http_url("live/a.ts")] {
+            let player = PlayerPage::open(WebPlayer::MpegtsJs, &url).await;
+            let video = player.page().wait_playing(1.0, TIMEOUT).await;
+            assert!(video.colours >= COLOURS_MIN, "{url}: the picture is blank: {video:?}");
+            hear(&player).await;
+            assert_eq!(player.errors().await, [""; 0], "{url}");
+        }
+    }
+}
+
 /// What a browser cannot do: a `MediaSource` takes no track more once it has begun to play.
 const LATE_TRACK: &str = "addSourceBuffer";
 

@@ -46,7 +46,8 @@ const play = () => video.play().catch((error) => wrong('play', String(error)));
 const start = {
     // As its own documentation has it for live streams.
     'mpegts.js': (url) => {
-        weir.player = mpegts.createPlayer({ type: 'flv', isLive: true, url });
+        const type = new URL(url).pathname.endsWith('.ts') ? 'mpegts' : 'flv';
+        weir.player = mpegts.createPlayer({ type, isLive: true, url });
         weir.player.on(mpegts.Events.ERROR, wrong);
         weir.player.attachMediaElement(video);
         weir.player.load();
@@ -77,6 +78,37 @@ const start = {
         weir.player = videojs(video, { html5: { vhs: { overrideNative: true, ...options } } });
         weir.player.on('error', () => wrong('video.js', weir.player.error()?.message ?? ''));
         weir.player.src({ src: url, type: 'application/x-mpegURL' });
+        play();
+    },
+    // An endless MP4, fetched and handed to the browser. A file that ends is asked for again, and goes on where it was.
+    mse: (url, { mime }) => {
+        const source = new MediaSource();
+        video.src = URL.createObjectURL(source);
+        source.addEventListener('sourceopen', async () => {
+            try {
+                const buffer = source.addSourceBuffer(mime);
+                const append = (bytes) => new Promise((resolve, reject) => {
+                    buffer.addEventListener('updateend', resolve, { once: true });
+                    buffer.addEventListener('error', () => reject(new Error('refused')), { once: true });
+                    buffer.appendBuffer(bytes);
+                });
+                for (;;) {
+                    const response = await fetch(url);
+                    if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+                    const reader = response.body.getReader();
+                    said('file', response.status);
+                    for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) {
+                        await append(value);
+                        const { buffered } = buffer;
+                        if (buffered.length > 0 && video.currentTime < buffered.start(buffered.length - 1)) {
+                            video.currentTime = buffered.start(buffered.length - 1);
+                        }
+                    }
+                }
+            } catch (error) {
+                wrong('mse', String(error));
+            }
+        });
         play();
     },
     native: (url) => {

@@ -33,7 +33,7 @@ async fn play_with(
     ask: &Ask,
 ) -> Result<Playing<Live>, Refusal> {
     let asked = Request { url, ask, ip: HOME, presence: client };
-    let mut live = Live(Format::Flv);
+    let mut live = Live(Format::FLV);
     timeout(SOON, request(node, &asked, &mut live)).await.expect("an answer")
 }
 
@@ -131,7 +131,7 @@ async fn who_only_looks_is_no_viewer() {
     let _publisher = publish(&node, &key);
     let (looker, url) = (client(&node), url("/live/a"));
     let asked = Request { url: &url, ask: &ask(&url), ip: HOME, presence: &looker };
-    let looked = request(&node, &asked, &mut LiveHead(Format::Flv)).await.expect("it is there");
+    let looked = request(&node, &asked, &mut LiveHead(Format::FLV)).await.expect("it is there");
     assert_eq!((does(&looker).0, node.clients.quotas.viewers(&key)), (Activity::Control, 0));
     drop(looked);
     assert_eq!(node.streams.registry.demand(&key), 0);

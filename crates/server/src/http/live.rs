@@ -1,4 +1,5 @@
-//! HTTP-FLV: `GET /app/stream.flv`.
+//! A stream as a file without an end, for the first request of a connection: `GET /app/stream.flv`, and the other
+//! containers, over HTTP and over WebSocket.
 
 use std::sync::Arc;
 
@@ -11,14 +12,15 @@ use weir_clients::{
     client::Client,
     end::{End, Kind},
 };
-use weir_delivery::{Arrival, Format, Protocol};
+use weir_delivery::{Arrival, Container, Format, Framing, Protocol};
 use weir_edge::Ask;
 use weir_media::{Budget, Charge, Spent};
 
 use super::{
     answer::{self, ANY_ORIGIN},
     head::Head,
-    route::{self, Route},
+    route::Route,
+    websocket::Upgrade,
 };
 use crate::{
     auth::Action,
@@ -31,18 +33,21 @@ use crate::{
     terms,
 };
 
-/// A request for a stream as HTTP-FLV.
+/// A request for a stream as a file without an end.
 pub struct Request {
     route: Route,
     is_head: bool,
-    format: Format,
+    container: Container,
+    framing: Framing,
+    /// What asks for WebSocket.
+    upgrade: Option<Upgrade>,
     ask: Ask,
     /// Its room while it waits.
-    charge: Charge,
+    _charge: Charge,
 }
 
 impl Request {
-    /// The request in `head`, if it is one for HTTP-FLV.
+    /// The request in `head`, if it is one for such a file.
     ///
     /// # Errors
     /// When `budget` has no room for it to wait.
@@ -51,15 +56,51 @@ impl Request {
         if !is_head && head.method != "GET" {
             return Ok(None);
         }
-        let route = Route::of(&head.target, &head.host);
-        let Some(route) = route.filter(|route| route.extension == route::FLV) else {
-            return Ok(None);
-        };
+        let Some(route) = Route::of(&head.target, &head.host) else { return Ok(None) };
+        let Some(container) = route.container() else { return Ok(None) };
         let charge = memory::request(budget, head.target.len(), 0)?;
-        // HTTP/1.0 has no chunks: the body ends with the connection.
-        let format = if head.minor_version == 0 { Format::Flv } else { Format::FlvChunked };
+        let upgrade = head.upgrade.clone().filter(|_| !is_head && head.minor_version > 0);
+        let framing = match (&upgrade, head.minor_version) {
+            (Some(_), _) => Framing::WebSocket,
+            // HTTP/1.0 has no chunks: the body ends with the connection.
+            (None, 0) => Framing::Plain,
+            (None, _) => Framing::Chunked,
+        };
         let ask = Ask::of_fields(route.params(), &head.hops, &head.wait, &head.next);
-        Ok(Some(Self { route, is_head, format, ask, charge }))
+        Ok(Some(Self { route, is_head, container, framing, upgrade, ask, _charge: charge }))
+    }
+
+    fn format(&self) -> Format {
+        Format::File(self.container, self.framing)
+    }
+
+    /// The head of the answer that the file follows.
+    fn answer(&self) -> String {
+        if let Some(Upgrade::Accept(accept)) = &self.upgrade {
+            return format!(
+                "HTTP/1.1 101 Switching Protocols\r\nServer: {SERVER}\r\nUpgrade: websocket\r\n\
+                 Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            );
+        }
+        let (version, framing) = match self.framing {
+            Framing::Chunked => ("1.1", "Transfer-Encoding: chunked\r\n"),
+            Framing::Plain | Framing::WebSocket => ("1.0", ""),
+        };
+        format!(
+            "HTTP/{version} 200 OK\r\nServer: {SERVER}\r\nContent-Type: {}\r\nCache-Control: no-store\r\n\
+             {}: {}\r\n{framing}Connection: close\r\n\r\n",
+            self.container.media_type(),
+            ANY_ORIGIN.0,
+            ANY_ORIGIN.1
+        )
+    }
+
+    /// What the viewer speaks from then on.
+    fn protocol(&self) -> Protocol {
+        match self.framing {
+            Framing::WebSocket => Protocol::web_socket(),
+            Framing::Plain | Framing::Chunked => Protocol::Http { received: 0 },
+        }
     }
 }
 
@@ -71,15 +112,19 @@ pub async fn serve(
     mut request: Request,
 ) {
     request.ask.peer = Some(client.peer.ip());
+    if let Some((status, reason, fields)) = request.upgrade.as_ref().and_then(Upgrade::refusal) {
+        let answer = answer::closing(status, reason, fields, false);
+        return tell(socket, client, &answer, &End::peer(reason)).await;
+    }
     if request.is_head {
-        let mut head = LiveHead(request.format);
+        let mut head = LiveHead(request.format());
         if let Some((_, socket, client)) = play(&node, socket, client, &request, &mut head).await {
             let end = End::new(Kind::Closed, "HEAD request");
-            tell(socket, client, &response_head(request.format), &end).await;
+            tell(socket, client, &request.answer(), &end).await;
         }
         return;
     }
-    let mut live = Live(request.format);
+    let mut live = Live(request.format());
     let playing = play(&node, socket, client, &request, &mut live).await;
     let Some((Playing { vhost, opened: channel, session, .. }, its_socket, its_client)) = playing
     else {
@@ -87,15 +132,15 @@ pub async fn serve(
     };
     (socket, client) = (its_socket, its_client);
     client.viewing = Some(session);
-    let head = response_head(request.format).into();
-    drop(request.charge);
+    let (head, protocol) = (request.answer().into(), request.protocol());
+    drop(request);
     match socket.into_std() {
         Ok(socket) => node.delivery.shards.deliver(Arrival {
             socket,
             channel,
             terms: terms::of(&vhost.play),
             head,
-            protocol: Protocol::Http { received: 0 },
+            protocol,
             client,
         }),
         Err(error) => client.end(&End::us(format!("cannot hand the socket over: {error}"))),
@@ -162,18 +207,6 @@ async fn hold_back(
         () = held => Ok(()),
         end = until_closed(socket) => Err(end),
     }
-}
-
-fn response_head(format: Format) -> String {
-    let (version, framing) = match format {
-        Format::FlvChunked => ("1.1", "Transfer-Encoding: chunked\r\n"),
-        Format::Flv | Format::Rtmp { .. } => ("1.0", ""),
-    };
-    format!(
-        "HTTP/{version} 200 OK\r\nServer: {SERVER}\r\nContent-Type: video/x-flv\r\nCache-Control: no-store\r\n\
-         {}: {}\r\n{framing}Connection: close\r\n\r\n",
-        ANY_ORIGIN.0, ANY_ORIGIN.1
-    )
 }
 
 /// Ends a connection with the only answer that it gets.
