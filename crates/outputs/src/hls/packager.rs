@@ -31,8 +31,8 @@ pub struct Packager {
     /// When the newest picture is decoded.
     picture: Option<Timestamp>,
     rates: Rates,
-    /// What the newest segment says of the playlist, for who chooses: how its tracks are coded, each once, and how large
-    /// its pictures are.
+    /// What the newest segment says of the playlist, for who chooses: how its tracks are coded, each once, and how
+    /// large its pictures are.
     codecs: Box<[String]>,
     resolution: Option<(u16, u16)>,
     /// Names of what the list before this one had: that stays for a while.
