@@ -1,5 +1,7 @@
 use std::{fs, path::Path, time::Duration};
 
+use bytes::Bytes;
+use proptest::prelude::*;
 use weir_media::Timestamp;
 use weir_testkit::{
     fixture::Fixture,
@@ -221,4 +223,69 @@ fn after_a_gap_the_file_goes_on_with_the_next_key_frame() {
         assert!(before > 0 && has_key, "{form:?}");
         assert_eq!(waiting, 0, "{form:?}: nothing without its key frame");
     }
+}
+
+/// A frame of any kind and content.
+fn any_frame() -> impl Strategy<Value = (Frame, bool)> {
+    let video = prop_oneof![Just(VideoCodec::Avc), Just(VideoCodec::Hevc), Just(VideoCodec::Vp9)];
+    let audio = prop_oneof![Just(AudioCodec::Aac), Just(AudioCodec::Mp3), Just(AudioCodec::Opus)];
+    let content = prop_oneof![
+        (video.clone(), any::<bool>(), any::<i16>()).prop_map(|(codec, key, composition)| {
+            Content::Video { codec, key, composition: composition.into() }
+        }),
+        audio.clone().prop_map(Content::Audio),
+        video.prop_map(Content::VideoConfig),
+        audio.prop_map(Content::AudioConfig),
+    ];
+    let payload = prop_oneof![
+        Just(vec![0, 0, 0, 2, 0x65, 0x80]),
+        Just(vec![0, 0, 0, 2, 0x41, 0x80]),
+        Just(vec![1, 0x64, 0, 31, 0xFF, 0xE1, 0, 4, 0x67, 0x64, 0, 31, 1, 0, 1, 0x68]),
+        Just(vec![0x11, 0x90]),
+        Just(vec![0xFF, 0xFB, 0x90, 0, 0, 0, 0]),
+        proptest::collection::vec(any::<u8>(), 0..300),
+    ];
+    let times = prop_oneof![0_i64..2000, any::<i64>()];
+    (content, payload, times, 0_u32..3, any::<bool>()).prop_map(
+        |(content, payload, dts, epoch, starts)| {
+            let is_video = matches!(content, Content::Video { .. } | Content::VideoConfig(_));
+            let track = if is_video { Track::Video(0) } else { Track::Audio(0) };
+            let (payload, dts) = (Bytes::from(payload), Timestamp::from_millis(dts));
+            let body = payload.clone();
+            (Frame { track, dts, epoch, content, stray: false, body, payload }, starts)
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn any_frames_come_to_whole_packets_and_boxes(
+        frames in proptest::collection::vec(any_frame(), 1..60),
+        skip in 0_usize..60,
+    ) {
+        let expected = Expected { pictures: true, sound: true };
+        for form in [EndlessForm::Ts, EndlessForm::Mp4, EndlessForm::Mp3, EndlessForm::Aac] {
+            let mut file = Endless::new(form, expected);
+            for (at, (frame, starts)) in frames.iter().enumerate() {
+                if at == skip {
+                    file.skip();
+                }
+                file.push(frame, *starts);
+                for piece in file.take() {
+                    prop_assert!(!piece.data.is_empty());
+                    match form {
+                        EndlessForm::Ts => check_framing(&piece.data),
+                        EndlessForm::Mp4 => prop_assert_eq!(&piece.data[4..8], b"moof"),
+                        EndlessForm::Mp3 | EndlessForm::Aac => {}
+                    }
+                }
+            }
+            file.finish();
+        }
+    }
+}
+
+/// Requires that the bytes are whole packets of a transport stream.
+fn check_framing(bytes: &[u8]) {
+    assert!(!packets(bytes).is_empty());
 }

@@ -1,14 +1,12 @@
 //! Endless MP4 in Chromium, as a page plays it that has no player: fetched, and appended to a `MediaSource`.
 
 use serde_json::json;
-use weir_flv::Tag;
 use weir_testkit::{
     Weir,
-    camera::{Camera, publish_in_time},
+    camera::Camera,
     cluster::Cluster,
     eventually,
     fixture::Fixture,
-    packets::tags_of,
     players::{PlayerPage, WebPlayer},
 };
 
@@ -49,25 +47,20 @@ async fn an_endless_mp4_is_seen_and_heard_from_an_origin_and_from_an_edge() {
     }
 }
 
-/// Another configuration of the pictures: the file ends, the page asks again, and the same `MediaSource` takes what
-/// comes.
+/// Another encoder with another configuration: the file ends, the page asks again, and the same `MediaSource` takes
+/// what comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_goes_on_with_the_next_file_when_the_configuration_changes() {
     let weir = Weir::builder(env!("CARGO_BIN_EXE_weir")).config(CONFIG).start();
-    let [mut tags, second] =
-        [Fixture::AvcAac, Fixture::AvcBFramesAac].map(|fixture| tags_of(&fixture.file()));
-    for after in [8000, 16_000, 24_000] {
-        let later = second.iter().cloned();
-        tags.extend(later.map(|tag| Tag { timestamp: tag.timestamp + after, ..tag }));
-    }
-    let url = weir.rtmp_url("live/a");
-    let _publisher = tokio::spawn(async move { publish_in_time(&url, &tags).await });
+    let camera = Camera::start(&weir.rtmp_url("live/a")).await;
     let player = watch(&weir, "live/a", AVC_AAC).await;
     let files = async || {
         let events = player.events().await;
         events.iter().filter(|event| event.what == "file").count()
     };
     assert_eq!(files().await, 1);
+    drop(camera);
+    let _camera = Camera::of(Fixture::AvcBFramesAac, &weir.rtmp_url("live/a"), true).await;
     eventually("the second file", TIMEOUT, async || (files().await == 2).then_some(())).await;
     player.page().wait_playing(3.0, TIMEOUT).await;
     assert_eq!(player.errors().await, [""; 0]);
