@@ -20,8 +20,8 @@ use crate::{Progress, Rendition};
 /// it any more. Whoever serves them finds all of it at once: a newcomer sees what everybody sees. Handing bytes out is
 /// no copy.
 ///
-/// What is not there yet can be waited for ([`changed`](Self::changed), [`until`](Self::until)): the change itself
-/// wakes who waits, on any runtime.
+/// What is not there yet can be waited for ([`changed`](Self::changed), [`until_object`](Self::until_object)): the
+/// change itself wakes who waits, on any runtime.
 #[derive(Debug, Default)]
 pub struct Window {
     state: Mutex<State>,
@@ -44,13 +44,22 @@ struct State {
     /// Bytes of all objects that are in memory.
     bytes: usize,
     /// Who waits for the next change, by a number of its own.
-    waiting: BTreeMap<u64, Waker>,
-    /// Requests among them: the same for what they ask for.
-    waiting_for_objects: BTreeMap<u64, Waker>,
-    /// The same for the next change of a playlist. There are many of them, and each part that is put in comes before
-    /// the playlist that they wait for.
-    waiting_for_lists: BTreeMap<u64, Waker>,
+    waiting: Waiting,
+    /// Requests: who waits for what. There are many of them, and a stream has many renditions, whose parts and
+    /// playlists come one after the other: only who waits for what has come is woken.
+    requests: HashMap<Awaited, Waiting>,
     next_waiter: u64,
+}
+
+type Waiting = BTreeMap<u64, Waker>;
+
+/// What a request waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Awaited {
+    /// The object with this file name, or that nothing announces it any more.
+    Object(Arc<str>),
+    /// Another playlist of the rendition.
+    Playlist(Rendition),
 }
 
 #[derive(Debug, Default)]
@@ -151,44 +160,57 @@ impl Window {
 
     /// Resolves with the version as soon as it is another one than `known`.
     pub fn changed(&self, known: u64) -> Changed<'_> {
-        Changed { window: self, what: What::Anything, known, waiter: None }
+        Changed { window: self, awaited: None, known, waiter: None }
     }
 
-    /// How many wait for something to be there ([`until`](Self::until), [`until_listed`](Self::until_listed)).
+    /// How many wait for something to be there ([`until_object`](Self::until_object),
+    /// [`until_listed`](Self::until_listed)).
     pub fn waiting(&self) -> usize {
-        let state = self.lock();
-        state.waiting_for_objects.len() + state.waiting_for_lists.len()
+        self.lock().requests.values().map(BTreeMap::len).sum()
     }
 
     /// What `look` finds, as soon as it finds something: it looks now, and after each change.
     pub async fn until<T>(&self, look: impl FnMut(&Self) -> Option<T>) -> T {
-        self.until_change_of(What::Objects, look).await
+        self.until_change_of(None, look).await
     }
 
-    /// The same for what only another playlist, or the end of the publish, can bring.
-    pub async fn until_listed<T>(&self, look: impl FnMut(&Self) -> Option<T>) -> T {
-        self.until_change_of(What::Playlists, look).await
+    /// The same for what only the object with this file name can bring, or that no playlist announces it any more.
+    pub async fn until_object<T>(&self, file: &str, look: impl FnMut(&Self) -> Option<T>) -> T {
+        self.until_change_of(Some(Awaited::Object(file.into())), look).await
     }
 
-    async fn until_change_of<T>(&self, what: What, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+    /// The same for what only another playlist of the rendition, or the end of the publish, can bring.
+    pub async fn until_listed<T>(
+        &self,
+        rendition: Rendition,
+        look: impl FnMut(&Self) -> Option<T>,
+    ) -> T {
+        self.until_change_of(Some(Awaited::Playlist(rendition)), look).await
+    }
+
+    async fn until_change_of<T>(
+        &self,
+        awaited: Option<Awaited>,
+        mut look: impl FnMut(&Self) -> Option<T>,
+    ) -> T {
         loop {
             // What changes while it looks is not missed.
-            let known = self.lock().count(what);
+            let known = self.lock().count(awaited.as_ref());
             if let Some(found) = look(self) {
                 return found;
             }
-            Changed { window: self, what, known, waiter: None }.await;
+            Changed { window: self, awaited: awaited.clone(), known, waiter: None }.await;
         }
     }
 
     /// Puts an object in. It is the newest one, and no playlist names it yet.
     pub fn put(&self, file: &str, data: Bytes) {
-        self.change(What::Anything, |state| state.insert(file, Object::new(data)));
+        self.change(What::Object(file), |state| state.insert(file, Object::new(data)));
     }
 
     /// Puts a part of a segment in.
     pub fn put_part(&self, file: &str, data: Bytes) {
-        self.change(What::Anything, |state| {
+        self.change(What::Object(file), |state| {
             state.insert(file, Object { is_part: true, ..Object::new(data) });
         });
     }
@@ -202,7 +224,7 @@ impl Window {
         parts: impl IntoIterator<Item = &'a str>,
     ) {
         let mut before = Vec::new();
-        self.change(What::Anything, |state| {
+        self.change(What::Object(file), |state| {
             let mut from = 0;
             for part in parts {
                 let Some(part) = state.objects.get_mut(part) else { continue };
@@ -218,7 +240,7 @@ impl Window {
 
     /// Takes note of an object that is in a file and not here.
     pub fn put_file(&self, file: &str) {
-        self.change(What::Anything, |state| {
+        self.change(What::Object(file), |state| {
             state.insert(file, Object { is_in_file: true, ..Object::default() });
         });
     }
@@ -247,7 +269,7 @@ impl Window {
         let mut before = None;
         // Once for all who will ask for it.
         let digest = digest(&listing.text);
-        self.change(What::Playlists, |state| {
+        self.change(What::Playlist(rendition), |state| {
             let listing = Listing { version: state.version, digest, ..listing };
             before = state.playlists.insert(rendition, Arc::new(listing));
         });
@@ -255,7 +277,7 @@ impl Window {
 
     /// The publisher has gone, for a while or for good: who waits looks again, since nobody knows when there is more.
     pub fn interrupt(&self) {
-        self.change(What::Playlists, |state| state.breaks += 1);
+        self.change(What::All, |state| state.breaks += 1);
     }
 
     /// How often the publisher has gone.
@@ -266,7 +288,7 @@ impl Window {
     /// From now on this is the playlist of playlists; none for a stream that has one only.
     pub fn choose(&self, multivariant: Option<Bytes>) {
         let mut before = None;
-        self.change(What::Playlists, |state| {
+        self.change(What::All, |state| {
             before = mem::replace(&mut state.multivariant, multivariant);
         });
     }
@@ -274,7 +296,7 @@ impl Window {
     /// From now on there is no playlist of the rendition. The objects stay.
     pub fn unlist(&self, rendition: Rendition) {
         let mut before = None;
-        self.change(What::Playlists, |state| before = state.playlists.remove(&rendition));
+        self.change(What::Playlist(rendition), |state| before = state.playlists.remove(&rendition));
     }
 
     /// Takes objects out.
@@ -289,7 +311,7 @@ impl Window {
     /// Takes everything out. Who waits is woken.
     pub fn clear(&self) {
         let (mut objects, mut playlists) = (HashMap::new(), BTreeMap::new());
-        self.change(What::Playlists, |state| {
+        self.change(What::All, |state| {
             objects = mem::take(&mut state.objects);
             playlists = mem::take(&mut state.playlists);
             state.multivariant = None;
@@ -347,19 +369,16 @@ impl Window {
     }
 
     /// Changes something, then wakes who waits for that, with no lock held.
-    fn change(&self, what: What, change: impl FnOnce(&mut State)) {
+    fn change(&self, what: What<'_>, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         state.version += 1;
+        state.listings += u64::from(!matches!(what, What::Object(_)));
         change(&mut state);
-        let mut waiting = mem::take(&mut state.waiting);
-        waiting.append(&mut state.waiting_for_objects);
-        let mut for_lists = BTreeMap::new();
-        if what == What::Playlists {
-            state.listings += 1;
-            for_lists = mem::take(&mut state.waiting_for_lists);
-        }
+        let waiting = mem::take(&mut state.waiting);
+        let requests = state.concerned(what);
         drop(state);
-        waiting.into_values().chain(for_lists.into_values()).for_each(Waker::wake);
+        let requests = requests.into_iter().flat_map(BTreeMap::into_values);
+        waiting.into_values().chain(requests).for_each(Waker::wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -374,20 +393,48 @@ impl Object {
 }
 
 impl State {
-    /// How often it has changed.
-    fn count(&self, what: What) -> u64 {
-        match what {
-            What::Anything | What::Objects => self.version,
-            What::Playlists => self.listings,
+    /// How often that has changed, or something else with it.
+    fn count(&self, awaited: Option<&Awaited>) -> u64 {
+        match awaited {
+            None | Some(Awaited::Object(_)) => self.version,
+            Some(Awaited::Playlist(_)) => self.listings,
         }
     }
 
-    fn waiting_for(&mut self, what: What) -> &mut BTreeMap<u64, Waker> {
-        match what {
-            What::Anything => &mut self.waiting,
-            What::Objects => &mut self.waiting_for_objects,
-            What::Playlists => &mut self.waiting_for_lists,
+    /// Takes out which requests are to look again after a change.
+    fn concerned(&mut self, what: What<'_>) -> Vec<Waiting> {
+        if self.requests.is_empty() {
+            return Vec::new();
         }
+        let Self { requests, playlists, .. } = self;
+        let is_hinted =
+            |file: &str| playlists.values().any(|listing| listing.hint.as_deref() == Some(file));
+        let is_concerned = |awaited: &Awaited, _: &mut Waiting| match (what, awaited) {
+            (What::Object(file), Awaited::Object(of)) => **of == *file,
+            (What::Object(_), Awaited::Playlist(_)) => false,
+            (What::Playlist(rendition), Awaited::Playlist(of)) => *of == rendition,
+            (What::Playlist(_), Awaited::Object(file)) => !is_hinted(file),
+            (What::All, _) => true,
+        };
+        let concerned = requests.extract_if(is_concerned).map(|(_, waiting)| waiting).collect();
+        if requests.is_empty() {
+            // An empty map keeps room for its next entries: of streams that have ended, a thousandfold for nobody.
+            *requests = HashMap::new();
+        }
+        concerned
+    }
+
+    /// A request waits no longer.
+    fn leave(&mut self, awaited: &Awaited, waiter: u64) -> Option<Waker> {
+        let waiting = self.requests.get_mut(awaited)?;
+        let waker = waiting.remove(&waiter);
+        if waiting.is_empty() {
+            self.requests.remove(awaited);
+        }
+        if self.requests.is_empty() {
+            self.requests = HashMap::new();
+        }
+        waker
     }
 
     fn insert(&mut self, file: &str, object: Object) {
@@ -416,21 +463,22 @@ pub fn digest(bytes: &[u8]) -> u64 {
 }
 
 /// Of what a change is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
-    /// Of whatever is in the window.
-    Anything,
-    /// The same, for who asks for an object.
-    Objects,
-    /// Of its playlists, or of who makes them.
-    Playlists,
+#[derive(Clone, Copy, Debug)]
+enum What<'a> {
+    /// Of the object with this file name.
+    Object(&'a str),
+    /// Of the playlist of this rendition.
+    Playlist(Rendition),
+    /// Of all playlists, or of who makes them.
+    All,
 }
 
 /// The next change of a [`Window`]. Dropping it is leaving the queue.
 #[derive(Debug)]
 pub struct Changed<'a> {
     window: &'a Window,
-    what: What,
+    /// None: whatever changes.
+    awaited: Option<Awaited>,
     known: u64,
     waiter: Option<u64>,
 }
@@ -440,7 +488,7 @@ impl Future for Changed<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<u64> {
         let mut state = self.window.lock();
-        let count = state.count(self.what);
+        let count = state.count(self.awaited.as_ref());
         if count != self.known {
             drop(state);
             return Poll::Ready(count);
@@ -449,8 +497,12 @@ impl Future for Changed<'_> {
         if self.waiter.is_none() {
             state.next_waiter += 1;
         }
+        let waiting = match &self.awaited {
+            None => &mut state.waiting,
+            Some(awaited) => state.requests.entry(awaited.clone()).or_default(),
+        };
         // Another waker than before is dropped without the lock: it may own anything.
-        let before = state.waiting_for(self.what).insert(waiter, cx.waker().clone());
+        let before = waiting.insert(waiter, cx.waker().clone());
         drop(state);
         drop(before);
         self.waiter = Some(waiter);
@@ -462,12 +514,10 @@ impl Drop for Changed<'_> {
     fn drop(&mut self) {
         let Some(waiter) = self.waiter else { return };
         let mut state = self.window.lock();
-        let waiting = state.waiting_for(self.what);
-        let waker = waiting.remove(&waiter);
-        if waiting.is_empty() {
-            // An empty map keeps room for its next entries: of streams that have ended, a thousandfold for nobody.
-            *waiting = BTreeMap::new();
-        }
+        let waker = match &self.awaited {
+            None => state.waiting.remove(&waiter),
+            Some(awaited) => state.leave(awaited, waiter),
+        };
         drop(state);
         drop(waker);
     }

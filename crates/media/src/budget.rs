@@ -28,6 +28,8 @@ pub enum Use {
     HlsWindow,
     /// HLS objects of origins: cached, on their way, or being sent.
     HlsCache,
+    /// Copies of HLS objects that many clients ask for, from which the system sends.
+    Sendfile,
     /// What waits for a peer to read it.
     Output,
     /// Sessions, tasks and sockets.
@@ -40,7 +42,7 @@ pub enum Use {
 
 impl Use {
     /// Every use.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Logs,
         Self::Configurations,
         Self::Commands,
@@ -48,6 +50,7 @@ impl Use {
         Self::Segments,
         Self::HlsWindow,
         Self::HlsCache,
+        Self::Sendfile,
         Self::Output,
         Self::Connections,
         Self::Requests,
@@ -64,6 +67,7 @@ impl Use {
             Self::Segments => "segments",
             Self::HlsWindow => "hls_window",
             Self::HlsCache => "hls_cache",
+            Self::Sendfile => "sendfile",
             Self::Output => "output",
             Self::Connections => "connections",
             Self::Requests => "requests",
@@ -76,7 +80,7 @@ impl Use {
     const fn eighths(self) -> usize {
         match self {
             Self::Logs | Self::Connections => 8,
-            Self::Commands | Self::Configurations | Self::Requests => 1,
+            Self::Commands | Self::Configurations | Self::Requests | Self::Sendfile => 1,
             Self::Messages | Self::Segments | Self::HlsWindow | Self::Output | Self::Api => 2,
             Self::HlsCache => 4,
         }

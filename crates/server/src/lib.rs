@@ -20,6 +20,7 @@ mod phase;
 mod play;
 mod publish;
 mod rtmp;
+mod sendfile;
 mod server;
 mod terms;
 #[cfg(test)]

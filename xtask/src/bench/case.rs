@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     programs::Programs,
-    server::{HlsFrom, Kind, LOAD_CPU, Load, SERVER_CPU, Server, pinned},
+    server::{HlsFrom, Kind, LOAD_CPU, Load, SERVER_CPU, Server, behind, pinned},
 };
 use crate::Result;
 
@@ -285,7 +285,7 @@ impl Traffic {
             }
             Self::Request { what, count } => {
                 let _publisher = publish(server, programs, "s{}", 1, 2 * MEGABIT)?;
-                let mut command = requests(server, programs, seconds);
+                let mut command = requests(server, pinned(LOAD_CPU, &programs.load), seconds);
                 command.args(["--count", &count.to_string()]).args(server.watch());
                 if matches!(what, Object::Segment) {
                     command.arg("--newest");
@@ -302,7 +302,8 @@ fn poll(server: &Server, programs: &Programs, seconds: u32, count: usize) -> Res
     let _publisher = publish(server, programs, "s{}", 1, MEGABIT)?;
     // They come first, and stay longer than the viewers.
     let beside = (count > 0).then(|| {
-        let mut command = requests(server, programs, seconds + 1);
+        // The viewers measure how late they are served, on the CPU that both have.
+        let mut command = requests(server, behind(LOAD_CPU, &programs.load), seconds + 1);
         command.args(["--count", &count.to_string(), "--every", "2", "--ramp", "5"]);
         command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
     });
@@ -360,8 +361,7 @@ fn url(server: &Server, protocol: Protocol, name: &str) -> String {
 }
 
 /// Clients of the stream's playlist.
-fn requests(server: &Server, programs: &Programs, seconds: u32) -> Command {
-    let mut command = pinned(LOAD_CPU, &programs.load);
+fn requests(server: &Server, mut command: Command, seconds: u32) -> Command {
     let url = format!("{}/s0.m3u8", server.http);
     command.args(["request", &url, "--json", "--seconds", &seconds.to_string()]);
     command

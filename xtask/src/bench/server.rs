@@ -270,6 +270,13 @@ pub fn pinned(cpus: &str, program: &PathBuf) -> Command {
     command
 }
 
+/// The same for a load whose own work must not delay what another one measures on these CPUs.
+pub fn behind(cpus: &str, program: &PathBuf) -> Command {
+    let mut command = Command::new("nice");
+    command.args(["-n", "19", "taskset", "-c", cpus]).arg(program);
+    command
+}
+
 fn write(path: PathBuf, text: &str) -> Result<PathBuf> {
     fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     Ok(path)

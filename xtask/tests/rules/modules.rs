@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["node"],
     &["auth", "tls"],
     &["log"],
-    &["memory"],
+    &["memory", "sendfile"],
     &["phase", "terms"],
 ];
 

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::HeaderValue;
-use weir_hls::{EntryKind, Held, Listing, MediaPlaylist, Window, file_name};
+use weir_hls::{Entry, EntryKind, Held, Listing, MediaPlaylist, Window, file_name};
 use weir_media::StreamKey;
 
 use super::{
@@ -24,6 +24,9 @@ const OVERHEAD: u64 = 1024;
 /// A playlist may be served for half its target duration, but this is the shortest time between two requests for it.
 const FRESH_MIN: Duration = Duration::from_millis(500);
 
+/// How far a length in a playlist is from the true one at most: they are written in milliseconds.
+const ROUNDING: Duration = Duration::from_micros(501);
+
 /// Objects, as many as a number of bytes allows. Those that were not used for the longest time make room for others,
 /// whatever stream they are of.
 ///
@@ -34,7 +37,7 @@ const FRESH_MIN: Duration = Duration::from_millis(500);
 pub struct Cache {
     /// Those of streams of which there is an object, or somebody waits for one.
     windows: HashMap<StreamKey, Arc<Window>>,
-    entries: HashMap<Object, Entry>,
+    entries: HashMap<Object, Kept>,
     /// The objects by when they were used last.
     order: BTreeMap<u64, Object>,
     /// Counts uses.
@@ -44,7 +47,7 @@ pub struct Cache {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Kept {
     cost: u64,
     used: u64,
     times: Option<Times>,
@@ -151,7 +154,7 @@ impl Cache {
         Some(Cached { body, stale })
     }
 
-    fn body(&self, object: &Object, entry: &Entry) -> Option<Bytes> {
+    fn body(&self, object: &Object, entry: &Kept) -> Option<Bytes> {
         let window = self.windows.get(&object.key)?;
         match (object.kind.rendition(), &entry.times) {
             (Some(_), Some(times)) if times.is_multivariant => window.multivariant(),
@@ -177,6 +180,16 @@ impl Cache {
         let next = goes_on.map(|progress| Next::after(progress, times.has_parts));
         let hint = listing.hint.clone();
         Some(Standing { window: Arc::clone(window), next, hint })
+    }
+
+    /// The parts that a segment consists of, as far as a playlist that is here says: all of them, in their order.
+    pub fn parts(&self, segment: &Object) -> Option<Vec<Object>> {
+        if !segment.kind.is_unique() || !segment.kind.has_parts() {
+            return None;
+        }
+        let window = self.windows.get(&segment.key)?;
+        listed_parts(window, &segment.key, &segment.file())
+            .filter(|parts| parts.iter().all(|it| it.key == segment.key && it.kind.is_part()))
     }
 
     /// Lets in an object that was asked for at tick `since`, if there is room for it; `reading` is what a playlist
@@ -220,7 +233,7 @@ impl Cache {
         self.tick += 1;
         self.bytes += cost;
         self.order.insert(self.tick, object.clone());
-        self.entries.insert(object.clone(), Entry { cost, used: self.tick, times });
+        self.entries.insert(object.clone(), Kept { cost, used: self.tick, times });
         self.make_room();
     }
 
@@ -353,23 +366,36 @@ impl Admitted {
 
 /// The parts of the segment with this file name, if all of them are in the window and together are what it is.
 fn parts_of(window: &Window, key: &StreamKey, file: &str, body: &Bytes) -> Vec<Object> {
-    let lists = |listing: &Arc<Listing>| listing.files.iter().any(|listed| **listed == *file);
-    let mut listings = window.renditions().into_iter().filter_map(|it| window.playlist(it));
-    let Some(listing) = listings.find(lists) else { return Vec::new() };
-    let text = str::from_utf8(&listing.text).unwrap_or_default();
-    let Ok(read) = MediaPlaylist::parse(text) else { return Vec::new() };
-    let is_it =
-        |entry: &&weir_hls::Entry<'_>| file_name(entry.uri).is_some_and(|name| name == file);
-    let Some(segment) = read.of(EntryKind::Segment).find(is_it) else { return Vec::new() };
-    let parts = read.of(EntryKind::Part).filter(|part| part.sequence == segment.sequence);
-    let parts = parts.map(|part| Object::of_file(key, &file_name(part.uri)?));
-    let parts: Option<Vec<_>> = parts.collect();
+    let parts = listed_parts(window, key, file).unwrap_or_default();
     let mut rest = &body[..];
-    let has_all = parts.iter().flatten().all(|part| match window.get(&part.file()) {
+    let has_all = parts.iter().all(|part| match window.get(&part.file()) {
         Some(Held::Here(part)) => rest.strip_prefix(&part[..]).map(|after| rest = after).is_some(),
         _ => false,
     });
-    parts.filter(|_| has_all && rest.is_empty()).unwrap_or_default()
+    if has_all && rest.is_empty() { parts } else { Vec::new() }
+}
+
+/// The parts that a playlist in the window lists of the segment with this file name. None if it lists no such segment,
+/// or not all of its parts: then they are not as long together as it is. Encrypted segments are not what their parts
+/// are.
+fn listed_parts(window: &Window, key: &StreamKey, file: &str) -> Option<Vec<Object>> {
+    let lists = |listing: &Arc<Listing>| listing.files.iter().any(|listed| **listed == *file);
+    let mut listings = window.renditions().into_iter().filter_map(|it| window.playlist(it));
+    let listing = listings.find(lists)?;
+    let read = MediaPlaylist::parse(str::from_utf8(&listing.text).ok()?).ok()?;
+    let is_it = |entry: &&Entry<'_>| file_name(entry.uri).is_some_and(|name| name == file);
+    let segment = read.of(EntryKind::Segment).find(is_it)?;
+    if read.of(EntryKind::Key).next().is_some() {
+        return None;
+    }
+    let parts: Vec<_> =
+        read.of(EntryKind::Part).filter(|part| part.sequence == segment.sequence).collect();
+    let length: Duration = parts.iter().map(|part| part.duration).sum();
+    let rounding = ROUNDING * u32::try_from(parts.len() + 1).unwrap_or(u32::MAX);
+    if parts.is_empty() || length.abs_diff(segment.duration) > rounding {
+        return None;
+    }
+    parts.iter().map(|part| Object::of_file(key, &file_name(part.uri)?)).collect()
 }
 
 fn is_empty(window: &Window) -> bool {

@@ -75,6 +75,11 @@ impl Kind {
         matches!(self, Self::Segment(SegmentName { form: Form::Part(_), .. }))
     }
 
+    /// Whether it is a segment that may be announced and sent in parts first.
+    pub const fn has_parts(self) -> bool {
+        matches!(self, Self::Segment(SegmentName { form: Form::Mp4, .. }))
+    }
+
     /// Whether nobody can guess its name, so that no other object is ever called like it.
     pub const fn is_unique(self) -> bool {
         matches!(self, Self::Segment(SegmentName { nonce: Some(_), .. }))

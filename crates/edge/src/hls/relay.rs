@@ -2,6 +2,7 @@
 
 mod ahead;
 mod follow;
+mod parts;
 
 use std::{
     collections::HashMap,
@@ -610,17 +611,23 @@ struct InFlight {
 impl InFlight {
     async fn run(self, wanted: Wanted, mode: Mode) {
         let relay = &self.relay;
-        relay.counters.fetches.fetch_add(1, Relaxed);
-        let fetched = match mode {
-            Mode::Now | Mode::Again => relay.fetcher.fetch(&wanted).await,
-            Mode::Wait(wait) => relay.fetcher.wait(&wanted, wait).await,
+        let is_alone = self.id.2.is_some();
+        let fetched = match relay.put_together(&wanted.object, is_alone).await {
+            Some(whole) => Ok(whole),
+            None => {
+                relay.counters.fetches.fetch_add(1, Relaxed);
+                match mode {
+                    Mode::Now | Mode::Again => relay.fetcher.fetch(&wanted).await,
+                    Mode::Wait(wait) => relay.fetcher.wait(&wanted, wait).await,
+                }
+            }
         };
         let fetched = match fetched.and_then(|fetched| relay.owned(&wanted.object, fetched)) {
             Ok(fetched) => Ok(relay.complete(&wanted.object, &self.ask, fetched).await),
             Err(failure) => Err(failure),
         };
         // Whoever comes from now on finds it in the cache.
-        relay.land(&wanted.object, self.id.2.is_some(), self.since, &fetched);
+        relay.land(&wanted.object, is_alone, self.since, &fetched);
         self.done.send_replace(Some(fetched.map(|fetched| fetched.body)));
     }
 }

@@ -192,7 +192,7 @@ fn who_waits_for_a_playlist_sleeps_on_while_parts_come() {
         window.playlist(Rendition::MAIN).filter(|listing| &*listing.text == b"second").map(drop)
     };
     {
-        let mut listed = pin!(window.until_listed(second));
+        let mut listed = pin!(window.until_listed(Rendition::MAIN, second));
         assert_eq!(listed.as_mut().poll(&mut cx), Poll::Pending);
         window.put_part("a-2.0.m4s", data(10));
         window.put("a-2.ts", data(10));
@@ -200,11 +200,51 @@ fn who_waits_for_a_playlist_sleeps_on_while_parts_come() {
         window.list(Rendition::MAIN, Listing::new(Bytes::from_static(b"second"), []));
         assert_eq!((listed.as_mut().poll(&mut cx), bell.0.load(Relaxed)), (Poll::Ready(()), 1));
         let third = |_: &Window| None::<()>;
-        let mut listed = pin!(window.until_listed(third));
+        let mut listed = pin!(window.until_listed(Rendition::MAIN, third));
         assert_eq!(listed.as_mut().poll(&mut cx), Poll::Pending);
         window.interrupt();
         assert_eq!(bell.0.load(Relaxed), 2, "there may be no other playlist for long");
         assert_eq!((listed.as_mut().poll(&mut cx), window.waiting()), (Poll::Pending, 1));
     }
     assert_eq!(window.waiting(), 0, "who has gone is forgotten");
+}
+
+#[test]
+fn a_request_is_woken_by_what_it_waits_for_and_by_no_other_rendition() {
+    let window = window(&["a-1"]);
+    let hint = |hint: &str| Listing { hint: Some(hint.into()), ..Listing::default() };
+    let (main, audio) = (Rendition::MAIN, Rendition::Audio(1));
+    window.list(main, hint("a-2.0"));
+    window.list(audio, hint("b-2.0"));
+    let bells: [Arc<Bell>; 4] = Default::default();
+    let rung = || [0, 1, 2, 3].map(|at: usize| bells[at].0.load(Relaxed));
+    let wakers = [0, 1, 2, 3].map(|at: usize| Waker::from(Arc::clone(&bells[at])));
+    let mut cx = wakers.each_ref().map(Context::from_waker);
+    let part = |file: &'static str| {
+        window.until_object(file, move |window| match window.get(file) {
+            None if window.is_hinted(file) => None,
+            found => Some(found),
+        })
+    };
+    let listed = |rendition| window.until_listed(rendition, |_| None::<()>);
+    let (mut video_part, mut audio_part) = (pin!(part("a-2.0")), pin!(part("b-2.0")));
+    let (mut video_list, mut audio_list) = (pin!(listed(main)), pin!(listed(audio)));
+    assert!(video_part.as_mut().poll(&mut cx[0]).is_pending());
+    assert!(audio_part.as_mut().poll(&mut cx[1]).is_pending());
+    assert!(video_list.as_mut().poll(&mut cx[2]).is_pending());
+    assert!(audio_list.as_mut().poll(&mut cx[3]).is_pending());
+    assert_eq!(window.waiting(), 4);
+    window.put_part("a-2.0", data(10));
+    assert_eq!(rung(), [1, 0, 0, 0]);
+    assert_eq!(video_part.as_mut().poll(&mut cx[0]), Poll::Ready(Some(Held::Here(data(10)))));
+    window.list(main, hint("a-2.1"));
+    assert_eq!(rung(), [1, 0, 1, 0], "the other part is still announced");
+    window.list(audio, hint("b-3.0"));
+    assert_eq!(rung(), [1, 1, 1, 1], "it is not announced any more");
+    assert_eq!(audio_part.as_mut().poll(&mut cx[1]), Poll::Ready(None));
+    assert!(video_list.as_mut().poll(&mut cx[2]).is_pending());
+    assert!(audio_list.as_mut().poll(&mut cx[3]).is_pending());
+    window.interrupt();
+    assert_eq!(rung(), [1, 1, 2, 2], "that concerns everybody");
+    assert!(window.lock().requests.is_empty(), "nothing is kept of those who were woken");
 }

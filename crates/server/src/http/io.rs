@@ -1,21 +1,47 @@
-//! A client's socket as hyper has it: what was read from it before comes first, and it is known whether the client
-//! takes what it is sent.
+//! A client's socket as hyper has it: what was read from it before comes first, it is known whether the client takes
+//! what it is sent, and what there is a copy of in a file is sent by the system from there.
 
 use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use rustix::{
+    fs::sendfile,
+    net::{SendFlags, send},
+};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::TcpStream,
     sync::Notify,
     time::sleep_until,
 };
 use weir_clients::end::{End, Kind};
+
+use crate::sendfile::FileCopy;
+
+/// Answers of a connection that there are copies of: the one that is being sent, and the next. Without its copy an
+/// answer is sent from memory.
+const COPIES_MAX: usize = 2;
+
+/// Bytes that the system is asked to send at a time, so that other connections have their turn.
+const SENDFILE_MAX: usize = 1 << 20;
+
+/// A socket of a client.
+pub trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// The system's socket, if what is written here is what it sends: not where it is encrypted before.
+    fn tcp(&self) -> Option<&TcpStream>;
+}
+
+impl Socket for TcpStream {
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
 
 /// What is known of a socket that answers are written to.
 #[derive(Debug, Default)]
@@ -33,6 +59,28 @@ struct State {
     limit: Option<Duration>,
     /// It has been longer than this.
     stalled: Option<Duration>,
+    /// Whether the system can send from copies: the socket writes what it is given.
+    is_plain: bool,
+    /// What there are copies of among what is to be written, and has not been written yet.
+    copies: Vec<Copied>,
+}
+
+/// Bytes of an answer that there is a copy of.
+#[derive(Debug)]
+struct Copied {
+    /// They are recognised by where they are in memory, where nothing else can be while they are held here.
+    data: Bytes,
+    copy: Arc<FileCopy>,
+    /// Where in the copy they begin.
+    from: u64,
+}
+
+impl Copied {
+    /// Where `bytes` are among these, if they are.
+    fn find(&self, bytes: &[u8]) -> Option<usize> {
+        let at = bytes.as_ptr().addr().checked_sub(self.data.as_ptr().addr())?;
+        (!bytes.is_empty() && at + bytes.len() <= self.data.len()).then_some(at)
+    }
 }
 
 impl SocketProgress {
@@ -40,6 +88,47 @@ impl SocketProgress {
     pub fn limit_to(&self, limit: Option<Duration>) {
         self.state().limit = limit;
         self.news.notify_one();
+    }
+
+    /// Whether it helps to know of copies.
+    pub fn takes_copies(&self) -> bool {
+        self.state().is_plain
+    }
+
+    /// Of `data`, which is written to the socket soon, there is a copy: it is this part of that, from here on.
+    pub fn has_copy(&self, data: &Bytes, copy: Arc<FileCopy>, from: u64) {
+        let mut state = self.state();
+        if state.is_plain && state.copies.len() < COPIES_MAX {
+            state.copies.push(Copied { data: data.clone(), copy, from });
+        }
+    }
+
+    /// The first of `bufs` of which there is a copy, which one, and where in its file it is.
+    fn copy_of(&self, bufs: &[io::IoSlice<'_>]) -> Option<(usize, Arc<FileCopy>, u64)> {
+        let state = self.state();
+        if state.copies.is_empty() {
+            return None;
+        }
+        bufs.iter().enumerate().find_map(|(index, buf)| {
+            let (copied, at) =
+                state.copies.iter().find_map(|it| it.find(buf).map(|at| (it, at as u64)))?;
+            let place = copied.copy.place().1 + copied.from + at;
+            Some((index, Arc::clone(&copied.copy), place))
+        })
+    }
+
+    /// These bytes were written, or are not to be sent from their copy.
+    fn leave_copy(&self, written: &[u8], is_failed: bool) {
+        let mut state = self.state();
+        let is_done = |copied: &Copied| {
+            let at = copied.find(written);
+            at.is_some_and(|at| is_failed || at + written.len() == copied.data.len())
+        };
+        let done = state.copies.iter().position(is_done);
+        let done = done.map(|index| state.copies.swap_remove(index));
+        drop(state);
+        // Its file may have to be told.
+        drop(done);
     }
 
     /// The end of a client that has taken nothing for too long, if it has.
@@ -100,11 +189,87 @@ pub struct ClientIo<S> {
     progress: Arc<SocketProgress>,
 }
 
-impl<S> ClientIo<S> {
+impl<S: Socket> ClientIo<S> {
     /// `inner`, of which `prefix` has been read already, and `progress` is told.
     pub fn new(prefix: BytesMut, inner: S, progress: &Arc<SocketProgress>) -> Self {
+        progress.state().is_plain = inner.tcp().is_some();
         Self { prefix, inner, progress: Arc::clone(progress) }
     }
+}
+
+impl<S: Socket> ClientIo<S> {
+    /// Writes the beginning of `bufs` as far as there is a copy of it, or what comes before that. None if there is no
+    /// copy of any of them.
+    fn poll_sendfile(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Option<Poll<io::Result<usize>>> {
+        let socket = self.inner.tcp()?;
+        let (index, copy, start) = self.progress.copy_of(bufs)?;
+        Some(match (index, bufs.first()?) {
+            (0, buf) => {
+                let length = buf.len().min(SENDFILE_MAX);
+                match poll_from(socket, cx, (&copy, start), length) {
+                    Poll::Ready(Ok(sent @ 1..)) => {
+                        self.progress.leave_copy(&buf[..sent], false);
+                        Poll::Ready(Ok(sent))
+                    }
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(Ok(_) | Err(_)) => {
+                        // If it is the socket, writing to it says the same.
+                        self.progress.leave_copy(buf, true);
+                        return None;
+                    }
+                }
+            }
+            (1, head) => poll_before(socket, cx, head),
+            (_, _) => Pin::new(&mut self.inner).poll_write_vectored(cx, &bufs[..index]),
+        })
+    }
+}
+
+/// Has the system send from a copy. What it has not sent is to be asked for again.
+fn poll_from(
+    socket: &TcpStream,
+    cx: &mut Context<'_>,
+    (copy, start): (&FileCopy, u64),
+    length: usize,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(socket.poll_write_ready(cx))?;
+        let mut sent = 0;
+        let tried = socket.try_io(Interest::WRITABLE, || {
+            let mut at = start;
+            sent = sendfile(socket, copy.place().0, Some(&mut at), length)?;
+            // A socket that takes less takes no more for now: there is no need to ask it.
+            let is_full = (1..length).contains(&sent);
+            if is_full { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(sent) }
+        });
+        match tried {
+            _ if sent > 0 => return Poll::Ready(Ok(sent)),
+            Err(error) if is_passing(&error) => {}
+            result => return Poll::Ready(result),
+        }
+    }
+}
+
+/// Sends what comes before something that is sent from a copy: it goes out with the beginning of that.
+fn poll_before(socket: &TcpStream, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(socket.poll_write_ready(cx))?;
+        let tried = socket.try_io(Interest::WRITABLE, || {
+            Ok(send(socket, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+        });
+        match tried {
+            Err(error) if is_passing(&error) => {}
+            result => return Poll::Ready(result),
+        }
+    }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
@@ -127,7 +292,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
+impl<S: Socket> AsyncWrite for ClientIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -155,7 +320,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        let result = match self.poll_sendfile(cx, bufs) {
+            Some(result) => result,
+            None => Pin::new(&mut self.inner).poll_write_vectored(cx, bufs),
+        };
         self.progress.wrote(&result);
         result
     }
@@ -171,6 +339,12 @@ mod tests {
     use super::*;
 
     const LIMIT: Duration = Duration::from_millis(200);
+
+    impl Socket for tokio::io::DuplexStream {
+        fn tcp(&self) -> Option<&TcpStream> {
+            None
+        }
+    }
 
     #[tokio::test]
     async fn who_takes_nothing_for_too_long_is_found() {
@@ -189,6 +363,42 @@ mod tests {
         assert_eq!(end.kind, Kind::Stalled);
         assert_eq!(end.reason, "took no data for 600ms (play.stall_timeout)");
         writing.abort();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_there_is_a_copy_of_is_sent_from_there() {
+        use weir_hls::{Nonce, SegmentName};
+        use weir_media::{Budget, DEFAULT_VHOST, StreamKey};
+
+        const LEN: usize = 3 << 20;
+        let cache = crate::sendfile::SendfileCache::new(&Budget::unlimited());
+        let key = StreamKey::new(DEFAULT_VHOST, "live", "a").expect("a name");
+        let name =
+            SegmentName { sequence: 7, nonce: Some(Nonce::new(7)), form: weir_hls::Form::Ts };
+        // To be told from it, the copy is none.
+        let copied: Bytes = (0..LEN).map(|at| (at / 1000) as u8).collect();
+        assert!(cache.get(&key, name, &copied).is_none());
+        let copy = cache.get(&key, name, &copied).expect("a copy");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let far = TcpStream::connect(listener.local_addr().expect("bound")).await;
+        let (mut far, (near, _)) = (far.expect("connected"), listener.accept().await.unwrap());
+        let progress = Arc::<SocketProgress>::default();
+        let mut near = ClientIo::new(BytesMut::new(), near, &progress);
+        let data = Bytes::from(vec![0xaa; LEN - 1000]);
+        progress.has_copy(&data, copy, 1000);
+        let write = async {
+            let mut answer = Buf::chain(&b"head"[..], data.clone()).chain(&b"tail"[..]);
+            near.write_all_buf(&mut answer).await.expect("written");
+            assert!(progress.state().copies.is_empty(), "nothing is kept of it");
+            near.write_all(&data).await.expect("written");
+            drop(near);
+        };
+        let mut read = Vec::new();
+        let (_, all) = tokio::join!(write, far.read_to_end(&mut read));
+        all.expect("read");
+        let expected = [b"head", &copied[1000..], b"tail", &data].concat();
+        assert!(read == expected, "{} bytes of {}", read.len(), expected.len());
     }
 
     #[tokio::test]

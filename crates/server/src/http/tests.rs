@@ -16,6 +16,8 @@ const TARGET: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:60\n";
 
 const NONCE: &str = "abcdefghijklmnop";
 
+mod sendfile;
+
 /// A server whose stream `/live/a` is whatever the test puts into its window.
 struct Server {
     node: Arc<Node>,

@@ -20,9 +20,13 @@ use weir_hls::{Form, SegmentName, digest};
 use weir_media::StreamKey;
 
 use super::viewer::Asker;
-use crate::http::{
-    answer::{ANY_ORIGIN, not_found, plain, retry_after},
-    conditional::{Conditions, Wanted},
+use crate::{
+    http::{
+        answer::{ANY_ORIGIN, not_found, plain, retry_after},
+        conditional::{Conditions, Wanted},
+    },
+    node::Node,
+    sendfile,
 };
 
 /// What scripts of pages from elsewhere may read of an answer.
@@ -157,8 +161,14 @@ fn has(data: &[u8], what: &[u8]) -> bool {
     data.windows(what.len()).any(|at| at == what)
 }
 
-/// What the client wants of a file of which all is in memory.
-pub fn object(data: &Bytes, name: SegmentName, asker: &Asker) -> Response {
+/// What the client wants of a file of `key` of which all is in memory.
+pub fn object(
+    node: &Node,
+    key: &StreamKey,
+    name: SegmentName,
+    data: &Bytes,
+    asker: &Asker,
+) -> Response {
     let length = data.len() as u64;
     let etag = name_of(name).unwrap_or_else(|| format!("\"{:016x}\"", digest(data)));
     let wanted = asker.conditions.wanted(&etag, length);
@@ -170,7 +180,15 @@ pub fn object(data: &Bytes, name: SegmentName, asker: &Asker) -> Response {
         return answer;
     }
     // Both ends are within the file.
-    *answer.body_mut() = Body::from(data.slice(part.start as usize..part.end as usize));
+    let sent = data.slice(part.start as usize..part.end as usize);
+    if !asker.is_head
+        && sent.len() >= sendfile::BYTES_MIN
+        && asker.peer.progress.takes_copies()
+        && let Some(copy) = node.sendfile.get(key, name, data)
+    {
+        asker.peer.progress.has_copy(&sent, copy, part.start);
+    }
+    *answer.body_mut() = Body::from(sent);
     about.about(answer, &etag)
 }
 

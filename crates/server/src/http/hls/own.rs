@@ -218,9 +218,9 @@ pub async fn own_segment(
         Found::Here(data, window, file) if node.hls.is_spent() => {
             in_pieces(node, data.len(), (window, file), name, asker)
         }
-        Found::Here(data, ..) => object(&data, name, asker),
+        Found::Here(data, ..) => object(node, key, name, &data, asker),
         Found::Soon(window, file) => match reload::part(&window, &file, asker.leaving()).await {
-            Ok(Some(data)) => object(&data, name, asker),
+            Ok(Some(data)) => object(node, key, name, &data, asker),
             Ok(None) => not_found(&missing()),
             Err(why) => not_now(&format!("{key}: {why}")),
         },

@@ -122,7 +122,7 @@ pub async fn playlist(
     let most = patience(window, rendition);
     tokio::select! {
         biased;
-        found = window.until_listed(look) => found,
+        found = window.until_listed(rendition, look) => found,
         () = leaving => {
             let listing = window.playlist(rendition).ok_or(Unreached::Missing)?;
             Ok(Reached { listing, is_asked: false })
@@ -179,7 +179,7 @@ pub async fn part(
     let most = renditions.first().map_or(Duration::ZERO, |first| patience(window, *first));
     tokio::select! {
         biased;
-        found = window.until(look) => Ok(found),
+        found = window.until_object(file, look) => Ok(found),
         () = leaving => Err(Unreached::Leaving),
         () = sleep(most) => Err(Unreached::Late(most)),
     }

@@ -117,7 +117,7 @@ impl Resource for SegmentFile<'_> {
             None => held(edge, key, name)
                 .ok_or_else(|| not_found(&format!("{key} has no segment {} here", name.sequence))),
         };
-        Ok(whole.map_or_else(|why| why, |data| object(&data, name, self.asker)))
+        Ok(whole.map_or_else(|why| why, |data| object(node, key, name, &data, self.asker)))
     }
 
     fn admit(&mut self, _: &Resolved<'_>, _: &Response) -> Result<(), quota::Refusal> {

@@ -547,3 +547,53 @@ async fn a_question_that_is_not_answered_in_time_is_put_again_and_is_no_trouble(
     let progress = Progress { sequence: 7, parts: 2, is_ended: false };
     assert_eq!(stream.playlist.lock().unwrap().progress(), progress);
 }
+
+#[tokio::test]
+async fn a_segment_whose_parts_are_here_is_not_asked_for() {
+    let origin = Live::start(Stream::new(Rendition::MAIN, 7)).await;
+    let stream = &origin.stream;
+    let relay = relay(&[origin.address], |_| {});
+    get(&relay, &object(Kind::Playlist)).await.expect("a playlist");
+    let go_on = async |parts: usize| {
+        let mut whole = String::new();
+        for _ in 0..parts {
+            let next = stream.next();
+            let hint = name(next.0, Form::Part(next.1.try_into().unwrap()));
+            stream.until_asked(&question("a.m3u8", next)).await;
+            stream.until_asked(&format!("/live/{hint}")).await;
+            assert_eq!(stream.part(), hint);
+            whole += &format!("<{hint}>");
+        }
+        stream.until_asked(&question("a.m3u8", stream.next())).await;
+        (stream.segment(), whole)
+    };
+    for _ in 0..3 {
+        let (segment, whole) = go_on(4).await;
+        // The next part of the playlist is asked for once the segment has been taken note of.
+        stream.until_asked(&question("a.m3u8", stream.next())).await;
+        assert_eq!(get(&relay, &file(&segment)).await, Ok(whole.into()));
+        assert_eq!(stream.asked(&format!("/live/{segment}")), 0);
+        let first = name(stream.next().0 - 1, Form::Part(0));
+        assert_eq!(get(&relay, &file(&first)).await, Ok(format!("<{first}>").into()));
+        assert_eq!(stream.asked(&format!("/live/{first}")), 1, "it is still here");
+    }
+    // Two at a time: nobody has asked for the first of them.
+    let next = stream.next();
+    stream.until_asked(&question("a.m3u8", next)).await;
+    let parts = [0, 1].map(|part| name(next.0, Form::Part(part)));
+    for part in &parts {
+        stream.window.put_part(part, Bytes::from(format!("<{part}>")));
+    }
+    stream.change(|it| {
+        for file in &parts {
+            let (file, duration) = (file.clone(), Duration::from_millis(200));
+            it.push_part(Part { file, duration, independent: false });
+        }
+    });
+    stream.until_asked(&question("a.m3u8", stream.next())).await;
+    let segment = stream.segment();
+    stream.until_asked(&format!("/live/{segment}")).await;
+    let whole = format!("<{}><{}>", parts[0], parts[1]);
+    assert_eq!(get(&relay, &file(&segment)).await, Ok(whole.into()));
+    assert_eq!(stream.asked(&format!("/live/{segment}")), 1, "a part was missing");
+}
