@@ -7,6 +7,7 @@ mod case;
 mod programs;
 mod report;
 mod server;
+mod tls;
 
 use serde_json::Value;
 
@@ -60,7 +61,7 @@ fn find(name: &str) -> Result<&'static Suite> {
 
 /// Measures, prints the tables, and keeps them in `bench/`.
 pub fn run(options: &Options) -> Result {
-    tools::install_nginx_rtmp()?;
+    tools::install_nginx()?;
     run_command(&mut cargo("build --release --package weir-server --package weir-load --bins"))?;
     let built = |name: &str| target_dir().join("release").join(name);
     let programs =

@@ -44,6 +44,9 @@ const PLAYERS: &[&str] =
 const NGINX: Tool = Tool { file: "nginx", package: "nginx" };
 const NGINX_RTMP: Tool =
     Tool { file: "/usr/lib/nginx/modules/ngx_rtmp_module.so", package: "libnginx-mod-rtmp" };
+const NGINX_STREAM: Tool =
+    Tool { file: "/usr/lib/nginx/modules/ngx_stream_module.so", package: "libnginx-mod-stream" };
+const OPENSSL: Tool = Tool { file: "openssl", package: "openssl" };
 
 const BUILDAH: Tool = Tool { file: "buildah", package: "buildah" };
 const CERTIFICATES: Tool =
@@ -55,9 +58,10 @@ pub fn install_buildah() -> Result {
     install_packages(&missing.map(|tool| tool.package).collect::<Vec<_>>())
 }
 
-/// Installs nginx with its RTMP module, the peer of the benchmarks, if it is missing.
-pub fn install_nginx_rtmp() -> Result {
-    let missing = [NGINX, NGINX_RTMP].into_iter().filter(|tool| which(tool.file).is_none());
+/// Installs nginx with its modules for RTMP and for streams, the peer of the benchmarks, if it is missing.
+pub fn install_nginx() -> Result {
+    let tools = [NGINX, NGINX_RTMP, NGINX_STREAM, OPENSSL];
+    let missing = tools.into_iter().filter(|tool| which(tool.file).is_none());
     install_packages(&missing.map(|tool| tool.package).collect::<Vec<_>>())
 }
 

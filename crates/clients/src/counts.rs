@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use weir_tls::client::Reason;
+
 use crate::{
     end::{End, Kind},
     quota::Refusal,
@@ -154,6 +156,7 @@ pub struct Counts {
     refused: [Count; Refused::ALL.len()],
     left_out: [Count; LeftOut::ALL.len()],
     ended: [[Count; Kind::ALL.len()]; ROLES.len()],
+    origin_tls_failed: [Count; Reason::ALL.len()],
     /// Connections that came in over RTMP or HTTP.
     pub clients: Count,
     /// Viewers that fell behind and were moved to the newest group.
@@ -190,6 +193,7 @@ impl Counts {
             refused: [const { Count::new() }; Refused::ALL.len()],
             left_out: [const { Count::new() }; LeftOut::ALL.len()],
             ended: [const { [const { Count::new() }; Kind::ALL.len()] }; ROLES.len()],
+            origin_tls_failed: [const { Count::new() }; Reason::ALL.len()],
             clients: Count::new(),
             skips: Count::new(),
             streams_lost: Count::new(),
@@ -215,6 +219,16 @@ impl Counts {
     /// Counts messages that were not passed on.
     pub fn left_out(&self, why: LeftOut, count: u64) {
         self.left_out[why as usize].add(count);
+    }
+
+    /// Counts a connection to an origin that has come to no TLS.
+    pub fn origin_tls_failed(&self, why: Reason) {
+        self.origin_tls_failed[why as usize].increase();
+    }
+
+    /// All connections to origins that have come to no TLS, by reason.
+    pub fn all_origin_tls_failed(&self) -> impl Iterator<Item = (Reason, u64)> {
+        Reason::ALL.into_iter().zip(self.origin_tls_failed.iter().map(Count::get))
     }
 
     /// All messages that were not passed on, by reason.

@@ -150,15 +150,16 @@ fn origin_is_this_edge(config: &Config) -> Option<Contradiction> {
             // Without origins there is no loop: they do stand in the text.
             Contradiction([(path.clone(), problem()), (path, problem())])
         };
-        if let Some(ours) = ours(&rtmp.listen, origin, origin.port) {
+        if let Some(ours) = ours(&rtmp.listen, origin, origin.port)
+            && origin.scheme.is_rtmp()
+        {
             let what = format!("{origin} is this edge itself (rtmp.listen: {ours})");
             return Some(loops(what, "name the origin, or give the edge another port"));
         }
-        let ours = ours(&http.listen, origin, edge.http_port)?;
-        let what = format!(
-            "port {} of {} is this edge itself (http.listen: {ours})",
-            edge.http_port, origin.host
-        );
+        let port = origin.http_port(edge.http_port);
+        let ours = ours(&http.listen, origin, port)?;
+        let what =
+            format!("port {port} of {} is this edge itself (http.listen: {ours})", origin.host);
         Some(loops(what, "set edge.http_port to the HTTP port of the origin"))
     })
 }

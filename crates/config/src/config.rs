@@ -14,7 +14,7 @@ use weir_media::{DEFAULT_VHOST, StreamKey};
 use crate::{
     auth::{Auth, AuthOverride},
     edge::Edge,
-    host::{Address, Network, OriginName, Peer, without_dot, without_port},
+    host::{Address, HostPort, Network, Peer, without_dot, without_port},
     kind::{
         Form, Json, Kind as _, Leaf, Many, Maybe, Node, Optional, Own, Part, Refusal, Secrets,
         Section, section,
@@ -172,7 +172,7 @@ section! {
         /// TLS of the API; without it, plain HTTP.
         tls: Option<Tls> = None, Optional<Tls>;
         /// The APIs of the other nodes, for `?scope=cluster`. A name means all its addresses.
-        peers: Vec<OriginName> = Vec::new(), Many<Peer>;
+        peers: Vec<HostPort> = Vec::new(), Many<Peer>;
         /// The bearer token sent to peers.
         peer_token: Option<Secret> = None, SecretOrNone;
     }

@@ -1,13 +1,15 @@
 //! The settings of an edge.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use serde_json::json;
 
 use super::{
-    host::{Elsewhere, OriginName, Resolver},
-    kind::{self, Form, Json, Leaf, Many, Node, Refusal, Secrets, Text, section},
-    scalar::{Bytes, Parameter, Time, Whole, Word, Words},
+    host::{Elsewhere, HostPort, OriginName, Resolver},
+    kind::{
+        self, Element, Form, Json, Leaf, Many, Maybe, Node, Part, Refusal, Secrets, Text, section,
+    },
+    scalar::{Bytes, File, Parameter, Time, Whole, Word, Words},
     suggest,
     tree::Value,
     value::{self, Human, Problem},
@@ -44,8 +46,10 @@ section! {
         give_up: Duration = Duration::from_secs(60), Time<DEAD_AFTER_MIN, GIVE_UP_MAX>;
         /// Which parameters of the first viewer's, or the publisher's, URL go along.
         forward_query: ForwardQuery = ForwardQuery::All, ForwardQuery;
+        /// TLS to origins that are given as `rtmps://` or `https://`.
+        tls: EdgeTls = EdgeTls::default(), Part<EdgeTls>;
         /// Where else than to one another origins may redirect, with `protocol: flv`; without a port it is 80.
-        redirects: Vec<OriginName> = Vec::new(), Many<Elsewhere>;
+        redirects: Vec<HostPort> = Vec::new(), Many<Elsewhere>;
         /// Name servers to ask instead of those of the system.
         resolvers: Vec<SocketAddr> = Vec::new(), Many<Resolver>;
         /// Bytes of playlists and segments of the origins that are kept.
@@ -53,13 +57,89 @@ section! {
     }
 }
 
+section! {
+    /// How origins show that they are the ones that are meant: by a certificate for the name that they are given by, of
+    /// a CA that the system knows; or as it is said here.
+    EdgeTls / EdgeTlsKeys {
+        /// The PEM file with the CA certificates by which the origins' certificates are signed.
+        ca: Option<PathBuf> = None, Maybe<File>;
+        /// SHA-256 fingerprints of the origins' certificates or of their public keys.
+        pin: Vec<Pin> = Vec::new(), Many<Pin>;
+    }
+}
+
 impl Edge {
     /// Whether an origin may redirect to this host (an address without brackets) and port.
     pub fn lets_redirect(&self, host: &str, port: u16) -> bool {
-        let same = |name: &OriginName, of: u16| name.host.eq_ignore_ascii_case(host) && of == port;
-        self.origins.iter().any(|origin| same(origin, self.http_port))
-            || self.redirects.iter().any(|other| same(other, other.port))
+        let same = |name: &str, of: u16| name.eq_ignore_ascii_case(host) && of == port;
+        self.origins.iter().any(|origin| same(&origin.host, origin.http_port(self.http_port)))
+            || self.redirects.iter().any(|other| same(&other.host, other.port))
     }
+
+    /// Whether there may be connections with TLS.
+    pub fn has_tls(&self) -> bool {
+        self.origins.iter().any(|origin| origin.scheme.is_tls()) || self.tls != EdgeTls::default()
+    }
+}
+
+/// A SHA-256, as OpenSSL prints fingerprints: 64 hexadecimal digits, with colons between the bytes or without.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Pin(pub [u8; 32]);
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pin({self})")
+    }
+}
+
+impl FromStr for Pin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let not_one = || format!("`{text}` is not a SHA-256 fingerprint");
+        let digits: Vec<u32> = text
+            .chars()
+            .filter(|&c| c != ':')
+            .map(|c| c.to_digit(16).ok_or_else(not_one))
+            .collect::<Result<_, _>>()?;
+        let mut bytes = [0; 32];
+        let is_whole = digits.len() == 2 * bytes.len();
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = u8::try_from(pair[0] << 4 | pair[1]).map_err(|_| not_one())?;
+        }
+        if is_whole { Ok(Self(bytes)) } else { Err(not_one()) }
+    }
+}
+
+impl Text for Pin {
+    type Value = Self;
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let fix =
+            "use what `openssl x509 -in CERT -noout -fingerprint -sha256` prints behind the =";
+        text.parse().map_err(|what: String| Problem::new(what, fix))
+    }
+
+    fn show(value: &Self, _: Secrets) -> Json {
+        value.to_string().into()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": "^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$" })
+    }
+}
+
+impl Element for Pin {
+    const EXPECTED: &'static str = "a fingerprint or a list of fingerprints";
+    const WRITE: &'static str =
+        "a SHA-256 fingerprint; [] means that the certificate is not pinned";
+    const MAY_BE_NUMBER: bool = false;
 }
 
 /// What streams are pulled with.
@@ -152,5 +232,24 @@ impl Leaf for ForwardQuery {
             { "enum": ["all", "none"] },
             { "type": "array", "items": <Parameter as Text>::schema() },
         ] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins_are_written_with_colons_or_without() {
+        let plain = "00ff".repeat(16);
+        let pin: Pin = plain.parse().expect("a fingerprint");
+        assert_eq!(pin.to_string(), plain);
+        assert_eq!((pin.0[0], pin.0[31]), (0x00, 0xff));
+        let colons = ["00:FF"; 16].join(":");
+        assert_eq!(colons.parse(), Ok(pin));
+        let (short, long) = (&plain[..62], format!("{plain}00"));
+        for none in ["", "sha256", short, &plain[..63], &long, &plain.replace('0', "g")] {
+            assert!(none.parse::<Pin>().is_err(), "{none}");
+        }
     }
 }

@@ -26,22 +26,95 @@ const API_PORT: u16 = 1985;
 const NAME_CHARS_MAX: usize = 253;
 const LABEL_CHARS_MAX: usize = 63;
 
+/// The port of RTMP over TLS, and of HTTPS: that of all who want to get through.
+const TLS_PORT: u16 = 443;
+
 /// The name of one or many origins.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OriginName {
+    /// What is spoken there.
+    pub scheme: Scheme,
     /// A host name or an address, an IPv6 address without its brackets.
     pub host: String,
-    /// The RTMP port.
+    /// The port of that scheme.
     pub port: u16,
+}
+
+/// What is spoken with an origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// RTMP at its own port, HTTP at that of all origins.
+    #[default]
+    Rtmp,
+    /// The same, both over TLS.
+    Rtmps,
+    /// HTTP over TLS, and nothing else.
+    Https,
+}
+
+impl Scheme {
+    const ALL: [(&'static str, Self, u16); 3] = [
+        ("rtmp", Self::Rtmp, RTMP_PORT),
+        ("rtmps", Self::Rtmps, TLS_PORT),
+        ("https", Self::Https, TLS_PORT),
+    ];
+
+    /// Whether all connections have TLS.
+    pub const fn is_tls(self) -> bool {
+        !matches!(self, Self::Rtmp)
+    }
+
+    /// Whether RTMP is spoken.
+    pub const fn is_rtmp(self) -> bool {
+        !matches!(self, Self::Https)
+    }
+}
+
+/// A host and a port of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// A host name or an address, an IPv6 address without its brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl OriginName {
+    /// An origin that speaks RTMP at this port.
+    pub fn rtmp(host: impl Into<String>, port: u16) -> Self {
+        Self { scheme: Scheme::Rtmp, host: host.into(), port }
+    }
+
+    /// Its port for HTTP; that of origins in general is `common`.
+    pub const fn http_port(&self, common: u16) -> u16 {
+        match self.scheme {
+            Scheme::Rtmp | Scheme::Rtmps => common,
+            Scheme::Https => self.port,
+        }
+    }
 }
 
 impl fmt::Display for OriginName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        match host.parse::<Ipv6Addr>() {
-            Ok(ip) => write!(f, "[{ip}]:{port}"),
-            Err(_) => write!(f, "{host}:{port}"),
+        match self.scheme {
+            Scheme::Rtmp => {}
+            Scheme::Rtmps => f.write_str("rtmps://")?,
+            Scheme::Https => f.write_str("https://")?,
         }
+        write_host(f, &self.host, self.port)
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_host(f, &self.host, self.port)
+    }
+}
+
+fn write_host(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
+    match host.parse::<Ipv6Addr>() {
+        Ok(ip) => write!(f, "[{ip}]:{port}"),
+        Err(_) => write!(f, "{host}:{port}"),
     }
 }
 
@@ -71,19 +144,19 @@ impl Element for OriginName {
 pub struct Peer;
 
 impl Text for Peer {
-    type Value = OriginName;
+    type Value = HostPort;
 
-    fn parse(text: &str) -> Result<OriginName, Problem> {
+    fn parse(text: &str) -> Result<HostPort, Problem> {
         if let Some((_, rest)) = text.split_once("://") {
             let what = format!("`{text}` has a scheme, but peers are given as host and port");
             return Err(Problem::new(what, format!("use \"{}\"", rest.trim_end_matches('/'))));
         }
         let (host, port) = parse_host(text, API_PORT)?;
-        Ok(OriginName { host: host.to_string(), port: port.unwrap_or(API_PORT) })
+        Ok(HostPort { host: host.to_string(), port: port.unwrap_or(API_PORT) })
     }
 
-    fn show(value: &OriginName, secrets: Secrets) -> Json {
-        <OriginName as Text>::show(value, secrets)
+    fn show(value: &HostPort, _: Secrets) -> Json {
+        value.to_string().into()
     }
 
     fn schema() -> Json {
@@ -101,17 +174,20 @@ impl Element for Peer {
 pub struct Elsewhere;
 
 impl Text for Elsewhere {
-    type Value = OriginName;
+    type Value = HostPort;
 
-    fn parse(text: &str) -> Result<OriginName, Problem> {
-        let lower = text.to_ascii_lowercase();
-        let host = lower.strip_prefix("http://").map_or(text, |_| &text["http://".len()..]);
-        let (host, port) = parse_host(host.trim_end_matches('/'), HTTP_PORT)?;
-        Ok(OriginName { host: host.to_string(), port: port.unwrap_or(HTTP_PORT) })
+    fn parse(text: &str) -> Result<HostPort, Problem> {
+        let (host, default_port) = match text.split_once("://") {
+            Some((scheme, host)) if scheme.eq_ignore_ascii_case("http") => (host, HTTP_PORT),
+            Some((scheme, host)) if scheme.eq_ignore_ascii_case("https") => (host, TLS_PORT),
+            _ => (text, HTTP_PORT),
+        };
+        let (host, port) = parse_host(host.trim_end_matches('/'), default_port)?;
+        Ok(HostPort { host: host.to_string(), port: port.unwrap_or(default_port) })
     }
 
-    fn show(value: &OriginName, secrets: Secrets) -> Json {
-        <OriginName as Text>::show(value, secrets)
+    fn show(value: &HostPort, _: Secrets) -> Json {
+        value.to_string().into()
     }
 
     fn schema() -> Json {
@@ -201,10 +277,13 @@ impl Element for Network {
 }
 
 fn parse_origin(text: &str) -> Result<OriginName, Problem> {
-    let address = match text.split_once("://") {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("rtmp") => rest,
-        Some((scheme, rest)) => return Err(other_scheme(text, scheme, rest)),
-        None => text,
+    let (scheme, default_port, address) = match text.split_once("://") {
+        Some((word, rest)) => {
+            let known = Scheme::ALL.into_iter().find(|known| known.0.eq_ignore_ascii_case(word));
+            let (_, scheme, port) = known.ok_or_else(|| other_scheme(text, word, rest))?;
+            (scheme, port, rest)
+        }
+        None => (Scheme::Rtmp, RTMP_PORT, text),
     };
     if let Some(end) = address.find(['/', '?', '#']) {
         let begin = &text[..text.len() - address.len() + end];
@@ -212,8 +291,8 @@ fn parse_origin(text: &str) -> Result<OriginName, Problem> {
         let fix = format!("use \"{begin}\": the app and the stream come from viewers and encoders");
         return Err(Problem::new(what, fix));
     }
-    let (host, port) = parse_host(address, RTMP_PORT)?;
-    Ok(OriginName { host: host.to_string(), port: port.unwrap_or(RTMP_PORT) })
+    let (host, port) = parse_host(address, default_port)?;
+    Ok(OriginName { scheme, host: host.to_string(), port: port.unwrap_or(default_port) })
 }
 
 /// The port of another protocol is of no use: the fix has the host alone.
@@ -221,13 +300,13 @@ fn other_scheme(text: &str, scheme: &str, rest: &str) -> Problem {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let fix = match parse_host(authority, RTMP_PORT) {
         Ok((host, _)) => {
-            let origin = OriginName { host: host.to_string(), port: RTMP_PORT };
+            let origin = OriginName::rtmp(host.to_string(), RTMP_PORT);
             format!("use \"rtmp://{origin}\"; edge.protocol and edge.http_port are for HTTP")
         }
         Err(_) => format!("use \"rtmp://HOST:{RTMP_PORT}\""),
     };
     Problem::new(
-        format!("`{text}` has the scheme {scheme}, but origins are given as rtmp:// URLs"),
+        format!("`{text}` has the scheme {scheme}, but origins have rtmp, rtmps or https"),
         fix,
     )
 }
@@ -366,7 +445,7 @@ mod tests {
     use super::*;
 
     fn origin(text: &str) -> Option<(String, u16)> {
-        parse_origin(text).ok().map(|OriginName { host, port }| (host, port))
+        parse_origin(text).ok().map(|OriginName { host, port, .. }| (host, port))
     }
 
     #[test]
@@ -384,6 +463,10 @@ mod tests {
             ("rtmp://origin", "origin", 1935),
             ("RTMP://origin:1936", "origin", 1936),
             ("rtmp://[::1]:1936", "::1", 1936),
+            ("rtmps://origin", "origin", 443),
+            ("RTMPS://Origin:1937", "origin", 1937),
+            ("https://[::1]", "::1", 443),
+            ("https://origin:8443", "origin", 8443),
         ];
         for (text, host, port) in table {
             assert_eq!(origin(text), Some((host.to_owned(), port)), "{text}");
@@ -410,7 +493,9 @@ mod tests {
             "rtmp:origin",
             "rtmp://",
             "//origin",
-            "rtmps://origin",
+            "rtmps://",
+            "rtmps://origin/live",
+            "https://origin:8443/",
             "http://origin:8080",
             "1935",
             "10.0.0",
@@ -430,6 +515,37 @@ mod tests {
         ] {
             assert_eq!(origin(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_spoken_with_an_origin_is_written_before_it() {
+        let table = [
+            ("origin", Scheme::Rtmp, "origin:1935"),
+            ("rtmp://origin:443", Scheme::Rtmp, "origin:443"),
+            ("rtmps://origin", Scheme::Rtmps, "rtmps://origin:443"),
+            ("https://[fd00::1]:8443", Scheme::Https, "https://[fd00::1]:8443"),
+        ];
+        for (text, scheme, written) in table {
+            let origin = parse_origin(text).expect("an origin");
+            assert_eq!((origin.scheme, origin.to_string().as_str()), (scheme, written));
+        }
+        let port = |text| parse_origin(text).expect("an origin").http_port(8080);
+        let ports = ["origin", "rtmps://origin:1937", "https://origin:8443"].map(port);
+        assert_eq!(ports, [8080, 8080, 8443]);
+    }
+
+    #[test]
+    fn reads_other_servers() {
+        for (text, written) in [
+            ("cdn.example", "cdn.example:80"),
+            ("HTTP://cdn.example/", "cdn.example:80"),
+            ("https://cdn.example", "cdn.example:443"),
+            ("https://[fd00::1]:8443/", "[fd00::1]:8443"),
+        ] {
+            let read = Elsewhere::parse(text).map(|other| other.to_string());
+            assert_eq!(read.ok().as_deref(), Some(written), "{text}");
+        }
+        assert!(Elsewhere::parse("rtmp://cdn.example").is_err());
     }
 
     #[test]
@@ -482,7 +598,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_a_host_or_not(text in "(rtmp://|\\[|\\]|[0-9a-f:./]|\\PC){0,20}") {
+        fn any_text_is_a_host_or_not(text in "((rtmps?|https)://|\\[|\\]|[0-9a-f:./]|\\PC){0,20}") {
             let _ = (parse_resolver(&text), parse_network(&text));
             if let Ok(origin) = parse_origin(&text) {
                 prop_assert_eq!(parse_origin(&origin.to_string()), Ok(origin));

@@ -39,8 +39,12 @@ fn network(text: &str) -> IpNet {
     text.parse().unwrap()
 }
 
+fn host(host: &str, port: u16) -> HostPort {
+    HostPort { host: host.to_owned(), port }
+}
+
 fn origin(host: &str, port: u16) -> OriginName {
-    OriginName { host: host.to_owned(), port }
+    OriginName::rtmp(host, port)
 }
 
 #[test]
@@ -88,13 +92,16 @@ play: { flush: 350ms, wait: 1h, gop: off, stall_timeout: 1s, window: 1500ms }
 hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3, container: fmp4, part: 100ms, ladder: [_hi, ''],
   encrypt: true, segments_per_key: 5, key_url: 'https://keys.example.com/weir/' }
 edge:
-  origins: [rtmp://Origin:1936, 10.0.0.7, origins.default.svc:1935, '[fd00::1]:1935']
+  origins: [rtmp://Origin:1936, 10.0.0.7, origins.default.svc:1935, '[fd00::1]:1935', rtmps://a]
   protocol: flv
   http_port: 80
   linger: 0s
   dead_after: 1500ms
   give_up: 1h
   forward_query: [token, expires]
+  tls:
+    ca: ca.pem
+    pin: 'AA:00:AA:00:AA:00:AA:00:AA:00:AA:00:AA:00:AA:00:AA:00:AA:00:AA:00:AA:00:AA:00:AA:00:AA:00:AA:00'
   redirects: [cdn.example.com, 'http://10.0.0.8:81/']
   resolvers: [10.96.0.10, '[fd00::a]:5353']
   hls_cache: 1GiB
@@ -141,7 +148,7 @@ handover: { socket: /run/weir.sock }
                 admin_ca: Some("a.pem".into()),
                 read_ca: Some("r.pem".into()),
             }),
-            peers: vec![origin("peers", 1985), origin("fd00::1", 80)],
+            peers: vec![host("peers", 1985), host("fd00::1", 80)],
             peer_token: Some(Secret::new("7")),
         },
         workers: Workers::Count(NonZeroUsize::new(3).unwrap()),
@@ -181,6 +188,7 @@ handover: { socket: /run/weir.sock }
                 origin("10.0.0.7", 1935),
                 origin("origins.default.svc", 1935),
                 origin("fd00::1", 1935),
+                OriginName { scheme: Scheme::Rtmps, ..origin("a", 443) },
             ],
             protocol: Upstream::Flv,
             http_port: 80,
@@ -188,7 +196,11 @@ handover: { socket: /run/weir.sock }
             dead_after: Duration::from_millis(1500),
             give_up: Duration::from_secs(3600),
             forward_query: ForwardQuery::Only(vec!["token".to_owned(), "expires".to_owned()]),
-            redirects: vec![origin("cdn.example.com", 80), origin("10.0.0.8", 81)],
+            tls: EdgeTls {
+                ca: Some("ca.pem".into()),
+                pin: vec!["AA00".repeat(16).parse().expect("a fingerprint")],
+            },
+            redirects: vec![host("cdn.example.com", 80), host("10.0.0.8", 81)],
             resolvers: vec![address("10.96.0.10:53"), address("[fd00::a]:5353")],
             hls_cache: 1 << 30,
         },

@@ -11,7 +11,6 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf},
-    net::TcpStream,
     time::{Instant, Sleep, sleep_until, timeout},
 };
 use weir_clients::socket::with_scratch;
@@ -21,6 +20,7 @@ use weir_rtmp::{
     client::{Event, Session},
     message::Question,
 };
+use weir_tls::Stream;
 
 /// Answers (to pings, mostly) that may wait for a server to read them. One that lets more of them wait is not read from
 /// until it has taken some.
@@ -35,9 +35,11 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// writes and lets time pass as the session needs it, whatever it waits for itself.
 pub struct RtmpClient {
     session: Session,
-    socket: TcpStream,
+    stream: Stream,
     /// What is being written.
     out: Bytes,
+    /// Whether TLS may have some of what was written.
+    is_unflushed: bool,
     /// Bytes of answers among what is to be written.
     answers: usize,
     /// Since when the socket takes no more.
@@ -73,11 +75,19 @@ pub enum Lost {
 }
 
 impl RtmpClient {
-    /// `session` on `socket`. The server may take no data for `stuck_max`.
-    pub fn new(session: Session, socket: TcpStream, stuck_max: Duration) -> Self {
-        let timer = Box::pin(sleep_until(Instant::now()));
-        let (out, stuck, look_at) = (Bytes::new(), None, None);
-        Self { session, socket, out, answers: 0, stuck, stuck_max, look_at, timer }
+    /// `session` on `stream`. The server may take no data for `stuck_max`.
+    pub fn new(session: Session, stream: impl Into<Stream>, stuck_max: Duration) -> Self {
+        Self {
+            session,
+            stream: stream.into(),
+            out: Bytes::new(),
+            is_unflushed: false,
+            answers: 0,
+            stuck: None,
+            stuck_max,
+            look_at: None,
+            timer: Box::pin(sleep_until(Instant::now())),
+        }
     }
 
     /// From now on the server may say nothing, and take no data, for so long.
@@ -140,7 +150,7 @@ impl RtmpClient {
     /// # Errors
     /// When the connection is lost.
     pub async fn flush(&mut self) -> Result<(), Lost> {
-        while self.queued() > 0 {
+        while self.queued() > 0 || self.is_unflushed {
             self.step().await?;
         }
         Ok(())
@@ -153,7 +163,7 @@ impl RtmpClient {
     pub async fn close(mut self) -> Result<(), Lost> {
         self.session.stop();
         self.flush().await?;
-        self.socket.shutdown().await?;
+        self.stream.shutdown().await?;
         let closed = async { while self.step().await.is_ok() {} };
         // Closed or not: it has had its time.
         let _ = timeout(CLOSE_TIMEOUT, closed).await;
@@ -183,12 +193,13 @@ impl RtmpClient {
         if self.out.is_empty() {
             match self.session.poll_output() {
                 Some(out) => self.out = out,
-                None => return Poll::Pending,
+                None => return self.poll_flush(cx),
             }
         }
-        match Pin::new(&mut self.socket).poll_write(cx, &self.out) {
+        match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
             Poll::Ready(written) => {
                 self.out.advance(written.and_then(not_zero)?);
+                self.is_unflushed = self.stream.session().is_some();
                 self.stuck = None;
                 if self.queued() == 0 {
                     self.answers = 0;
@@ -202,6 +213,21 @@ impl RtmpClient {
         }
     }
 
+    /// Pending as well if TLS has nothing that is to be written.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        if !self.is_unflushed {
+            return Poll::Pending;
+        }
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_pending() {
+            self.stuck.get_or_insert_with(Instant::now);
+            return Poll::Pending;
+        }
+        self.is_unflushed = false;
+        self.stuck = None;
+        flushed.map_err(Lost::Network)
+    }
+
     /// Pending as well while too many answers wait.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         if self.answers >= ANSWER_BYTES_MAX {
@@ -209,7 +235,7 @@ impl RtmpClient {
         }
         with_scratch(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             Poll::Ready(self.take_in(buffer.filled()))
         })
     }

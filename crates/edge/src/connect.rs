@@ -1,22 +1,28 @@
-//! TCP connections to origins.
+//! Connections to origins: TCP, and TLS over it where an origin has that.
 
 use std::{
     io,
     net::{SocketAddr, ToSocketAddrs as _},
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     net::TcpStream,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 use weir_blocking::Pool;
+use weir_tls::Stream;
 
-/// For an address to accept a connection, whatever the connection is for. What is further away than this is no origin;
-/// who does not answer by then is dead, or the packets go to where somebody was: another attempt, or another address,
-/// may find who is there now.
+use crate::tls::Secure;
+
+/// For an address to accept a connection, and to do the handshake of TLS, whatever the connection is for. What is
+/// further away than this is no origin; who does not answer by then is dead, or the packets go to where somebody was:
+/// another attempt, or another address, may find who is there now.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Names that an origin redirects to, looked up by the system.
@@ -26,23 +32,41 @@ static NAMES: LazyLock<Pool> = LazyLock::new(|| Pool::new("looking up names", 8)
 /// address of a balancer may be others than the one that has just died. Across an ocean a connection takes 200 ms.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// Connects to `address`.
+/// Connects to `address`, with the TLS that is `secure`, if any; `connected` is set as soon as the system there has
+/// accepted the connection.
 ///
 /// # Errors
-/// When it refuses, or accepts nothing within [`CONNECT_TIMEOUT`].
-pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+/// When it refuses, is not the one that is meant, or is not ready within [`CONNECT_TIMEOUT`].
+pub async fn connect(
+    address: SocketAddr,
+    secure: Option<Secure<'_>>,
+    connected: &AtomicBool,
+) -> io::Result<Stream> {
     let late = |_| {
         let text = format!("no connection within {CONNECT_TIMEOUT:?}");
         io::Error::new(io::ErrorKind::TimedOut, text)
     };
-    timeout(CONNECT_TIMEOUT, first_of_several(address)).await.map_err(late)?
+    let by = Instant::now() + CONNECT_TIMEOUT;
+    let socket = timeout_at(by, first_of_several(address)).await.map_err(late)??;
+    connected.store(true, Ordering::Relaxed);
+    // Neither a handshake nor a request waits for more to come.
+    socket.set_nodelay(true)?;
+    match secure {
+        None => Ok(socket.into()),
+        Some(secure) => secure.handshake(socket, by, CONNECT_TIMEOUT).await,
+    }
 }
 
 /// Connects to whatever `host` stands for, one address after the other until `by`.
 ///
 /// # Errors
 /// When none of them accepts; why the last one does not.
-pub async fn connect_to_name(host: &str, port: u16, by: Instant) -> io::Result<TcpStream> {
+pub async fn connect_to_name(
+    (host, port): (&str, u16),
+    secure: Option<Secure<'_>>,
+    by: Instant,
+    connected: &AtomicBool,
+) -> io::Result<Stream> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no addresses");
     let name = host.to_owned();
     let look_up = move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
@@ -50,7 +74,7 @@ pub async fn connect_to_name(host: &str, port: u16, by: Instant) -> io::Result<T
         if Instant::now() >= by {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time"));
         }
-        match connect(address).await {
+        match connect(address, secure, connected).await {
             Ok(socket) => return Ok(socket),
             Err(error) => failure = error,
         }
@@ -72,20 +96,29 @@ async fn first_of_several(address: SocketAddr) -> io::Result<TcpStream> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::{net::TcpListener, time::timeout};
 
     use super::*;
+
+    async fn plain(address: SocketAddr) -> io::Result<Stream> {
+        let connected = AtomicBool::new(false);
+        let result = connect(address, None, &connected).await;
+        assert_eq!(connected.load(Ordering::Relaxed), result.is_ok());
+        result
+    }
 
     #[tokio::test]
     async fn one_that_listens_is_connected_to_and_one_that_does_not_refuses() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let socket = connect(address).await.expect("it listens");
-        assert_eq!(socket.peer_addr().expect("connected"), address);
+        let stream = plain(address).await.expect("it listens");
+        assert_eq!(stream.socket().peer_addr().expect("connected"), address);
         let by = Instant::now() + Duration::from_secs(60);
-        connect_to_name("localhost", address.port(), by).await.expect("the second address listens");
+        let name = ("localhost", address.port());
+        let connected = AtomicBool::new(false);
+        connect_to_name(name, None, by, &connected).await.expect("the second address listens");
         drop(listener);
-        let refused = connect(address).await.expect_err("nobody listens");
+        let refused = plain(address).await.expect_err("nobody listens");
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 
@@ -103,7 +136,7 @@ mod tests {
             queued.push(socket);
         }
         let start = Instant::now();
-        let failure = connect(address).await.expect_err("nobody accepts");
+        let failure = plain(address).await.expect_err("nobody accepts");
         assert_eq!(failure.kind(), io::ErrorKind::TimedOut, "{failure}");
         assert!(start.elapsed() < CONNECT_TIMEOUT * 2, "it took {:?}", start.elapsed());
     }

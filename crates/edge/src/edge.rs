@@ -2,9 +2,15 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::sleep,
+};
 use tracing::info;
-use weir_config::{Changes, Config, Next, Part, Ready, Settings, Unready};
+use weir_blocking::Pool;
+use weir_config::{
+    Changes, Config, Fault, Next, Part, Ready, Settings, Unready, file::READ_TIMEOUT,
+};
 use weir_hub::{Limits, Registry};
 use weir_intake::{Allowance, DemandSignals};
 use weir_media::StreamKey;
@@ -19,6 +25,7 @@ use crate::{
     pushing::Pushing,
     query,
     questions::Questions,
+    tls::InForce,
     turns::Turns,
     upstream::Request,
 };
@@ -28,6 +35,10 @@ const TURNS: usize = 32;
 
 /// Questions that origins hold for us until a stream begins; for more streams than this they are asked again and again.
 const HELD_MAX: usize = 256;
+
+/// How often it is looked whether the file of `edge.tls.ca` is another one: authorities are changed days before they
+/// end.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// Everything of an edge.
 pub struct Edge {
@@ -48,7 +59,7 @@ impl Edge {
     /// Begins to look after the origins that `settings` name.
     ///
     /// # Errors
-    /// When no random bytes from the system or no resolver.
+    /// When no random bytes from the system or no resolver, or what `edge.tls` names is not to be had.
     pub fn start(
         settings: &Settings,
         registry: &Registry,
@@ -57,7 +68,12 @@ impl Edge {
         let id = NodeId::random()?;
         info!(id = %id, "this is an edge");
         let config = settings.now();
-        let origins = Origins::start(&config.edge)?;
+        let origins = Origins::start(&config.edge).map_err(|unready| match unready {
+            Unready::System(error) => error,
+            Unready::Setting(fault) => io::Error::other(fault),
+            // There is nothing before a start.
+            Unready::NeedsRestart(_) => io::ErrorKind::Other.into(),
+        })?;
         let hls = HlsRelay::new(Arc::clone(&origins), settings, id.clone(), registry.budget());
         Ok(Arc::new(Self {
             id,
@@ -72,6 +88,27 @@ impl Edge {
             turns: Turns::new(TURNS),
             held: Semaphore::new(HELD_MAX),
         }))
+    }
+
+    /// Tries the files that `settings` name.
+    ///
+    /// # Errors
+    /// When one cannot be read, or is not what it should be.
+    pub fn check_files(settings: &weir_config::Edge) -> Result<(), Fault> {
+        InForce::read(settings).map(|_| ())
+    }
+
+    /// Takes in another file of `edge.tls.ca` without being asked, reading it in `pool`. Never ends.
+    pub async fn renew(self: Arc<Self>, pool: Arc<Pool>) {
+        loop {
+            sleep(LOOK).await;
+            let config = self.settings();
+            if config.edge.tls.ca.is_none() {
+                continue;
+            }
+            let read = pool.run_within(READ_TIMEOUT, move || InForce::read(&config.edge)).await;
+            self.origins.tls().renew(read.and_then(|read| read.map_err(io::Error::other)));
+        }
     }
 
     /// Where it has its streams from.

@@ -34,6 +34,7 @@ mod questions;
 mod search;
 mod seek;
 mod silence;
+mod tls;
 mod turns;
 mod upstream;
 

@@ -482,7 +482,7 @@ impl Pull {
         let intake = self.intake.insert(Intake::new(publisher, &format_args!("origin {origin}")));
         edge.origins.found(&key, origin);
         let is_back = self.lost.take().is_some();
-        self.answer.send_replace(Answer::Flowing { origin: origin.rtmp, since: Instant::now() });
+        self.answer.send_replace(Answer::Flowing { origin: origin.address, since: Instant::now() });
         info!(stream = %key, origin = %origin, again = is_back, "pull began");
         let mut unwanted = pin!(idle.lasts(LINGER));
         let mut reconfigured = pin!(changed(changes));

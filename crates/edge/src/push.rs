@@ -102,11 +102,17 @@ impl Edge {
 
     async fn open_sink(&self, request: &Request) -> Result<(Arc<Origin>, Sink), Failure> {
         let dead_after = self.settings().edge.dead_after;
-        let opened =
-            search::in_turn(self.origins.order(&request.key), |origin, greeted| async move {
-                Sink::open(&origin, request, dead_after, &greeted).await
-            })
-            .await;
+        let mut origins = self.origins.order(&request.key);
+        let any = !origins.is_empty();
+        origins.retain(|origin| origin.scheme.is_rtmp());
+        if any && origins.is_empty() {
+            let why = "all are given as https, and a stream is passed on to rtmp:// or rtmps://";
+            return Err(Failure::Missing(why.to_owned()));
+        }
+        let opened = search::in_turn(origins, |origin, greeted| async move {
+            Sink::open(&origin, request, dead_after, &greeted).await
+        })
+        .await;
         if let Ok((origin, _)) = &opened {
             self.origins.found(&request.key, origin);
         }

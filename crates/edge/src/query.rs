@@ -88,17 +88,19 @@ pub struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// The same in RTMP.
+    /// The same in RTMP, over TLS or not.
     ///
     /// # Errors
     /// When the origin would take it for something else.
-    pub fn rtmp(&self) -> Result<RtmpUrl, String> {
+    pub fn rtmp(&self, is_tls: bool) -> Result<RtmpUrl, String> {
         let (key, address) = (self.key, self.address);
         check(key, self.params)?;
+        let scheme = if is_tls { "rtmps" } else { "rtmp" };
         let url = RtmpUrl {
+            is_tls,
             host: self.host.to_owned(),
             port: address.port(),
-            tc_url: format!("rtmp://{}/{}", self.authority(), written(key.app())),
+            tc_url: format!("{scheme}://{}/{}", self.authority(), written(key.app())),
             app: written(key.app()).into_owned(),
             stream_with_query: format!("{}{}", written(key.stream()), query(key, self.params)),
         };

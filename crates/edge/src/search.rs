@@ -154,7 +154,7 @@ mod tests {
 
     fn origin(number: u8) -> Arc<Origin> {
         let ports = [1935, 8080].map(|port| ([127, 0, 0, number], port).into());
-        Arc::new(Origin::new((ports[0], ports[1]), "origin", &Arc::default()))
+        Arc::new(Origin::plain((ports[0], ports[1]), "origin"))
     }
 
     fn missing() -> Failure {
@@ -163,7 +163,7 @@ mod tests {
 
     /// What each origin does, by the last number of its address.
     async fn act(origin: Arc<Origin>, connected: Connected) -> Result<u8, Failure> {
-        let number = match origin.rtmp.ip() {
+        let number = match origin.address.ip() {
             std::net::IpAddr::V4(ip) => ip.octets()[3],
             std::net::IpAddr::V6(_) => unreachable!("tests use IPv4"),
         };
@@ -185,7 +185,7 @@ mod tests {
         for (first, head_start) in [(1, CONNECT_HEAD_START), (2, ANSWER_HEAD_START)] {
             let start = Instant::now();
             let (found, number) = race(vec![origin(first), origin(9)], act).await.expect("found");
-            assert_eq!((found.rtmp.ip(), number), (origin(9).rtmp.ip(), 9));
+            assert_eq!((found.address.ip(), number), (origin(9).address.ip(), 9));
             assert!(
                 (head_start..head_start + Duration::from_millis(10)).contains(&start.elapsed())
             );

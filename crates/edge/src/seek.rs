@@ -173,20 +173,20 @@ impl Seek<'_> {
             order.retain(|origin| origin.is_healthy());
         }
         if let [alone] = &*order
-            && holders.contains(&alone.rtmp)
+            && holders.contains(&alone.address)
             && round <= ROUNDS_ALONE
             && (self.is_urgent || self.origins.is_troubled())
         {
             return std::iter::repeat_n(Arc::clone(alone), ALONE_AT_ONCE).collect();
         }
-        order.into_iter().filter(|origin| !holders.contains(&origin.rtmp)).collect()
+        order.into_iter().filter(|origin| !holders.contains(&origin.address)).collect()
     }
 
     fn may_hold<T>(&self, questions: &Questions<'_, T>, origin: &Origin) -> bool {
         self.is_urgent
             && questions.holders.len() < HOLDERS_MAX
-            && !questions.hasty.contains(&origin.rtmp)
-            && !questions.holders.contains(&origin.rtmp)
+            && !questions.hasty.contains(&origin.address)
+            && !questions.holders.contains(&origin.address)
     }
 
     /// Lets `origin` hold the question, if there is a place.
@@ -200,7 +200,7 @@ impl Seek<'_> {
         F: Future<Output = Result<T, Failure>> + Send + 'a,
     {
         let Ok(place) = self.held.try_acquire() else { return };
-        questions.holders.insert(origin.rtmp);
+        questions.holders.insert(origin.address);
         let question = open(Arc::clone(&origin), HOLD).inspect(move |_| drop(place));
         questions.running.push(self.unless_it_fails(origin, Kind::Held(Instant::now()), question));
     }
@@ -248,9 +248,9 @@ impl<T> Questions<'_, T> {
         match kind {
             Kind::Asked => self.asked -= 1,
             Kind::Held(since) => {
-                self.holders.remove(&origin.rtmp);
+                self.holders.remove(&origin.address);
                 if since.elapsed() < HELD {
-                    self.hasty.insert(origin.rtmp);
+                    self.hasty.insert(origin.address);
                 }
             }
         }

@@ -71,7 +71,7 @@ pub async fn elsewhere(
         pulse.stops(looks).await;
         let seen = pulse.count();
         let mut others = edge.origins.order(&request.key);
-        others.retain(|origin| origin.is_healthy() && origin.rtmp != present.rtmp);
+        others.retain(|origin| origin.is_healthy() && origin.address != present.address);
         let settings = edge.settings();
         let (protocol, dead_after) = (settings.edge.protocol, settings.edge.dead_after);
         let asked = pin!(search::race(others, |origin, _| {

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -55,8 +55,12 @@ pub struct Publish {
 /// Viewers.
 #[derive(Args, Clone)]
 pub struct Play {
-    /// `rtmp://HOST[:PORT]/APP/STREAM` or `http://HOST:PORT/APP/STREAM.flv`; `{}` stands for the number of the stream.
+    /// `rtmp://HOST[:PORT]/APP/STREAM` or `http://HOST:PORT/APP/STREAM.flv`, with TLS `rtmps` or `https`; `{}` stands
+    /// for the number of the stream.
     pub url: String,
+    /// The PEM file with the certificates that are trusted, with TLS. The one cipher is TLS_AES_128_GCM_SHA256.
+    #[arg(long)]
+    pub ca: Option<PathBuf>,
     /// How many viewers.
     #[arg(long, default_value_t = 100)]
     pub count: usize,
@@ -104,8 +108,11 @@ pub struct Play {
 /// HTTP clients on kept-alive connections.
 #[derive(Args, Clone)]
 pub struct Request {
-    /// `http://HOST:PORT/PATH`.
+    /// `http://HOST:PORT/PATH` or `https://HOST:PORT/PATH`.
     pub url: String,
+    /// The PEM file with the certificates that are trusted, with TLS. The one cipher is TLS_AES_128_GCM_SHA256.
+    #[arg(long)]
+    pub ca: Option<PathBuf>,
     /// The URL is that of a playlist; the last segment that it lists is asked for.
     #[arg(long)]
     pub newest: bool,

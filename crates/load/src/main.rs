@@ -8,6 +8,7 @@ mod play;
 mod publish;
 mod report;
 mod request;
+mod socket;
 mod wire;
 
 use std::process::ExitCode;

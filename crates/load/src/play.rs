@@ -15,8 +15,8 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token};
 
-pub use self::viewer::http_server;
 use self::viewer::{Habit, Target, Viewer};
+pub use self::viewer::{HttpServer, http_server};
 use crate::{
     cli::Play,
     cpu::Watch,
@@ -88,7 +88,7 @@ impl<'a> Crowd<'a> {
         let measure_from = odd_from + odd_ramp + play.warmup;
         let schedule =
             Schedule { start, odd_from, measure_from, measure_to: measure_from + play.seconds };
-        let target = Target::parse(&play.url)?;
+        let target = Target::parse(&play.url, play.ca.as_deref())?;
         Ok(Self {
             play,
             target,

@@ -110,7 +110,7 @@ fn connect(publish: &Publish, number: usize, poll: &Poll) -> io::Result<Publishe
         .map_err(io::Error::other)?;
     let mut wire = Wire::publish(resolve(&url.host, url.port)?, &url)?;
     poll.registry().register(
-        &mut wire.socket,
+        &mut wire.socket.below,
         Token(number),
         Interest::READABLE | Interest::WRITABLE,
     )?;

@@ -4,7 +4,6 @@ use std::{
     collections::VecDeque,
     fmt,
     io::{self, ErrorKind, Read, Write},
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -14,8 +13,9 @@ use serde::Serialize;
 use crate::{
     cli::Request,
     cpu::Watch,
-    play::{http_server, share},
+    play::{HttpServer, http_server, share},
     report::{Spread, Times},
+    socket::Socket,
 };
 
 /// Socket events taken at a time.
@@ -79,7 +79,7 @@ enum State {
 }
 
 struct Connection {
-    socket: TcpStream,
+    socket: Socket<TcpStream>,
     state: State,
     /// When its request began.
     asked: Instant,
@@ -103,13 +103,13 @@ struct Head {
 /// When the server cannot be reached, or never answers with what is asked for.
 pub fn run(request: &Request) -> io::Result<()> {
     let watch = Watch::new(&request.watch);
-    let rest = request.url.strip_prefix("http://");
-    let rest = rest.ok_or_else(|| io::Error::other("the URL does not begin with http://"))?;
-    let (address, host, path) = http_server(rest)?;
-    let path = if request.newest { newest(address, &host, &path)? } else { path };
-    fetch_patiently(address, &host, &path)?;
+    let mut server = http_server(&request.url, request.ca.as_deref())?;
+    if request.newest {
+        server.path = newest(&server)?;
+    }
+    fetch_patiently(&server)?;
     let rss_before = watch.rss_kib();
-    let mut crowd = Crowd::new(request, address, ask(&host, &path))?;
+    let mut crowd = Crowd::new(request, server)?;
     crowd.until(Instant::now() + request.ramp + request.warmup)?;
     crowd.begin_measurement();
     let (began, before) = (Instant::now(), watch.read());
@@ -135,13 +135,13 @@ fn nanos(from: u64, to: u64) -> f64 {
     Duration::from_nanos(to.saturating_sub(from)).as_secs_f64()
 }
 
-fn ask(host: &str, path: &str) -> Vec<u8> {
+fn ask(HttpServer { host, path, .. }: &HttpServer) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
 }
 
-/// The last segment that the playlist at `path` lists.
-fn newest(address: SocketAddr, host: &str, path: &str) -> io::Result<String> {
-    let playlist = fetch_patiently(address, host, path)?;
+/// The last segment that the playlist at the server's path lists.
+fn newest(server: &HttpServer) -> io::Result<String> {
+    let (playlist, path) = (fetch_patiently(server)?, &server.path);
     let text = String::from_utf8_lossy(&playlist);
     let name = text.lines().rfind(|line| !line.is_empty() && !line.starts_with('#'));
     let name = name.ok_or_else(|| io::Error::other(format!("{path} lists no segment")))?;
@@ -149,11 +149,11 @@ fn newest(address: SocketAddr, host: &str, path: &str) -> io::Result<String> {
     Ok(if name.starts_with('/') { name.to_owned() } else { format!("{folder}/{name}") })
 }
 
-/// What is at `path`, as soon as the server has it.
-fn fetch_patiently(address: SocketAddr, host: &str, path: &str) -> io::Result<Vec<u8>> {
+/// What is at the server's path, as soon as it has it.
+fn fetch_patiently(server: &HttpServer) -> io::Result<Vec<u8>> {
     let start = Instant::now();
     loop {
-        match fetch(address, host, path) {
+        match fetch(server) {
             Ok(body) => return Ok(body),
             Err(error) if start.elapsed() > PATIENCE => return Err(error),
             Err(_) => std::thread::sleep(LOOK),
@@ -161,15 +161,17 @@ fn fetch_patiently(address: SocketAddr, host: &str, path: &str) -> io::Result<Ve
     }
 }
 
-fn fetch(address: SocketAddr, host: &str, path: &str) -> io::Result<Vec<u8>> {
-    let mut socket = std::net::TcpStream::connect(address)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.write_all(&ask(host, path))?;
+fn fetch(server: &HttpServer) -> io::Result<Vec<u8>> {
+    let below = std::net::TcpStream::connect(server.address)?;
+    below.set_read_timeout(Some(PATIENCE))?;
+    let mut socket = Socket::new(below, &server.name, server.tls.as_ref())?;
+    socket.write_all(&ask(server))?;
+    socket.flush()?;
     let (mut answer, mut buffer) = (Vec::new(), vec![0; READ_BYTES]);
     loop {
         if let Some(head) = head(&answer)? {
             if head.status != 200 {
-                return Err(io::Error::other(format!("{path}: status {}", head.status)));
+                return Err(io::Error::other(format!("{}: status {}", server.path, head.status)));
             }
             if (answer.len() - head.len) as u64 >= head.length {
                 return Ok(answer.split_off(head.len));
@@ -205,7 +207,7 @@ fn head(bytes: &[u8]) -> io::Result<Option<Head>> {
 
 struct Crowd<'a> {
     request: &'a Request,
-    address: SocketAddr,
+    server: HttpServer,
     ask: Vec<u8>,
     poll: Poll,
     connections: Vec<Connection>,
@@ -219,11 +221,11 @@ struct Crowd<'a> {
 }
 
 impl<'a> Crowd<'a> {
-    fn new(request: &'a Request, address: SocketAddr, ask: Vec<u8>) -> io::Result<Self> {
+    fn new(request: &'a Request, server: HttpServer) -> io::Result<Self> {
         Ok(Self {
             request,
-            address,
-            ask,
+            ask: ask(&server),
+            server,
             poll: Poll::new()?,
             connections: Vec::new(),
             start: Instant::now(),
@@ -269,9 +271,9 @@ impl<'a> Crowd<'a> {
         let wanted = share(request.count, now, self.start, request.ramp);
         let until = wanted.min(self.connections.len() + CONNECTS_MAX);
         for number in self.connections.len()..until {
-            let mut socket = TcpStream::connect(self.address)?;
+            let mut socket = self.server.connect()?;
             let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut socket, Token(number), interest)?;
+            self.poll.registry().register(&mut socket.below, Token(number), interest)?;
             let state = State::Asking { from: 0 };
             self.connections.push(Connection { socket, state, asked: now, length: 0 });
         }
@@ -468,7 +470,8 @@ mod tests {
             }
         });
         let request = Request {
-            url: String::new(),
+            url: format!("http://{address}/"),
+            ca: None,
             newest: false,
             count: 3,
             ramp: Duration::ZERO,
@@ -478,7 +481,7 @@ mod tests {
             watch: Vec::new(),
             json: false,
         };
-        let mut crowd = Crowd::new(&request, address, ask("x", "/")).unwrap();
+        let mut crowd = Crowd::new(&request, http_server(&request.url, None).unwrap()).unwrap();
         let start = Instant::now();
         while crowd.requests < 100 && start.elapsed() < PATIENCE {
             crowd.until(Instant::now() + LOOK).unwrap();

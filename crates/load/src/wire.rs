@@ -13,13 +13,15 @@ use weir_rtmp::{
     url::RtmpUrl,
 };
 
+use crate::socket::{Socket, Tls};
+
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 * 1024;
 
 /// An RTMP connection.
 pub struct Wire {
     /// The socket.
-    pub socket: TcpStream,
+    pub socket: Socket<TcpStream>,
     /// The protocol.
     pub session: Session,
     out: Bytes,
@@ -31,7 +33,8 @@ impl Wire {
     /// # Errors
     /// As the system has it.
     pub fn publish(address: SocketAddr, url: &RtmpUrl) -> io::Result<Self> {
-        Self::open(address, |random, now| {
+        let tls = Tls::for_scheme(url.is_tls, None)?;
+        Self::open((address, &url.host), tls.as_ref(), |random, now| {
             Session::new_publish(Config::new(url.clone()), random, now)
         })
     }
@@ -39,18 +42,22 @@ impl Wire {
     /// Connects a viewer.
     ///
     /// # Errors
-    /// As the system has it.
-    pub fn play(address: SocketAddr, url: &RtmpUrl) -> io::Result<Self> {
-        Self::open(address, |random, now| Session::new_play(Config::new(url.clone()), random, now))
+    /// As the system has it; when there is to be TLS and none is given.
+    pub fn play(address: SocketAddr, url: &RtmpUrl, tls: Option<&Tls>) -> io::Result<Self> {
+        let tls = Tls::for_scheme(url.is_tls, tls)?;
+        Self::open((address, &url.host), tls.as_ref(), |random, now| {
+            Session::new_play(Config::new(url.clone()), random, now)
+        })
     }
 
     fn open(
-        address: SocketAddr,
+        (address, host): (SocketAddr, &str),
+        tls: Option<&Tls>,
         session: impl FnOnce([u8; 1536], Instant) -> Session,
     ) -> io::Result<Self> {
         let mut random = [0; 1536];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let socket = TcpStream::connect(address)?;
+        let socket = Socket::new(TcpStream::connect(address)?, host, tls)?;
         Ok(Self { socket, session: session(random, Instant::now()), out: Bytes::new() })
     }
 
@@ -63,7 +70,7 @@ impl Wire {
             if self.out.is_empty() {
                 match self.session.poll_output() {
                     Some(out) => self.out = out,
-                    None => return Ok(true),
+                    None => return flushed(self.socket.flush()),
                 }
             }
             match self.socket.write(&self.out) {
@@ -101,5 +108,16 @@ impl Wire {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Whether TLS has sent what was written.
+fn flushed(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }

@@ -21,12 +21,17 @@ pub use http::discover_http;
 /// RTMP's port.
 pub const PORT: u16 = 1935;
 
-/// Where a client publishes to or plays from: `rtmp://host[:port]/app[/more]/stream[?query]`.
+/// The port of RTMP over TLS.
+pub const TLS_PORT: u16 = 443;
+
+/// Where a client publishes to or plays from: `rtmp://host[:port]/app[/more]/stream[?query]`, or `rtmps://`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RtmpUrl {
+    /// Whether the connection has TLS.
+    pub is_tls: bool,
     /// Host name or address, an IPv6 address without its brackets.
     pub host: String,
-    /// TCP port, 1935 unless the URL has one.
+    /// TCP port: unless the URL has one, 1935, or 443 with TLS.
     pub port: u16,
     /// What `connect` sends: the URL up to the app.
     pub tc_url: String,
@@ -37,7 +42,7 @@ pub struct RtmpUrl {
 }
 
 impl RtmpUrl {
-    /// Parses a URL with scheme `rtmp`. The last component of the path is the stream, the rest the app.
+    /// Parses a URL with scheme `rtmp` or `rtmps`. The last component of the path is the stream, the rest the app.
     ///
     /// # Errors
     /// Says what is wrong with the URL.
@@ -46,8 +51,13 @@ impl RtmpUrl {
         if url.len() > URL_BYTES_MAX {
             return Err(fail("it is too long"));
         }
-        let rest =
-            strip_scheme(url, "rtmp").ok_or_else(|| fail("it does not start with rtmp://"))?;
+        let schemes = [("rtmp", false, PORT), ("rtmps", true, TLS_PORT)];
+        let (rest, scheme, is_tls, usual_port) = schemes
+            .into_iter()
+            .find_map(|(scheme, is_tls, port)| {
+                Some((strip_scheme(url, scheme)?, scheme, is_tls, port))
+            })
+            .ok_or_else(|| fail("it does not start with rtmp:// or rtmps://"))?;
         let (authority, path) = rest.split_once('/').ok_or_else(|| fail("it has no app"))?;
         let (host, port) = split_authority(authority).map_err(fail)?;
         let path_end = path.find(['?', '#']).unwrap_or(path.len());
@@ -57,9 +67,10 @@ impl RtmpUrl {
             return Err(fail("the host, the app or the stream name is empty"));
         }
         Ok(Self {
+            is_tls,
             host: host.to_owned(),
-            port: port.unwrap_or(PORT),
-            tc_url: format!("rtmp://{authority}/{app}"),
+            port: port.unwrap_or(usual_port),
+            tc_url: format!("{scheme}://{authority}/{app}"),
             app: app.to_owned(),
             stream_with_query: stream.to_owned(),
         })

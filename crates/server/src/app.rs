@@ -61,8 +61,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Token(words) => return auth::cli::run(&words),
         Command::Serve { config, replace } => in_runtime(serve(config.as_deref(), replace, false)),
         Command::Demo { config } => in_runtime(serve(config.as_deref(), false, true)),
-        Command::Publish { file, url, repeat } => in_runtime(async move {
-            Ok(publish::run(&publish::Source::File(file), &url, repeat).await?)
+        Command::Publish { file, url, repeat, tls } => in_runtime(async move {
+            Ok(publish::run(&publish::Source::File(file), &url, repeat, &tls).await?)
         }),
         Command::Status(target) => ask(&Request::Status, &target),
         Command::Streams(target) => ask(&Request::Streams, &target),

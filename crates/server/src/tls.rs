@@ -3,7 +3,6 @@
 use std::{
     fmt::Display,
     io,
-    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -11,24 +10,26 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
-    SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+    RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, UnixTime},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use tokio::{net::TcpStream, time::sleep};
-use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use tokio_rustls::{TlsAcceptor, server};
 use tracing::{info, warn};
 use weir_blocking::Pool;
 use weir_config::{
     Api, Fault, Next, Part, Ready, Settings, Tls as Keys, Unready,
     file::{self, READ_TIMEOUT},
 };
+use weir_tls::{
+    client::{Named, Trust},
+    pem::{self, FILE_BYTES_MAX},
+};
 
-/// Longest PEM file: a bundle of all authorities that browsers know has 250 KB.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+/// What the setting is called that says which certificate a node has.
+pub const OWN: Named = Named { ca: "api.tls.cert", pin: "api.tls.cert" };
 
 /// How often it is looked whether the files are others: certificates are renewed days before they end.
 const LOOK: Duration = Duration::from_secs(30);
@@ -56,12 +57,10 @@ pub struct InForce {
     server: Arc<ServerConfig>,
     admin: Option<Arc<dyn ClientCertVerifier>>,
     read: Option<Arc<dyn ClientCertVerifier>>,
-    trust: Arc<Trust>,
+    /// Peers are the nodes that have the same certificate, and its key: pods that mount one Secret. They are asked by
+    /// their addresses, which no certificate names.
+    trust: Trust,
 }
-
-/// Which servers are the ones that are meant: for peers, and for commands that ask a node.
-#[derive(Debug)]
-pub struct Trust(Arc<ClientConfig>);
 
 impl Tls {
     /// Begins with what was [read](Self::read).
@@ -90,8 +89,8 @@ impl Tls {
     }
 
     /// How peers are recognised; none where they speak plain HTTP.
-    pub fn trust(&self) -> Option<Arc<Trust>> {
-        self.now().map(|tls| Arc::clone(&tls.trust))
+    pub fn trust(&self) -> Option<Trust> {
+        self.now().map(|tls| tls.trust.clone())
     }
 
     /// Takes in renewed certificates without being asked, reading them in `pool`. Never ends.
@@ -114,19 +113,6 @@ impl Tls {
             }
         }
     }
-
-    /// TLS with a peer.
-    ///
-    /// # Errors
-    /// When it does not show the certificate of this node.
-    pub async fn connect(
-        trust: &Trust,
-        socket: TcpStream,
-        ip: IpAddr,
-    ) -> io::Result<client::TlsStream<TcpStream>> {
-        let connector = TlsConnector::from(Arc::clone(&trust.0));
-        connector.connect(ServerName::IpAddress(ip.into()), socket).await
-    }
 }
 
 /// Certificates are those of new connections.
@@ -142,8 +128,7 @@ impl InForce {
         let provider = Arc::new(ring::default_provider());
         let mut files = vec![read("cert", &keys.cert)?, read("key", &keys.key)?];
         let chain = certificates("cert", &keys.cert, &files[0])?;
-        let private =
-            PrivateKeyDer::from_pem_slice(&files[1]).map_err(|why| wrong("key", &keys.key, why))?;
+        let private = pem::private_key(&files[1]).map_err(|why| wrong("key", &keys.key, why))?;
         let mut all = RootCertStore::empty();
         let mut authority = |key, path: &Option<PathBuf>| -> Result<_, Fault> {
             let Some(path) = path else { return Ok(None) };
@@ -174,8 +159,8 @@ impl InForce {
             wrong("key", &keys.key, format!("{why} (with the certificate of api.tls.cert)"))
         })?;
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let trust = Trust::new(own, &provider).map_err(|why| wrong("cert", &keys.cert, why))?;
-        let trust = Arc::new(trust);
+        let trust = Trust::in_certificate(&own, OWN);
+        let trust = trust.map_err(|why| wrong("cert", &keys.cert, why))?;
         Ok(Self { files, server: Arc::new(server), admin, read, trust })
     }
 
@@ -244,111 +229,5 @@ fn certificates(
     path: &Path,
     file: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let chain = CertificateDer::pem_slice_iter(file).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|why| wrong(key, path, why))?;
-    if chain.is_empty() {
-        return Err(wrong(key, path, "it has no certificate; it must be PEM"));
-    }
-    Ok(chain)
-}
-
-impl Trust {
-    fn new(own: CertificateDer<'static>, provider: &Arc<CryptoProvider>) -> io::Result<Self> {
-        let config = ClientConfig::builder_with_provider(Arc::clone(provider))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(SameAsOurs {
-                own,
-                provider: Arc::clone(provider),
-            }))
-            .with_no_client_auth();
-        Ok(Self(Arc::new(config)))
-    }
-
-    /// In the one server whose certificate is in the file at `cert`.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or has none.
-    pub fn in_certificate(cert: &Path) -> io::Result<Self> {
-        let file = read("cert", cert).map_err(io::Error::other)?;
-        let own = certificates("cert", cert, &file).map_err(io::Error::other)?.swap_remove(0);
-        Self::new(own, &Arc::new(ring::default_provider()))
-    }
-
-    /// In servers with a certificate for their name that an authority in the file at `ca` has signed.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or has none.
-    pub fn in_authorities(ca: &Path) -> io::Result<Self> {
-        let wrong = |why: &dyn Display| io::Error::other(format!("--ca {}: {why}", ca.display()));
-        let file = file::read(ca, FILE_BYTES_MAX).map_err(|why| wrong(&why))?;
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&file) {
-            roots.add(certificate.map_err(|why| wrong(&why))?).map_err(|why| wrong(&why))?;
-        }
-        if roots.is_empty() {
-            return Err(wrong(&"it has no certificate; it must be PEM"));
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self(Arc::new(config)))
-    }
-
-    /// What a connection is made with.
-    pub fn config(self) -> Arc<ClientConfig> {
-        self.0
-    }
-}
-
-/// Peers are the nodes that have the same certificate, and its key: pods that mount one Secret. They are asked by
-/// their addresses, which no certificate names.
-#[derive(Debug)]
-struct SameAsOurs {
-    own: CertificateDer<'static>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for SameAsOurs {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if *end_entity == self.own {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+    pem::certificates(file).map_err(|why| wrong(key, path, why))
 }

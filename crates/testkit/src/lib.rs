@@ -11,6 +11,8 @@
 //! | [`haproxy`] | a load balancer that asks whether servers are ready |
 //! | [`dns`] | a name server with the names that a test gives it |
 //! | [`hanging`] | a folder of which every use blocks for good |
+//! | [`certificates`] | authorities, and certificates that they sign |
+//! | [`tls_front`] | TLS before a server that has none |
 //! | [`relay`] | a TCP relay that cuts, holds and counts connections |
 //! | [`netns`] | hosts in network namespaces, whose links can be cut |
 //! | [`nginx`] | nginx-rtmp |
@@ -32,6 +34,7 @@
 
 pub mod browser;
 pub mod camera;
+pub mod certificates;
 pub mod cluster;
 pub mod config_map;
 pub mod crowd;
@@ -57,6 +60,7 @@ pub mod raw;
 pub mod relay;
 pub mod roaming;
 pub mod server;
+pub mod tls_front;
 pub mod web;
 
 pub use server::Weir;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     programs::Programs,
-    server::{HlsFrom, Kind, LOAD_CPU, Load, SERVER_CPU, Server, behind, pinned},
+    server::{HlsFrom, Kind, LOAD_CPU, Load, SERVER_CPU, Server, TlsBy, behind, pinned},
 };
 use crate::Result;
 
@@ -100,6 +100,18 @@ pub const SUITES: &[Suite] = &[
         name: "polls",
         what: "500 RTMP viewers of 1 Mb/s, alone and beside 10,000 connections that ask for the playlist every 2 s",
         cases: polls,
+    },
+    Suite {
+        name: "tls",
+        what: "500 viewers of 1 Mb/s over TLS, by Weir and by nginx before Weir, and without; 2,000 of 200 kb/s for \
+               their memory. TLS_AES_128_GCM_SHA256; nginx and Weir share CPU 0",
+        cases: tls,
+    },
+    Suite {
+        name: "tls-hls",
+        what: "100 kept-alive connections that ask for a playlist or a segment of 2 Mb/s over TLS, answer by answer; \
+               nginx serves the origin's files. TLS_AES_128_GCM_SHA256",
+        cases: tls_hls,
     },
 ];
 
@@ -252,10 +264,48 @@ fn polls() -> Vec<Case> {
     ]
 }
 
+fn tls() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let live = |by| Kind::Tls { by, hls: false };
+    for (protocol, how, secure, base) in [
+        (Protocol::Rtmp, "RTMP", "RTMPS", "RTMPS, nginx + Weir"),
+        (Protocol::Flv, "HTTP-FLV", "HTTPS-FLV", "HTTPS-FLV, nginx + Weir"),
+    ] {
+        let viewers = || play(protocol, MEGABIT, "--count 500 --ramp 2 --warmup 2");
+        cases.push(case(base, live(TlsBy::Nginx), viewers(), None));
+        cases.push(case(&format!("{secure}, Weir"), live(TlsBy::Weir), viewers(), Some(base)));
+        cases.push(case(&format!("{how}, Weir"), live(TlsBy::Nobody), viewers(), Some(base)));
+        let many = || play(protocol, MEGABIT / 5, "--count 2000 --ramp 8 --warmup 2");
+        for (by, how) in [(TlsBy::Weir, secure), (TlsBy::Nobody, how)] {
+            cases.push(case(&format!("{how}, Weir, 2,000"), live(by), many(), None));
+        }
+    }
+    cases
+}
+
+fn tls_hls() -> Vec<Case> {
+    let from = |by| Kind::Tls { by, hls: true };
+    let mut cases = Vec::new();
+    for (what, object, base) in [
+        ("playlist", Object::Playlist, "nginx https, playlist"),
+        ("segment", Object::Segment, "nginx https, segment"),
+    ] {
+        let traffic = || Traffic::Request { what: object, count: 100 };
+        cases.push(case(base, from(TlsBy::Nginx), traffic(), None));
+        for (name, by) in [("https", TlsBy::Weir), ("http", TlsBy::Nobody)] {
+            cases.push(case(&format!("Weir {name}, {what}"), from(by), traffic(), Some(base)));
+        }
+    }
+    cases
+}
+
 impl Case {
     /// Whether everything that it needs is installed.
     pub fn can_run(&self, programs: &Programs) -> bool {
-        let needs_nginx = matches!(self.server, Kind::Nginx | Kind::Hls { from: HlsFrom::Nginx });
+        let needs_nginx = matches!(
+            self.server,
+            Kind::Nginx | Kind::Hls { from: HlsFrom::Nginx } | Kind::Tls { by: TlsBy::Nginx, .. }
+        );
         !needs_nginx || programs.nginx.is_some()
     }
 }
@@ -364,13 +414,21 @@ fn url(server: &Server, protocol: Protocol, name: &str) -> String {
 fn requests(server: &Server, mut command: Command, seconds: u32) -> Command {
     let url = format!("{}/s0.m3u8", server.http);
     command.args(["request", &url, "--json", "--seconds", &seconds.to_string()]);
+    trust(&mut command, server);
     command
 }
 
 fn viewers(server: &Server, programs: &Programs, url: &str, seconds: u32) -> Command {
     let mut command = pinned(LOAD_CPU, &programs.load);
     command.args(["play", url, "--json", "--seconds", &seconds.to_string()]).args(server.watch());
+    trust(&mut command, server);
     command
+}
+
+fn trust(command: &mut Command, server: &Server) {
+    if let Some(ca) = &server.ca {
+        command.arg("--ca").arg(ca);
+    }
 }
 
 fn measure(command: &mut Command) -> Result<Value> {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::programs::Programs;
+use super::{programs::Programs, tls};
 use crate::{
     Result,
     command::{create_dir, target_dir},
@@ -37,8 +37,21 @@ pub enum Kind {
     Chain { edges: u16 },
     /// HLS from files: a Weir origin that writes them, and what serves them.
     Hls { from: HlsFrom },
+    /// A Weir origin, and who does TLS for it.
+    Tls { by: TlsBy, hls: bool },
     /// The bare loop, at this bit rate and flush in milliseconds.
     Floor { bit_rate: u64, flush_ms: u64 },
+}
+
+/// Who does TLS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum TlsBy {
+    /// Nobody: the ports without it are measured.
+    Nobody,
+    /// Weir.
+    Weir,
+    /// nginx: before the ports of Weir, which has none; of HLS, it serves the files.
+    Nginx,
 }
 
 /// What HLS is asked of.
@@ -64,6 +77,8 @@ pub struct Server {
     pub play: String,
     /// Where HTTP-FLV is played from.
     pub http: String,
+    /// The certificates by which it shows who it is, if it has TLS.
+    pub ca: Option<PathBuf>,
 }
 
 impl Server {
@@ -80,6 +95,7 @@ impl Server {
                 (command, Some(publish), RTMP_PORT)
             }
             Kind::Hls { from } => return Self::hls(*from, &dir, publish, programs),
+            Kind::Tls { by, hls } => return Self::tls(*by, *hls, &dir, publish, programs),
             Kind::Chain { edges } => return Self::chain(*edges, &dir, publish, programs),
             Kind::Nginx => {
                 let config = write(dir.join("nginx.conf"), &nginx_config())?;
@@ -108,7 +124,8 @@ impl Server {
         };
         let play = format!("rtmp://127.0.0.1:{RTMP_PORT}/live");
         let http = format!("http://127.0.0.1:{HTTP_PORT}/live");
-        let mut server = Self { children: Vec::new(), unmeasured: 0, publish, play, http };
+        let mut server =
+            Self { children: Vec::new(), unmeasured: 0, publish, play, http, ca: None };
         server.add(&mut command, port)?;
         Ok(server)
     }
@@ -122,6 +139,7 @@ impl Server {
             publish: Some(publish),
             play: format!("rtmp://127.0.0.1:{rtmp}/live"),
             http: format!("http://127.0.0.1:{http}/live"),
+            ca: None,
         };
         for place in 0..=edges {
             let (rtmp, http) = ports(place);
@@ -155,6 +173,7 @@ impl Server {
             publish: Some(publish),
             play: format!("rtmp://127.0.0.1:{RTMP_PORT}/live"),
             http: format!("http://127.0.0.1:{}/live", ports(place).1),
+            ca: None,
         };
         let hls = format!("hls: {{ dir: {} }}\n", files.display());
         let config = write(dir.join("weir-0.yaml"), &with_hls(ports(0), &hls))?;
@@ -187,6 +206,46 @@ impl Server {
                     .arg(config);
                 server.add(&mut command, http)?;
             }
+        }
+        Ok(server)
+    }
+
+    /// An origin, with TLS or behind it; of what nginx serves, the origin is not measured.
+    fn tls(by: TlsBy, hls: bool, dir: &Path, publish: String, programs: &Programs) -> Result<Self> {
+        let pair = tls::certificate(dir)?;
+        let files = dir.join("hls");
+        // Files of the last case are not this one's.
+        let _ = fs::remove_dir_all(&files);
+        create_dir(&files)?;
+        let (scheme, rtmp, http) = match by {
+            TlsBy::Nobody => ("", RTMP_PORT, HTTP_PORT),
+            TlsBy::Weir | TlsBy::Nginx => ("s", tls::RTMPS_PORT, tls::HTTPS_PORT),
+        };
+        let mut server = Self {
+            children: Vec::new(),
+            unmeasured: usize::from(hls && by == TlsBy::Nginx),
+            publish: Some(publish),
+            play: format!("rtmp{scheme}://127.0.0.1:{rtmp}/live"),
+            http: format!("http{scheme}://127.0.0.1:{http}/live"),
+            ca: (by != TlsBy::Nobody).then(|| pair.certificate.clone()),
+        };
+        let own = (by == TlsBy::Weir).then_some(&pair);
+        let config = tls::weir((RTMP_PORT, HTTP_PORT), own, hls.then_some(&*files));
+        let config = write(dir.join("weir.yaml"), &config)?;
+        let mut command = pinned(SERVER_CPU, &programs.weir);
+        command.args(["serve", "--config"]).arg(config);
+        server.add(&mut command, if by == TlsBy::Weir { rtmp } else { RTMP_PORT })?;
+        if by == TlsBy::Nginx {
+            let text = match hls {
+                true => tls::nginx_of_files(&pair, &files),
+                false => tls::nginx_before((RTMP_PORT, HTTP_PORT), &pair),
+            };
+            let config = write(dir.join("nginx-tls.conf"), &text)?;
+            let nginx = programs.nginx.as_ref().ok_or("nginx is not installed")?;
+            let mut command = pinned(SERVER_CPU, nginx);
+            command.arg("-e").arg(dir.join("nginx.log")).arg("-p").arg(dir);
+            command.arg("-c").arg(config);
+            server.add(&mut command, http)?;
         }
         Ok(server)
     }

@@ -21,27 +21,32 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     // Threads for what blocks one: who waits for a file or a name must not hold others up.
     ("blocking", &[]),
+    // Certificates and encrypted connections, whatever is spoken over them.
+    ("tls", &[]),
     // Keys and their values, and nothing that runs.
     ("config", &["media"]),
     // Who connects, whatever they speak and whatever is configured.
-    ("clients", &["media"]),
+    ("clients", &["media", "tls"]),
     // Streams to sockets, by terms that others have decided; what a file of frames is, `hls` knows.
-    ("delivery", &["clients", "flv", "hls", "hub", "media", "rtmp"]),
+    ("delivery", &["clients", "flv", "hls", "hub", "media", "rtmp", "tls"]),
     // Into the hub, from whatever brings a stream.
     ("intake", &["clients", "config", "flv", "hub", "media", "rtmp"]),
     // From the hub to files, whoever serves them.
     ("outputs", &["blocking", "clients", "config", "hls", "hub", "media"]),
     // From origins and to them: what it is given to send, and who watches, others know.
-    ("edge", &["blocking", "clients", "config", "flv", "hls", "hub", "intake", "media", "rtmp"]),
+    (
+        "edge",
+        &["blocking", "clients", "config", "flv", "hls", "hub", "intake", "media", "rtmp", "tls"],
+    ),
     (
         "server",
         &[
             "blocking", "clients", "config", "delivery", "edge", "flv", "hls", "hub", "intake",
-            "media", "outputs", "rtmp", "sys",
+            "media", "outputs", "rtmp", "sys", "tls",
         ],
     ),
     ("testkit", &["flv", "media", "rtmp"]),
-    ("load", &["flv", "media", "rtmp"]),
+    ("load", &["flv", "media", "rtmp", "tls"]),
     ("xtask", &[]),
 ];
 

@@ -65,7 +65,7 @@ pub const BAD: &[Bad] = &[
         "edge: { origns: [origin] }\n",
         (1, 9, 6),
         "edge: unknown key `origns`; did you mean `origins`?",
-        "valid keys are origins, protocol, http_port, linger, dead_after, give_up, forward_query, redirects, \
+        "valid keys are origins, protocol, http_port, linger, dead_after, give_up, forward_query, tls, redirects, \
          resolvers, hls_cache",
     ),
     (
@@ -143,13 +143,13 @@ pub const BAD: &[Bad] = &[
     (
         "edge: { origins: [http://origin:8080/live] }\n",
         (1, 19, 23),
-        "edge.origins[0]: `http://origin:8080/live` has the scheme http, but origins are given as rtmp:// URLs",
+        "edge.origins[0]: `http://origin:8080/live` has the scheme http, but origins have rtmp, rtmps or https",
         "use \"rtmp://origin:1935\"; edge.protocol and edge.http_port are for HTTP",
     ),
     (
         "edge: { origins: [srt://] }\n",
         (1, 19, 6),
-        "edge.origins[0]: `srt://` has the scheme srt, but origins are given as rtmp:// URLs",
+        "edge.origins[0]: `srt://` has the scheme srt, but origins have rtmp, rtmps or https",
         "use \"rtmp://HOST:1935\"",
     ),
     (

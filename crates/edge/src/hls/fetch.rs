@@ -32,7 +32,8 @@ use crate::{
     query::{Question, forwarded},
 };
 
-/// For a connection to one origin while there are others to ask: a dead one costs a viewer this much.
+/// For a connection to one origin while there are others to ask: a dead one costs a viewer this much, and twice as much
+/// with TLS, whose handshake takes a second round trip.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Time for a whole object, as a multiple of the time that an origin may say nothing. A segment that takes longer than
@@ -251,7 +252,7 @@ impl Fetcher {
             let left = deadline.saturating_duration_since(Instant::now());
             // One that says nothing leaves time for the others.
             let share = left / (others + 1);
-            let connect = if others > 0 { share.min(CONNECT_TIMEOUT) } else { share };
+            let connect = if others > 0 { share.min(connect_timeout(origin)) } else { share };
             let head = if held.is_some() { left.min(patience) } else { share };
             let limits = Limits { connect, head, is_held: held.is_some() };
             let is_healthy = origin.is_healthy();
@@ -287,8 +288,9 @@ impl Fetcher {
     ) -> Option<Fetched> {
         let order = self.origins.order(&wanted.object.key);
         let head = self.dead_after() / order.len().max(1) as u32;
-        let limits = Limits { connect: head.min(CONNECT_TIMEOUT), head, is_held: false };
         for origin in order.iter().skip(1).filter(|origin| origin.is_healthy()) {
+            let connect = head.min(connect_timeout(origin));
+            let limits = Limits { connect, head, is_held: false };
             let asked = self.ask_in_turn(origin, wanted, limits).await;
             if let Some(fetched) = asked.ok().filter(&is_better) {
                 self.origins.found(&wanted.object.key, origin);
@@ -323,7 +325,7 @@ impl Fetcher {
         wanted: &Wanted,
         limits: Limits,
     ) -> Result<Fetched, Failure> {
-        let Ok(_place) = timeout(limits.head, self.pool.place(origin.http)).await else {
+        let Ok(_place) = timeout(limits.head, self.pool.place(origin)).await else {
             return Err(Failure::Busy("all connections to the origin are in use".into()));
         };
         self.ask(origin, wanted, no_wait(wanted), limits).await
@@ -376,7 +378,7 @@ impl Fetcher {
     ) -> Result<Answer, Bad> {
         let asked = Instant::now();
         let request = self.request(origin, wanted, wait)?;
-        let sent = self.pool.send(origin.http, &request, limits.connect);
+        let sent = self.pool.send(origin, &request, limits.connect);
         let sent = timeout(limits.head, sent).await;
         let sent = sent.map_err(|_| {
             let why = format!("no answer within {:?}", limits.head);
@@ -491,6 +493,10 @@ fn check(kind: Kind, bytes: &[u8]) -> Result<(), &'static str> {
         Kind::Segment(_) if bytes.is_empty() => Err("it is empty"),
         _ => Ok(()),
     }
+}
+
+fn connect_timeout(origin: &Origin) -> Duration {
+    if origin.scheme.is_tls() { CONNECT_TIMEOUT * 2 } else { CONNECT_TIMEOUT }
 }
 
 /// How long an origin is to wait for a stream to begin that it is asked for in turn: not at all.

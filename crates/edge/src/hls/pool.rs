@@ -5,9 +5,8 @@
 
 use std::{
     collections::HashMap,
-    io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -17,14 +16,13 @@ use http_body_util::Empty;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use weir_clients::descriptors;
 
 use super::followed::LIVE_MAX;
-use crate::connect;
+use crate::{Origin, origins::Port};
 
 /// Connections to one origin at a time, as many as hls.js or a CDN node would never need. More wait for a free one.
 const CONNECTIONS_MAX: usize = 32;
@@ -46,7 +44,21 @@ type Sender = http1::SendRequest<Empty<Bytes>>;
 /// The connections to all origins.
 #[derive(Debug, Default)]
 pub struct Pool {
-    hosts: Mutex<HashMap<SocketAddr, Host>>,
+    hosts: Mutex<HashMap<Place, Host>>,
+}
+
+/// Where connections go. With TLS it matters by which name: that is what a certificate has been shown for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    address: SocketAddr,
+    name: Option<String>,
+}
+
+impl Place {
+    fn of(origin: &Origin) -> Self {
+        let name = origin.scheme.is_tls().then(|| origin.host.clone());
+        Self { address: origin.http, name }
+    }
 }
 
 #[derive(Debug)]
@@ -61,7 +73,7 @@ pub struct Exchange {
     /// What the origin answered.
     pub response: Response<Incoming>,
     sender: Sender,
-    address: SocketAddr,
+    place: Place,
 }
 
 /// Why a request has no response.
@@ -74,8 +86,8 @@ pub enum SendError {
 }
 
 impl Pool {
-    /// One of the places for connections to `address`, as soon as one is free; none without a descriptor.
-    pub async fn place(&self, address: SocketAddr) -> Option<OwnedSemaphorePermit> {
+    /// One of the places for connections to `origin`, as soon as one is free; none without a descriptor.
+    pub async fn place(&self, origin: &Origin) -> Option<OwnedSemaphorePermit> {
         // That nobody can be asked says nothing of the origin.
         drop(descriptors::opened().take()?);
         let places = {
@@ -83,7 +95,7 @@ impl Pool {
             if hosts.len() >= HOSTS_MAX {
                 hosts.retain(|_, host| host.is_in_use());
             }
-            Arc::clone(&hosts.entry(address).or_insert_with(Host::new).places)
+            Arc::clone(&hosts.entry(Place::of(origin)).or_insert_with(Host::new).places)
         };
         places.acquire_owned().await.ok()
     }
@@ -94,42 +106,43 @@ impl Pool {
     /// When there is no connection within `connect`, or what comes on it is no response.
     pub async fn send(
         &self,
-        address: SocketAddr,
+        origin: &Origin,
         request: &Get,
         connect: Duration,
     ) -> Result<Exchange, SendError> {
+        let place = Place::of(origin);
         // The origin may close an idle connection in the very moment it is used again. Whether the origin is alive
         // shows on a new one.
-        while let Some(mut sender) = self.idle(address) {
+        while let Some(mut sender) = self.idle(&place) {
             if sender.ready().await.is_ok()
                 && let Ok(response) = sender.send_request(request.clone()).await
             {
-                return Ok(Exchange { response, sender, address });
+                return Ok(Exchange { response, sender, place });
             }
         }
-        let mut sender = open(address, connect).await.map_err(SendError::Silent)?;
+        let mut sender = open(origin, connect).await.map_err(SendError::Silent)?;
         let response = sender.send_request(request.clone()).await.map_err(|error| {
             let why = format!("no answer: {}", in_full(&error));
             if error.is_parse() { SendError::Wrong(why) } else { SendError::Silent(why) }
         })?;
-        Ok(Exchange { response, sender, address })
+        Ok(Exchange { response, sender, place })
     }
 
     /// Keeps a connection whose response has been read to its end.
     pub fn keep(&self, exchange: Exchange) {
         let mut hosts = self.lock();
-        let host = hosts.entry(exchange.address).or_insert_with(Host::new);
+        let host = hosts.entry(exchange.place).or_insert_with(Host::new);
         host.idle.retain(|sender| !sender.is_closed());
         if host.idle.len() < IDLE_MAX && !exchange.sender.is_closed() {
             host.idle.push(exchange.sender);
         }
     }
 
-    fn idle(&self, address: SocketAddr) -> Option<Sender> {
-        self.lock().get_mut(&address)?.idle.pop()
+    fn idle(&self, place: &Place) -> Option<Sender> {
+        self.lock().get_mut(place)?.idle.pop()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Host>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Place, Host>> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -145,27 +158,21 @@ impl Host {
     }
 }
 
-async fn open(address: SocketAddr, limit: Duration) -> Result<Sender, String> {
-    let place = descriptors::opened().take().ok_or("out of file descriptors")?;
-    let connected = timeout(limit, connect(address)).await;
-    let socket = connected.map_err(|_| format!("no connection within {limit:?}"))?;
-    let socket = socket.map_err(|error| format!("cannot connect: {error}"))?;
+async fn open(origin: &Origin, limit: Duration) -> Result<Sender, String> {
+    let descriptor = descriptors::opened().take().ok_or("out of file descriptors")?;
+    let connecting = timeout(limit, origin.connect(Port::Http, &AtomicBool::new(false))).await;
+    let stream = connecting.map_err(|_| format!("no connection within {limit:?}"))?;
+    let stream = stream.map_err(|error| format!("cannot connect: {error}"))?;
     let handshake = http1::Builder::new()
         .max_buf_size(READ_BYTES)
-        .handshake::<_, Empty<Bytes>>(TokioIo::new(socket));
+        .handshake::<_, Empty<Bytes>>(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(|error| error.to_string())?;
     // Ends when the sender and the response's body are gone, or the origin closes. What went wrong is told to those.
     tokio::spawn(async move {
         let _ = connection.await;
-        drop(place);
+        drop(descriptor);
     });
     Ok(sender)
-}
-
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = connect::connect(address).await?;
-    socket.set_nodelay(true)?;
-    Ok(socket)
 }
 
 /// The error and its causes; hyper's own text is the first half of a sentence.

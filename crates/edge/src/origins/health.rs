@@ -3,23 +3,27 @@
 use std::{
     fmt, io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
     sync::Notify,
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
 use weir_clients::end::seconds;
+use weir_config::{OriginName, Scheme, Upstream};
 use weir_rtmp::handshake::{Client, Kind, PACKET_BYTES};
+use weir_tls::{Stream, client::Spoken};
 
 use super::hash::Hash;
-use crate::connect::connect;
+use crate::{
+    connect::connect,
+    tls::{OriginTls, Secure},
+};
 
 /// From an origin's failure to the first check, since a process that is restarted is back within a moment.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -44,12 +48,16 @@ const REASON_CHARS_MAX: usize = 200;
 /// One origin at one address. What is known of its health is shared by all streams.
 #[derive(Debug)]
 pub struct Origin {
-    /// Its RTMP port.
-    pub rtmp: SocketAddr,
+    /// Where it is: its RTMP port, or its HTTPS port if that is all that it has.
+    pub address: SocketAddr,
     /// Its HTTP port.
     pub http: SocketAddr,
-    /// The name it was configured under: it is asked for streams by this name.
+    /// The name it was configured under: it is asked for streams by this name, and its certificate must be for it.
     pub host: String,
+    /// What is spoken with it.
+    pub scheme: Scheme,
+    /// Whom to trust, if that has TLS.
+    pub tls: Arc<OriginTls>,
     hash: Hash,
     health: Mutex<Health>,
     /// Wakes its checks when it has failed.
@@ -66,10 +74,19 @@ struct Health {
     checks: u64,
 }
 
+/// A port of an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// That of RTMP.
+    Rtmp,
+    /// That of HTTP.
+    Http,
+}
+
 /// What is known of an origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginStatus {
-    /// Its RTMP port.
+    /// Where it is: its RTMP port, or its HTTPS port if that is all that it has.
     pub address: SocketAddr,
     /// The name it was configured under.
     pub host: String,
@@ -85,18 +102,59 @@ pub struct OriginStatus {
 
 impl Origin {
     /// An origin that counts as alive. `news` is told when it does not any more, and when it does again.
-    pub(crate) fn new(ports: (SocketAddr, SocketAddr), host: &str, news: &Arc<Notify>) -> Self {
-        let (rtmp, http) = ports;
+    pub(crate) fn new(
+        (address, http): (SocketAddr, SocketAddr),
+        name: &OriginName,
+        tls: &Arc<OriginTls>,
+        news: &Arc<Notify>,
+    ) -> Self {
         let health = Health { healthy: true, since: Instant::now(), last_failure: None, checks: 0 };
         Self {
-            rtmp,
+            address,
             http,
-            host: host.to_owned(),
-            hash: Hash::of(&rtmp.to_string()),
+            host: name.host.clone(),
+            scheme: name.scheme,
+            tls: Arc::clone(tls),
+            hash: Hash::of(&address.to_string()),
             health: Mutex::new(health),
             fell: Notify::new(),
             news: Arc::clone(news),
         }
+    }
+
+    /// One without TLS, which nobody waits for.
+    #[cfg(test)]
+    pub(crate) fn plain(ports: (SocketAddr, SocketAddr), host: &str) -> Self {
+        Self::new(ports, &OriginName::rtmp(host, ports.0.port()), &Arc::default(), &Arc::default())
+    }
+
+    /// Connects to one of its ports, with TLS if it has that; `connected` is set as soon as its system has accepted the
+    /// connection.
+    ///
+    /// # Errors
+    /// As [`connect`] has it.
+    pub(crate) async fn connect(&self, port: Port, connected: &AtomicBool) -> io::Result<Stream> {
+        let (address, spoken) = match port {
+            Port::Rtmp => (self.address, Spoken::Silent),
+            Port::Http => (self.http, Spoken::Http),
+        };
+        let secure = Secure { tls: &self.tls, host: &self.host, spoken };
+        connect(address, self.scheme.is_tls().then_some(secure), connected).await
+    }
+
+    /// What streams are pulled from it with, where `configured` is what they are pulled with in general.
+    pub(crate) const fn protocol(&self, configured: Upstream) -> Upstream {
+        if self.scheme.is_rtmp() { configured } else { Upstream::Flv }
+    }
+
+    /// Whether whoever is connected to the one could as well be connected to the other.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.address == other.address && self.is_spoken_with(other.scheme, &other.host)
+    }
+
+    /// Whether connections are made as to an origin of this name: it matters only where a certificate must be for it.
+    pub(super) fn is_spoken_with(&self, scheme: Scheme, host: &str) -> bool {
+        self.scheme == scheme && (!scheme.is_tls() || self.host == host)
     }
 
     /// It did what it was asked, or said why not.
@@ -139,7 +197,7 @@ impl Origin {
     pub fn status(&self) -> OriginStatus {
         let health = self.health();
         OriginStatus {
-            address: self.rtmp,
+            address: self.address,
             host: self.host.clone(),
             healthy: health.healthy,
             since: health.since,
@@ -160,7 +218,7 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.rtmp)
+        write!(f, "{}", self.address)
     }
 }
 
@@ -182,7 +240,7 @@ pub async fn look_after(origin: Arc<Origin>) {
                 break;
             }
             origin.health().checks += 1;
-            match check(origin.rtmp).await {
+            match check(&origin).await {
                 Ok(()) => origin.succeeded(),
                 Err(why) => origin.failed(&why),
             }
@@ -190,21 +248,27 @@ pub async fn look_after(origin: Arc<Origin>) {
     }
 }
 
-/// Does the RTMP handshake with whatever is at `address`.
-async fn check(address: SocketAddr) -> Result<(), String> {
-    let socket = connect(address).await.map_err(|error| format!("cannot connect: {error}"))?;
+/// Does the RTMP handshake with whatever is at its address; that of TLS says as much where there is no RTMP.
+async fn check(origin: &Origin) -> Result<(), String> {
+    let port = if origin.scheme.is_rtmp() { Port::Rtmp } else { Port::Http };
+    let socket = origin.connect(port, &AtomicBool::new(false)).await;
+    let socket = socket.map_err(|error| format!("cannot connect: {error}"))?;
+    if port == Port::Http {
+        return Ok(());
+    }
     let handshake = timeout(HANDSHAKE_TIMEOUT, shake_hands(socket)).await;
     let handshake = handshake.map_err(|_| format!("no handshake within {HANDSHAKE_TIMEOUT:?}"))?;
     handshake.map_err(|error| format!("handshake failed: {error}"))
 }
 
-async fn shake_hands(mut socket: TcpStream) -> io::Result<()> {
+async fn shake_hands(mut socket: Stream) -> io::Result<()> {
     let mut random = [0; PACKET_BYTES];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
     let mut handshake = Client::new(Kind::Simple, random, &mut output);
     loop {
         socket.write_all_buf(&mut output).await?;
+        socket.flush().await?;
         input.clear();
         if socket.read_buf(&mut input).await? == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed"));
@@ -233,7 +297,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(20);
 
     fn origin(rtmp: SocketAddr) -> Arc<Origin> {
-        Arc::new(Origin::new((rtmp, rtmp), "origin.test", &Arc::new(Notify::new())))
+        Arc::new(Origin::plain((rtmp, rtmp), "origin.test"))
     }
 
     async fn listener() -> (TcpListener, SocketAddr) {
@@ -294,7 +358,8 @@ mod tests {
     #[tokio::test]
     async fn checks_tell_why() {
         let (listener, address) = listener().await;
-        let (checked, ()) = tokio::join!(check(address), answer(&listener));
+        let origin = origin(address);
+        let (checked, ()) = tokio::join!(check(&origin), answer(&listener));
         assert_eq!(checked, Ok(()));
 
         let http = async {
@@ -302,12 +367,12 @@ mod tests {
             socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.expect("it reads");
             socket
         };
-        let (checked, _socket) = tokio::join!(check(address), http);
+        let (checked, _socket) = tokio::join!(check(&origin), http);
         let why = checked.expect_err("that was no RTMP");
         assert!(why.starts_with("handshake failed: "), "{why}");
 
         drop(listener);
-        let why = check(address).await.expect_err("nothing listens");
+        let why = check(&origin).await.expect_err("nothing listens");
         assert!(why.starts_with("cannot connect: "), "{why}");
     }
 

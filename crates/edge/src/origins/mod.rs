@@ -16,7 +16,6 @@ mod wanted;
 use std::{
     cmp::Reverse,
     collections::{HashMap, HashSet},
-    io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -29,14 +28,16 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::info;
-use weir_config::{Edge, OriginName};
+use weir_config::{Edge, OriginName, Unready};
 use weir_media::StreamKey;
 
 use found::Found;
-pub use health::{Origin, OriginStatus};
+pub use health::{Origin, OriginStatus, Port};
 pub use names::Name;
 pub use wanted::SearchGuard;
 use wanted::Wanted;
+
+use crate::tls::{InForce, OriginTls};
 
 /// How long a start waits for name servers. They have been asked twice by then, and the viewer is waiting.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,6 +57,7 @@ pub struct Origins {
     /// The streams that are being looked for.
     wanted: Wanted,
     news: Arc<Notify>,
+    tls: Arc<OriginTls>,
 }
 
 /// What follows from the settings that are in force.
@@ -71,6 +73,7 @@ struct Present {
 struct Known {
     names: Vec<OriginName>,
     http_port: u16,
+    tls: Arc<OriginTls>,
     set: Mutex<Set>,
     /// An origin has failed or is alive again, or the addresses have changed.
     news: Arc<Notify>,
@@ -105,20 +108,28 @@ impl Origins {
     /// Begins to look up the names, and to look after what they stand for. Needs a tokio runtime.
     ///
     /// # Errors
-    /// When there are names and the system does not say which name servers to ask.
-    pub(crate) fn start(settings: &Edge) -> io::Result<Arc<Self>> {
-        let news = Arc::default();
-        let present = Present::start(NextOrigins::new(settings)?, &news, None);
-        let places = Mutex::default();
-        let wanted = Wanted::default();
-        Ok(Arc::new(Self { present: ArcSwap::from_pointee(present), places, wanted, news }))
+    /// When there are names and the system does not say which name servers to ask, or there is no TLS for those that
+    /// need it.
+    pub(crate) fn start(settings: &Edge) -> Result<Arc<Self>, Unready> {
+        let (news, tls) = (Arc::default(), Arc::<OriginTls>::default());
+        let mut next = NextOrigins::new(settings)?;
+        tls.put(next.tls.take());
+        let present = ArcSwap::from_pointee(Present::start(next, &news, &tls, None));
+        let (places, wanted) = (Mutex::default(), Wanted::default());
+        Ok(Arc::new(Self { present, places, wanted, news, tls }))
+    }
+
+    /// TLS with those that have it.
+    pub(crate) fn tls(&self) -> &OriginTls {
+        &self.tls
     }
 
     /// From now on `next` is in force. Origins that stay keep what is known of them, and names that stay their
     /// addresses. Needs a tokio runtime.
-    pub(crate) fn follow(&self, next: NextOrigins) {
+    pub(crate) fn follow(&self, mut next: NextOrigins) {
+        self.tls.put(next.tls.take());
         let before = self.present.load_full();
-        let present = Present::start(next, &self.news, Some(&before.known));
+        let present = Present::start(next, &self.news, &self.tls, Some(&before.known));
         self.present.store(Arc::new(present));
         self.news.notify_waiters();
     }
@@ -130,7 +141,7 @@ impl Origins {
 
     /// Whether `origin` is one of them.
     pub(crate) fn has(&self, origin: &Origin) -> bool {
-        self.known().set().members.iter().any(|member| member.origin.rtmp == origin.rtmp)
+        self.known().set().members.iter().any(|member| member.origin.is_same(origin))
     }
 
     /// The names that are in force.
@@ -139,8 +150,8 @@ impl Origins {
     }
 
     /// Whether one of them is at this address.
-    pub(crate) fn has_address(&self, rtmp: SocketAddr) -> bool {
-        self.known().set().members.iter().any(|member| member.origin.rtmp == rtmp)
+    pub(crate) fn has_address(&self, address: SocketAddr) -> bool {
+        self.known().set().members.iter().any(|member| member.origin.address == address)
     }
 
     fn known(&self) -> Arc<Known> {
@@ -163,8 +174,8 @@ impl Origins {
         let key = key.to_string();
         let mut origins = self.known().origins();
         origins.sort_by_cached_key(|origin| {
-            let elsewhere = Some(origin.rtmp) != found;
-            (!origin.is_healthy(), elsewhere, Reverse(origin.weight(&key)), origin.rtmp)
+            let elsewhere = Some(origin.address) != found;
+            (!origin.is_healthy(), elsewhere, Reverse(origin.weight(&key)), origin.address)
         });
         origins
     }
@@ -172,10 +183,10 @@ impl Origins {
     /// Takes note that `key` is at `origin`.
     pub(crate) fn found(&self, key: &StreamKey, origin: &Arc<Origin>) {
         // The owner is asked first anyway.
-        let is_news = if self.known().owner(key) == Some(origin.rtmp) {
+        let is_news = if self.known().owner(key) == Some(origin.address) {
             self.places().remove(key)
         } else {
-            self.places().insert(key, origin.rtmp, Instant::now())
+            self.places().insert(key, origin.address, Instant::now())
         };
         if is_news {
             self.wanted.found(key);
@@ -219,29 +230,37 @@ pub struct NextOrigins {
     settings: Edge,
     /// Those of the origins that are no addresses.
     names: Vec<(usize, Name)>,
+    tls: Option<InForce>,
 }
 
 impl NextOrigins {
     /// Those of `settings`.
     ///
     /// # Errors
-    /// When there are names and the system does not say which name servers to ask.
-    pub fn new(settings: &Edge) -> io::Result<Self> {
+    /// When there are names and the system does not say which name servers to ask, or the file with CA certificates is
+    /// not to be had.
+    pub fn new(settings: &Edge) -> Result<Self, Unready> {
+        let tls = InForce::read(settings)?;
         let mut names = Vec::new();
         for (index, name) in settings.origins.iter().enumerate() {
             if name.host.parse::<IpAddr>().is_err() {
                 names.push((index, Name::new(&name.host, &settings.resolvers, "edge.origins")?));
             }
         }
-        Ok(Self { settings: settings.clone(), names })
+        Ok(Self { settings: settings.clone(), names, tls })
     }
 }
 
 impl Present {
     /// Begins to look up the names of `next`; what `before` knows is taken over.
-    fn start(next: NextOrigins, news: &Arc<Notify>, before: Option<&Known>) -> Self {
-        let NextOrigins { settings, names } = next;
-        let known = Arc::new(Known::new(&settings, Arc::clone(news)));
+    fn start(
+        next: NextOrigins,
+        news: &Arc<Notify>,
+        tls: &Arc<OriginTls>,
+        before: Option<&Known>,
+    ) -> Self {
+        let NextOrigins { settings, names, .. } = next;
+        let known = Arc::new(Known::new(&settings, Arc::clone(news), Arc::clone(tls)));
         if let Some(before) = before {
             known.take_over(before);
         }
@@ -261,11 +280,12 @@ impl Present {
 }
 
 impl Known {
-    fn new(settings: &Edge, news: Arc<Notify>) -> Self {
+    fn new(settings: &Edge, news: Arc<Notify>, tls: Arc<OriginTls>) -> Self {
         let set = Set { addresses: vec![Vec::new(); settings.origins.len()], members: Vec::new() };
         Self {
             names: settings.origins.clone(),
             http_port: settings.http_port,
+            tls,
             set: Mutex::new(set),
             news,
             trouble: watch::Sender::new(None),
@@ -309,8 +329,9 @@ impl Known {
     fn owner(&self, key: &StreamKey) -> Option<SocketAddr> {
         let key = key.to_string();
         let origins = self.origins();
-        let owner = origins.iter().min_by_key(|origin| (Reverse(origin.weight(&key)), origin.rtmp));
-        owner.map(|origin| origin.rtmp)
+        let owner =
+            origins.iter().min_by_key(|origin| (Reverse(origin.weight(&key)), origin.address));
+        owner.map(|origin| origin.address)
     }
 
     /// The name at `index` stands for `addresses` now. Origins that stay keep what is known of them.
@@ -326,16 +347,17 @@ impl Known {
     /// Makes the members those that the addresses stand for. Origins that stay keep what is known of them.
     fn reshape(&self, mut set: MutexGuard<'_, Set>) {
         let members = std::mem::take(&mut set.members);
-        let same_ports = |member: &Arc<Member>| member.origin.http.port() == self.http_port;
-        let mut old: HashMap<_, _> = members
-            .into_iter()
-            .filter(same_ports)
-            .map(|member| (member.origin.rtmp, member))
-            .collect();
+        let mut old: HashMap<_, _> =
+            members.into_iter().map(|member| (member.origin.address, member)).collect();
         let mut added = Vec::new();
-        for (rtmp, name) in self.wanted(&set.addresses) {
-            let member = old.remove(&rtmp).unwrap_or_else(|| {
-                let member = Arc::new(Member::new(rtmp, name, self));
+        for (address, name) in self.wanted(&set.addresses) {
+            let kept = old.remove(&address).filter(|member| {
+                let origin = &member.origin;
+                origin.http.port() == name.http_port(self.http_port)
+                    && origin.is_spoken_with(name.scheme, &name.host)
+            });
+            let member = kept.unwrap_or_else(|| {
+                let member = Arc::new(Member::new(address, name, self));
                 added.push(Arc::clone(&member.origin));
                 member
             });
@@ -362,9 +384,9 @@ impl Known {
 }
 
 impl Member {
-    fn new(rtmp: SocketAddr, name: &OriginName, known: &Known) -> Self {
-        let http = SocketAddr::new(rtmp.ip(), known.http_port);
-        let origin = Arc::new(Origin::new((rtmp, http), &name.host, &known.news));
+    fn new(address: SocketAddr, name: &OriginName, known: &Known) -> Self {
+        let http = SocketAddr::new(address.ip(), name.http_port(known.http_port));
+        let origin = Arc::new(Origin::new((address, http), name, &known.tls, &known.news));
         let task = tokio::spawn(health::look_after(Arc::clone(&origin))).abort_handle();
         Self { origin, task }
     }

@@ -1,3 +1,4 @@
+use weir_config::Scheme;
 use weir_media::DEFAULT_VHOST;
 use weir_testkit::{dns::Dns, eventually};
 
@@ -10,7 +11,7 @@ const SOON: Duration = Duration::from_secs(20);
 const NAME: &str = "origins.test";
 
 fn settings(hosts: &[&str]) -> Edge {
-    let name = |host: &&str| OriginName { host: (*host).to_owned(), port: 1935 };
+    let name = |host: &&str| OriginName::rtmp(*host, 1935);
     Edge { origins: hosts.iter().map(name).collect(), ..Edge::default() }
 }
 
@@ -39,7 +40,7 @@ fn addresses(origins: &Origins) -> Vec<IpAddr> {
 }
 
 fn order(origins: &Origins, name: &str) -> Vec<SocketAddr> {
-    origins.order(&key(name)).iter().map(|origin| origin.rtmp).collect()
+    origins.order(&key(name)).iter().map(|origin| origin.address).collect()
 }
 
 /// Waits until the addresses are these.
@@ -63,8 +64,8 @@ async fn addresses_need_no_name_server() {
     origins.ready().await;
     assert_eq!(addresses(&origins), ips(&["10.0.0.2", "::1", "10.0.0.1"]), "each once");
     let origin = &origins.order(&key("a"))[0];
-    assert_eq!((origin.rtmp.port(), origin.http.port()), (1935, 8080));
-    assert_eq!(origin.rtmp.ip(), origin.http.ip());
+    assert_eq!((origin.address.port(), origin.http.port()), (1935, 8080));
+    assert_eq!(origin.address.ip(), origin.http.ip());
 }
 
 #[tokio::test]
@@ -73,7 +74,7 @@ async fn what_stays_in_the_settings_keeps_what_is_known_of_it() {
     let lost = origins.order(&key("a")).remove(0);
     lost.failed("gone");
     let gone = origins.order(&key("a")).remove(0);
-    let (stays, goes) = (lost.rtmp.ip().to_string(), gone.rtmp.ip().to_string());
+    let (stays, goes) = (lost.address.ip().to_string(), gone.address.ip().to_string());
     let news = origins.changed();
     origins.follow(NextOrigins::new(&settings(&["10.0.0.3", &stays])).expect("addresses"));
     news.await;
@@ -120,21 +121,21 @@ async fn those_that_failed_are_asked_last() {
     assert!(ill.iter().zip(expected).all(|(a, b)| Arc::ptr_eq(a, b)), "{ill:?}");
     let status = origins.status();
     let status = status.iter().find(|status| !status.healthy).expect("one is ill");
-    assert_eq!(status.address, healthy[0].rtmp);
+    assert_eq!(status.address, healthy[0].address);
     assert_eq!(status.last_failure.as_deref(), Some("connection refused"));
     assert_eq!(status.host, status.address.ip().to_string());
 
     let changed = origins.changed();
     healthy[0].succeeded();
     timeout(SOON, changed).await.expect("it is told that one is alive again");
-    assert_eq!(origins.order(&key("a"))[0].rtmp, healthy[0].rtmp);
+    assert_eq!(origins.order(&key("a"))[0].address, healthy[0].address);
 }
 
 #[tokio::test]
 async fn a_stream_is_looked_for_where_it_was_found() {
     let origins = start(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
     let before = origins.order(&key("a"));
-    let address = |n: usize| before[n].rtmp;
+    let address = |n: usize| before[n].address;
     origins.found(&key("a"), &before[2]);
     assert_eq!(order(&origins, "a"), [address(2), address(0), address(1)]);
     before[2].failed("fell silent");
@@ -218,4 +219,22 @@ async fn everything_ends_with_the_origins() {
     drop(origins);
     let over = async || (known.strong_count() + origin.strong_count() == 0).then_some(());
     eventually("the end of the tasks", SOON, over).await;
+}
+
+#[tokio::test]
+async fn an_origin_that_gets_tls_is_another_one() {
+    let origins = start(&["10.0.0.1"]);
+    let before = origins.order(&key("a")).remove(0);
+    let mut next = settings(&["10.0.0.1"]);
+    next.tls.pin = vec!["00".repeat(32).parse().expect("a fingerprint")];
+    for (scheme, http) in [(Scheme::Rtmps, 8080), (Scheme::Https, 1935)] {
+        next.origins[0].scheme = scheme;
+        origins.follow(NextOrigins::new(&next).expect("nothing is read"));
+        assert!(!origins.has(&before), "its streams move");
+        let after = origins.order(&key("a")).remove(0);
+        assert_eq!((after.address, after.http.port()), (before.address, http));
+        assert!(after.scheme == scheme && origins.tls().is_there());
+        origins.follow(NextOrigins::new(&next).expect("nothing is read"));
+        assert!(Arc::ptr_eq(&after, &origins.order(&key("a"))[0]), "it stays as it is");
+    }
 }

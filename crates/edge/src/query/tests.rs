@@ -39,7 +39,7 @@ fn ask_everywhere(config: &Config, key: &StreamKey, params: &str, rule: &Forward
     let params = forwarded(params, rule);
     for host in ["origin", "origin.example.com", "MEMBERS.example.com", "10.0.0.1", "::1", "v"] {
         let question = question(config, host, key, &params);
-        if let Ok(url) = question.rtmp() {
+        if let Ok(url) = question.rtmp(false) {
             let read = discover(&url.tc_url, &url.stream_with_query).expect("a stream");
             assert_eq!(authorised(config, &read).as_ref(), Some(key), "{url}");
         }
@@ -103,7 +103,8 @@ fn a_second_vhost_does_not_reach_the_origin() {
 fn a_stream_of_the_default_vhost_is_not_asked_for_under_the_name_of_a_vhost() {
     let config = config();
     let key = StreamKey::new(DEFAULT_VHOST, "live", "movie").expect("a key");
-    let url = |host| question(&config, host, &key, &Query::default()).rtmp().map(|url| url.tc_url);
+    let url =
+        |host| question(&config, host, &key, &Query::default()).rtmp(false).map(|url| url.tc_url);
     assert_eq!(url("origin").as_deref(), Ok("rtmp://origin:8080/live"));
     assert_eq!(url("Origin.example.com").as_deref(), Ok("rtmp://10.0.0.1:8080/live"));
     let http = question(&config, "origin.example.com", &key, &Query::default())
@@ -111,7 +112,7 @@ fn a_stream_of_the_default_vhost_is_not_asked_for_under_the_name_of_a_vhost() {
     assert_eq!(http, Ok(("10.0.0.1:8080".to_owned(), "/live/movie.flv".to_owned())));
     let own = StreamKey::new("origin.example.com", "live", "movie").expect("a key");
     let url = question(&config, "origin.example.com", &own, &forwarded("?a=b", &ForwardQuery::All))
-        .rtmp()
+        .rtmp(false)
         .expect("a URL");
     assert_eq!(
         url.to_string(),
@@ -120,7 +121,7 @@ fn a_stream_of_the_default_vhost_is_not_asked_for_under_the_name_of_a_vhost() {
     let config =
         Config::parse("vhosts: { origin: {}, 10.0.0.1: {} }", "test").expect("a configuration");
     let refused = question(&config, "origin", &key, &Query::default())
-        .rtmp()
+        .rtmp(false)
         .expect_err("there is no other name");
     assert!(refused.contains("on 10.0.0.1"), "{refused}");
 }
@@ -136,7 +137,7 @@ fn names_that_another_server_takes_apart_are_not_asked_for() {
     ] {
         let key = StreamKey::new(DEFAULT_VHOST, app, stream).expect("a key");
         assert!(check(&key, &Query::default()).is_err(), "{key}");
-        assert!(question(&config, "o", &key, &Query::default()).rtmp().is_err(), "{key}");
+        assert!(question(&config, "o", &key, &Query::default()).rtmp(false).is_err(), "{key}");
         let file = format!("{stream}.flv");
         assert!(
             question(&config, "o", &key, &Query::default())

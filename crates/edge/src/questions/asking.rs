@@ -183,6 +183,9 @@ impl Edge {
         limit: Duration,
         connected: &Connected,
     ) -> Result<MayPlay, Unasked> {
+        if !origin.scheme.is_rtmp() {
+            return Err(Unasked::Foreign);
+        }
         let question = upstream::question(origin, request).map_err(Unasked::Failed)?;
         for _ in 0..ATTEMPTS {
             let link = self.questions.links.to(origin, &self.origins);

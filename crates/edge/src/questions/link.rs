@@ -51,6 +51,7 @@ pub struct Links {
 /// The way to one origin.
 #[derive(Debug)]
 pub struct Link {
+    origin: Arc<Origin>,
     inbox: mpsc::Sender<Asked>,
     turns: Turns,
     known: Arc<Known>,
@@ -97,17 +98,21 @@ impl Links {
 
     /// The way to `origin`; ways to those that are not among `origins` any more are closed.
     pub fn to(&self, origin: &Arc<Origin>, origins: &Origins) -> Arc<Link> {
-        if let Some(link) = self.list().get(&origin.rtmp) {
+        // Another origin may be there by now, or TLS.
+        if let Some(link) = self.list().get(&origin.address)
+            && link.origin.is_same(origin)
+        {
             return Arc::clone(link);
         }
         let mut list = self.list();
         let addresses: Vec<_> = list.keys().copied().collect();
         // Another lock is not taken under this one.
         drop(list);
-        let gone: Vec<_> = addresses.into_iter().filter(|at| !origins.has_address(*at)).collect();
+        let is_gone = |at: &SocketAddr| *at == origin.address || !origins.has_address(*at);
+        let gone: Vec<_> = addresses.into_iter().filter(is_gone).collect();
         list = self.list();
         gone.iter().for_each(|address| drop(list.remove(address)));
-        let link = list.entry(origin.rtmp).or_insert_with(|| {
+        let link = list.entry(origin.address).or_insert_with(|| {
             let (inbox, questions) = mpsc::channel(QUESTIONS_MAX);
             let known = Arc::<Known>::default();
             let task = Task {
@@ -116,7 +121,12 @@ impl Links {
                 known: Arc::clone(&known),
             };
             tokio::spawn(task.run(questions));
-            Arc::new(Link { inbox, turns: Turns::new(QUESTIONS_MAX), known })
+            Arc::new(Link {
+                origin: Arc::clone(origin),
+                inbox,
+                turns: Turns::new(QUESTIONS_MAX),
+                known,
+            })
         });
         Arc::clone(link)
     }

@@ -18,7 +18,7 @@ fn key() -> StreamKey {
 }
 
 fn origins(count: u8) -> Arc<Origins> {
-    let name = |n| OriginName { host: format!("10.0.0.{n}"), port: 1935 };
+    let name = |n| OriginName::rtmp(format!("10.0.0.{n}"), 1935);
     let settings = Edge { origins: (1..=count).map(name).collect(), ..Edge::default() };
     Origins::start(&settings).expect("addresses need no name servers")
 }
@@ -36,23 +36,23 @@ struct Script {
 impl Script {
     fn asked(&self, origin: &Origin) -> usize {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.iter().filter(|(address, _)| *address == origin.rtmp).count()
+        asked.iter().filter(|(address, _)| *address == origin.address).count()
     }
 
     fn begins(&self, origin: &Origin, after: Duration) {
-        self.live.lock().expect("one test").push((origin.rtmp, Instant::now() + after));
+        self.live.lock().expect("one test").push((origin.address, Instant::now() + after));
     }
 
     /// An origin that holds questions.
     async fn open(&self, origin: Arc<Origin>, wait: Duration) -> Result<SocketAddr, Failure> {
-        self.asked.lock().expect("one test").push((origin.rtmp, wait));
-        if self.silent.lock().expect("one test").contains(&origin.rtmp) {
+        self.asked.lock().expect("one test").push((origin.address, wait));
+        if self.silent.lock().expect("one test").contains(&origin.address) {
             return std::future::pending().await;
         }
         let asked = Instant::now();
         loop {
             let live = self.live.lock().expect("one test").clone();
-            let begins = live.iter().find(|(address, _)| *address == origin.rtmp);
+            let begins = live.iter().find(|(address, _)| *address == origin.address);
             match begins {
                 Some((address, since)) if *since <= Instant::now() => return Ok(*address),
                 _ if asked.elapsed() >= wait => {
@@ -85,7 +85,7 @@ async fn whoever_has_it_next_is_heard_at_once() {
         let order = origins.order(&key());
         script.begins(&order[has_it], Duration::from_millis(1234));
         let (address, after) = found(&origins, &script, true).await.expect("found");
-        assert_eq!(address, order[has_it].rtmp);
+        assert_eq!(address, order[has_it].address);
         assert!(after < Duration::from_millis(1234) + MOMENT, "after {after:?}");
         for origin in order {
             assert_eq!(script.asked(&origin), 2, "asked once, and held: {origin}");
@@ -97,7 +97,7 @@ async fn whoever_has_it_next_is_heard_at_once() {
 async fn one_that_says_nothing_holds_nobody_up() {
     let (origins, script) = (origins(3), Script::default());
     let order = origins.order(&key());
-    script.silent.lock().expect("one test").push(order[0].rtmp);
+    script.silent.lock().expect("one test").push(order[0].address);
     script.begins(&order[2], Duration::from_secs(1));
     let (_, after) = found(&origins, &script, true).await.expect("found");
     assert!(after < Duration::from_secs(1) + MOMENT, "after {after:?}");
@@ -121,7 +121,7 @@ async fn one_that_has_failed_is_not_waited_for_and_asked_when_it_is_back() {
         found = found(&origins, &script, true) => found.expect("found"),
         () = story => unreachable!("it never ends"),
     };
-    assert_eq!(address, order[0].rtmp);
+    assert_eq!(address, order[0].address);
     assert!(after < Duration::from_secs(2) + MOMENT, "after {after:?}");
 }
 
@@ -140,7 +140,7 @@ async fn a_stream_that_others_have_found_is_asked_for_at_once() {
         found = found(&origins, &script, false) => found.expect("found"),
         () = story => unreachable!("it never ends"),
     };
-    assert_eq!(address, order[1].rtmp);
+    assert_eq!(address, order[1].address);
     assert!(after < Duration::from_millis(300) + MOMENT, "after {after:?}");
 }
 
@@ -152,7 +152,7 @@ async fn an_origin_that_is_added_is_asked_at_once() {
     let story = async {
         tokio::time::sleep(Duration::from_millis(3300)).await;
         script.begins(added, Duration::ZERO);
-        let name = |n| OriginName { host: format!("10.0.0.{n}"), port: 1935 };
+        let name = |n| OriginName::rtmp(format!("10.0.0.{n}"), 1935);
         let settings = Edge { origins: (1..=2).map(name).collect(), ..Edge::default() };
         origins.follow(NextOrigins::new(&settings).expect("addresses"));
         std::future::pending::<()>().await;
@@ -161,7 +161,7 @@ async fn an_origin_that_is_added_is_asked_at_once() {
         found = found(&origins, &script, true) => found.expect("found"),
         () = story => unreachable!("it never ends"),
     };
-    assert_eq!(address, added.rtmp);
+    assert_eq!(address, added.address);
     assert!(after < Duration::from_millis(3300) + MOMENT, "after {after:?}");
 }
 

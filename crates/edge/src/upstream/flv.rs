@@ -19,22 +19,17 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 use weir_clients::SERVER;
 use weir_flv::{Tag, file};
 use weir_intake::{HOG, HOG_CHECK};
+use weir_tls::{Stream, client::Spoken};
 
 use super::{
     failure::{Failure, Over, words},
     request::{self, Request},
 };
-use crate::{
-    Ask, Hops, Origin,
-    connect::{connect, connect_to_name},
-};
+use crate::{Ask, Hops, Origin, connect::connect_to_name, origins::Port, tls::Secure};
 
 /// Redirects that are followed: one to the server that has the stream, one to its real name, and one more.
 const REDIRECTS_MAX: usize = 3;
@@ -61,6 +56,8 @@ const APP: &AsciiSet = &COMPONENT.remove(b'/');
 struct Target {
     /// Where to connect to, unless it is the origin.
     elsewhere: Option<(String, u16)>,
+    /// Whether that is HTTPS.
+    is_tls: bool,
     /// The `Host` of the request.
     host: String,
     path_and_query: String,
@@ -97,14 +94,18 @@ pub async fn open(
     let asking = async {
         for _ in 0..=REDIRECTS_MAX {
             let connect_by = Instant::now() + dead_after;
-            let socket = match &target.elsewhere {
-                None => request::connect(connect(origin.http), connect_by, connected).await?,
+            let stream = match &target.elsewhere {
+                None => {
+                    request::connected(origin.connect(Port::Http, connected), connect_by).await?
+                }
                 Some((host, port)) => {
-                    let connecting = connect_to_name(host, *port, connect_by);
-                    request::connect(connecting, connect_by, connected).await?
+                    let secure = Secure { tls: &origin.tls, host, spoken: Spoken::Http };
+                    let secure = target.is_tls.then_some(secure);
+                    let connecting = connect_to_name((host, *port), secure, connect_by, connected);
+                    request::connected(connecting, connect_by).await?
                 }
             };
-            match ask(socket, &target, request, dead_after).await? {
+            match ask(stream, &target, request, dead_after).await? {
                 Answer::Stream(download) => return Ok((download, by)),
                 Answer::Elsewhere(status, location) => {
                     target = target.redirect(status, &location)?;
@@ -125,7 +126,7 @@ pub async fn open(
 }
 
 async fn ask(
-    socket: TcpStream,
+    stream: Stream,
     target: &Target,
     request: &Request,
     dead_after: Duration,
@@ -133,7 +134,7 @@ async fn ask(
     let broke = |error| Failure::Unreachable(broken(&error));
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(READ_BYTES_MAX)
-        .handshake(TokioIo::new(socket))
+        .handshake(TokioIo::new(stream))
         .await
         .map_err(broke)?;
     let mut link = Link(Some(Box::pin(connection)));
@@ -262,7 +263,7 @@ impl Download {
 /// The connection, which hyper wants to be polled beside what goes over it; gone when it is done.
 struct Link(Option<Pin<Box<Http>>>);
 
-type Http = Connection<TokioIo<TcpStream>, Empty<Bytes>>;
+type Http = Connection<TokioIo<Stream>, Empty<Bytes>>;
 
 impl Link {
     async fn with<T>(&mut self, future: impl Future<Output = T>) -> T {
@@ -320,45 +321,60 @@ impl Target {
         let file = format!("{}.flv", key.stream());
         let (host, path_and_query) =
             request.question(&origin.host, origin.http, |question| question.http(&path, &file))?;
-        Ok(Self { elsewhere: None, host, path_and_query })
+        Ok(Self { elsewhere: None, is_tls: origin.scheme.is_tls(), host, path_and_query })
     }
 
     /// Whether that is where a redirect may lead to. What an origin says comes from wherever its own answer came from,
     /// and must not have us ask the machines around us.
     fn check(&self, origin: &Origin, settings: &weir_config::Edge) -> Result<(), Failure> {
         let Some((host, port)) = &self.elsewhere else { return Ok(()) };
+        let refused = |why: String| Failure::Refused {
+            code: "HTTP 302".to_owned(),
+            description: words(&format!("a redirect to {host} port {port}, {why}")),
+        };
+        match (origin.scheme.is_tls(), self.is_tls) {
+            (true, false) => return Err(refused("which would be without TLS".to_owned())),
+            (false, true) if !origin.tls.is_there() => {
+                return Err(refused("for which edge.tls must say whom to trust".to_owned()));
+            }
+            _ => {}
+        }
         let is_itself = *port == origin.http.port()
             && (host.parse() == Ok(origin.http.ip()) || host.eq_ignore_ascii_case(&origin.host));
         if is_itself || settings.lets_redirect(host, *port) {
             return Ok(());
         }
-        Err(Failure::Refused {
-            code: "HTTP 302".to_owned(),
-            description: words(&format!(
-                "a redirect to {host} port {port}, which is in neither edge.origins nor edge.redirects"
-            )),
-        })
+        Err(refused("which is in neither edge.origins nor edge.redirects".to_owned()))
     }
 
     /// Where `location` is.
     fn redirect(self, status: StatusCode, location: &str) -> Result<Self, Failure> {
         let no = || Failure::Refused {
             code: format!("HTTP {}", status.as_u16()),
-            description: format!("a redirect to {:?}, which is not an http URL", words(location)),
+            description: format!(
+                "a redirect to {:?}, which is not an http or https URL",
+                words(location)
+            ),
         };
         // Such a reference keeps the scheme.
-        let scheme = if location.starts_with("//") { "http:" } else { "" };
+        let scheme = match location.starts_with("//") {
+            true if self.is_tls => "https:",
+            true => "http:",
+            false => "",
+        };
         let uri = format!("{scheme}{location}").parse::<Uri>().map_err(|_| no())?;
         let path = uri.path_and_query().ok_or_else(no)?;
         let path_and_query = utf8_percent_encode(path.as_str(), CONTROLS).to_string();
         match (uri.scheme_str(), uri.authority()) {
             (None, None) if location.starts_with('/') => Ok(Self { path_and_query, ..self }),
-            (Some("http"), Some(authority)) => {
+            (Some(scheme @ ("http" | "https")), Some(authority)) => {
+                let is_tls = scheme == "https";
+                let usual_port = if is_tls { 443 } else { 80 };
                 let host = authority.host().trim_matches(['[', ']']).to_owned();
-                let elsewhere = Some((host, authority.port_u16().unwrap_or(80)));
+                let elsewhere = Some((host, authority.port_u16().unwrap_or(usual_port)));
                 let at = authority.as_str();
                 let host = at.rsplit_once('@').map_or(at, |(_, host)| host).to_owned();
-                Ok(Self { elsewhere, host, path_and_query })
+                Ok(Self { elsewhere, is_tls, host, path_and_query })
             }
             _ => Err(no()),
         }
@@ -409,6 +425,7 @@ mod tests {
         let at = |location: &str| {
             let here = Target {
                 elsewhere: None,
+                is_tls: false,
                 host: "o:80".to_owned(),
                 path_and_query: "/a".to_owned(),
             };
@@ -421,7 +438,8 @@ mod tests {
         assert_eq!(at("http://h/b"), all(elsewhere("h", 80), "h", "/b"));
         assert_eq!(at("http://u@[::1]:81/b"), all(elsewhere("::1", 81), "[::1]:81", "/b"));
         assert_eq!(at("//h:82/b"), all(elsewhere("h", 82), "h:82", "/b"));
-        for none in ["https://h/b", "", "b", "//", "rtmp://h/b", "http://"] {
+        assert_eq!(at("https://h/b"), all(elsewhere("h", 443), "h", "/b"));
+        for none in ["", "b", "//", "rtmp://h/b", "http://"] {
             assert_eq!(at(none), None, "{none}");
         }
     }
@@ -434,10 +452,13 @@ mod tests {
         let edge = weir_config::Config::parse(&format!("role: edge\n{text}"), "test")
             .expect("a configuration")
             .edge;
+        let target = |elsewhere, is_tls| {
+            let (host, path_and_query) = (String::new(), "/a".to_owned());
+            Target { elsewhere, is_tls, host, path_and_query }
+        };
         let check = |host: &str, port| {
             let elsewhere = Some((host.to_owned(), port));
-            let target = Target { elsewhere, host: String::new(), path_and_query: "/a".to_owned() };
-            target.check(&origin, &edge).is_ok()
+            target(elsewhere, false).check(&origin, &edge).is_ok()
         };
         for (host, port) in [
             ("10.0.0.7", 8080),
@@ -461,6 +482,37 @@ mod tests {
         ] {
             assert!(!check(host, port), "{host} {port}");
         }
+        let secure = target(Some(("cdn.example".to_owned(), 81)), true);
+        let why = secure.check(&origin, &edge).expect_err("nobody is trusted").to_string();
+        assert!(why.contains("edge.tls"), "{why}");
+    }
+
+    #[test]
+    fn what_began_with_tls_goes_on_with_it() {
+        let at = |port| std::net::SocketAddr::from(([10, 0, 0, 7], port));
+        let name = weir_config::OriginName {
+            scheme: weir_config::Scheme::Https,
+            host: "origin.example".to_owned(),
+            port: 443,
+        };
+        let origin =
+            Origin::new((at(443), at(443)), &name, &Default::default(), &Default::default());
+        let text =
+            "role: edge\nedge: { origins: ['https://origin.example'], redirects: [cdn.example] }\n";
+        let edge = weir_config::Config::parse(text, "test").expect("a configuration").edge;
+        let key = StreamKey::new(DEFAULT_VHOST, "live", "cam").expect("a key");
+        let request = request(key.vhost(), key.app(), key.stream(), "").expect("a request");
+        let to = |location: &str| {
+            let here = Target::of(&origin, &request).expect("a request");
+            assert_eq!((here.is_tls, here.host.as_str()), (true, "origin.example:443"));
+            let there = here.redirect(StatusCode::FOUND, location).expect("a URL");
+            let checked = there.check(&origin, &edge).map_err(|failure| failure.to_string());
+            (there.is_tls, checked)
+        };
+        assert_eq!(to("/other"), (true, Ok(())));
+        assert_eq!(to("//origin.example/other"), (true, Ok(())));
+        let (is_tls, checked) = to("http://cdn.example/other");
+        assert!(!is_tls && checked.is_err_and(|why| why.contains("without TLS")));
     }
 
     proptest! {

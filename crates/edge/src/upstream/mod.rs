@@ -55,7 +55,7 @@ impl Source {
         connected: &AtomicBool,
     ) -> Result<Self, Failure> {
         let permit = permit()?;
-        let (mut player, first_by) = match protocol {
+        let (mut player, first_by) = match origin.protocol(protocol) {
             Upstream::Rtmp => {
                 let (client, first_by) = rtmp::play(origin, request, dead_after, connected).await?;
                 (Player::Rtmp(Box::new(client)), first_by)
@@ -241,7 +241,7 @@ pub async fn may_play(
     dead_after: Duration,
     connected: &AtomicBool,
 ) -> Result<(), Failure> {
-    match protocol {
+    match origin.protocol(protocol) {
         Upstream::Rtmp => drop(rtmp::play(origin, request, dead_after, connected).await?),
         Upstream::Flv => drop(flv::open(origin, request, dead_after, connected).await?),
     }

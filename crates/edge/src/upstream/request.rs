@@ -1,22 +1,14 @@
 //! What is asked of an origin, and the connection that it is asked on.
 
-use std::{
-    future::Future,
-    io,
-    net::SocketAddr,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, time::Duration};
 
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 use weir_clients::{descriptors, permits::Permit, socket};
 use weir_config::Settings;
 use weir_intake::Allowance;
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
+use weir_tls::Stream;
 
 use super::failure::Failure;
 use crate::{hops::Hops, query::Question};
@@ -54,19 +46,17 @@ impl Request {
     }
 }
 
-/// Waits for a TCP connection until `by`, and sets `connected` when it is there.
-pub async fn connect(
-    connecting: impl Future<Output = io::Result<TcpStream>>,
+/// Waits for a connection until `by`.
+pub async fn connected(
+    connecting: impl Future<Output = io::Result<Stream>>,
     by: Instant,
-    connected: &AtomicBool,
-) -> Result<TcpStream, Failure> {
-    let socket = timeout_at(by, connecting).await;
-    let socket = socket.map_err(|_| Failure::Unreachable("no connection in time".to_owned()))?;
+) -> Result<Stream, Failure> {
+    let stream = timeout_at(by, connecting).await;
+    let stream = stream.map_err(|_| Failure::Unreachable("no connection in time".to_owned()))?;
     let broken = |error| Failure::Unreachable(format!("no connection: {error}"));
-    let socket = socket.map_err(broken)?;
-    socket::prepare(&socket).map_err(broken)?;
-    connected.store(true, Ordering::Relaxed);
-    Ok(socket)
+    let stream = stream.map_err(broken)?;
+    socket::prepare(stream.socket()).map_err(broken)?;
+    Ok(stream)
 }
 
 /// A descriptor for a connection.

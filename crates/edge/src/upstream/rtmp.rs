@@ -23,7 +23,7 @@ use super::{
 use crate::{
     Ask, Hops, Origin,
     client::{Lost, RtmpClient},
-    connect::connect,
+    origins::Port,
 };
 
 /// Which session to begin: [`Session::new_publish`], [`Session::new_play`] or [`Session::new_questions`].
@@ -111,8 +111,8 @@ async fn begun(
     getrandom::fill(&mut random).map_err(|error| {
         Failure::Unreachable(format!("no random bytes for the handshake: {error}"))
     })?;
-    let connecting = connect(origin.rtmp);
-    let socket = request::connect(connecting, start + dead_after, signs.connected).await?;
+    let connecting = origin.connect(Port::Rtmp, signs.connected);
+    let stream = request::connected(connecting, start + dead_after).await?;
     let config = Config {
         connect_extra: extra(request),
         timeout: dead_after,
@@ -123,7 +123,7 @@ async fn begun(
     };
     let mut session = begin(config, random, start.into_std());
     session.limit_to(&request.memory.budget, request.memory.message_bytes);
-    let mut client = RtmpClient::new(session, socket, dead_after);
+    let mut client = RtmpClient::new(session, stream, dead_after);
     let answered = async {
         client.greeted().await?;
         signs.greeted.store(true, Ordering::Relaxed);
@@ -201,7 +201,7 @@ fn extra(request: &Request) -> amf0::Object {
 /// When a server would read another name out of it. A stream with such a name (white space is one reason) cannot have
 /// been published over RTMP, so nobody has it.
 pub fn url(origin: &Origin, request: &Request) -> Result<RtmpUrl, Failure> {
-    request.question(&origin.host, origin.rtmp, |question| question.rtmp())
+    request.question(&origin.host, origin.address, |question| question.rtmp(origin.scheme.is_tls()))
 }
 
 #[cfg(test)]

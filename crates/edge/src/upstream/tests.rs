@@ -3,10 +3,7 @@
 mod http;
 mod rtmp;
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{net::SocketAddr, sync::atomic::Ordering};
 
 use tokio::{net::TcpStream, time::Instant};
 use weir_config::{ForwardQuery, Settings};
@@ -24,7 +21,7 @@ const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_secs(1);
 
 pub fn origin(rtmp: SocketAddr, http: SocketAddr, host: &str) -> Origin {
-    Origin::new((rtmp, http), host, &Arc::default())
+    Origin::plain((rtmp, http), host)
 }
 
 /// The name of the origins here.

@@ -4,6 +4,7 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     mem::MaybeUninit,
     net::SocketAddr,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,13 @@ use socket2::SockRef;
 use weir_flv::{Tag, TagKind, file};
 use weir_rtmp::{client::Event, url::RtmpUrl};
 
-use crate::{clip, publish::resolve, report::Times, wire::Wire};
+use crate::{
+    clip,
+    publish::resolve,
+    report::Times,
+    socket::{Socket, Tls},
+    wire::Wire,
+};
 
 /// Linux's `MSG_TRUNC`: on TCP, received bytes are thrown away without being copied.
 const MSG_TRUNC: i32 = 0x20;
@@ -26,42 +33,70 @@ const READ_BYTES: usize = 64 * 1024;
 /// What is played.
 pub enum Target {
     /// An RTMP URL, with `{}` for the stream's number.
-    Rtmp(String),
-    /// An HTTP server, its name, and a path with `{}` for the stream's number.
-    Http {
-        /// The server.
-        address: SocketAddr,
-        /// Its name and port.
-        host: String,
-        /// What is asked for.
-        path: String,
-    },
+    Rtmp(String, Option<Tls>),
+    /// An HTTP server, and a path with `{}` for the stream's number.
+    Http(HttpServer),
 }
 
-impl Target {
-    /// The target that `url` names.
+/// What is asked of an HTTP server.
+#[derive(Clone)]
+pub struct HttpServer {
+    /// The server.
+    pub address: SocketAddr,
+    /// Its name.
+    pub name: String,
+    /// Its name and port.
+    pub host: String,
+    /// What is asked for.
+    pub path: String,
+    /// With TLS.
+    pub tls: Option<Tls>,
+}
+
+impl HttpServer {
+    /// Begins a connection.
     ///
     /// # Errors
-    /// When it is neither an `rtmp://` nor an `http://` URL, or the host has no address.
-    pub fn parse(url: &str) -> io::Result<Self> {
-        let Some(rest) = url.strip_prefix("http://") else {
-            RtmpUrl::parse(&url.replace("{}", "0")).map_err(io::Error::other)?;
-            return Ok(Self::Rtmp(url.to_owned()));
-        };
-        let (address, host, path) = http_server(rest)?;
-        Ok(Self::Http { address, host, path })
+    /// As the system has it.
+    pub fn connect(&self) -> io::Result<Socket<TcpStream>> {
+        Socket::new(TcpStream::connect(self.address)?, &self.name, self.tls.as_ref())
     }
 }
 
-/// Server, its name and the path of what stands behind `http://` in a URL.
+impl Target {
+    /// The target that `url` names; the file at `ca` has the certificates that are trusted.
+    ///
+    /// # Errors
+    /// When it is neither an RTMP nor an HTTP URL, or the host has no address, or there is to be TLS without a file.
+    pub fn parse(url: &str, ca: Option<&Path>) -> io::Result<Self> {
+        if url.starts_with("http") {
+            return http_server(url, ca).map(Self::Http);
+        }
+        let read = RtmpUrl::parse(&url.replace("{}", "0")).map_err(io::Error::other)?;
+        let tls = ca.map(Tls::new).transpose()?;
+        let tls = Tls::for_scheme(read.is_tls, tls.as_ref())?;
+        Ok(Self::Rtmp(url.to_owned(), tls))
+    }
+}
+
+/// What the `http` or `https` URL `url` names.
 ///
 /// # Errors
-/// When the port is no number, or the host has no address.
-pub fn http_server(rest: &str) -> io::Result<(SocketAddr, String, String)> {
+/// When it is none, the host has no address, or there is to be TLS without a file.
+pub fn http_server(url: &str, ca: Option<&Path>) -> io::Result<HttpServer> {
+    let not_one = || io::Error::other("the URL does not begin with http:// or https://");
+    let (is_tls, rest) = match url.split_once("://").ok_or_else(not_one)? {
+        ("http", rest) => (false, rest),
+        ("https", rest) => (true, rest),
+        _ => return Err(not_one()),
+    };
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let (name, port) = host.rsplit_once(':').unwrap_or((host, "80"));
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, if is_tls { "443" } else { "80" }));
     let address = resolve(name, port.parse().map_err(io::Error::other)?)?;
-    Ok((address, host.to_owned(), format!("/{path}")))
+    let tls = ca.map(Tls::new).transpose()?;
+    let tls = Tls::for_scheme(is_tls, tls.as_ref())?;
+    let (name, host, path) = (name.to_owned(), host.to_owned(), format!("/{path}"));
+    Ok(HttpServer { address, name, host, path, tls })
 }
 
 /// What a viewer does once it plays.
@@ -109,7 +144,7 @@ pub struct Viewer {
 
 enum Link {
     Rtmp(Box<Wire>),
-    Http { socket: TcpStream, request: Vec<u8>, reader: Box<HttpReader> },
+    Http { socket: Socket<TcpStream>, request: Vec<u8>, reader: Box<HttpReader> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,18 +164,15 @@ impl Viewer {
     pub fn connect(target: &Target, stream: usize, habit: Habit) -> io::Result<Self> {
         let stream = stream.to_string();
         let link = match target {
-            Target::Rtmp(url) => {
+            Target::Rtmp(url, tls) => {
                 let url = RtmpUrl::parse(&url.replace("{}", &stream)).map_err(io::Error::other)?;
-                Link::Rtmp(Box::new(Wire::play(resolve(&url.host, url.port)?, &url)?))
+                let address = resolve(&url.host, url.port)?;
+                Link::Rtmp(Box::new(Wire::play(address, &url, tls.as_ref())?))
             }
-            Target::Http { address, host, path } => {
-                let path = path.replace("{}", &stream);
+            Target::Http(server) => {
+                let (path, host) = (server.path.replace("{}", &stream), &server.host);
                 let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
-                Link::Http {
-                    socket: TcpStream::connect(*address)?,
-                    request,
-                    reader: Box::default(),
-                }
+                Link::Http { socket: server.connect()?, request, reader: Box::default() }
             }
         };
         let now = Instant::now();
@@ -226,8 +258,8 @@ impl Viewer {
 
     fn socket(&mut self) -> &mut TcpStream {
         match &mut self.link {
-            Link::Rtmp(wire) => &mut wire.socket,
-            Link::Http { socket, .. } => socket,
+            Link::Rtmp(wire) => &mut wire.socket.below,
+            Link::Http { socket, .. } => &mut socket.below,
         }
     }
 
@@ -252,7 +284,10 @@ impl Viewer {
                     Err(error) => Err(error),
                 }
             }
-            Link::Http { .. } => Ok(()),
+            Link::Http { socket, .. } => match socket.flush() {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+                _ => Ok(()),
+            },
         }
     }
 
@@ -368,7 +403,7 @@ enum Body {
 }
 
 impl HttpReader {
-    fn read(&mut self, socket: &mut TcpStream, tags: &mut Vec<Tag>) -> io::Result<usize> {
+    fn read(&mut self, socket: &mut impl Read, tags: &mut Vec<Tag>) -> io::Result<usize> {
         let mut buffer = [0; READ_BYTES];
         let read = match socket.read(&mut buffer) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),

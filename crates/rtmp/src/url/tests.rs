@@ -213,6 +213,7 @@ fn client_urls() {
     assert_eq!(
         url,
         RtmpUrl {
+            is_tls: false,
             host: "example.com".to_owned(),
             port: 1935,
             tc_url: "rtmp://example.com/live".to_owned(),
@@ -225,6 +226,12 @@ fn client_urls() {
     assert_eq!((url.host.as_str(), url.port), ("::1", 1936));
     assert_eq!((url.app.as_str(), url.stream_with_query.as_str()), ("live/eu", "cam"));
     assert_eq!(url.tc_url, "rtmp://[::1]:1936/live/eu");
+    assert!(!url.is_tls);
+    for (text, port) in [("rtmps://h/live/cam", 443), ("RTMPS://h:1937/live/cam", 1937)] {
+        let url = RtmpUrl::parse(text).unwrap();
+        assert_eq!((url.is_tls, url.port), (true, port), "{text}");
+        assert!(url.tc_url.starts_with("rtmps://h"), "{}", url.tc_url);
+    }
 }
 
 #[test]

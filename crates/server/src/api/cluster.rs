@@ -7,7 +7,7 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
     fmt::Display,
-    io::{self, Write as _},
+    io::Write as _,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -33,8 +33,9 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use weir_config::OriginName;
+use weir_config::HostPort;
 use weir_edge::Name;
+use weir_tls::client::{Spoken, Trust};
 
 use super::{
     answer::{COUNT_MAX, Failure, Peer, Scope},
@@ -42,10 +43,7 @@ use super::{
     gate::{self, Room},
     state::Api,
 };
-use crate::{
-    http::HEAD_BYTES_MAX,
-    tls::{Tls, Trust},
-};
+use crate::http::HEAD_BYTES_MAX;
 
 /// How long one peer may take, from the look-up of its name to the end of its answer. Whoever asks wants to know what
 /// the others say, the more so when one of them hangs.
@@ -321,7 +319,7 @@ async fn resolve(api: &Api, config: &weir_config::Config) -> (Vec<SocketAddr>, V
 /// The addresses of `peer`, and what remembers them for the next time.
 async fn look_up(
     name: Option<Name>,
-    peer: &OriginName,
+    peer: &HostPort,
     servers: &[SocketAddr],
 ) -> (Option<Name>, Result<Vec<IpAddr>, String>) {
     if let Ok(ip) = peer.host.parse() {
@@ -344,7 +342,7 @@ async fn look_up(
 struct Question {
     path: String,
     token: Option<String>,
-    trust: Option<Arc<Trust>>,
+    trust: Option<Trust>,
     room: Room,
 }
 
@@ -356,9 +354,10 @@ impl Question {
         match &self.trust {
             None => self.exchange(socket, address).await,
             Some(trust) => {
-                let socket = Tls::connect(trust, socket, address.ip()).await;
-                let socket = socket.map_err(|error: io::Error| format!("TLS failed: {error}"))?;
-                self.exchange(socket, address).await
+                let host = address.ip().to_string();
+                let stream = trust.connect(socket, &host, Spoken::Http).await;
+                let stream = stream.map_err(|error| format!("TLS failed: {error}"))?;
+                self.exchange(stream, address).await
             }
         }
     }

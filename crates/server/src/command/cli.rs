@@ -15,7 +15,7 @@ use weir_config::{
     Check, Config, ConfigError, Human, Limits, Rate, Role, Secret, Size, Sources, Tls,
 };
 
-use super::remote;
+use super::{publish, remote};
 use crate::{auth, log, operate::preflight};
 
 /// What the process was asked to do.
@@ -52,11 +52,14 @@ pub enum Command {
         /// The FLV file.
         #[arg(value_name = "FILE.flv")]
         file: PathBuf,
-        /// Where to publish it: rtmp://HOST/APP/STREAM.
+        /// Where to publish it: rtmp://HOST/APP/STREAM, or rtmps://HOST/APP/STREAM for TLS.
         url: String,
         /// Start again at the end of the file.
         #[arg(long = "loop")]
         repeat: bool,
+        /// Whom to trust, with TLS.
+        #[command(flatten)]
+        tls: publish::Tls,
     },
     /// Sign a token to publish or play a stream for some time, for a `token` check.
     Token(auth::cli::Token),
@@ -425,7 +428,10 @@ mod tests {
     #[test]
     fn reads_each_command() {
         let url = "rtmp://127.0.0.1/live/a".to_owned();
-        let publish = |repeat| Command::Publish { file: "a.flv".into(), url: url.clone(), repeat };
+        let publish = |repeat| {
+            let (file, url, tls) = ("a.flv".into(), url.clone(), publish::Tls::default());
+            Command::Publish { file, url, repeat, tls }
+        };
         assert_eq!(command(&format!("weir publish a.flv {url}")), publish(false));
         assert_eq!(command(&format!("weir publish --loop a.flv {url}")), publish(true));
         assert_eq!(

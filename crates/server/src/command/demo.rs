@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use super::publish::{self, Source};
+use super::publish::{self, Source, Tls};
 use crate::phase::Phase;
 
 /// Where the clip is published.
@@ -18,7 +18,7 @@ const CLIP: &[u8] = include_bytes!("../../assets/demo.flv");
 /// Publishes the clip to `server`, until that is going to stop.
 pub async fn publish(server: SocketAddr, phase: watch::Receiver<Phase>) {
     let url = format!("rtmp://{server}/{STREAM}");
-    if let Err(error) = publish::run(&Source::Bytes(CLIP), &url, true).await {
+    if let Err(error) = publish::run(&Source::Bytes(CLIP), &url, true, &Tls::default()).await {
         match *phase.borrow() {
             Phase::Starting | Phase::Serving => error!(%error, "the demo's publisher has stopped"),
             Phase::Notice | Phase::Draining => info!("the demo's publisher was disconnected"),

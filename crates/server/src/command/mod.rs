@@ -5,5 +5,6 @@ mod cli;
 pub mod demo;
 pub mod publish;
 pub mod remote;
+mod trust;
 
 pub use cli::{Cli, Command, check, completions, man, schema, version};

@@ -12,6 +12,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tracing::info;
+use weir_config::Pin;
 use weir_edge::client::{Lost, RtmpClient};
 use weir_flv::{Tag, file};
 use weir_media::{Content, Timestamp};
@@ -19,7 +20,12 @@ use weir_rtmp::{
     client::{Config, Event, Session},
     url::RtmpUrl,
 };
+use weir_tls::{
+    Stream,
+    client::{Failed, Spoken, Trust},
+};
 
+use super::trust;
 use crate::auth::without_secrets;
 
 /// How long connecting and the server's yes may take.
@@ -44,6 +50,17 @@ pub enum Source {
     File(PathBuf),
     /// An FLV file in memory.
     Bytes(&'static [u8]),
+}
+
+/// Whom to trust where the URL begins with `rtmps://`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct Tls {
+    /// The PEM file with the CA certificates that sign the server's; without it, those that this system trusts.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The SHA-256 fingerprint of the server's certificate, or of its public key, in place of a CA, or beside it.
+    #[arg(long, value_name = "SHA256")]
+    pin: Vec<Pin>,
 }
 
 /// Why publishing failed.
@@ -73,6 +90,20 @@ pub enum Error {
     /// The URL is no RTMP URL.
     #[error("{0}")]
     Url(#[source] weir_rtmp::Error),
+    /// There is nobody to trust.
+    #[error("{0}")]
+    Trust(#[source] io::Error),
+    /// The URL has no TLS, and there is to be some.
+    #[error("--ca and --pin are for rtmps:// URLs: without TLS nothing shows who the server is")]
+    NoTls,
+    /// There is no TLS with the server.
+    #[error("{server}: {error}")]
+    Tls {
+        /// Its address.
+        server: String,
+        /// Why.
+        error: Failed,
+    },
     /// The server cannot be reached.
     #[error("{server}: {error}")]
     Network {
@@ -103,10 +134,11 @@ pub enum Error {
 ///
 /// # Errors
 /// When the source cannot be read, or the server does not take it to the end.
-pub async fn run(source: &Source, url: &str, repeat: bool) -> Result<(), Error> {
+pub async fn run(source: &Source, url: &str, repeat: bool, tls: &Tls) -> Result<(), Error> {
     let url = RtmpUrl::parse(url).map_err(Error::Url)?;
+    let trust = tls.trust(&url)?;
     let mut tags = Tags::open(source, 0)?;
-    let mut link = Link::open(&url).await?;
+    let mut link = Link::open(&url, trust.as_ref()).await?;
     info!(server = link.server, stream = without_secrets(&url.stream_with_query), "publishing");
     let start = Instant::now();
     loop {
@@ -124,6 +156,19 @@ pub async fn run(source: &Source, url: &str, repeat: bool) -> Result<(), Error> 
             return link.close().await;
         }
         tags = Tags::open(source, tags.end())?;
+    }
+}
+
+impl Tls {
+    /// Whom to trust at `url`, if that has TLS.
+    fn trust(&self, url: &RtmpUrl) -> Result<Option<Trust>, Error> {
+        match url.is_tls {
+            true => {
+                trust::in_servers(self.ca.as_deref(), &self.pin).map(Some).map_err(Error::Trust)
+            }
+            false if *self == Self::default() => Ok(None),
+            false => Err(Error::NoTls),
+        }
     }
 }
 
@@ -230,7 +275,7 @@ struct Link {
 }
 
 impl Link {
-    async fn open(url: &RtmpUrl) -> Result<Self, Error> {
+    async fn open(url: &RtmpUrl, trust: Option<&Trust>) -> Result<Self, Error> {
         let server = format!("{}:{}", url.host, url.port);
         let network = |error| Error::Network { server: server.clone(), error };
         let late = || network(io::Error::new(io::ErrorKind::TimedOut, "no answer"));
@@ -238,11 +283,21 @@ impl Link {
         let socket =
             timeout(ACCEPT_TIMEOUT, connect).await.map_err(|_| late())?.map_err(network)?;
         socket.set_nodelay(true).map_err(network)?;
+        let stream = match trust {
+            None => Stream::from(socket),
+            Some(trust) => {
+                let shaken = trust.connect(socket, &url.host, Spoken::Silent);
+                let shaken = timeout(ACCEPT_TIMEOUT, shaken).await;
+                let late = |_| Err(Failed::late(&url.host, ACCEPT_TIMEOUT));
+                let failed = |error| Error::Tls { server: server.clone(), error };
+                shaken.unwrap_or_else(late).map_err(failed)?
+            }
+        };
         let mut random = [0; 1536];
         getrandom::fill(&mut random).map_err(|error| network(io::Error::other(error)))?;
         let config = Config { timeout: ACCEPT_TIMEOUT, ..Config::new(url.clone()) };
         let session = Session::new_publish(config, random, Instant::now().into_std());
-        let client = RtmpClient::new(session, socket, TAKE_TIMEOUT);
+        let client = RtmpClient::new(session, stream, TAKE_TIMEOUT);
         let mut link = Self { server, client };
         while link.event().await? != Event::Accepted {}
         Ok(link)

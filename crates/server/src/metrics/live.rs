@@ -485,6 +485,13 @@ fn write_edge(page: &mut Page<'_>, edge: &Edge) -> fmt::Result {
     )?;
     page.gauge("weir_pushes", "Streams being pushed to an origin.", edge.pushes() as f64)?;
     page.counter("weir_pushes_lost", "Pushes lost.", COUNTS.pushes_lost.get() as f64)?;
+    page.counters(
+        "weir_origin_tls_failures",
+        "TLS connections to origins that could not be made, by reason.",
+        COUNTS
+            .all_origin_tls_failed()
+            .map(|(why, count)| (vec![("reason", why.label())], count as f64)),
+    )?;
     page.gauge("weir_origins", "Known origins.", origins.len() as f64)?;
     let up: Vec<_> =
         origins.iter().map(|it| (it.address.to_string(), it)).take(ORIGINS_MAX).collect();

@@ -12,7 +12,8 @@ use std::{
 };
 
 use rustix::fs::{Access, access};
-use weir_config::{Config, Fault};
+use weir_config::{Config, Fault, Role};
+use weir_edge::Edge;
 use weir_outputs::hls::{self, BadFolder, bad_folders};
 
 use crate::{auth::Keys, tls::Tls};
@@ -88,11 +89,23 @@ fn said(service: &str, address: SocketAddr, error: &io::Error) -> Option<String>
     Some(format!("{service}.listen: {address} {why}"))
 }
 
+/// Whether an edge has what it needs for TLS with its origins.
+///
+/// # Errors
+/// When a file is not to be had, or there is nobody to trust.
+pub fn origin_tls(config: &Config) -> Result<(), Fault> {
+    match config.role {
+        Role::Origin => Ok(()),
+        Role::Edge => Edge::check_files(&config.edge),
+    }
+}
+
 /// Everything that is wrong here, and everything that may be, for `weir check`.
 pub fn all(config: &Config) -> (Vec<Fault>, Vec<String>) {
     let (mut faults, mut warnings) = ports(config);
     faults.extend(Keys::read(config).err());
     faults.extend(Tls::read(&config.api).err());
+    faults.extend(origin_tls(config).err());
     faults.extend(socket(config).err());
     for BadFolder { fault, is_lasting } in bad_folders(config, None, false) {
         if is_lasting { faults.push(fault) } else { warnings.push(fault.to_string()) }

@@ -224,6 +224,7 @@ impl Start {
         config.check().map_err(located)?;
         let keys = Keys::read(&config).map_err(located)?;
         let tls = Tls::read(&config.api).map_err(located)?;
+        preflight::origin_tls(&config).map_err(located)?;
         preflight::socket(&config).map_err(located)?;
         for warning in config.warnings() {
             warn!("{warning}");
@@ -267,6 +268,9 @@ impl Start {
         tokio::spawn(reload::watch(Arc::clone(&reloader)));
         let renewed = tls.renew(settings, Arc::clone(reloader.pool()));
         tokio::spawn(renewed);
+        if let Some(edge) = &node.edge {
+            tokio::spawn(Arc::clone(edge).renew(Arc::clone(reloader.pool())));
+        }
         node.phase.send_replace(Phase::Serving);
         let told = Arc::clone(&control);
         let handed_over = handover.map(|it| it.keep(move |what| told.hear(what), acceptors.all()));

@@ -13,6 +13,7 @@ mod owners;
 mod publishing;
 mod pulls;
 mod seed;
+mod tls;
 mod trouble;
 mod vhosts;
 

@@ -8,6 +8,7 @@ use tokio::{
 };
 use weir_testkit::{
     Weir,
+    certificates::{Authority, Certificate, put},
     cluster::Cluster,
     dns::Dns,
     eventually,
@@ -15,6 +16,7 @@ use weir_testkit::{
     http,
     peer::{Encoder, Numbered, Player, Viewer},
     server::field,
+    tls_front::TlsFront,
 };
 
 use crate::{
@@ -204,6 +206,47 @@ async fn redirect(listener: TcpListener, to: String) {
         let _ = socket.read(&mut [0; 4096]).await;
         let _ = socket.write_all(answer.as_bytes()).await;
     }
+}
+
+/// An origin behind TLS that shows `certificate`, and a stream there.
+async fn behind_tls(certificate: &Certificate) -> (Weir, Encoder, TlsFront) {
+    let origin = server().config(NO_HLS).start();
+    let published = encoder(&origin, "live/a").await;
+    let front = TlsFront::start(origin.rtmp(), certificate).await;
+    (origin, published, front)
+}
+
+/// An edge plays with the second of two `edge.tls`, and not with the first.
+async fn until_trusted(origin: &Weir, front: &TlsFront, [wrong, right]: [&str; 2]) {
+    let of = |tls: &str| {
+        let (name, keys) = (format!("rtmps://{}", front.address()), format!(", tls: {{ {tls} }}"));
+        config(&name, origin.http().port(), &keys, "play: { wait: 2s }\n")
+    };
+    let mut edge = server().config(&of(wrong)).start();
+    assert_ne!(get(&edge, "live/a.flv").await, 200);
+    reload(&mut edge, &of(right)).await;
+    until_status(&edge, "live/a.flv", 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn tls_ca() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let authorities = ["another", "ours"].map(Authority::new);
+    let (origin, _published, front) = behind_tls(&authorities[1].issue(&["127.0.0.1"])).await;
+    let [wrong, right] = ["another.pem", "ours.pem"];
+    let files = [(wrong, &authorities[0]), (right, &authorities[1])];
+    let keys =
+        files.map(|(name, ca)| format!("ca: {}", put(dir.path(), name, &ca.pem()).display()));
+    until_trusted(&origin, &front, [&keys[0], &keys[1]]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn tls_pin() {
+    let certificate = Certificate::self_signed(&["somebody.test"]);
+    let (origin, _published, front) = behind_tls(&certificate).await;
+    let (wrong, right) = ("a0".repeat(32), &certificate.sha256);
+    let keys = [&wrong, right].map(|pin| format!("pin: '{pin}'"));
+    until_trusted(&origin, &front, [&keys[0], &keys[1]]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

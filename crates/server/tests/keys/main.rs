@@ -42,7 +42,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 66] = [
+const ROWS: [(&str, Row); 68] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -89,6 +89,8 @@ const ROWS: [(&str, Row); 66] = [
     ("edge.dead_after", Live(edge::dead_after)),
     ("edge.give_up", Live(edge::give_up)),
     ("edge.forward_query", Live(edge::forward_query)),
+    ("edge.tls.ca", Live(edge::tls_ca)),
+    ("edge.tls.pin", Live(edge::tls_pin)),
     ("edge.redirects", Live(edge::redirects)),
     ("edge.resolvers", Live(edge::resolvers)),
     ("edge.hls_cache", Live(edge::hls_cache)),

@@ -143,6 +143,9 @@ servers may remember a pod that has been replaced. */ -}}
 {{- end -}}
 {{- end -}}
 {{- $config := dict "role" "edge" "edge" (dict "origins" $origins) "limits" (dict "memory" "1GiB") -}}
+{{- if .root.Values.originTls.secretName -}}
+{{- $_ := set (get $config "edge") "tls" (dict "ca" "/etc/weir-origin-tls/ca.crt") -}}
+{{- end -}}
 {{- $readFrom := fromJsonArray (include "weir.readFrom" .root) -}}
 {{- $_ := set $config "api" (dict "peers" (list (printf "%s-edge-peers:1985" $name)) "read_from" $readFrom) -}}
 {{- $config = mergeOverwrite $config (fromYaml (include "weir.commonConfig" .root)) (deepCopy .root.Values.config) -}}

@@ -74,7 +74,7 @@ capabilities: { drop: [ALL] }
 
 {{/*
 The container of Weir: (dict "root" $ "image" that of an edge cluster "resources" YAML "auth" whether it checks clients
-"media" whether it writes HLS).
+"media" whether it writes HLS "edge" whether it has origins).
 */}}
 {{- define "weir.container" -}}
 {{- $root := .root -}}
@@ -135,14 +135,23 @@ The container of Weir: (dict "root" $ "image" that of an edge cluster "resources
     {{- if $root.Values.apiTls.secretName }}
     - { name: api-tls, mountPath: /etc/weir-tls, readOnly: true }
     {{- end }}
+    {{- if and .edge $root.Values.originTls.secretName }}
+    - { name: origin-tls, mountPath: /etc/weir-origin-tls, readOnly: true }
+    {{- end }}
 {{- end -}}
 
-{{/* The volumes of every pod: (dict "root" $ "config" the ConfigMap's name). */}}
+{{/* The volumes of every pod: (dict "root" $ "config" the ConfigMap's name "edge" whether it has origins). */}}
 {{- define "weir.volumes" -}}
 - name: config
   configMap: { name: {{ .config }} }
 {{- with .root.Values.apiTls.secretName }}
 - name: api-tls
   secret: { secretName: {{ . }}, defaultMode: 288 } # 0440: the group of the pod reads it
+{{- end }}
+{{- if and .edge .root.Values.originTls.secretName }}
+- name: origin-tls
+  secret:
+    secretName: {{ .root.Values.originTls.secretName }}
+    items: [{ key: ca.crt, path: ca.crt }]
 {{- end }}
 {{- end -}}

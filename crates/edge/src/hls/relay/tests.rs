@@ -170,8 +170,7 @@ fn playlist(sequence: u64) -> String {
 }
 
 fn settings(origins: &[SocketAddr]) -> weir_config::Edge {
-    let name =
-        |origin: &SocketAddr| OriginName { host: origin.ip().to_string(), port: origin.port() };
+    let name = |origin: &SocketAddr| OriginName::rtmp(origin.ip().to_string(), origin.port());
     weir_config::Edge {
         origins: origins.iter().map(name).collect(),
         http_port: origins[0].port(),

@@ -1,6 +1,6 @@
 //! One call of a node's API.
 
-use std::{fmt, io, net::SocketAddr, path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, path::Path, str::FromStr, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -11,7 +11,6 @@ use http::{
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, pki_types::ServerName};
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -19,10 +18,10 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
 use weir_config::Secret;
+use weir_tls::client::{Spoken, Trust};
 
-use crate::tls::Trust;
+use crate::command::trust;
 
 /// The port of the API.
 const PORT: u16 = 1985;
@@ -109,7 +108,7 @@ pub enum Proof {
     /// Not at all.
     Plain,
     /// By TLS.
-    Tls(Arc<ClientConfig>),
+    Tls(Trust),
 }
 
 impl Proof {
@@ -118,7 +117,7 @@ impl Proof {
     /// # Errors
     /// When the file cannot be read, or has none.
     pub fn same_as(cert: &Path) -> io::Result<Self> {
-        Trust::in_certificate(cert).map(|trust| Self::Tls(trust.config()))
+        trust::in_certificate(cert).map(Self::Tls)
     }
 
     /// By a certificate for its name that one of the authorities in the file at `ca` has signed.
@@ -126,7 +125,7 @@ impl Proof {
     /// # Errors
     /// When the file cannot be read, or has none.
     pub fn of_authorities(ca: &Path) -> io::Result<Self> {
-        Trust::in_authorities(ca).map(|trust| Self::Tls(trust.config()))
+        trust::in_servers(Some(ca), &[]).map(Self::Tls)
     }
 }
 
@@ -179,13 +178,11 @@ impl Node {
         let answer = async {
             match &self.proof {
                 Proof::Plain => self.exchange(socket, method, path).await,
-                Proof::Tls(config) => {
-                    let name =
-                        ServerName::try_from(host.clone()).map_err(|error| error.to_string())?;
-                    let socket = TlsConnector::from(Arc::clone(config)).connect(name, socket).await;
-                    let socket =
-                        socket.map_err(|error| format!("{}: TLS failed: {error}", self.address))?;
-                    self.exchange(socket, method, path).await
+                Proof::Tls(trust) => {
+                    let stream = trust.connect(socket, host, Spoken::Http).await;
+                    let stream =
+                        stream.map_err(|error| format!("{}: TLS failed: {error}", self.address))?;
+                    self.exchange(stream, method, path).await
                 }
             }
         };

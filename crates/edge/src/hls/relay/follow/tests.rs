@@ -234,8 +234,7 @@ async fn converse(mut socket: TcpStream, stream: Arc<Stream>) -> std::io::Result
 }
 
 fn relay(origins: &[SocketAddr], change: impl FnOnce(&mut weir_config::Edge)) -> Arc<HlsRelay> {
-    let name =
-        |origin: &SocketAddr| OriginName { host: origin.ip().to_string(), port: origin.port() };
+    let name = |origin: &SocketAddr| OriginName::rtmp(origin.ip().to_string(), origin.port());
     let mut settings = weir_config::Edge {
         origins: origins.iter().map(name).collect(),
         http_port: origins[0].port(),
