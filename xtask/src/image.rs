@@ -33,6 +33,10 @@ const BYTES_MAX: u64 = 20_000_000;
 /// What the certificates of HTTPS servers are checked with; Debian's package `ca-certificates` has it.
 const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
 
+/// A program without a loader and libraries beside it. Its relocations are packed (RELR): a quarter of a megabyte less,
+/// and whoever has no loader needs none that knows them.
+const STATIC: &str = "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs";
+
 /// The image as a file.
 struct Image {
     /// An `oci-archive`.
@@ -92,7 +96,7 @@ pub fn program() -> Result<PathBuf> {
     // With an explicit target the flags are not for procedural macros, which cannot be static.
     run(cargo("build --release --locked --package weir-server --bin weir --target")
         .arg(target)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env("RUSTFLAGS", STATIC)
         .env("CARGO_TARGET_DIR", &dir))?;
     Ok(dir.join(target).join("release/weir"))
 }

@@ -269,7 +269,9 @@ impl Channel {
         let mut filling = self.lock();
         let codecs = filling.reader.codecs();
         Unfit::check(form, codecs)?;
-        filling.fill(self.format, now);
+        if filling.file.is_none() {
+            filling.fill(self.format, now);
+        }
         match filling.ended() {
             Some(why @ Ended::Unsupported(_)) => Err(Unfit::ended(why, codecs)),
             Some(Ended::Changed) | None => Ok(()),

@@ -25,13 +25,16 @@ pub struct Packager {
     /// The init segments and keys that are needed, oldest first: they are small, and put in again where they had to
     /// make room.
     inits: Vec<(String, Bytes)>,
-    /// What segments are encrypted with now, if they are.
-    key: Option<CurrentKey>,
+    /// What segments are encrypted with now, if they are. Boxed: with what is prepared for encrypting it is as large as
+    /// the list.
+    key: Option<Box<CurrentKey>>,
     /// When the newest picture is decoded.
     picture: Option<Timestamp>,
     rates: Rates,
-    /// What the newest segment says of the playlist, for who chooses.
-    variant: Variant,
+    /// What the newest segment says of the playlist, for who chooses: how its tracks are coded, each once, and how
+    /// large its pictures are.
+    codecs: Box<[String]>,
+    resolution: Option<(u16, u16)>,
     /// Whether it has made a segment.
     has_made: bool,
     /// Names of what the list before this one had: that stays for a while.
@@ -100,7 +103,8 @@ impl Packager {
             key: None,
             picture: None,
             rates: Rates::default(),
-            variant: Variant::default(),
+            codecs: Box::default(),
+            resolution: None,
             has_made: false,
             left: None,
         }
@@ -237,10 +241,10 @@ impl Packager {
 
     /// What who chooses is told of it.
     pub fn variant(&self, uri: String) -> Variant {
-        let known = self.variant.clone();
         let measured = Variant::of(uri, [], &self.rates);
-        let frame_rate = known.resolution.and_then(|_| self.rates.frame_rate());
-        Variant { codecs: known.codecs, resolution: known.resolution, frame_rate, ..measured }
+        let frame_rate = self.resolution.and_then(|_| self.rates.frame_rate());
+        let codecs = self.codecs.iter().cloned().collect();
+        Variant { codecs, resolution: self.resolution, frame_rate, ..measured }
     }
 
     /// What players get now; `left_out` is what they go without.
@@ -333,18 +337,19 @@ impl Packager {
         let key = match making.plan.segments_per_key {
             Some(most) => {
                 let iv = u128::from(list.next_sequence());
-                let current = match self.key.take().filter(|key| key.segments < most) {
+                let mut current = match self.key.take().filter(|key| key.segments < most) {
                     Some(current) => current,
                     None => {
                         let (current, file) = CurrentKey::new(list, config)?;
                         self.window.put(&file, current.key.bytes());
                         self.inits.push((file, current.key.bytes()));
-                        current
+                        Box::new(current)
                     }
                 };
                 making.encryption = Some((current.key.clone(), iv));
                 let key = Key { uri: current.uri.clone(), iv };
-                self.key = Some(CurrentKey { segments: current.segments + 1, ..current });
+                current.segments += 1;
+                self.key = Some(current);
                 Some(key)
             }
             None => {
@@ -353,7 +358,8 @@ impl Packager {
             }
         };
         list.begin(Begin { discontinuity, map: making.map.clone(), key, ..begin });
-        self.variant = Variant::of("", &making.segmenter.entries(), &Rates::default());
+        let said = Variant::of("", &making.segmenter.entries(), &Rates::default());
+        (self.codecs, self.resolution) = (said.codecs.into_iter().collect(), said.resolution);
         Ok(())
     }
 

@@ -1,18 +1,22 @@
 //! What was published comes out, whatever the container.
 
-use std::{fs, path::Path, time::Duration};
+use std::{collections::HashMap, fs, path::Path, time::Duration};
 
-use tokio::task::{JoinSet, block_in_place};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    task::{JoinSet, block_in_place},
+};
 use weir_flv::Tag;
 use weir_testkit::{
     Weir,
-    camera::publish_in_time,
+    camera::{Camera, publish_in_time},
     eventually,
     ffmpeg::Ffmpeg,
     fixture::Fixture,
     packets::{Extent, Form, Kind, continuation, read, tags_of},
     peer::{Player, Publisher},
     process::Process,
+    raw::Raw,
 };
 
 use crate::{CONFIG, TIMEOUT, fetch, nodes, start};
@@ -222,4 +226,50 @@ async fn a_file_goes_on_with_the_next_publisher() {
             assert!(packets >= least, "{name}: {packets} packets");
         }
     });
+}
+
+/// Whether counters of a transport stream go on wherever it does not say that they do not; how often it says so.
+fn jumps(bytes: &[u8]) -> Result<usize, String> {
+    let (packets, _) = bytes.as_chunks::<188>();
+    let (mut counters, mut jumps) = (HashMap::new(), 0);
+    for (at, packet) in packets.iter().enumerate() {
+        let pid = u16::from_be_bytes([packet[1] & 0x1F, packet[2]]);
+        let (has_field, has_payload) = (packet[3] & 0x20 != 0, packet[3] & 0x10 != 0);
+        let jumped = has_field && packet[4] > 0 && packet[5] & 0x80 != 0;
+        let (counter, before) = (packet[3] & 0x0F, counters.insert(pid, packet[3] & 0x0F));
+        let next = before.map(|before: u8| before.wrapping_add(u8::from(has_payload)) & 0x0F);
+        if packet[0] != 0x47 || !jumped && next.is_some_and(|next| next != counter) {
+            return Err(format!("packet {at} of PID {pid:#x}: {counter} after {before:?}"));
+        }
+        jumps += usize::from(jumped);
+    }
+    Ok(jumps)
+}
+
+/// A viewer that does not read for long goes on with a later group, and the stream says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_that_skips_is_told_that_counters_do_not_go_on() {
+    let config = CONFIG.replace("flush: video", "flush: video, window: 1s, stall_timeout: 60s");
+    let weir = Weir::builder(env!("CARGO_BIN_EXE_weir")).config(&config).start();
+    let _camera = Camera::start(&weir.rtmp_url("live/a")).await;
+    let mut slow = Raw::narrow(weir.http()).await.into_inner();
+    slow.write_all(b"GET /live/a.ts HTTP/1.0\r\n\r\n").await.expect("it is taken");
+    until_sessions(&weir, 1).await;
+    // Twelve seconds: several times of what socket buffers hold.
+    let mut player = Player::http_flv(weir.http(), "live/a.flv").await;
+    let mut times = Vec::new();
+    while times.first().is_none_or(|first| times[times.len() - 1] < first + 12_000) {
+        times.push(player.next().await.expect("a stream that goes on").timestamp);
+    }
+    let mut bytes = Vec::new();
+    let body = |bytes: &[u8]| bytes.windows(4).position(|it| it == b"\r\n\r\n").map(|at| at + 4);
+    eventually("a jump", TIMEOUT, async || {
+        slow.read_buf(&mut bytes).await.expect("more");
+        let body = body(&bytes).map(|at| &bytes[at..])?;
+        // And half a second of what follows.
+        let jumps = jumps(body).unwrap_or_else(|why| panic!("{why}"));
+        // One for each PID.
+        (jumps >= 4 && body.len() > 300_000).then_some(())
+    })
+    .await;
 }
