@@ -24,6 +24,7 @@ const TOOLS: &[Tool] = &[
     Tool { file: "chromedriver", package: "chromium-driver" },
     Tool { file: "ip", package: "iproute2" },
     Tool { file: "curl", package: "curl" },
+    Tool { file: "openssl", package: "openssl" },
     Tool { file: "python3", package: "python3" },
     Tool { file: "npm", package: "npm" },
     BUILDAH,

@@ -71,6 +71,11 @@ impl Admission {
         Self(Mutex::new(Held { permit, visit: None }))
     }
 
+    /// That of one request of many at a time, whose connection has a permit already. It counts for nobody yet.
+    pub fn of_request() -> Self {
+        Self::new(Permit::uncounted())
+    }
+
     /// Goes to another permit, and frees the one it had.
     pub fn move_to(&self, permit: Permit) {
         // Dropped behind the lock: what is freed has locks of its own.
@@ -195,10 +200,11 @@ impl Client {
         let stream = stream.map(|stream| stream.to_string()).unwrap_or_default();
         let seconds = seconds(self.presence.since.elapsed());
         let protocol = if self.fetches { self.protocol } else { self.presence.speaks() };
+        let tls = self.presence.tls();
         macro_rules! say {
             ($level:ident) => {
                 $level!(
-                    conn = self.id, peer = %self.peer, protocol, role = role.label(), stream,
+                    conn = self.id, peer = %self.peer, protocol, tls, role = role.label(), stream,
                     side = end.side.label(), kind = end.kind.label(), reason = %end.reason, seconds, sent = self.sent,
                     received = self.received, skips = self.skips, "session ended"
                 )

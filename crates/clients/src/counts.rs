@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use weir_tls::client::Reason;
+use weir_tls::{client::Reason, handshake::Failure};
 
 use crate::{
     end::{End, Kind},
@@ -159,6 +159,9 @@ pub struct Counts {
     origin_tls_failed: [Count; Reason::ALL.len()],
     /// Connections that came in over RTMP or HTTP.
     pub clients: Count,
+    /// TLS handshakes of clients that were completed.
+    pub tls_handshakes: Count,
+    tls_failed: [Count; Failure::LABELS.len()],
     /// Viewers that fell behind and were moved to the newest group.
     pub skips: Count,
     /// Streams that were watched and lost their publisher or origin for good.
@@ -195,6 +198,8 @@ impl Counts {
             ended: [const { [const { Count::new() }; Kind::ALL.len()] }; ROLES.len()],
             origin_tls_failed: [const { Count::new() }; Reason::ALL.len()],
             clients: Count::new(),
+            tls_handshakes: Count::new(),
+            tls_failed: [const { Count::new() }; Failure::LABELS.len()],
             skips: Count::new(),
             streams_lost: Count::new(),
             pulls_lost: Count::new(),
@@ -214,6 +219,16 @@ impl Counts {
     /// Counts the end of a session.
     pub fn ended(&self, role: Activity, end: &End) {
         self.ended[role as usize][end.kind as usize].increase();
+    }
+
+    /// Counts a TLS handshake of a client that failed.
+    pub fn tls_failed(&self, why: &Failure) {
+        self.tls_failed[why.label()].increase();
+    }
+
+    /// All TLS handshakes that failed, by reason.
+    pub fn all_tls_failed(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Failure::LABELS.into_iter().zip(self.tls_failed.iter().map(Count::get))
     }
 
     /// Counts messages that were not passed on.

@@ -1,5 +1,6 @@
 //! The listening sockets, and what happens to a connection before it says a word.
 
+mod encrypted;
 mod proxy;
 
 use std::{
@@ -21,7 +22,9 @@ use tokio::{
     time::timeout,
 };
 use tracing::warn;
+use weir_tls::Stream;
 
+pub use self::encrypted::Encryption;
 use crate::{
     client::Client,
     counts::Refused,
@@ -100,8 +103,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// How the listeners of one service let connections in.
 pub struct Acceptor {
-    /// What they speak, for the log; also the name of their part of the configuration.
+    /// What they speak, for the log.
     protocol: &'static str,
+    /// Their part of the configuration.
+    section: &'static str,
+    /// The TLS that comes before anything else, where there is some.
+    encryption: Option<Arc<Encryption>>,
     permits: Permits,
     /// The descriptors of connections, for those that do not have their own share.
     sockets: Option<Permits>,
@@ -129,10 +136,13 @@ enum AcceptorState {
 }
 
 impl Acceptor {
-    /// An acceptor that counts nobody by address and believes what the sockets say.
+    /// An acceptor that counts nobody by address and believes what the sockets say. `protocol` is also the name of its
+    /// part of the configuration.
     pub fn new(protocol: &'static str, permits: Permits) -> Self {
         Self {
             protocol,
+            section: protocol,
+            encryption: None,
             permits,
             sockets: None,
             makes_room: false,
@@ -172,6 +182,14 @@ impl Acceptor {
     #[must_use]
     pub fn listing(mut self, roster: &Arc<Roster>) -> Self {
         self.roster = Arc::clone(roster);
+        self
+    }
+
+    /// The same, but what is spoken is spoken over TLS, and is called `protocol`.
+    #[must_use]
+    pub fn encrypted(mut self, protocol: &'static str, encryption: &Arc<Encryption>) -> Self {
+        self.protocol = protocol;
+        self.encryption = Some(Arc::clone(encryption));
         self
     }
 
@@ -216,7 +234,7 @@ impl Acceptor {
 
     /// Reads the PROXY header of `client`.
     async fn identify(&self, socket: &mut TcpStream, client: &mut Client) -> Result<(), End> {
-        let key = format!("{}.proxy_protocol", self.protocol);
+        let key = format!("{}.proxy_protocol", self.section);
         let Ok(read) = timeout(HEADER_TIMEOUT, read_header(socket, client)).await else {
             let reason = format!("sent no complete PROXY header within {HEADER_TIMEOUT:?} ({key})");
             return Err(End::new(Kind::Idle, reason));
@@ -250,17 +268,22 @@ pub trait Service: Send + Sync + 'static {
     /// Serves it.
     fn serve(
         self: Arc<Self>,
-        socket: TcpStream,
+        socket: Stream,
         client: Client,
     ) -> impl Future<Output = ()> + Send + 'static;
 
     /// Tells it why it is not served.
     fn refuse(
         self: Arc<Self>,
-        socket: TcpStream,
+        socket: Stream,
         client: Client,
         refusal: Refusal,
     ) -> impl Future<Output = ()> + Send + 'static;
+
+    /// What somebody is told that speaks plain text at a port that is for TLS; empty where there is no way to tell it.
+    fn answer_to_plain_text(&self) -> &'static [u8] {
+        b""
+    }
 }
 
 /// Accepts connections until the acceptor is closed, and serves each in a task of its own.
@@ -387,16 +410,21 @@ async fn let_in_behind_proxy(
 
 /// Serves or refuses a client, in a task of its own.
 fn let_in(acceptor: &Acceptor, service: Arc<impl Service>, socket: TcpStream, client: Client) {
-    let Err(refusal) = acceptor.count(&client) else {
-        tokio::spawn(service.serve(socket, client));
-        return;
-    };
-    Refused::from(&refusal).count();
-    warn!(protocol = acceptor.protocol, peer = %client.peer, "refusing connections: {refusal}");
-    // Who is refused must not take a permit from those who are not. Beyond these permits nothing is said to it.
-    if let Some(permit) = acceptor.refusing.take() {
+    let refusal = acceptor.count(&client).err();
+    if let Some(refusal) = &refusal {
+        Refused::from(refusal).count();
+        warn!(protocol = acceptor.protocol, peer = %client.peer, "refusing connections: {refusal}");
+        // Who is refused must not take a permit from those who are not. Beyond these permits nothing is said to it.
+        let Some(permit) = acceptor.refusing.take() else { return };
         client.standing.move_to(permit);
-        tokio::spawn(service.refuse(socket, client, refusal));
+    }
+    match (&acceptor.encryption, refusal) {
+        (Some(encryption), refusal) => {
+            let encryption = Arc::clone(encryption);
+            tokio::spawn(encryption.let_in(service, socket, client, refusal));
+        }
+        (None, Some(refusal)) => drop(tokio::spawn(service.refuse(socket.into(), client, refusal))),
+        (None, None) => drop(tokio::spawn(service.serve(socket.into(), client))),
     }
 }
 

@@ -28,7 +28,8 @@ struct Counter {
 /// A client's permit; dropping it frees it.
 #[derive(Debug)]
 pub struct Permit {
-    counter: Arc<Counter>,
+    /// None of one that is counted nowhere.
+    counter: Option<Arc<Counter>>,
     _charge: Option<Charge>,
 }
 
@@ -73,7 +74,7 @@ impl Permits {
             charge.add(CONNECTION_BYTES);
             charge
         });
-        Some(Permit { counter: Arc::clone(&self.counter), _charge: charge })
+        Some(Permit { counter: Some(Arc::clone(&self.counter)), _charge: charge })
     }
 
     /// Places that are taken.
@@ -82,9 +83,18 @@ impl Permits {
     }
 }
 
+impl Permit {
+    /// One that is not of a number of them: what it is for is counted otherwise.
+    pub(crate) const fn uncounted() -> Self {
+        Self { counter: None, _charge: None }
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.counter.taken.fetch_sub(1, Ordering::Relaxed);
+        if let Some(counter) = &self.counter {
+            counter.taken.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -28,8 +28,8 @@ impl Session {
         presence.note(|doing| doing.asks = None);
         roster.turn(presence, activity, Some(stream));
         let (conn, peer) = (presence.id, presence.doing().peer);
-        let (protocol, role) = (presence.speaks(), activity.label());
-        info!(conn, %peer, protocol, role, stream = %stream, "session began");
+        let (protocol, tls, role) = (presence.speaks(), presence.tls(), activity.label());
+        info!(conn, %peer, protocol, tls, role, stream = %stream, "session began");
         Self { roster: Arc::clone(roster), presence: Arc::clone(presence) }
     }
 }

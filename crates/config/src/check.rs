@@ -36,6 +36,7 @@ pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {
         .or_else(|| origin_is_this_edge(config))
         .or_else(|| early_give_up(config))
         .or_else(|| half_tls(config))
+        .or_else(|| half_port_tls(config))
         .or_else(|| long_notice(config))
         .or_else(|| useless_check(config))
         .or_else(|| same_vhost_twice(config))
@@ -44,13 +45,11 @@ pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {
 }
 
 fn shared_address(config: &Config) -> Option<Contradiction> {
-    let sections =
-        [("rtmp", &config.rtmp.listen), ("http", &config.http.listen), ("api", &config.api.listen)];
-    let numbered = |(section, listen): (&'static str, &Vec<SocketAddr>)| {
-        let listen = listen.clone().into_iter().enumerate();
-        listen.map(move |(number, address)| Listener { section, number, address })
-    };
-    let all: Vec<_> = sections.into_iter().flat_map(numbered).collect();
+    let mut all = Vec::new();
+    for (section, listen) in config.listeners() {
+        let numbered = listen.iter().enumerate();
+        all.extend(numbered.map(|(number, &address)| Listener { section, number, address }));
+    }
     let pairs = all.iter().enumerate().flat_map(|(i, b)| all[..i].iter().map(move |a| (a, b)));
     let (a, b) = pairs.into_iter().find(|(a, b)| overlap(a.address, b.address))?;
     Some(Contradiction([b.taken_by(a), a.taken_by(b)]))
@@ -247,6 +246,34 @@ fn early_give_up(config: &Config) -> Option<Contradiction> {
                 format!("use {shown} or less, or raise edge.give_up"),
             ),
         ])
+    })
+}
+
+fn half_port_tls(config: &Config) -> Option<Contradiction> {
+    const FIX: &str = "set both files of each: certificates: [{ cert: FILE, key: FILE }]";
+    config.port_tls().find_map(|port| {
+        let section = port.section;
+        let side = |path: String, what: &str| (path, Problem::new(what, FIX));
+        if port.certificates.is_empty() {
+            let what = "TLS needs a certificate and its private key";
+            let paths = [format!("{section}.certificates"), section.to_owned()];
+            return Some(Contradiction(paths.map(|path| side(path, what))));
+        }
+        port.certificates.iter().enumerate().find_map(|(number, files)| {
+            let at = |key: &str| format!("{section}.certificates[{number}].{key}");
+            let is_missing = |path: &std::path::Path| path.as_os_str().is_empty();
+            let (there, what) = match (is_missing(&files.cert), is_missing(&files.key)) {
+                (false, false) => return None,
+                (false, true) => (at("cert"), "a certificate needs its private key"),
+                (true, false) => (at("key"), "a private key needs its certificate"),
+                (true, true) => {
+                    let whole = format!("{section}.certificates[{number}]");
+                    (whole, "TLS needs a certificate and its private key")
+                }
+            };
+            let list = format!("{section}.certificates");
+            Some(Contradiction([there, list].map(|path| side(path, what))))
+        })
     })
 }
 

@@ -23,6 +23,7 @@ use crate::{
         BitRate, Bytes, File, Secret, SecretOrNone, Switch, Time, Whole, Word, Words, Workers,
     },
     stream::{Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride},
+    tls::{HttpTls, PortTls, RtmpTls, everywhere},
     tree::Key,
     value::Problem,
 };
@@ -84,6 +85,19 @@ impl Config {
         }
     }
 
+    /// The TLS of the ports for encoders and viewers, where there is some.
+    pub fn port_tls(&self) -> impl Iterator<Item = PortTls<'_>> {
+        let rtmp = self.rtmp.tls.as_ref().map(RtmpTls::port);
+        rtmp.into_iter().chain(self.http.tls.as_ref().map(HttpTls::port))
+    }
+
+    /// All addresses to listen on, by the section that has the key `listen`.
+    pub fn listeners(&self) -> impl Iterator<Item = (&'static str, &[SocketAddr])> {
+        let plain: [(_, &[SocketAddr]); 3] =
+            [("rtmp", &self.rtmp.listen), ("http", &self.http.listen), ("api", &self.api.listen)];
+        plain.into_iter().chain(self.port_tls().map(|port| (port.section, port.listen)))
+    }
+
     /// The folders that HLS is written to, and the first key that names each. An edge writes none, and neither does who
     /// names none.
     pub fn hls_dirs(&self) -> BTreeMap<PathBuf, String> {
@@ -138,6 +152,8 @@ section! {
         chunk_size: u32 = 60_000, Whole<u32, CHUNK_SIZE_MIN, CHUNK_SIZE_MAX>;
         /// Whether each connection starts with a PROXY protocol header (version 1 or 2).
         proxy_protocol: bool = false, Switch;
+        /// RTMPS: RTMP over TLS, on ports of its own.
+        tls: Option<RtmpTls> = None, Optional<RtmpTls>;
     }
 }
 
@@ -155,6 +171,8 @@ section! {
         proxy_protocol: bool = false, Switch;
         /// Proxies whose `X-Forwarded-For` is trusted.
         trusted_proxies: Vec<IpNet> = Vec::new(), Many<Network>;
+        /// HTTPS: HTTP over TLS, on ports of its own.
+        tls: Option<HttpTls> = None, Optional<HttpTls>;
     }
 }
 
@@ -195,10 +213,6 @@ section! {
 fn loopback() -> Vec<IpNet> {
     let whole = |ip: IpAddr, prefix| IpNet::new_assert(ip, prefix);
     vec![whole(Ipv4Addr::LOCALHOST.into(), 8).trunc(), whole(Ipv6Addr::LOCALHOST.into(), 128)]
-}
-
-fn everywhere(port: u16) -> Vec<SocketAddr> {
-    vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))]
 }
 
 section! {

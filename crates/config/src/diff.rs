@@ -7,14 +7,18 @@ use super::{
     kind::{Json, Secrets, Section, below},
 };
 
-/// What only a new process can do: take other ports, or run with other threads or in another role. Of `api.tls`, only
-/// that it appears or vanishes is a change of the key itself.
-const NEEDS_RESTART: [&str; 8] = [
+/// What only a new process can do: take other ports, or run with other threads or in another role. Of `api.tls` and its
+/// like, only that it appears or vanishes is a change of the key itself.
+const NEEDS_RESTART: [&str; 12] = [
     "role",
     "workers",
     "rtmp.listen",
     "rtmp.chunk_size",
+    "rtmp.tls",
+    "rtmp.tls.listen",
     "http.listen",
+    "http.tls",
+    "http.tls.listen",
     "api.listen",
     "api.tls",
     "handover.socket",

@@ -52,9 +52,10 @@ const AUTH: Here = Key("auth", "auth: { publish: [cidr: { allow: [10.0.0.0/8] }]
 const USERS: Here = Key("auth", "auth: { publish: [secret: { values: [SECRET] }] }");
 const TOKENS: Here = Key("api.admin_tokens", "api: { admin_tokens: [TOKEN] }");
 const CERT: Here = Key(
-    "api.tls",
-    "api: { tls: { cert: FILE, key: FILE } } (for viewers, TLS needs a proxy in front)",
+    "http.tls",
+    "http: { tls: { certificates: [{ cert: FILE, key: FILE }] } } (the same in rtmp: RTMPS; the API has api.tls)",
 );
+const RTMPS: Here = Key("rtmp.tls", "rtmp: { tls: { certificates: [{ cert: FILE, key: FILE }] } }");
 const PROXIES: Here = Key("http.trusted_proxies", "http: { trusted_proxies: [10.0.0.0/8] }");
 
 /// Names of others, and what there is for them here. One with a `*` at its end is all that begin like it. Between
@@ -125,7 +126,7 @@ const NAMES: &[(&str, Here)] = &[
             "use FFmpeg to publish it: ffmpeg -re -i INPUT -c copy -f flv rtmp://SERVER/APP/STREAM",
         ),
     ),
-    ("rtc* srt* rtsp* webrtc* rtmps* rtp_* mpegts* stream_caster dash* multicast*", NOT_SPOKEN),
+    ("rtc* srt* rtsp* webrtc* rtp_* mpegts* stream_caster dash* multicast*", NOT_SPOKEN),
     ("stats stat stat_stylesheet rtmp_stat heartbeat exporter metrics_address pprof*", METRICS),
     ("srs_log* ff_log* log_level log_destinations log_file log_structured sys_log_prefix", LOG),
     ("error_log access_log log_format", LOG),
@@ -159,6 +160,7 @@ const NAMES: &[(&str, Here)] = &[
     ("application live", APPS),
     ("events location include load_module", Else("remove it: only nginx has it")),
     ("ssl_certificate api_server_cert", CERT),
+    ("rtmps* rtmp_encryption rtmp_server_*", RTMPS),
     // MediaMTX
     ("rtmp_address", LISTEN),
     ("api_address playback*", API),

@@ -34,6 +34,7 @@ mod stream;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tree;
 mod value;
 mod warnings;
@@ -59,5 +60,6 @@ pub use self::{
     stream::{
         Conflict, Container, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride,
     },
+    tls::{CertificateFiles, HttpTls, PortTls, RtmpTls, TlsVersion},
     value::{Human, Rate, Size, parse_duration},
 };

@@ -66,12 +66,24 @@ fn the_default_is_an_origin_on_the_standard_ports() {
     assert!(Workers::Auto.count() >= 1);
 }
 
+fn files(cert: &str, key: &str) -> CertificateFiles {
+    CertificateFiles { cert: cert.into(), key: key.into() }
+}
+
 #[test]
 fn every_key_can_be_set() {
     let config = good(
         "role: edge
-rtmp: { listen: [127.0.0.1:0, '[::1]:1935'], chunk_size: 128, proxy_protocol: true }
-http: { listen: 127.0.0.1:80, proxy_protocol: on, trusted_proxies: [10.0.0.0/8, fd00::/8, 192.0.2.7] }
+rtmp:
+  listen: [127.0.0.1:0, '[::1]:1935']
+  chunk_size: 128
+  proxy_protocol: true
+  tls: { listen: 127.0.0.1:443, certificates: [{ cert: c.pem, key: k.pem }], client_ca: ca.pem, min_version: 1.3 }
+http:
+  listen: 127.0.0.1:80
+  proxy_protocol: on
+  trusted_proxies: [10.0.0.0/8, fd00::/8, 192.0.2.7]
+  tls: { certificates: [{ cert: c.pem, key: k.pem }, { key: l.pem, cert: d.pem }], http2: false, min_version: '1.2' }
 api:
   listen: []
   admin_tokens: [a, 'b c']
@@ -131,11 +143,24 @@ handover: { socket: /run/weir.sock }
             listen: vec![address("127.0.0.1:0"), address("[::1]:1935")],
             chunk_size: 128,
             proxy_protocol: true,
+            tls: Some(RtmpTls {
+                listen: vec![address("127.0.0.1:443")],
+                certificates: vec![files("c.pem", "k.pem")],
+                client_ca: Some("ca.pem".into()),
+                min_version: TlsVersion::Tls13,
+            }),
         },
         http: Http {
             listen: vec![address("127.0.0.1:80")],
             proxy_protocol: true,
             trusted_proxies: ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"].map(network).to_vec(),
+            tls: Some(HttpTls {
+                listen: vec![address("0.0.0.0:8443")],
+                certificates: vec![files("c.pem", "k.pem"), files("d.pem", "l.pem")],
+                client_ca: None,
+                min_version: TlsVersion::Tls12,
+                http2: false,
+            }),
         },
         api: Api {
             listen: vec![],

@@ -18,6 +18,7 @@ mod mailbox;
 mod package;
 mod shard;
 mod shards;
+mod socket;
 mod terms;
 #[cfg(test)]
 mod testing;

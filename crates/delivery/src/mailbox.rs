@@ -11,6 +11,7 @@ use tracing::error;
 use weir_clients::{client::Client, histogram::Histogram, roster::Farewell};
 use weir_hub::Wake;
 use weir_rtmp::server;
+use weir_tls::Session;
 
 use super::{
     channel::Channel,
@@ -25,6 +26,8 @@ pub(crate) const BIT_RATE_MIN: u64 = 100_000;
 pub struct Arrival {
     /// Its socket, non-blocking.
     pub socket: std::net::TcpStream,
+    /// The TLS that it has.
+    pub tls: Option<Box<Session>>,
     /// What it plays.
     pub channel: Arc<Channel>,
     /// How it is treated.
@@ -41,6 +44,8 @@ pub struct Arrival {
 pub struct Returned {
     /// Its socket, non-blocking.
     pub socket: std::net::TcpStream,
+    /// The TLS that it has.
+    pub tls: Option<Box<Session>>,
     /// Its session.
     pub session: Box<server::Session>,
     /// Who it is.

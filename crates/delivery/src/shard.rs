@@ -34,6 +34,7 @@ use weir_hub::{Start, Status, Tracks, Wake};
 use super::{
     channel::{Channel, View},
     mailbox::{Arrival, BIT_RATE_MIN, Mailbox, Returned, ShardWaker, Why},
+    socket::Socket,
     terms::{Terms, TermsOf},
     turns::Turns,
     viewer::{Input, Progress, Protocol, Viewer},
@@ -218,7 +219,7 @@ impl Shard {
 
     /// Takes a viewer in and sends it its start.
     fn add_viewer(&mut self, arrival: Arrival, weight: u64, now: Instant) {
-        let Arrival { socket, channel: shared, terms, head, protocol, client } = arrival;
+        let Arrival { socket, tls, channel: shared, terms, head, protocol, client } = arrival;
         let number = self.channel(&shared, terms, now);
         let channel = &mut self.channels[number];
         channel.tracks = shared.tracks();
@@ -228,13 +229,14 @@ impl Shard {
             Start::NewestGroup | Start::OldestGroup => 0,
             Start::NextGroup => channel.view.end(),
         };
-        let mut viewer =
-            Viewer::new(mio::net::TcpStream::from_std(socket), protocol, client, head, from, now);
+        let mut socket = Socket::new(socket, tls);
+        let has_input = socket.has_input();
+        let mut viewer = Viewer::new(socket, protocol, client, head, from, now);
         (viewer.channel, viewer.index) = (number, channel.viewers.len());
         let key = self.viewers.insert(viewer);
         channel.viewers.push(key);
         let registered = self.poll.registry().register(
-            &mut self.viewers[key].socket,
+            self.viewers[key].socket.below(),
             Token(key),
             Interest::READABLE,
         );
@@ -242,6 +244,9 @@ impl Shard {
             Ok(()) if is_over => self.close_channel(number, now),
             Ok(()) => self.catch_up(key, now),
             Err(error) => self.end(key, &End::us(format!("cannot watch the socket: {error}"))),
+        }
+        if has_input && self.viewers.contains(key) {
+            self.receive(key, now);
         }
     }
 
@@ -370,7 +375,7 @@ impl Shard {
         let interest =
             if full { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         if let Err(error) =
-            self.poll.registry().reregister(&mut viewer.socket, Token(key), interest)
+            self.poll.registry().reregister(viewer.socket.below(), Token(key), interest)
         {
             self.end(key, &End::us(format!("cannot watch the socket: {error}")));
         }
@@ -589,7 +594,8 @@ impl Shard {
     }
 
     fn end(&mut self, key: usize, end: &End) {
-        if let Some(viewer) = self.remove_viewer(key) {
+        if let Some(mut viewer) = self.remove_viewer(key) {
+            viewer.socket.close();
             viewer.client.end(end);
         }
     }
@@ -598,8 +604,8 @@ impl Shard {
         let Some(mut viewer) = self.remove_viewer(key) else { return };
         let unsent = viewer.take_rest().into();
         let Protocol::Rtmp(session) = viewer.protocol else { return };
-        let returned =
-            Returned { socket: viewer.socket.into(), session, client: viewer.client, unsent, why };
+        let (socket, tls) = viewer.socket.into_parts();
+        let returned = Returned { socket, tls, session, client: viewer.client, unsent, why };
         if let Err(error) = self.returns.try_send(returned) {
             let returned = error.into_inner();
             returned.client.end(&End::us("too many clients wait for an answer at once"));
@@ -610,7 +616,7 @@ impl Shard {
     fn remove_viewer(&mut self, key: usize) -> Option<Viewer> {
         let mut viewer = self.viewers.try_remove(key)?;
         // A socket that cannot be deregistered is closed, which has the same effect.
-        let _ = self.poll.registry().deregister(&mut viewer.socket);
+        let _ = self.poll.registry().deregister(viewer.socket.below());
         let number = viewer.channel;
         let channel = &mut self.channels[number];
         channel.viewers.swap_remove(viewer.index);

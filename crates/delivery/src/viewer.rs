@@ -2,12 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, IoSlice, Read, Write},
+    io::{self, IoSlice},
     time::Instant,
 };
 
 use bytes::{Buf, Bytes};
-use mio::net::TcpStream;
 use weir_clients::{
     client::Client,
     counts::COUNTS,
@@ -16,8 +15,9 @@ use weir_clients::{
 };
 use weir_hub::{Group, Tracks};
 use weir_rtmp::server;
+use weir_tls::handshake::FIRST_BYTE;
 
-use super::{channel::View, format::Format, turns::Waits, websocket};
+use super::{channel::View, format::Format, socket::Socket, turns::Waits, websocket};
 
 /// Buffers gathered into one `writev` while a viewer catches up; the kernel takes up to 1024, more than this gains
 /// nothing.
@@ -57,7 +57,7 @@ impl Protocol {
 
 /// One viewer.
 pub struct Viewer {
-    pub(super) socket: TcpStream,
+    pub(super) socket: Socket,
     pub(super) protocol: Protocol,
     pub(super) client: Client,
     /// Where it is in its shard's list of the channel's viewers.
@@ -127,7 +127,7 @@ pub enum Input {
 impl Viewer {
     /// A viewer that gets `head`, then its start.
     pub(super) fn new(
-        socket: TcpStream,
+        socket: Socket,
         protocol: Protocol,
         client: Client,
         head: Bytes,
@@ -203,7 +203,7 @@ impl Viewer {
 
     /// Whether it has had everything before entry `seq`, so that this entry can be sent to it as it is.
     pub(super) fn is_at(&self, seq: u64) -> bool {
-        self.position == Position::At(seq) && self.rest.is_empty()
+        self.position == Position::At(seq) && self.rest.is_empty() && !self.socket.is_full()
     }
 
     /// Whether it waits for a group to start at.
@@ -227,7 +227,11 @@ impl Viewer {
         match self.socket.write(entry) {
             Ok(sent) if sent == entry.len() => {
                 self.client.sent += sent as u64;
-                Ok(Progress::AtTip)
+                if !self.socket.is_full() {
+                    return Ok(Progress::AtTip);
+                }
+                self.progress = now;
+                Ok(Progress::Full)
             }
             Ok(sent) => {
                 self.client.sent += sent as u64;
@@ -260,12 +264,18 @@ impl Viewer {
                     return Ok(Progress::Done);
                 }
                 Gathered::Nothing => return Ok(Progress::AtTip),
-                Gathered::Full => return Ok(Progress::Full),
+                Gathered::Full => {
+                    // What was encrypted before may have gone out, or a part of it.
+                    if self.socket.has_moved() {
+                        self.progress = now;
+                    }
+                    return Ok(Progress::Full);
+                }
                 Gathered::Sent { offered, sent } => (offered, sent),
             };
             self.progress = now;
             self.consume(sent, view);
-            if sent < offered {
+            if sent < offered || self.socket.is_full() {
                 return Ok(Progress::Full);
             }
             quantum = quantum.saturating_sub(sent);
@@ -357,7 +367,7 @@ impl Viewer {
 
     /// Whether there are answers to send.
     pub(super) fn has_rest(&self) -> bool {
-        !self.rest.is_empty()
+        !self.rest.is_empty() || self.socket.is_full()
     }
 
     /// Moves a viewer without a place, or with one that is gone, to the newest group.
@@ -403,10 +413,14 @@ impl Viewer {
         }
         if offered == 0 {
             self.consume(0, view);
-            return Ok(Gathered::Nothing);
+            return match self.socket.flush() {
+                Ok(()) => Ok(Gathered::Nothing),
+                Err(error) if is_full(&error) => Ok(Gathered::Full),
+                Err(error) => Err(error),
+            };
         }
         loop {
-            match self.socket.write_vectored(&slices[..count]) {
+            match self.socket.write_vectored(&mut slices[..count]) {
                 Ok(sent) => {
                     self.client.sent += sent as u64;
                     return Ok(Gathered::Sent { offered, sent });
@@ -455,6 +469,9 @@ enum Gathered {
 /// The end of a session that cannot go on.
 pub fn end_of(error: &weir_rtmp::Error) -> End {
     match error {
+        weir_rtmp::Error::HandshakeVersion(FIRST_BYTE) => {
+            End::peer("speaks TLS, which this port is not for (rtmp.tls.listen)")
+        }
         weir_rtmp::Error::Memory { .. } => End::new(Kind::Limit, error.to_string()),
         _ => End::peer(error.to_string()),
     }

@@ -180,8 +180,10 @@ fn summary(addresses: &Addresses, is_demo: bool) -> String {
         text += &format!("  watch     http://{http}/player?stream={stream}\n");
     }
     text.push('\n');
-    let Addresses { rtmp, http, api } = addresses;
-    for (service, addresses) in [("rtmp", rtmp), ("http", http), ("api", api)] {
+    let Addresses { rtmp, http, rtmps, https, api } = addresses;
+    let services =
+        [("rtmp", rtmp), ("http", http), ("rtmps", rtmps), ("https", https), ("api", api)];
+    for (service, addresses) in services {
         for address in addresses {
             text += &format!("listening {service} {address}\n");
         }

@@ -8,6 +8,7 @@ use weir_testkit::{
     eventually, http,
     peer::{Numbered, Publisher, Viewer},
     raw::Raw,
+    tls::Authority,
 };
 
 /// For what happens at once, on a machine that is busy with something else.
@@ -57,6 +58,16 @@ fn listed() -> BTreeSet<String> {
     names.map(|(name, _)| name).filter(is_series).map(str::to_owned).collect()
 }
 
+/// A server with HTTPS.
+fn with_tls() -> Weir {
+    let dir = tempfile::tempdir().expect("a folder");
+    Authority::new("any").certify(dir.path(), "a", &["localhost"]);
+    let at = |kind: &str| dir.path().join(format!("a.{kind}")).display().to_string();
+    let files = format!("{{ cert: {}, key: {} }}", at("pem"), at("key"));
+    let tls = format!("{{ listen: \"127.0.0.1:0\", certificates: [{files}] }}");
+    Weir::builder(env!("CARGO_BIN_EXE_weir")).env("WEIR_HTTP__TLS", tls).start()
+}
+
 #[tokio::test]
 async fn the_guide_lists_exactly_the_series_that_there_are() {
     let cluster = Cluster::new(env!("CARGO_BIN_EXE_weir"));
@@ -66,7 +77,8 @@ async fn the_guide_lists_exactly_the_series_that_there_are() {
     let newest = publisher.pictures(50).await;
     Viewer::rtmp(&edge.rtmp_url("live/a")).await.until_picture(newest).await;
     let (at_origin, at_edge) = (described(&page(&origin).await), described(&page(&edge).await));
-    let here: BTreeSet<_> = at_origin.union(&at_edge).cloned().collect();
+    let mut here: BTreeSet<_> = at_origin.union(&at_edge).cloned().collect();
+    here.extend(described(&page(&with_tls()).await));
     let listed = listed();
     let missing: Vec<_> = here.difference(&listed).collect();
     assert!(missing.is_empty(), "docs/guide/monitoring.md does not list {missing:?}");

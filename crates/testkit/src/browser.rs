@@ -79,9 +79,17 @@ impl Page {
     /// # Panics
     /// If there is no Chromium or chromedriver, or the page cannot be loaded.
     pub async fn open(url: &str) -> Self {
+        Self::open_with(url, &[]).await
+    }
+
+    /// The same, with more flags for the browser.
+    ///
+    /// # Panics
+    /// As [`open`](Self::open).
+    pub async fn open_with(url: &str, flags: &[String]) -> Self {
         let browser = Browser::start();
         let mut builder = ClientBuilder::new(HttpConnector::new());
-        builder.capabilities(browser.capabilities());
+        builder.capabilities(browser.capabilities(flags));
         let client = builder
             .connect(&browser.url)
             .await
@@ -195,9 +203,14 @@ impl Browser {
         Self { driver, url: format!("http://127.0.0.1:{port}"), profile }
     }
 
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, more: &[String]) -> Capabilities {
         let profile = format!("--user-data-dir={}", self.profile.path().display());
-        let flags: Vec<_> = FLAGS.iter().copied().chain([profile.as_str()]).collect();
+        let flags: Vec<_> = FLAGS
+            .iter()
+            .copied()
+            .chain([profile.as_str()])
+            .chain(more.iter().map(String::as_str))
+            .collect();
         Capabilities::from_iter([("goog:chromeOptions".to_owned(), json!({ "args": flags }))])
     }
 }

@@ -43,6 +43,14 @@ impl Ffmpeg {
         command
     }
 
+    /// The same, trusting the authority in the PEM file `ca`, for each server of HLS too.
+    #[track_caller]
+    pub fn trusting(self, ca: &Path) -> Command {
+        let mut command = self.command();
+        command.env("SSL_CERT_FILE", ca);
+        command
+    }
+
     /// Publishes `file` to `url` as it is, in real time, until its end.
     #[track_caller]
     pub fn publish(self, file: &Path, url: &str) -> Process {
@@ -52,7 +60,17 @@ impl Ffmpeg {
     /// As [`publish`](Self::publish), with options before the input, such as `-stream_loop -1`.
     #[track_caller]
     pub fn publish_with(self, options: &[&str], file: &Path, url: &str) -> Process {
-        let mut command = self.command();
+        self.publish_by(self.command(), options, file, url)
+    }
+
+    /// As [`publish`](Self::publish), to a server that has a certificate of the authority in the PEM file `ca`.
+    #[track_caller]
+    pub fn publish_trusting(self, file: &Path, url: &str, ca: &Path) -> Process {
+        self.publish_by(self.trusting(ca), &[], file, url)
+    }
+
+    #[track_caller]
+    fn publish_by(self, mut command: Command, options: &[&str], file: &Path, url: &str) -> Process {
         command.arg("-re").args(options).arg("-i").arg(file);
         command.args(["-map", "0", "-c", "copy", "-f", "flv", url]);
         Process::start(&format!("{self:?} publisher"), &mut command)

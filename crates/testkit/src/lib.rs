@@ -27,6 +27,7 @@
 //! | [`packets`] | the packets of a file or stream, and whether they are the continuation of others |
 //! | [`browser`], [`players`] | headless Chromium, and the players of HTTP-FLV and HLS in it |
 //! | [`camera`] | an encoder in real time, whose pictures say when they were taken |
+//! | [`tls`] | authorities, certificates, and a tunnel through TLS for peers without it |
 //! | [`pulse`] | how well the machine keeps time |
 //! | [`process`] | any other program, ended when the test is over |
 //!
@@ -60,6 +61,7 @@ pub mod raw;
 pub mod relay;
 pub mod roaming;
 pub mod server;
+pub mod tls;
 pub mod tls_front;
 pub mod web;
 

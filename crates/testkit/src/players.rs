@@ -2,19 +2,21 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{TcpListener, TcpStream},
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader},
+    net::TcpListener,
     task::JoinHandle,
     time::{Instant, sleep},
 };
 
-use crate::{browser::Page, kept};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{browser::Page, kept, tls::acceptor};
 
 /// Between two looks at a page.
 const POLL: Duration = Duration::from_millis(100);
@@ -89,7 +91,8 @@ impl WebPlayer {
 pub struct PlayerPage {
     page: Page,
     server: JoinHandle<()>,
-    address: SocketAddr,
+    /// Where the page is from.
+    origin: String,
 }
 
 /// Something that happened to the video.
@@ -148,10 +151,28 @@ impl PlayerPage {
     pub async fn open_with(player: WebPlayer, url: &str, options: &Value) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port of the loopback");
         let address = listener.local_addr().expect("its address");
-        let server = tokio::spawn(serve(listener));
-        let page = Page::open(&page_url(address, player)).await;
-        let player_page = Self { page, server, address };
+        let server = tokio::spawn(serve(listener, None));
+        let origin = format!("http://{address}");
+        let page = Page::open(&page_url(&origin, player)).await;
+        let player_page = Self { page, server, origin };
         player_page.start(player, url, options).await;
+        player_page
+    }
+
+    /// The same, in a page that is itself from an HTTPS server, which has the certificate in `page.pem` of `dir`. The
+    /// browser trusts whoever has a key whose hash is in `trusted`, in Base64.
+    ///
+    /// # Panics
+    /// As [`open`](Self::open).
+    pub async fn open_https(player: WebPlayer, url: &str, dir: &Path, trusted: &[String]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port of the loopback");
+        let port = listener.local_addr().expect("its address").port();
+        let server = tokio::spawn(serve(listener, Some(acceptor(dir, "page"))));
+        let flag = format!("--ignore-certificate-errors-spki-list={}", trusted.join(","));
+        let origin = format!("https://localhost:{port}");
+        let page = Page::open_with(&page_url(&origin, player), &[flag]).await;
+        let player_page = Self { page, server, origin };
+        player_page.start(player, url, &json!({})).await;
         player_page
     }
 
@@ -160,7 +181,7 @@ impl PlayerPage {
     /// # Panics
     /// As [`open`](Self::open).
     pub async fn play(&self, player: WebPlayer, url: &str, options: &Value) {
-        self.page.goto(&page_url(self.address, player)).await;
+        self.page.goto(&page_url(&self.origin, player)).await;
         self.start(player, url, options).await;
     }
 
@@ -277,18 +298,29 @@ fn millis(value: &Value) -> Duration {
     Duration::try_from_secs_f64(value.as_f64().unwrap_or_default() / 1000.0).unwrap_or_default()
 }
 
-fn page_url(address: SocketAddr, player: WebPlayer) -> String {
-    format!("http://{address}/{}", player.name())
+fn page_url(origin: &str, player: WebPlayer) -> String {
+    format!("{origin}/{}", player.name())
 }
 
-async fn serve(listener: TcpListener) {
+async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>) {
     while let Ok((socket, _)) = listener.accept().await {
-        tokio::spawn(answer(socket));
+        let tls = tls.clone();
+        tokio::spawn(async move {
+            match tls {
+                None => answer(socket).await,
+                // A browser that does not trust us shows that itself.
+                Some(tls) => {
+                    if let Ok(socket) = tls.accept(socket).await {
+                        answer(socket).await;
+                    }
+                }
+            }
+        });
     }
 }
 
 /// Answers one request: for the page of a player, for its script, or for what browsers ask for by themselves.
-async fn answer(socket: TcpStream) {
+async fn answer(socket: impl AsyncRead + AsyncWrite + Unpin) {
     let mut socket = BufReader::new(socket);
     let (mut line, mut rest) = (String::new(), String::new());
     // Who has gone meanwhile wants no page.

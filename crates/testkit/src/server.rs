@@ -106,6 +106,16 @@ impl Weir {
         self.api
     }
 
+    /// Where it takes `service`, such as `rtmps` and `https`, which not every server has.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn listens(&self, service: &str) -> SocketAddr {
+        let found = self.said().find(START_TIMEOUT, |line| listening(line, service));
+        found.unwrap_or_else(|| panic!("the server does not listen for {service}: {}", self.said()))
+    }
+
     /// The RTMP URL of `stream`, such as `live/a`.
     pub fn rtmp_url(&self, stream: &str) -> String {
         format!("rtmp://{}/{stream}", self.rtmp)

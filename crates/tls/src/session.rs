@@ -181,6 +181,12 @@ impl Session {
         self.0.process_new_packets().map(|_| ())
     }
 
+    /// Asks the other end for new keys.
+    #[cfg(test)]
+    pub(crate) fn refresh_keys(&mut self) -> Result<(), rustls::Error> {
+        self.0.refresh_traffic_keys()
+    }
+
     /// Whether the handshake is not over.
     pub(crate) fn is_new(&self) -> bool {
         self.0.is_handshaking()

@@ -6,10 +6,10 @@ use crate::quota::Limits;
 const SOON: Duration = Duration::from_secs(10);
 
 /// Passes everybody on to the test.
-struct Host(mpsc::Sender<(TcpStream, Client, Option<Refusal>)>);
+struct Host(mpsc::Sender<(Stream, Client, Option<Refusal>)>);
 
 /// Who was served, and who was refused.
-type Seated = mpsc::Receiver<(TcpStream, Client, Option<Refusal>)>;
+type Seated = mpsc::Receiver<(Stream, Client, Option<Refusal>)>;
 
 impl Host {
     fn new() -> (Arc<Self>, Seated) {
@@ -17,23 +17,23 @@ impl Host {
         (Arc::new(Self(seats)), seated)
     }
 
-    async fn pass(&self, socket: TcpStream, client: Client, refusal: Option<Refusal>) {
+    async fn pass(&self, socket: Stream, client: Client, refusal: Option<Refusal>) {
         // A test that has ended listens no more.
         drop(self.0.send((socket, client, refusal)).await);
     }
 }
 
 impl Service for Host {
-    async fn serve(self: Arc<Self>, socket: TcpStream, client: Client) {
+    async fn serve(self: Arc<Self>, socket: Stream, client: Client) {
         self.pass(socket, client, None).await;
     }
 
-    async fn refuse(self: Arc<Self>, socket: TcpStream, client: Client, refusal: Refusal) {
+    async fn refuse(self: Arc<Self>, socket: Stream, client: Client, refusal: Refusal) {
         self.pass(socket, client, Some(refusal)).await;
     }
 }
 
-async fn next(seated: &mut Seated) -> (TcpStream, Client, Option<Refusal>) {
+async fn next(seated: &mut Seated) -> (Stream, Client, Option<Refusal>) {
     timeout(SOON, seated.recv()).await.expect("somebody in time").expect("a listener")
 }
 
@@ -91,7 +91,7 @@ async fn clients_have_numbers_of_their_own_and_send_without_delay() {
     for _ in 0..2 {
         let _peer = TcpStream::connect(address).await.expect("a listener");
         let (socket, client, _) = next(&mut seated).await;
-        assert_eq!(socket.nodelay().ok(), Some(true));
+        assert_eq!(socket.socket().nodelay().ok(), Some(true));
         ids.push(client.id);
     }
     assert_ne!(ids[0], ids[1]);

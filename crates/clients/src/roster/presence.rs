@@ -93,6 +93,8 @@ pub struct Doing {
     pub fetches: bool,
     /// Whether it is another node of a cluster: an edge that pulls, or pushes.
     pub is_node: bool,
+    /// The version of TLS that it speaks; empty without.
+    pub tls: &'static str,
     /// The format that it has asked for last: `http-flv`, `ws-ts`.
     pub format: Option<&'static str>,
     /// The URL it connected to, without the stream; empty for HTTP.
@@ -128,6 +130,7 @@ impl Presence {
             asks: None,
             fetches: false,
             is_node: false,
+            tls: "",
             format: None,
             tc_url: Box::default(),
             page_url: Box::default(),
@@ -155,6 +158,11 @@ impl Presence {
     /// What it speaks, by the format that it has asked for if there are several.
     pub fn speaks(&self) -> &'static str {
         self.lock().format.unwrap_or(self.protocol)
+    }
+
+    /// The version of TLS that it speaks, for the log; none without.
+    pub fn tls(&self) -> Option<&'static str> {
+        Some(self.lock().tls).filter(|tls| !tls.is_empty())
     }
 
     /// What it does, and with which stream.

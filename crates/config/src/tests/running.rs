@@ -89,6 +89,36 @@ pub const BAD: &[Bad] = &[
         "set both files: tls: { cert: FILE, key: FILE }",
     ),
     (
+        "http: { tls: { certificates: [] } }\n",
+        (1, 30, 1),
+        "http.tls.certificates: TLS needs a certificate and its private key",
+        "set both files of each: certificates: [{ cert: FILE, key: FILE }]",
+    ),
+    (
+        "rtmp: { tls: {} }\n",
+        (1, 14, 1),
+        "rtmp.tls: TLS needs a certificate and its private key",
+        "set both files of each: certificates: [{ cert: FILE, key: FILE }]",
+    ),
+    (
+        "rtmp: { tls: { certificates: [{ cert: a, key: b }, { cert: c }] } }\n",
+        (1, 60, 1),
+        "rtmp.tls.certificates[1].cert: a certificate needs its private key",
+        "set both files of each: certificates: [{ cert: FILE, key: FILE }]",
+    ),
+    (
+        "rtmp: { listen: [\"0.0.0.0:443\"], tls: { listen: 127.0.0.1:443, certificates: [{ cert: a, key: b }] } }\n",
+        (1, 49, 13),
+        "rtmp.tls.listen: 127.0.0.1:443 is already used by rtmp.listen (0.0.0.0:443)",
+        "give each listener its own port",
+    ),
+    (
+        "http: { tls: { min_version: 1.1 } }\n",
+        (1, 29, 3),
+        "http.tls.min_version: unknown version `1.1`",
+        "use 1.2 or 1.3",
+    ),
+    (
         "api: { tls: { cert: '', key: a } }\n",
         (1, 21, 2),
         "api.tls.cert: the path is empty",

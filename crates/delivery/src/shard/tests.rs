@@ -91,6 +91,7 @@ impl Rig {
         let (near, mut peer) = sockets;
         self.shards.deliver(Arrival {
             socket: near,
+            tls: None,
             channel,
             terms: self.terms,
             head: Bytes::from_static(b"head"),
@@ -291,6 +292,7 @@ async fn a_stream_that_has_ended_meanwhile_ends_its_viewer_at_once() {
     let (near, peer) = sockets();
     rig.shards.deliver(Arrival {
         socket: near,
+        tls: None,
         channel,
         terms: TERMS,
         head: Bytes::new(),
@@ -397,6 +399,7 @@ async fn until_heard(rig: &mut Rig) {
     let channel = rig.channels.open(&key(), Format::FLV, LIMITS).await;
     rig.shards.deliver(Arrival {
         socket: near,
+        tls: None,
         channel,
         terms: TERMS,
         head: Bytes::from_static(b"head"),
@@ -470,6 +473,7 @@ async fn who_is_asked_to_leave_on_the_way_to_a_shard_leaves() {
     until_heard(&mut rig).await;
     rig.shards.deliver(Arrival {
         socket: near,
+        tls: None,
         channel,
         terms: TERMS,
         head: Bytes::new(),

@@ -41,11 +41,12 @@ impl Rig {
             Format::Rtmp { .. } => Protocol::Rtmp(playing(now)),
             Format::File(..) => Protocol::Http { received: 0 },
         };
-        let socket = mio::net::TcpStream::from_std(near);
+        let socket = super::Socket::new(near, None);
         let client = client(&Permits::new(1), &Arc::default());
         let mut viewer = Viewer::new(socket, protocol, client, Bytes::new(), 0, now);
         let poll = Poll::new().expect("a poller");
-        let registered = poll.registry().register(&mut viewer.socket, Token(0), Interest::WRITABLE);
+        let registered =
+            poll.registry().register(viewer.socket.below(), Token(0), Interest::WRITABLE);
         registered.expect("a socket to watch");
         let view = View { status: Some(Status::Live), ..View::default() };
         Self { viewer, peer, read: 0, poll, format, view, now }
@@ -122,7 +123,7 @@ impl Rig {
                 Progress::AtTip | Progress::Done => return bytes,
                 Progress::More => {}
                 Progress::Full => {
-                    let (poll, socket) = (&mut self.poll, &mut self.viewer.socket);
+                    let (poll, socket) = (&mut self.poll, self.viewer.socket.below());
                     let watched = poll.registry().reregister(socket, Token(0), Interest::WRITABLE);
                     watched.expect("a socket to watch");
                     poll.poll(&mut events, Some(SOON)).expect("a poller");
@@ -138,7 +139,7 @@ impl Rig {
         self.peer.write_all(bytes).expect("a viewer that listens");
         let mut scratch = [0; 2048];
         let mut one = [0];
-        while self.viewer.socket.peek(&mut one).is_err() {
+        while self.viewer.socket.below().peek(&mut one).is_err() {
             std::thread::yield_now();
         }
         self.viewer.receive(&mut scratch, self.now)

@@ -69,6 +69,8 @@ pub struct Client {
     skips: u32,
     /// Whether it is another Weir server: an edge that pulls or publishes.
     is_edge: bool,
+    /// The version of TLS: `TLSv1.3`, `TLSv1.2`; empty without TLS, and for viewers of HLS.
+    tls: &'static str,
 }
 
 /// Clients, in the order in which they came.
@@ -114,12 +116,13 @@ fn describe(api: &Api, presence: &Presence) -> Client {
         None => (doing.activity, doing.stream.as_ref()),
     };
     let protocol = match presence.protocol {
-        "http" if doing.fetches => "hls",
+        "http" | "https" if doing.fetches => "hls",
         // `flv` as in SRS, and `ts`; `ws-flv` is another thing.
-        "http" => {
+        "http" | "https" => {
             let format = doing.format.unwrap_or(Format::FLV.label());
             format.strip_prefix("http-").unwrap_or(format)
         }
+        "rtmps" => "rtmp",
         other => other,
     };
     let kind = match activity {
@@ -144,6 +147,7 @@ fn describe(api: &Api, presence: &Presence) -> Client {
         kbps: api.samples.client(presence.id, traffic),
         skips: figures.skips,
         is_edge: doing.is_node,
+        tls: doing.tls,
     }
 }
 
@@ -167,6 +171,7 @@ fn describe_hls(api: &Api, viewer: &HlsViewer) -> Client {
         kbps: api.samples.client(viewer.id, traffic),
         skips: 0,
         is_edge: viewer.is_node,
+        tls: "",
     }
 }
 

@@ -66,7 +66,7 @@ pub fn router(control: &Arc<Control>, tls: &Arc<Tls>, gate: &Arc<Gate>) -> Route
         .route("/api/v1/openapi.json", get(document::described))
         .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "no such path") });
     let calls = rights::reading(reads.with_state(api.clone()), node)
-        .merge(rights::monitoring(metrics::router(control), node))
+        .merge(rights::monitoring(metrics::router(control, tls), node))
         .merge(rights::administering(admin().with_state(api.clone()), node))
         .merge(probes().with_state(api))
         .method_not_allowed_fallback(|| async {

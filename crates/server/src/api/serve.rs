@@ -6,12 +6,7 @@ use axum::{Extension, Router, response::Response};
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    task::yield_now,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt as _, task::yield_now, time::timeout};
 use tower::ServiceExt as _;
 use weir_clients::{
     client::Client,
@@ -20,6 +15,7 @@ use weir_clients::{
     quota::Refusal,
 };
 use weir_media::{Charge, Use};
+use weir_tls::{Stream, handshake::Failure};
 
 use super::{
     gate::Gate,
@@ -68,11 +64,11 @@ impl Service {
     }
 
     /// Serves a connection to its end; returns why it ended.
-    async fn speak(&self, socket: TcpStream, peer: Peer, slot: &Arc<ConnectionSlot>) -> End {
-        if let Err(error) = media::bound_stalls(&socket, media::STALL_TIMEOUT) {
+    async fn speak(&self, socket: Stream, peer: Peer, slot: &Arc<ConnectionSlot>) -> End {
+        if let Err(error) = media::bound_stalls(socket.socket(), media::STALL_TIMEOUT) {
             return error.into();
         }
-        match timeout(FIRST_BYTE_TIMEOUT, socket.peek(&mut [0])).await {
+        match timeout(FIRST_BYTE_TIMEOUT, socket.socket().peek(&mut [0])).await {
             Ok(Ok(1..)) => {}
             Ok(Ok(_)) => return End::closed(),
             Ok(Err(error)) => return error.into(),
@@ -88,22 +84,27 @@ impl Service {
             return self.answer(router, socket, slot).await;
         };
         charge.add(TLS_BYTES);
-        match timeout(HEAD_TIMEOUT, tls.accept(socket)).await {
-            Ok(Ok((stream, right))) => {
-                let router =
-                    self.router.clone().layer(Extension(Certified(right))).layer(Extension(peer));
+        let (socket, _) = socket.into_parts();
+        match self.tls.handshakes().accept(socket, tls.config()).await {
+            Ok(stream) => {
+                let right = Certified(tls.right_of(&stream));
+                let router = self.router.clone().layer(Extension(right)).layer(Extension(peer));
                 self.answer(router, stream, slot).await
             }
-            Ok(Err(error)) => End::peer(format!("TLS failed: {error}")),
-            Err(_) => End::policy(format!("no TLS handshake within {HEAD_TIMEOUT:?}")),
+            Err(Failure::NotTls(mut socket)) => {
+                // Its request is read, so that the answer is not taken back with what is unread.
+                let _ = socket.try_read(&mut [0; HEAD_BYTES_MAX]);
+                let _ = socket.write_all(media::NO_TLS).await;
+                End::peer("speaks plain HTTP, and this port HTTPS (api.tls)")
+            }
+            Err(Failure::Closed) => End::closed(),
+            Err(failure @ Failure::Late) => End::policy(failure.to_string()),
+            Err(failure) => End::peer(failure.to_string()),
         }
     }
 
     /// Answers one request after the other.
-    async fn answer<S>(&self, router: Router, socket: S, slot: &Arc<ConnectionSlot>) -> End
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn answer(&self, router: Router, socket: Stream, slot: &Arc<ConnectionSlot>) -> End {
         let answer = |request: Request<Incoming>| {
             let (router, gate, slot) = (router.clone(), &self.gate, Busy::begin(slot));
             async move {
@@ -143,7 +144,7 @@ async fn last_look(slot: &ConnectionSlot) {
 }
 
 impl listen::Service for Service {
-    async fn serve(self: Arc<Self>, socket: TcpStream, client: Client) {
+    async fn serve(self: Arc<Self>, socket: Stream, client: Client) {
         let slot = Arc::new(self.slots.take(client.peer.ip()));
         let peer = Peer::of(&client, client.peer.ip());
         let end = tokio::select! {
@@ -156,7 +157,7 @@ impl listen::Service for Service {
         client.end(&end);
     }
 
-    async fn refuse(self: Arc<Self>, socket: TcpStream, client: Client, refusal: Refusal) {
+    async fn refuse(self: Arc<Self>, socket: Stream, client: Client, refusal: Refusal) {
         // In plain text to whoever speaks TLS would be nonsense; nobody is refused by address here anyway.
         drop(socket);
         client.turned_away(&refusal.to_string());

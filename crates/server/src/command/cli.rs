@@ -12,7 +12,8 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use clap_complete::Shell;
 use weir_clients::descriptors::Shares;
 use weir_config::{
-    Check, Config, ConfigError, Human, Limits, Rate, Role, Secret, Size, Sources, Tls,
+    Check, Config, ConfigError, HttpTls, Human, Limits, PortTls, Rate, Role, RtmpTls, Secret, Size,
+    Sources, Tls, TlsVersion,
 };
 
 use super::{publish, remote};
@@ -329,6 +330,8 @@ fn summary(config: &Config) -> String {
         ("role", role),
         ("rtmp", listeners(&config.rtmp.listen)),
         ("http", listeners(&config.http.listen)),
+        ("rtmps", port_tls(config.rtmp.tls.as_ref().map(RtmpTls::port))),
+        ("https", port_tls(config.http.tls.as_ref().map(HttpTls::port))),
         ("api", listeners(&api.listen) + tls),
         ("admins", admins.unwrap_or("nobody".to_owned())),
         ("readers", readers.unwrap_or("everybody".to_owned())),
@@ -382,6 +385,20 @@ fn checks(checks: &[Check]) -> String {
 fn list(items: &[impl ToString]) -> String {
     let items: Vec<_> = items.iter().map(ToString::to_string).collect();
     items.join(", ")
+}
+
+fn port_tls(port: Option<PortTls<'_>>) -> String {
+    let Some(port) = port else { return "off".to_owned() };
+    let mut text = listeners(port.listen);
+    let certificates = port.certificates.len();
+    text += &format!(", {certificates} certificate{}", if certificates == 1 { "" } else { "s" });
+    if port.min_version == TlsVersion::Tls13 {
+        text += ", TLS 1.3 only";
+    }
+    if port.client_ca.is_some() {
+        text += ", for clients with a certificate";
+    }
+    text
 }
 
 fn listeners(addresses: &[SocketAddr]) -> String {
@@ -529,7 +546,7 @@ mod tests {
         let text = "workers: 3\napi: { listen: [] }\nhttp: { listen: [127.0.0.1:80, \"[::1]:80\"] }\n\
                     vhosts: { a.org: , b.org: }\n";
         let expected = "  role     origin\n  rtmp     0.0.0.0:1935\n  \
-                        http     127.0.0.1:80, [::1]:80\n  api      off\n  \
+                        http     127.0.0.1:80, [::1]:80\n  rtmps    off\n  https    off\n  api      off\n  \
                         admins   nobody\n  readers  everybody\n  peers    none\n  \
                         hls      ./data/hls\n  publish  everybody\n  play     everybody\n  \
                         workers  3\n  memory   2GiB, 64MiB per stream\n  \

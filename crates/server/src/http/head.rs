@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+use tokio::{io::AsyncReadExt, time::timeout};
 use weir_clients::{
     client::Client,
     end::{End, Kind},
 };
 use weir_edge::{Ask, Hops};
 use weir_media::{Budget, Charge, Spent, Use};
+use weir_tls::{Stream, handshake::FIRST_BYTE};
 
 use super::{forwarded, websocket::Upgrade};
 
@@ -78,7 +79,7 @@ pub struct Failure {
 /// # Errors
 /// When it does not come, is too long, or is none.
 pub async fn read(
-    socket: &mut TcpStream,
+    socket: &mut Stream,
     client: &mut Client,
     budget: &Budget,
 ) -> Result<Head, Failure> {
@@ -138,6 +139,10 @@ fn parse(bytes: &mut BytesMut) -> Result<Option<Head>, Failure> {
                 )),
                 answer: TOO_LARGE,
             });
+        }
+        Err(_) if bytes.first() == Some(&FIRST_BYTE) => {
+            let reason = "speaks TLS, which this port is not for (http.tls.listen)";
+            return Err(Failure { end: End::peer(reason), answer: NO_HTTP });
         }
         Err(error) => {
             return Err(Failure {

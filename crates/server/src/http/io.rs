@@ -21,6 +21,7 @@ use tokio::{
     time::sleep_until,
 };
 use weir_clients::end::{End, Kind};
+use weir_tls::Stream;
 
 use crate::sendfile::FileCopy;
 
@@ -37,9 +38,9 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     fn tcp(&self) -> Option<&TcpStream>;
 }
 
-impl Socket for TcpStream {
+impl Socket for Stream {
     fn tcp(&self) -> Option<&TcpStream> {
-        Some(self)
+        self.session().is_none().then(|| self.socket())
     }
 }
 
@@ -134,8 +135,13 @@ impl SocketProgress {
     /// The end of a client that has taken nothing for too long, if it has.
     pub fn stalled(&self) -> Option<End> {
         let limit = self.state().stalled?;
-        let reason = format!("took no data for {limit:?} (play.stall_timeout)");
-        Some(End::new(Kind::Stalled, reason))
+        Some(End::new(Kind::Stalled, stalled_for(limit)))
+    }
+
+    /// The client has taken nothing for `limit`, as somebody else has found out.
+    pub fn stall(&self, limit: Duration) -> End {
+        self.state().stalled = Some(limit);
+        End::new(Kind::Stalled, stalled_for(limit))
     }
 
     /// Resolves when the client has taken nothing for longer than it may.
@@ -179,6 +185,10 @@ impl SocketProgress {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn stalled_for(limit: Duration) -> String {
+    format!("took no data for {limit:?} (play.stall_timeout)")
 }
 
 /// The socket of a client. Reads bring what was read before, then what comes; of writes it is known when they stand
@@ -384,7 +394,7 @@ mod tests {
         let far = TcpStream::connect(listener.local_addr().expect("bound")).await;
         let (mut far, (near, _)) = (far.expect("connected"), listener.accept().await.unwrap());
         let progress = Arc::<SocketProgress>::default();
-        let mut near = ClientIo::new(BytesMut::new(), near, &progress);
+        let mut near = ClientIo::new(BytesMut::new(), Stream::from(near), &progress);
         let data = Bytes::from(vec![0xaa; LEN - 1000]);
         progress.has_copy(&data, copy, 1000);
         let write = async {

@@ -111,10 +111,11 @@ impl Drop for Report {
         self.progress.limit_to(None);
         COUNTS.ended(Activity::Play, &end);
         let (conn, peer) = (self.presence.id, self.presence.doing().peer);
-        let (protocol, role) = (self.presence.speaks(), Activity::Play.label());
+        let (protocol, tls) = (self.presence.speaks(), self.presence.tls());
+        let role = Activity::Play.label();
         let seconds = seconds(self.since.elapsed());
         info!(
-            conn, %peer, protocol, role, stream = %self.key, side = end.side.label(), kind = end.kind.label(),
+            conn, %peer, protocol, tls, role, stream = %self.key, side = end.side.label(), kind = end.kind.label(),
             reason = %end.reason, seconds, sent = self.sent, "session ended"
         );
     }

@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weir_clients::{
     SERVER,
     client::Client,
@@ -15,6 +12,7 @@ use weir_clients::{
 use weir_delivery::{Arrival, Container, Format, Framing, Protocol};
 use weir_edge::Ask;
 use weir_media::{Budget, Charge, Spent};
+use weir_tls::Stream;
 
 use super::{
     answer::{self, ANY_ORIGIN},
@@ -105,12 +103,7 @@ impl Request {
 }
 
 /// Answers a viewer; in the good case a shard takes it from here.
-pub async fn serve(
-    node: Arc<Node>,
-    mut socket: TcpStream,
-    mut client: Client,
-    mut request: Request,
-) {
+pub async fn serve(node: Arc<Node>, mut socket: Stream, mut client: Client, mut request: Request) {
     request.ask.peer = Some(client.peer.ip());
     if let Some((status, reason, fields)) = request.upgrade.as_ref().and_then(Upgrade::refusal) {
         let answer = answer::closing(status, reason, fields, false);
@@ -134,9 +127,11 @@ pub async fn serve(
     client.viewing = Some(session);
     let (head, protocol) = (request.answer().into(), request.protocol());
     drop(request);
+    let (socket, tls) = socket.into_parts();
     match socket.into_std() {
         Ok(socket) => node.delivery.shards.deliver(Arrival {
             socket,
+            tls,
             channel,
             terms: terms::of(&vhost.play),
             head,
@@ -150,11 +145,11 @@ pub async fn serve(
 /// What the client is to be sent; none for one that has been told why it gets nothing, or has gone.
 async fn play<R: Resource>(
     node: &Arc<Node>,
-    mut socket: TcpStream,
+    mut socket: Stream,
     client: Client,
     request: &Request,
     resource: &mut R,
-) -> Option<(Playing<R>, TcpStream, Client)> {
+) -> Option<(Playing<R>, Stream, Client)> {
     let Request { route, ask, is_head, .. } = request;
     let presence = Arc::clone(&client.presence);
     let asked = play::Request { url: &route.url, ask, ip: client.peer.ip(), presence: &presence };
@@ -199,7 +194,7 @@ async fn play<R: Resource>(
 async fn hold_back(
     node: &Node,
     client: &Client,
-    socket: &mut TcpStream,
+    socket: &mut Stream,
     is_node: bool,
 ) -> Result<(), End> {
     let held = node.clients.wrong_secrets.hold_back(&client.standing, client.peer.ip(), is_node);
@@ -210,7 +205,7 @@ async fn hold_back(
 }
 
 /// Ends a connection with the only answer that it gets.
-async fn tell(mut socket: TcpStream, client: Client, answer: &str, end: &End) {
+async fn tell(mut socket: Stream, client: Client, answer: &str, end: &End) {
     // The peer may be gone already; the log has the reason.
     let _ = socket.write_all(answer.as_bytes()).await;
     let _ = socket.shutdown().await;
@@ -218,7 +213,7 @@ async fn tell(mut socket: TcpStream, client: Client, answer: &str, end: &End) {
 }
 
 /// Ends when the client closes before it was answered.
-async fn until_closed(socket: &mut TcpStream) -> End {
+async fn until_closed(socket: &mut Stream) -> End {
     let mut scratch = [0; 512];
     loop {
         match socket.read(&mut scratch).await {

@@ -6,6 +6,7 @@
 mod answer;
 mod conditional;
 mod forwarded;
+mod h2;
 mod head;
 mod hls;
 mod io;
@@ -31,7 +32,6 @@ use axum::{
 use hyper::body::Incoming;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
 use tower::ServiceExt as _;
@@ -44,6 +44,7 @@ use weir_clients::{
 };
 use weir_config::Config;
 use weir_media::Spent;
+use weir_tls::Stream;
 
 pub use self::{
     head::HEAD_BYTES_MAX,
@@ -54,6 +55,11 @@ use crate::node::Node;
 /// How long, and for how many bytes, a client that was refused may go on sending before it is cut.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const DRAIN_BYTES_MAX: usize = 2 << 20;
+
+/// What a client gets that speaks HTTP at a port for HTTPS.
+pub const NO_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 23\r\n\r\n\
+    this port speaks HTTPS\n";
 
 /// What has a path of its own; all other paths are those of streams.
 const PAGES: [&str; 3] = ["/", "/player", "/multitrack"];
@@ -118,18 +124,25 @@ impl Media {
 }
 
 impl listen::Service for Media {
-    async fn serve(self: Arc<Self>, socket: TcpStream, client: Client) {
+    async fn serve(self: Arc<Self>, socket: Stream, client: Client) {
         serve(Arc::clone(&self.node), self.site.clone(), socket, client).await;
     }
 
-    async fn refuse(self: Arc<Self>, socket: TcpStream, client: Client, refusal: Refusal) {
+    async fn refuse(self: Arc<Self>, socket: Stream, client: Client, refusal: Refusal) {
         refuse(socket, client, refusal).await;
+    }
+
+    fn answer_to_plain_text(&self) -> &'static [u8] {
+        NO_TLS
     }
 }
 
 /// Serves a connection that has just been accepted.
-async fn serve(node: Arc<Node>, site: Site, mut socket: TcpStream, mut client: Client) {
+async fn serve(node: Arc<Node>, site: Site, mut socket: Stream, mut client: Client) {
     let budget = node.streams.registry.budget();
+    if h2::is_spoken(&socket) {
+        return serve_h2(node, site, socket, client).await;
+    }
     let head = match head::read(&mut socket, &mut client, budget).await {
         Ok(head) => head,
         Err(failure) => return fail(socket, client, failure).await,
@@ -160,7 +173,7 @@ async fn serve(node: Arc<Node>, site: Site, mut socket: TcpStream, mut client: C
     let Some(room) = room::of_connection(budget) else {
         return fail(socket, client, head::no_memory(&Spent)).await;
     };
-    match bound_stalls(&socket, stall_timeout(&config)) {
+    match bound_stalls(socket.socket(), stall_timeout(&config)) {
         Ok(()) => {
             // Its room is that of the connection from now on.
             drop((head.charge, config));
@@ -176,8 +189,29 @@ async fn serve(node: Arc<Node>, site: Site, mut socket: TcpStream, mut client: C
     }
 }
 
+/// The same for a connection that speaks HTTP/2, where no request is another's: viewers of HTTP-FLV stay there.
+async fn serve_h2(node: Arc<Node>, site: Site, socket: Stream, client: Client) {
+    let budget = node.streams.registry.budget();
+    let Some(mut room) = room::of_connection(budget) else {
+        return client.end(&End::new(Kind::Limit, Spent.to_string()));
+    };
+    room.add(h2::CONNECTION_BYTES);
+    let (config, peer) = (node.config(), client.peer.ip());
+    let stall = stall_timeout(&config);
+    if let Err(error) = bound_stalls(socket.socket(), stall) {
+        return client.end(&error.into());
+    }
+    drop(config);
+    let answer = move |peer, request| {
+        let site = site.clone();
+        Box::pin(async move { Ok(site.answer(peer, request).await) })
+    };
+    h2::serve(answer, &node.clients.roster, socket, client, peer, stall).await;
+    drop(room);
+}
+
 /// Ends a connection without a request that could be answered otherwise.
-async fn fail(mut socket: TcpStream, client: Client, failure: head::Failure) {
+async fn fail(mut socket: Stream, client: Client, failure: head::Failure) {
     // The peer may be gone already; the log has the reason.
     let _ = socket.write_all(failure.answer).await;
     let _ = socket.shutdown().await;
@@ -192,7 +226,7 @@ fn stall_timeout(config: &Config) -> Duration {
 }
 
 /// Refuses a connection that has just been accepted, whatever it wants.
-async fn refuse(mut socket: TcpStream, client: Client, refusal: Refusal) {
+async fn refuse(mut socket: Stream, client: Client, refusal: Refusal) {
     // The peer may be gone already; whoever refused it has said so in the log.
     let _ = socket.write_all(answer::closing_turned_away(&refusal).as_bytes()).await;
     let _ = socket.shutdown().await;
@@ -202,7 +236,7 @@ async fn refuse(mut socket: TcpStream, client: Client, refusal: Refusal) {
 
 /// Reads on until the client closes. A socket that is closed with unread data resets the connection, and a client that
 /// is still sending its request would lose the answer to it (RFC 9112 section 9.6).
-async fn drain(socket: &mut TcpStream) {
+async fn drain(socket: &mut Stream) {
     let mut scratch = [0; 4096];
     let mut drained = 0;
     let closed = async {

@@ -23,6 +23,7 @@ use weir_clients::{
     roster::{Activity, Farewell, Presence},
     wrong_secrets::WrongSecrets,
 };
+use weir_tls::Stream;
 
 use super::{
     head::{self, HEAD_BYTES_MAX, HEAD_TIMEOUT},
@@ -80,7 +81,7 @@ impl Peer {
 pub async fn serve<F>(
     answer: impl Fn(Arc<Peer>, Request<Incoming>) -> F,
     prefix: BytesMut,
-    socket: TcpStream,
+    socket: Stream,
     mut client: Client,
     peer: IpAddr,
 ) where

@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, time::Instant};
 
 use bytes::{Bytes, BytesMut};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use weir_clients::permits::Permits;
 use weir_config::Settings;
 use weir_hls::{Listing, Progress, Rendition, Window};
@@ -42,7 +42,7 @@ impl Server {
             while let Ok((socket, peer)) = listener.accept().await {
                 let permit = permits.take().expect("one of a hundred");
                 let client = Client::new(peer, "http", permit, &all.clients.roster);
-                tokio::spawn(serve(Arc::clone(&all), site.clone(), socket, client));
+                tokio::spawn(serve(Arc::clone(&all), site.clone(), socket.into(), client));
             }
         });
         Self { node, key, window, address }

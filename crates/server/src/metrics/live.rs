@@ -22,12 +22,14 @@ use super::{
     process::{self, Process},
     srs,
     streams::{Figures, Line, Streams},
+    tls,
     window::{Sample, TICK, Window},
 };
 use crate::{
     node::Node,
     operate::{control::Control, readiness},
     phase::Phase,
+    tls::Tls,
 };
 
 /// Origins that have a series of their own. An edge with more of them has its answers from DNS, and an answer must not
@@ -37,6 +39,7 @@ const ORIGINS_MAX: usize = 256;
 /// Reads what runs.
 pub struct Live {
     control: Arc<Control>,
+    tls: Arc<Tls>,
     start: Instant,
     started_at: SystemTime,
     /// Memory that the process held before anybody connected.
@@ -50,6 +53,8 @@ pub struct Live {
 struct Census {
     rtmp: usize,
     http: usize,
+    rtmps: usize,
+    https: usize,
     /// By [`Format::LABELS`].
     viewers: [usize; Format::LABELS.len()],
     publishers: usize,
@@ -63,9 +68,10 @@ impl fmt::Debug for Live {
 
 impl Live {
     /// Begins to watch what `control` controls.
-    pub fn start(control: &Arc<Control>) -> Arc<Self> {
+    pub fn start(control: &Arc<Control>, tls: &Arc<Tls>) -> Arc<Self> {
         let live = Arc::new(Self {
             control: Arc::clone(control),
+            tls: Arc::clone(tls),
             start: Instant::now(),
             started_at: SystemTime::now(),
             base_bytes: Process::read().map_or(0, |process| process.resident_bytes),
@@ -91,11 +97,18 @@ impl Live {
     fn census(&self) -> Census {
         let mut census = Census::default();
         for presence in self.node().clients.roster.list() {
-            let is_rtmp = presence.protocol == "rtmp";
-            *if is_rtmp { &mut census.rtmp } else { &mut census.http } += 1;
+            *match presence.protocol {
+                "rtmp" => &mut census.rtmp,
+                "rtmps" => &mut census.rtmps,
+                "https" => &mut census.https,
+                _ => &mut census.http,
+            } += 1;
             // An edge asks for its viewers, and is none.
             let is_viewer = presence.does(Activity::Play) && !presence.doing().is_node;
-            let speaks = presence.speaks();
+            let speaks = match presence.speaks() {
+                "rtmps" => "rtmp",
+                other => other,
+            };
             if let Some(at) = Format::LABELS.iter().position(|label| *label == speaks) {
                 census.viewers[at] += usize::from(is_viewer);
             }
@@ -111,6 +124,7 @@ impl Live {
         self.write_clients(page, &census, &streams)?;
         self.write_traffic(page)?;
         write_outcomes(page)?;
+        tls::write(page, &self.tls)?;
         write_log(page)?;
         self.write_delivery(page)?;
         self.write_hls(page)?;
@@ -192,7 +206,12 @@ impl Live {
         streams: &[StreamStats],
     ) -> fmt::Result {
         let node = self.node();
-        let connections = [("rtmp", census.rtmp), ("http", census.http)];
+        let connections = [
+            ("rtmp", census.rtmp),
+            ("http", census.http),
+            ("rtmps", census.rtmps),
+            ("https", census.https),
+        ];
         page.gauges(
             "weir_connections",
             "Open connections, except those to the API.",

@@ -11,6 +11,7 @@ mod process;
 mod renderer;
 mod srs;
 mod streams;
+mod tls;
 mod window;
 
 use std::{fmt, sync::Arc};
@@ -26,7 +27,7 @@ use prometheus_client::{encoding::text::encode, registry::Registry};
 use weir_blocking::Pool;
 
 use self::{live::Live, page::Shape, renderer::PageRenderer};
-use crate::operate::control::Control;
+use crate::{operate::control::Control, tls::Tls};
 
 /// All series of the process.
 pub struct Metrics {
@@ -37,10 +38,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The series of what `control` controls. Needs a tokio runtime.
-    pub fn new(control: &Arc<Control>) -> Arc<Self> {
+    /// The series of what `control` controls, and of `tls`. Needs a tokio runtime.
+    pub fn new(control: &Arc<Control>, tls: &Arc<Tls>) -> Arc<Self> {
         let mut series = Registry::default();
-        series.register_collector(Box::new(Live::start(control)));
+        series.register_collector(Box::new(Live::start(control, tls)));
         let desk = PageRenderer::new(control.node.streams.registry.budget());
         Arc::new(Self { series, desk, pool: Pool::new("writing /metrics", 1) })
     }
@@ -53,8 +54,8 @@ impl Metrics {
 }
 
 /// `/metrics`.
-pub fn router(control: &Arc<Control>) -> Router {
-    Router::new().route("/metrics", get(metrics)).with_state(Metrics::new(control))
+pub fn router(control: &Arc<Control>, tls: &Arc<Tls>) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(Metrics::new(control, tls))
 }
 
 async fn metrics(State(metrics): State<Arc<Metrics>>, fields: HeaderMap) -> Response {

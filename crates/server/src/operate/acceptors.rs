@@ -5,7 +5,7 @@ use std::sync::Arc;
 use weir_clients::{descriptors::Shares, listen::Acceptor, permits::Permits};
 use weir_config::{Config, Next, Part, Ready, Unready};
 
-use crate::node::Node;
+use crate::{node::Node, tls::Tls};
 
 /// How each service lets connections in: the part that follows what its section says of proxies.
 #[derive(Clone)]
@@ -14,34 +14,49 @@ pub struct Acceptors {
     pub rtmp: Arc<Acceptor>,
     /// Of viewers over HTTP.
     pub http: Arc<Acceptor>,
+    /// The same over TLS.
+    pub rtmps: Arc<Acceptor>,
+    /// The same over TLS.
+    pub https: Arc<Acceptor>,
     /// Of those who look after the process.
     pub api: Arc<Acceptor>,
 }
 
 impl Acceptors {
-    /// Open acceptors, as the configuration says, which count and list whom they let in at `node`.
-    pub fn new(node: &Node) -> Arc<Self> {
-        let acceptor = |protocol| {
-            let acceptor = Acceptor::new(protocol, node.clients.permits.clone());
+    /// Open acceptors, as the configuration says, which count and list whom they let in at `node`, with what is in
+    /// force of `tls`.
+    pub fn new(node: &Node, tls: &Tls) -> Arc<Self> {
+        let acceptor = |section| {
+            let acceptor = Acceptor::new(section, node.clients.permits.clone());
             let acceptor = acceptor.holding(&node.clients.sockets);
-            Arc::new(acceptor.counting(&node.clients.quotas).listing(&node.clients.roster))
+            acceptor.counting(&node.clients.quotas).listing(&node.clients.roster)
         };
         let connections = Shares::of_process().api;
         let api = Arc::new(Acceptor::new("api", Permits::new(connections)).making_room());
-        let acceptors = Self { rtmp: acceptor("rtmp"), http: acceptor("http"), api };
+        let acceptors = Self {
+            rtmp: Arc::new(acceptor("rtmp")),
+            http: Arc::new(acceptor("http")),
+            rtmps: Arc::new(acceptor("rtmp").encrypted("rtmps", tls.rtmp())),
+            https: Arc::new(acceptor("http").encrypted("https", tls.http())),
+            api,
+        };
         acceptors.follow(&node.config());
         Arc::new(acceptors)
     }
 
     /// Those of all listeners.
-    pub fn all(&self) -> [Arc<Acceptor>; 3] {
-        [&self.rtmp, &self.http, &self.api].map(Arc::clone)
+    pub fn all(&self) -> [Arc<Acceptor>; 5] {
+        [&self.rtmp, &self.http, &self.rtmps, &self.https, &self.api].map(Arc::clone)
     }
 
     fn follow(&self, config: &Config) {
-        self.rtmp.expect_proxy_protocol(config.rtmp.proxy_protocol);
-        self.http.expect_proxy_protocol(config.http.proxy_protocol);
-        self.http.trust(&config.http.trusted_proxies);
+        for rtmp in [&self.rtmp, &self.rtmps] {
+            rtmp.expect_proxy_protocol(config.rtmp.proxy_protocol);
+        }
+        for http in [&self.http, &self.https] {
+            http.expect_proxy_protocol(config.http.proxy_protocol);
+            http.trust(&config.http.trusted_proxies);
+        }
     }
 }
 

@@ -273,7 +273,7 @@ impl HandoverSocket {
     pub fn keep(
         self,
         told: impl Fn(HandoverOutcome) + Send + Sync + 'static,
-        acceptors: [Arc<Acceptor>; 3],
+        acceptors: [Arc<Acceptor>; 5],
     ) -> HandoverServer {
         HandoverServer { task: tokio::spawn(async move { self.serve(&told, &acceptors).await }) }
     }

@@ -9,6 +9,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     os::unix::fs::FileTypeExt as _,
     path::Path,
+    time::SystemTime,
 };
 
 use rustix::fs::{Access, access};
@@ -16,7 +17,7 @@ use weir_config::{Config, Fault, Role};
 use weir_edge::Edge;
 use weir_outputs::hls::{self, BadFolder, bad_folders};
 
-use crate::{auth::Keys, tls::Tls};
+use crate::{auth::Keys, tls::Prepared};
 
 /// The longest path of a unix socket (`sun_path` of Linux, with the byte that ends it), and what a process puts behind
 /// it for a moment: a dot and its number.
@@ -58,9 +59,7 @@ pub fn socket(config: &Config) -> Result<(), Fault> {
 /// or by this user. A port that the running server has is to be expected.
 pub fn ports(config: &Config) -> (Vec<Fault>, Vec<String>) {
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
-    let services =
-        [("rtmp", &config.rtmp.listen), ("http", &config.http.listen), ("api", &config.api.listen)];
-    for (service, listen) in services {
+    for (service, listen) in config.listeners() {
         for (number, address) in listen.iter().enumerate() {
             let Err(error) = TcpListener::bind(address) else { continue };
             match said(service, *address, &error) {
@@ -104,7 +103,10 @@ pub fn origin_tls(config: &Config) -> Result<(), Fault> {
 pub fn all(config: &Config) -> (Vec<Fault>, Vec<String>) {
     let (mut faults, mut warnings) = ports(config);
     faults.extend(Keys::read(config).err());
-    faults.extend(Tls::read(&config.api).err());
+    match Prepared::read(config) {
+        Ok(tls) => warnings.extend(tls.warnings(SystemTime::now())),
+        Err(fault) => faults.push(fault),
+    }
     faults.extend(origin_tls(config).err());
     faults.extend(socket(config).err());
     for BadFolder { fault, is_lasting } in bad_folders(config, None, false) {

@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    io::{ErrorKind, Read as _},
+    io::ErrorKind,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -10,10 +10,8 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use socket2::SockRef;
 use tokio::{
     io::{AsyncRead as _, AsyncWriteExt, ReadBuf},
-    net::TcpStream,
     time::{Instant, timeout},
 };
 use weir_clients::{
@@ -30,6 +28,7 @@ use weir_rtmp::{
     server::{Event, PlayRefusal, PublishRefusal, Session},
     url::StreamUrl,
 };
+use weir_tls::Stream;
 
 use crate::{memory, node::Node};
 
@@ -46,7 +45,7 @@ pub struct Connection {
     /// Who it is.
     pub client: Client,
     /// Its socket.
-    pub socket: TcpStream,
+    pub socket: Stream,
     /// What its `connect` says of how it came here.
     pub came: Ask,
     /// The room of what it has asked for last.
@@ -73,7 +72,7 @@ impl Connection {
     /// One that has just come, or has come back from its shard.
     pub fn new(
         node: Arc<Node>,
-        socket: TcpStream,
+        socket: Stream,
         session: Box<Session>,
         client: Client,
     ) -> Box<Self> {
@@ -182,8 +181,7 @@ impl Connection {
     pub fn read_what_is_there(&mut self) -> Result<(), End> {
         with_scratch(|buffer| {
             // Not tokio's `try_read`, which asks its own books and not the socket.
-            let read = (&*SockRef::from(&self.socket)).read(buffer);
-            match read {
+            match self.socket.read_now(buffer) {
                 Ok(count) => self.take_in(&buffer[..count]),
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
@@ -229,7 +227,7 @@ impl Connection {
             if self.out.is_empty() {
                 match self.session.poll_output() {
                     Some(out) => self.out = out,
-                    None => return Ok(()),
+                    None => break,
                 }
             }
             let Ok(written) = timeout(limit, self.socket.write(&self.out)).await else {
@@ -238,6 +236,10 @@ impl Connection {
             let written = written?;
             self.out.advance(written);
             self.client.sent += written as u64;
+        }
+        match timeout(limit, self.socket.flush()).await {
+            Ok(flushed) => Ok(flushed?),
+            Err(_) => Err(End::new(Kind::Stalled, format!("took no data for {limit:?}"))),
         }
     }
 

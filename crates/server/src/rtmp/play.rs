@@ -123,11 +123,13 @@ pub async fn returned(mut connection: Box<Connection>, why: Why) -> Turn {
 
 fn hand_over(connection: Connection, channel: Arc<Channel>, terms: Terms) {
     let Connection { node, session, client, socket, .. } = connection;
+    let (socket, tls) = socket.into_parts();
     match socket.into_std() {
         Ok(socket) => {
             let protocol = Protocol::Rtmp(session);
             node.delivery.shards.deliver(Arrival {
                 socket,
+                tls,
                 channel,
                 terms,
                 head: Bytes::new(),

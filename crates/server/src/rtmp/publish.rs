@@ -86,7 +86,7 @@ pub async fn publish(
     connection.heeds = false;
     let ended = ingest.run(connection, stream_id).await;
     connection.heeds = true;
-    ingest.pace.end(&connection.socket);
+    ingest.pace.end(connection.socket.socket());
     ingest.publication.ends(&ended);
     if ended.is_ok() {
         let stream = ingest.publication.intake.publisher.key();
@@ -166,7 +166,7 @@ impl Ingest {
             connection.client.report();
             self.follow_settings(connection);
             self.pace.watched(
-                &connection.socket,
+                connection.socket.socket(),
                 self.publication.intake.publisher.demand() > 0,
                 now,
             );

@@ -17,6 +17,7 @@ use weir_edge::{Ask, Hops};
 use weir_flv::amf0::{Object, Value};
 use weir_intake::Allowance;
 use weir_rtmp::server::{Config, ConnectInfo, Event, PlayRefusal, PublishRefusal, Session};
+use weir_tls::Stream;
 
 use super::{
     connection::{Connection, Turn, WRITE_TIMEOUT},
@@ -31,17 +32,17 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Service(pub Arc<Node>);
 
 impl listen::Service for Service {
-    async fn serve(self: Arc<Self>, socket: TcpStream, client: Client) {
+    async fn serve(self: Arc<Self>, socket: Stream, client: Client) {
         serve(Arc::clone(&self.0), socket, client).await;
     }
 
-    async fn refuse(self: Arc<Self>, socket: TcpStream, client: Client, refusal: Refusal) {
+    async fn refuse(self: Arc<Self>, socket: Stream, client: Client, refusal: Refusal) {
         refuse(Arc::clone(&self.0), socket, client, refusal).await;
     }
 }
 
 /// Serves a connection that has just been accepted.
-async fn serve(node: Arc<Node>, socket: TcpStream, client: Client) {
+async fn serve(node: Arc<Node>, socket: Stream, client: Client) {
     match session(&node, &client) {
         Ok(session) => Connection::new(node, socket, session, client).run(None).await,
         Err(end) => client.end(&end),
@@ -50,7 +51,7 @@ async fn serve(node: Arc<Node>, socket: TcpStream, client: Client) {
 
 /// Refuses what a client asks for that has just been accepted: RTMP has no earlier moment at which a person would see
 /// the reason.
-async fn refuse(node: Arc<Node>, socket: TcpStream, client: Client, refusal: Refusal) {
+async fn refuse(node: Arc<Node>, socket: Stream, client: Client, refusal: Refusal) {
     let session = match session(&node, &client) {
         Ok(session) => session,
         Err(end) => return client.end(&end),
@@ -81,9 +82,9 @@ fn session(node: &Node, client: &Client) -> Result<Box<Session>, End> {
 
 /// Goes on with a viewer that has left its shard.
 pub async fn resume(node: Arc<Node>, returned: Returned) {
-    let Returned { socket, session, client, unsent, why } = returned;
+    let Returned { socket, tls, session, client, unsent, why } = returned;
     let socket = match TcpStream::from_std(socket) {
-        Ok(socket) => socket,
+        Ok(socket) => Stream::new(socket, tls),
         Err(error) => return client.end(&End::us(format!("cannot watch the socket: {error}"))),
     };
     // What is unsent may be a large entry of the stream: the viewer's limit for media holds.

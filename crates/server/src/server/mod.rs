@@ -2,7 +2,13 @@
 
 mod ports;
 
-use std::{io, path::Path, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     runtime::{Builder, Runtime},
@@ -29,7 +35,7 @@ use crate::{
     },
     phase::Phase,
     rtmp,
-    tls::Tls,
+    tls::{Prepared, Tls},
 };
 
 /// How long work on files that is under way may take once the server ends.
@@ -223,10 +229,10 @@ impl Start {
         let located = |fault| sources.locate(fault);
         config.check().map_err(located)?;
         let keys = Keys::read(&config).map_err(located)?;
-        let tls = Tls::read(&config.api).map_err(located)?;
+        let tls = Prepared::read(&config).map_err(located)?;
         preflight::origin_tls(&config).map_err(located)?;
         preflight::socket(&config).map_err(located)?;
-        for warning in config.warnings() {
+        for warning in config.warnings().into_iter().chain(tls.warnings(SystemTime::now())) {
             warn!("{warning}");
         }
         // The ports come first: a process that cannot have them must not touch anything.
@@ -253,7 +259,8 @@ impl Start {
         if node.edge.is_none() {
             begin_hls(&node.hls, replaces);
         }
-        let (acceptors, tls) = (Acceptors::new(&node), Tls::new(tls));
+        let tls = Tls::new(tls);
+        let acceptors = Acceptors::new(&node, &tls);
         let mut parts = node.parts();
         parts.extend([Arc::clone(&acceptors) as Arc<dyn Part>, Arc::clone(&tls) as _]);
         let reloader = Reloader::new(source, &settings, parts);

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
 use weir_clients::{
     descriptors::Shares,
-    listen::{self, ListenError},
+    listen::{self, Acceptor, ListenError},
 };
 use weir_config::Config;
 
@@ -27,6 +27,10 @@ pub struct Addresses {
     pub rtmp: Vec<SocketAddr>,
     /// HTTP for viewers.
     pub http: Vec<SocketAddr>,
+    /// RTMP over TLS.
+    pub rtmps: Vec<SocketAddr>,
+    /// HTTP for viewers over TLS.
+    pub https: Vec<SocketAddr>,
     /// The API.
     pub api: Vec<SocketAddr>,
 }
@@ -35,6 +39,8 @@ pub struct Addresses {
 pub struct Ports {
     rtmp: Vec<Arc<TcpListener>>,
     http: Vec<Arc<TcpListener>>,
+    rtmps: Vec<Arc<TcpListener>>,
+    https: Vec<Arc<TcpListener>>,
     api: Vec<Arc<TcpListener>>,
 }
 
@@ -44,12 +50,37 @@ impl Ports {
     /// # Errors
     /// For the first that cannot be had.
     pub fn bind(config: &Config, inherited: &mut Inherited) -> Result<Self, ListenError> {
-        let mut inherited = |service, address| inherited.take(service, address);
-        Ok(Self {
-            rtmp: listen::bind("rtmp", &config.rtmp.listen, &mut inherited)?,
-            http: listen::bind("http", &config.http.listen, &mut inherited)?,
-            api: listen::bind("api", &config.api.listen, &mut inherited)?,
-        })
+        let mut bound = Self {
+            rtmp: Vec::new(),
+            http: Vec::new(),
+            rtmps: Vec::new(),
+            https: Vec::new(),
+            api: Vec::new(),
+        };
+        for (section, addresses) in config.listeners() {
+            let listeners = listen::bind(section, addresses, |service, address| {
+                inherited.take(service, address)
+            })?;
+            *match section {
+                "rtmp" => &mut bound.rtmp,
+                "http" => &mut bound.http,
+                "rtmp.tls" => &mut bound.rtmps,
+                "http.tls" => &mut bound.https,
+                _ => &mut bound.api,
+            } = listeners;
+        }
+        Ok(bound)
+    }
+
+    /// Each service by its section of the configuration, with its listeners.
+    fn services(&self) -> [(&'static str, &[Arc<TcpListener>]); 5] {
+        [
+            ("rtmp", &self.rtmp),
+            ("http", &self.http),
+            ("rtmp.tls", &self.rtmps),
+            ("http.tls", &self.https),
+            ("api", &self.api),
+        ]
     }
 
     /// All of them, for the process that will replace this one.
@@ -63,8 +94,8 @@ impl Ports {
                 .map(|it| OfferedListener::of(service, it))
                 .collect::<io::Result<Vec<_>>>()
         };
-        let all = [of("rtmp", &self.rtmp)?, of("http", &self.http)?, of("api", &self.api)?];
-        Ok(all.into_iter().flatten().collect())
+        let all = self.services().map(|(service, listeners)| of(service, listeners));
+        Ok(all.into_iter().collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     /// All of them, to be tried out before another process is replaced.
@@ -72,17 +103,17 @@ impl Ports {
     /// # Errors
     /// When one has no address.
     pub fn trials(&self, config: &Config) -> io::Result<Vec<Trial>> {
-        let services = [
-            ("rtmp", &self.rtmp, config.rtmp.proxy_protocol),
-            ("http", &self.http, config.http.proxy_protocol),
-            ("api", &self.api, false),
-        ];
-        let of = |(service, listeners, has_header): (_, &Vec<Arc<TcpListener>>, _)| {
+        let of = |(service, listeners): (&'static str, &[Arc<TcpListener>])| {
+            let has_header = match service {
+                "rtmp" | "rtmp.tls" => config.rtmp.proxy_protocol,
+                "http" | "http.tls" => config.http.proxy_protocol,
+                _ => false,
+            };
             let of =
                 move |it: &Arc<TcpListener>| Ok(Trial::new(service, it.local_addr()?, has_header));
             listeners.iter().map(of).collect::<Vec<io::Result<Trial>>>()
         };
-        services.into_iter().flat_map(of).collect()
+        self.services().into_iter().flat_map(of).collect()
     }
 
     /// Where they are.
@@ -93,7 +124,13 @@ impl Ports {
         let of = |listeners: &[Arc<TcpListener>]| {
             listeners.iter().map(|it| it.local_addr()).collect::<io::Result<Vec<SocketAddr>>>()
         };
-        Ok(Addresses { rtmp: of(&self.rtmp)?, http: of(&self.http)?, api: of(&self.api)? })
+        Ok(Addresses {
+            rtmp: of(&self.rtmp)?,
+            http: of(&self.http)?,
+            rtmps: of(&self.rtmps)?,
+            https: of(&self.https)?,
+            api: of(&self.api)?,
+        })
     }
 
     /// Serves; `shown` is the stream that the first page of the HTTP ports leads to.
@@ -106,31 +143,26 @@ impl Ports {
     ) {
         let node = &control.node;
         let service = Arc::new(rtmp::Service(Arc::clone(node)));
-        for listener in self.rtmp {
-            tokio::spawn(listen::accept(
-                listener,
-                Arc::clone(&acceptors.rtmp),
-                Arc::clone(&service),
-            ));
-        }
+        serve(self.rtmp, &acceptors.rtmp, &service);
+        serve(self.rtmps, &acceptors.rtmps, &service);
         let service = Arc::new(http::Media::new(node, shown));
-        for listener in self.http {
-            tokio::spawn(listen::accept(
-                listener,
-                Arc::clone(&acceptors.http),
-                Arc::clone(&service),
-            ));
-        }
+        serve(self.http, &acceptors.http, &service);
+        serve(self.https, &acceptors.https, &service);
         let gate = Arc::new(api::Gate::new(node.streams.registry.budget()));
         let router = api::router(control, tls, &gate);
         let connections = Shares::of_process().api;
         let service = Arc::new(api::Service::new(router, tls, &gate, connections));
-        for listener in self.api {
-            tokio::spawn(listen::accept(
-                listener,
-                Arc::clone(&acceptors.api),
-                Arc::clone(&service),
-            ));
-        }
+        serve(self.api, &acceptors.api, &service);
+    }
+}
+
+/// Lets clients in from `listeners`, for `service`.
+fn serve(
+    listeners: Vec<Arc<TcpListener>>,
+    acceptor: &Arc<Acceptor>,
+    service: &Arc<impl listen::Service>,
+) {
+    for listener in listeners {
+        tokio::spawn(listen::accept(listener, Arc::clone(acceptor), Arc::clone(service)));
     }
 }

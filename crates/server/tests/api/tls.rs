@@ -4,34 +4,17 @@ use std::{
     fs,
     io::{self, Read as _, Write as _},
     net::TcpStream,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
-use weir_testkit::Weir;
+use weir_testkit::{Weir, tls::Authority};
 
 use crate::{ADMIN, SOON};
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-fn authority(name: &str) -> Authority {
-    let mut params = CertificateParams::new(Vec::new()).expect("no names");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
-}
-
-/// Writes a certificate by `authority` and its key as `NAME.pem` and `NAME.key`.
-fn certify(dir: &Path, name: &str, authority: &Authority) {
-    let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])
-        .expect("names");
-    let certificate = params.signed_by(&key, authority).expect("signed");
-    fs::write(dir.join(format!("{name}.pem")), certificate.pem()).expect("written");
-    fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).expect("written");
-}
+/// What all certificates here are for.
+const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
 pub struct Rig {
     dir: TempDir,
@@ -42,14 +25,14 @@ impl Rig {
     pub fn start() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let [servers, admins, readers, strangers] =
-            ["servers", "admins", "readers", "strangers"].map(authority);
+            ["servers", "admins", "readers", "strangers"].map(Authority::new);
         for (name, by) in [
             ("server", &servers),
             ("admin", &admins),
             ("reader", &readers),
             ("stranger", &strangers),
         ] {
-            certify(dir.path(), name, by);
+            by.certify(dir.path(), name, &NAMES);
         }
         for (name, authority) in [("servers", &servers), ("admins", &admins), ("readers", &readers)]
         {
@@ -121,12 +104,13 @@ fn certificates_give_the_rights_of_the_authority_that_signed_them() {
     for (client, options, path, status) in cases {
         assert_eq!(rig.status(client, options, path), status, "{client:?} {options:?} {path}");
     }
-    // Who speaks plain HTTP to it gets no answer, and it lives on.
+    // Who speaks plain HTTP to it is told so, and it lives on.
     let plain = Command::new("curl")
-        .args(["--silent", "--max-time", "5"])
+        .args(["--silent", "--max-time", "20", "--write-out", "%{http_code}"])
         .arg(rig.weir.api_url("healthz"))
         .output();
-    assert!(!plain.expect("curl runs").status.success());
+    let answer = plain.expect("curl runs").stdout;
+    assert_eq!(String::from_utf8_lossy(&answer), "this port speaks HTTPS\n400");
     assert_eq!(rig.status("", &[], "healthz"), "200");
 }
 
@@ -169,8 +153,8 @@ fn a_renewed_certificate_is_shown_after_a_reload_and_a_broken_one_changes_nothin
     assert_eq!(rig.status("", &[], "healthz"), "200", "the certificate before stays in force");
 
     // Signed by another authority: whoever trusts the old one does not trust it any more.
-    let other = authority("others");
-    certify(rig.dir.path(), "server", &other);
+    let other = Authority::new("others");
+    other.certify(rig.dir.path(), "server", &NAMES);
     assert_eq!(rig.status("admin", &reload, "api/v1/reload"), "200");
     assert_eq!(rig.status("", &[], "healthz"), "000");
     fs::write(rig.at("servers.ca"), other.pem()).expect("written");

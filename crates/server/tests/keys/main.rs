@@ -10,6 +10,7 @@ mod listeners;
 mod multitrack;
 mod preflight;
 mod streams;
+mod tls;
 
 use std::{net::SocketAddr, process::Command, time::Duration};
 
@@ -42,15 +43,24 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 68] = [
+const ROWS: [(&str, Row); 77] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
     ("rtmp.chunk_size", Restart("rtmp: { chunk_size: 4096 }\n")),
     ("rtmp.proxy_protocol", Live(listeners::rtmp_proxy_protocol)),
+    ("rtmp.tls.listen", Live(tls::listen)),
+    ("rtmp.tls.certificates", Live(tls::certificates)),
+    ("rtmp.tls.client_ca", Live(tls::client_ca)),
+    ("rtmp.tls.min_version", Live(tls::min_version)),
     ("http.listen", Restart("http: { listen: [] }\n")),
     ("http.proxy_protocol", Live(listeners::http_proxy_protocol)),
     ("http.trusted_proxies", Live(listeners::trusted_proxies)),
+    ("http.tls.listen", Live(tls::listen)),
+    ("http.tls.certificates", Live(tls::certificates)),
+    ("http.tls.client_ca", Live(tls::client_ca)),
+    ("http.tls.min_version", Live(tls::min_version)),
+    ("http.tls.http2", Live(tls::http2)),
     ("api.listen", Restart("api: { listen: [] }\n")),
     ("api.admin_tokens", Live(api::admin_tokens)),
     ("api.read_tokens", Live(api::read_tokens)),

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::{Command, ExitStatus},
     time::Duration,
 };
@@ -73,14 +74,24 @@ impl Recording {
     /// Starts playing `input`.
     #[track_caller]
     pub fn start(ffmpeg: Ffmpeg, input: &str, form: Form) -> Self {
+        Self::start_by(&format!("{ffmpeg:?}"), ffmpeg.command(), input, form)
+    }
+
+    /// The same with a server that has a certificate of the authority in the PEM file `ca`.
+    #[track_caller]
+    pub fn start_trusting(ffmpeg: Ffmpeg, input: &str, form: Form, ca: &Path) -> Self {
+        Self::start_by(&format!("{ffmpeg:?}"), ffmpeg.trusting(ca), input, form)
+    }
+
+    #[track_caller]
+    fn start_by(name: &str, mut command: Command, input: &str, form: Form) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
-        let mut command = ffmpeg.command();
         command.args(["-copyts", "-i", input]);
         outputs(&mut command, form, &["-f", "framehash", "-hash", "sha256", "pipe:1"]);
         outputs(&mut command, form, &["-f", "framecrc"]);
         command.arg(dir.path().join(FLAGS));
         Self {
-            process: Process::start(&format!("{ffmpeg:?} player of {input}"), &mut command),
+            process: Process::start(&format!("{name} player of {input}"), &mut command),
             form,
             dir,
         }

@@ -96,6 +96,8 @@ yes
 {{- $handover := default dict .handover -}}
 {{- dict "role" .role "workers" .workers "rtmp.listen" $rtmp.listen "rtmp.chunk_size" $rtmp.chunk_size
   "http.listen" $http.listen "api.listen" $api.listen
+  "rtmp.tls" (empty $rtmp.tls | not) "rtmp.tls.listen" (dig "tls" "listen" "" $rtmp)
+  "http.tls" (empty $http.tls | not) "http.tls.listen" (dig "tls" "listen" "" $http)
   "api.tls" (hasKey $api "tls") "handover.socket" $handover.socket | toJson -}}
 {{- end -}}
 

@@ -47,9 +47,18 @@ impl Trial {
         };
         let mut socket = TcpStream::connect(reachable(self.address)).await.map_err(named)?;
         let header = if self.has_proxy_header { PROXY_HEADER } else { b"" };
-        let hello = if self.service == "rtmp" { &RTMP_HELLO } else { HTTP_HELLO };
+        // At a port for TLS it is enough to be accepted; who goes without a word is in nobody's log.
+        let is_tls = self.service.ends_with(".tls");
+        let hello = match self.service {
+            _ if is_tls => b"",
+            "rtmp" => &RTMP_HELLO[..],
+            _ => HTTP_HELLO,
+        };
         // Who is turned away may not get it all out.
         let _ = socket.write_all(&[header, hello].concat()).await;
+        if is_tls {
+            let _ = socket.shutdown().await;
+        }
         let _ = socket.read(&mut [0; 64]).await;
         Ok(())
     }
