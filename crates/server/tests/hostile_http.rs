@@ -170,19 +170,23 @@ async fn paths_that_leave_the_folder() {
 #[tokio::test]
 async fn what_is_not_http() {
     beside_a_stream("", async |weir| {
-        for bytes in [
-            &b"\x03\0\0\0\0\0\0\0\0 an RTMP client at the wrong port\r\n\r\n"[..],
-            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and one that wants TLS",
-            b"GET\r\n\r\n",
-            b"GET /live/witness.flv HTTP/1.1\r\nno colon\r\n\r\n",
-            b"GET /live/witness.flv HTTP/9.9\r\n\r\n",
+        let invalid = "sent no valid HTTP request";
+        for (bytes, reason) in [
+            (&b"\x03\0\0\0\0\0\0\0\0 an RTMP client at the wrong port\r\n\r\n"[..], invalid),
+            (
+                b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and one that wants TLS",
+                "speaks TLS, which this port is not for",
+            ),
+            (b"GET\r\n\r\n", invalid),
+            (b"GET /live/witness.flv HTTP/1.1\r\nno colon\r\n\r\n", invalid),
+            (b"GET /live/witness.flv HTTP/9.9\r\n\r\n", invalid),
         ] {
             let mut raw = Raw::connect(weir.http()).await;
             assert!(raw.send(bytes).await);
             let local = raw.local();
             assert_status(&raw.expect_close(SOON).await, 400);
             drop(raw);
-            assert_ended(weir, local, "peer", "sent no valid HTTP request", SOON).await;
+            assert_ended(weir, local, "peer", reason, SOON).await;
         }
     })
     .await;
