@@ -59,6 +59,7 @@ RESTARTS = {
     "config.rtmp.chunk_size=4096": True,
     "config.http.listen={0.0.0.0:8080}": True,
     "apiTls.secretName=tls": True,
+    "edgeTls.secretName=tls": True,
 }
 
 

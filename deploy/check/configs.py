@@ -126,6 +126,14 @@ def _fits_pod(owner, pod, container, config):
         for address in [listen] if isinstance(listen, str) else listen:
             if not has_port(pod, int(address.rpartition(":")[2])):
                 yield f"it listens on {address}, and no port of the pod says so"
+    for section, port in (("rtmp", 1936), ("http", 8443)):
+        tls = config.get(section, {}).get("tls")
+        if tls and not has_port(pod, int(str(tls.get("listen", port)).rpartition(":")[2])):
+            yield f"it speaks TLS ({section}.tls), and no port of the pod says so"
+        mounts = [mount["mountPath"] for mount in container.get("volumeMounts", [])]
+        for own in tls["certificates"] if tls else []:
+            if own["key"].rpartition("/")[0] not in mounts:
+                yield f"{own['key']} ({section}.tls) is in no volume"
     if role == "origin":
         folder = config.get("hls", {}).get("dir", "/data/hls") + "/"
         mounts = [m for m in container.get("volumeMounts", []) if not m.get("readOnly")]

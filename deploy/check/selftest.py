@@ -183,7 +183,7 @@ class Rules(Broken):
         self.use(EVERYTHING)
         policy = self.all.find("NetworkPolicy", "live-edge")["spec"]
         policy["ingress"][0]["ports"].pop()
-        self.by_rules("keeps the world from port 8080")
+        self.by_rules("keeps the world from port 8443")
         policy["ingress"][0]["ports"].append({"protocol": "TCP", "port": "hls"})
         self.by_rules("opens port hls")
         policy["podSelector"]["matchLabels"]["track"] = "none"
@@ -293,6 +293,12 @@ class Configs(Broken):
     def test_a_port_that_is_not_the_pods(self):
         self.configure("role: edge", "role: edge\nrtmp: { listen: '0.0.0.0:1936' }")
         self.by_configs("listens on 0.0.0.0:1936")
+
+    def test_tls_without_a_port_or_a_volume(self):
+        own = "{ cert: /etc/tls/tls.crt, key: /etc/tls/tls.key }"
+        self.configure("role: edge", f"role: edge\nrtmp: {{ tls: {{ certificates: [{own}] }} }}")
+        self.by_configs("speaks TLS (rtmp.tls)")
+        self.by_configs("/etc/tls/tls.key (rtmp.tls) is in no volume")
 
     def test_an_origin_that_is_not_there(self):
         self.configure("weir-origin:1935", "weir-orign:1935")

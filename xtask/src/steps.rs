@@ -219,8 +219,8 @@ fn has_nextest() -> bool {
     output(&mut cargo("nextest --version")).is_some()
 }
 
-/// Most of them wait: for encoders that send in real time, for timeouts, for servers that come back. All of them
-/// together need five minutes of a core.
+/// Most of them wait: for encoders that send in real time, for timeouts, for servers that come back. With two for each
+/// core, half of the time of the cores was idle.
 fn test_threads() -> String {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     (3 * cores).to_string()

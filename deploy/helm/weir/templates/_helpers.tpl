@@ -145,6 +145,13 @@ servers may remember a pod that has been replaced. */ -}}
 {{- end -}}
 {{- end -}}
 {{- $config := dict "role" "edge" "edge" (dict "origins" $origins) "limits" (dict "memory" "1GiB") -}}
+{{- if .root.Values.edgeTls.secretName -}}
+{{- $own := dict "cert" "/etc/weir-edge-tls/tls.crt" "key" "/etc/weir-edge-tls/tls.key" -}}
+{{- range $section, $port := dict "rtmp" 1936 "http" 8443 -}}
+{{- $tls := dict "listen" (printf "0.0.0.0:%d" $port) "certificates" (list $own) -}}
+{{- $_ := set $config $section (dict "tls" $tls) -}}
+{{- end -}}
+{{- end -}}
 {{- if .root.Values.originTls.secretName -}}
 {{- $_ := set (get $config "edge") "tls" (dict "ca" "/etc/weir-origin-tls/ca.crt") -}}
 {{- end -}}

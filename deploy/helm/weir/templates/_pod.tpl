@@ -104,6 +104,10 @@ The container of Weir: (dict "root" $ "image" that of an edge cluster "resources
   ports:
     - { name: rtmp, containerPort: 1935 }
     - { name: http, containerPort: 8080 }
+    {{- if and .edge $root.Values.edgeTls.secretName }}
+    - { name: rtmps, containerPort: 1936 }
+    - { name: https, containerPort: 8443 }
+    {{- end }}
     - { name: api, containerPort: 1985 }
   # Listening, and its shards run. Up to a minute, then the container is started again.
   startupProbe:
@@ -135,6 +139,9 @@ The container of Weir: (dict "root" $ "image" that of an edge cluster "resources
     {{- if $root.Values.apiTls.secretName }}
     - { name: api-tls, mountPath: /etc/weir-tls, readOnly: true }
     {{- end }}
+    {{- if and .edge $root.Values.edgeTls.secretName }}
+    - { name: edge-tls, mountPath: /etc/weir-edge-tls, readOnly: true }
+    {{- end }}
     {{- if and .edge $root.Values.originTls.secretName }}
     - { name: origin-tls, mountPath: /etc/weir-origin-tls, readOnly: true }
     {{- end }}
@@ -147,6 +154,10 @@ The container of Weir: (dict "root" $ "image" that of an edge cluster "resources
 {{- with .root.Values.apiTls.secretName }}
 - name: api-tls
   secret: { secretName: {{ . }}, defaultMode: 288 } # 0440: the group of the pod reads it
+{{- end }}
+{{- if and .edge .root.Values.edgeTls.secretName }}
+- name: edge-tls
+  secret: { secretName: {{ .root.Values.edgeTls.secretName }}, defaultMode: 288 } # 0440, as above
 {{- end }}
 {{- if and .edge .root.Values.originTls.secretName }}
 - name: origin-tls
