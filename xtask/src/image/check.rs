@@ -285,7 +285,7 @@ impl Container {
         let segment = segment.ok_or_else(|| format!("no segment in {playlist}"))?;
         let (status, served) = get(http, &format!("/live/{segment}"))?;
         let file = self.data.join("hls/live").join(segment);
-        let written = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let written = read_when_written(&file, deadline)?;
         if status != 200 || served != written || served.is_empty() {
             return Err(format!(
                 "{segment}: {status} and {} bytes, but {} on disk",
@@ -298,6 +298,19 @@ impl Container {
             served.len()
         );
         Ok(())
+    }
+}
+
+/// What is in a file, once there is one: a segment is served from memory before it is in a file.
+fn read_when_written(file: &Path, deadline: Instant) -> Result<Vec<u8>> {
+    loop {
+        match fs::read(file) {
+            Ok(written) => return Ok(written),
+            Err(error) if Instant::now() > deadline => {
+                return Err(format!("{}: {error}", file.display()));
+            }
+            Err(_) => thread::sleep(POLL),
+        }
     }
 }
 
