@@ -295,8 +295,8 @@ impl Viewer {
         self.push_ending(format);
     }
 
-    /// It goes now: of what it has not been sent only the piece that is begun still comes, and `why`, where its protocol
-    /// has words for that.
+    /// It goes now: of what it has not been sent only the piece that is begun still comes, and `why`, where its
+    /// protocol has words for that.
     pub(super) fn end_at_once(&mut self, why: &str) {
         if matches!(self.protocol, Protocol::WebSocket(_)) && !self.is_ending() {
             self.rest.truncate(1);
