@@ -8,7 +8,6 @@ use weir_testkit::{
     eventually, http,
     peer::{Numbered, Publisher, Viewer},
     raw::Raw,
-    tls::Authority,
 };
 
 /// For what happens at once, on a machine that is busy with something else.

@@ -3,11 +3,11 @@
 use std::{fs, time::Duration};
 
 use weir_testkit::{
+    certificates::Authority,
     crowd::{Crowd, Protocol, allow_files},
     eventually,
     peer::{Encoder, Numbered, Viewer},
     server::field,
-    tls::Authority,
 };
 
 use crate::{NAMES, Rig, SOON, metric, said};
