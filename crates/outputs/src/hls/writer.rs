@@ -16,13 +16,16 @@ use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tracing::info;
 use weir_clients::counts::COUNTS;
 use weir_config::Hls;
-use weir_hls::{Held, Listing, Rendition, Window};
+use weir_hls::{
+    Entry, EntryKind, Held, Listing, MediaPlaylist, Rendition, SegmentName, Window, file_name,
+};
 use weir_media::StreamKey;
 
 use super::{
     disks::Disks,
     files::{Files, is_of},
 };
+use crate::finished::{Finished, FinishedFile};
 
 /// How long a write goes on being waited for once another folder is in force: by then the disk hangs, and what is left
 /// there is not.
@@ -254,7 +257,7 @@ impl Task {
         let left = left(self.links.settings.clone(), self.dir.clone());
         let removed = becomes(told.clone(), Goal::Remove);
         let is_done = tokio::select! {
-            synced = place.sync(&self.links.window) => synced.is_ok(),
+            synced = place.sync(&self.links.window, self.links.disks.finished()) => synced.is_ok(),
             () = left => {
                 // What hangs is swept once it does not.
                 let why = "it hangs, and another folder is configured";
@@ -362,7 +365,7 @@ impl Place {
         Some(Self { files, there: None, written: Vec::new(), main: None, before: None })
     }
 
-    async fn sync(&mut self, window: &Window) -> io::Result<()> {
+    async fn sync(&mut self, window: &Window, finished: &Finished) -> io::Result<()> {
         let Some(wanted) = Wanted::of(window, &self.files) else {
             self.main = None;
             let gone = mem::take(&mut self.written).into_iter().map(|(file, _)| file).collect();
@@ -371,7 +374,7 @@ impl Place {
         };
         let (mut bytes, mut written) = (0, self.look().await);
         if written.is_ok() {
-            written = self.write(window, &wanted, &mut bytes).await;
+            written = self.write(window, &wanted, finished, &mut bytes).await;
             self.clean(window, &wanted, written.is_err()).await;
         }
         if bytes > 0 || written.is_err() {
@@ -399,6 +402,7 @@ impl Place {
         &mut self,
         window: &Window,
         wanted: &Wanted,
+        finished: &Finished,
         bytes: &mut usize,
     ) -> io::Result<()> {
         for file in wanted.files() {
@@ -407,7 +411,9 @@ impl Place {
                 // It has left the window meanwhile: a newer playlist does not list it.
                 let Some(data) = self.data(window, file).await else { return Ok(()) };
                 *bytes = data.len().max(*bytes);
+                let segment = self.segment(wanted, file, &data, finished);
                 self.files.write(file.to_string(), data).await?;
+                segment.iter().for_each(|segment| finished.tell(segment));
                 self.there.get_or_insert_default().insert(file.to_string());
             }
             window.is_in_file(file, true);
@@ -426,6 +432,32 @@ impl Place {
         }
         self.main = Some(Arc::clone(&wanted.main));
         Ok(())
+    }
+
+    /// What is told of this file once it is written, if it is a segment, and anybody wants to know.
+    fn segment(
+        &self,
+        wanted: &Wanted,
+        file: &str,
+        data: &[u8],
+        finished: &Finished,
+    ) -> Option<FinishedFile> {
+        if finished.is_empty() {
+            return None;
+        }
+        let (_, name) = SegmentName::parse(file).filter(|(_, name)| name.form.is_segment())?;
+        // What stands for one that is lost is none.
+        if data == name.form.nothing() {
+            return None;
+        }
+        let mut all = wanted.listings.iter().zip(&wanted.playlists);
+        let (_, (playlist, text)) =
+            all.find(|(listing, _)| listing.files.iter().any(|it| &**it == file))?;
+        let text = str::from_utf8(text).ok()?;
+        let listed = MediaPlaylist::parse(text).ok()?;
+        let is_it = |entry: &&Entry<'_>| file_name(entry.uri).is_some_and(|name| name == file);
+        let entry = listed.of(EntryKind::Segment).find(is_it)?;
+        Some(self.files.finished(file, playlist, (name.sequence, data.len(), entry.duration)))
     }
 
     /// What is to be in a file; none if that has left the window meanwhile.
