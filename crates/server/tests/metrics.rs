@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use weir_testkit::{
     Weir,
+    certificates::Authority,
     cluster::Cluster,
     eventually, http,
     peer::{Numbered, Publisher, Viewer},
