@@ -202,11 +202,12 @@ pub struct SharedCopy {
 }
 
 impl SharedCopy {
-    /// Has the system send from it what the socket takes now: up to `len` bytes from `from` on. How many those are.
+    /// Has the system send from it what the socket takes now: up to `len` bytes from `from` on. How many those are, and
+    /// whether the socket was offered more.
     ///
     /// # Errors
     /// When the socket takes nothing now, or ever again; and when the system cannot do this.
-    pub fn send(&self, socket: impl AsFd, from: usize, len: usize) -> io::Result<usize> {
+    pub fn send(&self, socket: impl AsFd, from: usize, len: usize) -> io::Result<(usize, bool)> {
         PIPE.with_borrow_mut(|kept| {
             let pipe = match kept.take() {
                 Some(pipe) => pipe,
@@ -219,7 +220,7 @@ impl SharedCopy {
             if sent == filled {
                 *kept = Some(pipe);
             }
-            Ok(sent)
+            Ok((sent, sent < filled))
         })
     }
 }

@@ -260,9 +260,9 @@ fn poll_from(
         ready!(socket.poll_write_ready(cx))?;
         let mut sent = 0;
         let tried = socket.try_io(Interest::WRITABLE, || {
-            sent = copy.send(socket, start, length)?;
-            // A socket that takes less takes no more for now: there is no need to ask it.
-            let is_full = (1..length).contains(&sent);
+            let is_full;
+            (sent, is_full) = copy.send(socket, start, length)?;
+            // It takes no more for now: there is no need to ask it.
             if is_full { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(sent) }
         });
         match tried {
