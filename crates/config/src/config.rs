@@ -14,6 +14,7 @@ use weir_media::{DEFAULT_VHOST, StreamKey};
 use crate::{
     auth::{Auth, AuthOverride},
     edge::Edge,
+    forward::Forward,
     host::{Address, HostPort, Network, Peer, without_dot, without_port},
     kind::{
         Form, Json, Kind as _, Leaf, Many, Maybe, Node, Optional, Own, Part, Refusal, Secrets,
@@ -47,6 +48,8 @@ section! {
         play: Play = Play::default(), Part<Play>;
         /// The HLS output.
         hls: Hls = Hls::default(), Part<Hls>;
+        /// Streams that go on to other servers.
+        forward: Vec<Forward> = Vec::new(), Many<Forward>;
         /// Where an edge gets its streams.
         edge: Edge = Edge::default(), Part<Edge>;
         /// Who may publish and who may play.
@@ -81,6 +84,7 @@ impl Config {
             publish: own.publish.clone().over(&self.publish),
             play: own.play.clone().over(&self.play),
             hls: own.hls.clone().over(&self.hls),
+            forward: own.forward.clone().unwrap_or_else(|| self.forward.clone()),
             auth: own.auth.clone().over(&self.auth),
         }
     }
@@ -114,6 +118,19 @@ impl Config {
             }
         }
         dirs
+    }
+
+    /// All of `forward`, with the path of each: `forward[0]`, `vhosts.a.org.forward[1]`. An edge forwards nothing.
+    pub fn forwards(&self) -> impl Iterator<Item = (String, &Forward)> {
+        let vhosts = self.vhosts.iter().filter_map(|(name, own)| {
+            Some((format!("vhosts.{name}.forward"), own.forward.as_ref()?))
+        });
+        let all = [("forward".to_owned(), &self.forward)].into_iter().chain(vhosts);
+        let all = all.filter(|_| self.role == Role::Origin);
+        all.flat_map(|(path, list)| {
+            let numbered = list.iter().enumerate();
+            numbered.map(move |(number, forward)| (format!("{path}[{number}]"), forward))
+        })
     }
 
     /// The configured vhost that is meant by `asked`. Names of hosts are the same in upper and lower case, and with a
@@ -283,6 +300,8 @@ section! {
         play: PlayOverride = PlayOverride::default(), Own<Play>;
         /// The HLS output.
         hls: HlsOverride = HlsOverride::default(), Own<Hls>;
+        /// Streams that go on to other servers.
+        forward: Option<Vec<Forward>> = None, Maybe<Many<Forward>>;
         /// Who may publish and who may play.
         auth: AuthOverride = AuthOverride::default(), Own<Auth>;
     }
@@ -324,7 +343,9 @@ impl Leaf for Vhosts {
 fn shown_vhost(own: &VhostOverride, secrets: Secrets) -> Json {
     let mut shown = own.show(secrets);
     if let Json::Object(sections) = &mut shown {
-        sections.retain(|_, keys| keys.as_object().is_some_and(|keys| !keys.is_empty()));
+        let is_set =
+            |keys: &Json| keys.is_array() || keys.as_object().is_some_and(|keys| !keys.is_empty());
+        sections.retain(|_, keys| is_set(keys));
     }
     shown
 }
@@ -347,6 +368,8 @@ pub struct Vhost {
     pub play: Play,
     /// The HLS output.
     pub hls: Hls,
+    /// Streams that go on to other servers.
+    pub forward: Vec<Forward>,
     /// Who may publish and who may play.
     pub auth: Auth,
 }

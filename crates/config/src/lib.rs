@@ -18,6 +18,7 @@ mod error;
 mod fault;
 pub mod file;
 mod foreign;
+mod forward;
 mod hints;
 mod host;
 mod kind;
@@ -50,6 +51,7 @@ pub use self::{
     edge::{Edge, EdgeTls, ForwardQuery, Pin, Upstream},
     error::{ConfigError, Diagnostic, Origin},
     fault::Fault,
+    forward::{Forward, ForwardTarget, NoTarget},
     host::{HostPort, OriginName, Scheme},
     load::CONFIG_BYTES_MAX,
     multitrack::{Encoder, Step},

@@ -117,6 +117,7 @@ edge:
   redirects: [cdn.example.com, 'http://10.0.0.8:81/']
   resolvers: [10.96.0.10, '[fd00::a]:5353']
   hls_cache: 1GiB
+forward: [{ streams: live/*, to: rtmps://a/live2/KEY, ca: f.pem, assume_enhanced: on }]
 auth:
   publish:
     - cidr: { allow: 10.0.0.0/8, deny: [10.1.0.0/16] }
@@ -255,6 +256,12 @@ handover: { socket: /run/weir.sock }
                 Check::Jwt(Jwt { secret: Some(Secret::new("s")), ..Jwt::default() }),
             ],
         },
+        forward: vec![Forward {
+            streams: vec![<StreamPattern as kind::Text>::parse("live/*").expect("a pattern")],
+            to: vec![ForwardTarget::new("rtmps://a/live2/KEY").expect("a target")],
+            ca: Some("f.pem".into()),
+            assume_enhanced: true,
+        }],
         limits: Limits {
             connections: 0,
             egress: 1_500_000_000,
@@ -360,7 +367,7 @@ error: weir.yaml:10:6: unclosed bracket '{'
 /// A text; line, column and width of what is wrong in it; the message; the fix.
 type Bad = (&'static str, (usize, usize, usize), &'static str, &'static str);
 
-const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, edge, auth, limits, \
+const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, forward, edge, auth, limits, \
     metrics, drain, handover, vhosts";
 
 const BAD: &[Bad] = &[

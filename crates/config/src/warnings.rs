@@ -5,12 +5,21 @@ use weir_media::DEFAULT_VHOST;
 use super::{Check, Config, ForwardQuery, Role};
 
 impl Config {
-    /// A sentence for each setting that lets somebody in who may not be meant.
+    /// A sentence for each setting that lets somebody in who may not be meant, or has no effect.
     pub fn warnings(&self) -> Vec<String> {
-        let ForwardQuery::Only(names) = &self.edge.forward_query else { return Vec::new() };
         if self.role != Role::Edge {
             return Vec::new();
         }
+        let mut forwards = self.vhosts.values().filter_map(|own| own.forward.as_ref());
+        let is_idle = !self.forward.is_empty() || forwards.any(|list| !list.is_empty());
+        let idle = is_idle.then(|| {
+            "forward has no effect at an edge: set it at the origins, which get the streams of its encoders".to_owned()
+        });
+        idle.into_iter().chain(self.hidden_parameters()).collect()
+    }
+
+    fn hidden_parameters(&self) -> Vec<String> {
+        let ForwardQuery::Only(names) = &self.edge.forward_query else { return Vec::new() };
         let vhosts = self.vhosts.keys().map(String::as_str).filter(|name| *name != DEFAULT_VHOST);
         let scopes = [DEFAULT_VHOST].into_iter().chain(vhosts);
         let open = scopes.filter(|name| !looks_at_parameters(&self.vhost(name).auth.play));
@@ -44,6 +53,17 @@ mod tests {
 
     fn warnings(text: &str) -> Vec<String> {
         Config::parse(text, "a.yaml").expect("a configuration").warnings()
+    }
+
+    #[test]
+    fn forwarding_is_the_origins() {
+        const FORWARD: &str = "forward: [{ to: other }]\n";
+        assert!(warnings(FORWARD).is_empty());
+        let edge = "role: edge\nedge: { origins: [o] }\n";
+        for text in [FORWARD, "vhosts: { a.org: { forward: [{ to: other }] } }\n"] {
+            let told = warnings(&format!("{edge}{text}"));
+            assert!(told.len() == 1 && told[0].starts_with("forward has no effect"), "{told:?}");
+        }
     }
 
     #[test]

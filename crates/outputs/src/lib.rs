@@ -7,6 +7,7 @@
 mod finished;
 mod output;
 
+pub mod forward;
 pub mod hls;
 
 pub use finished::{FileKind, Finished, FinishedFile, OnFinished};

@@ -32,9 +32,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Into the hub, from whatever brings a stream.
     ("intake", &["clients", "config", "flv", "hub", "media", "rtmp"]),
     // Connections to other servers, for whatever reason, and what is played and published over them.
-    ("upstream", &["blocking", "clients", "config", "flv", "intake", "rtmp", "tls"]),
-    // From the hub to files, whoever serves them.
-    ("outputs", &["blocking", "clients", "config", "flv", "hls", "hub", "media"]),
+    (
+        "upstream",
+        &["blocking", "clients", "config", "flv", "hub", "intake", "media", "rtmp", "tls"],
+    ),
+    // From the hub to files, whoever serves them, and to other servers.
+    (
+        "outputs",
+        &[
+            "blocking", "clients", "config", "flv", "hls", "hub", "intake", "media", "rtmp", "tls",
+            "upstream",
+        ],
+    ),
     // From origins and to them: what it is given to send, and who watches, others know.
     (
         "edge",
@@ -74,7 +83,7 @@ const UNKNOWN: &[(&str, &[&str])] = &[
     ("delivery", &["tokio::net", "tokio::spawn"]),
     ("intake", &["tokio::net", "std::net", "tokio::spawn"]),
     ("edge", &["TcpListener", "axum", "hyper::server", "weir_delivery"]),
-    ("upstream", &["hyper::server", "weir_edge", "weir_hub"]),
+    ("upstream", &["hyper::server", "weir_edge"]),
     ("outputs", &["tokio::net", "std::net", "http::", "axum"]),
 ];
 
