@@ -18,8 +18,7 @@ const RECORD: Here = Else("Weir does not record; use FFmpeg: ffmpeg -i URL -c co
 const TRANSCODE: Here =
     Else("Weir does not transcode; transcode with FFmpeg and publish the result");
 const PUSH: Here = Key("forward", "forward: [{ streams: live/*, to: rtmp://HOST/APP/STREAM }]");
-const HOOKS: Here =
-    Else("Weir has no HTTP callbacks; see `auth` for secrets, signed links and JSON Web Tokens");
+const HOOKS: Here = Key("hooks", "hooks: { on_publish: \"http://backend:8085/api/v1/streams\" }");
 const NOT_SPOKEN: Here = Else("Weir supports only RTMP, HTTP-FLV and HLS");
 const METRICS: Here = Else("nothing to set: use GET /metrics and /api/v1 on api.listen");
 const LOG: Here = Else("the log goes to stderr; set --log or WEIR_LOG, and --log-format");

@@ -20,6 +20,7 @@ pub mod file;
 mod foreign;
 mod forward;
 mod hints;
+mod hooks;
 mod host;
 mod kind;
 mod load;
@@ -43,15 +44,18 @@ mod warnings;
 mod yaml;
 
 pub use self::{
-    auth::{Algorithm, Auth, AuthOverride, Check, Cidr, Jwt, SharedSecret, SignedToken},
+    auth::{
+        Algorithm, Auth, AuthOverride, Check, Cidr, EdgeTokens, Jwt, SharedSecret, SignedToken,
+    },
     config::{
         Api, Config, Drain, Handover, Http, Limits, Metrics, Role, Rtmp, Tls, Vhost, VhostOverride,
     },
     diff::{Change, Diff, diff},
-    edge::{Edge, EdgeTls, ForwardQuery, Pin, Upstream},
+    edge::{AuthBy, Edge, EdgeTls, ForwardQuery, Pin, Upstream},
     error::{ConfigError, Diagnostic, Origin},
     fault::Fault,
     forward::{Forward, ForwardTarget, NoTarget},
+    hooks::{Fail, HookUrl, Hooks, HooksOverride},
     host::{HostPort, OriginName, Scheme},
     load::CONFIG_BYTES_MAX,
     multitrack::{Encoder, Step},

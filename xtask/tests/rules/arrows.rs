@@ -44,6 +44,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
+    // What clients do, to back ends over HTTP: who they are and what they do, others know.
+    ("hooks", &["blocking", "clients", "config", "media", "tls"]),
     // From origins and to them: what it is given to send, and who watches, others know.
     (
         "edge",
@@ -55,8 +57,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "blocking", "clients", "config", "delivery", "edge", "flv", "hls", "hub", "intake",
-            "media", "outputs", "rtmp", "sys", "tls", "upstream",
+            "blocking", "clients", "config", "delivery", "edge", "flv", "hls", "hooks", "hub",
+            "intake", "media", "outputs", "rtmp", "sys", "tls", "upstream",
         ],
     ),
     ("testkit", &["flv", "media", "rtmp"]),
@@ -83,6 +85,7 @@ const UNKNOWN: &[(&str, &[&str])] = &[
     ("delivery", &["tokio::net", "tokio::spawn"]),
     ("intake", &["tokio::net", "std::net", "tokio::spawn"]),
     ("edge", &["TcpListener", "axum", "hyper::server", "weir_delivery"]),
+    ("hooks", &["TcpListener", "axum", "hyper::server", "weir_hub"]),
     ("upstream", &["hyper::server", "weir_edge"]),
     ("outputs", &["tokio::net", "std::net", "http::", "axum"]),
 ];
