@@ -83,6 +83,7 @@ impl Node {
         finished.listen(Arc::new(hooked::Told(Arc::clone(&hooks))));
         let hls = HlsOutput::new(registry.clone(), settings, &finished);
         let forward = ForwardOutput::new(registry, settings)?;
+        forward.ask(Arc::new(hooked::Asked(Arc::clone(&hooks))));
         let edge = match config.role {
             Role::Origin => None,
             Role::Edge => Some(Edge::start(settings, registry, &streams.audiences)?),
