@@ -22,6 +22,7 @@ use crate::{
     scalar::{
         BitRate, Bytes, File, Secret, SecretOrNone, Switch, Time, Whole, Word, Words, Workers,
     },
+    record::{Record, RecordOverride},
     stream::{Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride},
     tls::{HttpTls, PortTls, RtmpTls, everywhere},
     tree::Key,
@@ -47,6 +48,8 @@ section! {
         play: Play = Play::default(), Part<Play>;
         /// The HLS output.
         hls: Hls = Hls::default(), Part<Hls>;
+        /// Recording.
+        record: Record = Record::default(), Part<Record>;
         /// Where an edge gets its streams.
         edge: Edge = Edge::default(), Part<Edge>;
         /// Who may publish and who may play.
@@ -81,6 +84,7 @@ impl Config {
             publish: own.publish.clone().over(&self.publish),
             play: own.play.clone().over(&self.play),
             hls: own.hls.clone().over(&self.hls),
+            record: own.record.clone().over(&self.record),
             auth: own.auth.clone().over(&self.auth),
         }
     }
@@ -111,6 +115,24 @@ impl Config {
             let path = if is_own { format!("vhosts.{name}.hls.dir") } else { "hls.dir".to_owned() };
             if hls.enabled && !hls.dir.as_os_str().is_empty() {
                 dirs.entry(hls.dir).or_insert(path);
+            }
+        }
+        dirs
+    }
+
+    /// The folders that recordings are written below, and the first key that names each. An edge records nothing.
+    pub fn record_dirs(&self) -> BTreeMap<PathBuf, String> {
+        let mut dirs = BTreeMap::new();
+        if self.role == Role::Edge {
+            return dirs;
+        }
+        for name in [DEFAULT_VHOST].into_iter().chain(self.vhosts.keys().map(String::as_str)) {
+            let record = self.vhost(name).record;
+            let is_own = self.vhosts.get(name).is_some_and(|own| own.record.dir.is_some());
+            let path =
+                if is_own { format!("vhosts.{name}.record.dir") } else { "record.dir".to_owned() };
+            if record.is_possible() {
+                dirs.entry(record.dir).or_insert(path);
             }
         }
         dirs
@@ -283,6 +305,8 @@ section! {
         play: PlayOverride = PlayOverride::default(), Own<Play>;
         /// The HLS output.
         hls: HlsOverride = HlsOverride::default(), Own<Hls>;
+        /// Recording.
+        record: RecordOverride = RecordOverride::default(), Own<Record>;
         /// Who may publish and who may play.
         auth: AuthOverride = AuthOverride::default(), Own<Auth>;
     }
@@ -347,6 +371,8 @@ pub struct Vhost {
     pub play: Play,
     /// The HLS output.
     pub hls: Hls,
+    /// Recording.
+    pub record: Record,
     /// Who may publish and who may play.
     pub auth: Auth,
 }

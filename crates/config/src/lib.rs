@@ -25,6 +25,7 @@ mod load;
 mod multitrack;
 mod part;
 mod pattern;
+mod record;
 mod report;
 mod scalar;
 mod schema;
@@ -55,6 +56,7 @@ pub use self::{
     multitrack::{Encoder, Step},
     part::{Next, Part, Prepared, Ready, Unready},
     pattern::StreamPattern,
+    record::{Record, RecordContainer, RecordOverride, Split, SplitOverride},
     scalar::{Secret, Workers},
     schema::schema,
     settings::{Changes, Settings},

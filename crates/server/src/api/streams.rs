@@ -18,6 +18,7 @@ use super::answer::{NotFound, ReadFailures};
 use super::{
     answer::{Answer, Failure, Page, Params, code},
     cluster, ids,
+    record::Recording,
     samples::{Kbps, Sent, Traffic, sent},
     state::Api,
 };
@@ -69,6 +70,9 @@ pub struct Stream {
     /// Its HLS; null where it is not segmented: on edges, and where `hls.enabled` is false.
     #[cfg_attr(test, schema(required))]
     hls: Option<HlsOfStream>,
+    /// Its recording; null if it has none.
+    #[cfg_attr(test, schema(required))]
+    recording: Option<Recording>,
     /// `waiting` for a publisher, `live`, `lingering` after its publisher has left, or `ended`, which HLS viewers still
     /// watch. `relayed` if an edge hands its HLS on without having its frames: what they are is not known there.
     status: &'static str,
@@ -242,6 +246,7 @@ impl<'a> Around<'a> {
             video: stats.video.map(|codec| describe::video(codec, &stats.init).into()),
             audio: stats.audio.map(|codec| describe::audio(codec, &stats.init).into()),
             hls: node.hls.state(key).map(Into::into),
+            recording: node.record.recording(key).map(Into::into),
             status: label(*status, node.edge.is_some()),
             log_bytes: stats.held,
             timestamp_repairs: stats.repairs,

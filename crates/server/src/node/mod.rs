@@ -13,7 +13,7 @@ use weir_edge::Edge;
 use weir_hub::{Limits, StreamStats};
 use weir_intake::Allowance;
 use weir_media::{InvalidKey, StreamKey};
-use weir_outputs::{Finished, Outputs, hls::HlsOutput};
+use weir_outputs::{Finished, Outputs, hls::HlsOutput, record::RecordOutput};
 use weir_rtmp::url::StreamUrl;
 
 pub use self::clients::Clients;
@@ -41,6 +41,8 @@ pub struct Node {
     pub outputs: Outputs,
     /// The one of them that makes segments and playlists.
     pub hls: Arc<HlsOutput>,
+    /// The one of them that records.
+    pub record: Arc<RecordOutput>,
     /// Copies of what many clients fetch of HLS, from which the system sends.
     pub sendfile: Arc<SendfileCache>,
     /// Where streams come from, if this is an edge.
@@ -73,13 +75,14 @@ impl Node {
         }));
         let finished = Arc::<Finished>::default();
         let hls = HlsOutput::new(registry.clone(), settings, &finished);
+        let record = RecordOutput::new(registry.clone(), settings, &finished);
         let edge = match config.role {
             Role::Origin => None,
             Role::Edge => Some(Edge::start(settings, registry, &streams.audiences)?),
         };
         let outputs = match &edge {
             Some(_) => Outputs::default(),
-            None => Outputs::new(&finished).with(Arc::clone(&hls) as _),
+            None => Outputs::new(&finished).with(Arc::clone(&hls) as _).with(Arc::clone(&record) as _),
         };
         let node = Self {
             settings: settings.clone(),
@@ -89,6 +92,7 @@ impl Node {
             delivery,
             outputs,
             hls,
+            record,
             sendfile,
             edge,
             auth: Arc::new(Auth::new(keys)),

@@ -15,7 +15,10 @@ use std::{
 use rustix::fs::{Access, access};
 use weir_config::{Config, Fault, Role};
 use weir_edge::Edge;
-use weir_outputs::hls::{self, BadFolder, bad_folders};
+use weir_outputs::{
+    hls::{self, BadFolder, bad_folders},
+    record::{BadPlace, bad_places},
+};
 
 use crate::{auth::Keys, tls::Prepared};
 
@@ -110,6 +113,9 @@ pub fn all(config: &Config) -> (Vec<Fault>, Vec<String>) {
     faults.extend(origin_tls(config).err());
     faults.extend(socket(config).err());
     for BadFolder { fault, is_lasting } in bad_folders(config, None, false) {
+        if is_lasting { faults.push(fault) } else { warnings.push(fault.to_string()) }
+    }
+    for BadPlace { fault, is_lasting } in bad_places(config, None, false) {
         if is_lasting { faults.push(fault) } else { warnings.push(fault.to_string()) }
     }
     let taken = config.hls_dirs().into_keys().filter(|dir| hls::is_claimed(dir));

@@ -18,7 +18,10 @@ use tracing::warn;
 use weir_clients::{descriptors::Shares, listen::ListenError};
 use weir_config::{Config, ConfigError, Diff, Part, Settings, Sources};
 use weir_delivery::Returned;
-use weir_outputs::hls::{BadFolder, HlsOutput, bad_folders};
+use weir_outputs::{
+    hls::{BadFolder, HlsOutput, bad_folders},
+    record::{BadPlace, bad_places},
+};
 
 pub use self::ports::Addresses;
 use self::ports::Ports;
@@ -254,10 +257,17 @@ impl Start {
             }
             warn!("{fault}");
         }
+        for BadPlace { fault, is_lasting } in bad_places(&config, None, true) {
+            if is_lasting {
+                return Err(located(fault).into());
+            }
+            warn!("{fault}");
+        }
         let settings = Settings::new(config);
         let (node, returned) = Node::start(&settings, keys)?;
         if node.edge.is_none() {
             begin_hls(&node.hls, replaces);
+            tokio::spawn(Arc::clone(&node.record).look_after());
         }
         let tls = Tls::new(tls);
         let acceptors = Acceptors::new(&node, &tls);
