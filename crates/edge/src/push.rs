@@ -20,13 +20,9 @@ use weir_hub::{Batch, Item, Reader, Registry, Start};
 use weir_intake::WakeSignal;
 use weir_media::{Frame, Init, StreamKey, Timestamp};
 use weir_rtmp::server::PublishRefusal;
+use weir_upstream::{Broken, Lost, Sink, backoff};
 
-use super::{
-    Ask, Edge, Failure, Origin, Request,
-    backoff::backoff,
-    search,
-    upstream::{Broken, Lost, Sink},
-};
+use super::{Ask, Edge, Failure, Origin, Request, search, upstream::open_sink};
 
 /// A stream that an origin has accepted.
 pub struct Opened {
@@ -110,7 +106,7 @@ impl Edge {
             return Err(Failure::Missing(why.to_owned()));
         }
         let opened = search::in_turn(origins, |origin, greeted| async move {
-            Sink::open(&origin, request, dead_after, &greeted).await
+            open_sink(&origin, request, dead_after, &greeted).await
         })
         .await;
         if let Ok((origin, _)) = &opened {

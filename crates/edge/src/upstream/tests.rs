@@ -5,13 +5,17 @@ mod rtmp;
 
 use std::{net::SocketAddr, sync::atomic::Ordering};
 
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 use weir_config::{ForwardQuery, Settings};
-use weir_flv::file;
+use weir_flv::{Tag, TagKind, file, metadata};
 use weir_intake::Allowance;
 use weir_media::{Budget, DEFAULT_VHOST, StreamKey};
+use weir_upstream::{Broken, Lost, NOTHING, WORDS_MAX, words};
 
-use super::{failure::WORDS_MAX, *};
+use super::*;
 use crate::{Hops, NodeId, query::forwarded};
 
 /// Longer than any step takes on a busy machine.

@@ -121,7 +121,7 @@ where
 async fn open(origin: &Origin, dead_after: Duration) -> Result<Source, Failure> {
     let connected = AtomicBool::new(false);
     let source =
-        Source::open(origin, Upstream::Rtmp, &request(&cam()), dead_after, &connected).await;
+        open_source(origin, Upstream::Rtmp, &request(&cam()), dead_after, &connected).await;
     assert!(connected.load(Ordering::Relaxed), "there is somebody to connect to");
     source
 }
@@ -134,7 +134,7 @@ async fn no(opened: Result<Source, Failure>) -> Failure {
 }
 
 async fn sink(origin: &Origin, dead_after: Duration) -> Result<Sink, Failure> {
-    Sink::open(origin, &request(&cam()), dead_after, &AtomicBool::new(false)).await
+    open_sink(origin, &request(&cam()), dead_after, &AtomicBool::new(false)).await
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn the_origin_is_told_who_asks_for_what() {
         let request = Request { wait: Duration::from_millis(2500), ..request(&key) };
         let hops = request.hops.to_string();
         let connected = AtomicBool::new(false);
-        let played = Source::open(&origin, Upstream::Rtmp, &request, LONG, &connected).await;
+        let played = open_source(&origin, Upstream::Rtmp, &request, LONG, &connected).await;
         no(played).await;
         let (url, connect) = peer.await.expect("the script went through");
         let connect = connect.expect("a connect");
@@ -218,7 +218,7 @@ async fn nobody_listens() {
     drop(listener);
     let (origin, connected) = (origin(at, at, HOST), AtomicBool::new(false));
     for protocol in [Upstream::Rtmp, Upstream::Flv] {
-        let opened = Source::open(&origin, protocol, &request(&cam()), LONG, &connected).await;
+        let opened = open_source(&origin, protocol, &request(&cam()), LONG, &connected).await;
         assert!(unreachable(&no(opened).await).starts_with("no connection: "));
         assert!(!connected.load(Ordering::Relaxed));
     }
@@ -403,9 +403,9 @@ async fn a_stream_is_published_and_ended() {
     for tag in [&metadata, &picture(1), &picture(2)] {
         sink.send(tag.kind, tag.timestamp, &tag.body);
     }
-    assert!(sink.client.queued() > 0);
+    assert!(sink.queued() > 0);
     assert_eq!(sink.flush().await, Ok(()));
-    assert_eq!(sink.client.queued(), 0);
+    assert_eq!(sink.queued(), 0);
     sink.send(TagKind::Video, 3, &picture(3).body);
     sink.close().await;
     let (stream, events) = peer.await.expect("the script went through");
@@ -481,6 +481,5 @@ async fn an_origin_that_pings_and_does_not_read_is_dead() {
     assert_eq!(source.next().await, Ok(Some(picture(1))));
     let reason = source.next().await.expect_err("our answers are not read").why;
     assert_eq!(reason, "it took no data for 1s");
-    let Player::Rtmp(client) = &source.player else { panic!("not RTMP") };
-    assert!(client.queued() < 256 * 1024, "{} bytes of answers wait", client.queued());
+    assert!(source.queued() < 256 * 1024, "{} bytes of answers wait", source.queued());
 }
