@@ -24,6 +24,7 @@ mod kind;
 mod load;
 mod multitrack;
 mod part;
+mod pattern;
 mod report;
 mod scalar;
 mod schema;
@@ -53,6 +54,7 @@ pub use self::{
     load::CONFIG_BYTES_MAX,
     multitrack::{Encoder, Step},
     part::{Next, Part, Prepared, Ready, Unready},
+    pattern::StreamPattern,
     scalar::{Secret, Workers},
     schema::schema,
     settings::{Changes, Settings},

@@ -25,7 +25,7 @@ use crate::{
     pushing::Pushing,
     query,
     questions::Questions,
-    tls::InForce,
+    tls,
     turns::Turns,
     upstream::Request,
 };
@@ -95,7 +95,7 @@ impl Edge {
     /// # Errors
     /// When one cannot be read, or is not what it should be.
     pub fn check_files(settings: &weir_config::Edge) -> Result<(), Fault> {
-        InForce::read(settings).map(|_| ())
+        tls::read(settings).map(|_| ())
     }
 
     /// Takes in another file of `edge.tls.ca` without being asked, reading it in `pool`. Never ends.
@@ -106,7 +106,7 @@ impl Edge {
             if config.edge.tls.ca.is_none() {
                 continue;
             }
-            let read = pool.run_within(READ_TIMEOUT, move || InForce::read(&config.edge)).await;
+            let read = pool.run_within(READ_TIMEOUT, move || tls::read(&config.edge)).await;
             self.origins.tls().renew(read.and_then(|read| read.map_err(io::Error::other)));
         }
     }

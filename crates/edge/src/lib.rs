@@ -1,8 +1,8 @@
 //! The edge: each stream is pulled from its origin once, and a publish is passed on to it.
 //!
 //! ```text
-//! viewers ──► play ──► pull ──► search: who has it? ──► upstream::Source ──frames──► hub ──► viewers
-//! encoder ──► ingest ──► push ──► search: who owns it? ──► upstream::Sink
+//! viewers ──► play ──► pull ──► search: who has it? ──► a Source ──frames──► hub ──► viewers
+//! encoder ──► ingest ──► push ──► search: who owns it? ──► a Sink
 //!                └──frames──► hub ──frames──► push
 //! HLS ──► hls ──► origin: one request an object
 //! ```
@@ -14,11 +14,7 @@
 //! [`Edge::open_push`] finds the origin that takes an encoder's stream ([`Opened`]); [`HlsRelay::serve`] gives objects
 //! of HLS. Nothing here knows viewers' sockets, or in which protocol somebody asks.
 
-pub mod client;
-
 mod ask;
-mod backoff;
-mod connect;
 mod edge;
 mod hls;
 mod hops;
@@ -50,7 +46,7 @@ pub use origins::{Name, OriginStatus, Origins};
 pub use pulls::Answer;
 pub use push::{Opened, Push, refusal};
 pub use questions::{Protocol, Verdict};
-pub use upstream::Failure;
+pub use weir_upstream::Failure;
 
 pub(crate) use hops::NodeId;
 pub(crate) use origins::Origin;

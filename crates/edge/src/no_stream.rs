@@ -2,7 +2,9 @@
 
 use weir_clients::{counts::Refused, quota::Refusal};
 
-use crate::{ask::Ask, upstream::Failure};
+use weir_upstream::Failure;
+
+use crate::ask::Ask;
 
 /// Why a viewer gets no stream; its text is what the viewer is told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

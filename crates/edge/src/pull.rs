@@ -26,10 +26,10 @@ use weir_config::{Changes, Config};
 use weir_hub::{Conflict, PublishSettings, Status};
 use weir_intake::{Fault, Intake, WakeSignal, announce, flush};
 use weir_media::StreamKey;
+use weir_upstream::{Lost, Source, backoff};
 
 use super::{
     Ask, Edge, Failure, NoStream, Origin, Request,
-    backoff::backoff,
     idle::{Idle, Limit},
     pulls::{Answer, Known},
     questions::Located,
@@ -37,7 +37,7 @@ use super::{
     seek::{HOLD, Seek},
     silence::{self, Activity},
     turns::{Asker, asker},
-    upstream::{Lost, Source},
+    upstream::open_source,
 };
 
 /// How long an answer is remembered after nobody wants it any more, so that a storm of requests is one question.
@@ -416,7 +416,7 @@ impl Pull {
         let (protocol, dead_after) = (settings.edge.protocol, settings.edge.dead_after);
         let sought = seek.run(|origin, wait| async move {
             let request = Request { wait, ..request.clone() };
-            Source::open(&origin, protocol, &request, dead_after, &AtomicBool::default()).await
+            open_source(&origin, protocol, &request, dead_after, &AtomicBool::default()).await
         });
         sought.await
     }
@@ -444,7 +444,7 @@ impl Pull {
         let (protocol, dead_after) = (settings.edge.protocol, settings.edge.dead_after);
         search::race(origins, |origin, connected| {
             let request = Request { wait, ..self.request.clone() };
-            async move { Source::open(&origin, protocol, &request, dead_after, &connected).await }
+            async move { open_source(&origin, protocol, &request, dead_after, &connected).await }
         })
         .await
     }

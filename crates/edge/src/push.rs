@@ -20,12 +20,12 @@ use weir_hub::{Batch, Item, Reader, Registry, Start};
 use weir_intake::WakeSignal;
 use weir_media::{Frame, Init, StreamKey, Timestamp};
 use weir_rtmp::server::PublishRefusal;
+use weir_upstream::{Broken, Lost, Sink, backoff};
 
 use super::{
     Ask, Edge, Failure, Origin, Request,
-    backoff::backoff,
     search,
-    upstream::{Broken, Lost, Sink},
+    upstream::open_sink,
 };
 
 /// A stream that an origin has accepted.
@@ -110,7 +110,7 @@ impl Edge {
             return Err(Failure::Missing(why.to_owned()));
         }
         let opened = search::in_turn(origins, |origin, greeted| async move {
-            Sink::open(&origin, request, dead_after, &greeted).await
+            open_sink(&origin, request, dead_after, &greeted).await
         })
         .await;
         if let Ok((origin, _)) = &opened {

@@ -11,8 +11,9 @@ use std::{
 };
 
 use tokio::time::sleep;
+use weir_upstream::Source;
 
-use super::{Edge, Origin, Request, search, upstream::Source};
+use super::{Edge, Origin, Request, search, upstream::open_source};
 
 /// How often it is looked whether something has come. A stream that is silent for two looks is asked for at the other
 /// origins: encoders send several frames a second.
@@ -77,7 +78,7 @@ pub async fn elsewhere(
         let asked = pin!(search::race(others, |origin, _| {
             let request = request.clone();
             async move {
-                Source::open(&origin, protocol, &request, dead_after, &AtomicBool::default()).await
+                open_source(&origin, protocol, &request, dead_after, &AtomicBool::default()).await
             }
         }));
         looks = tokio::select! {

@@ -31,18 +31,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("delivery", &["clients", "flv", "hls", "hub", "media", "rtmp", "tls"]),
     // Into the hub, from whatever brings a stream.
     ("intake", &["clients", "config", "flv", "hub", "media", "rtmp"]),
+    // Connections to other servers, for whatever reason, and what is played and published over them.
+    ("upstream", &["blocking", "clients", "config", "flv", "intake", "rtmp", "tls"]),
     // From the hub to files, whoever serves them.
     ("outputs", &["blocking", "clients", "config", "flv", "hls", "hub", "media"]),
     // From origins and to them: what it is given to send, and who watches, others know.
     (
         "edge",
-        &["blocking", "clients", "config", "flv", "hls", "hub", "intake", "media", "rtmp", "tls"],
+        &[
+            "blocking", "clients", "config", "flv", "hls", "hub", "intake", "media", "rtmp", "tls",
+            "upstream",
+        ],
     ),
     (
         "server",
         &[
             "blocking", "clients", "config", "delivery", "edge", "flv", "hls", "hub", "intake",
-            "media", "outputs", "rtmp", "sys", "tls",
+            "media", "outputs", "rtmp", "sys", "tls", "upstream",
         ],
     ),
     ("testkit", &["flv", "media", "rtmp"]),
@@ -69,6 +74,7 @@ const UNKNOWN: &[(&str, &[&str])] = &[
     ("delivery", &["tokio::net", "tokio::spawn"]),
     ("intake", &["tokio::net", "std::net", "tokio::spawn"]),
     ("edge", &["TcpListener", "axum", "hyper::server", "weir_delivery"]),
+    ("upstream", &["hyper::server", "weir_edge", "weir_hub"]),
     ("outputs", &["tokio::net", "std::net", "http::", "axum"]),
 ];
 

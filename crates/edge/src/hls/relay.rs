@@ -34,7 +34,7 @@ use super::{
     playlist::{Reading, has_ended, listed},
     recent::Recent,
 };
-use crate::{ask::Ask, hops::NodeId, origins::Origins, query, upstream};
+use crate::{ask::Ask, hops::NodeId, origins::Origins, query, upstream::Request};
 
 /// Bytes beyond the cache: objects that are on their way, and those that left the cache while slow viewers were still
 /// being sent them. Two of the largest segments.
@@ -362,8 +362,8 @@ impl HlsRelay {
     pub(crate) async fn may_fetch(
         &self,
         object: &Object,
-        request: &upstream::Request,
-    ) -> Result<(), upstream::Failure> {
+        request: &Request,
+    ) -> Result<(), weir_upstream::Failure> {
         let wanted = Wanted {
             object: object.clone(),
             params: request.params.to_string(),
@@ -371,7 +371,7 @@ impl HlsRelay {
             known: None,
             next: None,
         };
-        self.fetcher.fetch(&wanted).await.map(drop).map_err(upstream::Failure::from)
+        self.fetcher.fetch(&wanted).await.map(drop).map_err(weir_upstream::Failure::from)
     }
 
     async fn get(

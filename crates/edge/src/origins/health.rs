@@ -18,12 +18,11 @@ use weir_clients::end::seconds;
 use weir_config::{OriginName, Scheme, Upstream};
 use weir_rtmp::handshake::{Client, Kind, PACKET_BYTES};
 use weir_tls::{Stream, client::Spoken};
+use weir_upstream::{PeerTls, Secure, connect};
 
 use super::hash::Hash;
-use crate::{
-    connect::connect,
-    tls::{OriginTls, Secure},
-};
+#[cfg(test)]
+use crate::tls::origin_tls;
 
 /// From an origin's failure to the first check, since a process that is restarted is back within a moment.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -57,7 +56,7 @@ pub struct Origin {
     /// What is spoken with it.
     pub scheme: Scheme,
     /// Whom to trust, if that has TLS.
-    pub tls: Arc<OriginTls>,
+    pub tls: Arc<PeerTls>,
     hash: Hash,
     health: Mutex<Health>,
     /// Wakes its checks when it has failed.
@@ -105,7 +104,7 @@ impl Origin {
     pub(crate) fn new(
         (address, http): (SocketAddr, SocketAddr),
         name: &OriginName,
-        tls: &Arc<OriginTls>,
+        tls: &Arc<PeerTls>,
         news: &Arc<Notify>,
     ) -> Self {
         let health = Health { healthy: true, since: Instant::now(), last_failure: None, checks: 0 };
@@ -125,14 +124,15 @@ impl Origin {
     /// One without TLS, which nobody waits for.
     #[cfg(test)]
     pub(crate) fn plain(ports: (SocketAddr, SocketAddr), host: &str) -> Self {
-        Self::new(ports, &OriginName::rtmp(host, ports.0.port()), &Arc::default(), &Arc::default())
+        let (name, tls) = (OriginName::rtmp(host, ports.0.port()), Arc::new(origin_tls()));
+        Self::new(ports, &name, &tls, &Arc::default())
     }
 
     /// Connects to one of its ports, with TLS if it has that; `connected` is set as soon as its system has accepted the
     /// connection.
     ///
     /// # Errors
-    /// As [`connect`] has it.
+    /// As [`connect()`] has it.
     pub(crate) async fn connect(&self, port: Port, connected: &AtomicBool) -> io::Result<Stream> {
         let (address, spoken) = match port {
             Port::Rtmp => (self.address, Spoken::Silent),

@@ -30,6 +30,7 @@ use tokio::{
 use tracing::info;
 use weir_config::{Edge, OriginName, Unready};
 use weir_media::StreamKey;
+use weir_upstream::{PeerTls, Trusted};
 
 use found::Found;
 pub use health::{Origin, OriginStatus, Port};
@@ -37,7 +38,7 @@ pub use names::Name;
 pub use wanted::SearchGuard;
 use wanted::Wanted;
 
-use crate::tls::{InForce, OriginTls};
+use crate::tls::{self, origin_tls};
 
 /// How long a start waits for name servers. They have been asked twice by then, and the viewer is waiting.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,7 +58,7 @@ pub struct Origins {
     /// The streams that are being looked for.
     wanted: Wanted,
     news: Arc<Notify>,
-    tls: Arc<OriginTls>,
+    tls: Arc<PeerTls>,
 }
 
 /// What follows from the settings that are in force.
@@ -73,7 +74,7 @@ struct Present {
 struct Known {
     names: Vec<OriginName>,
     http_port: u16,
-    tls: Arc<OriginTls>,
+    tls: Arc<PeerTls>,
     set: Mutex<Set>,
     /// An origin has failed or is alive again, or the addresses have changed.
     news: Arc<Notify>,
@@ -111,7 +112,7 @@ impl Origins {
     /// When there are names and the system does not say which name servers to ask, or there is no TLS for those that
     /// need it.
     pub(crate) fn start(settings: &Edge) -> Result<Arc<Self>, Unready> {
-        let (news, tls) = (Arc::default(), Arc::<OriginTls>::default());
+        let (news, tls) = (Arc::default(), Arc::new(origin_tls()));
         let mut next = NextOrigins::new(settings)?;
         tls.put(next.tls.take());
         let present = ArcSwap::from_pointee(Present::start(next, &news, &tls, None));
@@ -120,7 +121,7 @@ impl Origins {
     }
 
     /// TLS with those that have it.
-    pub(crate) fn tls(&self) -> &OriginTls {
+    pub(crate) fn tls(&self) -> &PeerTls {
         &self.tls
     }
 
@@ -230,7 +231,7 @@ pub struct NextOrigins {
     settings: Edge,
     /// Those of the origins that are no addresses.
     names: Vec<(usize, Name)>,
-    tls: Option<InForce>,
+    tls: Option<Trusted>,
 }
 
 impl NextOrigins {
@@ -240,7 +241,7 @@ impl NextOrigins {
     /// When there are names and the system does not say which name servers to ask, or the file with CA certificates is
     /// not to be had.
     pub fn new(settings: &Edge) -> Result<Self, Unready> {
-        let tls = InForce::read(settings)?;
+        let tls = tls::read(settings)?;
         let mut names = Vec::new();
         for (index, name) in settings.origins.iter().enumerate() {
             if name.host.parse::<IpAddr>().is_err() {
@@ -256,7 +257,7 @@ impl Present {
     fn start(
         next: NextOrigins,
         news: &Arc<Notify>,
-        tls: &Arc<OriginTls>,
+        tls: &Arc<PeerTls>,
         before: Option<&Known>,
     ) -> Self {
         let NextOrigins { settings, names, .. } = next;
@@ -280,7 +281,7 @@ impl Present {
 }
 
 impl Known {
-    fn new(settings: &Edge, news: Arc<Notify>, tls: Arc<OriginTls>) -> Self {
+    fn new(settings: &Edge, news: Arc<Notify>, tls: Arc<PeerTls>) -> Self {
         let set = Set { addresses: vec![Vec::new(); settings.origins.len()], members: Vec::new() };
         Self {
             names: settings.origins.clone(),

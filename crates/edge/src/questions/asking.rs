@@ -14,6 +14,7 @@ use weir_config::Upstream;
 use weir_hub::Status;
 use weir_media::StreamKey;
 use weir_rtmp::{message::MayPlay, server::PlayRefusal};
+use weir_upstream::words;
 
 use super::{Answered, Protocol, Verdict, answers::Digest, digest, digest_of_vhost, link::Unasked};
 use crate::{
@@ -150,11 +151,11 @@ impl Edge {
                 Ok(Answered { verdict: Verdict::Yes { any }, protocol: None })
             }
             Ok(MayPlay { refusal: Some((code, description)), .. }) => {
-                let description = upstream::words(&description);
+                let description = words(&description);
                 if code == PlayRefusal::StreamNotFound.code() {
                     return Err(Failure::Missing(description));
                 }
-                let reason = said(&upstream::words(&code), &description);
+                let reason = said(&words(&code), &description);
                 Ok(Answered { verdict: Verdict::No(reason), protocol: None })
             }
             Err(Unasked::Foreign | Unasked::Closed) => {

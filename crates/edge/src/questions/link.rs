@@ -22,10 +22,10 @@ use weir_rtmp::{
     client::Event,
     message::{MayPlay, QUESTION_BYTES_MAX, QUESTIONS_MAX, Question},
 };
+use weir_upstream::{client::RtmpClient, words};
 
 use crate::{
     Failure, Origin, Origins, Request,
-    client::RtmpClient,
     search::Connected,
     turns::{Asker, Turn, Turns},
     upstream,
@@ -294,7 +294,7 @@ impl Waiting {
     fn answered(&mut self, id: u32, answer: Result<MayPlay, String>) {
         let Some(asked) = self.asked.remove(&id) else { return };
         self.bytes -= asked.question.bytes();
-        let busy = |why: String| Unasked::Failed(Failure::Busy(upstream::words(&why)));
+        let busy = |why: String| Unasked::Failed(Failure::Busy(words(&why)));
         asked.end(answer.map_err(busy));
     }
 

@@ -1,6 +1,10 @@
 use std::{
+    io,
     net::SocketAddr,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tempfile::TempDir;
@@ -13,10 +17,14 @@ use weir_testkit::{
     certificates::{Authority, Certificate, put},
     tls_front::TlsFront,
 };
-use weir_tls::client::Reason;
+use weir_tls::{
+    Stream,
+    client::{Reason, Spoken},
+};
+use weir_upstream::{Secure, connect};
 
 use super::*;
-use crate::{Origin, connect::connect, origins::Port};
+use crate::{Origin, origins::Port};
 
 const HOST: &str = "origin.test";
 
@@ -25,7 +33,7 @@ struct Rig {
     dir: TempDir,
     ca: Authority,
     settings: Edge,
-    tls: Arc<OriginTls>,
+    tls: Arc<PeerTls>,
 }
 
 impl Rig {
@@ -34,13 +42,13 @@ impl Rig {
         let origins = vec![name(Scheme::Rtmps)];
         let mut settings = Edge { origins, ..Edge::default() };
         settings.tls.ca = Some(put(dir.path(), "ca.pem", &ca.pem()));
-        let rig = Self { dir, ca, settings, tls: Arc::default() };
+        let rig = Self { dir, ca, settings, tls: Arc::new(origin_tls()) };
         rig.tls.put(rig.read());
         rig
     }
 
-    fn read(&self) -> Option<InForce> {
-        InForce::read(&self.settings).unwrap_or_else(|fault| panic!("{fault}"))
+    fn read(&self) -> Option<Trusted> {
+        read(&self.settings).unwrap_or_else(|fault| panic!("{fault}"))
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<Stream> {
@@ -136,7 +144,7 @@ async fn another_file_holds_for_the_next_connection() {
     let rig = Rig::new();
     let next = Authority::new("next");
     let front = echo(&next.issue(&[HOST])).await;
-    let renewed = || InForce::read(&rig.settings).map_err(io::Error::other);
+    let renewed = || read(&rig.settings).map_err(io::Error::other);
     rig.tls.renew(renewed());
     rig.connect(front.address()).await.expect_err("its authority is not known");
     put(rig.dir.path(), "ca.pem", &next.pem());
@@ -155,7 +163,7 @@ async fn a_pin_needs_no_authority() {
     let mut settings = rig.settings.clone();
     settings.tls.ca = None;
     settings.tls.pin = vec![one.key_sha256.parse().expect("a fingerprint")];
-    rig.tls.put(InForce::read(&settings).expect("nothing is read"));
+    rig.tls.put(read(&settings).expect("nothing is read"));
     is_answered(rig.connect(front.address()).await.expect("it is the pinned one")).await;
     front.show(&other);
     let error = rig.connect(front.address()).await.expect_err("it is another one");
@@ -166,15 +174,15 @@ async fn a_pin_needs_no_authority() {
 fn what_cannot_be_read_is_a_fault_of_its_setting() {
     let mut rig = Rig::new();
     put(rig.dir.path(), "ca.pem", "no certificate");
-    let fault = InForce::read(&rig.settings).expect_err("it is none");
+    let fault = read(&rig.settings).expect_err("it is none");
     assert_eq!(fault.path, "edge.tls.ca");
     assert!(fault.what.contains("ca.pem is invalid: it has no certificate"), "{fault}");
     rig.settings.tls.ca = Some(rig.dir.path().join("none.pem"));
-    let fault = InForce::read(&rig.settings).expect_err("there is none");
+    let fault = read(&rig.settings).expect_err("there is none");
     assert!(fault.what.contains("none.pem cannot be read"), "{fault}");
     rig.settings.tls.ca = None;
     rig.settings.origins = vec![OriginName::rtmp(HOST, 1935)];
-    assert!(InForce::read(&rig.settings).expect("nothing is read").is_none());
+    assert!(read(&rig.settings).expect("nothing is read").is_none());
 }
 
 #[tokio::test]

@@ -1,16 +1,13 @@
-//! What is asked of an origin, and the connection that it is asked on.
+//! What is asked of an origin.
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use tokio::time::{Instant, timeout_at};
-use weir_clients::{descriptors, permits::Permit, socket};
 use weir_config::Settings;
 use weir_intake::Allowance;
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
-use weir_tls::Stream;
+use weir_upstream::Failure;
 
-use super::failure::Failure;
 use crate::{hops::Hops, query::Question};
 
 /// What is asked of an origin.
@@ -44,23 +41,4 @@ impl Request {
         let (key, params) = (&self.key, &self.params);
         make(Question { config: &config, host, address, key, params }).map_err(Failure::Missing)
     }
-}
-
-/// Waits for a connection until `by`.
-pub async fn connected(
-    connecting: impl Future<Output = io::Result<Stream>>,
-    by: Instant,
-) -> Result<Stream, Failure> {
-    let stream = timeout_at(by, connecting).await;
-    let stream = stream.map_err(|_| Failure::Unreachable("no connection in time".to_owned()))?;
-    let broken = |error| Failure::Unreachable(format!("no connection: {error}"));
-    let stream = stream.map_err(broken)?;
-    socket::prepare(stream.socket()).map_err(broken)?;
-    Ok(stream)
-}
-
-/// A descriptor for a connection.
-pub fn permit() -> Result<Permit, Failure> {
-    let none = || Failure::Busy("out of file descriptors for connections to origins".to_owned());
-    descriptors::opened().take().ok_or_else(none)
 }

@@ -1,187 +1,23 @@
-//! RTMP to an origin.
+//! What an origin is asked for in RTMP.
 
-use std::{
-    io::ErrorKind,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
-use tokio::time::Instant;
-use weir_flv::{Tag, amf0};
-use weir_intake::count_left_out;
-use weir_rtmp::{
-    Error,
-    client::{Config, Event, Session},
-    handshake,
-    url::RtmpUrl,
-};
+use weir_flv::amf0;
+use weir_rtmp::url::RtmpUrl;
+use weir_upstream::{Call, Failure};
 
-use super::{
-    failure::{self, Failure, Over, is_end, words},
-    request::{self, Request},
-};
-use crate::{
-    Ask, Hops, Origin,
-    client::{Lost, RtmpClient},
-    origins::Port,
-};
+use super::request::Request;
+use crate::{Ask, Hops, Origin};
 
-/// Which session to begin: [`Session::new_publish`], [`Session::new_play`] or [`Session::new_questions`].
-type Begin = fn(Config, handshake::Random, std::time::Instant) -> Session;
-
-/// Asks for a stream until it is accepted. Also returns when the first tag must have come.
-pub async fn play(
-    origin: &Origin,
-    request: &Request,
-    dead_after: Duration,
-    connected: &AtomicBool,
-) -> Result<(RtmpClient, Instant), Failure> {
-    let start = Instant::now();
-    // nginx-rtmp says no to a player by closing, and so do others.
-    let closed = || Failure::Missing("closed the connection instead of playing".to_owned());
-    let signs = Signs { connected, greeted: &AtomicBool::new(false) };
-    let client = ask(origin, request, dead_after, signs, Session::new_play, closed).await?;
-    // An origin that held the question has waited already.
-    let wait = request.wait + dead_after;
-    Ok((client, (Instant::now() + wait).min(start + dead_after + wait)))
-}
-
-/// Asks to take a stream until it is accepted; `greeted` is set once the origin has shown that it speaks RTMP.
-pub async fn publish(
-    origin: &Origin,
-    request: &Request,
-    dead_after: Duration,
-    greeted: &AtomicBool,
-) -> Result<RtmpClient, Failure> {
-    let closed = || Failure::Refused {
-        code: "NetConnection.Connect.Closed".to_owned(),
-        description: "the origin closed the connection instead of accepting".to_owned(),
-    };
-    let signs = Signs { connected: &AtomicBool::new(false), greeted };
-    ask(origin, request, dead_after, signs, Session::new_publish, closed).await
-}
-
-/// Signs of life of an origin that is being asked.
-struct Signs<'a> {
-    /// Its system has accepted the connection.
-    connected: &'a AtomicBool,
-    /// It has answered the handshake itself.
-    greeted: &'a AtomicBool,
-}
-
-/// A connection for questions, and how many of them may wait for their answers.
-pub async fn questions(
-    origin: &Origin,
-    request: &Request,
-    dead_after: Duration,
-    connected: &AtomicBool,
-) -> Result<(RtmpClient, usize), Failure> {
-    let closed = || Failure::Missing("closed the connection instead of answering".to_owned());
-    let begin = Session::new_questions;
-    let signs = Signs { connected, greeted: &AtomicBool::new(false) };
-    let (client, event) = begun(origin, request, dead_after, signs, begin, closed).await?;
-    let questions = if let Event::Connected { questions } = event { questions } else { 0 };
-    Ok((client, questions))
-}
-
-async fn ask(
-    origin: &Origin,
-    request: &Request,
-    dead_after: Duration,
-    signs: Signs<'_>,
-    begin: Begin,
-    closed: impl FnOnce() -> Failure,
-) -> Result<RtmpClient, Failure> {
-    let begun = begun(origin, request, dead_after, signs, begin, closed).await?;
-    Ok(begun.0)
-}
-
-/// A session that has begun, and the first that the origin says.
-async fn begun(
-    origin: &Origin,
-    request: &Request,
-    dead_after: Duration,
-    signs: Signs<'_>,
-    begin: Begin,
-    closed: impl FnOnce() -> Failure,
-) -> Result<(RtmpClient, Event), Failure> {
-    let start = Instant::now();
-    let url = url(origin, request)?;
-    let mut random = [0; 1536];
-    getrandom::fill(&mut random).map_err(|error| {
-        Failure::Unreachable(format!("no random bytes for the handshake: {error}"))
-    })?;
-    let connecting = origin.connect(Port::Rtmp, signs.connected);
-    let stream = request::connected(connecting, start + dead_after).await?;
-    let config = Config {
-        connect_extra: extra(request),
-        timeout: dead_after,
+/// What `origin` is asked for.
+pub fn call(origin: &Origin, request: &Request, dead_after: Duration) -> Result<Call, Failure> {
+    Ok(Call {
+        url: url(origin, request)?,
+        extra: extra(request),
         wait: request.wait,
-        silence: Some(dead_after),
-        reconnects: true,
-        ..Config::new(url)
-    };
-    let mut session = begin(config, random, start.into_std());
-    session.limit_to(&request.memory.budget, request.memory.message_bytes);
-    let mut client = RtmpClient::new(session, stream, dead_after);
-    let answered = async {
-        client.greeted().await?;
-        signs.greeted.store(true, Ordering::Relaxed);
-        client.event().await
-    };
-    match answered.await {
-        Ok(Event::Refused { code, description } | Event::Ended { code, description }) => {
-            Err(Failure::said(&code, &description))
-        }
-        Ok(event) => Ok((client, event)),
-        Err(lost) if has_closed(&lost) && client.session().greeted() => Err(closed()),
-        // It is there and does not know what to say: there are servers that answer only once the stream is there.
-        Err(Lost::Late(Error::AnswerTimeout { waiting_for: "play", .. }))
-            if client.session().answers_pings() =>
-        {
-            Err(Failure::Missing("no answer to play".to_owned()))
-        }
-        Err(lost) => Err(Failure::Unreachable(lost.to_string())),
-    }
-}
-
-/// The next tag of a stream that was accepted. Nothing is lost when it is cancelled.
-pub async fn tag(client: &mut RtmpClient) -> Result<Tag, Over> {
-    loop {
-        match client.event().await {
-            Ok(Event::Media(tag)) => return Ok(tag),
-            Ok(Event::LeftOut { count, why }) => count_left_out(count, &why),
-            // It is going to stop: another origin, or the next process of this one, has the stream soon.
-            Ok(Event::ReconnectRequested { .. }) => return Err(Over::Closed),
-            Ok(Event::Ended { code, .. }) if is_end(&code) => return Err(Over::Ended),
-            Ok(Event::Ended { code, description } | Event::Refused { code, description }) => {
-                let (code, description) = (words(&code), words(&description));
-                return Err(Over::Refused { code, description });
-            }
-            Ok(_) => {}
-            Err(lost) if has_closed(&lost) => return Err(Over::Closed),
-            Err(lost) => return Err(Over::Broke(lost.to_string())),
-        }
-    }
-}
-
-/// What an RTMP connection was lost by.
-pub fn lost(lost: &Lost) -> failure::Lost {
-    if has_closed(lost) {
-        return failure::Lost::closed();
-    }
-    failure::Lost { why: lost.to_string(), is_failure: true }
-}
-
-/// Whether the origin closed the connection. It is a reset if it had not read all that was sent to it.
-fn has_closed(lost: &Lost) -> bool {
-    const KINDS: [ErrorKind; 3] =
-        [ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted, ErrorKind::BrokenPipe];
-    match lost {
-        Lost::Closed => true,
-        Lost::Network(error) => KINDS.contains(&error.kind()),
-        _ => false,
-    }
+        dead_after,
+        memory: request.memory.clone(),
+    })
 }
 
 fn extra(request: &Request) -> amf0::Object {

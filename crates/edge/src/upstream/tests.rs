@@ -11,7 +11,10 @@ use weir_flv::file;
 use weir_intake::Allowance;
 use weir_media::{Budget, DEFAULT_VHOST, StreamKey};
 
-use super::{failure::WORDS_MAX, *};
+use weir_flv::{Tag, TagKind};
+use weir_upstream::{Broken, Lost, WORDS_MAX, words};
+
+use super::*;
 use crate::{Hops, NodeId, query::forwarded};
 
 /// Longer than any step takes on a busy machine.

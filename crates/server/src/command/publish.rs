@@ -13,7 +13,7 @@ use tokio::{
 };
 use tracing::info;
 use weir_config::Pin;
-use weir_edge::client::{Lost, RtmpClient};
+use weir_upstream::client::{Lost, RtmpClient};
 use weir_flv::{Tag, file};
 use weir_media::{Content, Timestamp};
 use weir_rtmp::{

@@ -57,7 +57,7 @@ async fn open_with(
     dead_after: Duration,
 ) -> Result<Source, Failure> {
     let connected = AtomicBool::new(false);
-    let source = Source::open(origin, Upstream::Flv, request, dead_after, &connected).await;
+    let source = open_source(origin, Upstream::Flv, request, dead_after, &connected).await;
     assert!(connected.load(Ordering::Relaxed), "there is somebody to connect to");
     source
 }
@@ -134,7 +134,7 @@ async fn status_codes_say_what_is_wrong() {
         assert!(["words", "No Content"].contains(&description), "{description}");
     }
     let busy = refusal(format!("HTTP/1.1 503 Busy\r\n{text}").as_bytes()).await;
-    let words = "the origin answered 503 Service Unavailable: words".to_owned();
+    let words = "the server answered 503 Service Unavailable: words".to_owned();
     assert_eq!(busy, Failure::Busy(words), "its viewers may come again");
     let page = "HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\n<h1>";
     assert_eq!(missing(&refusal(page.as_bytes()).await), "Not Found");

@@ -121,7 +121,7 @@ where
 async fn open(origin: &Origin, dead_after: Duration) -> Result<Source, Failure> {
     let connected = AtomicBool::new(false);
     let source =
-        Source::open(origin, Upstream::Rtmp, &request(&cam()), dead_after, &connected).await;
+        open_source(origin, Upstream::Rtmp, &request(&cam()), dead_after, &connected).await;
     assert!(connected.load(Ordering::Relaxed), "there is somebody to connect to");
     source
 }
@@ -134,7 +134,7 @@ async fn no(opened: Result<Source, Failure>) -> Failure {
 }
 
 async fn sink(origin: &Origin, dead_after: Duration) -> Result<Sink, Failure> {
-    Sink::open(origin, &request(&cam()), dead_after, &AtomicBool::new(false)).await
+    open_sink(origin, &request(&cam()), dead_after, &AtomicBool::new(false)).await
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn the_origin_is_told_who_asks_for_what() {
         let request = Request { wait: Duration::from_millis(2500), ..request(&key) };
         let hops = request.hops.to_string();
         let connected = AtomicBool::new(false);
-        let played = Source::open(&origin, Upstream::Rtmp, &request, LONG, &connected).await;
+        let played = open_source(&origin, Upstream::Rtmp, &request, LONG, &connected).await;
         no(played).await;
         let (url, connect) = peer.await.expect("the script went through");
         let connect = connect.expect("a connect");
@@ -218,7 +218,7 @@ async fn nobody_listens() {
     drop(listener);
     let (origin, connected) = (origin(at, at, HOST), AtomicBool::new(false));
     for protocol in [Upstream::Rtmp, Upstream::Flv] {
-        let opened = Source::open(&origin, protocol, &request(&cam()), LONG, &connected).await;
+        let opened = open_source(&origin, protocol, &request(&cam()), LONG, &connected).await;
         assert!(unreachable(&no(opened).await).starts_with("no connection: "));
         assert!(!connected.load(Ordering::Relaxed));
     }

@@ -1,4 +1,4 @@
-//! An RTMP client session on a socket: `weir publish`, and the connections of an edge to its origins.
+//! An RTMP client session on a socket: `weir publish`, and all connections in RTMP to other servers.
 
 use std::{
     future::poll_fn,

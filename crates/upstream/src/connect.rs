@@ -1,6 +1,7 @@
-//! Connections to origins: TCP, and TLS over it where an origin has that.
+//! Connections to other servers: TCP, and TLS over it where a server has that.
 
 use std::{
+    future::Future,
     io,
     net::{SocketAddr, ToSocketAddrs as _},
     sync::{
@@ -16,16 +17,17 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 use weir_blocking::Pool;
+use weir_clients::{descriptors, permits::Permit, socket};
 use weir_tls::Stream;
 
-use crate::tls::Secure;
+use crate::{failure::Failure, tls::Secure};
 
 /// For an address to accept a connection, and to do the handshake of TLS, whatever the connection is for. What is
-/// further away than this is no origin; who does not answer by then is dead, or the packets go to where somebody was:
+/// further away than this is of no use to anybody who watches; who does not answer by then is dead, or the packets go to where somebody was:
 /// another attempt, or another address, may find who is there now.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Names that an origin redirects to, looked up by the system.
+/// Names that are looked up by the system: of targets, and of what an origin redirects to.
 static NAMES: LazyLock<Pool> = LazyLock::new(|| Pool::new("looking up names", 8));
 
 /// From one attempt to the next beside it. The system sends a packet that was lost again after a second, and behind one
@@ -80,6 +82,32 @@ pub async fn connect_to_name(
         }
     }
     Err(failure)
+}
+
+/// Waits for a connection until `by`.
+///
+/// # Errors
+/// When there is none by then.
+pub async fn connected(
+    connecting: impl Future<Output = io::Result<Stream>>,
+    by: Instant,
+) -> Result<Stream, Failure> {
+    let stream = timeout_at(by, connecting).await;
+    let stream = stream.map_err(|_| Failure::Unreachable("no connection in time".to_owned()))?;
+    let broken = |error| Failure::Unreachable(format!("no connection: {error}"));
+    let stream = stream.map_err(broken)?;
+    socket::prepare(stream.socket()).map_err(broken)?;
+    Ok(stream)
+}
+
+/// A descriptor for a connection.
+///
+/// # Errors
+/// When the process has none left.
+pub fn permit() -> Result<Permit, Failure> {
+    let none =
+        || Failure::Busy("out of file descriptors for connections to other servers".to_owned());
+    descriptors::opened().take().ok_or_else(none)
 }
 
 /// The first attempt that is accepted, or refused: somebody is there then, and says no.

@@ -1,16 +1,16 @@
-//! Why an origin gives no stream, takes none, or none any more.
+//! Why a server gives no stream, takes none, or none any more.
 
-/// Characters of an origin's words that are repeated: a sentence or two.
+/// Characters of a server's words that are repeated: a sentence or two.
 pub const WORDS_MAX: usize = 200;
 
-/// What is said of an origin that takes the question and never sends anything. nginx-rtmp and SRS do that when they are
+/// What is said of a server that takes the question and never sends anything. nginx-rtmp and SRS do that when they are
 /// asked for a stream that nobody publishes.
 pub const NOTHING: &str = "accepted but sent nothing";
 
-/// Why an origin gave no stream, or took none.
+/// Why a server gave no stream, or took none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// There is no origin that works: no connection, no answer, or garbage. It counts against the origin's health.
+    /// There is no server that works: no connection, no answer, or garbage. It counts against its health.
     #[error("{0}")]
     Unreachable(String),
     /// It has no such stream.
@@ -24,7 +24,7 @@ pub enum Failure {
     Refused {
         /// The RTMP status code, or `HTTP` and the number.
         code: String,
-        /// The origin's words.
+        /// The server's words.
         description: String,
     },
 }
@@ -34,13 +34,13 @@ pub enum Failure {
 pub struct Lost {
     /// A sentence for the log.
     pub why: String,
-    /// Whether the origin itself is in doubt: it fell silent, or broke the protocol. A connection that it closed says
+    /// Whether the server itself is in doubt: it fell silent, or broke the protocol. A connection that it closed says
     /// nothing of the others.
     pub is_failure: bool,
 }
 
 impl Lost {
-    /// The origin closed it.
+    /// The server closed it.
     pub fn closed() -> Self {
         Self { why: "it closed the connection".to_owned(), is_failure: false }
     }
@@ -51,13 +51,13 @@ impl Lost {
 pub enum Over {
     /// The stream has ended.
     Ended,
-    /// The origin has closed the connection.
+    /// The server has closed the connection.
     Closed,
-    /// The origin ended the stream and said why.
+    /// The server ended the stream and said why.
     Refused {
         /// The RTMP status code.
         code: String,
-        /// The origin's words.
+        /// The server's words.
         description: String,
     },
     /// The connection is of no further use.
@@ -96,7 +96,7 @@ pub fn is_end(code: &str) -> bool {
     )
 }
 
-/// Text from an origin as far as it belongs into a log line.
+/// Text from a server as far as it belongs into a log line.
 pub fn words(text: &str) -> String {
     let printable = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(printable).take(WORDS_MAX).collect()
