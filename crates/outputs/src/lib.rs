@@ -8,6 +8,7 @@ mod finished;
 mod output;
 
 pub mod hls;
+pub mod record;
 
 pub use finished::{FileKind, Finished, FinishedFile, OnFinished};
 pub use output::{Output, Outputs};

@@ -53,10 +53,7 @@ pub struct Asked<'a> {
 }
 
 impl HttpServer for Asked<'_> {
-    fn connect(
-        &self,
-        connected: &AtomicBool,
-    ) -> impl Future<Output = io::Result<Stream>> + Send {
+    fn connect(&self, connected: &AtomicBool) -> impl Future<Output = io::Result<Stream>> + Send {
         self.origin.connect(Port::Http, connected)
     }
 

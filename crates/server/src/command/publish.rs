@@ -13,7 +13,6 @@ use tokio::{
 };
 use tracing::info;
 use weir_config::Pin;
-use weir_upstream::client::{Lost, RtmpClient};
 use weir_flv::{Tag, file};
 use weir_media::{Content, Timestamp};
 use weir_rtmp::{
@@ -24,6 +23,7 @@ use weir_tls::{
     Stream,
     client::{Failed, Spoken, Trust},
 };
+use weir_upstream::client::{Lost, RtmpClient};
 
 use super::trust;
 use crate::auth::without_secrets;
