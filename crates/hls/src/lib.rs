@@ -42,7 +42,6 @@ mod config;
 mod container;
 mod counted;
 mod cuts;
-mod date;
 mod encrypt;
 mod endless;
 mod error;

@@ -6,6 +6,7 @@
 
 mod budget;
 mod codec;
+pub mod date;
 mod frame;
 mod key;
 mod time;
