@@ -19,10 +19,10 @@ use crate::{
         Form, Json, Kind as _, Leaf, Many, Maybe, Node, Optional, Own, Part, Refusal, Secrets,
         Section, section,
     },
+    record::{Record, RecordOverride},
     scalar::{
         BitRate, Bytes, File, Secret, SecretOrNone, Switch, Time, Whole, Word, Words, Workers,
     },
-    record::{Record, RecordOverride},
     stream::{Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride},
     tls::{HttpTls, PortTls, RtmpTls, everywhere},
     tree::Key,

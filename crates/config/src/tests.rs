@@ -429,8 +429,8 @@ const BAD: &[Bad] = &[
     (
         "dvr: { enabled: on }\n",
         (1, 1, 3),
-        "unknown key `dvr`; Weir has no such key",
-        "Weir does not record; use FFmpeg: ffmpeg -i URL -c copy FILE.flv",
+        "unknown key `dvr`; in Weir it is `record`",
+        "write record: { dir: ./data/record, streams: \"*\" }",
     ),
     (
         "http: { enabled: off }\n",

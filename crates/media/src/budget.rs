@@ -85,7 +85,12 @@ impl Use {
         match self {
             Self::Logs | Self::Connections => 8,
             Self::Commands | Self::Configurations | Self::Requests | Self::Sendfile => 1,
-            Self::Messages | Self::Segments | Self::HlsWindow | Self::Recordings | Self::Output | Self::Api => 2,
+            Self::Messages
+            | Self::Segments
+            | Self::HlsWindow
+            | Self::Recordings
+            | Self::Output
+            | Self::Api => 2,
             Self::HlsCache => 4,
         }
     }

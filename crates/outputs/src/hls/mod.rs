@@ -29,8 +29,8 @@ mod writer;
 
 pub use disks::is_claimed;
 pub(crate) use disks::try_folder;
-pub(crate) use folders::is_lasting;
 pub use files::Files;
+pub(crate) use folders::is_lasting;
 pub use folders::{BadFolder, bad_folders};
 pub use output::{Found, HlsOutput};
 pub use state::{DISPOSE, State};

@@ -143,7 +143,9 @@ impl Cutter {
                     // Configurations may have come with what is missing.
                     let again = init.frames().filter(|it| it.content != Content::Metadata);
                     let at = frame.dts;
-                    again.for_each(|it| take(open, &Frame { dts: at, ..it.clone() }, false, &mut self.out));
+                    again.for_each(|it| {
+                        take(open, &Frame { dts: at, ..it.clone() }, false, &mut self.out)
+                    });
                 }
                 _ => {}
             }
@@ -152,7 +154,8 @@ impl Cutter {
             State::Nothing | State::Unfit(_) => {}
             State::Opening { frames, bytes, first } => {
                 *bytes += frame.body.len() + FRAME_COST;
-                let is_due = frame.dts.saturating_since(*first) >= OPENING || *bytes > OPENING_BYTES;
+                let is_due =
+                    frame.dts.saturating_since(*first) >= OPENING || *bytes > OPENING_BYTES;
                 frames.push(frame.clone());
                 if is_due {
                     self.begin(ops);
@@ -174,13 +177,17 @@ impl Cutter {
     fn splits_before(&self, frame: &Frame, init: &Init) -> bool {
         let is_other = |codecs: &BTreeMap<Track, Codec>| {
             let mut all = init.frames().chain([frame]);
-            all.any(|it| codec_of(it).is_some_and(|codec| codecs.get(&it.track).is_some_and(|known| *known != codec)))
+            all.any(|it| {
+                codec_of(it)
+                    .is_some_and(|codec| codecs.get(&it.track).is_some_and(|known| *known != codec))
+            })
         };
         match &self.state {
             State::Nothing => false,
             State::Unfit(codecs) => self.must_split || is_other(codecs),
             State::Opening { frames, .. } => {
-                let codecs = frames.iter().filter_map(|it| Some((it.track, codec_of(it)?))).collect();
+                let codecs =
+                    frames.iter().filter_map(|it| Some((it.track, codec_of(it)?))).collect();
                 self.must_split || is_other(&codecs)
             }
             State::Open(open) => {
@@ -218,7 +225,15 @@ impl Cutter {
         self.state = match file {
             Some(file) => {
                 ops.push(Op::Begin(self.container));
-                State::Open(Open { file, base, newest, bytes: 0, epoch, codecs, is_skipping: false })
+                State::Open(Open {
+                    file,
+                    base,
+                    newest,
+                    bytes: 0,
+                    epoch,
+                    codecs,
+                    is_skipping: false,
+                })
             }
             None => State::Unfit(codecs),
         };

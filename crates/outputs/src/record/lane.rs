@@ -111,7 +111,8 @@ impl Lane {
                 Ok(done) => done,
                 Err(_) => {
                     flight.is_late = true;
-                    let why = format!("a write takes longer than {HANGS:?}: is a file system hanging?");
+                    let why =
+                        format!("a write takes longer than {HANGS:?}: is a file system hanging?");
                     return Written::Hangs(io::Error::new(io::ErrorKind::TimedOut, why));
                 }
             }

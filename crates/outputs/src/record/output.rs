@@ -113,12 +113,8 @@ impl RecordOutput {
             return;
         }
         let (orders, followed) = watch::channel(orders);
-        let doing = Doing {
-            state: State::Starting,
-            file: None,
-            since: SystemTime::now(),
-            dropped: 0,
-        };
+        let doing =
+            Doing { state: State::Starting, file: None, since: SystemTime::now(), dropped: 0 };
         let (told, doing) = watch::channel(doing);
         let links = RecorderLinks {
             orders: followed,

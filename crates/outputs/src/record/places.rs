@@ -69,7 +69,8 @@ pub fn bad_places(config: &Config, before: Option<&Config>, makes: bool) -> Vec<
     let templates = names.filter_map(|name| {
         let what = Template::parse(&config.vhost(name).record.path).err()?.to_string();
         let own = config.vhosts.get(name).is_some_and(|own| own.record.path.is_some());
-        let path = if own { format!("vhosts.{name}.record.path") } else { "record.path".to_owned() };
+        let path =
+            if own { format!("vhosts.{name}.record.path") } else { "record.path".to_owned() };
         let fix = "write a path such as {app}/{stream}/{date}-{time}-{number}";
         Some(BadPlace { fault: Fault::new(path, what, fix), is_lasting: true })
     });

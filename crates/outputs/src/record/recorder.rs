@@ -20,7 +20,6 @@ use weir_media::{Charge, StreamKey, Use};
 use super::{
     cutter::{Cutter, Op},
     lane::{Lane, Written},
-    path::Template,
     places::Places,
     sink::Sink,
 };
@@ -420,8 +419,7 @@ impl Recorder {
 
 /// Writes the files of `key` as `record` says. The template was looked at when the configuration came in force.
 fn sink(key: &StreamKey, record: &Record, links: &RecorderLinks) -> Sink {
-    let template = Template::parse(&record.path).ok();
-    Sink::new(&links.places.at(&record.dir), key, template, &links.finished)
+    Sink::new(&links.places.at(&record.dir), key, &record.path, &links.finished)
 }
 
 /// Resolves when there are other orders.

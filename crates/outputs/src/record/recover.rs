@@ -13,14 +13,17 @@ use tracing::{info, warn};
 use weir_clients::counts::COUNTS;
 use weir_media::StreamKey;
 
-use super::{
-    places::Place,
-    sink::{ABOUT, UNFINISHED},
-};
+use super::places::Place;
 use crate::{
     finished::{FileKind, Finished, FinishedFile},
     hls::disk::Folder,
 };
+
+/// What a file is called that is not complete ends with.
+pub const UNFINISHED: &str = ".tmp";
+
+/// What the file beside it ends with that says of which stream it is.
+pub const ABOUT: &str = ".tmp.of";
 
 /// Folders are looked through so far down: beyond what a template and an app with many levels make.
 const DEPTH_MAX: usize = 64;
@@ -109,7 +112,9 @@ pub fn recover(place: &Place, finished: &Finished, goes_on: &dyn Fn() -> bool) {
                 None => {
                     // Nobody misses what is said of a file that is not there any more.
                     let of = entry.name.strip_suffix(ABOUT);
-                    if of.is_some_and(|name| is_ours(name) && !folder.has(&format!("{name}{UNFINISHED}"))) {
+                    if of.is_some_and(|name| {
+                        is_ours(name) && !folder.has(&format!("{name}{UNFINISHED}"))
+                    }) {
                         let _ = folder.remove(&entry.name);
                     }
                     continue;

@@ -15,18 +15,12 @@ use super::{
     cutter::Op,
     path::{PathOf, Template},
     places::Place,
-    recover,
+    recover::{self, ABOUT, UNFINISHED},
 };
 use crate::{
     finished::{FileKind, Finished, FinishedFile},
     hls::disk::Folder,
 };
-
-/// What a file is called that is not complete ends with.
-pub const UNFINISHED: &str = ".tmp";
-
-/// What the file beside it ends with that says of which stream it is.
-pub const ABOUT: &str = ".tmp.of";
 
 /// How many names are tried: others of the same second, by other processes, may have some.
 const NAMES_MAX: u64 = 1000;
@@ -39,7 +33,9 @@ pub struct Sink {
     /// None if it is none, which is said before it is in force.
     template: Option<Template>,
     finished: Arc<Finished>,
-    /// Files so far.
+    /// Whether the names of files say their number.
+    is_counted: bool,
+    /// Files so far, and names that were taken.
     number: u64,
     file: Option<Open>,
 }
@@ -58,16 +54,12 @@ struct Open {
 
 impl Sink {
     /// No file yet.
-    pub fn new(
-        place: &Arc<Place>,
-        key: &StreamKey,
-        template: Option<Template>,
-        finished: &Arc<Finished>,
-    ) -> Self {
+    pub fn new(place: &Arc<Place>, key: &StreamKey, path: &str, finished: &Arc<Finished>) -> Self {
         Self {
             place: Arc::clone(place),
             key: key.clone(),
-            template,
+            template: Template::parse(path).ok(),
+            is_counted: path.contains("{number}"),
             finished: Arc::clone(finished),
             number: 0,
             file: None,
@@ -106,8 +98,11 @@ impl Sink {
         let began = SystemTime::now();
         let template = self.template.as_ref();
         let template = template.ok_or_else(|| io::Error::other("record.path is no template"))?;
-        for _ in 0..NAMES_MAX {
-            self.number += 1;
+        if !self.is_counted {
+            self.number = 0;
+        }
+        for tries in 0..NAMES_MAX {
+            self.number += u64::from(self.is_counted || tries > 0);
             let path = template.expand(&PathOf {
                 vhost: self.key.vhost(),
                 app: self.key.app(),
@@ -193,7 +188,10 @@ impl Open {
     fn require_name(&self) -> io::Result<()> {
         match recover::has_name(&self.file)? {
             true => Ok(()),
-            false => Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed while it was written")),
+            false => Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the file was removed while it was written",
+            )),
         }
     }
 }

@@ -82,7 +82,9 @@ impl Node {
         };
         let outputs = match &edge {
             Some(_) => Outputs::default(),
-            None => Outputs::new(&finished).with(Arc::clone(&hls) as _).with(Arc::clone(&record) as _),
+            None => {
+                Outputs::new(&finished).with(Arc::clone(&hls) as _).with(Arc::clone(&record) as _)
+            }
         };
         let node = Self {
             settings: settings.clone(),

@@ -9,6 +9,7 @@ mod limits;
 mod listeners;
 mod multitrack;
 mod preflight;
+mod record;
 mod streams;
 mod tls;
 
@@ -43,7 +44,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 77] = [
+const ROWS: [(&str, Row); 84] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -92,6 +93,12 @@ const ROWS: [(&str, Row); 77] = [
     ("hls.encrypt", Live(hls::encrypt)),
     ("hls.segments_per_key", Live(hls::keys)),
     ("hls.key_url", Live(hls::keys)),
+    ("record.dir", Live(record::recording_follows_a_reload)),
+    ("record.streams", Live(record::recording_follows_a_reload)),
+    ("record.container", Live(record::recording_follows_a_reload)),
+    ("record.path", Live(record::recording_follows_a_reload)),
+    ("record.split.duration", Live(record::recording_follows_a_reload)),
+    ("record.split.size", Live(record::recording_follows_a_reload)),
     ("edge.origins", Live(edge::origins)),
     ("edge.protocol", Live(edge::protocol)),
     ("edge.http_port", Live(edge::http_port)),
@@ -121,6 +128,7 @@ const ROWS: [(&str, Row); 77] = [
     ("vhosts.*.publish", Live(streams::of_a_vhost)),
     ("vhosts.*.play", Live(streams::of_a_vhost)),
     ("vhosts.*.hls", Live(hls::dir_of_a_vhost)),
+    ("vhosts.*.record", Live(record::recording_follows_a_reload)),
     ("vhosts.*.auth", Live(streams::vhosts)),
 ];
 
