@@ -31,7 +31,7 @@ pub enum Use {
     /// HLS objects of origins: cached, on their way, or being sent.
     HlsCache,
     /// Copies of HLS objects that many clients ask for, from which the system sends.
-    Sendfile,
+    ZeroCopy,
     /// What waits for a peer to read it.
     Output,
     /// Sessions, tasks and sockets.
@@ -53,7 +53,7 @@ impl Use {
         Self::HlsWindow,
         Self::Recordings,
         Self::HlsCache,
-        Self::Sendfile,
+        Self::ZeroCopy,
         Self::Output,
         Self::Connections,
         Self::Requests,
@@ -71,7 +71,7 @@ impl Use {
             Self::HlsWindow => "hls_window",
             Self::Recordings => "recordings",
             Self::HlsCache => "hls_cache",
-            Self::Sendfile => "sendfile",
+            Self::ZeroCopy => "zero_copy",
             Self::Output => "output",
             Self::Connections => "connections",
             Self::Requests => "requests",
@@ -84,7 +84,7 @@ impl Use {
     const fn eighths(self) -> usize {
         match self {
             Self::Logs | Self::Connections => 8,
-            Self::Commands | Self::Configurations | Self::Requests | Self::Sendfile => 1,
+            Self::Commands | Self::Configurations | Self::Requests | Self::ZeroCopy => 1,
             Self::Messages
             | Self::Segments
             | Self::HlsWindow
