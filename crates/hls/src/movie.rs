@@ -49,10 +49,8 @@ impl Movie {
                     self.take(frame, is_rest);
                 }
             }
-            Content::Audio(codec) => {
-                if tracks.sound(codec, &frame.payload) {
-                    self.take(frame.clone(), false);
-                }
+            Content::Audio(codec) if tracks.sound(codec, &frame.payload) => {
+                self.take(frame.clone(), false);
             }
             _ => {}
         }

@@ -144,7 +144,7 @@ impl Cutter {
                     let again = init.frames().filter(|it| it.content != Content::Metadata);
                     let at = frame.dts;
                     again.for_each(|it| {
-                        take(open, &Frame { dts: at, ..it.clone() }, false, &mut self.out)
+                        take(open, &Frame { dts: at, ..it.clone() }, false, &mut self.out);
                     });
                 }
                 _ => {}

@@ -21,9 +21,12 @@ pub struct Lane {
     flying: Option<Flight>,
 }
 
+/// The sink, back from its thread, and what came of the write.
+type Done = (Box<Sink>, io::Result<()>);
+
 /// A piece that is being written.
 struct Flight {
-    done: Pin<Box<dyn Future<Output = io::Result<(Box<Sink>, io::Result<()>)>> + Send>>,
+    done: Pin<Box<dyn Future<Output = io::Result<Done>> + Send>>,
     bytes: usize,
     since: Instant,
     is_late: bool,

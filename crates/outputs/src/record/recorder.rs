@@ -282,7 +282,7 @@ impl Recorder {
         }
         self.charge.set(self.held());
         if let Some(reason) = self.cutter.newly_left_out() {
-            self.leave_out(reason);
+            self.leave_out(&reason);
         }
     }
 
@@ -336,9 +336,9 @@ impl Recorder {
         self.cutter.skip(&mut self.ops);
     }
 
-    fn leave_out(&mut self, reason: String) {
+    fn leave_out(&mut self, reason: &str) {
         if self.cutter.is_unfit() {
-            self.tell(State::Unsupported(reason.as_str().into()));
+            self.tell(State::Unsupported(reason.into()));
         }
         if !std::mem::replace(&mut self.said_left_out, true) {
             warn!(stream = %self.key, %reason, "the recording omits a track; container: flv carries all");

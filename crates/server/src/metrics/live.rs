@@ -391,7 +391,7 @@ impl Live {
             ("weir_recording_bytes", "Bytes of recordings written.", &COUNTS.record_bytes),
             (
                 "weir_recording_groups_dropped",
-                "Groups of pictures that are missing in recordings: the disk was too slow or failed, or memory was short.",
+                "Groups of pictures missing in recordings: the disk was too slow or failed, or memory was short.",
                 &COUNTS.record_groups_dropped,
             ),
             (

@@ -13,7 +13,9 @@ use weir_testkit::{
     process::Process,
 };
 
-use crate::{SOON, TIMEOUT, call, files, media, publish, recorded, recordings, send, start};
+use crate::{
+    SOON, TIMEOUT, call, files, is_complete, media, publish, recorded, recordings, send, start,
+};
 
 /// Times are milliseconds in FLV; sound in MPEG-TS has those of its sampling rate.
 const TOLERANCE: Duration = Duration::from_millis(2);
@@ -146,9 +148,9 @@ async fn at_a_seam_nothing_is_lost_and_nothing_is_there_twice() {
     assert!(published == recorded_by_time, "by duration");
     let by_size = eventually("files by size", SOON, async || {
         let all = files(&weir.dir().join("s"));
-        let is_complete = all.iter().all(|file| !file.to_string_lossy().contains(".tmp"));
+        let are_complete = all.iter().all(|file| is_complete(file));
         let is_all = || recorded(&all).len() == published.len();
-        (is_complete && all.len() > 1 && is_all()).then_some(all)
+        (are_complete && all.len() > 1 && is_all()).then_some(all)
     })
     .await;
     assert!(recorded(&by_size) == published, "by size");
@@ -232,7 +234,10 @@ async fn the_api_starts_and_stops_a_recording() {
     assert_eq!(call(&weir, "DELETE", path).await.0, 200);
     let first = recordings(&weir.dir().join("d"), 1).await;
     assert!(!recorded(&first).is_empty());
-    assert_eq!(described().await["state"], "stopped");
+    eventually("the recording is stopped", SOON, async || {
+        (described().await["state"] == "stopped").then_some(())
+    })
+    .await;
     assert_eq!(call(&weir, "POST", path).await.0, 200);
     eventually("another file", SOON, async || {
         (described().await["bytes"].as_u64() > Some(2000)).then_some(())

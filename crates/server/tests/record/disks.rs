@@ -161,6 +161,7 @@ async fn two_origins_record_to_one_folder() {
          record: {{ streams: '*', dir: {}, path: '{{vhost}}/{{app}}/{{stream}}' }}\n",
         dir.display()
     );
+    let at = |name: &str| dir.join("__defaultVhost__/live").join(name);
     let begin =
         || Weir::builder(BINARY).env("WEIR_API__ADMIN_TOKENS", ADMIN).config(&config).start();
     let mut one = begin();
@@ -168,7 +169,7 @@ async fn two_origins_record_to_one_folder() {
     eventually("the first one's file", SOON, async || (!files(&dir).is_empty()).then_some(()))
         .await;
     // It looks through the folder, and leaves what the first one writes.
-    let other = begin();
+    let mut other = begin();
     let second = encoder(&other, "live/b", 1000).await;
     let mut viewer = Viewer::rtmp(&other.rtmp_url("live/b")).await;
     go_on(&mut viewer).await;
@@ -177,6 +178,8 @@ async fn two_origins_record_to_one_folder() {
     one.terminate();
     tokio::task::block_in_place(|| one.wait_exit(SOON));
     assert!(at("a.flv").exists() && at("b.flv.tmp").exists(), "{:?}", files(&dir));
+    other.terminate();
+    tokio::task::block_in_place(|| other.wait_exit(SOON));
     drop((first, second, viewer));
     let files = recordings(&dir, 2).await;
     assert!(recorded(&files[..1]).len() > 20);

@@ -64,6 +64,12 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Whether a file has its last name.
+fn is_complete(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    !name.contains(".tmp")
+}
+
 /// The recordings below `dir` once there are so many, all of them complete.
 async fn recordings(dir: &Path, count: usize) -> Vec<PathBuf> {
     eventually(
@@ -71,8 +77,8 @@ async fn recordings(dir: &Path, count: usize) -> Vec<PathBuf> {
         SOON,
         async || {
             let files = files(dir);
-            let is_complete = files.iter().all(|file| !file.to_string_lossy().contains(".tmp"));
-            (is_complete && files.len() == count).then_some(files)
+            let are_complete = files.iter().all(|file| is_complete(file));
+            (are_complete && files.len() == count).then_some(files)
         },
     )
     .await
