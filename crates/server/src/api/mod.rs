@@ -19,6 +19,7 @@ mod ids;
 mod operate;
 mod peers;
 mod record;
+mod recording;
 pub mod rights;
 mod samples;
 mod serve;

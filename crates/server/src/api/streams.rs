@@ -18,7 +18,7 @@ use super::answer::{NotFound, ReadFailures};
 use super::{
     answer::{Answer, Failure, Page, Params, code},
     cluster, ids,
-    record::Recording,
+    recording::Recording,
     samples::{Kbps, Sent, Traffic, sent},
     state::Api,
 };
