@@ -192,6 +192,14 @@ pub struct Counts {
     pub hls_errors: Count,
     /// Frames that HLS left out.
     pub hls_frames_dropped: Count,
+    /// Files of recordings that were finished.
+    pub record_files: Count,
+    /// Bytes of recordings written.
+    pub record_bytes: Count,
+    /// Groups of pictures that recordings left out, because the disk was too slow or there was no memory.
+    pub record_groups_dropped: Count,
+    /// Times that a file of a recording could not be written.
+    pub record_errors: Count,
     /// Lines of the log that nobody took.
     pub log_lines_lost: Count,
     /// Lines of the log of which there were enough.
@@ -223,6 +231,10 @@ impl Counts {
             hls_bytes: Count::new(),
             hls_errors: Count::new(),
             hls_frames_dropped: Count::new(),
+            record_files: Count::new(),
+            record_bytes: Count::new(),
+            record_groups_dropped: Count::new(),
+            record_errors: Count::new(),
             log_lines_lost: Count::new(),
             log_lines_left_out: Count::new(),
         }

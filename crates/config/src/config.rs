@@ -21,6 +21,7 @@ use crate::{
         Form, Json, Kind as _, Leaf, Many, Maybe, Node, Optional, Own, Part, Refusal, Secrets,
         Section, section,
     },
+    record::{Record, RecordOverride},
     scalar::{
         BitRate, Bytes, File, Secret, SecretOrNone, Switch, Time, Whole, Word, Words, Workers,
     },
@@ -51,6 +52,8 @@ section! {
         hls: Hls = Hls::default(), Part<Hls>;
         /// Streams that go on to other servers.
         forward: Vec<Forward> = Vec::new(), Many<Forward>;
+        /// Recording.
+        record: Record = Record::default(), Part<Record>;
         /// Where an edge gets its streams.
         edge: Edge = Edge::default(), Part<Edge>;
         /// Who may publish and who may play.
@@ -88,6 +91,7 @@ impl Config {
             play: own.play.clone().over(&self.play),
             hls: own.hls.clone().over(&self.hls),
             forward: own.forward.clone().unwrap_or_else(|| self.forward.clone()),
+            record: own.record.clone().over(&self.record),
             auth: own.auth.clone().over(&self.auth),
             hooks: own.hooks.clone().over(&self.hooks),
         }
@@ -153,6 +157,24 @@ impl Config {
             let numbered = list.iter().enumerate();
             numbered.map(move |(number, forward)| (format!("{path}[{number}]"), forward))
         })
+    }
+
+    /// The folders that recordings are written below, and the first key that names each. An edge records nothing.
+    pub fn record_dirs(&self) -> BTreeMap<PathBuf, String> {
+        let mut dirs = BTreeMap::new();
+        if self.role == Role::Edge {
+            return dirs;
+        }
+        for name in [DEFAULT_VHOST].into_iter().chain(self.vhosts.keys().map(String::as_str)) {
+            let record = self.vhost(name).record;
+            let is_own = self.vhosts.get(name).is_some_and(|own| own.record.dir.is_some());
+            let path =
+                if is_own { format!("vhosts.{name}.record.dir") } else { "record.dir".to_owned() };
+            if record.is_possible() {
+                dirs.entry(record.dir).or_insert(path);
+            }
+        }
+        dirs
     }
 
     /// The configured vhost that is meant by `asked`. Names of hosts are the same in upper and lower case, and with a
@@ -324,6 +346,8 @@ section! {
         hls: HlsOverride = HlsOverride::default(), Own<Hls>;
         /// Streams that go on to other servers.
         forward: Option<Vec<Forward>> = None, Maybe<Many<Forward>>;
+        /// Recording.
+        record: RecordOverride = RecordOverride::default(), Own<Record>;
         /// Who may publish and who may play.
         auth: AuthOverride = AuthOverride::default(), Own<Auth>;
         /// Which back end is told and asked what, over HTTP.
@@ -394,6 +418,8 @@ pub struct Vhost {
     pub hls: Hls,
     /// Streams that go on to other servers.
     pub forward: Vec<Forward>,
+    /// Recording.
+    pub record: Record,
     /// Who may publish and who may play.
     pub auth: Auth,
     /// Which back end is told and asked what, over HTTP.

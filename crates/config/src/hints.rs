@@ -14,7 +14,7 @@ pub(super) enum Here {
 
 use Here::{Else, Key};
 
-const RECORD: Here = Else("Weir does not record; use FFmpeg: ffmpeg -i URL -c copy FILE.flv");
+const RECORD: Here = Key("record", "record: { dir: ./data/record, streams: \"*\" }");
 const TRANSCODE: Here =
     Else("Weir does not transcode; transcode with FFmpeg and publish the result");
 const PUSH: Here = Key("forward", "forward: [{ streams: live/*, to: rtmp://HOST/APP/STREAM }]");

@@ -27,6 +27,7 @@ mod load;
 mod multitrack;
 mod part;
 mod pattern;
+mod record;
 mod report;
 mod scalar;
 mod schema;
@@ -61,6 +62,7 @@ pub use self::{
     multitrack::{Encoder, Step},
     part::{Next, Part, Prepared, Ready, Unready},
     pattern::StreamPattern,
+    record::{Record, RecordContainer, RecordOverride, Split, SplitOverride},
     scalar::{Secret, Workers},
     schema::schema,
     settings::{Changes, Settings},

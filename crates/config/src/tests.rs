@@ -35,6 +35,10 @@ fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+fn pattern(text: &str) -> StreamPattern {
+    <StreamPattern as kind::Text>::parse(text).expect("a pattern")
+}
+
 fn network(text: &str) -> IpNet {
     text.parse().unwrap()
 }
@@ -107,6 +111,7 @@ publish:
 play: { flush: 350ms, wait: 1h, gop: off, stall_timeout: 1s, window: 1500ms }
 hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3, container: fmp4, part: 100ms, ladder: [_hi, ''],
   encrypt: true, segments_per_key: 5, key_url: 'https://keys.example.com/weir/' }
+record: { dir: /srv/rec, streams: [live/*, '*'], container: mp4, path: '{stream}', split: { duration: 1h, size: 1GiB } }
 edge:
   origins: [rtmp://Origin:1936, 10.0.0.7, origins.default.svc:1935, '[fd00::1]:1935', rtmps://a]
   protocol: flv
@@ -231,6 +236,13 @@ handover: { socket: /run/weir.sock }
             encrypt: true,
             segments_per_key: 5,
             key_url: "https://keys.example.com/weir".to_owned(),
+        },
+        record: Record {
+            dir: "/srv/rec".into(),
+            streams: vec![pattern("live/*"), StreamPattern::all()],
+            container: RecordContainer::Mp4,
+            path: "{stream}".to_owned(),
+            split: Split { duration: Duration::from_secs(3600), size: 1 << 30 },
         },
         edge: Edge {
             origins: vec![
@@ -443,7 +455,7 @@ error: weir.yaml:10:6: unclosed bracket '{'
 /// A text; line, column and width of what is wrong in it; the message; the fix.
 type Bad = (&'static str, (usize, usize, usize), &'static str, &'static str);
 
-const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, forward, edge, auth, hooks, \
+const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, forward, record, edge, auth, hooks, \
     limits, metrics, drain, handover, vhosts";
 
 const BAD: &[Bad] = &[
@@ -500,8 +512,8 @@ const BAD: &[Bad] = &[
     (
         "dvr: { enabled: on }\n",
         (1, 1, 3),
-        "unknown key `dvr`; Weir has no such key",
-        "Weir does not record; use FFmpeg: ffmpeg -i URL -c copy FILE.flv",
+        "unknown key `dvr`; in Weir it is `record`",
+        "write record: { dir: ./data/record, streams: \"*\" }",
     ),
     (
         "http: { enabled: off }\n",

@@ -12,9 +12,9 @@ pub use self::{
     progress::{Progress, Reach},
     render::Report,
 };
-use crate::{
-    Config, Container, Form, LeftOut, Nonce, SEGMENT_DURATION_MAX, SegmentName, date::rfc3339,
-};
+use weir_media::date::rfc3339;
+
+use crate::{Config, Container, Form, LeftOut, Nonce, SEGMENT_DURATION_MAX, SegmentName};
 
 /// How many target durations behind the end players begin that do not load parts (4.4.3.8 of RFC 8216bis).
 const HOLD_BACK: u64 = 3;

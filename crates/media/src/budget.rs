@@ -26,6 +26,8 @@ pub enum Use {
     Segments,
     /// HLS segments of streams that are published here, from the cut until nobody holds them.
     HlsWindow,
+    /// Recordings: what waits for a disk, and what a file is made of that is not whole yet.
+    Recordings,
     /// HLS objects of origins: cached, on their way, or being sent.
     HlsCache,
     /// Copies of HLS objects that many clients ask for, from which the system sends.
@@ -42,13 +44,14 @@ pub enum Use {
 
 impl Use {
     /// Every use.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Logs,
         Self::Configurations,
         Self::Commands,
         Self::Messages,
         Self::Segments,
         Self::HlsWindow,
+        Self::Recordings,
         Self::HlsCache,
         Self::ZeroCopy,
         Self::Output,
@@ -66,6 +69,7 @@ impl Use {
             Self::Messages => "messages",
             Self::Segments => "segments",
             Self::HlsWindow => "hls_window",
+            Self::Recordings => "recordings",
             Self::HlsCache => "hls_cache",
             Self::ZeroCopy => "zero_copy",
             Self::Output => "output",
@@ -81,7 +85,12 @@ impl Use {
         match self {
             Self::Logs | Self::Connections => 8,
             Self::Commands | Self::Configurations | Self::Requests | Self::ZeroCopy => 1,
-            Self::Messages | Self::Segments | Self::HlsWindow | Self::Output | Self::Api => 2,
+            Self::Messages
+            | Self::Segments
+            | Self::HlsWindow
+            | Self::Recordings
+            | Self::Output
+            | Self::Api => 2,
             Self::HlsCache => 4,
         }
     }

@@ -6,6 +6,7 @@
 
 mod budget;
 mod codec;
+pub mod date;
 mod frame;
 pub mod ids;
 mod key;

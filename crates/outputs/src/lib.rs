@@ -9,6 +9,7 @@ mod output;
 
 pub mod forward;
 pub mod hls;
+pub mod record;
 
 pub use finished::{FileKind, Finished, FinishedFile, OnFinished};
 pub use output::{Output, Outputs};

@@ -71,7 +71,7 @@ fn with_tls() -> Weir {
 #[tokio::test]
 async fn the_guide_lists_exactly_the_series_that_there_are() {
     let cluster = Cluster::new(env!("CARGO_BIN_EXE_weir"));
-    let origin = cluster.origin(1, "");
+    let origin = cluster.origin(1, "record: { dir: recordings }\n");
     let edge = cluster.edge(&["127.0.0.1"], "", "");
     let mut publisher = Publisher::start(&origin.rtmp_url("live/a"), Numbered::new(25)).await;
     let newest = publisher.pictures(50).await;

@@ -151,6 +151,11 @@ impl Tracks {
         self.audio.entry.is_some() && !is_same
     }
 
+    /// Whether there is sound.
+    pub fn speaks(&self) -> bool {
+        self.audio.speaks
+    }
+
     /// How the tracks are coded that a segment has from now on.
     pub fn entries(&self, speaks: bool) -> impl Iterator<Item = (Track, &SampleEntry)> {
         let video = self.video.entry.iter().map(|entry| (Track::Video(0), entry));

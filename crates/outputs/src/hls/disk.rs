@@ -14,8 +14,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, flock, mkdirat, openat,
-        renameat, statat, unlinkat,
+        AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, flock, mkdirat,
+        openat, renameat, renameat_with, statat, unlinkat,
     },
     io::Errno,
 };
@@ -228,7 +228,11 @@ impl Folder {
         }
     }
 
-    fn create(&self, name: &str) -> io::Result<File> {
+    /// Makes a file for writing.
+    ///
+    /// # Errors
+    /// When there is something with this name, or as the file system has it.
+    pub fn create(&self, name: &str) -> io::Result<File> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(openat(&self.0, name, flags, Mode::from_raw_mode(0o666))?.into())
@@ -263,6 +267,40 @@ impl Folder {
             return Err(io::Error::new(io::ErrorKind::NotFound, "not a regular file"));
         }
         Ok((file, about.len()))
+    }
+
+    /// Opens a regular file for reading and writing.
+    ///
+    /// # Errors
+    /// When there is none; a link, a folder or a pipe counts as none.
+    pub fn open_to_write(&self, name: &str) -> io::Result<File> {
+        let flags =
+            OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = File::from(openat(&self.0, name, flags, Mode::empty()).map_err(missing)?);
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::new(io::ErrorKind::NotFound, "not a regular file")),
+        }
+    }
+
+    /// Whether there is anything with this name.
+    pub fn has(&self, name: &str) -> bool {
+        statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Gives a file another name, which nothing has.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) when something has it, or as the file system has it.
+    pub fn rename_to_new(&self, from: &str, to: &str) -> io::Result<()> {
+        match renameat_with(&self.0, from, &self.0, to, RenameFlags::NOREPLACE) {
+            // Not every file system can say that there was nothing.
+            Err(Errno::INVAL | Errno::NOSYS) if !self.has(to) => {
+                Ok(renameat(&self.0, from, &self.0, to)?)
+            }
+            Err(Errno::INVAL | Errno::NOSYS) => Err(Errno::EXIST.into()),
+            renamed => Ok(renamed?),
+        }
     }
 
     /// Folders and regular files.

@@ -30,7 +30,8 @@ pub fn bad_folders(config: &Config, before: Option<&Config>, makes: bool) -> Vec
     .collect()
 }
 
-fn is_lasting(error: &io::Error) -> bool {
+/// Whether an error stays until somebody mends what is wrong.
+pub fn is_lasting(error: &io::Error) -> bool {
     use io::ErrorKind::{
         AlreadyExists, InvalidFilename, NotADirectory, NotFound, PermissionDenied,
         ReadOnlyFilesystem,

@@ -9,7 +9,7 @@
 //! is slow, full or gone costs the files. A stream that has ended has no task once all of it is in files: what remains
 //! is served, and a publisher that returns goes on with it.
 
-mod disk;
+pub(crate) mod disk;
 mod disks;
 mod files;
 mod folders;
@@ -28,7 +28,10 @@ mod sweep;
 mod writer;
 
 pub use disks::is_claimed;
+pub(crate) use disks::try_folder;
 pub use files::Files;
+pub(crate) use folders::is_lasting;
 pub use folders::{BadFolder, bad_folders};
 pub use output::{Found, HlsOutput};
 pub use state::{DISPOSE, State};
+pub(crate) use state::{Stopping, is_published};

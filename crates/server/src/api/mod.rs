@@ -17,6 +17,8 @@ mod foreign;
 mod gate;
 mod operate;
 mod peers;
+mod record;
+mod recording;
 pub mod rights;
 mod samples;
 mod serve;
@@ -119,6 +121,8 @@ calls! {
     admin, Admin {
         delete "/api/v1/clients/{id}" clients::kick;
         delete "/api/v1/streams/{id}/publisher" clients::kick_publisher;
+        post "/api/v1/streams/{id}/record" record::start;
+        delete "/api/v1/streams/{id}/record" record::stop;
         post "/api/v1/reload" operate::reload;
         post "/api/v1/drain" operate::drain;
     }
@@ -136,7 +140,7 @@ fn probes() -> Router<Api> {
 async fn ready(State(api): State<Api>) -> (StatusCode, String) {
     match readiness::of(&api.node) {
         Ok(()) => {
-            let faults = readiness::faults(&api.node.hls).into_iter();
+            let faults = readiness::faults(&api.node).into_iter();
             let lines = ["ok".to_owned()].into_iter().chain(faults);
             (StatusCode::OK, lines.map(|line| line + "\n").collect())
         }

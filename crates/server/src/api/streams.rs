@@ -18,6 +18,7 @@ use super::answer::{NotFound, ReadFailures};
 use super::{
     answer::{Answer, Failure, Page, Params, code},
     cluster,
+    recording::Recording,
     samples::{Kbps, Sent, Traffic, sent},
     state::Api,
 };
@@ -71,6 +72,9 @@ pub struct Stream {
     hls: Option<HlsOfStream>,
     /// The servers that it goes on to (`forward`), in no order.
     forwards: Vec<Forward>,
+    /// Its recording; null if it has none.
+    #[cfg_attr(test, schema(required))]
+    recording: Option<Recording>,
     /// `waiting` for a publisher, `live`, `lingering` after its publisher has left, or `ended`, which HLS viewers still
     /// watch. `relayed` if an edge hands its HLS on without having its frames: what they are is not known there.
     status: &'static str,
@@ -273,6 +277,7 @@ impl<'a> Around<'a> {
             audio: stats.audio.map(|codec| describe::audio(codec, &stats.init).into()),
             hls: node.hls.state(key).map(Into::into),
             forwards: node.forward.status(key).into_iter().map(Into::into).collect(),
+            recording: node.record.recording(key).map(Into::into),
             status: label(*status, node.edge.is_some()),
             log_bytes: stats.held,
             timestamp_repairs: stats.repairs,

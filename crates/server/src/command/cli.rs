@@ -16,6 +16,8 @@ use weir_config::{
     Secret, Size, Sources, StreamPattern, Tls, TlsVersion,
 };
 
+use weir_outputs::record;
+
 use super::{publish, remote};
 use crate::{auth, log, operate::preflight};
 
@@ -242,6 +244,9 @@ fn checked(
             let what = path.map_or("environment".to_owned(), |path| path.display().to_string());
             // A reader that has gone away has seen enough.
             let _ = write!(io::stdout(), "{what}: ok\n{}", summary(&config));
+            for recorded in record::plan_of(&config) {
+                let _ = writeln!(io::stdout(), "  record   {recorded}");
+            }
             for warning in config.warnings() {
                 let _ = writeln!(io::stderr(), "warning: {warning}");
             }

@@ -132,6 +132,7 @@ impl Live {
         self.write_delivery(page)?;
         self.write_hls(page)?;
         self.write_forwards(page)?;
+        self.write_recordings(page)?;
         if let Some(edge) = &self.node().edge {
             write_edge(page, edge)?;
         }
@@ -390,6 +391,44 @@ impl Live {
                 "weir_forward_failures",
                 "Attempts to reach a target that failed or were refused.",
                 &COUNTS.forward_failures,
+            ),
+        ];
+        counters
+            .into_iter()
+            .try_for_each(|(name, help, count)| page.counter(name, help, count.get() as f64))
+    }
+
+    fn write_recordings(&self, page: &mut Page<'_>) -> fmt::Result {
+        let record = &self.node().record;
+        let states = record.states();
+        page.gauges(
+            "weir_recordings",
+            "Streams that are being recorded, by how that goes.",
+            ["starting", "recording", "failing", "unsupported"].into_iter().map(|state| {
+                let count = states.get(state).copied().unwrap_or_default() as f64;
+                (vec![("state", state)], count)
+            }),
+        )?;
+        let health = record.health();
+        let health = health.iter().map(|(dir, why)| (dir.display().to_string(), why.is_none()));
+        let health: Vec<_> = health.collect();
+        page.gauges(
+            "weir_record_writable",
+            "Whether recordings can be written to their folder.",
+            health.iter().map(|(dir, is_well)| (vec![("dir", dir.as_str())], truth(*is_well))),
+        )?;
+        let counters = [
+            ("weir_recording_files", "Recordings completed.", &COUNTS.record_files),
+            ("weir_recording_bytes", "Bytes of recordings written.", &COUNTS.record_bytes),
+            (
+                "weir_recording_groups_dropped",
+                "Groups of pictures missing in recordings: the disk was too slow or failed, or memory was short.",
+                &COUNTS.record_groups_dropped,
+            ),
+            (
+                "weir_recording_errors",
+                "Times that recordings could not be written.",
+                &COUNTS.record_errors,
             ),
         ];
         counters

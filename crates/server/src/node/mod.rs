@@ -15,7 +15,9 @@ use weir_hooks::{Hooks, Trusts};
 use weir_hub::{Limits, StreamStats};
 use weir_intake::Allowance;
 use weir_media::{InvalidKey, StreamKey};
-use weir_outputs::{Finished, Outputs, forward::ForwardOutput, hls::HlsOutput};
+use weir_outputs::{
+    Finished, Outputs, forward::ForwardOutput, hls::HlsOutput, record::RecordOutput,
+};
 use weir_rtmp::url::StreamUrl;
 
 pub use self::{clients::Clients, hooked::subject};
@@ -45,6 +47,8 @@ pub struct Node {
     pub hls: Arc<HlsOutput>,
     /// The one that sends streams on to other servers.
     pub forward: Arc<ForwardOutput>,
+    /// The one of them that records.
+    pub record: Arc<RecordOutput>,
     /// Copies of what many clients fetch of HLS, from which the system sends.
     pub copies: Arc<SharedCopies>,
     /// Where streams come from, if this is an edge.
@@ -84,15 +88,17 @@ impl Node {
         let hls = HlsOutput::new(registry.clone(), settings, &finished);
         let forward = ForwardOutput::new(registry, settings)?;
         forward.ask(Arc::new(hooked::Asked(Arc::clone(&hooks))));
+        let record = RecordOutput::new(registry.clone(), settings, &finished);
         let edge = match config.role {
             Role::Origin => None,
             Role::Edge => Some(Edge::start(settings, registry, &streams.audiences)?),
         };
         let outputs = match &edge {
             Some(_) => Outputs::default(),
-            None => {
-                Outputs::new(&finished).with(Arc::clone(&hls) as _).with(Arc::clone(&forward) as _)
-            }
+            None => Outputs::new(&finished)
+                .with(Arc::clone(&hls) as _)
+                .with(Arc::clone(&forward) as _)
+                .with(Arc::clone(&record) as _),
         };
         let node = Self {
             settings: settings.clone(),
@@ -103,6 +109,7 @@ impl Node {
             outputs,
             hls,
             forward,
+            record,
             copies,
             edge,
             auth: Arc::new(Auth::new(keys)),

@@ -19,6 +19,7 @@ use weir_hooks::Trusts;
 use weir_outputs::{
     forward,
     hls::{self, BadFolder, bad_folders},
+    record::{BadPlace, bad_places},
 };
 
 use crate::{auth::Keys, tls::Prepared};
@@ -116,6 +117,9 @@ pub fn all(config: &Config) -> (Vec<Fault>, Vec<String>) {
     faults.extend(Trusts::read(config).err());
     faults.extend(socket(config).err());
     for BadFolder { fault, is_lasting } in bad_folders(config, None, false) {
+        if is_lasting { faults.push(fault) } else { warnings.push(fault.to_string()) }
+    }
+    for BadPlace { fault, is_lasting } in bad_places(config, None, false) {
         if is_lasting { faults.push(fault) } else { warnings.push(fault.to_string()) }
     }
     let taken = config.hls_dirs().into_keys().filter(|dir| hls::is_claimed(dir));

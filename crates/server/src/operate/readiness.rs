@@ -3,7 +3,6 @@
 use std::{borrow::Cow, path::PathBuf, sync::Arc};
 
 use weir_hub::Status;
-use weir_outputs::hls::HlsOutput;
 
 use crate::{node::Node, phase::Phase};
 
@@ -26,13 +25,15 @@ pub fn of(node: &Node) -> Result<(), Cow<'static, str>> {
     }
 }
 
-/// The folders that HLS files cannot be written to, each with the reason. Viewers are served all the same.
-pub fn faults(hls: &HlsOutput) -> Vec<String> {
-    let faults = hls.health().into_iter().filter_map(|(dir, why)| Some((dir, why?)));
-    let sentence = |(dir, why): (PathBuf, Arc<str>)| {
-        format!("HLS files cannot be written to {}: {why}", dir.display())
+/// The folders that HLS files and recordings cannot be written to, each with the reason. Viewers are served all the
+/// same.
+pub fn faults(node: &Node) -> Vec<String> {
+    let sentence = |what: &str, (dir, why): (PathBuf, Option<Arc<str>>)| {
+        Some(format!("{what} cannot be written to {}: {}", dir.display(), why?))
     };
-    faults.map(sentence).collect()
+    let hls = node.hls.health().into_iter().filter_map(|it| sentence("HLS files", it));
+    let recordings = node.record.health().into_iter().filter_map(|it| sentence("recordings", it));
+    hls.chain(recordings).collect()
 }
 
 fn serves(node: &Node) -> bool {

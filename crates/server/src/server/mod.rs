@@ -22,6 +22,7 @@ use weir_hooks::Trusts;
 use weir_outputs::{
     forward,
     hls::{BadFolder, HlsOutput, bad_folders},
+    record::{BadPlace, bad_places},
 };
 
 pub use self::ports::Addresses;
@@ -260,10 +261,17 @@ impl Start {
             }
             warn!("{fault}");
         }
+        for BadPlace { fault, is_lasting } in bad_places(&config, None, true) {
+            if is_lasting {
+                return Err(located(fault).into());
+            }
+            warn!("{fault}");
+        }
         let settings = Settings::new(config);
         let (node, returned) = Node::start(&settings, keys, trusts)?;
         if node.edge.is_none() {
             begin_hls(&node.hls, replaces);
+            tokio::spawn(Arc::clone(&node.record).look_after());
         }
         let tls = Tls::new(tls);
         let acceptors = Acceptors::new(&node, &tls);

@@ -11,6 +11,7 @@ mod limits;
 mod listeners;
 mod multitrack;
 mod preflight;
+mod record;
 mod streams;
 mod tls;
 
@@ -45,7 +46,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 97] = [
+const ROWS: [(&str, Row); 104] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -95,6 +96,12 @@ const ROWS: [(&str, Row); 97] = [
     ("hls.encrypt", Live(hls::encrypt)),
     ("hls.segments_per_key", Live(hls::keys)),
     ("hls.key_url", Live(hls::keys)),
+    ("record.dir", Live(record::recording_follows_a_reload)),
+    ("record.streams", Live(record::recording_follows_a_reload)),
+    ("record.container", Live(record::recording_follows_a_reload)),
+    ("record.path", Live(record::recording_follows_a_reload)),
+    ("record.split.duration", Live(record::recording_follows_a_reload)),
+    ("record.split.size", Live(record::recording_follows_a_reload)),
     ("edge.origins", Live(edge::origins)),
     ("edge.protocol", Live(edge::protocol)),
     ("edge.http_port", Live(edge::http_port)),
@@ -143,6 +150,7 @@ const ROWS: [(&str, Row); 97] = [
     ("vhosts.*.play", Live(streams::of_a_vhost)),
     ("vhosts.*.forward", Live(forward::targets)),
     ("vhosts.*.hls", Live(hls::dir_of_a_vhost)),
+    ("vhosts.*.record", Live(record::recording_follows_a_reload)),
     ("vhosts.*.auth", Live(streams::vhosts)),
     ("vhosts.*.hooks", Live(hooks::urls)),
 ];

@@ -1,9 +1,9 @@
-//! Calendar dates for EXT-X-PROGRAM-DATE-TIME.
+//! Calendar dates, in UTC: for EXT-X-PROGRAM-DATE-TIME, names of files and signatures.
 
 use std::time::Duration;
 
 /// `since_epoch` as an RFC 3339 time in UTC with milliseconds.
-pub(crate) fn rfc3339(since_epoch: Duration) -> String {
+pub fn rfc3339(since_epoch: Duration) -> String {
     let seconds = since_epoch.as_secs();
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);

@@ -1,0 +1,57 @@
+//! Keys of `record` that change while a stream is recorded: each holds from the next group on, and no packet is lost.
+
+use std::path::{Path, PathBuf};
+
+use weir_testkit::eventually;
+
+use crate::{SOON, encoder, metric, reload, server};
+
+/// All files below `dir`.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| match entry.path() {
+            path if path.is_dir() => files(&path),
+            path => vec![path],
+        })
+        .collect()
+}
+
+async fn until_file(dir: &Path, is_it: impl Fn(&str) -> bool) {
+    eventually(&format!("another file in {}", dir.display()), SOON, async || {
+        let names = files(dir).into_iter().map(|file| file.display().to_string());
+        names.into_iter().any(|name| is_it(&name)).then_some(())
+    })
+    .await;
+}
+
+/// Where, what and how streams are recorded.
+#[tokio::test(flavor = "multi_thread")]
+pub async fn recording_follows_a_reload() {
+    let mut weir = server().config("").start();
+    let dir = weir.dir().to_owned();
+    let encoder = encoder(&weir, "live/a").await;
+    reload(&mut weir, "record: { dir: one, streams: [other/*] }\n").await;
+    assert_eq!(metric(&weir, "weir_recordings{state=\"starting\"}").await, 0.0);
+    reload(&mut weir, "record: { dir: one, streams: [other/*, live/*] }\n").await;
+    until_file(&dir.join("one"), |name| name.ends_with(".flv.tmp")).await;
+    reload(&mut weir, "record: { dir: two, streams: live/* }\n").await;
+    until_file(&dir.join("one"), |name| name.ends_with(".flv")).await;
+    until_file(&dir.join("two"), |name| name.ends_with(".flv.tmp")).await;
+    reload(&mut weir, "record: { dir: two, streams: live/*, container: ts }\n").await;
+    until_file(&dir.join("two"), |name| name.ends_with(".ts.tmp")).await;
+    reload(&mut weir, "record: { dir: two, streams: live/*, path: 'x/{stream}-{number}' }\n").await;
+    until_file(&dir.join("two/x"), |name| name.ends_with(".flv.tmp")).await;
+    let split = "record: { dir: three, streams: live/*, path: 'x-{number}', split: ";
+    reload(&mut weir, &format!("{split}{{ duration: 500ms }} }}\n")).await;
+    until_file(&dir.join("three"), |name| name.contains("x-3") && name.ends_with(".flv")).await;
+    let split = split.replace("three", "four");
+    reload(&mut weir, &format!("{split}{{ size: 10B }} }}\n")).await;
+    until_file(&dir.join("four"), |name| name.contains("x-3") && name.ends_with(".flv")).await;
+    reload(&mut weir, "vhosts: { __defaultVhost__: { record: { dir: five, streams: '*' } } }\n")
+        .await;
+    until_file(&dir.join("five"), |name| name.ends_with(".flv.tmp")).await;
+    reload(&mut weir, "").await;
+    until_file(&dir.join("five"), |name| name.ends_with(".flv")).await;
+    encoder.assert_connected();
+}
