@@ -19,6 +19,7 @@ use crate::{
         Form, Json, Kind as _, Leaf, Many, Maybe, Node, Optional, Own, Part, Refusal, Secrets,
         Section, section,
     },
+    pull::Pull,
     scalar::{
         BitRate, Bytes, File, Secret, SecretOrNone, Switch, Time, Whole, Word, Words, Workers,
     },
@@ -49,6 +50,8 @@ section! {
         hls: Hls = Hls::default(), Part<Hls>;
         /// Where an edge gets its streams.
         edge: Edge = Edge::default(), Part<Edge>;
+        /// Streams that come from other servers, or from files.
+        pull: Vec<Pull> = Vec::new(), Many<Pull>;
         /// Who may publish and who may play.
         auth: Auth = Auth::default(), Part<Auth>;
         /// Limits of the process.

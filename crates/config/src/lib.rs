@@ -25,6 +25,7 @@ mod load;
 mod multitrack;
 mod part;
 mod pattern;
+mod pull;
 mod report;
 mod scalar;
 mod schema;
@@ -55,6 +56,7 @@ pub use self::{
     multitrack::{Encoder, Step},
     part::{Next, Part, Prepared, Ready, Unready},
     pattern::StreamPattern,
+    pull::{Pull, PullFrom, PullPlace, PullProtocol, PullServer, When},
     scalar::{Secret, Workers},
     schema::schema,
     settings::{Changes, Settings},

@@ -7,10 +7,19 @@ use super::{Check, Config, ForwardQuery, Role};
 impl Config {
     /// A sentence for each setting that lets somebody in who may not be meant.
     pub fn warnings(&self) -> Vec<String> {
-        let ForwardQuery::Only(names) = &self.edge.forward_query else { return Vec::new() };
         if self.role != Role::Edge {
             return Vec::new();
         }
+        let mut warnings = self.hidden_viewers();
+        if !self.pull.is_empty() {
+            let what = "pull does nothing at an edge, which has its streams from its origins: configure it there";
+            warnings.push(what.to_owned());
+        }
+        warnings
+    }
+
+    fn hidden_viewers(&self) -> Vec<String> {
+        let ForwardQuery::Only(names) = &self.edge.forward_query else { return Vec::new() };
         let vhosts = self.vhosts.keys().map(String::as_str).filter(|name| *name != DEFAULT_VHOST);
         let scopes = [DEFAULT_VHOST].into_iter().chain(vhosts);
         let open = scopes.filter(|name| !looks_at_parameters(&self.vhost(name).auth.play));

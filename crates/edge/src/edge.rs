@@ -15,18 +15,17 @@ use weir_hub::{Limits, Registry};
 use weir_intake::{Allowance, DemandSignals};
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
+use weir_upstream::Turns;
 
 use crate::{
-    ask::Ask,
+    Ask, NodeId,
     hls::HlsRelay,
-    hops::NodeId,
     origins::{NextOrigins, Origins},
     pulls::{Answer, Pulls},
     pushing::Pushing,
     query,
     questions::Questions,
     tls,
-    turns::Turns,
     upstream::Request,
 };
 

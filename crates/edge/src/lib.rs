@@ -14,10 +14,8 @@
 //! [`Edge::open_push`] finds the origin that takes an encoder's stream ([`Opened`]); [`HlsRelay::serve`] gives objects
 //! of HLS. Nothing here knows viewers' sockets, or in which protocol somebody asks.
 
-mod ask;
 mod edge;
 mod hls;
-mod hops;
 mod idle;
 mod no_stream;
 mod origins;
@@ -31,23 +29,20 @@ mod search;
 mod seek;
 mod silence;
 mod tls;
-mod turns;
 mod upstream;
 
-pub use ask::Ask;
 pub use edge::Edge;
 pub use hls::{
     HlsRelay, Kind as HlsKind, Media as HlsMedia, NotServed, Object as HlsObject,
     Relayed as HlsRelayed, Stats as HlsStats,
 };
-pub use hops::Hops;
 pub use no_stream::NoStream;
 pub use origins::{Name, OriginStatus, Origins};
 pub use pulls::Answer;
 pub use push::{Opened, Push, refusal};
 pub use questions::{Protocol, Verdict};
-pub use weir_upstream::Failure;
+pub use weir_upstream::{Ask, Failure, Hops};
 
-pub(crate) use hops::NodeId;
 pub(crate) use origins::Origin;
 pub(crate) use upstream::Request;
+pub(crate) use weir_upstream::NodeId;

@@ -22,11 +22,7 @@ use weir_media::{Frame, Init, StreamKey, Timestamp};
 use weir_rtmp::server::PublishRefusal;
 use weir_upstream::{Broken, Lost, Sink, backoff};
 
-use super::{
-    Ask, Edge, Failure, Origin, Request,
-    search,
-    upstream::open_sink,
-};
+use super::{Ask, Edge, Failure, Origin, Request, search, upstream::open_sink};
 
 /// A stream that an origin has accepted.
 pub struct Opened {

@@ -50,10 +50,7 @@ const TAIL_BYTES: usize = 4;
 /// A server that is asked over HTTP.
 pub trait HttpServer: Sync {
     /// Connects to it; `connected` is set as soon as its system has accepted the connection.
-    fn connect(
-        &self,
-        connected: &AtomicBool,
-    ) -> impl Future<Output = io::Result<Stream>> + Send;
+    fn connect(&self, connected: &AtomicBool) -> impl Future<Output = io::Result<Stream>> + Send;
 
     /// Whom to trust where it redirects to HTTPS.
     fn tls(&self) -> &PeerTls;

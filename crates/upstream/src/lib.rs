@@ -13,20 +13,26 @@
 
 pub mod client;
 
+mod ask;
 mod backoff;
 mod connect;
 mod failure;
 mod flv;
+mod hops;
 mod rtmp;
 mod sink;
 mod source;
 mod tls;
+mod turns;
 
+pub use ask::{Ask, Asking};
 pub use backoff::backoff;
 pub use connect::{CONNECT_TIMEOUT, connect, connect_to_name};
 pub use failure::{Failure, Lost, WORDS_MAX, words};
 pub use flv::{HttpCall, HttpServer, Redirect};
+pub use hops::{HOPS_MAX, Hops, NodeId};
 pub use rtmp::{Call, lost, play, questions};
 pub use sink::{Broken, Sink};
 pub use source::Source;
 pub use tls::{PeerTls, Peers, Secure, Trusted};
+pub use turns::{Asker, Turn, Turns, asker};

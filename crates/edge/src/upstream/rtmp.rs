@@ -2,33 +2,21 @@
 
 use std::time::Duration;
 
-use weir_flv::amf0;
 use weir_rtmp::url::RtmpUrl;
 use weir_upstream::{Call, Failure};
 
 use super::request::Request;
-use crate::{Ask, Hops, Origin};
+use crate::Origin;
 
 /// What `origin` is asked for.
 pub fn call(origin: &Origin, request: &Request, dead_after: Duration) -> Result<Call, Failure> {
     Ok(Call {
         url: url(origin, request)?,
-        extra: extra(request),
+        extra: request.asking().fields(),
         wait: request.wait,
         dead_after,
         memory: request.memory.clone(),
     })
-}
-
-fn extra(request: &Request) -> amf0::Object {
-    let wait = u32::try_from(request.wait.as_millis()).unwrap_or(u32::MAX);
-    let mut extra = amf0::Object::new();
-    extra.push(Hops::FIELD, request.hops.to_string());
-    extra.push(Ask::WAIT_FIELD, wait);
-    if request.next {
-        extra.push(Ask::NEXT_FIELD, true);
-    }
-    extra
 }
 
 /// Where the stream is at the origin.
@@ -50,7 +38,7 @@ mod tests {
     use weir_rtmp::url::discover;
 
     use super::*;
-    use crate::query::forwarded;
+    use crate::{Hops, query::forwarded};
 
     fn origin(host: &str) -> Origin {
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));

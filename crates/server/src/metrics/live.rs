@@ -16,6 +16,7 @@ use weir_delivery::Format;
 use weir_edge::{Answer, Edge};
 use weir_hub::{Status, StreamStats};
 use weir_media::{StreamKey, Use};
+use weir_pull::{Pulls, State};
 
 use super::{
     page::{Labels, Page},
@@ -130,6 +131,11 @@ impl Live {
         self.write_hls(page)?;
         if let Some(edge) = &self.node().edge {
             write_edge(page, edge)?;
+        }
+        if let Some(pulls) = &self.node().pulls {
+            write_pulls(page, pulls)?;
+            let shown = self.node().fallback.count() as f64;
+            page.gauge("weir_fallbacks", "Streams that show their fallback.", shown)?;
         }
         self.write_streams(page, &streams)?;
         if let Some(process) = &process {
@@ -542,6 +548,28 @@ fn write_edge(page: &mut Page<'_>, edge: &Edge) -> fmt::Result {
         "weir_hls_cache_memory_bytes",
         "Bytes of HLS objects in the cache, being fetched and being sent.",
         cache.memory as f64,
+    )
+}
+
+fn write_pulls(page: &mut Page<'_>, pulls: &Pulls) -> fmt::Result {
+    let all = pulls.list();
+    page.gauges(
+        "weir_pulls",
+        "Streams being pulled or requested from origins or other servers.",
+        State::LABELS.map(|state| {
+            let count = all.iter().filter(|it| it.state.label() == state).count();
+            (vec![("state", state)], count as f64)
+        }),
+    )?;
+    page.counter(
+        "weir_pulls_lost",
+        "Pulls lost while they flowed.",
+        COUNTS.pulls_lost.get() as f64,
+    )?;
+    page.counter(
+        "weir_pull_retries",
+        "Repeated requests for a stream.",
+        COUNTS.pull_retries.get() as f64,
     )
 }
 

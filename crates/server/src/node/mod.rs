@@ -2,6 +2,7 @@
 
 mod clients;
 mod delivery;
+mod pulling;
 mod streams;
 
 use std::{collections::HashSet, sync::Arc};
@@ -14,10 +15,11 @@ use weir_hub::{Limits, StreamStats};
 use weir_intake::Allowance;
 use weir_media::{InvalidKey, StreamKey};
 use weir_outputs::{Outputs, hls::HlsOutput};
+use weir_pull::{Fallback, Pulls};
 use weir_rtmp::url::StreamUrl;
 
 pub use self::clients::Clients;
-use self::{delivery::Delivery, streams::Streams};
+use self::{delivery::Delivery, pulling::PullHost, streams::Streams};
 use crate::{
     auth::{Auth, Keys},
     memory,
@@ -45,6 +47,10 @@ pub struct Node {
     pub sendfile: Arc<SendfileCache>,
     /// Where streams come from, if this is an edge.
     pub edge: Option<Arc<Edge>>,
+    /// Streams that come from elsewhere, if this is an origin.
+    pub pulls: Option<Arc<Pulls>>,
+    /// What is shown while publishers are away.
+    pub fallback: Arc<Fallback>,
     /// Who may publish and play.
     pub auth: Arc<Auth>,
 }
@@ -80,6 +86,16 @@ impl Node {
             Some(_) => Outputs::default(),
             None => Outputs::default().with(Arc::clone(&hls) as _),
         };
+        let budget = registry.budget();
+        let fallback = Fallback::new(settings, budget)?;
+        let host = PullHost { outputs: outputs.clone(), streams: Arc::clone(&streams) };
+        let pulls = match config.role {
+            Role::Edge => None,
+            Role::Origin => {
+                let (quotas, host) = (&clients.quotas, Arc::new(host));
+                Some(Pulls::new(settings, registry, quotas, &fallback, host)?)
+            }
+        };
         let node = Self {
             settings: settings.clone(),
             phase: watch::Sender::new(Phase::Starting),
@@ -90,6 +106,8 @@ impl Node {
             hls,
             sendfile,
             edge,
+            pulls,
+            fallback,
             auth: Arc::new(Auth::new(keys)),
         };
         Ok((Arc::new(node), returned))
@@ -103,6 +121,8 @@ impl Node {
             Arc::clone(&self.streams) as _,
             Arc::clone(&self.delivery) as _,
         ];
+        parts.push(Arc::clone(&self.fallback) as _);
+        parts.extend(self.pulls.iter().map(|pulls| Arc::clone(pulls) as _));
         parts.extend(self.edge.iter().map(|edge| Arc::clone(edge) as _));
         parts.extend(self.outputs.parts());
         parts

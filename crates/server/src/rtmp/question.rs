@@ -119,8 +119,10 @@ async fn judge(node: &Node, peer: IpAddr, asked: &Asked) -> (Answer, bool) {
     // All that is looked at of an address, whoever comes through that edge has in common.
     let any = vhost.auth.play.iter().all(|check| matches!(check, Check::Cidr(_)));
     let Some(edge) = &node.edge else {
-        let here =
-            matches!(node.streams.registry.status(&key), Some(Status::Live | Status::Lingering));
+        let status = node.streams.registry.status(&key);
+        let is_pulled = node.pulls.as_ref().is_some_and(|pulls| pulls.would_pull(&key));
+        // What would be pulled for a viewer may be found by whoever asks for it.
+        let here = is_pulled || matches!(status, Some(Status::Live | Status::Lingering));
         return (Ok(MayPlay { refusal: None, any, here }), false);
     };
     let asked = edge.may_play(&key, &ask, Protocol::Live);

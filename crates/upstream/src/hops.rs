@@ -35,7 +35,7 @@ impl Hops {
 
     /// The list with one more edge.
     #[must_use]
-    pub(crate) fn and(&self, id: &NodeId) -> Self {
+    pub fn and(&self, id: &NodeId) -> Self {
         let mut hops = self.0.clone();
         hops.push(id.0.clone());
         Self(hops)
@@ -45,7 +45,7 @@ impl Hops {
     ///
     /// # Errors
     /// When it has been at `id` before, or at too many others.
-    pub(crate) fn check(&self, id: &NodeId) -> Result<(), String> {
+    pub fn check(&self, id: &NodeId) -> Result<(), String> {
         if self.0.contains(&id.0) {
             return Err(format!(
                 "a loop: the request came back to edge {id} through {self}; edge.origins must not lead to itself"
