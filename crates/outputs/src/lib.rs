@@ -4,8 +4,10 @@
 //! counts what it does, and writes files on threads that may hang. It knows neither requests nor viewers: who serves
 //! what it makes asks it.
 
+mod finished;
 mod output;
 
 pub mod hls;
 
+pub use finished::{FileKind, Finished, FinishedFile, OnFinished};
 pub use output::{Output, Outputs};

@@ -5,6 +5,8 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use weir_config::Part;
 use weir_media::StreamKey;
 
+use crate::finished::Finished;
+
 /// What eats a stream on an origin, beside its viewers: it follows the stream from its first publisher to its end, and
 /// makes something of it. What feeds streams in tells it of each publish, and knows nothing else of it.
 ///
@@ -30,40 +32,53 @@ pub trait Output: Part {
 
 /// The outputs of a process; none at an edge. Each is told the same, in their order.
 #[derive(Clone, Default)]
-pub struct Outputs(Vec<Arc<dyn Output>>);
+pub struct Outputs {
+    all: Vec<Arc<dyn Output>>,
+    finished: Arc<Finished>,
+}
 
 impl Outputs {
+    /// None yet; those that come tell `finished` of their files.
+    pub fn new(finished: &Arc<Finished>) -> Self {
+        Self { all: Vec::new(), finished: Arc::clone(finished) }
+    }
+
+    /// Who is told of the files that they finish.
+    pub fn finished(&self) -> &Arc<Finished> {
+        &self.finished
+    }
+
     /// One more.
     #[must_use]
     pub fn with(mut self, output: Arc<dyn Output>) -> Self {
-        self.0.push(output);
+        self.all.push(output);
         self
     }
 
     /// As [`Output::follow`].
     pub fn follow(&self, key: &StreamKey) {
-        self.0.iter().for_each(|output| Arc::clone(output).follow(key));
+        self.all.iter().for_each(|output| Arc::clone(output).follow(key));
     }
 
     /// Those that follow the configuration, which is all of them.
     pub fn parts(&self) -> Vec<Arc<dyn Part>> {
-        self.0.iter().map(|output| Arc::clone(output) as Arc<dyn Part>).collect()
+        self.all.iter().map(|output| Arc::clone(output) as Arc<dyn Part>).collect()
     }
 
     /// As [`Output::leave_open`].
     pub fn leave_open(&self) {
-        self.0.iter().for_each(|output| output.leave_open());
+        self.all.iter().for_each(|output| output.leave_open());
     }
 
     /// As [`Output::go_on`].
     pub fn go_on(&self) {
-        self.0.iter().for_each(|output| output.go_on());
+        self.all.iter().for_each(|output| output.go_on());
     }
 
     /// As [`Output::finish`], of all of them at once.
     pub async fn finish(&self) {
         // All have begun before the first is waited for.
-        let all: Vec<_> = self.0.iter().map(|output| output.finish()).collect();
+        let all: Vec<_> = self.all.iter().map(|output| output.finish()).collect();
         for finish in all {
             finish.await;
         }

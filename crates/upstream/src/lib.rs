@@ -28,7 +28,7 @@ mod turns;
 pub use ask::{Ask, Asking};
 pub use backoff::backoff;
 pub use connect::{CONNECT_TIMEOUT, connect, connect_to_name};
-pub use failure::{Failure, Lost, WORDS_MAX, words};
+pub use failure::{Failure, Lost, NOTHING, WORDS_MAX, words};
 pub use flv::{HttpCall, HttpServer, Redirect};
 pub use hops::{HOPS_MAX, Hops, NodeId};
 pub use rtmp::{Call, lost, play, questions};

@@ -12,6 +12,7 @@ use weir_blocking::try_within;
 use weir_media::StreamKey;
 
 use super::{disk::Disk, files::Files};
+use crate::finished::Finished;
 
 /// How long a folder may take to be looked at where a start, or a reload, waits for that. One that takes longer is said
 /// to hang, and keeps nobody from RTMP.
@@ -19,12 +20,25 @@ const START_MAX: Duration = Duration::from_secs(2);
 
 /// The folders that the configuration has named.
 #[derive(Debug, Default)]
-pub struct Disks(Mutex<HashMap<PathBuf, Arc<Disk>>>);
+pub struct Disks {
+    all: Mutex<HashMap<PathBuf, Arc<Disk>>>,
+    finished: Arc<Finished>,
+}
 
 impl Disks {
+    /// None yet; `finished` is told of the segments that are written.
+    pub fn new(finished: &Arc<Finished>) -> Self {
+        Self { all: Mutex::default(), finished: Arc::clone(finished) }
+    }
+
+    /// Who is told of the segments that are written.
+    pub fn finished(&self) -> &Arc<Finished> {
+        &self.finished
+    }
+
     /// The folder `dir`.
     pub fn at(&self, dir: &Path) -> Arc<Disk> {
-        let mut disks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut disks = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(disk) = disks.get(dir) {
             return Arc::clone(disk);
         }
@@ -40,7 +54,7 @@ impl Disks {
 
     /// All of them.
     pub fn all(&self) -> Vec<Arc<Disk>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }
 

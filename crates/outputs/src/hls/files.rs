@@ -8,11 +8,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use weir_hls::{Config, Multivariant, Playlist, Rendition, SEGMENT_BYTES_MAX, SegmentName};
+use weir_hls::{Config, Multivariant, Playlist, Rendition, SEGMENT_BYTES_MAX, SegmentName, uri};
 use weir_media::StreamKey;
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
     health::Lost,
     names::{self, PLAYLIST},
 };
+use crate::finished::{FileKind, FinishedFile};
 
 /// Longest playlist that is read, some 8,000 segments.
 const PLAYLIST_BYTES_MAX: u64 = 1 << 20;
@@ -98,6 +99,28 @@ impl Files {
         let mut path = self.disk.dir().to_owned();
         path.extend(self.folders());
         path.join(file)
+    }
+
+    /// What is told of a segment that has been written: its file, and that of its playlist; its number, bytes and
+    /// duration.
+    pub fn finished(
+        &self,
+        file: &str,
+        playlist: &str,
+        (number, bytes, duration): (u64, usize, Duration),
+    ) -> FinishedFile {
+        let folders = self.folders();
+        let below = |file: &str| [folders.as_slice(), &[file.to_owned()]].concat();
+        let uri = below(file).iter().map(|part| uri(part)).collect::<Vec<_>>().join("/");
+        FinishedFile {
+            key: self.key.clone(),
+            kind: FileKind::Segment { uri, number, playlist: below(playlist).join("/") },
+            dir: self.disk.dir().to_owned(),
+            file: below(file).iter().collect(),
+            bytes: bytes as u64,
+            began: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
+            duration,
+        }
     }
 
     fn folders(&self) -> Vec<String> {

@@ -31,7 +31,7 @@ use super::{
     state::{State, Stopping, is_published},
     sweep,
 };
-use crate::output::Output;
+use crate::{finished::Finished, output::Output};
 
 /// How often what is left of streams is looked through for what is to be removed, at most.
 const DISPOSE_PAUSE: Duration = Duration::from_secs(1);
@@ -101,14 +101,14 @@ pub enum Found {
 }
 
 impl HlsOutput {
-    /// Nothing is followed yet.
-    pub fn new(registry: Registry, settings: &Settings) -> Arc<Self> {
+    /// Nothing is followed yet. `finished` is told of the segments that are in files.
+    pub fn new(registry: Registry, settings: &Settings, finished: &Arc<Finished>) -> Arc<Self> {
         Arc::new(Self {
             share: Share::new(registry.budget()),
             registry,
             settings: settings.clone(),
             streams: Mutex::default(),
-            disks: Arc::default(),
+            disks: Arc::new(Disks::new(finished)),
             more: Notify::new(),
             stopping: watch::Sender::new(Stopping::No),
             following: watch::Sender::new(0),

@@ -16,13 +16,16 @@ use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tracing::info;
 use weir_clients::counts::COUNTS;
 use weir_config::Hls;
-use weir_hls::{Held, Listing, Rendition, Window};
+use weir_hls::{
+    Entry, EntryKind, Held, Listing, MediaPlaylist, Rendition, SegmentName, Window, file_name,
+};
 use weir_media::StreamKey;
 
 use super::{
     disks::Disks,
     files::{Files, is_of},
 };
+use crate::finished::{Finished, FinishedFile};
 
 /// How long a write goes on being waited for once another folder is in force: by then the disk hangs, and what is left
 /// there is not.
@@ -254,7 +257,7 @@ impl Task {
         let left = left(self.links.settings.clone(), self.dir.clone());
         let removed = becomes(told.clone(), Goal::Remove);
         let is_done = tokio::select! {
-            synced = place.sync(&self.links.window) => synced.is_ok(),
+            synced = place.sync(&self.links.window, self.links.disks.finished()) => synced.is_ok(),
             () = left => {
                 // What hangs is swept once it does not.
                 let why = "it hangs, and another folder is configured";
@@ -362,7 +365,7 @@ impl Place {
         Some(Self { files, there: None, written: Vec::new(), main: None, before: None })
     }
 
-    async fn sync(&mut self, window: &Window) -> io::Result<()> {
+    async fn sync(&mut self, window: &Window, finished: &Finished) -> io::Result<()> {
         let Some(wanted) = Wanted::of(window, &self.files) else {
             self.main = None;
             let gone = mem::take(&mut self.written).into_iter().map(|(file, _)| file).collect();
@@ -371,7 +374,7 @@ impl Place {
         };
         let (mut bytes, mut written) = (0, self.look().await);
         if written.is_ok() {
-            written = self.write(window, &wanted, &mut bytes).await;
+            written = self.write(window, &wanted, finished, &mut bytes).await;
             self.clean(window, &wanted, written.is_err()).await;
         }
         if bytes > 0 || written.is_err() {
@@ -399,6 +402,7 @@ impl Place {
         &mut self,
         window: &Window,
         wanted: &Wanted,
+        finished: &Finished,
         bytes: &mut usize,
     ) -> io::Result<()> {
         for file in wanted.files() {
@@ -407,7 +411,9 @@ impl Place {
                 // It has left the window meanwhile: a newer playlist does not list it.
                 let Some(data) = self.data(window, file).await else { return Ok(()) };
                 *bytes = data.len().max(*bytes);
+                let segment = self.segment(wanted, file, &data, finished);
                 self.files.write(file.to_string(), data).await?;
+                segment.iter().for_each(|segment| finished.tell(segment));
                 self.there.get_or_insert_default().insert(file.to_string());
             }
             window.is_in_file(file, true);
@@ -426,6 +432,32 @@ impl Place {
         }
         self.main = Some(Arc::clone(&wanted.main));
         Ok(())
+    }
+
+    /// What is told of this file once it is written, if it is a segment, and anybody wants to know.
+    fn segment(
+        &self,
+        wanted: &Wanted,
+        file: &str,
+        data: &[u8],
+        finished: &Finished,
+    ) -> Option<FinishedFile> {
+        if finished.is_empty() {
+            return None;
+        }
+        let (_, name) = SegmentName::parse(file).filter(|(_, name)| name.form.is_segment())?;
+        // What stands for one that is lost is none.
+        if data == name.form.nothing() {
+            return None;
+        }
+        let mut all = wanted.listings.iter().zip(&wanted.playlists);
+        let (_, (playlist, text)) =
+            all.find(|(listing, _)| listing.files.iter().any(|it| &**it == file))?;
+        let text = str::from_utf8(text).ok()?;
+        let listed = MediaPlaylist::parse(text).ok()?;
+        let is_it = |entry: &&Entry<'_>| file_name(entry.uri).is_some_and(|name| name == file);
+        let entry = listed.of(EntryKind::Segment).find(is_it)?;
+        Some(self.files.finished(file, playlist, (name.sequence, data.len(), entry.duration)))
     }
 
     /// What is to be in a file; none if that has left the window meanwhile.
@@ -569,5 +601,57 @@ mod tests {
             window.unlist(Rendition::MAIN);
         }
         timeout(SOON, writer.remove()).await.expect("removed");
+    }
+
+    #[derive(Default)]
+    struct Told(std::sync::Mutex<Vec<FinishedFile>>);
+
+    impl crate::finished::OnFinished for Told {
+        fn finished(&self, file: &FinishedFile) {
+            self.0.lock().expect("not poisoned").push(file.clone());
+        }
+    }
+
+    #[tokio::test]
+    async fn segments_that_are_in_files_are_told_of_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (_settings, watched) =
+            watch::channel(Hls { dir: dir.path().to_owned(), ..Hls::default() });
+        let window = Arc::<Window>::default();
+        let (finished, told) = (Arc::<Finished>::default(), Arc::<Told>::default());
+        finished.listen(Arc::clone(&told) as _);
+        let key = StreamKey::new(weir_media::DEFAULT_VHOST, "live", "a b").expect("a good key");
+        let links = WriterLinks {
+            key: key.clone(),
+            window: Arc::clone(&window),
+            disks: Arc::new(Disks::new(&finished)),
+            settings: watched,
+            placed: watch::channel(None).0,
+        };
+        let mut writer = Writer::start(links, None);
+        let name = SegmentName { sequence: 7, nonce: Some(Nonce::new(1)), form: Form::Ts };
+        let file = name.file("a b");
+        window.put(&file, Bytes::from_static(b"seven"));
+        let text = format!(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:1.500,\n{}\n",
+            weir_hls::uri(&file)
+        );
+        window.list(Rendition::MAIN, Listing::new(text.clone().into(), [&*file]));
+        window.list(
+            Rendition::MAIN,
+            Listing { is_ended: true, ..Listing::new(text.into(), [&*file]) },
+        );
+        timeout(SOON, writer.rest()).await.expect("all of it is in files");
+        let told = told.0.lock().expect("not poisoned");
+        let [segment] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((&segment.key, segment.bytes), (&key, 5));
+        assert_eq!(segment.duration, Duration::from_millis(1500));
+        assert_eq!(std::fs::read(dir.path().join(&segment.file)).expect("it is there"), b"seven");
+        let kind = crate::finished::FileKind::Segment {
+            uri: format!("live/{}", weir_hls::uri(&file)),
+            number: 7,
+            playlist: "live/a b.m3u8".to_owned(),
+        };
+        assert_eq!(segment.kind, kind);
     }
 }

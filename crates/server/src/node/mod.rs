@@ -14,7 +14,7 @@ use weir_edge::Edge;
 use weir_hub::{Limits, StreamStats};
 use weir_intake::Allowance;
 use weir_media::{InvalidKey, StreamKey};
-use weir_outputs::{Outputs, hls::HlsOutput};
+use weir_outputs::{Finished, Outputs, hls::HlsOutput};
 use weir_pull::{Fallback, Pulls};
 use weir_rtmp::url::StreamUrl;
 
@@ -77,14 +77,15 @@ impl Node {
             all.shrink();
             formats.shrink();
         }));
-        let hls = HlsOutput::new(registry.clone(), settings);
+        let finished = Arc::<Finished>::default();
+        let hls = HlsOutput::new(registry.clone(), settings, &finished);
         let edge = match config.role {
             Role::Origin => None,
             Role::Edge => Some(Edge::start(settings, registry, &streams.audiences)?),
         };
         let outputs = match &edge {
             Some(_) => Outputs::default(),
-            None => Outputs::default().with(Arc::clone(&hls) as _),
+            None => Outputs::new(&finished).with(Arc::clone(&hls) as _),
         };
         let budget = registry.budget();
         let fallback = Fallback::new(settings, budget)?;

@@ -57,7 +57,7 @@ fn frames() -> Vec<Frame> {
 impl Origin {
     fn new(dir: &str) -> Self {
         let registry = Registry::new(Budget::unlimited(), None, None);
-        let output = HlsOutput::new(registry.clone(), &Settings::new(config(dir)));
+        let output = HlsOutput::new(registry.clone(), &Settings::new(config(dir)), &Arc::default());
         let key = StreamKey::new(DEFAULT_VHOST, "live", "a").expect("a good key");
         Self { registry, output, key }
     }
