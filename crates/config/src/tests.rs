@@ -406,7 +406,7 @@ const BAD: &[Bad] = &[
         "publish:\n  lingr: 3s\n",
         (2, 3, 5),
         "publish: unknown key `lingr`; did you mean `linger`?",
-        "valid keys are linger, idle_timeout, conflict, multitrack, multitrack_encoder, multitrack_server",
+        "valid keys are linger, idle_timeout, conflict, fallback, multitrack, multitrack_encoder, multitrack_server",
     ),
     (
         "play:\n  queue_length: 3s\n",

@@ -45,3 +45,4 @@ pub use weir_upstream::{Ask, Failure, Hops};
 
 pub(crate) use origins::Origin;
 pub(crate) use upstream::Request;
+pub(crate) use weir_upstream::NodeId;
