@@ -29,7 +29,7 @@ pub enum Use {
     /// HLS objects of origins: cached, on their way, or being sent.
     HlsCache,
     /// Copies of HLS objects that many clients ask for, from which the system sends.
-    Sendfile,
+    ZeroCopy,
     /// What waits for a peer to read it.
     Output,
     /// Sessions, tasks and sockets.
@@ -50,7 +50,7 @@ impl Use {
         Self::Segments,
         Self::HlsWindow,
         Self::HlsCache,
-        Self::Sendfile,
+        Self::ZeroCopy,
         Self::Output,
         Self::Connections,
         Self::Requests,
@@ -67,7 +67,7 @@ impl Use {
             Self::Segments => "segments",
             Self::HlsWindow => "hls_window",
             Self::HlsCache => "hls_cache",
-            Self::Sendfile => "sendfile",
+            Self::ZeroCopy => "zero_copy",
             Self::Output => "output",
             Self::Connections => "connections",
             Self::Requests => "requests",
@@ -80,7 +80,7 @@ impl Use {
     const fn eighths(self) -> usize {
         match self {
             Self::Logs | Self::Connections => 8,
-            Self::Commands | Self::Configurations | Self::Requests | Self::Sendfile => 1,
+            Self::Commands | Self::Configurations | Self::Requests | Self::ZeroCopy => 1,
             Self::Messages | Self::Segments | Self::HlsWindow | Self::Output | Self::Api => 2,
             Self::HlsCache => 4,
         }

@@ -24,7 +24,7 @@ use crate::{
     auth::{Auth, Keys},
     memory,
     phase::Phase,
-    sendfile::SendfileCache,
+    zero_copy::SharedCopies,
 };
 
 /// The parts that every connection may need. Each of them follows the configuration by itself.
@@ -44,7 +44,7 @@ pub struct Node {
     /// The one of them that makes segments and playlists.
     pub hls: Arc<HlsOutput>,
     /// Copies of what many clients fetch of HLS, from which the system sends.
-    pub sendfile: Arc<SendfileCache>,
+    pub copies: Arc<SharedCopies>,
     /// Where streams come from, if this is an edge.
     pub edge: Option<Arc<Edge>>,
     /// Streams that come from elsewhere, if this is an origin.
@@ -69,11 +69,11 @@ impl Node {
         let registry = &streams.registry;
         let clients = Clients::new(&config.limits, registry.budget());
         let (delivery, returned) = Delivery::start(&config, registry, &clients.quotas)?;
-        let sendfile = SendfileCache::new(registry.budget());
+        let copies = SharedCopies::new(registry.budget());
         let (all, formats) = (registry.clone(), Arc::clone(&delivery.channels));
-        let copies = Arc::clone(&sendfile);
+        let shared = Arc::clone(&copies);
         tokio::spawn(memory::look_after(registry.budget().clone(), freed, move || {
-            copies.clear();
+            shared.clear();
             all.shrink();
             formats.shrink();
         }));
@@ -105,7 +105,7 @@ impl Node {
             delivery,
             outputs,
             hls,
-            sendfile,
+            copies,
             edge,
             pulls,
             fallback,

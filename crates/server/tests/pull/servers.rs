@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use weir_testkit::{
+    certificates::Authority,
     cluster::Cluster,
     eventually,
     ffmpeg::Ffmpeg,
@@ -11,7 +12,6 @@ use weir_testkit::{
     nginx::Nginx,
     packets::{Extent, Form, Recording, continuation, read},
     peer::Viewer,
-    tls::Authority,
 };
 
 use super::{BINARY, NO_HLS, SOON, encoder, listed, server, stream, until_no_pull, until_pull};
@@ -20,9 +20,9 @@ use super::{BINARY, NO_HLS, SOON, encoder, listed, server, stream, until_no_pull
 async fn a_stream_comes_over_rtmp_http_flv_and_their_tls_as_it_was_published() {
     let dir = tempfile::tempdir().expect("a folder");
     let authority = Authority::new("tests");
-    authority.certify(dir.path(), "server", &["localhost", "127.0.0.1"]);
-    let at = |name: &str| dir.path().join(name).display().to_string();
-    let (ca, cert, key) = (at("ca.pem"), at("server.pem"), at("server.key"));
+    let issued = authority.issue(&["localhost", "127.0.0.1"]);
+    let (cert, key) = issued.write(dir.path(), "server");
+    let ca = dir.path().join("ca.pem");
     std::fs::write(&ca, authority.pem()).expect("written");
     let tls = format!(
         "{{ listen: \"127.0.0.1:0\", certificates: [{{ cert: {cert:?}, key: {key:?} }}] }}"

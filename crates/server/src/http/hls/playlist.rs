@@ -11,6 +11,7 @@ use weir_clients::{
     quota::{self, Meter, WATCHING},
 };
 use weir_edge::{NoStream, Protocol};
+use weir_hls::{Rendition, Window};
 use weir_hub::{Start, Status};
 use weir_intake::WakeSignal;
 use weir_media::StreamKey;
@@ -130,9 +131,18 @@ async fn pulled(resolved: &Resolved<'_>) -> Option<impl Sized + use<>> {
             while node.streams.registry.status(key) != Some(Status::Live) {
                 signal.rang().await;
             }
+            // The playlist of what was there before says that it has ended, until this one has a segment.
+            if let Some(window) = node.hls.window(key) {
+                window.until(|window| (!has_ended(window)).then_some(())).await;
+            }
         };
         // Without it the answer is why there is none.
         let _ = timeout_at(*deadline, flows).await;
     }
     Some(wanted)
+}
+
+fn has_ended(window: &Window) -> bool {
+    let listing = window.playlist(Rendition::MAIN);
+    listing.is_some_and(|listing| listing.progress.is_some_and(|progress| progress.is_ended))
 }
