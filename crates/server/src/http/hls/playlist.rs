@@ -124,6 +124,8 @@ async fn pulled(resolved: &Resolved<'_>) -> Option<impl Sized + use<>> {
     let pulls = node.pulls.as_ref()?;
     let wanted = pulls.wanted(key, request.ask)?;
     if node.streams.registry.status(key) != Some(Status::Live) {
+        let before = node.hls.window(key).and_then(|window| window.playlist(Rendition::MAIN));
+        let before = before.map(|listing| listing.version);
         let signal = Arc::new(WakeSignal::default());
         let _observer =
             node.streams.registry.follow(key, Start::NextGroup, Arc::clone(&signal) as _);
@@ -131,9 +133,8 @@ async fn pulled(resolved: &Resolved<'_>) -> Option<impl Sized + use<>> {
             while node.streams.registry.status(key) != Some(Status::Live) {
                 signal.rang().await;
             }
-            // The playlist of what was there before says that it has ended, until this one has a segment.
             if let Some(window) = node.hls.window(key) {
-                window.until(|window| (!has_ended(window)).then_some(())).await;
+                window.until(|window| is_newer(window, before).then_some(())).await;
             }
         };
         // Without it the answer is why there is none.
@@ -142,7 +143,8 @@ async fn pulled(resolved: &Resolved<'_>) -> Option<impl Sized + use<>> {
     Some(wanted)
 }
 
-fn has_ended(window: &Window) -> bool {
+/// Whether the playlist is not the one that there was `before`, which may say that it has ended, or is about to.
+fn is_newer(window: &Window, before: Option<u64>) -> bool {
     let listing = window.playlist(Rendition::MAIN);
-    listing.is_some_and(|listing| listing.progress.is_some_and(|progress| progress.is_ended))
+    listing.is_none_or(|listing| before != Some(listing.version) && !listing.is_ended)
 }
