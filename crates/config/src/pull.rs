@@ -6,7 +6,7 @@ use serde_json::json;
 use weir_media::{DEFAULT_VHOST, StreamKey};
 
 use super::{
-    Config, Pin, StreamPattern,
+    Pin, StreamPattern,
     host::{RTMP_PORT, TLS_PORT, parse_authority},
     kind::{
         Element, Form, Json, Kind, Leaf, Many, Maybe, Node, Part, Refusal, Secrets, Section, Text,
@@ -63,33 +63,6 @@ impl Pull {
     /// Whether it means several streams: those of a pattern.
     pub fn is_pattern(&self) -> bool {
         self.stream.contains('*')
-    }
-}
-
-impl Config {
-    /// The vhost and the streams that `pull` means. Its first part names a vhost if there is one of that name.
-    pub fn pulled(&self, pull: &Pull) -> Option<(String, StreamPattern)> {
-        let named = pull.stream.split_once('/').and_then(|(first, rest)| {
-            let vhost = match self.vhost_name(first) {
-                Some(vhost) => vhost,
-                None if first == DEFAULT_VHOST => DEFAULT_VHOST,
-                None => return None,
-            };
-            Some((vhost.to_owned(), StreamPattern::parse(rest).ok()?))
-        });
-        let of_default = || {
-            let streams = StreamPattern::parse(&pull.stream).ok()?;
-            Some((DEFAULT_VHOST.to_owned(), streams))
-        };
-        named.or_else(of_default)
-    }
-
-    /// The stream that `pull` means, if it is a single one.
-    pub fn pulled_stream(&self, pull: &Pull) -> Option<StreamKey> {
-        let (vhost, streams) = self.pulled(pull).filter(|_| !pull.is_pattern())?;
-        let name = streams.to_string();
-        let (app, stream) = name.rsplit_once('/')?;
-        StreamKey::new(&vhost, app, stream).ok()
     }
 }
 
@@ -278,7 +251,8 @@ impl Text for PullFrom {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^([Rr][Tt][Mm][Pp][Ss]?://|[Hh][Tt][Tt][Pp][Ss]?://|[Ff][Ii][Ll][Ee]:).+" })
+        let schemes = "[Rr][Tt][Mm][Pp][Ss]?://|[Hh][Tt][Tt][Pp][Ss]?://|[Ff][Ii][Ll][Ee]:";
+        json!({ "type": "string", "pattern": format!("^({schemes}).+") })
     }
 }
 
@@ -349,6 +323,7 @@ impl Pull {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Config;
 
     fn from(text: &str) -> Result<PullFrom, Problem> {
         PullFrom::parse(text)

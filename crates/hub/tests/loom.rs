@@ -184,8 +184,8 @@ fn a_reader_gets_every_entry_once_and_in_order() {
     });
 }
 
-/// A publisher leaves its stream to a stand-in while another one comes: whichever is first, the other one has the stream
-/// in the end, and nobody sees a stream without a publisher.
+/// A publisher leaves its stream to a stand-in while another one comes: the newcomer has the stream in the end, and
+/// nobody sees a stream without a publisher.
 #[test]
 fn a_stand_in_and_the_next_publisher_find_each_other() {
     loom::model(|| {

@@ -15,6 +15,7 @@ mod fallback;
 mod known;
 mod looped;
 mod pulls;
+mod shared;
 mod slate;
 mod source;
 mod tags;
@@ -22,7 +23,8 @@ mod task;
 
 pub use fallback::{Fallback, check_files};
 pub use known::{PullStatus, State};
-pub use pulls::{Host, NoPull, Pulls};
+pub use pulls::{NoPull, Pulls};
+pub use shared::Host;
 pub use slate::Kinds;
 pub use tags::{Tags, Unreadable};
 

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -26,6 +26,7 @@ use crate::{
     entry::{self, Entry},
     fallback::Fallback,
     known::{Known, Progress, PullStatus, State},
+    shared::{Host, Running, Shared},
     task::Task,
 };
 
@@ -41,15 +42,6 @@ const ON_DEMAND_MAX: usize = 1024;
 /// it be asked.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Who is told of pulls, so that a pulled stream is followed by whatever follows streams.
-pub trait Host: Send + Sync {
-    /// `key` has a publisher: a pull.
-    fn began(&self, key: &StreamKey);
-
-    /// A pull of `key` has been lost while somebody watched; it may be back within `linger`.
-    fn lost(&self, key: &StreamKey, linger: Duration);
-}
-
 /// Why a viewer gets no stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoPull {
@@ -63,22 +55,9 @@ pub enum NoPull {
 
 /// All pulls.
 pub struct Pulls {
-    pub(crate) id: NodeId,
-    pub(crate) settings: Settings,
-    pub(crate) registry: Registry,
-    pub(crate) quotas: Arc<Quotas>,
-    pub(crate) fallback: Arc<Fallback>,
-    pub(crate) host: Arc<dyn Host>,
-    pub(crate) turns: Turns,
+    shared: Arc<Shared>,
     runtime: Handle,
     is_over: AtomicBool,
-    state: Mutex<Running>,
-}
-
-#[derive(Default)]
-struct Running {
-    entries: Vec<Arc<Entry>>,
-    pulls: HashMap<StreamKey, Arc<Known>>,
 }
 
 impl Pulls {
@@ -95,7 +74,7 @@ impl Pulls {
     ) -> io::Result<Arc<Self>> {
         let failed = |fault: Fault| io::Error::other(fault);
         let entries = entry::put(entry::read(&settings.now()).map_err(failed)?, &[]);
-        Ok(Arc::new(Self {
+        let shared = Arc::new(Shared {
             id: NodeId::random()?,
             settings: settings.clone(),
             registry: registry.clone(),
@@ -103,10 +82,10 @@ impl Pulls {
             fallback: Arc::clone(fallback),
             host,
             turns: Turns::new(TURNS),
-            runtime: Handle::current(),
-            is_over: AtomicBool::new(true),
-            state: Mutex::new(Running { entries, pulls: HashMap::new() }),
-        }))
+            running: Mutex::new(Running { entries, pulls: HashMap::new() }),
+        });
+        let (runtime, is_over) = (Handle::current(), AtomicBool::new(true));
+        Ok(Arc::new(Self { shared, runtime, is_over }))
     }
 
     /// Begins what is to be pulled always, and pulls what viewers ask for from now on.
@@ -118,12 +97,12 @@ impl Pulls {
     /// Ends all of them, and begins none any more: the process is going to stop, and the next one pulls itself.
     pub fn end(&self) {
         self.is_over.store(true, Ordering::Relaxed);
-        let pulls = std::mem::take(&mut self.lock().pulls);
+        let pulls = std::mem::take(&mut self.shared.lock().pulls);
         pulls.values().for_each(|known| known.stop.wake());
     }
 
     fn begin_always(self: &Arc<Self>) {
-        let entries = self.lock().entries.clone();
+        let entries = self.shared.lock().entries.clone();
         for entry in &entries {
             if let Some(key) = entry.always() {
                 self.start(key, entry, &Ask::default());
@@ -138,7 +117,7 @@ impl Pulls {
         entry: &Arc<Entry>,
         ask: &Ask,
     ) -> Option<Arc<Known>> {
-        let mut running = self.lock();
+        let mut running = self.shared.lock();
         if let Some(known) = running.pulls.get(key) {
             return Some(Arc::clone(known));
         }
@@ -154,32 +133,14 @@ impl Pulls {
         let known = Known::new(entry);
         running.pulls.insert(key.clone(), Arc::clone(&known));
         drop(running);
-        let task = Task::new(self, key, &known, ask);
+        let task = Task::new(&self.shared, key, &known, ask);
         self.runtime.spawn(task.run());
         Some(known)
     }
 
-    /// Takes `known` off the list if it is there, and if `is_over` still, now that nobody can find it.
-    pub(crate) fn remove_if(
-        &self,
-        key: &StreamKey,
-        known: &Arc<Known>,
-        is_over: impl FnOnce() -> bool,
-    ) -> bool {
-        let mut running = self.lock();
-        let is_it = running.pulls.get(key).is_some_and(|it| Arc::ptr_eq(it, known));
-        if !is_over() {
-            return false;
-        }
-        if is_it {
-            running.pulls.remove(key);
-        }
-        true
-    }
-
     /// The line that says where `key` comes from, if one does.
     fn entry_of(&self, key: &StreamKey) -> Option<Arc<Entry>> {
-        let running = self.lock();
+        let running = self.shared.lock();
         let mut entries = running.entries.iter();
         let single = entries.clone().find(|entry| entry.key.as_ref() == Some(key));
         single.or_else(|| entries.find(|entry| entry.means(key))).cloned()
@@ -196,7 +157,7 @@ impl Pulls {
         key: &StreamKey,
         ask: &Ask,
     ) -> Option<watch::Receiver<impl Sized + use<>>> {
-        if ask.hops.check(&self.id).is_err() {
+        if ask.hops.check(&self.shared.id).is_err() {
             return None;
         }
         let entry = self.entry_of(key).filter(|entry| entry.pull.when == When::Demand)?;
@@ -210,7 +171,7 @@ impl Pulls {
             sleep_until(deadline).await;
             return NoPull::Missing(format!("nobody publishes {key}"));
         };
-        if let Err(why) = ask.hops.check(&self.id) {
+        if let Err(why) = ask.hops.check(&self.shared.id) {
             warn!(stream = %key, reason = why, "refused");
             return NoPull::Refused(why);
         }
@@ -250,7 +211,7 @@ impl Pulls {
 
     /// All of them, in no order.
     pub fn list(&self) -> Vec<PullStatus> {
-        let running = self.lock();
+        let running = self.shared.lock();
         let status = |(key, known): (&StreamKey, &Arc<Known>)| {
             let Progress { state, last_failure, losses, .. } = known.progress.borrow().clone();
             let from = known.entry.pull.from.to_string();
@@ -261,7 +222,7 @@ impl Pulls {
 
     /// Where `key` comes from, without secrets, while it is pulled.
     pub fn source_of(&self, key: &StreamKey) -> Option<String> {
-        let running = self.lock();
+        let running = self.shared.lock();
         let known = running.pulls.get(key)?;
         let flows = matches!(known.progress.borrow().state, State::Flowing(_));
         flows.then(|| known.entry.pull.from.to_string())
@@ -269,7 +230,7 @@ impl Pulls {
 
     fn follow(self: &Arc<Self>, next: Vec<entry::NextEntry>) {
         let ended: Vec<_> = {
-            let mut running = self.lock();
+            let mut running = self.shared.lock();
             running.entries = entry::put(next, &running.entries);
             let Running { entries, pulls } = &mut *running;
             let goes_on = |key: &StreamKey, known: &Arc<Known>| {
@@ -283,10 +244,6 @@ impl Pulls {
         if !self.is_over.load(Ordering::Relaxed) {
             self.begin_always();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Running> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -22,7 +22,7 @@ use weir_upstream::{Ask, Asker, Asking, Hops, asker};
 
 use crate::{
     known::{Known, State, Why},
-    pulls::Pulls,
+    shared::Shared,
     source::{Gone, Source},
 };
 
@@ -46,7 +46,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// What pulls one stream.
 pub struct Task {
-    pulls: Arc<Pulls>,
+    pulls: Arc<Shared>,
     key: StreamKey,
     known: Arc<Known>,
     /// Who asked for it first.
@@ -78,7 +78,7 @@ enum Relayed {
 
 impl Task {
     /// One that is about to begin.
-    pub fn new(pulls: &Arc<Pulls>, key: &StreamKey, known: &Arc<Known>, ask: &Ask) -> Self {
+    pub fn new(pulls: &Arc<Shared>, key: &StreamKey, known: &Arc<Known>, ask: &Ask) -> Self {
         Self {
             pulls: Arc::clone(pulls),
             key: key.clone(),
@@ -154,7 +154,7 @@ impl Task {
                 Ok(source) => {
                     let since = Instant::now();
                     match self.relay(source).await {
-                        Relayed::Lost(why) => self.on_lost(why, since),
+                        Relayed::Lost(why) => self.on_lost(&why, since),
                         Relayed::Published => {}
                         Relayed::Unwanted => return Over::Unwanted,
                     }
@@ -199,7 +199,7 @@ impl Task {
 
     /// Takes the stream in until it is over or lost.
     async fn relay(&mut self, mut source: Source) -> Relayed {
-        let Pulls { registry, settings, host, .. } = &*self.pulls;
+        let Shared { registry, settings, host, .. } = &*self.pulls;
         let config = settings.now();
         if registry.budget().is_full() {
             return Relayed::Lost("no memory for another stream (limits.memory)".to_owned());
@@ -246,9 +246,9 @@ impl Task {
     }
 
     /// The stream goes on to linger, as after any publisher, or its fallback is shown.
-    fn on_lost(&mut self, why: String, since: Instant) {
+    fn on_lost(&mut self, why: &str, since: Instant) {
         let (entry, lasted) = (&self.known.entry, since.elapsed());
-        let text = entry.pull.from.masked(&why);
+        let text = entry.pull.from.masked(why);
         warn!(
             stream = %self.key, from = %entry.pull.from, side = Side::Upstream.label(), reason = text,
             seconds = seconds(lasted), "pull lost"
@@ -298,14 +298,14 @@ impl Task {
     }
 }
 
-fn is_wanted(pulls: &Pulls, known: &Known, key: &StreamKey) -> bool {
+fn is_wanted(pulls: &Shared, known: &Known, key: &StreamKey) -> bool {
     known.progress.receiver_count() > 0
         || pulls.registry.demand(key) > 0
         || pulls.quotas.is_watched_over_hls(key)
 }
 
 /// Ends when nobody has wanted the stream for `limit`; never for one that is pulled always.
-async fn unwanted(pulls: Arc<Pulls>, known: Arc<Known>, key: StreamKey, limit: Duration) {
+async fn unwanted(pulls: Arc<Shared>, known: Arc<Known>, key: StreamKey, limit: Duration) {
     if known.entry.pull.when == When::Always {
         return std::future::pending().await;
     }

@@ -120,8 +120,8 @@ async fn a_secret_is_sent_to_the_other_server_and_shown_to_nobody() {
     let checked = Command::new(BINARY).args(["check", "-c"]).arg(&file).output().expect("it runs");
     let said = String::from_utf8_lossy(&checked.stdout);
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
-    let line = format!("/live/x?***, always");
-    assert!(said.contains("live/a from rtmp://") && said.contains(&line), "{said}");
+    let line = "/live/x?***, always";
+    assert!(said.contains("live/a from rtmp://") && said.contains(line), "{said}");
     shown += &said;
     shown += &String::from_utf8_lossy(&checked.stderr);
     assert!(!shown.contains(SECRET), "{shown}");
