@@ -7,6 +7,7 @@
 mod budget;
 mod codec;
 mod frame;
+pub mod ids;
 mod key;
 mod time;
 mod turns;

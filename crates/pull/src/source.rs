@@ -145,6 +145,7 @@ async fn download(
         host,
         path_and_query: target.to_owned(),
         headers: asking.headers(),
+        own_headers: Vec::new(),
         wait: asking.wait,
         dead_after: DEAD_AFTER,
         memory,

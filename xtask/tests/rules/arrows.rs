@@ -35,6 +35,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("upstream", &["blocking", "clients", "config", "flv", "intake", "rtmp", "tls"]),
     // From the hub to files, whoever serves them.
     ("outputs", &["blocking", "clients", "config", "flv", "hls", "hub", "media"]),
+    // What clients do, to back ends over HTTP: who they are and what they do, others know.
+    ("hooks", &["blocking", "clients", "config", "media", "tls"]),
     // From origins and to them: what it is given to send, and who watches, others know.
     (
         "edge",
@@ -54,8 +56,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "blocking", "clients", "config", "delivery", "edge", "flv", "hls", "hub", "intake",
-            "media", "outputs", "pull", "rtmp", "sys", "tls", "upstream",
+            "blocking", "clients", "config", "delivery", "edge", "flv", "hls", "hooks", "hub",
+            "intake", "media", "outputs", "pull", "rtmp", "sys", "tls", "upstream",
         ],
     ),
     ("testkit", &["flv", "media", "rtmp"]),
@@ -82,6 +84,7 @@ const UNKNOWN: &[(&str, &[&str])] = &[
     ("delivery", &["tokio::net", "tokio::spawn"]),
     ("intake", &["tokio::net", "std::net", "tokio::spawn"]),
     ("edge", &["TcpListener", "axum", "hyper::server", "weir_delivery"]),
+    ("hooks", &["TcpListener", "axum", "hyper::server", "weir_hub"]),
     ("upstream", &["hyper::server", "weir_edge", "weir_hub"]),
     ("outputs", &["tokio::net", "std::net", "http::", "axum"]),
 ];

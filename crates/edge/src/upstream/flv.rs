@@ -8,7 +8,7 @@ use weir_tls::Stream;
 use weir_upstream::{Failure, HttpCall, HttpServer, PeerTls, Redirect};
 
 use super::request::Request;
-use crate::{Origin, origins::Port};
+use crate::{Ask, Origin, origins::Port};
 
 /// What a path component is written with as it is; all else is percent-encoded.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -27,11 +27,13 @@ pub fn call(origin: &Origin, request: &Request, dead_after: Duration) -> Result<
     let file = format!("{}.flv", key.stream());
     let (host, path_and_query) =
         request.question(&origin.host, origin.http, |question| question.http(&path, &file))?;
+    let token = request.settings.now().edge.token.clone();
     Ok(HttpCall {
         is_tls: origin.scheme.is_tls(),
         host,
         path_and_query,
         headers: request.asking().headers(),
+        own_headers: token.into_iter().map(|token| (Ask::TOKEN_HEADER, token)).collect(),
         wait: request.wait,
         dead_after,
         memory: request.memory.clone(),

@@ -2,21 +2,30 @@
 
 use std::time::Duration;
 
+use weir_flv::amf0;
 use weir_rtmp::url::RtmpUrl;
 use weir_upstream::{Call, Failure};
 
 use super::request::Request;
-use crate::Origin;
+use crate::{Ask, Origin};
 
 /// What `origin` is asked for.
 pub fn call(origin: &Origin, request: &Request, dead_after: Duration) -> Result<Call, Failure> {
     Ok(Call {
         url: url(origin, request)?,
-        extra: request.asking().fields(),
+        extra: extra(request),
         wait: request.wait,
         dead_after,
         memory: request.memory.clone(),
     })
+}
+
+fn extra(request: &Request) -> amf0::Object {
+    let mut extra = request.asking().fields();
+    if let Some(token) = &request.settings.now().edge.token {
+        extra.push(Ask::TOKEN_FIELD, token.expose());
+    }
+    extra
 }
 
 /// Where the stream is at the origin.

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use axum::{Json, extract};
 use serde::Serialize;
+use weir_media::ids;
 use weir_pull::State;
 
 #[cfg(test)]
 use super::answer::ReadFailures;
 use super::{
     answer::{Answer, Failure, Params, Scoped},
-    cluster, ids,
+    cluster,
     state::Api,
 };
 

@@ -19,6 +19,7 @@ use weir_media::{StreamKey, Use};
 use weir_pull::{Pulls, State};
 
 use super::{
+    hooks,
     page::{Labels, Page},
     process::{self, Process},
     srs,
@@ -126,6 +127,7 @@ impl Live {
         self.write_traffic(page)?;
         write_outcomes(page)?;
         tls::write(page, &self.tls)?;
+        hooks::write(page, &self.node().hooks)?;
         write_log(page)?;
         self.write_delivery(page)?;
         self.write_hls(page)?;

@@ -2,6 +2,7 @@
 
 mod clients;
 mod delivery;
+mod hooked;
 mod pulling;
 mod streams;
 
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use weir_config::{Config, Part, Role, Settings, Vhost};
 use weir_delivery::{Format, Returned};
 use weir_edge::Edge;
+use weir_hooks::{Hooks, Trusts};
 use weir_hub::{Limits, StreamStats};
 use weir_intake::Allowance;
 use weir_media::{InvalidKey, StreamKey};
@@ -18,7 +20,7 @@ use weir_outputs::{Finished, Outputs, hls::HlsOutput};
 use weir_pull::{Fallback, Pulls};
 use weir_rtmp::url::StreamUrl;
 
-pub use self::clients::Clients;
+pub use self::{clients::Clients, hooked::subject};
 use self::{delivery::Delivery, pulling::PullHost, streams::Streams};
 use crate::{
     auth::{Auth, Keys},
@@ -53,6 +55,8 @@ pub struct Node {
     pub fallback: Arc<Fallback>,
     /// Who may publish and play.
     pub auth: Arc<Auth>,
+    /// The back ends that hear of what clients do, and decide about it.
+    pub hooks: Arc<Hooks>,
 }
 
 impl Node {
@@ -63,6 +67,7 @@ impl Node {
     pub fn start(
         settings: &Settings,
         keys: Keys,
+        trusts: Trusts,
     ) -> std::io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
         let config = settings.now();
         let (streams, freed) = Streams::start(&config.limits);
@@ -78,6 +83,8 @@ impl Node {
             formats.shrink();
         }));
         let finished = Arc::<Finished>::default();
+        let hooks = Hooks::start(settings, hooked::names(), trusts)?;
+        finished.listen(Arc::new(hooked::Told(Arc::clone(&hooks))));
         let hls = HlsOutput::new(registry.clone(), settings, &finished);
         let edge = match config.role {
             Role::Origin => None,
@@ -110,6 +117,7 @@ impl Node {
             pulls,
             fallback,
             auth: Arc::new(Auth::new(keys)),
+            hooks,
         };
         Ok((Arc::new(node), returned))
     }
@@ -118,6 +126,7 @@ impl Node {
     pub fn parts(&self) -> Vec<Arc<dyn Part>> {
         let mut parts: Vec<Arc<dyn Part>> = vec![
             Arc::clone(&self.auth) as _,
+            Arc::clone(&self.hooks) as _,
             Arc::clone(&self.clients) as _,
             Arc::clone(&self.streams) as _,
             Arc::clone(&self.delivery) as _,
