@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use weir_media::DEFAULT_VHOST;
 
 use super::{
-    Algorithm, Check, Cidr, Config, Container, Fault, Jwt, OriginName, Role,
+    Algorithm, Check, Cidr, Config, Container, Fault, Jwt, OriginName, PullFrom, PullPlace,
+    PullProtocol, Role,
     host::without_dot,
     value::{Human, Problem, Size},
 };
@@ -36,6 +37,7 @@ pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {
         .or_else(|| role_without_its_settings(config))
         .or_else(|| same_origin_twice(config))
         .or_else(|| origin_is_this_edge(config))
+        .or_else(|| pull_that_cannot_be(config))
         .or_else(|| early_give_up(config))
         .or_else(|| half_tls(config))
         .or_else(|| half_port_tls(config))
@@ -165,6 +167,48 @@ fn origin_is_this_edge(config: &Config) -> Option<Contradiction> {
         let what =
             format!("port {port} of {} is this edge itself (http.listen: {ours})", origin.host);
         Some(loops(what, "set edge.http_port to the HTTP port of the origin"))
+    })
+}
+
+/// A stream that is pulled twice, and a stream that is pulled from itself. Loops through names and
+/// through other servers are seen only when they are tried.
+fn pull_that_cannot_be(config: &Config) -> Option<Contradiction> {
+    config.pull.iter().enumerate().find_map(|(number, pull)| {
+        let path = |key: &str| format!("pull[{number}].{key}");
+        let (vhost, streams) = config.pulled(pull)?;
+        let before = config.pull[..number].iter();
+        let is_twice = before
+            .clone()
+            .any(|other| config.pulled(other) == Some((vhost.clone(), streams.clone())));
+        if is_twice {
+            let what = format!("{} is pulled twice", pull.stream);
+            return Some(alone(&path("stream"), Problem::new(what, "keep one of them")));
+        }
+        let PullPlace::Server(server) = pull.from.place() else { return None };
+        let (service, listen) = match (server.protocol, server.is_tls) {
+            (PullProtocol::Rtmp, false) => ("rtmp", &*config.rtmp.listen),
+            (PullProtocol::Flv, false) => ("http", &*config.http.listen),
+            (PullProtocol::Rtmp, true) => {
+                ("rtmp.tls", config.rtmp.tls.as_ref().map_or(&[][..], |tls| &tls.listen))
+            }
+            (PullProtocol::Flv, true) => {
+                ("http.tls", config.http.tls.as_ref().map_or(&[][..], |tls| &tls.listen))
+            }
+        };
+        let ours = listen.iter().find(|ours| reaches(&server.host, server.port, **ours))?;
+        // With names that are the same on both sides it is the very stream.
+        let name = streams.to_string();
+        let (app, stream) = name.rsplit_once('/')?;
+        let placeholder = if pull.is_pattern() { "{stream}" } else { stream };
+        let url = pull.from.of(app, placeholder);
+        let path_of_url =
+            PullFrom::target(&url).split(['?', '#']).next().unwrap_or_default().trim_matches('/');
+        let path_of_url = path_of_url.strip_suffix(".flv").unwrap_or(path_of_url);
+        (path_of_url == format!("{app}/{placeholder}") && vhost == DEFAULT_VHOST).then(|| {
+            let what =
+                format!("a loop: {} is this server itself ({service}.listen: {ours})", pull.from);
+            alone(&path("from"), Problem::new(what, "name the other server, or another stream"))
+        })
     })
 }
 

@@ -19,8 +19,10 @@ use crate::{
     host::{Address, HostPort, Network, Peer, without_dot, without_port},
     kind::{
         Form, Json, Kind as _, Leaf, Many, Maybe, Node, Optional, Own, Part, Refusal, Secrets,
-        Section, section,
+        Section, Text as _, section,
     },
+    pattern::StreamPattern,
+    pull::Pull,
     record::{Record, RecordOverride},
     scalar::{
         BitRate, Bytes, File, Secret, SecretOrNone, Switch, Time, Whole, Word, Words, Workers,
@@ -56,6 +58,8 @@ section! {
         record: Record = Record::default(), Part<Record>;
         /// Where an edge gets its streams.
         edge: Edge = Edge::default(), Part<Edge>;
+        /// Streams that come from other servers, or from files.
+        pull: Vec<Pull> = Vec::new(), Many<Pull>;
         /// Who may publish and who may play.
         auth: Auth = Auth::default(), Part<Auth>;
         /// Which back end is told and asked what, over HTTP.
@@ -175,6 +179,31 @@ impl Config {
             }
         }
         dirs
+    }
+
+    /// The vhost and the streams that `pull` means. Its first part names a vhost if there is one of that name.
+    pub fn pulled(&self, pull: &Pull) -> Option<(String, StreamPattern)> {
+        let named = pull.stream.split_once('/').and_then(|(first, rest)| {
+            let vhost = match self.vhost_name(first) {
+                Some(vhost) => vhost,
+                None if first == DEFAULT_VHOST => DEFAULT_VHOST,
+                None => return None,
+            };
+            Some((vhost.to_owned(), StreamPattern::parse(rest).ok()?))
+        });
+        let of_default = || {
+            let streams = StreamPattern::parse(&pull.stream).ok()?;
+            Some((DEFAULT_VHOST.to_owned(), streams))
+        };
+        named.or_else(of_default)
+    }
+
+    /// The stream that `pull` means, if it is a single one.
+    pub fn pulled_stream(&self, pull: &Pull) -> Option<StreamKey> {
+        let (vhost, streams) = self.pulled(pull).filter(|_| !pull.is_pattern())?;
+        let name = streams.to_string();
+        let (app, stream) = name.rsplit_once('/')?;
+        StreamKey::new(&vhost, app, stream).ok()
     }
 
     /// The configured vhost that is meant by `asked`. Names of hosts are the same in upper and lower case, and with a

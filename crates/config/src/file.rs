@@ -20,12 +20,8 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// When there is none, it is something else (a FIFO would block for ever), it is longer, or it changes meanwhile.
 pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    // Before it is opened, since opening some devices does something; and after, since it may be another one by then.
-    require_regular(&fs::metadata(path)?)?;
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let mut file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    let mut file = open(path)?;
     let before = file.metadata()?;
-    require_regular(&before)?;
     if before.len() > max {
         return Err(too_long(max));
     }
@@ -37,6 +33,19 @@ pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
     }
     Ok(bytes)
+}
+
+/// Opens a regular file to be read, links followed.
+///
+/// # Errors
+/// When there is none, or it is something else.
+pub fn open(path: &Path) -> io::Result<File> {
+    // Before it is opened, since opening some devices does something; and after, since it may be another one by then.
+    require_regular(&fs::metadata(path)?)?;
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    require_regular(&file.metadata()?)?;
+    Ok(file)
 }
 
 fn read_to_end(file: &mut File, max: u64) -> io::Result<Vec<u8>> {

@@ -42,6 +42,10 @@ const HLS_DIR: Here = Key("hls.dir", "hls: { dir: ./data/hls }");
 const HLS_SEGMENT: Here = Key("hls.segment", "hls: { segment: 2s }");
 const HLS_WINDOW: Here = Key("hls.window", "hls: { window: 6 } (segments, not seconds)");
 const ORIGINS: Here = Key("edge.origins", "role: edge and edge: { origins: [\"origin:1935\"] }");
+const INGEST: Here = Key(
+    "pull",
+    "pull: [{ stream: live/a, from: \"rtmp://HOST/live/a\" }] (or http://, or file:/a.flv)",
+);
 const ROLE: Here = Key("role", "role: edge");
 const CONNECTIONS: Here = Key("limits.connections", "limits: { connections: 20000 }");
 const VIEWERS: Here = Key("limits.viewers_per_stream", "limits: { viewers_per_stream: 500 }");
@@ -117,12 +121,7 @@ const NAMES: &[(&str, Here)] = &[
     ("dvr* record*", RECORD),
     ("transcode engine ffmpeg exec*", TRANSCODE),
     ("destination push push_reconnect", PUSH),
-    (
-        "ingest",
-        Else(
-            "use FFmpeg to publish it: ffmpeg -re -i INPUT -c copy -f flv rtmp://SERVER/APP/STREAM",
-        ),
-    ),
+    ("ingest", INGEST),
     ("rtc* srt* rtsp* webrtc* rtp_* mpegts* stream_caster dash* multicast*", NOT_SPOKEN),
     ("stats stat stat_stylesheet rtmp_stat heartbeat exporter metrics_address pprof*", METRICS),
     ("srs_log* ff_log* log_level log_destinations log_file log_structured sys_log_prefix", LOG),

@@ -27,7 +27,7 @@ const NAME_CHARS_MAX: usize = 253;
 const LABEL_CHARS_MAX: usize = 63;
 
 /// The port of RTMP over TLS, and of HTTPS: that of all who want to get through.
-const TLS_PORT: u16 = 443;
+pub(super) const TLS_PORT: u16 = 443;
 
 /// The name of one or many origins.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -391,6 +391,12 @@ pub(super) fn without_port(text: &str) -> &str {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => text,
     }
+}
+
+/// The host and the port of a URL's authority; `usual_port` where none is written.
+pub(super) fn parse_authority(text: &str, usual_port: u16) -> Result<(String, u16), Problem> {
+    let (host, port) = parse_host(text, usual_port)?;
+    Ok((host.to_string(), port.unwrap_or(usual_port)))
 }
 
 /// Reads a host and, where one is written, the port behind it.

@@ -27,6 +27,7 @@ mod load;
 mod multitrack;
 mod part;
 mod pattern;
+mod pull;
 mod record;
 mod report;
 mod scalar;
@@ -62,6 +63,7 @@ pub use self::{
     multitrack::{Encoder, Step},
     part::{Next, Part, Prepared, Ready, Unready},
     pattern::StreamPattern,
+    pull::{Pull, PullFrom, PullPlace, PullProtocol, PullServer, When},
     record::{Record, RecordContainer, RecordOverride, Split, SplitOverride},
     scalar::{Secret, Workers},
     schema::schema,

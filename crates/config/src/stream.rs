@@ -5,9 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use serde_json::json;
 
 use super::{
-    kind::{Element, Json, Many, Secrets, Text, section},
+    kind::{Element, Json, Many, Maybe, Secrets, Text, section},
     multitrack::{Encoder, Server, Step},
-    scalar::{DURATION_PATTERN, Folder, Switch, Time, Whole, Word, Words},
+    scalar::{DURATION_PATTERN, File, Folder, Switch, Time, Whole, Word, Words},
     value::{self, Human, Problem},
 };
 
@@ -53,6 +53,8 @@ section! {
         idle_timeout: Duration = Duration::from_secs(10), Time<IDLE_TIMEOUT_MIN, ABSENCE_MAX>;
         /// What happens when a stream that has a publisher is published again.
         conflict: Conflict = Conflict::TakeoverIfIdle, Word<Conflict>;
+        /// The FLV file that viewers are shown while the publisher is away, for `linger`; none shows nothing.
+        fallback: Option<PathBuf> = None, Maybe<File>;
         /// The sizes that OBS is told to send side by side when it asks for the configuration of a multitrack stream,
         /// the largest first; empty for none.
         multitrack: Vec<Step> = Vec::new(), Many<Step>;

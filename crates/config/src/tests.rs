@@ -74,6 +74,10 @@ fn the_default_is_an_origin_on_the_standard_ports() {
     assert!(Workers::Auto.count() >= 1);
 }
 
+fn pulled_from(url: &str) -> PullFrom {
+    <PullFrom as crate::kind::Text>::parse(url).expect("a URL")
+}
+
 fn files(cert: &str, key: &str) -> CertificateFiles {
     CertificateFiles { cert: cert.into(), key: key.into() }
 }
@@ -105,6 +109,7 @@ publish:
   linger: 0s
   idle_timeout: 1m30s
   conflict: reject
+  fallback: /srv/slate.flv
   multitrack: [1920x1080@60 6Mbps, 640x360 800kbps]
   multitrack_encoder: obs_x264
   multitrack_server: rtmp://ingest.example.com
@@ -129,6 +134,9 @@ edge:
   auth: local
   token: t0ken
 forward: [{ streams: live/*, to: rtmps://a/live2/KEY, ca: f.pem, assume_enhanced: on }]
+pull:
+- { stream: live/a, from: 'rtmps://h/live/b', linger: 0s, ca: ca.pem }
+- { stream: x/*, from: 'file:/{app}/{stream}.flv', when: demand }
 auth:
   publish:
     - cidr: { allow: 10.0.0.0/8, deny: [10.1.0.0/16] }
@@ -211,6 +219,7 @@ handover: { socket: /run/weir.sock }
             linger: Duration::ZERO,
             idle_timeout: Duration::from_secs(90),
             conflict: Conflict::Reject,
+            fallback: Some("/srv/slate.flv".into()),
             multitrack: vec![
                 Step { width: 1920, height: 1080, fps: Some(60), bit_rate: 6_000_000 },
                 Step { width: 640, height: 360, fps: None, bit_rate: 800_000 },
@@ -268,6 +277,21 @@ handover: { socket: /run/weir.sock }
             token: Some(Secret::new("t0ken")),
             hls_cache: 1 << 30,
         },
+        pull: vec![
+            Pull {
+                stream: "live/a".to_owned(),
+                from: pulled_from("rtmps://h/live/b"),
+                linger: Duration::ZERO,
+                ca: Some("ca.pem".into()),
+                ..Pull::default()
+            },
+            Pull {
+                stream: "x/*".to_owned(),
+                from: pulled_from("file:/{app}/{stream}.flv"),
+                when: When::Demand,
+                ..Pull::default()
+            },
+        ],
         auth: Auth {
             publish: vec![
                 Check::Cidr(Cidr {
@@ -455,7 +479,8 @@ error: weir.yaml:10:6: unclosed bracket '{'
 /// A text; line, column and width of what is wrong in it; the message; the fix.
 type Bad = (&'static str, (usize, usize, usize), &'static str, &'static str);
 
-const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, forward, record, edge, auth, hooks, \
+const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, forward, record, edge, pull, auth, \
+     hooks, \
     limits, metrics, drain, handover, vhosts";
 
 const BAD: &[Bad] = &[
@@ -477,7 +502,7 @@ const BAD: &[Bad] = &[
         "publish:\n  lingr: 3s\n",
         (2, 3, 5),
         "publish: unknown key `lingr`; did you mean `linger`?",
-        "valid keys are linger, idle_timeout, conflict, multitrack, multitrack_encoder, multitrack_server",
+        "valid keys are linger, idle_timeout, conflict, fallback, multitrack, multitrack_encoder, multitrack_server",
     ),
     (
         "play:\n  queue_length: 3s\n",

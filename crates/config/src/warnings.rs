@@ -7,18 +7,23 @@ use super::{AuthBy, Check, Config, ForwardQuery, Role};
 impl Config {
     /// A sentence for each setting that lets somebody in who may not be meant, or has no effect.
     pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.unchecked_viewers();
         if self.role != Role::Edge {
-            return Vec::new();
+            return warnings;
         }
         let mut forwards = self.vhosts.values().filter_map(|own| own.forward.as_ref());
-        let is_idle = !self.forward.is_empty() || forwards.any(|list| !list.is_empty());
-        let idle = is_idle.then(|| {
-            "forward has no effect at an edge: set it at the origins, which get the streams of its encoders".to_owned()
-        });
-        idle.into_iter().chain(self.unseen_viewers()).collect()
+        if !self.forward.is_empty() || forwards.any(|list| !list.is_empty()) {
+            let what = "forward has no effect at an edge: set it at the origins, which get the streams of its encoders";
+            warnings.push(what.to_owned());
+        }
+        if !self.pull.is_empty() {
+            let what = "pull does nothing at an edge, which has its streams from its origins: configure it there";
+            warnings.push(what.to_owned());
+        }
+        warnings
     }
 
-    fn unseen_viewers(&self) -> Vec<String> {
+    fn unchecked_viewers(&self) -> Vec<String> {
         let why = match (&self.edge.forward_query, self.edge.auth) {
             _ if self.role != Role::Edge => return Vec::new(),
             (_, AuthBy::Local) => {

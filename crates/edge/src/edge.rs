@@ -15,10 +15,10 @@ use weir_hub::{Limits, Registry};
 use weir_intake::{Allowance, DemandSignals};
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
-use weir_upstream::NodeId;
+use weir_upstream::{NodeId, Turns};
 
 use crate::{
-    ask::Ask,
+    Ask,
     hls::HlsRelay,
     origins::{NextOrigins, Origins},
     pulls::{Answer, Pulls},
@@ -26,7 +26,6 @@ use crate::{
     query,
     questions::Questions,
     tls,
-    turns::Turns,
     upstream::Request,
 };
 

@@ -14,7 +14,6 @@
 //! [`Edge::open_push`] finds the origin that takes an encoder's stream ([`Opened`]); [`HlsRelay::serve`] gives objects
 //! of HLS. Nothing here knows viewers' sockets, or in which protocol somebody asks.
 
-mod ask;
 mod edge;
 mod hls;
 mod idle;
@@ -30,10 +29,8 @@ mod search;
 mod seek;
 mod silence;
 mod tls;
-mod turns;
 mod upstream;
 
-pub use ask::Ask;
 pub use edge::Edge;
 pub use hls::{
     HlsRelay, Kind as HlsKind, Media as HlsMedia, NotServed, Object as HlsObject,
@@ -44,7 +41,7 @@ pub use origins::{Name, OriginStatus, Origins};
 pub use pulls::Answer;
 pub use push::{Opened, Push, refusal};
 pub use questions::{Protocol, Verdict};
-pub use weir_upstream::{Failure, Hops};
+pub use weir_upstream::{Ask, Failure, Hops};
 
 pub(crate) use origins::Origin;
 pub(crate) use upstream::Request;

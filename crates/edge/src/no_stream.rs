@@ -4,7 +4,7 @@ use weir_clients::{counts::Refused, quota::Refusal};
 
 use weir_upstream::Failure;
 
-use crate::ask::Ask;
+use crate::Ask;
 
 /// Why a viewer gets no stream; its text is what the viewer is told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

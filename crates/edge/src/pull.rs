@@ -26,7 +26,7 @@ use weir_config::{Changes, Config};
 use weir_hub::{Conflict, PublishSettings, Status};
 use weir_intake::{Fault, Intake, WakeSignal, announce, flush};
 use weir_media::StreamKey;
-use weir_upstream::{Lost, Source, backoff};
+use weir_upstream::{Asker, Lost, Source, asker, backoff};
 
 use super::{
     Ask, Edge, Failure, NoStream, Origin, Request,
@@ -36,7 +36,6 @@ use super::{
     search,
     seek::{HOLD, Seek},
     silence::{self, Activity},
-    turns::{Asker, asker},
     upstream::open_source,
 };
 

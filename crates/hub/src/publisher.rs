@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use weir_media::{Frame, StreamKey};
+use weir_media::{AudioCodec, Frame, Init, StreamKey, VideoCodec};
 
-use crate::{Ended, Tracks, stream::Stream, stream_table::StreamTable, sync::Arc};
+use crate::{Ended, PublishSettings, Tracks, stream::Stream, stream_table::StreamTable, sync::Arc};
 
 /// The one writer of a stream. Dropping it starts the stream's linger.
 pub struct Publisher {
@@ -50,6 +50,24 @@ impl Publisher {
     /// Readers that count as demand.
     pub fn demand(&self) -> usize {
         self.stream.demand()
+    }
+
+    /// What the tracks that flow are coded with, as they came last: pictures, and sound.
+    pub fn codecs(&self) -> (Option<VideoCodec>, Option<AudioCodec>) {
+        self.stream.codecs()
+    }
+
+    /// What has been announced by now.
+    pub fn init(&self) -> Arc<Init> {
+        self.stream.init()
+    }
+
+    /// Leaves the stream to a stand-in, without a moment in which it has no publisher. The stream is the stand-in's
+    /// until its next publisher comes, which is never refused because of it: `conflict` says nothing of stand-ins, not
+    /// even in `settings`. `None` if the stream is not this publisher's any more.
+    pub fn stand_in(self, settings: PublishSettings, now: Instant) -> Option<Self> {
+        let id = self.stream.stand_in(self.id, settings, now)?;
+        Some(Self::new(Arc::clone(&self.stream), Arc::clone(&self.table), id))
     }
 
     /// Leaves the stream at `now`; the linger counts from here.

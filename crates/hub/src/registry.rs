@@ -119,6 +119,11 @@ impl Registry {
         lock(&self.table.streams).get(key).map_or(0, |stream| stream.demand())
     }
 
+    /// Whether `key` has a publisher that the stream cannot simply be taken from: one that is no stand-in.
+    pub fn is_taken(&self, key: &StreamKey) -> bool {
+        lock(&self.table.streams).get(key).is_some_and(|stream| stream.heard().is_some())
+    }
+
     /// What the stream is doing; none if nobody publishes or reads it.
     pub fn status(&self, key: &StreamKey) -> Option<Status> {
         lock(&self.table.streams).get(key).map(|stream| stream.status())

@@ -116,6 +116,8 @@ enum State {
         heard: Instant,
         linger: Duration,
         replaced: Arc<dyn Wake>,
+        /// Anybody may take the stream from it.
+        stands_in: bool,
     },
     Lingering {
         /// None is for ever: a linger beyond what the clock can say.
@@ -183,36 +185,44 @@ impl Stream {
         Self { key, shared: Mutex::new(shared) }
     }
 
-    /// When the present publisher was last heard, if there is one.
+    /// When the present publisher was last heard, if there is one that the stream cannot simply be taken from.
     pub(crate) fn heard(&self) -> Option<Instant> {
         match lock(&self.shared).state {
-            State::Live { heard, .. } => Some(heard),
-            State::Waiting | State::Lingering { .. } | State::Ended => None,
+            State::Live { heard, stands_in: false, .. } => Some(heard),
+            State::Live { .. } | State::Waiting | State::Lingering { .. } | State::Ended => None,
         }
     }
 
     /// Makes a new publisher the stream's own and returns its id.
     pub(crate) fn occupy(&self, settings: PublishSettings, now: Instant) -> (u64, Calls) {
         let mut shared = lock(&self.shared);
-        let publisher = shared.take_id();
-        shared.flush = settings.flush;
-        shared.pending = None;
-        shared.log.set_limits(settings.limits);
-        shared.log.close_groups();
-        shared.timeline.restart();
-        shared.session = shared.session.anew();
-        let state = State::Live {
-            publisher,
-            since: now,
-            heard: now,
-            linger: settings.linger,
-            replaced: settings.replaced,
-        };
-        let replaced = match std::mem::replace(&mut shared.state, state) {
+        let (publisher, before) = shared.occupy(settings, now, false);
+        let replaced = match before {
             State::Live { replaced, .. } => Some(replaced),
             State::Waiting | State::Lingering { .. } | State::Ended => None,
         };
         (publisher, Calls { replaced, readers: shared.wakers() })
+    }
+
+    /// Makes a stand-in the stream's publisher in the place of `publisher`, and returns its id; none if the stream is
+    /// not `publisher`'s any more.
+    pub(crate) fn stand_in(
+        &self,
+        publisher: u64,
+        settings: PublishSettings,
+        now: Instant,
+    ) -> Option<u64> {
+        let mut shared = lock(&self.shared);
+        if !matches!(shared.state, State::Live { publisher: current, .. } if current == publisher) {
+            return None;
+        }
+        let (id, before) = shared.occupy(settings, now, true);
+        let calls = Calls { replaced: None, readers: shared.wakers() };
+        drop(shared);
+        // Outside the lock: its waker may own a handle.
+        drop(before);
+        calls.make();
+        Some(id)
     }
 
     /// Changes what the present publisher brought, if there is one. What waits for the old flush goes with the next
@@ -418,6 +428,26 @@ impl Shared {
 
     fn demand(&self) -> usize {
         self.readers.iter().filter(|member| member.interest == Interest::Demand).count()
+    }
+
+    /// Begins anew with another publisher: its id, and what there was before.
+    fn occupy(&mut self, settings: PublishSettings, now: Instant, stands_in: bool) -> (u64, State) {
+        let publisher = self.take_id();
+        self.flush = settings.flush;
+        self.pending = None;
+        self.log.set_limits(settings.limits);
+        self.log.close_groups();
+        self.timeline.restart();
+        self.session = self.session.anew();
+        let state = State::Live {
+            publisher,
+            since: now,
+            heard: now,
+            linger: settings.linger,
+            replaced: settings.replaced,
+            stands_in,
+        };
+        (publisher, std::mem::replace(&mut self.state, state))
     }
 
     fn take_id(&mut self) -> u64 {

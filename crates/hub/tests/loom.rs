@@ -184,6 +184,37 @@ fn a_reader_gets_every_entry_once_and_in_order() {
     });
 }
 
+/// A publisher leaves its stream to a stand-in while another one comes: the newcomer has the stream in the end, and
+/// nobody sees a stream without a publisher.
+#[test]
+fn a_stand_in_and_the_next_publisher_find_each_other() {
+    loom::model(|| {
+        let hub = Hub::new();
+        let (reader, _bell) = hub.subscribe();
+        let publisher = hub.publish();
+        let leaving = thread::spawn({
+            let hub = hub.clone();
+            move || {
+                let settings = PublishSettings {
+                    linger: LINGER,
+                    conflict: Conflict::Reject,
+                    flush: Flush::Each,
+                    limits: Limits { bytes: 1 << 20, window: LINGER },
+                    replaced: Count::new(),
+                };
+                publisher.stand_in(settings, hub.now)
+            }
+        });
+        let mut next = hub.publish();
+        let stand_in = leaving.join().unwrap();
+        assert_eq!(reader.status(), Status::Live);
+        // A stand-in that came last has the stream only if it found the publisher's place, which is gone then.
+        assert!(hub.push(&mut next, 1));
+        drop(stand_in);
+        assert_eq!(reader.status(), Status::Live);
+    });
+}
+
 #[test]
 fn two_readers_and_one_that_goes_do_not_disturb_each_other() {
     loom::model(|| {

@@ -14,6 +14,7 @@
 
 pub mod client;
 
+mod ask;
 mod backoff;
 mod connect;
 mod failure;
@@ -24,14 +25,17 @@ mod rtmp;
 mod sink;
 mod source;
 mod tls;
+mod turns;
 
+pub use ask::{Ask, Asking};
 pub use backoff::backoff;
 pub use connect::{CONNECT_TIMEOUT, connect, connect_to_name};
 pub use failure::{Failure, Lost, NOTHING, WORDS_MAX, words};
 pub use feed::{AsItIs, Dry, Feed, Fit};
 pub use flv::{HttpCall, HttpServer, Redirect};
-pub use hops::{Hops, NodeId};
+pub use hops::{HOPS_MAX, Hops, NodeId};
 pub use rtmp::{Call, lost, play, questions};
 pub use sink::{Broken, Sink};
 pub use source::Source;
 pub use tls::{PeerTls, Peers, Secure, Trusted};
+pub use turns::{Asker, Turn, Turns, asker};

@@ -54,11 +54,19 @@ const ARROWS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
+    // From other servers and from files into the hub: who watches, and in which protocol, others know.
+    (
+        "pull",
+        &[
+            "blocking", "clients", "config", "flv", "hub", "intake", "media", "rtmp", "tls",
+            "upstream",
+        ],
+    ),
     (
         "server",
         &[
             "blocking", "clients", "config", "delivery", "edge", "flv", "hls", "hooks", "hub",
-            "intake", "media", "outputs", "rtmp", "sys", "tls", "upstream",
+            "intake", "media", "outputs", "pull", "rtmp", "sys", "tls", "upstream",
         ],
     ),
     ("testkit", &["flv", "media", "rtmp"]),

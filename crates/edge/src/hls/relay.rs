@@ -35,7 +35,7 @@ use super::{
     playlist::{Reading, has_ended, listed},
     recent::Recent,
 };
-use crate::{ask::Ask, origins::Origins, query, upstream::Request};
+use crate::{Ask, origins::Origins, query, upstream::Request};
 
 /// Bytes beyond the cache: objects that are on their way, and those that left the cache while slow viewers were still
 /// being sent them. Two of the largest segments.

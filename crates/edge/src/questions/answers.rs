@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::turns::Asker;
+use weir_upstream::Asker;
 
 /// What an answer is about, as a hash.
 pub type Digest = [u8; 32];
@@ -106,7 +106,7 @@ impl<V> Answers<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::turns::asker;
+    use weir_upstream::asker;
 
     fn digest(number: u32) -> Digest {
         let mut digest = [0; 32];

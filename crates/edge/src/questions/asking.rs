@@ -14,13 +14,12 @@ use weir_config::Upstream;
 use weir_hub::Status;
 use weir_media::StreamKey;
 use weir_rtmp::{message::MayPlay, server::PlayRefusal};
-use weir_upstream::words;
+use weir_upstream::{Asker, asker, words};
 
 use super::{Answered, Protocol, Verdict, answers::Digest, digest, digest_of_vhost, link::Unasked};
 use crate::{
     Ask, Edge, Failure, HlsKind, HlsObject, NoStream, Origin, Request,
     search::{self, Connected},
-    turns::{Asker, asker},
     upstream,
 };
 

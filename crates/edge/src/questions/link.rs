@@ -22,14 +22,9 @@ use weir_rtmp::{
     client::Event,
     message::{MayPlay, QUESTION_BYTES_MAX, QUESTIONS_MAX, Question},
 };
-use weir_upstream::{client::RtmpClient, words};
+use weir_upstream::{Asker, Turn, Turns, client::RtmpClient, words};
 
-use crate::{
-    Failure, Origin, Origins, Request,
-    search::Connected,
-    turns::{Asker, Turn, Turns},
-    upstream,
-};
+use crate::{Failure, Origin, Origins, Request, search::Connected, upstream};
 
 /// How long a connection without questions is kept: shorter than origins keep one that does nothing (30 s), so that it
 /// is this end that closes it.

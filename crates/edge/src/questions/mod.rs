@@ -28,13 +28,14 @@ use tokio::sync::watch;
 use weir_config::Settings;
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
+use weir_upstream::Asker;
 
 use self::{
     answers::{Answers, Digest},
     link::Links,
     sets::Sets,
 };
-use crate::{turns::Asker, upstream::Request};
+use crate::upstream::Request;
 
 pub use asking::Located;
 

@@ -8,7 +8,7 @@ use weir_tls::Stream;
 use weir_upstream::{Failure, HttpCall, HttpServer, PeerTls, Redirect};
 
 use super::request::Request;
-use crate::{Ask, Hops, Origin, origins::Port};
+use crate::{Ask, Origin, origins::Port};
 
 /// What a path component is written with as it is; all else is percent-encoded.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -27,18 +27,12 @@ pub fn call(origin: &Origin, request: &Request, dead_after: Duration) -> Result<
     let file = format!("{}.flv", key.stream());
     let (host, path_and_query) =
         request.question(&origin.host, origin.http, |question| question.http(&path, &file))?;
-    let wait = u64::try_from(request.wait.as_millis()).unwrap_or(u64::MAX);
-    let mut headers =
-        vec![(Hops::HEADER, request.hops.to_string()), (Ask::WAIT_HEADER, wait.to_string())];
-    if request.next {
-        headers.push((Ask::NEXT_HEADER, "1".to_owned()));
-    }
     let token = request.settings.now().edge.token.clone();
     Ok(HttpCall {
         is_tls: origin.scheme.is_tls(),
         host,
         path_and_query,
-        headers,
+        headers: request.asking().headers(),
         own_headers: token.into_iter().map(|token| (Ask::TOKEN_HEADER, token)).collect(),
         wait: request.wait,
         dead_after,
@@ -91,7 +85,7 @@ mod tests {
     use weir_rtmp::url::discover_http;
 
     use super::*;
-    use crate::{query::forwarded, tls::origin_tls};
+    use crate::{Hops, query::forwarded, tls::origin_tls};
 
     fn request(vhost: &str, app: &str, stream: &str, params: &str) -> Option<Request> {
         let key = StreamKey::new(vhost, app, stream).ok()?;

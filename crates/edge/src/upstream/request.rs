@@ -6,7 +6,7 @@ use weir_config::Settings;
 use weir_intake::Allowance;
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
-use weir_upstream::{Failure, Hops};
+use weir_upstream::{Asking, Failure, Hops};
 
 use crate::query::Question;
 
@@ -30,6 +30,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// What is said beside the stream's name.
+    pub fn asking(&self) -> Asking<'_> {
+        Asking { hops: &self.hops, wait: self.wait, next: self.next }
+    }
+
     /// What is asked of the origin called `host` at `address`, which `make` writes in its protocol.
     pub fn question<T>(
         &self,

@@ -7,7 +7,7 @@ use weir_rtmp::url::RtmpUrl;
 use weir_upstream::{Call, Failure};
 
 use super::request::Request;
-use crate::{Ask, Hops, Origin};
+use crate::{Ask, Origin};
 
 /// What `origin` is asked for.
 pub fn call(origin: &Origin, request: &Request, dead_after: Duration) -> Result<Call, Failure> {
@@ -21,13 +21,7 @@ pub fn call(origin: &Origin, request: &Request, dead_after: Duration) -> Result<
 }
 
 fn extra(request: &Request) -> amf0::Object {
-    let wait = u32::try_from(request.wait.as_millis()).unwrap_or(u32::MAX);
-    let mut extra = amf0::Object::new();
-    extra.push(Hops::FIELD, request.hops.to_string());
-    extra.push(Ask::WAIT_FIELD, wait);
-    if request.next {
-        extra.push(Ask::NEXT_FIELD, true);
-    }
+    let mut extra = request.asking().fields();
     if let Some(token) = &request.settings.now().edge.token {
         extra.push(Ask::TOKEN_FIELD, token.expose());
     }
@@ -53,7 +47,7 @@ mod tests {
     use weir_rtmp::url::discover;
 
     use super::*;
-    use crate::query::forwarded;
+    use crate::{Hops, query::forwarded};
 
     fn origin(host: &str) -> Origin {
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));

@@ -180,6 +180,50 @@ fn conflict_rules_are_for_streams_that_have_a_publisher() {
 }
 
 #[test]
+fn a_stand_in_keeps_the_readers_and_gives_way_to_anybody() {
+    let mut rig = Rig::new();
+    let (mut reader, bell) = rig.subscribe(Start::NewestGroup);
+    let mut first = rig.publish();
+    rig.push(&mut first, both(0));
+    assert_eq!(first.codecs(), (Some(VideoCodec::Avc), Some(AudioCodec::Aac)));
+    assert_eq!(times(&mut reader), [(0, 0), (0, 0)]);
+    bell.rung();
+
+    let replaced = Bell::new();
+    let settings = PublishSettings { replaced: Arc::clone(&replaced) as _, ..Rig::settings() };
+    let mut stand_in = first.stand_in(settings, rig.now).expect("the stream is the publisher's");
+    assert_eq!((reader.status(), bell.rung(), rig.lingering.rung()), (Status::Live, 1, 0));
+    assert!(!rig.registry.is_taken(&Rig::name()));
+    rig.now += ms(100);
+    rig.push(&mut stand_in, both(0));
+    assert_eq!(times(&mut reader), [(100, 1), (100, 1)], "on one timeline");
+
+    let reject = PublishSettings { conflict: Conflict::Reject, ..Rig::settings() };
+    let mut back = rig.publish_with(reject).expect("nobody is protected from the next publisher");
+    assert!(rig.registry.is_taken(&Rig::name()));
+    assert_eq!((replaced.rung(), stand_in.push(key(40), rig.now)), (1, Err(Ended)));
+    drop(stand_in);
+    assert_eq!(
+        (reader.status(), rig.lingering.rung()),
+        (Status::Live, 0),
+        "it has nothing to leave"
+    );
+    rig.now += ms(100);
+    rig.push(&mut back, both(0));
+    assert_eq!(times(&mut reader), [(200, 2), (200, 2)]);
+    let reject = PublishSettings { conflict: Conflict::Reject, ..Rig::settings() };
+    assert_eq!(rig.publish_with(reject).err(), Some(Refused::Taken), "the next one is protected");
+}
+
+#[test]
+fn who_has_lost_the_stream_leaves_it_to_no_stand_in() {
+    let rig = Rig::new();
+    let (old, _new) = (rig.publish(), rig.publish());
+    assert!(old.stand_in(Rig::settings(), rig.now).is_none());
+    assert_eq!(rig.registry.stats()[0].status, Status::Live);
+}
+
+#[test]
 fn demand_is_told_at_the_first_and_the_last_reader() {
     let rig = Rig::new();
     let (first, _) = rig.subscribe(Start::NewestGroup);

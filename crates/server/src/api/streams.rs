@@ -90,6 +90,10 @@ pub struct Stream {
 struct Publish {
     /// Whether the stream has a publisher now.
     active: bool,
+    /// Where the stream comes from if no client publishes it: `pull` and where from, or `fallback` and the file that is
+    /// shown while its publisher is away; null otherwise, and at an edge.
+    #[cfg_attr(test, schema(required))]
+    source: Option<String>,
     /// The id of the client that publishes it; missing for a stream that comes from an origin.
     #[serde(skip_serializing_if = "Option::is_none")]
     cid: Option<String>,
@@ -272,7 +276,7 @@ impl<'a> Around<'a> {
             send_bytes: traffic.sent,
             recv_bytes: traffic.received,
             kbps: self.api.samples.stream(key, traffic),
-            publish: Publish { active, cid },
+            publish: Publish { active, source: source(node, key), cid },
             video: stats.video.map(|codec| describe::video(codec, &stats.init).into()),
             audio: stats.audio.map(|codec| describe::audio(codec, &stats.init).into()),
             hls: node.hls.state(key).map(Into::into),
@@ -283,6 +287,14 @@ impl<'a> Around<'a> {
             timestamp_repairs: stats.repairs,
         }
     }
+}
+
+/// Where a stream comes from that no client publishes.
+fn source(node: &Node, key: &StreamKey) -> Option<String> {
+    if let Some(file) = node.fallback.shown(key) {
+        return Some(format!("fallback {}", file.display()));
+    }
+    node.pulls.as_ref()?.source_of(key).map(|from| format!("pull {from}"))
 }
 
 const fn label(status: Status, is_edge: bool) -> &'static str {

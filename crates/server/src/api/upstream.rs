@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use axum::{Json, extract::State};
+use axum::{Json, extract};
 use serde::Serialize;
 use weir_media::ids;
+use weir_pull::State;
 
 #[cfg(test)]
 use super::answer::ReadFailures;
@@ -44,7 +45,7 @@ pub struct Origins {
 #[cfg_attr(test, utoipa::path(get, path = "/api/v1/origins", tag = "edge", params(Scoped),
     responses((status = 200, body = inline(Answer<Origins>)), ReadFailures)))]
 pub async fn origins(
-    State(api): State<Api>,
+    extract::State(api): extract::State<Api>,
     Params(Scoped { scope }): Params<Scoped>,
 ) -> Result<cluster::Text, Failure> {
     let known = api.node.edge.as_ref().map(|edge| edge.origins().status()).unwrap_or_default();
@@ -60,7 +61,7 @@ pub async fn origins(
     cluster::merged(&api, scope, ("origins", "origins"), origins).await
 }
 
-/// A stream that an edge has from an origin, or asks for.
+/// A stream that an edge has from an origin, or that an origin has from elsewhere (`pull`).
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Pull {
@@ -68,9 +69,13 @@ pub struct Pull {
     stream: String,
     /// Its full name, with app and vhost.
     url: String,
-    /// `asking` while the origins are asked for it, or `flowing`.
+    /// `asking` while whoever may have it is asked, or `flowing`; at an origin also `waiting` until it is asked for
+    /// again after a failure, or `replaced` while somebody else publishes the stream.
     state: &'static str,
-    /// The origin that it comes from; null while it does not flow.
+    /// Where `pull.from` of the configuration says that it comes from, without parameters; null at an edge.
+    #[cfg_attr(test, schema(required))]
+    from: Option<String>,
+    /// The origin that it comes from; null while it does not flow, and at an origin.
     #[cfg_attr(test, schema(required))]
     origin: Option<String>,
     /// How long it has come from there, in milliseconds; null while it does not flow.
@@ -78,6 +83,12 @@ pub struct Pull {
     since_ms: Option<u64>,
     /// Bytes received, from all origins together.
     recv_bytes: u64,
+    /// How often it was lost; null at an edge.
+    #[cfg_attr(test, schema(required))]
+    losses: Option<u64>,
+    /// Why it was lost, or not to be had, last; null if it was not, and at an edge.
+    #[cfg_attr(test, schema(required))]
+    last_failure: Option<String>,
 }
 
 /// Pulls.
@@ -87,11 +98,11 @@ pub struct Pulls {
     pulls: Vec<Pull>,
 }
 
-/// The streams that an edge has from its origins; none on an origin.
+/// The streams that an edge has from its origins, and those that an origin pulls.
 #[cfg_attr(test, utoipa::path(get, path = "/api/v1/pulls", tag = "edge", params(Scoped),
     responses((status = 200, body = inline(Answer<Pulls>)), ReadFailures)))]
 pub async fn pulls(
-    State(api): State<Api>,
+    extract::State(api): extract::State<Api>,
     Params(Scoped { scope }): Params<Scoped>,
 ) -> Result<cluster::Text, Failure> {
     let known = api.node.edge.as_ref().map(|edge| edge.pulls()).unwrap_or_default();
@@ -105,12 +116,30 @@ pub async fn pulls(
                 stream: ids::stream(&key),
                 url: key.to_string(),
                 state: answer.label(),
+                from: None,
                 origin: from.map(|(origin, _)| origin.to_string()),
                 since_ms: from.map(|(_, since)| since.elapsed().as_millis() as u64),
                 recv_bytes: bytes.get(&key).copied().unwrap_or(0),
+                losses: None,
+                last_failure: None,
             }
         })
         .collect();
+    let own = api.node.pulls.iter().flat_map(|pulls| pulls.list());
+    pulls.extend(own.map(|pull| Pull {
+        stream: ids::stream(&pull.key),
+        url: pull.key.to_string(),
+        state: pull.state.label(),
+        from: Some(pull.from),
+        origin: None,
+        since_ms: match pull.state {
+            State::Flowing(since) => Some(since.elapsed().as_millis() as u64),
+            _ => None,
+        },
+        recv_bytes: bytes.get(&pull.key).copied().unwrap_or(0),
+        losses: Some(pull.losses),
+        last_failure: pull.last_failure,
+    }));
     pulls.sort_by(|a, b| a.url.cmp(&b.url));
     cluster::merged(&api, scope, ("pulls", "pulls"), Pulls { pulls }).await
 }
@@ -149,7 +178,7 @@ pub struct HlsCaches {
 /// What an edge's HLS cache has done since the start; null on an origin.
 #[cfg_attr(test, utoipa::path(get, path = "/api/v1/hls_cache", tag = "edge",
     responses((status = 200, body = inline(Answer<HlsCaches>)), ReadFailures)))]
-pub async fn hls_cache(State(api): State<Api>) -> Json<Answer<HlsCaches>> {
+pub async fn hls_cache(extract::State(api): extract::State<Api>) -> Json<Answer<HlsCaches>> {
     let stats = api.node.edge.as_ref().map(|edge| edge.hls().stats());
     let hls_cache = stats.map(|stats| HlsCache {
         fetches: stats.fetches,

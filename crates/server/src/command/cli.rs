@@ -13,9 +13,10 @@ use clap_complete::Shell;
 use weir_clients::descriptors::Shares;
 use weir_config::{
     Check, Config, ConfigError, Forward, HttpTls, Human, Limits, PortTls, Rate, Role, RtmpTls,
-    Secret, Size, Sources, StreamPattern, Tls, TlsVersion,
+    Secret, Size, Sources, StreamPattern, Tls, TlsVersion, When,
 };
 
+use weir_media::DEFAULT_VHOST;
 use weir_outputs::record;
 
 use super::{publish, remote};
@@ -356,7 +357,7 @@ fn summary(config: &Config) -> String {
         ("vhosts", if vhosts.is_empty() { "none".to_owned() } else { vhosts.join(", ") }),
     ];
     let forwards = config.forwards().map(|(path, forward)| ("forward", forwarded(&path, forward)));
-    let lines = lines.into_iter().chain(forwards);
+    let lines = lines.into_iter().chain(forwards).chain(elsewhere(config));
     lines.fold(String::new(), |all, (name, value)| format!("{all}  {name:<8} {value}\n"))
 }
 
@@ -369,6 +370,37 @@ fn forwarded(path: &str, forward: &Forward) -> String {
     let vhost = path.strip_prefix("vhosts.").and_then(|rest| rest.rsplit_once(".forward"));
     let vhost = vhost.map(|(vhost, _)| format!(" of {vhost}")).unwrap_or_default();
     format!("{streams}{vhost} to {} ({path})", list(&forward.to))
+}
+
+/// What an origin gets from elsewhere, a line each, and what it shows while publishers are away.
+fn elsewhere(config: &Config) -> Vec<(&'static str, String)> {
+    if config.role == Role::Edge {
+        return Vec::new();
+    }
+    let pulls = config.pull.iter().filter_map(|pull| {
+        let (vhost, streams) = config.pulled(pull)?;
+        let of = if vhost == DEFAULT_VHOST { String::new() } else { format!(" of {vhost}") };
+        let when = match pull.when {
+            When::Always => "always".to_owned(),
+            When::Demand => {
+                format!("while somebody watches, and {} longer", Human(pull.linger))
+            }
+        };
+        Some(("pull", format!("{streams}{of} from {}, {when}", pull.from)))
+    });
+    let fallbacks = weir_pull::check_files(config).into_iter().filter_map(|(key, file, kinds)| {
+        let linger =
+            match key.strip_prefix("vhosts.").and_then(|of| of.strip_suffix(".publish.fallback")) {
+                Some(vhost) => config.vhost(vhost).publish.linger,
+                None => config.publish.linger,
+            };
+        let (file, linger, kinds) = (file.display(), Human(linger), kinds.ok()?);
+        Some((
+            "fallback",
+            format!("{file} ({kinds}) for {linger} after a publisher of such a stream ({key})"),
+        ))
+    });
+    pulls.chain(fallbacks).collect()
 }
 
 /// Who is let in; `None` where nothing says so.

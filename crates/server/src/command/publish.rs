@@ -13,8 +13,7 @@ use tokio::{
 };
 use tracing::info;
 use weir_config::Pin;
-use weir_flv::{Tag, file};
-use weir_media::{Content, Timestamp};
+use weir_pull::{Tags, Unreadable};
 use weir_rtmp::{
     client::{Config, Event, Session},
     url::RtmpUrl,
@@ -33,16 +32,6 @@ const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the server may take no data.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Bytes read from the file at a time.
-const READ_BYTES: usize = 16 * 1024;
-
-/// How long the last frame of a repeated file is taken to last if it is the only one, in milliseconds.
-const FRAME: u32 = 40;
-
-/// The longest pause between two rounds of a repeated file, in milliseconds: a hole in front of its last frame is not
-/// made twice.
-const STEP_MAX: u32 = 1000;
 
 /// Where the tags come from.
 pub enum Source {
@@ -137,13 +126,13 @@ pub enum Error {
 pub async fn run(source: &Source, url: &str, repeat: bool, tls: &Tls) -> Result<(), Error> {
     let url = RtmpUrl::parse(url).map_err(Error::Url)?;
     let trust = tls.trust(&url)?;
-    let mut tags = Tags::open(source, 0)?;
+    let mut tags = Tags::new(source.open()?, 0);
     let mut link = Link::open(&url, trust.as_ref()).await?;
     info!(server = link.server, stream = without_secrets(&url.stream_with_query), "publishing");
     let start = Instant::now();
     loop {
         let mut any = false;
-        while let Some(tag) = tags.next()? {
+        while let Some(tag) = tags.read().map_err(|why| source.unreadable(why))? {
             any = true;
             link.wait_until(start + Duration::from_millis(u64::from(tag.timestamp))).await?;
             link.client.send(tag.kind, tag.timestamp, &tag.body);
@@ -155,7 +144,7 @@ pub async fn run(source: &Source, url: &str, repeat: bool, tls: &Tls) -> Result<
         if !repeat {
             return link.close().await;
         }
-        tags = Tags::open(source, tags.end())?;
+        tags = Tags::new(source.open()?, tags.end());
     }
 }
 
@@ -180,6 +169,14 @@ impl Source {
         }
     }
 
+    fn unreadable(&self, why: Unreadable) -> Error {
+        let path = self.name();
+        match why {
+            Unreadable::Read(error) => Error::Read { path, error },
+            Unreadable::Format(error) => Error::Format { path, error },
+        }
+    }
+
     fn open(&self) -> Result<Box<dyn Read + Send>, Error> {
         match self {
             Self::Bytes(bytes) => Ok(Box::new(*bytes)),
@@ -188,83 +185,6 @@ impl Source {
                 Err(error) => Err(Error::Read { path: self.name(), error }),
             },
         }
-    }
-}
-
-/// The tags of a file, with their timestamps moved by `offset`.
-struct Tags {
-    name: String,
-    input: Box<dyn Read + Send>,
-    reader: file::Reader,
-    offset: u32,
-    audio: Option<Span>,
-    video: Option<Span>,
-}
-
-/// The timestamps of the sound or of the pictures.
-#[derive(Clone, Copy)]
-struct Span {
-    first: u32,
-    last: u32,
-    /// The distance of the last two that differ.
-    step: u32,
-}
-
-impl Tags {
-    fn open(source: &Source, offset: u32) -> Result<Self, Error> {
-        let (name, input) = (source.name(), source.open()?);
-        Ok(Self { name, input, reader: file::Reader::new(), offset, audio: None, video: None })
-    }
-
-    fn next(&mut self) -> Result<Option<Tag>, Error> {
-        let mut buffer = [0; READ_BYTES];
-        loop {
-            let item = self.reader.poll();
-            match item.map_err(|error| Error::Format { path: self.name.clone(), error })? {
-                Some(file::Item::Tag(tag)) => return Ok(Some(self.place(tag))),
-                Some(file::Item::Header(_)) => {}
-                None => {
-                    let read = self.input.read(&mut buffer);
-                    match read.map_err(|error| Error::Read { path: self.name.clone(), error })? {
-                        // A file that is cut off in the middle of a tag has been read as far as it goes.
-                        0 => return Ok(None),
-                        n => self.reader.push(&buffer[..n]),
-                    }
-                }
-            }
-        }
-    }
-
-    fn place(&mut self, mut tag: Tag) -> Tag {
-        tag.timestamp = tag.timestamp.wrapping_add(self.offset);
-        // The times of configuration records, of metadata and of broken tags say nothing.
-        match weir_flv::to_frame(&tag, Timestamp::ZERO, 0).map(|frame| frame.content) {
-            Ok(Content::Audio(_)) => Span::extend(&mut self.audio, tag.timestamp),
-            Ok(Content::Video { .. }) => Span::extend(&mut self.video, tag.timestamp),
-            _ => {}
-        }
-        tag
-    }
-
-    /// Where the next round begins: so late that neither sound nor pictures overlap with this one.
-    fn end(&self) -> u32 {
-        let lengths = [self.audio, self.video].into_iter().flatten().map(Span::length);
-        self.offset.wrapping_add(lengths.max().unwrap_or(FRAME))
-    }
-}
-
-impl Span {
-    fn extend(span: &mut Option<Self>, at: u32) {
-        let known = span.get_or_insert(Self { first: at, last: at, step: FRAME });
-        let step = at.wrapping_sub(known.last);
-        if step != 0 {
-            (known.last, known.step) = (at, step.min(STEP_MAX));
-        }
-    }
-
-    /// With the last frame's own duration.
-    fn length(self) -> u32 {
-        self.last.wrapping_sub(self.first).wrapping_add(self.step)
     }
 }
 

@@ -16,7 +16,8 @@ use weir_delivery::Format;
 use weir_edge::{Answer, Edge};
 use weir_hub::{Status, StreamStats};
 use weir_media::{StreamKey, Use};
-use weir_outputs::forward::State;
+use weir_outputs::forward;
+use weir_pull::{Pulls, State};
 
 use super::{
     hooks,
@@ -135,6 +136,11 @@ impl Live {
         self.write_recordings(page)?;
         if let Some(edge) = &self.node().edge {
             write_edge(page, edge)?;
+        }
+        if let Some(pulls) = &self.node().pulls {
+            write_pulls(page, pulls)?;
+            let shown = self.node().fallback.count() as f64;
+            page.gauge("weir_fallbacks", "Streams that show their fallback.", shown)?;
         }
         self.write_streams(page, &streams)?;
         if let Some(process) = &process {
@@ -377,7 +383,7 @@ impl Live {
         page.gauges(
             "weir_forwards",
             "Streams that are forwarded, once for each target, by state.",
-            State::ALL.map(|state| (vec![("state", state.label())], count(state))),
+            forward::State::ALL.map(|state| (vec![("state", state.label())], count(state))),
         )?;
         let counters = [
             ("weir_forward_bytes", "Bytes of media sent to targets.", &COUNTS.forward_bytes),
@@ -612,6 +618,28 @@ fn write_edge(page: &mut Page<'_>, edge: &Edge) -> fmt::Result {
         "weir_hls_cache_memory_bytes",
         "Bytes of HLS objects in the cache, being fetched and being sent.",
         cache.memory as f64,
+    )
+}
+
+fn write_pulls(page: &mut Page<'_>, pulls: &Pulls) -> fmt::Result {
+    let all = pulls.list();
+    page.gauges(
+        "weir_pulls",
+        "Streams being pulled or requested from origins or other servers.",
+        State::LABELS.map(|state| {
+            let count = all.iter().filter(|it| it.state.label() == state).count();
+            (vec![("state", state)], count as f64)
+        }),
+    )?;
+    page.counter(
+        "weir_pulls_lost",
+        "Pulls lost while they flowed.",
+        COUNTS.pulls_lost.get() as f64,
+    )?;
+    page.counter(
+        "weir_pull_retries",
+        "Repeated requests for a stream.",
+        COUNTS.pull_retries.get() as f64,
     )
 }
 

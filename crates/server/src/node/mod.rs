@@ -3,6 +3,7 @@
 mod clients;
 mod delivery;
 mod hooked;
+mod pulling;
 mod streams;
 
 use std::{collections::HashSet, sync::Arc};
@@ -18,10 +19,11 @@ use weir_media::{InvalidKey, StreamKey};
 use weir_outputs::{
     Finished, Outputs, forward::ForwardOutput, hls::HlsOutput, record::RecordOutput,
 };
+use weir_pull::{Fallback, Pulls};
 use weir_rtmp::url::StreamUrl;
 
 pub use self::{clients::Clients, hooked::subject};
-use self::{delivery::Delivery, streams::Streams};
+use self::{delivery::Delivery, pulling::PullHost, streams::Streams};
 use crate::{
     auth::{Auth, Keys},
     memory,
@@ -53,6 +55,10 @@ pub struct Node {
     pub copies: Arc<SharedCopies>,
     /// Where streams come from, if this is an edge.
     pub edge: Option<Arc<Edge>>,
+    /// Streams that come from elsewhere, if this is an origin.
+    pub pulls: Option<Arc<Pulls>>,
+    /// What is shown while publishers are away.
+    pub fallback: Arc<Fallback>,
     /// Who may publish and play.
     pub auth: Arc<Auth>,
     /// The back ends that hear of what clients do, and decide about it.
@@ -100,6 +106,16 @@ impl Node {
                 .with(Arc::clone(&forward) as _)
                 .with(Arc::clone(&record) as _),
         };
+        let budget = registry.budget();
+        let fallback = Fallback::new(settings, budget)?;
+        let host = PullHost { outputs: outputs.clone(), streams: Arc::clone(&streams) };
+        let pulls = match config.role {
+            Role::Edge => None,
+            Role::Origin => {
+                let (quotas, host) = (&clients.quotas, Arc::new(host));
+                Some(Pulls::new(settings, registry, quotas, &fallback, host)?)
+            }
+        };
         let node = Self {
             settings: settings.clone(),
             phase: watch::Sender::new(Phase::Starting),
@@ -112,6 +128,8 @@ impl Node {
             record,
             copies,
             edge,
+            pulls,
+            fallback,
             auth: Arc::new(Auth::new(keys)),
             hooks,
         };
@@ -127,6 +145,8 @@ impl Node {
             Arc::clone(&self.streams) as _,
             Arc::clone(&self.delivery) as _,
         ];
+        parts.push(Arc::clone(&self.fallback) as _);
+        parts.extend(self.pulls.iter().map(|pulls| Arc::clone(pulls) as _));
         parts.extend(self.edge.iter().map(|edge| Arc::clone(edge) as _));
         parts.extend(self.outputs.parts());
         parts

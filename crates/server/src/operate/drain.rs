@@ -54,6 +54,7 @@ pub async fn drain(node: &Arc<Node>, acceptors: &[Arc<Acceptor>], settings: &wei
     node.phase.send_replace(Phase::Draining);
     acceptors.iter().for_each(|acceptor| acceptor.close());
     node.outputs.leave_open();
+    node.fallback.set_over(true);
     let clients = node.clients.roster.count();
     info!(clients, "no new clients accepted; disconnecting clients");
     let enough = deadline - LAST_WORDS.min(settings.timeout / 4);
@@ -61,6 +62,8 @@ pub async fn drain(node: &Arc<Node>, acceptors: &[Arc<Acceptor>], settings: &wei
         let left = node.clients.roster.count();
         warn!(left, "drain.timeout reached: closing the remaining connections");
     }
+    // The next process pulls them itself.
+    node.pulls.iter().for_each(|pulls| pulls.end());
     let pushed = async {
         if let Some(edge) = &node.edge {
             edge.until_pushed().await;

@@ -104,6 +104,27 @@ pub fn origin_tls(config: &Config) -> Result<(), Fault> {
     }
 }
 
+/// Whether an origin has what it needs for what it pulls, and to stand in for publishers.
+///
+/// # Errors
+/// When it does not.
+pub fn pulled(config: &Config) -> Result<(), Fault> {
+    match config.role {
+        Role::Origin => weir_pull::check(config),
+        Role::Edge => Ok(()),
+    }
+}
+
+/// What is wrong with the files that are played, and with those that pulls need.
+pub fn pulls(config: &Config) -> Vec<Fault> {
+    if config.role == Role::Edge {
+        return Vec::new();
+    }
+    let fallbacks = weir_pull::check_files(config).into_iter();
+    let fallbacks = fallbacks.filter_map(|(_, _, kinds)| kinds.err());
+    weir_pull::faults(config).into_iter().chain(fallbacks).collect()
+}
+
 /// Everything that is wrong here, and everything that may be, for `weir check`.
 pub fn all(config: &Config) -> (Vec<Fault>, Vec<String>) {
     let (mut faults, mut warnings) = ports(config);
@@ -114,6 +135,7 @@ pub fn all(config: &Config) -> (Vec<Fault>, Vec<String>) {
     }
     faults.extend(origin_tls(config).err());
     faults.extend(forward::check_files(config).err());
+    faults.extend(pulls(config));
     faults.extend(Trusts::read(config).err());
     faults.extend(socket(config).err());
     for BadFolder { fault, is_lasting } in bad_folders(config, None, false) {

@@ -23,6 +23,8 @@ pub async fn until_stopped(control: &Control, acceptors: &Acceptors, mut before:
             return;
         }
         control.node.outputs.go_on();
+        control.node.fallback.set_over(false);
+        control.node.pulls.iter().for_each(|pulls| pulls.begin());
         control.node.phase.send_replace(Phase::Serving);
         info!("serving again");
     }

@@ -6,6 +6,7 @@ use weir_clients::{held::Held, quota, roster::Activity, session::ViewerSession};
 use weir_delivery::{Channel, Format};
 use weir_edge::{NoStream, Protocol};
 use weir_media::StreamKey;
+use weir_pull::NoPull;
 
 use super::{Refusal, Request, Resolved, Resource};
 
@@ -153,14 +154,26 @@ pub async fn open_before<T>(
     Ok(opened)
 }
 
+/// Why there is nothing to be pulled, as a viewer is told it.
+fn no_stream(why: NoPull) -> NoStream {
+    match why {
+        NoPull::Missing(why) => NoStream::Missing(why),
+        NoPull::Refused(why) => NoStream::Refused(why),
+        NoPull::Unavailable(why) => NoStream::Unavailable(why),
+    }
+}
+
 /// Ends when there is no use in waiting any longer.
 async fn denied(resolved: &Resolved<'_>) -> NoStream {
     let Resolved { node, key, deadline, .. } = resolved;
     match &node.edge {
         Some(edge) => edge.denied(key, resolved.request.ask, *deadline).await,
-        None => {
-            tokio::time::sleep_until(*deadline).await;
-            NoStream::Missing(format!("nobody publishes {key}"))
-        }
+        None => match &node.pulls {
+            Some(pulls) => no_stream(pulls.denied(key, resolved.request.ask, *deadline).await),
+            None => {
+                tokio::time::sleep_until(*deadline).await;
+                NoStream::Missing(format!("nobody publishes {key}"))
+            }
+        },
     }
 }

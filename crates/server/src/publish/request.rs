@@ -59,15 +59,21 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Says how it ends, before it is dropped: a stream that is watched may be missed.
-    pub fn ends(&self, ended: &Result<(), End>) {
-        let (node, publisher) = (&self.node, &self.intake.publisher);
+    /// Ends it, and says how: a stream that is watched may be missed, and a file may stand in for it.
+    pub fn ends(self, ended: &Result<(), End>) {
+        let Self { node, intake, push, .. } = self;
+        let publisher = intake.publisher;
+        let key = publisher.key().clone();
         // Who watches a stream that is passed on is known elsewhere.
-        let is_watched =
-            publisher.demand() > 0 || node.clients.quotas.is_watched_over_hls(publisher.key());
-        if ended.as_ref().is_err_and(|end| end.kind.is_loss()) && is_watched {
-            let linger = self.vhost.publish.linger;
-            node.streams.lost.lost(publisher.key(), linger, Instant::now());
+        let is_watched = publisher.demand() > 0 || node.clients.quotas.is_watched_over_hls(&key);
+        let linger = node.config().vhost(key.vhost()).publish.linger;
+        // A stream that moves to another node must not be held here.
+        let is_shown = push.is_none()
+            && node.edge.is_none()
+            && !node.phase().is_ending()
+            && node.fallback.show(publisher, linger);
+        if ended.as_ref().is_err_and(|end| end.kind.is_loss()) && is_watched && !is_shown {
+            node.streams.lost.lost(&key, linger, Instant::now());
         }
     }
 }

@@ -87,11 +87,11 @@ pub async fn publish(
     let ended = ingest.run(connection, stream_id).await;
     connection.heeds = true;
     ingest.pace.end(connection.socket.socket());
-    ingest.publication.ends(&ended);
     if ended.is_ok() {
         let stream = ingest.publication.intake.publisher.key();
         debug!(conn = connection.client.id, %stream, "publish ended");
     }
+    ingest.publication.ends(&ended);
     ended
 }
 

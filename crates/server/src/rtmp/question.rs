@@ -153,7 +153,9 @@ async fn judge(
         // What is not here, an edge looks for when it is asked to play it.
         let is_edge = node.edge.is_some();
         let status = node.streams.registry.status(&key);
-        let here = is_edge || matches!(status, Some(Status::Live | Status::Lingering));
+        // And what would be pulled for a viewer.
+        let is_pulled = node.pulls.as_ref().is_some_and(|pulls| pulls.would_pull(&key));
+        let here = is_edge || is_pulled || matches!(status, Some(Status::Live | Status::Lingering));
         return (Ok(MayPlay { refusal: None, any, here }), false);
     };
     let asked = edge.may_play(&key, &ask, Protocol::Live);

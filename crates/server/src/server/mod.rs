@@ -238,6 +238,7 @@ impl Start {
         let trusts = Trusts::read(&config).map_err(located)?;
         preflight::origin_tls(&config).map_err(located)?;
         forward::check_files(&config).map_err(located)?;
+        preflight::pulled(&config).map_err(located)?;
         preflight::socket(&config).map_err(located)?;
         for warning in config.warnings().into_iter().chain(tls.warnings(SystemTime::now())) {
             warn!("{warning}");
@@ -293,6 +294,7 @@ impl Start {
             tokio::spawn(Arc::clone(edge).renew(Arc::clone(reloader.pool())));
         }
         node.phase.send_replace(Phase::Serving);
+        node.pulls.iter().for_each(|pulls| pulls.begin());
         let told = Arc::clone(&control);
         let handed_over = handover.map(|it| it.keep(move |what| told.hear(what), acceptors.all()));
         let (over, end) = watch::channel(false);

@@ -11,6 +11,7 @@ mod limits;
 mod listeners;
 mod multitrack;
 mod preflight;
+mod pulling;
 mod record;
 mod streams;
 mod tls;
@@ -46,7 +47,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 104] = [
+const ROWS: [(&str, Row); 106] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -77,6 +78,7 @@ const ROWS: [(&str, Row); 104] = [
     ("publish.linger", Live(streams::linger)),
     ("publish.idle_timeout", Live(streams::idle_timeout)),
     ("publish.conflict", Live(streams::conflict)),
+    ("publish.fallback", Live(pulling::fallback)),
     ("publish.multitrack", Live(multitrack::sizes)),
     ("publish.multitrack_encoder", Live(multitrack::sizes)),
     ("publish.multitrack_server", Live(multitrack::sizes)),
@@ -116,6 +118,7 @@ const ROWS: [(&str, Row); 104] = [
     ("edge.redirects", Live(edge::redirects)),
     ("edge.resolvers", Live(edge::resolvers)),
     ("edge.hls_cache", Live(edge::hls_cache)),
+    ("pull", Live(pulling::pulls)),
     ("auth.publish", Live(streams::auth_publish)),
     ("auth.play", Live(streams::auth_play)),
     ("hooks.on_connect", Live(hooks::urls)),

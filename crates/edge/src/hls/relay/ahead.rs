@@ -12,7 +12,7 @@ use weir_hls::MediaPlaylist;
 
 use super::{HlsRelay, Mode};
 use crate::{
-    ask::Ask,
+    Ask,
     hls::{
         fetch::{Failure, Fetched},
         object::Object,

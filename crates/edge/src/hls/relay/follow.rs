@@ -18,7 +18,7 @@ use weir_hls::{MediaPlaylist, Multivariant, uri};
 
 use super::{HlsRelay, Look, Mode, Outcome, landed};
 use crate::{
-    ask::Ask,
+    Ask,
     hls::{
         cache::Standing,
         fetch::{Failure, Next, Wanted},

@@ -5,12 +5,16 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::response::Response;
+use tokio::time::timeout_at;
 use weir_clients::{
     client,
     held::Held,
     quota::{self, Meter, WATCHING, Who},
 };
 use weir_edge::{NoStream, Protocol};
+use weir_hls::{Rendition, Window};
+use weir_hub::{Start, Status};
+use weir_intake::WakeSignal;
 use weir_media::StreamKey;
 
 use super::{
@@ -103,7 +107,10 @@ impl Resource for Playlist<'_> {
                 relayed_playlist(edge, resolved, self.wanted, !is_let_in, self.asker).await
             }
             None if !vhost.hls.enabled => Err(not_found(&format!("HLS is disabled for {key}"))),
-            None => own_playlist(node, key, vhost, request.ask, self.wanted, self.asker).await,
+            None => {
+                let _pulled = pulled(resolved).await;
+                own_playlist(node, key, vhost, request.ask, self.wanted, self.asker).await
+            }
         })
     }
 
@@ -129,4 +136,36 @@ impl Resource for Playlist<'_> {
         let who = self.who(resolved, &session);
         quotas.watch_hls(who, patience, id, held, now).map(Some)
     }
+}
+
+/// Has a stream that is pulled on demand pulled for as long as what this returns is held, and waits until it flows, as
+/// long as viewers may wait: until then there is at most what was left of it.
+async fn pulled(resolved: &Resolved<'_>) -> Option<impl Sized + use<>> {
+    let Resolved { node, key, request, deadline, .. } = resolved;
+    let pulls = node.pulls.as_ref()?;
+    let wanted = pulls.wanted(key, request.ask)?;
+    if node.streams.registry.status(key) != Some(Status::Live) {
+        let before = node.hls.window(key).and_then(|window| window.playlist(Rendition::MAIN));
+        let before = before.map(|listing| listing.version);
+        let signal = Arc::new(WakeSignal::default());
+        let _observer =
+            node.streams.registry.follow(key, Start::NextGroup, Arc::clone(&signal) as _);
+        let flows = async {
+            while node.streams.registry.status(key) != Some(Status::Live) {
+                signal.rang().await;
+            }
+            if let Some(window) = node.hls.window(key) {
+                window.until(|window| is_newer(window, before).then_some(())).await;
+            }
+        };
+        // Without it the answer is why there is none.
+        let _ = timeout_at(*deadline, flows).await;
+    }
+    Some(wanted)
+}
+
+/// Whether the playlist is not the one that there was `before`, which may say that it has ended, or is about to.
+fn is_newer(window: &Window, before: Option<u64>) -> bool {
+    let listing = window.playlist(Rendition::MAIN);
+    listing.is_none_or(|listing| before != Some(listing.version) && !listing.is_ended)
 }

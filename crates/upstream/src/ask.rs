@@ -3,8 +3,9 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use weir_config::Secret;
+use weir_flv::amf0;
 
-use weir_upstream::Hops;
+use crate::hops::Hops;
 
 /// What a request for a stream says beside its name.
 #[derive(Clone, Debug, Default)]
@@ -61,5 +62,41 @@ impl Ask {
         let wait = wait.parse().ok().map(Duration::from_millis);
         let next = !next.is_empty();
         Self { params, hops: Hops::parse(hops), wait, next, ..Self::default() }
+    }
+}
+
+/// What a question for a stream says beside its name: other servers than Weir do not read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// The nodes that the question has come through, this one included.
+    pub hops: &'a Hops,
+    /// How long the server may hold it until the stream begins.
+    pub wait: Duration,
+    /// As [`Ask::next`].
+    pub next: bool,
+}
+
+impl Asking<'_> {
+    /// The same as fields of the command object of `connect`.
+    pub fn fields(&self) -> amf0::Object {
+        let wait = u32::try_from(self.wait.as_millis()).unwrap_or(u32::MAX);
+        let mut fields = amf0::Object::new();
+        fields.push(Hops::FIELD, self.hops.to_string());
+        fields.push(Ask::WAIT_FIELD, wait);
+        if self.next {
+            fields.push(Ask::NEXT_FIELD, true);
+        }
+        fields
+    }
+
+    /// The same as HTTP header fields.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let wait = u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX);
+        let mut headers =
+            vec![(Hops::HEADER, self.hops.to_string()), (Ask::WAIT_HEADER, wait.to_string())];
+        if self.next {
+            headers.push((Ask::NEXT_HEADER, "1".to_owned()));
+        }
+        headers
     }
 }
