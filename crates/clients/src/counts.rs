@@ -184,6 +184,14 @@ pub struct Counts {
     pub hls_errors: Count,
     /// Frames that HLS left out.
     pub hls_frames_dropped: Count,
+    /// Files that were uploaded.
+    pub uploads: Count,
+    /// Bytes of them.
+    pub upload_bytes: Count,
+    /// Attempts to upload that failed.
+    pub upload_failures: Count,
+    /// Files that were removed before they were uploaded.
+    pub uploads_gone: Count,
     /// Lines of the log that nobody took.
     pub log_lines_lost: Count,
     /// Lines of the log of which there were enough.
@@ -211,6 +219,10 @@ impl Counts {
             hls_bytes: Count::new(),
             hls_errors: Count::new(),
             hls_frames_dropped: Count::new(),
+            uploads: Count::new(),
+            upload_bytes: Count::new(),
+            upload_failures: Count::new(),
+            uploads_gone: Count::new(),
             log_lines_lost: Count::new(),
             log_lines_left_out: Count::new(),
         }

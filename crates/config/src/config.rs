@@ -25,6 +25,7 @@ use crate::{
     stream::{Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride},
     tls::{HttpTls, PortTls, RtmpTls, everywhere},
     tree::Key,
+    upload::Upload,
     value::Problem,
 };
 
@@ -47,6 +48,8 @@ section! {
         play: Play = Play::default(), Part<Play>;
         /// The HLS output.
         hls: Hls = Hls::default(), Part<Hls>;
+        /// Where finished files are uploaded to.
+        upload: Upload = Upload::default(), Part<Upload>;
         /// Where an edge gets its streams.
         edge: Edge = Edge::default(), Part<Edge>;
         /// Who may publish and who may play.

@@ -350,7 +350,7 @@ fn parse_network(text: &str) -> Result<IpNet, Problem> {
 
 /// What is before the port.
 #[derive(Debug, PartialEq, Eq)]
-enum Host {
+pub(super) enum Host {
     Ip(IpAddr),
     /// In lower case: DNS makes no difference (RFC 1035 section 2.3.3), and one origin must have one name.
     Name(String),
@@ -382,7 +382,7 @@ pub(super) fn without_port(text: &str) -> &str {
 }
 
 /// Reads a host and, where one is written, the port behind it.
-fn parse_host(text: &str, default_port: u16) -> Result<(Host, Option<u16>), Problem> {
+pub(super) fn parse_host(text: &str, default_port: u16) -> Result<(Host, Option<u16>), Problem> {
     // `fd00::1:1935` is an address too: without brackets nobody can tell where the port begins.
     if text.parse::<Ipv6Addr>().is_ok() {
         let what = format!("`{text}` is an IPv6 address without brackets");

@@ -37,6 +37,7 @@ mod suggest;
 mod tests;
 mod tls;
 mod tree;
+mod upload;
 mod value;
 mod warnings;
 mod yaml;
@@ -63,5 +64,6 @@ pub use self::{
         Conflict, Container, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride,
     },
     tls::{CertificateFiles, HttpTls, PortTls, RtmpTls, TlsVersion},
+    upload::{Bucket, Endpoint, Upload},
     value::{Human, Rate, Size, parse_duration},
 };

@@ -30,6 +30,8 @@ pub enum Use {
     HlsCache,
     /// Copies of HLS objects that many clients ask for, from which the system sends.
     Sendfile,
+    /// Parts of files that are being uploaded.
+    Uploads,
     /// What waits for a peer to read it.
     Output,
     /// Sessions, tasks and sockets.
@@ -42,7 +44,7 @@ pub enum Use {
 
 impl Use {
     /// Every use.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Logs,
         Self::Configurations,
         Self::Commands,
@@ -51,6 +53,7 @@ impl Use {
         Self::HlsWindow,
         Self::HlsCache,
         Self::Sendfile,
+        Self::Uploads,
         Self::Output,
         Self::Connections,
         Self::Requests,
@@ -68,6 +71,7 @@ impl Use {
             Self::HlsWindow => "hls_window",
             Self::HlsCache => "hls_cache",
             Self::Sendfile => "sendfile",
+            Self::Uploads => "uploads",
             Self::Output => "output",
             Self::Connections => "connections",
             Self::Requests => "requests",
@@ -80,7 +84,11 @@ impl Use {
     const fn eighths(self) -> usize {
         match self {
             Self::Logs | Self::Connections => 8,
-            Self::Commands | Self::Configurations | Self::Requests | Self::Sendfile => 1,
+            Self::Commands
+            | Self::Configurations
+            | Self::Requests
+            | Self::Sendfile
+            | Self::Uploads => 1,
             Self::Messages | Self::Segments | Self::HlsWindow | Self::Output | Self::Api => 2,
             Self::HlsCache => 4,
         }
