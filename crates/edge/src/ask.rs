@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::hops::Hops;
+use weir_upstream::Hops;
 
 /// What a request for a stream says beside its name.
 #[derive(Clone, Debug, Default)]

@@ -15,11 +15,11 @@ use weir_hub::{Limits, Registry};
 use weir_intake::{Allowance, DemandSignals};
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
+use weir_upstream::NodeId;
 
 use crate::{
     ask::Ask,
     hls::HlsRelay,
-    hops::NodeId,
     origins::{NextOrigins, Origins},
     pulls::{Answer, Pulls},
     pushing::Pushing,

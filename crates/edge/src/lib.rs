@@ -17,7 +17,6 @@
 mod ask;
 mod edge;
 mod hls;
-mod hops;
 mod idle;
 mod no_stream;
 mod origins;
@@ -40,14 +39,13 @@ pub use hls::{
     HlsRelay, Kind as HlsKind, Media as HlsMedia, NotServed, Object as HlsObject,
     Relayed as HlsRelayed, Stats as HlsStats,
 };
-pub use hops::Hops;
 pub use no_stream::NoStream;
 pub use origins::{Name, OriginStatus, Origins};
 pub use pulls::Answer;
 pub use push::{Opened, Push, refusal};
 pub use questions::{Protocol, Verdict};
-pub use weir_upstream::Failure;
+pub use weir_upstream::{Failure, Hops};
 
-pub(crate) use hops::NodeId;
 pub(crate) use origins::Origin;
 pub(crate) use upstream::Request;
+pub(crate) use weir_upstream::NodeId;

@@ -16,7 +16,7 @@ use weir_flv::{Tag, TagKind, amf0};
 use weir_media::Budget;
 
 use crate::{
-    Error, LeftOut,
+    Capabilities, Error, LeftOut,
     chunk::MESSAGE_BYTES_MAX,
     handshake,
     link::{Incoming, Link},
@@ -148,6 +148,8 @@ pub struct Session {
     deadline: Option<Instant>,
     /// From `publish` or `play` on.
     liveness: Option<Liveness>,
+    /// What the server has said of itself in its answer to `connect`.
+    capabilities: Option<Capabilities>,
 }
 
 #[derive(Debug)]
@@ -200,6 +202,7 @@ impl Session {
             events: VecDeque::new(),
             message_bytes_max: MESSAGE_BYTES_MAX,
             liveness: None,
+            capabilities: None,
         }
     }
 
@@ -304,6 +307,12 @@ impl Session {
     /// Whether the server has answered a ping: what is silent then is the stream and not the server.
     pub fn answers_pings(&self) -> bool {
         self.liveness.as_ref().is_some_and(Liveness::answers)
+    }
+
+    /// What the server can do beyond classic RTMP, as it has said in its answer to `connect`; none if it has said
+    /// nothing of Enhanced RTMP.
+    pub fn capabilities(&self) -> Option<&Capabilities> {
+        self.capabilities.as_ref()
     }
 
     /// Bytes that [`poll_output`](Self::poll_output) would give.
@@ -427,6 +436,7 @@ impl Session {
             }
             Phase::Questioning => self.answered(command),
             Phase::Connecting if command.transaction == transaction::CONNECT => {
+                self.capabilities = Capabilities::answered(command);
                 self.create_stream();
                 self.phase = Phase::CreatingStream;
             }

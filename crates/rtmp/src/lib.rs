@@ -15,6 +15,7 @@
 //! Sources: Adobe's Real Time Messaging Protocol (RTMP) specification 1.0 ("the specification" below), Enhanced RTMP
 //! v2, and what real peers send where the two are silent.
 
+mod capabilities;
 pub mod chunk;
 pub mod client;
 mod error;
@@ -26,5 +27,6 @@ pub mod message;
 pub mod server;
 pub mod url;
 
+pub use capabilities::Capabilities;
 pub use error::Error;
 pub use media::LeftOut;

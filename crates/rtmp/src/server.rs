@@ -1,6 +1,5 @@
 //! The server's end of a connection.
 
-mod capabilities;
 mod command;
 mod config;
 mod event;
@@ -33,7 +32,7 @@ use questions::Questions;
 use rate::Rates;
 use stream::{Activity, Streams};
 
-pub use capabilities::Capabilities;
+pub use crate::capabilities::Capabilities;
 pub use config::Config;
 pub use event::{
     ConnectInfo, Event, OTHER_BYTES_MAX, OTHER_FIELDS_MAX, PlayRefusal, PublishRefusal,

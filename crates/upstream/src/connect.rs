@@ -23,8 +23,8 @@ use weir_tls::Stream;
 use crate::{failure::Failure, tls::Secure};
 
 /// For an address to accept a connection, and to do the handshake of TLS, whatever the connection is for. What is
-/// further away than this is of no use to anybody who watches; who does not answer by then is dead, or the packets go to where somebody was:
-/// another attempt, or another address, may find who is there now.
+/// further away than this is of no use to anybody who watches; who does not answer by then is dead, or the packets go
+/// to where somebody was: another attempt, or another address, may find who is there now.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Names that are looked up by the system: of targets, and of what an origin redirects to.

@@ -17,6 +17,7 @@ mod backoff;
 mod connect;
 mod failure;
 mod flv;
+mod hops;
 mod rtmp;
 mod sink;
 mod source;
@@ -24,8 +25,9 @@ mod tls;
 
 pub use backoff::backoff;
 pub use connect::{CONNECT_TIMEOUT, connect, connect_to_name};
-pub use failure::{Failure, Lost, WORDS_MAX, words};
+pub use failure::{Failure, Lost, NOTHING, WORDS_MAX, words};
 pub use flv::{HttpCall, HttpServer, Redirect};
+pub use hops::{Hops, NodeId};
 pub use rtmp::{Call, lost, play, questions};
 pub use sink::{Broken, Sink};
 pub use source::Source;

@@ -89,6 +89,14 @@ impl Source {
         }
     }
 
+    /// Bytes of our answers that the socket has not taken yet.
+    pub fn queued(&self) -> usize {
+        match &self.player {
+            Player::Rtmp(client) => client.queued(),
+            Player::Flv(_) => 0,
+        }
+    }
+
     /// The next tag; none when the server says that the stream has ended. Nothing is lost when it is cancelled.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ use tracing::{info, warn};
 use weir_config::Settings;
 use weir_hls::{Rendition, Window};
 use weir_media::{Budget, StreamKey};
+use weir_upstream::NodeId;
 
 use super::{
     cache::{Cache, Cached},
@@ -34,7 +35,7 @@ use super::{
     playlist::{Reading, has_ended, listed},
     recent::Recent,
 };
-use crate::{ask::Ask, hops::NodeId, origins::Origins, query, upstream::Request};
+use crate::{ask::Ask, origins::Origins, query, upstream::Request};
 
 /// Bytes beyond the cache: objects that are on their way, and those that left the cache while slow viewers were still
 /// being sent them. Two of the largest segments.

@@ -6,9 +6,9 @@ use weir_config::Settings;
 use weir_intake::Allowance;
 use weir_media::StreamKey;
 use weir_rtmp::url::params::Query;
-use weir_upstream::Failure;
+use weir_upstream::{Failure, Hops};
 
-use crate::{hops::Hops, query::Question};
+use crate::query::Question;
 
 /// What is asked of an origin.
 #[derive(Clone, Debug)]

@@ -5,14 +5,15 @@ mod rtmp;
 
 use std::{net::SocketAddr, sync::atomic::Ordering};
 
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 use weir_config::{ForwardQuery, Settings};
-use weir_flv::file;
+use weir_flv::{Tag, TagKind, file, metadata};
 use weir_intake::Allowance;
 use weir_media::{Budget, DEFAULT_VHOST, StreamKey};
-
-use weir_flv::{Tag, TagKind};
-use weir_upstream::{Broken, Lost, WORDS_MAX, words};
+use weir_upstream::{Broken, Lost, NOTHING, WORDS_MAX, words};
 
 use super::*;
 use crate::{Hops, NodeId, query::forwarded};

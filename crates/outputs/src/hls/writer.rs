@@ -602,4 +602,56 @@ mod tests {
         }
         timeout(SOON, writer.remove()).await.expect("removed");
     }
+
+    #[derive(Default)]
+    struct Told(std::sync::Mutex<Vec<FinishedFile>>);
+
+    impl crate::finished::OnFinished for Told {
+        fn finished(&self, file: &FinishedFile) {
+            self.0.lock().expect("not poisoned").push(file.clone());
+        }
+    }
+
+    #[tokio::test]
+    async fn segments_that_are_in_files_are_told_of_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (_settings, watched) =
+            watch::channel(Hls { dir: dir.path().to_owned(), ..Hls::default() });
+        let window = Arc::<Window>::default();
+        let (finished, told) = (Arc::<Finished>::default(), Arc::<Told>::default());
+        finished.listen(Arc::clone(&told) as _);
+        let key = StreamKey::new(weir_media::DEFAULT_VHOST, "live", "a b").expect("a good key");
+        let links = WriterLinks {
+            key: key.clone(),
+            window: Arc::clone(&window),
+            disks: Arc::new(Disks::new(&finished)),
+            settings: watched,
+            placed: watch::channel(None).0,
+        };
+        let mut writer = Writer::start(links, None);
+        let name = SegmentName { sequence: 7, nonce: Some(Nonce::new(1)), form: Form::Ts };
+        let file = name.file("a b");
+        window.put(&file, Bytes::from_static(b"seven"));
+        let text = format!(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:1.500,\n{}\n",
+            weir_hls::uri(&file)
+        );
+        window.list(Rendition::MAIN, Listing::new(text.clone().into(), [&*file]));
+        window.list(
+            Rendition::MAIN,
+            Listing { is_ended: true, ..Listing::new(text.into(), [&*file]) },
+        );
+        timeout(SOON, writer.rest()).await.expect("all of it is in files");
+        let told = told.0.lock().expect("not poisoned");
+        let [segment] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((&segment.key, segment.bytes), (&key, 5));
+        assert_eq!(segment.duration, Duration::from_millis(1500));
+        assert_eq!(std::fs::read(dir.path().join(&segment.file)).expect("it is there"), b"seven");
+        let kind = crate::finished::FileKind::Segment {
+            uri: format!("live/{}", weir_hls::uri(&file)),
+            number: 7,
+            playlist: "live/a b.m3u8".to_owned(),
+        };
+        assert_eq!(segment.kind, kind);
+    }
 }

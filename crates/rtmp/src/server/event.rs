@@ -5,8 +5,7 @@ use weir_flv::{
     amf0::{Object, Value},
 };
 
-use super::Capabilities;
-use crate::{LeftOut, url::StreamUrl};
+use crate::{Capabilities, LeftOut, url::StreamUrl};
 
 /// Something that the client asked for or sent.
 #[derive(Clone, Debug, PartialEq)]

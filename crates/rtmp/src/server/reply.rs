@@ -6,8 +6,9 @@ use weir_flv::{
     amf0::{self, Object, Value},
 };
 
-use super::{capabilities::Capabilities, config::Config};
+use super::config::Config;
 use crate::{
+    Capabilities,
     chunk::{CSID_COMMAND, CSID_STATUS},
     link::Link,
     message::{BandwidthLimit, Command, Control, QUESTIONS_FIELD, QUESTIONS_MAX, UserControl},

@@ -1,11 +1,12 @@
-//! Which edges a request has come through.
+//! Which servers a request, or a stream, has come through.
 
 use std::fmt;
 
-/// More edges in a row than anybody builds: what comes from further away goes in circles.
+/// More servers in a row than anybody builds: what comes from further away goes in circles.
 pub const HOPS_MAX: usize = 8;
 
-/// The ids of edges, the one nearest to the viewer first. On the way it is their list with commas: in RTMP in the field
+/// The ids of servers: of edges that a request came through, the one nearest to the viewer first, or of those that
+/// a stream was forwarded by, the first one first. On the way it is their list with commas: in RTMP in the field
 /// [`FIELD`](Hops::FIELD) of `connect`, in HTTP in the header field [`HEADER`](Hops::HEADER).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hops(Vec<String>);
@@ -28,14 +29,24 @@ impl Hops {
         Self(ids.take(HOPS_MAX).collect())
     }
 
-    /// Whether it has come through no edge.
+    /// Whether it has come through `id`.
+    pub fn has(&self, id: &NodeId) -> bool {
+        self.0.contains(&id.0)
+    }
+
+    /// Whether it has come through as many as there may be.
+    pub fn is_long(&self) -> bool {
+        self.0.len() >= HOPS_MAX
+    }
+
+    /// Whether it has come through none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The list with one more edge.
+    /// The list with one more.
     #[must_use]
-    pub(crate) fn and(&self, id: &NodeId) -> Self {
+    pub fn and(&self, id: &NodeId) -> Self {
         let mut hops = self.0.clone();
         hops.push(id.0.clone());
         Self(hops)
@@ -45,13 +56,13 @@ impl Hops {
     ///
     /// # Errors
     /// When it has been at `id` before, or at too many others.
-    pub(crate) fn check(&self, id: &NodeId) -> Result<(), String> {
-        if self.0.contains(&id.0) {
+    pub fn check(&self, id: &NodeId) -> Result<(), String> {
+        if self.has(id) {
             return Err(format!(
                 "a loop: the request came back to edge {id} through {self}; edge.origins must not lead to itself"
             ));
         }
-        if self.0.len() >= HOPS_MAX {
+        if self.is_long() {
             return Err(format!("too many edges ({}): {self}", self.0.len()));
         }
         Ok(())
@@ -64,7 +75,7 @@ impl fmt::Display for Hops {
     }
 }
 
-/// The id of an edge, made anew at each start.
+/// The id of a server, made anew at each start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeId(String);
 
