@@ -192,7 +192,8 @@ fn unknown_key(field: &str, section: &str, expected: &[&str]) -> Problem {
 }
 
 /// The keys of secrets, whatever stands below them.
-const SECRET_KEYS: [&str; 5] = ["admin_tokens", "read_tokens", "peer_token", "secrets", "values"];
+const SECRET_KEYS: [&str; 6] =
+    ["admin_tokens", "read_tokens", "peer_token", "access_key", "secrets", "values"];
 
 /// Whether what stands at `path` is, or was probably meant to be, a secret.
 fn is_secret(path: &str) -> bool {

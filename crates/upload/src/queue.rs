@@ -17,6 +17,9 @@ pub const FILES_MAX: usize = 10_000;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
+/// What failed alone is tried again after this time.
+const PAUSE_ALONE: Duration = Duration::from_secs(30);
+
 /// What is done at once, by one task.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Item {
@@ -59,7 +62,7 @@ pub enum Went {
     Done,
     /// It may have changed after this time.
     LookAgain(Duration),
-    /// It failed here: others may go on.
+    /// It failed for a reason of its own: others may go on.
     FailedHere,
     /// The storage failed: everything waits.
     FailedThere,
@@ -161,7 +164,7 @@ impl Queue {
             Went::Done if !is_new => {}
             Went::Done | Went::FailedThere => self.put(item, now),
             Went::LookAgain(pause) => self.put(item, if is_new { now } else { now + pause }),
-            Went::FailedHere => self.put(item, now + PAUSE_MAX / 10),
+            Went::FailedHere => self.put(item, now + PAUSE_ALONE),
         }
         before != self.is_failing()
     }

@@ -97,6 +97,20 @@ impl fmt::Display for Failure {
 }
 
 impl Failure {
+    /// Whether it is about the one object: others may be taken.
+    pub fn is_of_object(&self) -> bool {
+        // What concerns all: keys, rights, the bucket, and what passes.
+        const OF_ALL: [StatusCode; 5] = [
+            StatusCode::UNAUTHORIZED,
+            StatusCode::FORBIDDEN,
+            StatusCode::NOT_FOUND,
+            StatusCode::REQUEST_TIMEOUT,
+            StatusCode::TOO_MANY_REQUESTS,
+        ];
+        let Self::Refused { status, .. } = self else { return false };
+        self.is_no_upload() || (status.is_client_error() && !OF_ALL.contains(status))
+    }
+
     /// Whether an upload in parts is not known any more.
     pub fn is_no_upload(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == "NoSuchUpload")
@@ -350,6 +364,13 @@ mod tests {
         let failure = server.refused(StatusCode::FORBIDDEN, text);
         assert_eq!(failure.to_string(), "refused with 403: InvalidAccessKeyId: *** &***");
         assert!(!format!("{server:?}").contains("PUBLIC"));
+        assert!(!failure.is_of_object(), "no object is taken with these keys");
+        let too_long = "<Error><Code>KeyTooLongError</Code></Error>";
+        assert!(server.refused(StatusCode::BAD_REQUEST, too_long).is_of_object());
+        let unknown =
+            server.refused(StatusCode::NOT_FOUND, "<Error><Code>NoSuchUpload</Code></Error>");
+        assert!(unknown.is_no_upload() && unknown.is_of_object());
+        assert!(!Failure::Silent(String::new()).is_of_object());
         assert_eq!(server.to_string(), "s3://archive/a at http://minio:9000");
         assert_eq!(
             element("<A><UploadId>x&amp;y</UploadId></A>", "UploadId").as_deref(),

@@ -1,7 +1,8 @@
 //! All uploads of a server.
 
 use std::{
-    path::PathBuf,
+    io,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::{info, warn};
 use weir_blocking::Pool;
@@ -42,6 +43,8 @@ pub struct Uploader {
     queue: Mutex<Queue>,
     /// Told whenever there may be something to do.
     changed: Notify,
+    /// Told when other folders, or another storage, are in force.
+    reloaded: Notify,
     pool: Arc<Pool>,
     budget: Budget,
     said: Mutex<Option<Instant>>,
@@ -68,6 +71,7 @@ impl Uploader {
             target: ArcSwapOption::new(target),
             queue: Mutex::default(),
             changed: Notify::new(),
+            reloaded: Notify::new(),
             pool: Arc::new(Pool::new("uploading files", THREADS)),
             budget: budget.clone(),
             said: Mutex::default(),
@@ -83,6 +87,15 @@ impl Uploader {
     /// When a file is not to be had, or there are no keys.
     pub fn check(config: &Config) -> Result<(), Fault> {
         Target::read(&config.upload).map(drop)
+    }
+
+    /// Has the recording `file` below `dir` uploaded by the process that finds its note: for a file that was finished
+    /// while no uploads were configured.
+    ///
+    /// # Errors
+    /// As the file system has it.
+    pub fn note(dir: &Path, file: &str) -> io::Result<()> {
+        Job { dir: dir.to_owned(), file: File::Recording(file.to_owned()) }.note()
     }
 
     /// How it goes.
@@ -150,7 +163,7 @@ impl Uploader {
                     self.take_in(dir).await;
                 }
             }
-            sleep(LOOK).await;
+            let _ = timeout(LOOK, self.reloaded.notified()).await;
         }
     }
 
@@ -225,6 +238,7 @@ impl Part for Uploader {
             self.target.store(target);
             self.lock().begin_anew();
             self.changed.notify_one();
+            self.reloaded.notify_one();
         }))
     }
 }

@@ -94,6 +94,11 @@ impl Work {
             Ok(went) => (went, None),
             Err(Error::There(failure)) => {
                 COUNTS.upload_failures.increase();
+                if failure.is_of_object() {
+                    let (Item::Recording(_, file) | Item::Playlist(_, file)) = item;
+                    warn!(error = %failure, file, "cannot upload a file: trying again");
+                    return (Went::FailedHere, None);
+                }
                 (Went::FailedThere, Some(failure.to_string()))
             }
             Err(Error::Here(error)) => {
@@ -177,7 +182,7 @@ impl Work {
         names.dedup();
         for name in names {
             let Some(name) = weir_hls::file_name(name) else { continue };
-            let path = folder.join(name);
+            let path = folder.join(&*name);
             let Some(path) = path.to_str() else { continue };
             match self.put_file(dir, path, None).await {
                 Err(error) if error.is_missing() => {}

@@ -35,6 +35,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("upstream", &["blocking", "clients", "config", "flv", "intake", "rtmp", "tls"]),
     // From the hub to files, whoever serves them.
     ("outputs", &["blocking", "clients", "config", "flv", "hls", "hub", "media"]),
+    // From files to a storage, whoever has written them.
+    ("upload", &["blocking", "clients", "config", "hls", "media", "outputs", "tls", "upstream"]),
     // From origins and to them: what it is given to send, and who watches, others know.
     (
         "edge",
@@ -47,7 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "server",
         &[
             "blocking", "clients", "config", "delivery", "edge", "flv", "hls", "hub", "intake",
-            "media", "outputs", "rtmp", "sys", "tls", "upstream",
+            "media", "outputs", "rtmp", "sys", "tls", "upload", "upstream",
         ],
     ),
     ("testkit", &["flv", "media", "rtmp"]),

@@ -337,6 +337,7 @@ fn summary(config: &Config) -> String {
         ("readers", readers.unwrap_or("everybody".to_owned())),
         ("peers", if api.peers.is_empty() { "none".to_owned() } else { list(&api.peers) }),
         ("hls", hls),
+        ("upload", uploads(config)),
         ("publish", checks(&auth.publish)),
         ("play", players(config)),
         ("workers", config.workers.count().to_string()),
@@ -351,6 +352,23 @@ fn summary(config: &Config) -> String {
         ("vhosts", if vhosts.is_empty() { "none".to_owned() } else { vhosts.join(", ") }),
     ];
     lines.iter().fold(String::new(), |all, (name, value)| format!("{all}  {name:<8} {value}\n"))
+}
+
+/// What is uploaded, and where to.
+fn uploads(config: &Config) -> String {
+    let upload = &config.upload;
+    let Some(bucket) = upload.url.as_ref().filter(|_| config.role == Role::Origin) else {
+        return "off".to_owned();
+    };
+    let kinds = [(upload.recordings, "recordings"), (upload.hls, "HLS")];
+    let kinds: Vec<_> = kinds.iter().filter(|(is_on, _)| *is_on).map(|(_, name)| *name).collect();
+    let what = if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(" and ") };
+    let removed = match upload.recordings && !upload.keep_local {
+        true => "; recordings are removed here afterwards",
+        false => "",
+    };
+    let example = bucket.key("{path below its folder}");
+    format!("{what} to {bucket} at {} as {example}{removed}", upload.server())
 }
 
 /// Who is let in; `None` where nothing says so.

@@ -4,7 +4,7 @@ mod clients;
 mod delivery;
 mod streams;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, io, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
 use weir_config::{Config, Part, Role, Settings, Vhost};
@@ -15,6 +15,7 @@ use weir_intake::Allowance;
 use weir_media::{InvalidKey, StreamKey};
 use weir_outputs::{Finished, Outputs, hls::HlsOutput};
 use weir_rtmp::url::StreamUrl;
+use weir_upload::Uploader;
 
 pub use self::clients::Clients;
 use self::{delivery::Delivery, streams::Streams};
@@ -43,6 +44,8 @@ pub struct Node {
     pub hls: Arc<HlsOutput>,
     /// Copies of what many clients fetch of HLS, from which the system sends.
     pub sendfile: Arc<SendfileCache>,
+    /// What takes finished files to a storage: nothing, on an edge.
+    pub uploader: Option<Arc<Uploader>>,
     /// Where streams come from, if this is an edge.
     pub edge: Option<Arc<Edge>>,
     /// Who may publish and play.
@@ -57,7 +60,7 @@ impl Node {
     pub fn start(
         settings: &Settings,
         keys: Keys,
-    ) -> std::io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
+    ) -> io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
         let config = settings.now();
         let (streams, freed) = Streams::start(&config.limits);
         let registry = &streams.registry;
@@ -77,6 +80,15 @@ impl Node {
             Role::Origin => None,
             Role::Edge => Some(Edge::start(settings, registry, &streams.audiences)?),
         };
+        let uploader = match config.role {
+            Role::Origin => {
+                Some(Uploader::start(settings, registry.budget()).map_err(io::Error::other)?)
+            }
+            Role::Edge => None,
+        };
+        if let Some(uploader) = &uploader {
+            finished.listen(Arc::clone(uploader) as _);
+        }
         let outputs = match &edge {
             Some(_) => Outputs::default(),
             None => Outputs::new(&finished).with(Arc::clone(&hls) as _),
@@ -90,6 +102,7 @@ impl Node {
             outputs,
             hls,
             sendfile,
+            uploader,
             edge,
             auth: Arc::new(Auth::new(keys)),
         };
@@ -105,6 +118,7 @@ impl Node {
             Arc::clone(&self.delivery) as _,
         ];
         parts.extend(self.edge.iter().map(|edge| Arc::clone(edge) as _));
+        parts.extend(self.uploader.iter().map(|uploader| Arc::clone(uploader) as _));
         parts.extend(self.outputs.parts());
         parts
     }

@@ -16,6 +16,7 @@ use rustix::fs::{Access, access};
 use weir_config::{Config, Fault, Role};
 use weir_edge::Edge;
 use weir_outputs::hls::{self, BadFolder, bad_folders};
+use weir_upload::Uploader;
 
 use crate::{auth::Keys, tls::Prepared};
 
@@ -99,6 +100,17 @@ pub fn origin_tls(config: &Config) -> Result<(), Fault> {
     }
 }
 
+/// Whether what uploads need is there. No storage is asked.
+///
+/// # Errors
+/// When a file is not to be had, or there are no keys.
+pub fn uploads(config: &Config) -> Result<(), Fault> {
+    match config.role {
+        Role::Origin => Uploader::check(config),
+        Role::Edge => Ok(()),
+    }
+}
+
 /// Everything that is wrong here, and everything that may be, for `weir check`.
 pub fn all(config: &Config) -> (Vec<Fault>, Vec<String>) {
     let (mut faults, mut warnings) = ports(config);
@@ -108,6 +120,7 @@ pub fn all(config: &Config) -> (Vec<Fault>, Vec<String>) {
         Err(fault) => faults.push(fault),
     }
     faults.extend(origin_tls(config).err());
+    faults.extend(uploads(config).err());
     faults.extend(socket(config).err());
     for BadFolder { fault, is_lasting } in bad_folders(config, None, false) {
         if is_lasting { faults.push(fault) } else { warnings.push(fault.to_string()) }

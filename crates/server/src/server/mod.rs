@@ -231,6 +231,7 @@ impl Start {
         let keys = Keys::read(&config).map_err(located)?;
         let tls = Prepared::read(&config).map_err(located)?;
         preflight::origin_tls(&config).map_err(located)?;
+        preflight::uploads(&config).map_err(located)?;
         preflight::socket(&config).map_err(located)?;
         for warning in config.warnings().into_iter().chain(tls.warnings(SystemTime::now())) {
             warn!("{warning}");

@@ -11,6 +11,7 @@ mod multitrack;
 mod preflight;
 mod streams;
 mod tls;
+mod upload;
 
 use std::{net::SocketAddr, process::Command, time::Duration};
 
@@ -43,7 +44,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 77] = [
+const ROWS: [(&str, Row); 89] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -92,6 +93,18 @@ const ROWS: [(&str, Row); 77] = [
     ("hls.encrypt", Live(hls::encrypt)),
     ("hls.segments_per_key", Live(hls::keys)),
     ("hls.key_url", Live(hls::keys)),
+    ("upload.url", Live(upload::target)),
+    ("upload.endpoint", Live(upload::target)),
+    ("upload.region", Live(upload::target)),
+    ("upload.access_key", Live(upload::target)),
+    ("upload.secret_key", Live(upload::target)),
+    ("upload.credentials", Live(upload::target)),
+    ("upload.ca", Live(upload::target)),
+    ("upload.recordings", Live(upload::what)),
+    ("upload.hls", Live(upload::what)),
+    ("upload.keep_local", Live(upload::what)),
+    ("upload.part", Live(upload::what)),
+    ("upload.at_once", Live(upload::what)),
     ("edge.origins", Live(edge::origins)),
     ("edge.protocol", Live(edge::protocol)),
     ("edge.http_port", Live(edge::http_port)),
