@@ -235,17 +235,55 @@ def guide(_tools):
                 yield f"{page.relative_to(ROOT)} names {path}, which is not there"
 
 
+# Lines that somebody who wants TLS takes this away from.
+OPTIONAL = "# TLS: "
+
+
+def written(file, with_tls):
+    """A file as it is, or with its optional lines."""
+    text = file.read_text(encoding="utf-8")
+    if with_tls and OPTIONAL not in text:
+        raise LookupError(f"{file.relative_to(ROOT)} has no lines that begin with {OPTIONAL!r}")
+    return text.replace(OPTIONAL, "") if with_tls else text
+
+
 def compose(tools):
-    """The configurations that compose.yaml mounts."""
+    """compose.yaml and the configurations that it mounts, as they are and with their lines for TLS."""
+    yield from composed(tools, False)
+    yield from composed(tools, True)
+    edge = parse(written(ROOT / "compose.yaml", True))[0]["services"]["edge"]
+    config = parse(written(DEPLOY / "compose/edge.yaml", True))[0]
+    for section, port in (("rtmp", 1936), ("http", 8443)):
+        if not any(words.endswith(f":{port}") for words in edge["ports"]):
+            yield f"edge: with {section}.tls nobody reaches port {port}"
+        for own in config[section]["tls"]["certificates"]:
+            folder = own["key"].rpartition("/")[0]
+            if not any(words.split(":")[1] == folder for words in edge["volumes"]):
+                yield f"edge: {own['key']} ({section}.tls) is in no volume"
+
+
+def systemd(tools):
+    """The configuration of the unit, as it is and with its lines for TLS."""
+    for with_tls in (False, True):
+        refusal = configs.accepted(tools.weir, written(DEPLOY / "systemd/weir.yaml", with_tls), ())
+        if refusal:
+            yield f"{refusal}{' (with TLS)' if with_tls else ''}"
+
+
+def composed(tools, with_tls):
     for file in sorted((DEPLOY / "compose").glob("*.yaml")):
-        refusal = configs.accepted(tools.weir, file.read_text(encoding="utf-8"), ())
+        # The origin has no viewers from outside.
+        text = written(file, with_tls and file.name == "edge.yaml")
+        refusal = configs.accepted(tools.weir, text, ())
         if refusal:
             yield refusal
-    services = parse((ROOT / "compose.yaml").read_text(encoding="utf-8"))[0]["services"]
+    services = parse(written(ROOT / "compose.yaml", with_tls))[0]["services"]
     for name, service in services.items():
         for volume in service.get("volumes", []):
             source = volume.partition(":")[0]
-            if source.startswith("./") and not (ROOT / source).exists():
+            # Who wants TLS makes the folder for the certificate.
+            own = with_tls and source == "./certificates"
+            if source.startswith("./") and not own and not (ROOT / source).exists():
                 yield f"{name} mounts {source}, which is not there"
         config = next((word for word in service.get("command", []) if word.startswith("/etc/weir/")), None)
         if config and not (DEPLOY / "compose" / pathlib.Path(config).name).is_file():
@@ -279,7 +317,7 @@ def main():
     tools = Tools(given.tools, given.weir)
     checks = [*kustomizations(tools), *charts(tools)]
     checks += [(text, lambda do=do: do(tools)) for text, do in
-               {"guide": guide, "compose.yaml": compose, "rules see what they are for": self_tests}.items()]
+               {"guide": guide, "compose.yaml": compose, "systemd": systemd, "rules see what they are for": self_tests}.items()]
     failed = 0
     for text, check in checks:
         try:

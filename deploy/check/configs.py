@@ -90,6 +90,9 @@ def _broken(all_, owner, weir):
         yield f"weir check refuses its configuration: {refusal}"
         return
     config = yaml.safe_load(text)
+    for section in ("rtmp", "http"):
+        if own := environment.get(f"WEIR_{section.upper()}__TLS"):
+            config.setdefault(section, {})["tls"] = yaml.safe_load(own)
     yield from _fits_pod(owner, pod, container, config)
     yield from _fits_others(all_, owner, config)
 

@@ -18,6 +18,13 @@ CHANGES = {
     "network-policy": {},
     "one-address": {"Service/weir-edge": ["spec.ports"], "Service/weir-http": ["spec.type"]},
     "second-cluster": {},
+    "tls": {
+        "Deployment/weir-edge": [
+            *(f"spec.template.spec.containers.0.{part}" for part in ("env", "ports", "volumeMounts")),
+            "spec.template.spec.volumes",
+        ],
+        "Service/weir-edge": ["spec.ports"],
+    },
     "three-origins": {
         "Deployment/weir-origin": GONE,
         "ConfigMap/weir-nginx-config": GONE,

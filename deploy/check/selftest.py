@@ -300,6 +300,12 @@ class Configs(Broken):
         self.by_configs("speaks TLS (rtmp.tls)")
         self.by_configs("/etc/tls/tls.key (rtmp.tls) is in no volume")
 
+    def test_tls_that_a_variable_switches_on_without_a_port_or_a_volume(self):
+        own = "{ certificates: [{ cert: /etc/tls/tls.crt, key: /etc/tls/tls.key }] }"
+        self.weir()["env"].append({"name": "WEIR_HTTP__TLS", "value": own})
+        self.by_configs("speaks TLS (http.tls)")
+        self.by_configs("/etc/tls/tls.key (http.tls) is in no volume")
+
     def test_an_origin_that_is_not_there(self):
         self.configure("weir-origin:1935", "weir-orign:1935")
         self.by_configs("there is no Service weir-orign")

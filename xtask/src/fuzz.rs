@@ -53,6 +53,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ts_segmenter", max_len: 8 * 1024 },
     Target { name: "mp4_muxer", max_len: 8 * 1024 },
     Target { name: "hls_playlist", max_len: 8 * 1024 },
+    // A little more than a viewer may say.
+    Target { name: "websocket", max_len: 17 * 1024 },
 ];
 
 /// The target called `name`.

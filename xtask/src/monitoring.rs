@@ -2,7 +2,7 @@
 //! edge. A series that is renamed, and a query that is wrong, fail here.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
@@ -40,7 +40,7 @@ const KUBERNETES: (&str, &str) =
 
 /// Checks rules, configuration and dashboard.
 pub fn check() -> Result {
-    for program in ["prometheus", "promtool", "curl"] {
+    for program in ["prometheus", "promtool", "curl", "openssl"] {
         which(program)
             .ok_or(format!("{program} is not installed; `cargo xtask test tools` does that"))?;
     }
@@ -103,6 +103,8 @@ impl Weir {
         let listen = format!(
             "rtmp: {{ listen: {ports} }}\nhttp: {{ listen: {ports} }}\napi: {{ listen: {ports} }}\n"
         );
+        let tls =
+            "{ listen: '127.0.0.1:0', certificates: [{ cert: server.pem, key: server.key }] }";
         let file = work.join(format!("{name}.yaml"));
         write(&file, &(listen + config))?;
         let log = fs::File::create(work.join(format!("{name}.log")));
@@ -111,6 +113,7 @@ impl Weir {
             Command::new(target_dir().join("debug/weir"))
                 .args([command, "--config"])
                 .arg(&file)
+                .env("WEIR_HTTP__TLS", tls)
                 .current_dir(work)
                 .stdout(Stdio::piped())
                 .stderr(log),
@@ -125,9 +128,28 @@ impl Weir {
 /// Where it takes RTMP, HTTP and the API.
 fn listeners(stdout: ChildStdout) -> Option<[String; 3]> {
     let lines = BufReader::new(stdout).lines().map_while(std::io::Result::ok);
-    let words = lines
-        .filter_map(|line| Some(line.strip_prefix("listening ")?.split_once(' ')?.1.to_owned()));
-    words.take(3).collect::<Vec<_>>().try_into().ok()
+    let mut found = BTreeMap::new();
+    for line in lines {
+        if let Some((service, address)) =
+            line.strip_prefix("listening ").and_then(|words| words.split_once(' '))
+        {
+            found.insert(service.to_owned(), address.to_owned());
+        }
+        if let [Some(rtmp), Some(http), Some(api)] =
+            ["rtmp", "http", "api"].map(|service| found.get(service).cloned())
+        {
+            return Some([rtmp, http, api]);
+        }
+    }
+    None
+}
+
+/// Makes a certificate and its key, `server.pem` and `server.key` in `work`.
+fn certify(work: &Path) -> Result {
+    let key = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key";
+    let certificate = "-out server.pem -days 30 -subj /CN=localhost";
+    let words = key.split(' ').chain(certificate.split(' '));
+    run(Command::new("openssl").args(words).current_dir(work).stderr(Stdio::null()))
 }
 
 /// An origin with a stream, an edge in front of it, and viewers at both.
@@ -139,6 +161,7 @@ struct Cluster {
 
 impl Cluster {
     fn start(work: &Path) -> Result<Self> {
+        certify(work)?;
         let origin = Weir::start(work, "origin", "demo", "limits: { egress: 1Gbps }\n")?;
         let port = origin.http.rsplit(':').next().unwrap_or_default();
         let config =

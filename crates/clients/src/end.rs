@@ -173,6 +173,8 @@ impl From<io::Error> for End {
                 Self::new(Kind::Reset, "reset the connection")
             }
             io::ErrorKind::UnexpectedEof => Self::closed(),
+            // It is the TLS above a socket that can be wrong.
+            io::ErrorKind::InvalidData => Self::peer(error.to_string()),
             _ => Self::new(Kind::Failed, format!("connection failed: {error}")),
         }
     }

@@ -409,7 +409,7 @@ impl Shard {
     /// Sends what a viewer that is going is to be told, if its socket takes it at once.
     fn say_last_words(&mut self, key: usize, now: Instant) {
         let viewer = &mut self.viewers[key];
-        if viewer.has_rest() && !viewer.armed {
+        if viewer.has_rest() {
             let channel = &self.channels[viewer.channel];
             // It goes in any case.
             let _ = viewer.catch_up(&channel.view, channel.shared.format(), channel.tracks, now);
@@ -488,7 +488,10 @@ impl Shard {
         for (key, farewell) in asked.collect::<Vec<_>>() {
             match (farewell, &self.viewers[key].protocol) {
                 (Farewell::Kicked, Protocol::Http { .. } | Protocol::WebSocket(_)) => {
-                    self.end(key, &farewell.end());
+                    let end = farewell.end();
+                    self.viewers[key].end_at_once(&end.reason);
+                    self.say_last_words(key, now);
+                    self.end(key, &end);
                 }
                 (Farewell::Kicked, Protocol::Rtmp(_)) => self.give_back(key, Why::Leave(farewell)),
                 (Farewell::Draining, _) => {

@@ -295,6 +295,16 @@ impl Viewer {
         self.push_ending(format);
     }
 
+    /// It goes now: of what it has not been sent only the piece that is begun still comes, and `why`, where its
+    /// protocol has words for that.
+    pub(super) fn end_at_once(&mut self, why: &str) {
+        if matches!(self.protocol, Protocol::WebSocket(_)) && !self.is_ending() {
+            self.rest.truncate(1);
+            self.rest.push_back(websocket::close(websocket::POLICY, why));
+            self.position = Position::Ending;
+        }
+    }
+
     fn push_ending(&mut self, format: Format) {
         let ending = format.framing().ending(self.leaving.is_some());
         // A body that breaks off is looked for elsewhere by an edge; one that ends is over for its viewers too.

@@ -17,7 +17,8 @@ pub const NORMAL: u16 = 1000;
 /// The server goes.
 pub const GOING_AWAY: u16 = 1001;
 const PROTOCOL_ERROR: u16 = 1002;
-const POLICY: u16 = 1008;
+/// It may not go on.
+pub const POLICY: u16 = 1008;
 
 /// Most bytes of what a control frame carries (section 5.5).
 const CONTROL_MAX: usize = 125;

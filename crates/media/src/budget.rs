@@ -29,7 +29,7 @@ pub enum Use {
     /// HLS objects of origins: cached, on their way, or being sent.
     HlsCache,
     /// Copies of HLS objects that many clients ask for, from which the system sends.
-    Sendfile,
+    ZeroCopy,
     /// Parts of files that are being uploaded.
     Uploads,
     /// What waits for a peer to read it.
@@ -52,7 +52,7 @@ impl Use {
         Self::Segments,
         Self::HlsWindow,
         Self::HlsCache,
-        Self::Sendfile,
+        Self::ZeroCopy,
         Self::Uploads,
         Self::Output,
         Self::Connections,
@@ -70,7 +70,7 @@ impl Use {
             Self::Segments => "segments",
             Self::HlsWindow => "hls_window",
             Self::HlsCache => "hls_cache",
-            Self::Sendfile => "sendfile",
+            Self::ZeroCopy => "zero_copy",
             Self::Uploads => "uploads",
             Self::Output => "output",
             Self::Connections => "connections",
@@ -87,7 +87,7 @@ impl Use {
             Self::Commands
             | Self::Configurations
             | Self::Requests
-            | Self::Sendfile
+            | Self::ZeroCopy
             | Self::Uploads => 1,
             Self::Messages | Self::Segments | Self::HlsWindow | Self::Output | Self::Api => 2,
             Self::HlsCache => 4,

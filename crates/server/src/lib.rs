@@ -20,12 +20,12 @@ mod phase;
 mod play;
 mod publish;
 mod rtmp;
-mod sendfile;
 mod server;
 mod terms;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod zero_copy;
 
 pub use operate::{handover::Error as HandoverError, reload::ReloadError};
 pub use server::{Addresses, Running, Server, Start, StartError};

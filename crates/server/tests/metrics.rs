@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use weir_testkit::{
     Weir,
+    certificates::Authority,
     cluster::Cluster,
     eventually, http,
     peer::{Numbered, Publisher, Viewer},
     raw::Raw,
-    tls::Authority,
 };
 
 /// For what happens at once, on a machine that is busy with something else.

@@ -132,7 +132,8 @@ async fn a_connection_of_a_proxy_counts_for_the_client_whose_request_it_has() {
 /// So many wrong ones are answered at once.
 const AT_ONCE: usize = 20;
 
-/// Longer than anything takes that waits for nothing, on a machine that is busy, and shorter than the longest wait.
+/// Longer than anything takes that waits for nothing, and shorter than the longest wait. On a machine that is slow at
+/// the time there is more.
 const PROMPT: Duration = Duration::from_millis(2500);
 
 /// Everything of a server that is asked for by who guesses.
@@ -267,6 +268,8 @@ async fn who_guesses_waits_and_holds_nobody_up() {
         for _ in 0..AT_ONCE {
             guess.wrong(&weir).await;
         }
+        // What connections that are answered at once take here: four times as many as come in below.
+        let pace = start.elapsed();
         let mut guesses = JoinSet::new();
         for _ in 0..WAITING {
             let weir = Arc::clone(&weir);
@@ -280,7 +283,8 @@ async fn who_guesses_waits_and_holds_nobody_up() {
         for _ in 0..WAITING {
             viewers.push(Viewer::rtmp(&url).await);
         }
-        assert!(asked.elapsed() < PROMPT, "{guess:?} holds others up: {:?}", asked.elapsed());
+        let (took, most) = (asked.elapsed(), PROMPT + 2 * pace);
+        assert!(took < most, "{guess:?} holds others up: {took:?}, and {AT_ONCE} took {pace:?}");
         guesses.join_all().await;
         let took = start.elapsed();
         assert!(took >= Duration::from_secs(5), "{guess:?}: all with {WAITING} more took {took:?}");

@@ -1,7 +1,10 @@
-//! The two system calls that no safe crate offers, behind safe functions: the only `unsafe` of the project.
+//! The system calls that no safe crate offers, behind safe functions: the only `unsafe` of the project.
 //!
-//! Both are here because a measurement demanded them (`docs/adr/0005-reading-publishers.md`,
-//! `docs/adr/0006-giving-memory-back.md`). Where a system has no such call, the functions do nothing.
+//! Each is here because a measurement demanded it (`docs/adr/0005-reading-publishers.md`,
+//! `docs/adr/0006-giving-memory-back.md`, `docs/adr/0059-segments-from-huge-pages.md`). Where a system has no such
+//! call, the functions do nothing or say so.
+
+pub mod pages;
 
 use std::{io, os::fd::AsFd};
 

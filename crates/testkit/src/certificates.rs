@@ -80,6 +80,25 @@ impl Authority {
         self.sign(&params)
     }
 
+    /// Puts a certificate for `names`, and its key, into `dir`, as `NAME.pem` and `NAME.key`.
+    ///
+    /// # Panics
+    /// As [`issue`](Self::issue) and [`Certificate::write`].
+    pub fn certify(&self, dir: &Path, name: &str, names: &[&str]) {
+        self.certify_until(dir, name, names, 2099);
+    }
+
+    /// The same with a certificate that ends with the year `until`.
+    ///
+    /// # Panics
+    /// As [`certify`](Self::certify).
+    pub fn certify_until(&self, dir: &Path, name: &str, names: &[&str], until: i32) {
+        let mut params = params(names);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(until, 12, 31);
+        self.sign(&params).write(dir, name);
+    }
+
     fn sign(&self, params: &CertificateParams) -> Certificate {
         let key = key();
         Certificate::new(&params.signed_by(&key, &self.0).expect("it can be signed"), &key)

@@ -209,7 +209,7 @@ impl Drop for Member {
 }
 
 /// Lets a process have as many sockets as a crowd needs; desktops give 1,024.
-pub(crate) fn allow_files(pid: u32) {
+pub fn allow_files(pid: u32) {
     let limit = format!("--nofile={FILES}:");
     // Where it is not allowed the test fails for want of sockets, and says so.
     let _ = Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).output();

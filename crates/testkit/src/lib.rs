@@ -28,7 +28,7 @@
 //! | [`packets`] | the packets of a file or stream, and whether they are the continuation of others |
 //! | [`browser`], [`players`] | headless Chromium, and the players of HTTP-FLV and HLS in it |
 //! | [`camera`] | an encoder in real time, whose pictures say when they were taken |
-//! | [`tls`] | authorities, certificates, and a tunnel through TLS for peers without it |
+//! | [`tls`] | both ends of TLS, and a tunnel through it for peers without it |
 //! | [`pulse`] | how well the machine keeps time |
 //! | [`process`] | any other program, ended when the test is over |
 //!

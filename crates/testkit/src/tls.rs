@@ -1,8 +1,7 @@
-//! What TLS needs: authorities and certificates in a folder, and a way through it for peers that do not speak it.
+//! Both ends of TLS, with certificates from a folder, and a way through it for peers that do not speak it.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::ring,
@@ -14,57 +13,6 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
-
-/// Who signs certificates.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    /// One with this name, and a key of its own.
-    ///
-    /// # Panics
-    /// If it cannot be made.
-    pub fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().expect("a key");
-        Self(CertifiedIssuer::self_signed(params, key).expect("an authority"))
-    }
-
-    /// Its own certificate, in PEM.
-    pub fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    /// Writes a certificate for `names`, and its key, as `NAME.pem` and `NAME.key` of the folder `dir`.
-    ///
-    /// # Panics
-    /// If that is not possible.
-    pub fn certify(&self, dir: &Path, name: &str, names: &[&str]) {
-        self.certify_until(dir, name, names, 2099);
-    }
-
-    /// The same with a certificate that ends with the year `until`.
-    ///
-    /// # Panics
-    /// If that is not possible.
-    pub fn certify_until(&self, dir: &Path, name: &str, names: &[&str], until: i32) {
-        let key = KeyPair::generate().expect("a key");
-        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).expect("names");
-        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        params.not_after = rcgen::date_time_ymd(until, 12, 31);
-        let certificate = params.signed_by(&key, &self.0).expect("signed");
-        write(&dir.join(format!("{name}.pem")), &certificate.pem());
-        write(&dir.join(format!("{name}.key")), &key.serialize_pem());
-    }
-}
-
-fn write(path: &Path, text: &str) {
-    let new = path.with_extension("new");
-    fs::write(&new, text).expect("a file can be written");
-    fs::rename(&new, path).expect("a file can be renamed");
-}
 
 /// Carries plain connections over TLS to a server: for peers that do not speak it. Dropping it ends them.
 #[derive(Debug)]

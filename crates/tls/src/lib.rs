@@ -12,6 +12,7 @@
 pub mod client;
 pub mod handshake;
 pub mod pem;
+mod records;
 pub mod server;
 pub mod session;
 pub mod stream;

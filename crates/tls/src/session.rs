@@ -3,9 +3,12 @@
 use std::{
     cell::RefCell,
     io::{self, ErrorKind, IoSlice, Read, Write},
+    time::Instant,
 };
 
 use rustls::{CommonState, Connection, ProtocolVersion};
+
+use crate::records::{Records, TOO_MANY};
 
 /// What is encrypted at a time, and with that the most that is held for an end that does not read: the contents of one
 /// record, 16 KiB (RFC 8446 section 5.1). Each is sent before the next one is made.
@@ -22,27 +25,30 @@ thread_local! {
 /// One end of an encrypted connection.
 ///
 /// What it holds is bounded, whatever the other end sends: at most one record that has not come whole and one that
-/// nobody has read yet, and one that the socket has not taken. rustls ends a connection whose other end sends more than
-/// 32 empty records or requests for new keys in a row, or asks twice for a renegotiation.
+/// nobody has read yet, and one that the socket has not taken. A connection ends whose other end sends too many records
+/// without contents, such as requests for new keys (see [`crate::records`]), or asks twice for a renegotiation.
 #[derive(Debug)]
-pub struct Session(Connection);
+pub struct Session {
+    connection: Connection,
+    records: Records,
+}
 
 impl Session {
     /// The session of `connection`, whose handshake may be still to come.
     pub fn new(connection: impl Into<Connection>) -> Self {
         let mut connection = connection.into();
         connection.set_buffer_limit(Some(AHEAD_BYTES));
-        Self(connection)
+        Self { connection, records: Records::default() }
     }
 
     /// What was agreed upon with the other end.
     pub fn state(&self) -> &CommonState {
-        &self.0
+        &self.connection
     }
 
     /// The version that is spoken, as OpenSSL writes it.
     pub fn version(&self) -> &'static str {
-        match self.0.protocol_version() {
+        match self.connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => "",
@@ -57,7 +63,7 @@ impl Session {
     /// yet: whoever calls decides how often to go on. [`ErrorKind::InvalidData`] when it is no TLS; the other end is
     /// told.
     pub fn read<S: Read + Write>(&mut self, socket: &mut S, bytes: &mut [u8]) -> io::Result<usize> {
-        match self.0.reader().read(bytes) {
+        match self.connection.reader().read(bytes) {
             Ok(count) => return Ok(count),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -78,12 +84,23 @@ impl Session {
         bytes: &mut [u8],
     ) -> io::Result<usize> {
         let is_over = encrypted.is_empty();
-        let mut filled = 0;
+        // What of the contents is here, and what else of them waits inside.
+        let (mut filled, mut waiting) = (0, 0);
         loop {
-            let taken = self.0.read_tls(&mut encrypted)?;
-            let waiting = self.process(socket)?;
+            // One record at a time: so it is known which of them say something.
+            let taken =
+                self.connection.read_tls(&mut &encrypted[..self.records.reach(encrypted)])?;
+            let is_whole = self.records.advance(&encrypted[..taken]);
+            encrypted = &encrypted[taken..];
+            let before = waiting;
+            waiting = self.process(socket)?;
+            if is_whole && waiting == before && !self.records.blank(Instant::now()) {
+                return Err(io::Error::new(ErrorKind::InvalidData, TOO_MANY));
+            }
             if waiting > 0 && filled < bytes.len() {
-                filled += self.0.reader().read(&mut bytes[filled..])?;
+                let count = self.connection.reader().read(&mut bytes[filled..])?;
+                filled += count;
+                waiting -= count;
             }
             // After the end nothing is taken any more.
             if encrypted.is_empty() || taken == 0 {
@@ -95,11 +112,11 @@ impl Session {
 
     /// Takes in what has been read. Returns how many bytes of plain text wait to be read.
     fn process<S: Write>(&mut self, socket: &mut S) -> io::Result<usize> {
-        match self.0.process_new_packets() {
+        match self.connection.process_new_packets() {
             Ok(state) => Ok(state.plaintext_bytes_to_read()),
             Err(error) => {
                 // It is told why, if it can be told at once.
-                let _ = self.0.write_tls(socket);
+                let _ = self.connection.write_tls(socket);
                 Err(io::Error::new(ErrorKind::InvalidData, error))
             }
         }
@@ -108,7 +125,9 @@ impl Session {
     /// Whether there is something to read that no socket tells of any more.
     pub fn has_input(&mut self) -> bool {
         // What is wrong is found by whoever reads.
-        self.0.process_new_packets().map_or(true, |state| state.plaintext_bytes_to_read() > 0)
+        self.connection
+            .process_new_packets()
+            .map_or(true, |state| state.plaintext_bytes_to_read() > 0)
     }
 
     /// Encrypts as much of `bytes` as `socket` takes soon, and sends it. Returns how much that was; of that, one record
@@ -125,7 +144,7 @@ impl Session {
         let mut taken = 0;
         while !bytes.is_empty() {
             // Bounded by the limit that `new` sets.
-            let count = self.0.writer().write_vectored(bytes)?;
+            let count = self.connection.writer().write_vectored(bytes)?;
             if count == 0 {
                 break;
             }
@@ -145,8 +164,8 @@ impl Session {
     /// # Errors
     /// [`ErrorKind::WouldBlock`] when the socket does not take all of it.
     pub fn flush<S: Write>(&mut self, socket: &mut S) -> io::Result<()> {
-        while self.0.wants_write() {
-            match self.0.write_tls(socket) {
+        while self.connection.wants_write() {
+            match self.connection.write_tls(socket) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -158,7 +177,7 @@ impl Session {
 
     /// Whether something is encrypted that the socket has not taken.
     pub fn is_full(&self) -> bool {
-        self.0.wants_write()
+        self.connection.wants_write()
     }
 
     /// Announces that nothing more will be sent, and sends that.
@@ -166,29 +185,44 @@ impl Session {
     /// # Errors
     /// [`ErrorKind::WouldBlock`] when the socket is full.
     pub fn close<S: Write>(&mut self, socket: &mut S) -> io::Result<()> {
-        self.0.send_close_notify();
+        self.connection.send_close_notify();
         self.flush(socket)
     }
 
     /// Reads what `socket` has of a handshake, for [`Session::go_on`]. Returns how many bytes that are.
     pub(crate) fn read_handshake<S: Read>(&mut self, socket: &mut S) -> io::Result<usize> {
-        self.0.read_tls(socket)
+        let records = &mut self.records;
+        self.connection.read_tls(&mut Followed { socket, records })
     }
 
     /// Does what is to be done for the handshake with what has been read, which takes the time of some signatures.
     /// Whatever comes of it, there may be something to send.
     pub(crate) fn go_on(&mut self) -> Result<(), rustls::Error> {
-        self.0.process_new_packets().map(|_| ())
+        self.connection.process_new_packets().map(|_| ())
     }
 
     /// Asks the other end for new keys.
     #[cfg(test)]
     pub(crate) fn refresh_keys(&mut self) -> Result<(), rustls::Error> {
-        self.0.refresh_traffic_keys()
+        self.connection.refresh_traffic_keys()
     }
 
     /// Whether the handshake is not over.
     pub(crate) fn is_new(&self) -> bool {
-        self.0.is_handshaking()
+        self.connection.is_handshaking()
+    }
+}
+
+/// A socket of which is noted where its records end.
+struct Followed<'a, S> {
+    socket: &'a mut S,
+    records: &'a mut Records,
+}
+
+impl<S: Read> Read for Followed<'_, S> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = self.socket.read(bytes)?;
+        self.records.advance(&bytes[..count]);
+        Ok(count)
     }
 }

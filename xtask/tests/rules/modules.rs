@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["node"],
     &["auth", "tls"],
     &["log"],
-    &["memory", "sendfile"],
+    &["memory", "zero_copy"],
     &["phase", "terms"],
 ];
 

@@ -9,6 +9,8 @@ use weir_rtmp::message::{Command, Control, UserControl, type_id};
 use super::*;
 use crate::{
     channel::Opening,
+    format::Container,
+    framing::Framing,
     package::Package,
     testing::{
         RTMP, SOON, client, init, names, narrow_sockets, picture, playing, read, said, sockets,
@@ -39,6 +41,7 @@ impl Rig {
         let ((near, peer), now) = (sockets, Instant::now());
         let protocol = match format {
             Format::Rtmp { .. } => Protocol::Rtmp(playing(now)),
+            Format::File(_, Framing::WebSocket) => Protocol::web_socket(),
             Format::File(..) => Protocol::Http { received: 0 },
         };
         let socket = super::Socket::new(near, None);
@@ -147,6 +150,24 @@ impl Rig {
 }
 
 const STARTED: [&str; 3] = ["metadata", "avcC", "asc"];
+
+#[test]
+fn who_is_ended_at_once_is_told_why_behind_the_message_that_is_begun() {
+    let mut rig = Rig::new(Format::File(Container::Flv, Framing::WebSocket), narrow_sockets());
+    rig.group(0, 0);
+    rig.play_bytes();
+    let (seq, large) = rig.append(false, 40, LARGE);
+    let sent = rig.viewer.send(seq, &large, rig.now);
+    assert!(matches!(sent, Ok(Progress::Full)), "{sent:?}");
+    // What would come after that message.
+    rig.append(false, 80, 10);
+    rig.viewer.end_at_once("because");
+    let bytes = rig.play_bytes();
+    let close = websocket::close(websocket::POLICY, "because");
+    let (message, end) = bytes.split_at(bytes.len() - close.len());
+    assert_eq!(end, close);
+    assert!(message == large, "whole, and nothing behind it");
+}
 
 #[test]
 fn a_new_viewer_gets_its_opening_and_the_newest_group() {

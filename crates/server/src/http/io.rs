@@ -1,5 +1,5 @@
 //! A client's socket as hyper has it: what was read from it before comes first, it is known whether the client takes
-//! what it is sent, and what there is a copy of in a file is sent by the system from there.
+//! what it is sent, and what there is a copy of that the system can send is sent from there.
 
 use std::{
     io,
@@ -10,27 +10,24 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use rustix::{
-    fs::sendfile,
-    net::{SendFlags, send},
-};
+use rustix::net::{SendFlags, send};
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
     sync::Notify,
     time::sleep_until,
 };
-use weir_clients::end::{End, Kind};
+use weir_clients::{
+    end::{End, Kind},
+    socket::set_unsent,
+};
 use weir_tls::Stream;
 
-use crate::sendfile::FileCopy;
+use crate::zero_copy::{SEND_MAX, SharedCopy};
 
 /// Answers of a connection that there are copies of: the one that is being sent, and the next. Without its copy an
 /// answer is sent from memory.
 const COPIES_MAX: usize = 2;
-
-/// Bytes that the system is asked to send at a time, so that other connections have their turn.
-const SENDFILE_MAX: usize = 1 << 20;
 
 /// A socket of a client.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin {
@@ -71,9 +68,9 @@ struct State {
 struct Copied {
     /// They are recognised by where they are in memory, where nothing else can be while they are held here.
     data: Bytes,
-    copy: Arc<FileCopy>,
+    copy: Arc<SharedCopy>,
     /// Where in the copy they begin.
-    from: u64,
+    from: usize,
 }
 
 impl Copied {
@@ -97,24 +94,23 @@ impl SocketProgress {
     }
 
     /// Of `data`, which is written to the socket soon, there is a copy: it is this part of that, from here on.
-    pub fn has_copy(&self, data: &Bytes, copy: Arc<FileCopy>, from: u64) {
+    pub fn has_copy(&self, data: &Bytes, copy: Arc<SharedCopy>, from: usize) {
         let mut state = self.state();
         if state.is_plain && state.copies.len() < COPIES_MAX {
             state.copies.push(Copied { data: data.clone(), copy, from });
         }
     }
 
-    /// The first of `bufs` of which there is a copy, which one, and where in its file it is.
-    fn copy_of(&self, bufs: &[io::IoSlice<'_>]) -> Option<(usize, Arc<FileCopy>, u64)> {
+    /// The first of `bufs` of which there is a copy, which one, and where in the copy it is.
+    fn copy_of(&self, bufs: &[io::IoSlice<'_>]) -> Option<(usize, Arc<SharedCopy>, usize)> {
         let state = self.state();
         if state.copies.is_empty() {
             return None;
         }
         bufs.iter().enumerate().find_map(|(index, buf)| {
             let (copied, at) =
-                state.copies.iter().find_map(|it| it.find(buf).map(|at| (it, at as u64)))?;
-            let place = copied.copy.place().1 + copied.from + at;
-            Some((index, Arc::clone(&copied.copy), place))
+                state.copies.iter().find_map(|it| it.find(buf).map(|at| (it, at)))?;
+            Some((index, Arc::clone(&copied.copy), copied.from + at))
         })
     }
 
@@ -128,7 +124,7 @@ impl SocketProgress {
         let done = state.copies.iter().position(is_done);
         let done = done.map(|index| state.copies.swap_remove(index));
         drop(state);
-        // Its file may have to be told.
+        // Its memory may go back to the system.
         drop(done);
     }
 
@@ -197,30 +193,32 @@ pub struct ClientIo<S> {
     prefix: BytesMut,
     inner: S,
     progress: Arc<SocketProgress>,
+    /// Whether the socket takes as much as it may of what it shares with others.
+    is_sharing: bool,
 }
 
 impl<S: Socket> ClientIo<S> {
     /// `inner`, of which `prefix` has been read already, and `progress` is told.
     pub fn new(prefix: BytesMut, inner: S, progress: &Arc<SocketProgress>) -> Self {
         progress.state().is_plain = inner.tcp().is_some();
-        Self { prefix, inner, progress: Arc::clone(progress) }
+        Self { prefix, inner, progress: Arc::clone(progress), is_sharing: false }
     }
 }
 
 impl<S: Socket> ClientIo<S> {
     /// Writes the beginning of `bufs` as far as there is a copy of it, or what comes before that. None if there is no
     /// copy of any of them.
-    fn poll_sendfile(
+    fn poll_shared(
         &mut self,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Option<Poll<io::Result<usize>>> {
-        let socket = self.inner.tcp()?;
         let (index, copy, start) = self.progress.copy_of(bufs)?;
+        self.share(true);
+        let socket = self.inner.tcp()?;
         Some(match (index, bufs.first()?) {
             (0, buf) => {
-                let length = buf.len().min(SENDFILE_MAX);
-                match poll_from(socket, cx, (&copy, start), length) {
+                match poll_from(socket, cx, (&copy, start), buf.len()) {
                     Poll::Ready(Ok(sent @ 1..)) => {
                         self.progress.leave_copy(&buf[..sent], false);
                         Poll::Ready(Ok(sent))
@@ -237,23 +235,34 @@ impl<S: Socket> ClientIo<S> {
             (_, _) => Pin::new(&mut self.inner).poll_write_vectored(cx, &bufs[..index]),
         })
     }
+
+    /// Has the socket take more of what it `is_sharing` than of what is its own.
+    fn share(&mut self, is_sharing: bool) {
+        if self.is_sharing != is_sharing
+            && let Some(socket) = self.inner.tcp()
+        {
+            // If it cannot, the next write says what is wrong with it.
+            let _ = set_unsent(socket, is_sharing);
+            self.is_sharing = is_sharing;
+        }
+    }
 }
 
 /// Has the system send from a copy. What it has not sent is to be asked for again.
 fn poll_from(
     socket: &TcpStream,
     cx: &mut Context<'_>,
-    (copy, start): (&FileCopy, u64),
+    (copy, start): (&SharedCopy, usize),
     length: usize,
 ) -> Poll<io::Result<usize>> {
+    let length = length.min(SEND_MAX);
     loop {
         ready!(socket.poll_write_ready(cx))?;
         let mut sent = 0;
         let tried = socket.try_io(Interest::WRITABLE, || {
-            let mut at = start;
-            sent = sendfile(socket, copy.place().0, Some(&mut at), length)?;
-            // A socket that takes less takes no more for now: there is no need to ask it.
-            let is_full = (1..length).contains(&sent);
+            let is_full;
+            (sent, is_full) = copy.send(socket, start, length)?;
+            // It takes no more for now: there is no need to ask it.
             if is_full { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(sent) }
         });
         match tried {
@@ -308,6 +317,7 @@ impl<S: Socket> AsyncWrite for ClientIo<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.share(false);
         let result = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.progress.wrote(&result);
         result
@@ -330,9 +340,12 @@ impl<S: Socket> AsyncWrite for ClientIo<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = match self.poll_sendfile(cx, bufs) {
+        let result = match self.poll_shared(cx, bufs) {
             Some(result) => result,
-            None => Pin::new(&mut self.inner).poll_write_vectored(cx, bufs),
+            None => {
+                self.share(false);
+                Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+            }
         };
         self.progress.wrote(&result);
         result
@@ -382,7 +395,7 @@ mod tests {
         use weir_media::{Budget, DEFAULT_VHOST, StreamKey};
 
         const LEN: usize = 3 << 20;
-        let cache = crate::sendfile::SendfileCache::new(&Budget::unlimited());
+        let cache = crate::zero_copy::SharedCopies::new(&Budget::unlimited());
         let key = StreamKey::new(DEFAULT_VHOST, "live", "a").expect("a name");
         let name =
             SegmentName { sequence: 7, nonce: Some(Nonce::new(7)), form: weir_hls::Form::Ts };

@@ -23,7 +23,7 @@ use crate::{
     auth::{Auth, Keys},
     memory,
     phase::Phase,
-    sendfile::SendfileCache,
+    zero_copy::SharedCopies,
 };
 
 /// The parts that every connection may need. Each of them follows the configuration by itself.
@@ -43,7 +43,7 @@ pub struct Node {
     /// The one of them that makes segments and playlists.
     pub hls: Arc<HlsOutput>,
     /// Copies of what many clients fetch of HLS, from which the system sends.
-    pub sendfile: Arc<SendfileCache>,
+    pub copies: Arc<SharedCopies>,
     /// What takes finished files to a storage: nothing, on an edge.
     pub uploader: Option<Arc<Uploader>>,
     /// Where streams come from, if this is an edge.
@@ -66,11 +66,11 @@ impl Node {
         let registry = &streams.registry;
         let clients = Clients::new(&config.limits, registry.budget());
         let (delivery, returned) = Delivery::start(&config, registry, &clients.quotas)?;
-        let sendfile = SendfileCache::new(registry.budget());
+        let copies = SharedCopies::new(registry.budget());
         let (all, formats) = (registry.clone(), Arc::clone(&delivery.channels));
-        let copies = Arc::clone(&sendfile);
+        let shared = Arc::clone(&copies);
         tokio::spawn(memory::look_after(registry.budget().clone(), freed, move || {
-            copies.clear();
+            shared.clear();
             all.shrink();
             formats.shrink();
         }));
@@ -101,7 +101,7 @@ impl Node {
             delivery,
             outputs,
             hls,
-            sendfile,
+            copies,
             uploader,
             edge,
             auth: Arc::new(Auth::new(keys)),

@@ -1,7 +1,7 @@
 use std::{fs, path::Path, time::UNIX_EPOCH};
 
 use weir_config::Config;
-use weir_testkit::tls::Authority;
+use weir_testkit::certificates::Authority;
 
 use super::*;
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use weir_testkit::{Weir, tls::Authority};
+use weir_testkit::{Weir, certificates::Authority};
 
 use crate::{ADMIN, SOON};
 

@@ -13,7 +13,7 @@ use weir_testkit::{
     Weir, camera::Camera, fixture::Fixture, http, packets::tags_of, peer::Publisher, raw::Raw,
 };
 
-use crate::{SOON, TIMEOUT, nodes, start};
+use crate::{CONFIG, SOON, TIMEOUT, nodes, start};
 
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
@@ -190,4 +190,30 @@ async fn a_server_that_shuts_down_says_so() {
     let (opcode, why) = viewer.answer().await.expect("a closing message");
     assert_eq!((opcode, &why[..2]), (CLOSE, &[3, 0xE9][..]), "1001");
     assert!(weir.wait_exit(TIMEOUT + Duration::from_secs(10)).success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_ended_by_an_operator_is_told_so() {
+    const ADMIN: &str = "admin-of-the-tests";
+    let weir = Weir::builder(env!("CARGO_BIN_EXE_weir"))
+        .config(CONFIG)
+        .env("WEIR_API__ADMIN_TOKENS", ADMIN)
+        .start();
+    let _camera = Camera::start(&weir.rtmp_url("live/a")).await;
+    let mut viewer = Viewer::open(&weir, "live/a.flv").await;
+    viewer.message().await.expect("a stream that goes on");
+    let text = http::get(weir.api(), "api/v1/clients").await.text().await;
+    let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let clients = answer["clients"].as_array().expect("clients");
+    let id =
+        clients.iter().find(|it| it["type"] == "ws-flv-play").expect("the viewer")["id"].clone();
+    let id = id.as_str().expect("a number");
+    let kick = format!(
+        "DELETE /api/v1/clients/{id} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {ADMIN}\r\nConnection: close\r\n\r\n"
+    );
+    assert_eq!(http::request(weir.api(), kick.as_bytes()).await.status, 200);
+    let (opcode, why) = viewer.answer().await.expect("a closing message");
+    assert_eq!((opcode, &why[..2]), (CLOSE, &[3, 0xF0][..]), "1008");
+    assert_eq!(String::from_utf8_lossy(&why[2..]), "ended by an operator");
+    assert_eq!(viewer.message().await, None);
 }

@@ -1,14 +1,13 @@
 //! Keys of `api`.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::PathBuf, process::Command};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::Value;
-use weir_testkit::{Weir, eventually};
+use weir_testkit::{
+    Weir,
+    certificates::{Authority, put},
+    eventually,
+};
 
 use crate::{BINARY, SOON, call, reload, server};
 
@@ -68,27 +67,6 @@ pub async fn peers() {
     assert_eq!(is_well(&weir).await, Some(true));
 }
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-fn authority(dir: &Path, name: &str) -> Authority {
-    let mut params = CertificateParams::new(Vec::new()).expect("no names");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    let key = KeyPair::generate().expect("a key");
-    let authority = CertifiedIssuer::self_signed(params, key).expect("an authority");
-    fs::write(dir.join(format!("{name}.ca")), authority.pem()).expect("written");
-    authority
-}
-
-/// Writes a certificate by `authority` and its key.
-fn certify(dir: &Path, name: &str, authority: &Authority) {
-    let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
-    let certificate = params.signed_by(&key, authority).expect("signed");
-    fs::write(dir.join(format!("{name}.pem")), certificate.pem()).expect("written");
-    fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).expect("written");
-}
-
 /// Two authorities, `one` and `two`, each with a certificate of its name.
 struct Papers(tempfile::TempDir);
 
@@ -96,8 +74,9 @@ impl Papers {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         for name in ["one", "two"] {
-            let by = authority(dir.path(), name);
-            certify(dir.path(), name, &by);
+            let authority = Authority::new(name);
+            put(dir.path(), &format!("{name}.ca"), &authority.pem());
+            authority.certify(dir.path(), name, &["127.0.0.1"]);
         }
         Self(dir)
     }

@@ -5,8 +5,9 @@ use std::{fs, process::Command};
 use tempfile::TempDir;
 use weir_testkit::{
     Weir,
+    certificates::Authority,
     peer::{Numbered, Publisher, Viewer},
-    tls::{Authority, Tunnel},
+    tls::Tunnel,
 };
 
 use crate::{reload, server, try_reload};

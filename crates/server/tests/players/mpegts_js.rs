@@ -11,7 +11,7 @@ use weir_testkit::{
     players::{PlayerPage, WebPlayer},
 };
 
-use crate::{COLOURS_MIN, TIMEOUT};
+use crate::{COLOURS_MIN, TIMEOUT, hear};
 
 const NO_HLS: &str = "hls: { enabled: false }\n";
 
@@ -23,15 +23,6 @@ async fn watch(weir: &Weir, stream: &str) -> PlayerPage {
     assert!(video.colours >= COLOURS_MIN, "the picture is blank: {video:?}");
     assert_eq!(video.error, None);
     player
-}
-
-/// Waits until more sound has been decoded than now.
-async fn hear(player: &PlayerPage) {
-    let before = player.page().video().await.sound;
-    eventually("sound", TIMEOUT, async || {
-        (player.page().video().await.sound > before).then_some(())
-    })
-    .await;
 }
 
 /// An origin, and an edge that pulls from it as browsers do; and whose ports they have.

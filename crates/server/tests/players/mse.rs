@@ -10,7 +10,7 @@ use weir_testkit::{
     players::{PlayerPage, WebPlayer},
 };
 
-use crate::{COLOURS_MIN, TIMEOUT};
+use crate::{COLOURS_MIN, TIMEOUT, hear};
 
 const CONFIG: &str = "hls: { enabled: false }\nplay: { flush: video }\n";
 
@@ -23,14 +23,6 @@ async fn watch(weir: &Weir, stream: &str, mime: &str) -> PlayerPage {
     assert!(video.colours >= COLOURS_MIN, "the picture is blank: {video:?}");
     assert_eq!(video.error, None);
     player
-}
-
-async fn hear(player: &PlayerPage) {
-    let before = player.page().video().await.sound;
-    eventually("sound", TIMEOUT, async || {
-        (player.page().video().await.sound > before).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

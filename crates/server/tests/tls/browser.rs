@@ -27,16 +27,20 @@ fn hash(rig: &Rig, name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn flv_and_hls_are_played_in_a_page_of_another_https_origin() {
+async fn flv_hls_and_websocket_are_played_in_a_page_of_another_https_origin() {
     let rig = Rig::start("hls: { segment: 1s }\n");
     rig.authority.certify(rig.dir.path(), "page", &NAMES);
     let trusted = ["server", "page"].map(|name| hash(&rig, name));
     let _camera = Camera::start(&rig.weir.rtmp_url("live/a")).await;
-    for (player, path) in [(WebPlayer::MpegtsJs, "live/a.flv"), (WebPlayer::HlsJs, "live/a.m3u8")] {
-        let page =
-            PlayerPage::open_https(player, &rig.https_url(path), rig.dir.path(), &trusted).await;
+    let wss = rig.https_url("live/a.flv").replace("https://", "wss://");
+    for (player, url) in [
+        (WebPlayer::MpegtsJs, rig.https_url("live/a.flv")),
+        (WebPlayer::MpegtsJs, wss),
+        (WebPlayer::HlsJs, rig.https_url("live/a.m3u8")),
+    ] {
+        let page = PlayerPage::open_https(player, &url, rig.dir.path(), &trusted).await;
         let video = page.page().wait_playing(2.0, TIMEOUT).await;
-        assert!(video.colours >= COLOURS_MIN, "{player:?}: the picture is blank: {video:?}");
-        assert_eq!(video.error, None, "{player:?}");
+        assert!(video.colours >= COLOURS_MIN, "{url}: the picture is blank: {video:?}");
+        assert_eq!(video.error, None, "{url}");
     }
 }

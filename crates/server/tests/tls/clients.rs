@@ -74,7 +74,7 @@ async fn who_needs_a_certificate_and_has_none_is_refused_by_name() {
     for name in ["server", "client"] {
         files.authority.certify(files.dir.path(), name, &crate::NAMES);
     }
-    let stranger = weir_testkit::tls::Authority::new("somebody else");
+    let stranger = weir_testkit::certificates::Authority::new("somebody else");
     stranger.certify(files.dir.path(), "stranger", &crate::NAMES);
     let ca = files.dir.path().join("ca.pem").display().to_string();
     let tls = files.tls(&["server"], &format!("client_ca: {ca}"));

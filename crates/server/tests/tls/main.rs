@@ -10,10 +10,7 @@ mod renewal;
 use std::{net::SocketAddr, path::PathBuf, process::Command, time::Duration};
 
 use tempfile::TempDir;
-use weir_testkit::{
-    Weir, http,
-    tls::{Authority, Tunnel},
-};
+use weir_testkit::{Weir, certificates::Authority, http, tls::Tunnel};
 
 /// For the slowest machine.
 const SOON: Duration = Duration::from_secs(20);

@@ -169,16 +169,51 @@ async fn more_than_a_handshake_has_is_refused() {
     assert!(matches!(failed, Err(Failure::TooLong)), "{failed:?}");
 }
 
-#[tokio::test]
-async fn a_flood_of_key_updates_ends_the_connection() {
-    let (mut near, far) = streams().await;
+/// So many key updates, each with `data` behind it; how the other end reads that.
+async fn flood(count: usize, data: &[u8]) -> io::Result<Vec<u8>> {
+    let (mut near, mut far) = streams().await;
     let (mut socket, session) = far.into_parts();
     let mut session = session.expect("TLS");
-    for _ in 0..40 {
+    for _ in 0..count {
         session.refresh_keys().expect("TLS 1.3");
         flush(&mut socket, &mut session).await.expect("sent");
+        far = Stream::new(socket, Some(session));
+        far.write_all(data).await.expect("written");
+        far.flush().await.expect("sent");
+        let (back, tls) = far.into_parts();
+        (socket, session) = (back, tls.expect("TLS"));
     }
-    let error = timeout(SOON, near.read_u8()).await.expect("in time").expect_err("refused");
-    assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
-    assert!(error.to_string().contains("TooManyKeyUpdateRequests"), "{error}");
+    far = Stream::new(socket, Some(session));
+    // Who does not listen any more has read enough.
+    let _ = far.shutdown().await;
+    let mut read = Vec::new();
+    timeout(SOON, near.read_to_end(&mut read)).await.expect("in time").map(|_| read)
+}
+
+#[tokio::test]
+async fn a_flood_of_key_updates_ends_the_connection_with_or_without_data_between_them() {
+    for data in ["", "x", "a message"] {
+        let error = flood(40, data.as_bytes()).await.expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+        assert!(error.to_string().contains("too many TLS key updates"), "{error}");
+    }
+    let read = flood(10, b"some").await.expect("a few of them are none of our business");
+    assert_eq!(read, b"some".repeat(10));
+}
+
+#[tokio::test]
+async fn data_in_small_records_is_data() {
+    let (mut near, mut far) = streams().await;
+    let reading = tokio::spawn(async move {
+        let mut read = Vec::new();
+        near.read_to_end(&mut read).await.map(|_| read)
+    });
+    for number in 0..1000_u32 {
+        far.write_all(&number.to_be_bytes()).await.expect("written");
+        far.flush().await.expect("sent");
+    }
+    far.shutdown().await.expect("sent");
+    let read = timeout(SOON, reading).await.expect("in time").expect("no panic");
+    let expected: Vec<u8> = (0..1000_u32).flat_map(u32::to_be_bytes).collect();
+    assert!(read.expect("nothing is wrong") == expected);
 }

@@ -26,7 +26,7 @@ use crate::{
         conditional::{Conditions, Wanted},
     },
     node::Node,
-    sendfile,
+    zero_copy,
 };
 
 /// What scripts of pages from elsewhere may read of an answer.
@@ -182,11 +182,11 @@ pub fn object(
     // Both ends are within the file.
     let sent = data.slice(part.start as usize..part.end as usize);
     if !asker.is_head
-        && sent.len() >= sendfile::BYTES_MIN
+        && sent.len() >= zero_copy::BYTES_MIN
         && asker.peer.progress.takes_copies()
-        && let Some(copy) = node.sendfile.get(key, name, data)
+        && let Some(copy) = node.copies.get(key, name, data)
     {
-        asker.peer.progress.has_copy(&sent, copy, part.start);
+        asker.peer.progress.has_copy(&sent, copy, part.start as usize);
     }
     *answer.body_mut() = Body::from(sent);
     about.about(answer, &etag)

@@ -1,28 +1,23 @@
-//! Copies of what many clients fetch, in a file that is only in memory: from a file the system sends by itself, and
-//! copies nothing (`sendfile`). What is sent from the process's own memory is copied for each client.
-//!
-//! All copies are in one file, each in a place that nothing was in before. What is not needed any more is a hole from
-//! then on, which takes no memory. So a copy costs no descriptor, and what the system still has to send of one that is
-//! gone stays as it was.
+//! Copies of what many clients fetch, in memory that the system sends from by itself (`vmsplice`): what is sent from
+//! elsewhere in the process is copied for each client.
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
     io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
 use rustix::{
-    fd::{AsFd, BorrowedFd, OwnedFd},
-    io::pwrite,
+    fd::{AsFd, OwnedFd},
+    pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice},
 };
 use tokio::time::{Instant, sleep};
 use weir_hls::SegmentName;
 use weir_media::{Budget, Charge, StreamKey, Use};
+use weir_sys::pages::{Arena, Piece};
 
 /// What is shorter costs hardly more when it is copied, and parts of this length are soon forgotten.
 pub const BYTES_MIN: usize = 32 * 1024;
@@ -39,33 +34,31 @@ const IDLE: Duration = Duration::from_secs(5);
 /// How often it is looked for those.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Where copies begin: no two of them are in one page, on any machine.
-const ALIGNMENT: u64 = 64 * 1024;
+/// Bytes that are handed to a socket at a time, so that other connections have their turn. What the socket does not
+/// take was put into the pipe for nothing.
+pub const SEND_MAX: usize = 1 << 20;
 
 /// The copies of HLS objects.
 #[derive(Debug)]
-pub struct SendfileCache {
+pub struct SharedCopies {
     budget: Budget,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    file: Medium,
+    /// Where the next copy goes, if there is room.
+    memory: Option<Memory>,
     objects: HashMap<(StreamKey, SegmentName), Entry>,
     /// Whether a task looks for what nobody asks for any more.
     is_swept: bool,
 }
 
-/// Where copies are.
-#[derive(Debug, Default)]
-enum Medium {
-    /// None was made yet.
-    #[default]
-    Unknown,
-    /// The system has no such files.
-    Nowhere,
-    In(Arc<MemoryFile>),
+/// Memory for copies, and what it takes of the budget. It is free when the last copy in it is.
+#[derive(Clone, Debug)]
+struct Memory {
+    arena: Arc<Arena>,
+    charge: Arc<Charge>,
 }
 
 #[derive(Debug)]
@@ -81,10 +74,10 @@ enum Copying {
     Not,
     /// It is being copied, or there was no room for it.
     NotNow,
-    Done(Arc<FileCopy>),
+    Done(Arc<SharedCopy>),
 }
 
-impl SendfileCache {
+impl SharedCopies {
     /// No copies yet. They count against `budget`.
     pub fn new(budget: &Budget) -> Arc<Self> {
         Arc::new(Self { budget: budget.clone(), state: Mutex::default() })
@@ -97,23 +90,24 @@ impl SendfileCache {
         key: &StreamKey,
         name: SegmentName,
         data: &Bytes,
-    ) -> Option<Arc<FileCopy>> {
+    ) -> Option<Arc<SharedCopy>> {
         name.nonce.filter(|_| (BYTES_MIN..=BYTES_MAX).contains(&data.len()))?;
         let (object, now) = ((key.clone(), name), Instant::now());
         let mut state = self.lock();
-        if matches!(state.file, Medium::Nowhere) {
-            return None;
-        }
         if let Some(entry) = state.objects.get_mut(&object) {
             entry.asked = now;
             match entry.copy.clone() {
-                Copying::Done(copy) => return Some(copy).filter(|copy| copy.len == data.len()),
+                Copying::Done(copy) => {
+                    return Some(copy).filter(|copy| copy.piece.bytes().len() == data.len());
+                }
                 Copying::NotNow => return None,
                 Copying::Not => entry.copy = Copying::NotNow,
             }
-            let file = state.file()?;
+            // Streams need the room more.
+            let memory =
+                if self.budget.is_spent() { None } else { state.memory(&self.budget, data.len()) };
             drop(state);
-            return self.copy(&object, &file, data);
+            return self.copy(&object, &memory?, data);
         }
         if state.objects.len() < OBJECTS_MAX {
             state.objects.insert(object, Entry { asked: now, copy: Copying::Not });
@@ -129,15 +123,12 @@ impl SendfileCache {
     fn copy(
         &self,
         object: &(StreamKey, SegmentName),
-        file: &Arc<MemoryFile>,
+        memory: &Memory,
         data: &Bytes,
-    ) -> Option<Arc<FileCopy>> {
-        // Streams need the room more.
-        let mut charge = Charge::new(&self.budget, Use::Sendfile);
-        if self.budget.is_spent() || charge.grow(data.len()).is_err() {
-            return None;
-        }
-        let copy = Arc::new(FileCopy::write(file, data, charge).ok()?);
+    ) -> Option<Arc<SharedCopy>> {
+        // Nobody else puts copies there that have taken all the room meanwhile, or this one is not made.
+        let piece = memory.arena.put(data)?;
+        let copy = Arc::new(SharedCopy { piece, _charge: Arc::clone(&memory.charge) });
         if let Some(entry) = self.lock().objects.get_mut(object) {
             entry.copy = Copying::Done(Arc::clone(&copy));
         }
@@ -146,8 +137,10 @@ impl SendfileCache {
 
     /// Lets go of all copies: their memory is needed for something else.
     pub fn clear(&self) {
-        let objects = std::mem::take(&mut self.lock().objects);
-        drop(objects);
+        let mut state = self.lock();
+        let all = (std::mem::take(&mut state.objects), state.memory.take());
+        drop(state);
+        drop(all);
     }
 
     /// Lets go of what nobody has asked for lately. Whether something is left.
@@ -157,13 +150,15 @@ impl SendfileCache {
         let idle: Vec<_> = state.objects.extract_if(|_, entry| is_idle(entry)).collect();
         let is_left = !state.objects.is_empty();
         state.is_swept = is_left;
+        let mut memory = None;
         if !is_left {
             // A crowd needed room for many.
             state.objects = HashMap::new();
+            memory = state.memory.take();
         }
         // Their memory goes back to the system without the lock.
         drop(state);
-        drop(idle);
+        drop((idle, memory));
         is_left
     }
 
@@ -173,26 +168,23 @@ impl SendfileCache {
 }
 
 impl State {
-    /// Where the next copy goes.
-    fn file(&mut self) -> Option<Arc<MemoryFile>> {
-        if let Medium::In(file) = &self.file
-            && !file.is_full()
+    /// Where a copy of so many bytes goes.
+    fn memory(&mut self, budget: &Budget, bytes: usize) -> Option<Memory> {
+        if let Some(memory) = &self.memory
+            && memory.arena.has_room(bytes)
         {
-            return Some(Arc::clone(file));
+            return Some(memory.clone());
         }
+        let mut charge = Charge::new(budget, Use::ZeroCopy);
+        charge.grow(Arena::len_for(bytes)?).ok()?;
+        let memory = Memory { arena: Arena::new(bytes).ok()?, charge: Arc::new(charge) };
         // What is in the one before is freed with its last copy.
-        self.file = match MemoryFile::new() {
-            Ok(file) => Medium::In(Arc::new(file)),
-            Err(_) => Medium::Nowhere,
-        };
-        match &self.file {
-            Medium::In(file) => Some(Arc::clone(file)),
-            Medium::Nowhere | Medium::Unknown => None,
-        }
+        self.memory = Some(memory.clone());
+        Some(memory)
     }
 }
 
-async fn sweep(cache: Weak<SendfileCache>) {
+async fn sweep(cache: Weak<SharedCopies>) {
     loop {
         sleep(LOOK).await;
         let Some(cache) = cache.upgrade() else { return };
@@ -202,117 +194,68 @@ async fn sweep(cache: Weak<SendfileCache>) {
     }
 }
 
-/// A copy of an object, in a file. Its memory is free when this is dropped.
+/// A copy of an object.
 #[derive(Debug)]
-pub struct FileCopy {
-    file: Arc<MemoryFile>,
-    start: u64,
-    len: usize,
-    _charge: Charge,
+pub struct SharedCopy {
+    piece: Piece,
+    _charge: Arc<Charge>,
 }
 
-impl FileCopy {
-    fn write(file: &Arc<MemoryFile>, data: &[u8], charge: Charge) -> io::Result<Self> {
-        let start = file.place(data.len());
-        let copy = Self { file: Arc::clone(file), start, len: data.len(), _charge: charge };
-        let mut written = 0;
-        while written < data.len() {
-            match pwrite(&file.0, &data[written..], start + written as u64) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => written += count,
-                Err(rustix::io::Errno::INTR) => {}
-                // What was written is a hole again when `copy` is dropped.
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(copy)
-    }
-
-    /// The file, and where in it the copy begins.
-    pub fn place(&self) -> (BorrowedFd<'_>, u64) {
-        (self.file.0.as_fd(), self.start)
-    }
-}
-
-impl Drop for FileCopy {
-    fn drop(&mut self) {
-        self.file.free(self.start, self.len);
-    }
-}
-
-/// A file that is nowhere but in memory, and where the next copy begins.
-#[derive(Debug)]
-struct MemoryFile(OwnedFd, AtomicU64);
-
-impl MemoryFile {
-    /// Places beyond this are not used: no file is longer than what a signed number can say.
-    const END: u64 = 1 << 62;
-
-    /// An empty one.
+impl SharedCopy {
+    /// Has the system send from it what the socket takes now: up to `len` bytes from `from` on. How many those are, and
+    /// whether the socket was offered more.
     ///
     /// # Errors
-    /// When the system has no such files, or cannot make holes in them.
+    /// When the socket takes nothing now, or ever again; and when the system cannot do this.
+    pub fn send(&self, socket: impl AsFd, from: usize, len: usize) -> io::Result<(usize, bool)> {
+        PIPE.with_borrow_mut(|kept| {
+            let pipe = match kept.take() {
+                Some(pipe) => pipe,
+                None => Pipe::new()?,
+            };
+            let filled = self.piece.to_pipe(&pipe.write, from, len.min(SEND_MAX))?;
+            let flags = SpliceFlags::NONBLOCK;
+            let sent = splice(&pipe.read, None, socket.as_fd(), None, filled, flags)?;
+            // What is left in a pipe would be sent to somebody else: it goes with the pipe.
+            if sent == filled {
+                *kept = Some(pipe);
+            }
+            Ok((sent, sent < filled))
+        })
+    }
+}
+
+thread_local! {
+    /// An empty pipe for the next of a thread's sends.
+    static PIPE: RefCell<Option<Pipe>> = const { RefCell::new(None) };
+}
+
+/// A pipe, by way of which a socket gets pages.
+struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Pipe {
     #[cfg(target_os = "linux")]
     fn new() -> io::Result<Self> {
-        use rustix::{
-            fs::{MemfdFlags, memfd_create},
-            process::{Resource, getrlimit},
-        };
-        // Whoever writes beyond it is ended by a signal.
-        if getrlimit(Resource::Fsize).current.is_some() {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        let file = Self(memfd_create("weir-hls", MemfdFlags::CLOEXEC)?, AtomicU64::new(0));
-        pwrite(&file.0, &[0], 0)?;
-        file.hole(0, ALIGNMENT)?;
-        Ok(file)
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // With less it is only filled more often.
+        let _ = fcntl_setpipe_size(&write, SEND_MAX);
+        Ok(Self { read, write })
     }
 
     #[cfg(not(target_os = "linux"))]
     fn new() -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
-
-    /// Where a copy of so many bytes goes.
-    fn place(&self, len: usize) -> u64 {
-        self.1.fetch_add(room(len), Relaxed)
-    }
-
-    fn is_full(&self) -> bool {
-        self.1.load(Relaxed) > Self::END
-    }
-
-    /// Frees the memory of what is there.
-    fn free(&self, start: u64, len: usize) {
-        if self.hole(start, room(len)).is_err() {
-            // All of its memory is free when its last copy is gone.
-            self.1.store(u64::MAX / 2, Relaxed);
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    fn hole(&self, start: u64, len: u64) -> io::Result<()> {
-        use rustix::fs::{FallocateFlags, fallocate};
-
-        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        fallocate(&self.0, hole, start, len).map_err(io::Error::from)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn hole(&self, _: u64, _: u64) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// What a copy takes of the file.
-fn room(len: usize) -> u64 {
-    (len as u64).next_multiple_of(ALIGNMENT)
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use weir_hls::{Form, Nonce};
     use weir_media::DEFAULT_VHOST;
+    use weir_sys::pages::HUGE_PAGE;
 
     use super::*;
 
@@ -330,44 +273,30 @@ mod tests {
         Bytes::from(vec![byte; len])
     }
 
-    /// What is in a copy.
-    fn read(copy: &FileCopy) -> Vec<u8> {
-        let mut read = vec![0; copy.len];
-        let (file, start) = copy.place();
-        let count = rustix::io::pread(file, &mut read, start).expect("read");
-        assert_eq!(count, copy.len);
-        read
-    }
-
-    /// Bytes of memory that all copies take.
-    fn held(copy: &FileCopy) -> u64 {
-        rustix::fs::fstat(copy.place().0).expect("known").st_blocks as u64 * 512
-    }
-
     #[tokio::test]
     async fn who_asks_second_has_a_copy_made() {
         let budget = Budget::new(64 * MIB);
-        let cache = SendfileCache::new(&budget);
+        let cache = SharedCopies::new(&budget);
         let (one, two) = (data(1, MIB), data(2, 100_000));
         assert!(cache.get(&key(), name(1), &one).is_none());
         assert!(cache.get(&key(), name(2), &two).is_none());
         let first = cache.get(&key(), name(1), &one).expect("a copy");
         let second = cache.get(&key(), name(2), &two).expect("a copy");
-        assert_eq!((read(&first), read(&second)), (one.to_vec(), two.to_vec()));
+        assert_eq!((first.piece.bytes(), second.piece.bytes()), (&*one, &*two));
         let again = cache.get(&key(), name(1), &one).expect("it is there");
         assert!(Arc::ptr_eq(&first, &again));
-        assert_eq!(budget.used_for(Use::Sendfile), one.len() + two.len());
-        assert!(held(&first) >= (one.len() + two.len()) as u64);
+        assert_eq!(budget.used_for(Use::ZeroCopy), HUGE_PAGE, "both are in one page");
         cache.clear();
         drop((first, again));
-        assert_eq!(read(&second), two, "what others still send stays");
-        assert!(held(&second) < MIB as u64, "the memory of the first is free");
-        assert_eq!(budget.used_for(Use::Sendfile), two.len());
+        assert_eq!(second.piece.bytes(), two, "what others still send stays");
+        assert_eq!(budget.used_for(Use::ZeroCopy), HUGE_PAGE);
+        drop(second);
+        assert_eq!(budget.used_for(Use::ZeroCopy), 0);
     }
 
     #[tokio::test]
     async fn what_may_be_called_the_same_later_or_is_small_or_large_is_not_copied() {
-        let cache = SendfileCache::new(&Budget::unlimited());
+        let cache = SharedCopies::new(&Budget::unlimited());
         let guessable = SegmentName { nonce: None, ..name(1) };
         for (name, len) in [(guessable, MIB), (name(2), BYTES_MIN - 1), (name(3), BYTES_MAX + 1)] {
             let data = data(1, len);
@@ -378,16 +307,16 @@ mod tests {
     #[tokio::test]
     async fn copies_take_no_more_than_their_share_and_nothing_that_streams_need() {
         let budget = Budget::new(64 * MIB);
-        let cache = SendfileCache::new(&budget);
+        let cache = SharedCopies::new(&budget);
         let data = data(1, MIB);
         let copies = (0..32).filter(|sequence| {
             let get = || cache.get(&key(), name(*sequence), &data);
             get().or_else(get).is_some()
         });
         assert!((4..=8).contains(&copies.count()), "an eighth");
-        assert!(budget.used_for(Use::Sendfile) <= 8 * MIB);
+        assert!(budget.used_for(Use::ZeroCopy) <= 8 * MIB);
         cache.clear();
-        assert_eq!(budget.used_for(Use::Sendfile), 0);
+        assert_eq!(budget.used_for(Use::ZeroCopy), 0);
         let mut logs = Charge::new(&budget, Use::Logs);
         logs.add(60 * MIB);
         assert!((0..3).all(|_| cache.get(&key(), name(99), &data).is_none()), "it is spent");
@@ -396,7 +325,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_nobody_asks_for_is_let_go_of() {
         let budget = Budget::unlimited();
-        let cache = SendfileCache::new(&budget);
+        let cache = SharedCopies::new(&budget);
         let data = data(1, MIB);
         for _ in 0..2 {
             cache.get(&key(), name(1), &data);
@@ -404,9 +333,9 @@ mod tests {
         sleep(IDLE / 2).await;
         assert!(cache.get(&key(), name(1), &data).is_some());
         sleep(IDLE * 3 / 4).await;
-        assert_eq!(budget.used_for(Use::Sendfile), MIB, "it was asked for");
+        assert_eq!(budget.used_for(Use::ZeroCopy), HUGE_PAGE, "it was asked for");
         sleep(IDLE).await;
-        assert_eq!(budget.used_for(Use::Sendfile), 0);
+        assert_eq!(budget.used_for(Use::ZeroCopy), 0);
         assert!(!cache.lock().is_swept, "nothing is looked for any more");
         assert!(cache.get(&key(), name(1), &data).is_none(), "it begins again");
         assert!(cache.get(&key(), name(1), &data).is_some());
