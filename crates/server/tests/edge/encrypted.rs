@@ -1,7 +1,15 @@
 //! Encrypted HLS through edges: who has the playlist has the keys, and what was published.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 use weir_flv::Tag;
 use weir_testkit::{
     Weir,
@@ -131,4 +139,66 @@ async fn encrypted_segments_of_mpeg_ts_are_played_behind_two_edges() {
 #[tokio::test(flavor = "multi_thread")]
 async fn encrypted_segments_of_fragmented_mp4_are_played_behind_two_edges() {
     plays("fmp4", Fixture::Vp9Opus, Form::Carried).await;
+}
+
+/// Somebody's own server of keys, at `/keys`: it notes which are asked for, and has them from the Weir at `weir`.
+async fn hand_out(listener: TcpListener, weir: SocketAddr, asked: Arc<Mutex<BTreeSet<String>>>) {
+    async fn answer(mut socket: TcpStream, weir: SocketAddr, asked: &Mutex<BTreeSet<String>>) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            // Who has gone meanwhile wants no key.
+            let Ok(byte) = socket.read_u8().await else { return };
+            head.push(byte);
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let path = head.split(' ').nth(1).and_then(|path| path.strip_prefix("/keys/"));
+        let path = path.expect("a key's URL begins with hls.key_url").to_owned();
+        let key = http::get(weir, &path).await.bytes().await;
+        asked.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 16\r\n\r\n";
+        let _ = socket.write_all(&[head.as_bytes(), &key].concat()).await;
+        let _ = socket.shutdown().await;
+    }
+    while let Ok((socket, _)) = listener.accept().await {
+        answer(socket, weir, &asked).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_somebody_else_hands_out_are_so_behind_edges_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let base = format!("http://{}/keys", listener.local_addr().expect("bound"));
+    let cluster = cluster();
+    let origin = cluster.origin(
+        1,
+        &format!(
+            "hls: {{ segment: 1s, window: 40, encrypt: true, segments_per_key: 2, key_url: '{base}' }}\n\
+             publish: {{ linger: 0s }}\nplay: {{ wait: 30s }}\n"
+        ),
+    );
+    let first = cluster.edge(&["127.0.0.1"], PATIENT, EDGE);
+    let firsts = [first.rtmp().to_string()];
+    let second = cluster.edge_to(&firsts, first.http().port(), PATIENT, EDGE).start();
+    let asked = Arc::default();
+    let server = tokio::spawn(hand_out(listener, origin.http(), Arc::clone(&asked)));
+    let fixture = Fixture::AvcAac;
+    let mut tags = tags_of(&fixture.file());
+    tags.retain(|tag| tag.timestamp < MILLIS);
+    publish_in_time(&origin.rtmp_url("live/a"), &tags).await;
+    let text = ended(&second).await;
+    assert_eq!(text, ended(&origin).await);
+    let keys = keys(&text);
+    assert!(keys.len() >= 2, "{text}");
+    let path = |uri: &String| {
+        let path = uri.strip_prefix(&format!("{base}/")).unwrap_or_else(|| panic!("{uri}\n{text}"));
+        assert!(path.starts_with("live/a-"), "{path}");
+        path.to_owned()
+    };
+    let paths: BTreeSet<_> = keys.keys().map(path).collect();
+    let url = second.http_url("live/a.m3u8");
+    let form = Form::Elementary(fixture);
+    let played = tokio::task::block_in_place(|| read(Ffmpeg::Nine, &url, form, 2 * SOON));
+    assert_eq!(played.packets(Kind::Video).len(), count(&tags, Kind::Video));
+    assert_eq!(*asked.lock().unwrap_or_else(PoisonError::into_inner), paths);
+    server.abort();
 }
