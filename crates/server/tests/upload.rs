@@ -1,5 +1,5 @@
-//! Uploads to a storage that speaks S3 and checks signatures: what arrives there, in which order, and what becomes of it
-//! when the storage or the server is away.
+//! Uploads to a storage that speaks S3 and checks signatures: what arrives there, in which order, and what becomes of
+//! it when the storage or the server is away.
 
 use std::{
     fs,
