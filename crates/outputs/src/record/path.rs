@@ -482,8 +482,8 @@ mod tests {
     const NAME: &str =
         "(a|A|b|1|-|\\.|/|~|%|%2e|~d|\\.flv|\\.\\.|\0|\\\\| |\u{e4}|a\u{308}|\\PC|x{90}){0,5}";
 
-    const TEMPLATE: &str = "(\\{(vhost|app|stream|number|date|timestamp)\\}|\\[(app|stream|2006|timestamp)\\]|a|-|1|_){1,4}\
-        (/(\\{(app|stream|vhost|number)\\}|b|-|2){1,3}){0,3}";
+    const TEMPLATE: &str = "(\\{(vhost|app|stream|number|date|timestamp)\\}|\\[(app|stream|2006|timestamp)\\]|a|-|1|_)\
+        {1,4}(/(\\{(app|stream|vhost|number)\\}|b|-|2){1,3}){0,3}";
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]

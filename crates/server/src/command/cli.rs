@@ -566,7 +566,7 @@ mod tests {
         let expected = "  role     origin\n  rtmp     0.0.0.0:1935\n  \
                         http     127.0.0.1:80, [::1]:80\n  rtmps    off\n  https    off\n  api      off\n  \
                         admins   nobody\n  readers  everybody\n  peers    none\n  \
-                        hls      ./data/hls\n  publish  everybody\n  play     everybody\n  \
+                        hls      ./data/hls\n  upload   off\n  publish  everybody\n  play     everybody\n  \
                         workers  3\n  memory   2GiB, 64MiB per stream\n  \
                         egress   no limit\n  metrics  separate series for 20 streams\n  \
                         drain    within 1m, including 5s of notice\n  handover off\n  vhosts   a.org, b.org\n";
