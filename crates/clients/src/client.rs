@@ -38,6 +38,8 @@ pub struct Client {
     pub skips: u32,
     /// What it holds while it plays.
     pub viewing: Option<ViewerSession>,
+    /// Who is told, at its end, how many bytes it was sent and has sent.
+    pub on_end: Option<OnEnd>,
     /// What it takes of what there is a limit of.
     pub standing: Arc<Admission>,
     /// Whether it has been answered requests, one after the other: files are fetched over so many connections that the
@@ -49,6 +51,9 @@ pub struct Client {
     pub socket: Option<Permit>,
     refused: bool,
 }
+
+/// Told of the end of a client, with the bytes that it was sent and has sent. Called on any thread; it must not wait.
+pub type OnEnd = Box<dyn FnOnce(u64, u64) + Send + Sync>;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -142,6 +147,7 @@ impl Client {
             received: 0,
             skips: 0,
             viewing: None,
+            on_end: None,
             standing: Arc::new(Admission::new(permit)),
             fetches: false,
             is_told: false,
@@ -193,6 +199,9 @@ impl Client {
         self.report();
         let (role, stream) = self.did_last();
         drop(self.viewing.take());
+        if let Some(on_end) = self.on_end.take() {
+            on_end(self.sent, self.received);
+        }
         drop(self.standing);
         self.presence.ends();
         // A load balancer's health check connects and goes: nobody wants to read of it.

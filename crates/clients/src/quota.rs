@@ -34,7 +34,7 @@ pub use self::{
     refusal::{RETRY_AFTER, Refusal},
     watching::{HlsViewer, Meter, SESSION, WATCHING, Who},
 };
-use crate::roster::Farewell;
+use crate::{held::Held, roster::Farewell};
 
 /// What a viewer of a stream counts for until its bit rate is known, which takes half a second from the first viewer
 /// or the stream's beginning on: a common picture. Too little would let a crowd in that there is no room for, and who
@@ -220,7 +220,7 @@ impl Quotas {
     }
 
     /// Takes `who`, who is given a playlist now, for a viewer until it has asked for nothing for `patience`; a new one
-    /// has the number `id`. What it is sent is to be counted, if it is remembered.
+    /// has the number `id`, and keeps `held` to its end. What it is sent is to be counted, if it is remembered.
     ///
     /// # Errors
     /// When it may not have it.
@@ -229,11 +229,12 @@ impl Quotas {
         who: Who<'_>,
         patience: Duration,
         id: impl FnOnce() -> u64,
+        held: Option<Held>,
         now: Instant,
     ) -> Result<Option<Meter>, Refusal> {
         let (live, spent) = self.around_hls(who.key, now);
         let newcomer = |hls| spent.and(self.check_stream(who.key, live + hls));
-        self.changes(|watching| watching.watch(who, patience, newcomer, id, now))
+        self.changes(|watching| watching.watch((who, held), patience, newcomer, id, now))
     }
 
     /// Takes notice of `who` fetching a segment. What it is sent is to be counted, if it is known.
@@ -298,7 +299,10 @@ impl Quotas {
     fn changes<T>(&self, change: impl FnOnce(&mut Watching) -> T) -> T {
         let mut watching = lock(&self.watching);
         let (done, news) = (change(&mut watching), watching.take_news());
+        let released = watching.take_released();
         drop(watching);
+        // Whoever is told of an end may take locks of its own.
+        drop(released);
         news.iter().for_each(News::say);
         done
     }

@@ -6,6 +6,7 @@ use tracing::info;
 use weir_media::StreamKey;
 
 use crate::{
+    held::Held,
     quota::ViewerPermit,
     roster::{Activity, Presence, Roster},
 };
@@ -42,6 +43,7 @@ impl Drop for Session {
 
 /// A client that plays, and its part of the limits on viewers. Dropping it gives both back.
 pub struct ViewerSession {
+    _held: Option<Held>,
     _permit: ViewerPermit,
     _session: Session,
 }
@@ -55,6 +57,12 @@ impl ViewerSession {
         stream: &StreamKey,
     ) -> Self {
         let session = Session::begin(roster, presence, Activity::Play, stream);
-        Self { _permit: permit, _session: session }
+        Self { _held: None, _permit: permit, _session: session }
+    }
+
+    /// The same session, which keeps this to its end.
+    #[must_use]
+    pub fn keeping(self, held: Option<Held>) -> Self {
+        Self { _held: held, ..self }
     }
 }

@@ -36,6 +36,10 @@ pub enum Check {
     Token(SignedToken),
     /// A parameter of its URL is a JSON Web Token.
     Jwt(Jwt),
+    /// It is an edge of ours.
+    Edge(EdgeTokens),
+    /// The back end says so (`hooks.on_publish`, `hooks.on_play`).
+    Hook,
 }
 
 section! {
@@ -84,6 +88,14 @@ section! {
     }
 }
 
+section! {
+    /// Edges, which show a secret of their own.
+    EdgeTokens / EdgeTokensKeys {
+        /// The tokens (`edge.token` at the edge), any of which will do.
+        tokens: Vec<Secret> = Vec::new(), Many<Secret>;
+    }
+}
+
 /// What a JSON Web Token is signed with (RFC 7518 section 3.1, RFC 8037).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
@@ -114,6 +126,8 @@ impl Check {
             Self::Secret(_) => "secret",
             Self::Token(_) => "token",
             Self::Jwt(_) => "jwt",
+            Self::Edge(_) => "edge",
+            Self::Hook => "hook",
         }
     }
 }
@@ -131,7 +145,7 @@ impl Leaf for Check {
     fn read(from: &Node) -> Result<Self, Refusal> {
         let entries = from.entries()?;
         let Some((key, value)) = entries.first() else {
-            let fix = "write one of cidr, secret, token, jwt with its settings";
+            let fix = "write one of cidr, secret, token, jwt, edge, hook with its settings";
             return Err(from.refused(Problem::new("the check is empty", fix)));
         };
         let check = match key.read(Word::<Name>::parse)? {
@@ -139,6 +153,8 @@ impl Leaf for Check {
             Name::Secret => settings(value).map(Self::Secret),
             Name::Token => settings(value).map(Self::Token),
             Name::Jwt => settings(value).map(Self::Jwt),
+            Name::Edge => settings(value).map(Self::Edge),
+            Name::Hook => no_settings(value).map(|()| Self::Hook),
         };
         let check = check.map_err(|refusal| refusal.behind(key))?;
         if let Some((another, _)) = entries.get(1) {
@@ -153,6 +169,8 @@ impl Leaf for Check {
             Self::Secret(check) => check.show(secrets),
             Self::Token(check) => check.show(secrets),
             Self::Jwt(check) => check.show(secrets),
+            Self::Edge(check) => check.show(secrets),
+            Self::Hook => json!({}),
         };
         json!({ value.name(): settings })
     }
@@ -163,6 +181,8 @@ impl Leaf for Check {
             ("secret", SharedSecret::schema(Some(&SharedSecret::default()))),
             ("token", SignedToken::schema(Some(&SignedToken::default()))),
             ("jwt", Jwt::schema(Some(&Jwt::default()))),
+            ("edge", EdgeTokens::schema(Some(&EdgeTokens::default()))),
+            ("hook", json!({ "type": ["object", "null"], "additionalProperties": false })),
         ];
         let checks: serde_json::Map<_, _> =
             checks.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
@@ -182,6 +202,8 @@ enum Name {
     Secret,
     Token,
     Jwt,
+    Edge,
+    Hook,
 }
 
 impl Words for Name {
@@ -190,11 +212,21 @@ impl Words for Name {
         ("secret", Self::Secret),
         ("token", Self::Token),
         ("jwt", Self::Jwt),
+        ("edge", Self::Edge),
+        ("hook", Self::Hook),
     ];
 }
 
 fn settings<S: Section>(from: &Node) -> Result<S, Refusal> {
     Ok(<Part<S> as Kind>::over(Part::<S>::read(from)?, &S::default()))
+}
+
+/// What stands behind a check that has no settings: nothing, or `{}`.
+fn no_settings(from: &Node) -> Result<(), Refusal> {
+    if from.is_null() || from.entries()?.is_empty() {
+        return Ok(());
+    }
+    Err(from.refused(Problem::new("this check has no settings", "write hook: {}")))
 }
 
 /// Refuses a second key.

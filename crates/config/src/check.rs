@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use weir_media::DEFAULT_VHOST;
+
 use super::{
     Algorithm, Check, Cidr, Config, Container, Fault, Jwt, OriginName, Role,
     host::without_dot,
@@ -39,6 +41,8 @@ pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {
         .or_else(|| half_port_tls(config))
         .or_else(|| long_notice(config))
         .or_else(|| useless_check(config))
+        .or_else(|| nobody_to_ask(config))
+        .or_else(|| token_of_no_edge(config))
         .or_else(|| same_vhost_twice(config))
         .or_else(|| parts_that_cannot_be(config))
         .or_else(|| long_ladder(config))
@@ -354,6 +358,36 @@ fn useless_check(config: &Config) -> Option<Contradiction> {
     })
 }
 
+/// The check `hook` where there is nobody to ask, of all streams or of one vhost.
+fn nobody_to_ask(config: &Config) -> Option<Contradiction> {
+    let own = config.vhosts.keys().map(|name| (format!("vhosts.{name}."), config.vhost(name)));
+    let mut all = std::iter::once((String::new(), config.vhost(DEFAULT_VHOST))).chain(own);
+    all.find_map(|(place, vhost)| {
+        let lists = [
+            ("publish", &vhost.auth.publish, &vhost.hooks.on_publish),
+            ("play", &vhost.auth.play, &vhost.hooks.on_play),
+        ];
+        let mut idle = lists.into_iter().filter(|(_, checks, urls)| {
+            urls.is_empty() && checks.iter().any(|check| matches!(check, Check::Hook))
+        });
+        let (list, ..) = idle.next()?;
+        let what = format!("the check hook has nobody to ask: {place}hooks.on_{list} is empty");
+        let fix =
+            format!("set {place}hooks.on_{list} to the URL of the back end, or remove the check");
+        Some(alone(&format!("{place}auth.{list}"), Problem::new(what, fix)))
+    })
+}
+
+/// What an edge shows its origins.
+fn token_of_no_edge(config: &Config) -> Option<Contradiction> {
+    let is_needless = config.role == Role::Origin && config.edge.token.is_some();
+    is_needless.then(|| {
+        let what = "is set, but role is origin: it is what an edge shows its origins";
+        let fix = "use auth: { play: [edge: { tokens: [TOKEN] }] } to let edges with this token in";
+        alone("edge.token", Problem::new(what, fix))
+    })
+}
+
 fn useless(check: &Check) -> Option<Problem> {
     let (what, fix) = match check {
         Check::Cidr(Cidr { allow, deny }) if allow.is_empty() && deny.is_empty() => {
@@ -364,6 +398,9 @@ fn useless(check: &Check) -> Option<Problem> {
         }
         Check::Token(check) if check.secrets.is_empty() => {
             ("the check has no secret", "write secrets: [SECRET]")
+        }
+        Check::Edge(check) if check.tokens.is_empty() => {
+            ("the check has no token", "write tokens: [TOKEN], the edge.token of the edges")
         }
         Check::Token(check) if check.param == check.expires => (
             "the signature and its expiry use the same parameter",

@@ -14,6 +14,7 @@ use weir_media::{DEFAULT_VHOST, StreamKey};
 use crate::{
     auth::{Auth, AuthOverride},
     edge::Edge,
+    hooks::{Hooks, HooksOverride},
     host::{Address, HostPort, Network, Peer, without_dot, without_port},
     kind::{
         Form, Json, Kind as _, Leaf, Many, Maybe, Node, Optional, Own, Part, Refusal, Secrets,
@@ -54,6 +55,8 @@ section! {
         edge: Edge = Edge::default(), Part<Edge>;
         /// Who may publish and who may play.
         auth: Auth = Auth::default(), Part<Auth>;
+        /// Which back end is told and asked what, over HTTP.
+        hooks: Hooks = Hooks::default(), Part<Hooks>;
         /// Limits of the process.
         limits: Limits = Limits::default(), Part<Limits>;
         /// What `/metrics` shows.
@@ -85,7 +88,26 @@ impl Config {
             play: own.play.clone().over(&self.play),
             hls: own.hls.clone().over(&self.hls),
             auth: own.auth.clone().over(&self.auth),
+            hooks: own.hooks.clone().over(&self.hooks),
         }
+    }
+
+    /// The files with CA certificates that `hooks` name, the first key that names each, and whether an `https` back end
+    /// is called without one.
+    pub fn hook_authorities(&self) -> (BTreeMap<PathBuf, String>, bool) {
+        let (mut files, mut is_of_system) = (BTreeMap::new(), false);
+        for name in [DEFAULT_VHOST].into_iter().chain(self.vhosts.keys().map(String::as_str)) {
+            let hooks = self.vhost(name).hooks;
+            let is_own = self.vhosts.get(name).is_some_and(|own| own.hooks.ca.is_some());
+            let path =
+                if is_own { format!("vhosts.{name}.hooks.ca") } else { "hooks.ca".to_owned() };
+            let has_tls = hooks.lists().iter().any(|(_, urls)| urls.iter().any(|url| url.is_tls));
+            match hooks.ca {
+                Some(file) => drop(files.entry(file).or_insert(path)),
+                None => is_of_system |= has_tls,
+            }
+        }
+        (files, is_of_system)
     }
 
     /// The TLS of the ports for encoders and viewers, where there is some.
@@ -288,6 +310,8 @@ section! {
         hls: HlsOverride = HlsOverride::default(), Own<Hls>;
         /// Who may publish and who may play.
         auth: AuthOverride = AuthOverride::default(), Own<Auth>;
+        /// Which back end is told and asked what, over HTTP.
+        hooks: HooksOverride = HooksOverride::default(), Own<Hooks>;
     }
 }
 
@@ -352,4 +376,6 @@ pub struct Vhost {
     pub hls: Hls,
     /// Who may publish and who may play.
     pub auth: Auth,
+    /// Which back end is told and asked what, over HTTP.
+    pub hooks: Hooks,
 }

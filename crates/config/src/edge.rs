@@ -9,7 +9,7 @@ use super::{
     kind::{
         self, Element, Form, Json, Leaf, Many, Maybe, Node, Part, Refusal, Secrets, Text, section,
     },
-    scalar::{Bytes, File, Parameter, Time, Whole, Word, Words},
+    scalar::{Bytes, File, Parameter, Secret, SecretOrNone, Time, Whole, Word, Words},
     suggest,
     tree::Value,
     value::{self, Human, Problem},
@@ -46,6 +46,10 @@ section! {
         give_up: Duration = Duration::from_secs(60), Time<DEAD_AFTER_MIN, GIVE_UP_MAX>;
         /// Which parameters of the first viewer's, or the publisher's, URL go along.
         forward_query: ForwardQuery = ForwardQuery::All, ForwardQuery;
+        /// Who decides about viewers: the origins, which are asked with the parameters of each, or this edge alone.
+        auth: AuthBy = AuthBy::Origin, Word<AuthBy>;
+        /// The secret by which origins recognise this edge (their check `edge`); empty for none.
+        token: Option<Secret> = None, EdgeToken;
         /// TLS to origins that are given as `rtmps://` or `https://`.
         tls: EdgeTls = EdgeTls::default(), Part<EdgeTls>;
         /// Where else than to one another origins may redirect, with `protocol: flv`; without a port it is 80.
@@ -150,6 +154,51 @@ pub enum Upstream {
     Rtmp,
     /// HTTP-FLV.
     Flv,
+}
+
+/// The longest token: some software cuts longer header fields.
+const TOKEN_BYTES_MAX: usize = 256;
+
+/// A secret that an HTTP header field can hold, or none.
+pub struct EdgeToken;
+
+impl Text for EdgeToken {
+    type Value = Option<Secret>;
+
+    fn parse(text: &str) -> Result<Option<Secret>, Problem> {
+        if text.len() > TOKEN_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let what =
+                format!("is longer than {TOKEN_BYTES_MAX} characters, or has some beside ASCII");
+            return Err(Problem::new(
+                what,
+                "use letters and digits, such as `openssl rand -hex 32` prints",
+            ));
+        }
+        SecretOrNone::parse(text)
+    }
+
+    fn show(value: &Option<Secret>, secrets: Secrets) -> Json {
+        <SecretOrNone as Text>::show(value, secrets)
+    }
+
+    fn schema() -> Json {
+        json!({ "type": ["string", "integer"], "pattern": "^[!-~]*$", "maxLength": TOKEN_BYTES_MAX })
+    }
+}
+
+/// Who decides about the viewers of an edge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuthBy {
+    /// The edge alone, by its own `auth` and `hooks`.
+    Local,
+    /// The origins as well.
+    #[default]
+    Origin,
+}
+
+impl Words for AuthBy {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("local", Self::Local), ("origin", Self::Origin)];
 }
 
 /// Which parameters of a URL go along to the origin.

@@ -20,8 +20,7 @@ const TRANSCODE: Here =
 const PUSH: Here = Else(
     "Weir does not push to other servers; let the other server pull, or use FFmpeg: ffmpeg -i URL -c copy -f flv OTHER",
 );
-const HOOKS: Here =
-    Else("Weir has no HTTP callbacks; see `auth` for secrets, signed links and JSON Web Tokens");
+const HOOKS: Here = Key("hooks", "hooks: { on_publish: \"http://backend:8085/api/v1/streams\" }");
 const NOT_SPOKEN: Here = Else("Weir supports only RTMP, HTTP-FLV and HLS");
 const METRICS: Here = Else("nothing to set: use GET /metrics and /api/v1 on api.listen");
 const LOG: Here = Else("the log goes to stderr; set --log or WEIR_LOG, and --log-format");

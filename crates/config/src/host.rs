@@ -170,6 +170,12 @@ impl Element for Peer {
     const MAY_BE_NUMBER: bool = true;
 }
 
+/// The host and the port in `text`, without a scheme; the port is `usual` where there is none.
+pub(super) fn host_port(text: &str, usual: u16) -> Result<HostPort, Problem> {
+    let (host, port) = parse_host(text, usual)?;
+    Ok(HostPort { host: host.to_string(), port: port.unwrap_or(usual) })
+}
+
 /// A server that an origin may send us to, by its name or address: `other.example.com:8080`.
 pub struct Elsewhere;
 

@@ -19,6 +19,7 @@ mod fault;
 pub mod file;
 mod foreign;
 mod hints;
+mod hooks;
 mod host;
 mod kind;
 mod load;
@@ -43,14 +44,17 @@ mod warnings;
 mod yaml;
 
 pub use self::{
-    auth::{Algorithm, Auth, AuthOverride, Check, Cidr, Jwt, SharedSecret, SignedToken},
+    auth::{
+        Algorithm, Auth, AuthOverride, Check, Cidr, EdgeTokens, Jwt, SharedSecret, SignedToken,
+    },
     config::{
         Api, Config, Drain, Handover, Http, Limits, Metrics, Role, Rtmp, Tls, Vhost, VhostOverride,
     },
     diff::{Change, Diff, diff},
-    edge::{Edge, EdgeTls, ForwardQuery, Pin, Upstream},
+    edge::{AuthBy, Edge, EdgeTls, ForwardQuery, Pin, Upstream},
     error::{ConfigError, Diagnostic, Origin},
     fault::Fault,
+    hooks::{Fail, HookUrl, Hooks, HooksOverride},
     host::{HostPort, OriginName, Scheme},
     load::CONFIG_BYTES_MAX,
     multitrack::{Encoder, Step},

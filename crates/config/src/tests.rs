@@ -47,6 +47,10 @@ fn origin(host: &str, port: u16) -> OriginName {
     OriginName::rtmp(host, port)
 }
 
+fn hook(url: &str) -> HookUrl {
+    HookUrl::of(url).expect("a URL")
+}
+
 #[test]
 fn nothing_is_the_default() {
     for text in
@@ -119,6 +123,8 @@ edge:
   redirects: [cdn.example.com, 'http://10.0.0.8:81/']
   resolvers: [10.96.0.10, '[fd00::a]:5353']
   hls_cache: 1GiB
+  auth: local
+  token: t0ken
 auth:
   publish:
     - cidr: { allow: 10.0.0.0/8, deny: [10.1.0.0/16] }
@@ -127,6 +133,24 @@ auth:
     - token: { param: sig, expires: until, secrets: [s, t] }
     - jwt: { param: j, algorithm: EdDSA, public_key: p.pem }
     - jwt: { secret: s }
+    - edge: { tokens: t0ken }
+    - hook:
+hooks:
+  on_connect: http://a/
+  on_close: []
+  on_publish: ['http://a/', 'https://b:81/c?d=e']
+  on_unpublish: http://a/
+  on_play: http://a/
+  on_stop: http://a/
+  on_hls: http://a/
+  on_record: http://a/
+  on_dvr: http://a/
+  on_forward: http://a/
+  timeout: 1s
+  fail: open
+  retry: 0s
+  secret: s
+  ca: ca.pem
 limits:
   connections: 0
   egress: 1.5Gbps
@@ -243,6 +267,8 @@ handover: { socket: /run/weir.sock }
             },
             redirects: vec![host("cdn.example.com", 80), host("10.0.0.8", 81)],
             resolvers: vec![address("10.96.0.10:53"), address("[fd00::a]:5353")],
+            auth: AuthBy::Local,
+            token: Some(Secret::new("t0ken")),
             hls_cache: 1 << 30,
         },
         auth: Auth {
@@ -269,7 +295,26 @@ handover: { socket: /run/weir.sock }
                     public_key: Some("p.pem".into()),
                 }),
                 Check::Jwt(Jwt { secret: Some(Secret::new("s")), ..Jwt::default() }),
+                Check::Edge(EdgeTokens { tokens: vec![Secret::new("t0ken")] }),
+                Check::Hook,
             ],
+        },
+        hooks: Hooks {
+            on_connect: vec![hook("http://a/")],
+            on_close: Vec::new(),
+            on_publish: vec![hook("http://a/"), hook("https://b:81/c?d=e")],
+            on_unpublish: vec![hook("http://a/")],
+            on_play: vec![hook("http://a/")],
+            on_stop: vec![hook("http://a/")],
+            on_hls: vec![hook("http://a/")],
+            on_record: vec![hook("http://a/")],
+            on_dvr: vec![hook("http://a/")],
+            on_forward: vec![hook("http://a/")],
+            timeout: Duration::from_secs(1),
+            fail: Fail::Open,
+            retry: Duration::ZERO,
+            secret: Some(Secret::new("s")),
+            ca: Some("ca.pem".into()),
         },
         limits: Limits {
             connections: 0,
@@ -285,6 +330,37 @@ handover: { socket: /run/weir.sock }
         vhosts: BTreeMap::new(),
     };
     assert_eq!(config, expected);
+}
+
+#[test]
+fn a_back_end_must_be_there_to_be_asked() {
+    let found = bad("auth: { play: [hook: {}] }\n");
+    assert!(found.what.contains("hooks.on_play is empty"), "{found:?}");
+    let found =
+        bad("hooks: { on_play: 'http://a/' }\nvhosts: { b: { auth: { publish: [hook:] } } }\n");
+    assert!(found.what.contains("vhosts.b.hooks.on_publish is empty"), "{found:?}");
+    let config =
+        good("auth: { play: [hook:] }\nhooks: { on_play: 'http://a/' }\nvhosts: { b: {} }\n");
+    assert_eq!(
+        (config.vhost("b").auth.play, config.vhost("b").hooks.on_play),
+        (vec![Check::Hook], vec![hook("http://a/")])
+    );
+    bad("auth: { play: [hook: { url: a }] }\nhooks: { on_play: 'http://a/' }\n");
+    bad("auth: { play: [edge: {}] }\n");
+    bad("edge: { token: t }\n");
+    bad("role: edge\nedge: { origins: o, token: 'a b' }\n");
+    bad("hooks: { on_play: backend }\n");
+    good("vhosts: { b: { hooks: { on_play: 'https://a/', ca: x.pem } } }\n");
+}
+
+#[test]
+fn secrets_of_hooks_and_edges_are_not_shown() {
+    let config = good(
+        "role: edge\nedge: { origins: o, token: t0ken }\nhooks: { on_play: 'http://a/?key=s3cret', secret: s1gn }\n",
+    );
+    let shown = config.to_json().to_string();
+    assert!(["t0ken", "s3cret", "s1gn"].iter().all(|it| !shown.contains(it)), "{shown}");
+    assert!(shown.contains("http://a/?***"), "{shown}");
 }
 
 #[test]
@@ -376,7 +452,7 @@ error: weir.yaml:10:6: unclosed bracket '{'
 /// A text; line, column and width of what is wrong in it; the message; the fix.
 type Bad = (&'static str, (usize, usize, usize), &'static str, &'static str);
 
-const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, upload, edge, auth, limits, \
+const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, upload, edge, auth, hooks, limits, \
     metrics, drain, handover, vhosts";
 
 const BAD: &[Bad] = &[

@@ -2,39 +2,50 @@
 
 use weir_media::DEFAULT_VHOST;
 
-use super::{Check, Config, ForwardQuery, Role};
+use super::{AuthBy, Check, Config, ForwardQuery, Role};
 
 impl Config {
     /// A sentence for each setting that lets somebody in who may not be meant.
     pub fn warnings(&self) -> Vec<String> {
-        let ForwardQuery::Only(names) = &self.edge.forward_query else { return Vec::new() };
-        if self.role != Role::Edge {
-            return Vec::new();
-        }
+        let why = match (&self.edge.forward_query, self.edge.auth) {
+            _ if self.role != Role::Edge => return Vec::new(),
+            (_, AuthBy::Local) => {
+                "edge.auth is local, so the origins are not asked about viewers".to_owned()
+            }
+            (ForwardQuery::Only(names), AuthBy::Origin) => hidden(names),
+            (ForwardQuery::All, AuthBy::Origin) => return Vec::new(),
+        };
         let vhosts = self.vhosts.keys().map(String::as_str).filter(|name| *name != DEFAULT_VHOST);
         let scopes = [DEFAULT_VHOST].into_iter().chain(vhosts);
-        let open = scopes.filter(|name| !looks_at_parameters(&self.vhost(name).auth.play));
-        open.map(|name| unseen(names, name)).collect()
+        let is_open = |name: &&str| {
+            let vhost = self.vhost(name);
+            vhost.hooks.on_play.is_empty() && !looks_at_parameters(&vhost.auth.play)
+        };
+        let open = scopes.filter(is_open);
+        open.map(|name| unseen(&why, name)).collect()
     }
 }
 
 fn looks_at_parameters(checks: &[Check]) -> bool {
-    !checks.iter().all(|check| matches!(check, Check::Cidr(_)))
+    !checks.iter().all(|check| matches!(check, Check::Cidr(_) | Check::Edge(_)))
 }
 
-fn unseen(names: &[String], vhost: &str) -> String {
+fn hidden(names: &[String]) -> String {
     let (which, to_viewers) = match names {
         [] => ("none".to_owned(), "none of the viewers' parameters"),
         names => (format!("[{}]", names.join(", ")), "only those parameters of the viewers"),
     };
+    format!("edge.forward_query is {which}, so the origins see {to_viewers}")
+}
+
+fn unseen(why: &str, vhost: &str) -> String {
     let own = match vhost {
         DEFAULT_VHOST => "auth.play".to_owned(),
         vhost => format!("vhosts.{vhost}.auth.play"),
     };
     format!(
-        "edge.forward_query is {which}, so the origins see {to_viewers}, and {own} checks no parameter: anybody who \
-         reaches this edge can play whatever the origins let this edge play. Check viewers here, or forward the \
-         parameters that the origins check"
+        "{why}, and {own} checks no parameter: anybody who reaches this edge can play whatever the origins let this \
+         edge play. Check viewers here, or forward the parameters that the origins check"
     )
 }
 
@@ -53,6 +64,12 @@ mod tests {
         let cidr = "auth: { play: [cidr: { allow: 10.0.0.0/8 }] }";
         assert!(warnings("role: edge\nedge: { origins: [o] }\n").is_empty(), "the origins see all");
         assert!(warnings("edge: { forward_query: none }\n").is_empty(), "an origin has no edge");
+        let local = "role: edge\nedge: { origins: [o], auth: local }\n";
+        assert!(warnings(local).len() == 1 && warnings(local)[0].contains("edge.auth is local"));
+        assert!(
+            warnings(&format!("{local}hooks: {{ on_play: 'http://b/' }}\n")).is_empty(),
+            "a back end looks"
+        );
         assert!(warnings(&format!("{HIDES}{secret}\n")).is_empty(), "it looks itself");
         for open in ["", cidr] {
             let told = warnings(&format!("{HIDES}{open}\n"));

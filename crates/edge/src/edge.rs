@@ -181,6 +181,14 @@ impl Edge {
 impl Part for Edge {
     fn prepare(self: Arc<Self>, next: &Next) -> Result<Ready, Unready> {
         let (origins, config) = (NextOrigins::new(&next.config.edge)?, Arc::clone(&next.config));
+        let has_other_token = next.before.edge.token != next.config.edge.token;
+        let edge = Arc::clone(&self);
+        let show = move || {
+            if has_other_token {
+                // What origins have said, they have said to an edge that had shown another one.
+                edge.questions.begin_anew();
+            }
+        };
         let follow = move || {
             let before = self.origins.names();
             self.origins.follow(origins);
@@ -190,6 +198,6 @@ impl Part for Edge {
             self.hls.reconfigure(&config.edge);
         };
         // Pulls that hear of the configuration look for their origins among those that it names.
-        Ok(Ready::default().and_before(follow))
+        Ok(Ready::after(show).and_before(follow))
     }
 }

@@ -8,6 +8,7 @@ mod budget;
 mod codec;
 pub mod date;
 mod frame;
+pub mod ids;
 mod key;
 mod time;
 mod turns;

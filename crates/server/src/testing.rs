@@ -30,7 +30,8 @@ pub const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 pub fn node(config: &str) -> Arc<Node> {
     let config = format!("hls: {{ enabled: false }}\nworkers: 1\n{config}");
     let config = Config::parse(&config, "a test").expect("a good configuration");
-    let (node, _) = Node::start(&Settings::new(config), Default::default()).expect("started");
+    let (node, _) = Node::start(&Settings::new(config), Default::default(), Default::default())
+        .expect("started");
     node
 }
 

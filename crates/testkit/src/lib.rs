@@ -26,6 +26,7 @@
 //! | [`hls_client`] | a client of low-latency HLS that takes everything |
 //! | [`ffmpeg`], [`fixture`] | both FFmpegs, and the files that they publish |
 //! | [`packets`] | the packets of a file or stream, and whether they are the continuation of others |
+//! | [`backend`] | a back end that is told what clients do |
 //! | [`browser`], [`players`] | headless Chromium, and the players of HTTP-FLV and HLS in it |
 //! | [`camera`] | an encoder in real time, whose pictures say when they were taken |
 //! | [`tls`] | both ends of TLS, and a tunnel through it for peers without it |
@@ -34,6 +35,7 @@
 //!
 //! All of this is test code: what a test cannot go on without panics, with a message that says what to look at.
 
+pub mod backend;
 pub mod browser;
 pub mod camera;
 pub mod certificates;

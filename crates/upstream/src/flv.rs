@@ -22,6 +22,7 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use tokio::time::{Instant, timeout, timeout_at};
 use weir_clients::SERVER;
+use weir_config::Secret;
 use weir_flv::{Tag, file};
 use weir_intake::{Allowance, HOG, HOG_CHECK};
 use weir_tls::{Stream, client::Spoken};
@@ -85,6 +86,8 @@ pub struct HttpCall {
     pub path_and_query: String,
     /// More of its head.
     pub headers: Vec<(&'static str, String)>,
+    /// The same, but only for the server that is meant, and not for one that it redirects to.
+    pub own_headers: Vec<(&'static str, Secret)>,
     /// How long the server may hold the question until the stream begins.
     pub wait: Duration,
     /// How long it may say nothing.
@@ -182,6 +185,10 @@ async fn ask(stream: Stream, target: &Target, call: &HttpCall) -> Result<Answer,
         .header(header::CONNECTION, "close");
     for (name, value) in &call.headers {
         question = question.header(*name, value);
+    }
+    let own = call.own_headers.iter().filter(|_| target.elsewhere.is_none());
+    for (name, value) in own {
+        question = question.header(*name, value.expose());
     }
     let question = question
         .body(Empty::new())

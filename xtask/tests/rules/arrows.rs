@@ -37,6 +37,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("outputs", &["blocking", "clients", "config", "flv", "hls", "hub", "media"]),
     // From files to a storage, whoever has written them.
     ("upload", &["blocking", "clients", "config", "hls", "media", "outputs", "tls", "upstream"]),
+    // What clients do, to back ends over HTTP: who they are and what they do, others know.
+    ("hooks", &["blocking", "clients", "config", "media", "tls"]),
     // From origins and to them: what it is given to send, and who watches, others know.
     (
         "edge",
@@ -48,8 +50,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "blocking", "clients", "config", "delivery", "edge", "flv", "hls", "hub", "intake",
-            "media", "outputs", "rtmp", "sys", "tls", "upload", "upstream",
+            "blocking", "clients", "config", "delivery", "edge", "flv", "hls", "hooks", "hub",
+            "intake", "media", "outputs", "rtmp", "sys", "tls", "upload", "upstream",
         ],
     ),
     ("testkit", &["flv", "media", "rtmp"]),
@@ -76,6 +78,7 @@ const UNKNOWN: &[(&str, &[&str])] = &[
     ("delivery", &["tokio::net", "tokio::spawn"]),
     ("intake", &["tokio::net", "std::net", "tokio::spawn"]),
     ("edge", &["TcpListener", "axum", "hyper::server", "weir_delivery"]),
+    ("hooks", &["TcpListener", "axum", "hyper::server", "weir_hub"]),
     ("upstream", &["hyper::server", "weir_edge", "weir_hub"]),
     ("outputs", &["tokio::net", "std::net", "http::", "axum"]),
 ];

@@ -112,14 +112,14 @@ fn who_only_looks_takes_nothing() {
 }
 
 fn who<'a>(key: &'a StreamKey, ip: IpAddr, agent: &'a str) -> Who<'a> {
-    Who { key, ip, agent, session: "", is_node: false }
+    Who { key, ip, agent, session: "", permission: "", is_node: false }
 }
 
 /// A playlist for `who` at `now`: whether it gets one.
 fn ask(quotas: &Quotas, who: Who<'_>, now: Instant) -> Result<(), Refusal> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     quotas.look_for_hls(who, now)?;
-    quotas.watch_hls(who, WATCHING, || NEXT.fetch_add(1, Ordering::Relaxed), now).map(drop)
+    quotas.watch_hls(who, WATCHING, || NEXT.fetch_add(1, Ordering::Relaxed), None, now).map(drop)
 }
 
 #[test]

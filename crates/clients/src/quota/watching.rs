@@ -7,6 +7,7 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
+    fmt,
     hash::{BuildHasher as _, RandomState},
     net::IpAddr,
     sync::{
@@ -22,6 +23,7 @@ use weir_media::StreamKey;
 use super::{network::Network, refusal::Refusal};
 use crate::{
     end::{End, Kind, seconds},
+    held::Held,
     roster::{Activity, Farewell},
 };
 
@@ -69,6 +71,8 @@ pub struct Who<'a> {
     pub agent: &'a str,
     /// The value of [`SESSION`], empty if there is none.
     pub session: &'a str,
+    /// What it was let in by, where that is not looked at with each request: others are other viewers. Empty else.
+    pub permission: &'a str,
     /// Whether it is another node of a cluster, which asks for its viewers.
     pub is_node: bool,
 }
@@ -138,9 +142,10 @@ pub struct Watching {
     parted: HashMap<StreamKey, u64>,
     /// Who has come or gone since somebody has taken this: as many as one call brings.
     news: Vec<News>,
+    /// What those kept who have gone since somebody has taken it.
+    released: Vec<Held>,
 }
 
-#[derive(Debug)]
 struct Viewer {
     id: u64,
     key: StreamKey,
@@ -154,6 +159,16 @@ struct Viewer {
     seen: Instant,
     patience: Duration,
     sent: Meter,
+    held: Option<Held>,
+}
+
+impl fmt::Debug for Viewer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Viewer")
+            .field("id", &self.id)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Viewer {
@@ -240,10 +255,11 @@ impl Watching {
     }
 
     /// The same for one that is given a playlist now, and watches from now on: until it has asked for nothing for
-    /// `patience`. What it is sent is to be counted; nowhere for one that is not remembered.
+    /// `patience`, and keeps what is `held` to its end. What it is sent is to be counted; nowhere for one that is not
+    /// remembered.
     pub fn watch(
         &mut self,
-        who: Who<'_>,
+        (who, held): (Who<'_>, Option<Held>),
         patience: Duration,
         newcomer: impl FnOnce(usize) -> Result<(), Refusal>,
         id: impl FnOnce() -> u64,
@@ -255,6 +271,10 @@ impl Watching {
         if let Some(viewer) = self.viewers.get_mut(&name.viewer) {
             if !viewer.watches(now) {
                 viewer.since = now;
+                // It has been let in anew.
+                self.released.extend(std::mem::replace(&mut viewer.held, held));
+            } else {
+                self.released.extend(held);
             }
             viewer.seen = now;
             let sent = Arc::clone(&viewer.sent);
@@ -262,6 +282,7 @@ impl Watching {
             return Ok(Some(sent));
         }
         if self.viewers.len() >= WATCHING_MAX {
+            self.released.extend(held);
             return Ok(None);
         }
         let sent = Meter::default();
@@ -276,6 +297,7 @@ impl Watching {
             seen: now,
             patience,
             sent: Arc::clone(&sent),
+            held,
         };
         if !name.is_many {
             *self.networks.entry(Network::of(who.ip)).or_insert(0) += 1;
@@ -294,7 +316,9 @@ impl Watching {
         let group = self.group(who);
         let own = self.latest.get(&group).copied().unwrap_or(group);
         self.check_kicked(own, now)?;
-        let viewer = if self.viewers.contains_key(&own) { own } else { self.many(who) };
+        let many = self.many(who);
+        let many = self.latest.get(&many).copied().unwrap_or(many);
+        let viewer = if self.viewers.contains_key(&own) { own } else { many };
         let Some(viewer) = self.viewers.get_mut(&viewer) else { return Ok(None) };
         viewer.seen = now;
         Ok(Some(Arc::clone(&viewer.sent)))
@@ -336,6 +360,11 @@ impl Watching {
     /// Who has come or gone since the last time.
     pub fn take_news(&mut self) -> Vec<News> {
         std::mem::take(&mut self.news)
+    }
+
+    /// What those kept who have gone since the last time: to be dropped without a lock held.
+    pub fn take_released(&mut self) -> Vec<Held> {
+        std::mem::take(&mut self.released)
     }
 
     /// Who watches `key`.
@@ -393,16 +422,20 @@ impl Watching {
 
     fn name(&self, who: Who<'_>) -> Name {
         let group = self.group(who);
-        let viewer = match who.session {
-            "" => group,
-            session => self.hasher.hash_one((group, session)),
+        let viewer = match (who.session, who.permission) {
+            ("", "") => group,
+            (session, permission) => self.hasher.hash_one((group, session, permission)),
         };
         let apart = self.networks.get(&Network::of(who.ip)).copied().unwrap_or(0);
         if apart < APART_MAX || self.viewers.contains_key(&viewer) {
             return Name { viewer, group, is_many: false };
         }
         let many = self.many(who);
-        Name { viewer: many, group: many, is_many: true }
+        let viewer = match who.permission {
+            "" => many,
+            permission => self.hasher.hash_one((many, permission)),
+        };
+        Name { viewer, group: many, is_many: true }
     }
 
     fn is_latest(&mut self, Name { viewer, group, .. }: Name) {
@@ -432,7 +465,8 @@ impl Watching {
     }
 
     fn remove(&mut self, name: u64, now: Instant, end: End) {
-        let Some(viewer) = self.viewers.remove(&name) else { return };
+        let Some(mut viewer) = self.viewers.remove(&name) else { return };
+        self.released.extend(viewer.held.take());
         self.news.push(News { viewer: viewer.known(), ended: Some((now, end)) });
         if self.latest.get(&viewer.group) == Some(&name) {
             self.latest.remove(&viewer.group);
@@ -486,11 +520,12 @@ mod tests {
             ip: ip(number),
             agent: "a",
             session: "",
+            permission: "",
             is_node: false,
         });
         for number in [1, 1, 2, 3] {
             let id = || number.into();
-            watching.watch(viewer(number), WATCHING, |_| Ok(()), id, now).expect("room");
+            watching.watch((viewer(number), None), WATCHING, |_| Ok(()), id, now).expect("room");
         }
         assert_eq!(news(&mut watching), [(1, None), (2, None), (3, None)]);
         assert!(watching.kick(2, now));
@@ -502,7 +537,7 @@ mod tests {
         assert_eq!(news(&mut watching), [(3, Some("closed"))]);
         watching.forget_gone(now + WATCHING * 3);
         assert_eq!(news(&mut watching), []);
-        watching.watch(viewer(4), WATCHING, |_| Ok(()), || 4, now).expect("room");
+        watching.watch((viewer(4), None), WATCHING, |_| Ok(()), || 4, now).expect("room");
         watching.end_all(now, &Farewell::Draining.end());
         assert_eq!(news(&mut watching), [(4, None), (4, Some("drained"))]);
         assert_eq!((watching.all().here, watching.networks.len()), (0, 0));
@@ -513,12 +548,55 @@ mod tests {
     }
 
     fn who<'a>(key: &'a StreamKey, ip: IpAddr, agent: &'a str, session: &'a str) -> Who<'a> {
-        Who { key, ip, agent, session, is_node: false }
+        Who { key, ip, agent, session, permission: "", is_node: false }
     }
 
     /// Lets `who` watch as number `id`; what it is sent.
     fn watch(watching: &mut Watching, who: Who<'_>, id: u64, now: Instant) -> Option<Meter> {
-        watching.watch(who, WATCHING, |_| Ok(()), || id, now).expect("let in")
+        watching.watch((who, None), WATCHING, |_| Ok(()), || id, now).expect("let in")
+    }
+
+    #[test]
+    fn who_was_let_in_by_something_else_is_another_and_all_is_released_at_the_end() {
+        let (key, mut watching, now) = (key(), Watching::default(), Instant::now());
+        let held = |number: u32| Some(Box::new(number) as Held);
+        let by = |permission| Who { permission, ..who(&key, ip(1), "a", "") };
+        for (number, permission) in [(1, "?t=1"), (2, "?t=2"), (3, "?t=1")] {
+            let who = (by(permission), held(number));
+            watching.watch(who, WATCHING, |_| Ok(()), || number.into(), now).expect("room");
+        }
+        assert_eq!(watching.of(&key).here, 2);
+        assert_eq!(watching.look(by("?t=1"), |_| Ok(()), now), Ok(true));
+        assert_eq!(watching.look(by("?t=3"), |_| Ok(()), now), Ok(false), "it has to be let in");
+        assert!(
+            watching.fetch(by(""), now).expect("it may").is_some(),
+            "a segment does not say whose it is"
+        );
+        assert_eq!(watching.take_released().len(), 1, "of the third request nothing is kept");
+        watching.forget_gone(now + WATCHING);
+        let numbers = watching
+            .take_released()
+            .into_iter()
+            .map(|held| *held.downcast::<u32>().expect("a number"));
+        let mut numbers: Vec<_> = numbers.collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [1, 2]);
+    }
+
+    #[test]
+    fn many_of_one_address_are_let_in_by_what_each_shows() {
+        let (key, mut watching, now) = (key(), Watching::default(), Instant::now());
+        for number in 0..2 * APART_MAX {
+            let session = number.to_string();
+            let who = Who { permission: "?t=1", ..who(&key, ip(1), "a", &session) };
+            watching.watch((who, None), WATCHING, |_| Ok(()), || number.into(), now).expect("room");
+        }
+        let good = Who { permission: "?t=1", ..who(&key, ip(1), "a", "new") };
+        let bad = Who { permission: "?t=2", ..who(&key, ip(1), "a", "new") };
+        assert_eq!(watching.look(good, |_| Ok(()), now), Ok(true));
+        assert_eq!(watching.look(bad, |_| Ok(()), now), Ok(false));
+        let segment = Who { permission: "", ..who(&key, ip(1), "b", "") };
+        assert!(watching.fetch(segment, now).expect("it may").is_some(), "counted with the others");
     }
 
     #[test]

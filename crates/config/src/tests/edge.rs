@@ -65,8 +65,8 @@ pub const BAD: &[Bad] = &[
         "edge: { origns: [origin] }\n",
         (1, 9, 6),
         "edge: unknown key `origns`; did you mean `origins`?",
-        "valid keys are origins, protocol, http_port, linger, dead_after, give_up, forward_query, tls, redirects, \
-         resolvers, hls_cache",
+        "valid keys are origins, protocol, http_port, linger, dead_after, give_up, forward_query, auth, token, \
+         tls, redirects, resolvers, hls_cache",
     ),
     (
         "edge: { origins: }\n",

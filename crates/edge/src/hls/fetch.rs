@@ -421,6 +421,9 @@ impl Fetcher {
             .header(header::HOST, host)
             .header(header::USER_AGENT, SERVER)
             .header(Hops::HEADER, wanted.hops.and(&self.id).to_string());
+        if let Some(token) = &self.settings.load().token {
+            request = request.header(Ask::TOKEN_HEADER, token.expose());
+        }
         if let Some(wait) = wait {
             request = request.header(Ask::WAIT_HEADER, wait.as_millis().to_string());
         }

@@ -131,6 +131,11 @@ impl Links {
         Arc::clone(link)
     }
 
+    /// Closes all of them, once what is being asked is answered.
+    pub fn forget(&self) {
+        self.list().clear();
+    }
+
     fn list(&self) -> MutexGuard<'_, HashMap<SocketAddr, Arc<Link>>> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }

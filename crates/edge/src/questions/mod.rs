@@ -123,6 +123,12 @@ impl Questions {
         state.no.clear();
     }
 
+    /// The same, and questions are asked on other connections from now on.
+    pub fn begin_anew(&self) {
+        self.forget_all();
+        self.links.forget();
+    }
+
     /// Why an origin has just refused this set, if it has.
     pub fn refusal(&self, request: &Request) -> Option<Arc<str>> {
         let now = Instant::now();

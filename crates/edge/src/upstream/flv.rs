@@ -33,11 +33,13 @@ pub fn call(origin: &Origin, request: &Request, dead_after: Duration) -> Result<
     if request.next {
         headers.push((Ask::NEXT_HEADER, "1".to_owned()));
     }
+    let token = request.settings.now().edge.token.clone();
     Ok(HttpCall {
         is_tls: origin.scheme.is_tls(),
         host,
         path_and_query,
         headers,
+        own_headers: token.into_iter().map(|token| (Ask::TOKEN_HEADER, token)).collect(),
         wait: request.wait,
         dead_after,
         memory: request.memory.clone(),

@@ -28,6 +28,9 @@ fn extra(request: &Request) -> amf0::Object {
     if request.next {
         extra.push(Ask::NEXT_FIELD, true);
     }
+    if let Some(token) = &request.settings.now().edge.token {
+        extra.push(Ask::TOKEN_FIELD, token.expose());
+    }
     extra
 }
 

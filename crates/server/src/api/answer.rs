@@ -1,6 +1,6 @@
 //! What calls answer with: an envelope around every answer, and refusals with a status, a number and a sentence.
 
-use std::{fmt::Display, fs};
+use std::fmt::Display;
 
 use axum::{
     Json,
@@ -14,8 +14,7 @@ use http::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-
-use super::ids;
+use weir_hooks::Names;
 
 /// Numbers of refusals. Those that SRS has a number for have that one; the others have the number of their HTTP status.
 pub mod code {
@@ -40,14 +39,9 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// That of this process.
-    pub fn of_process() -> Self {
-        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let host = host.trim();
-        let server = if host.is_empty() { "weir" } else { host }.to_owned();
-        // Without randomness the process number has to do.
-        let random = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
-        let service = ids::letters(random, 8);
+    /// That of this server.
+    pub fn of(names: &Names) -> Self {
+        let Names { server, service } = names.clone();
         Self { server, service, pid: std::process::id().to_string() }
     }
 

@@ -13,6 +13,7 @@ use weir_clients::{
     roster::{Activity, Presence},
 };
 use weir_delivery::Format;
+use weir_media::ids;
 
 #[cfg(test)]
 use super::answer::{AdminFailures, NotFound, ReadFailures};
@@ -20,7 +21,6 @@ use super::{
     answer::{Answer, Done, Failure, Page, Params, code},
     cluster,
     gate::Held,
-    ids,
     samples::{Kbps, Traffic},
     state::Api,
     streams,

@@ -15,7 +15,6 @@ mod cluster;
 mod document;
 mod foreign;
 mod gate;
-mod ids;
 mod operate;
 mod peers;
 pub mod rights;
@@ -56,7 +55,7 @@ pub fn router(control: &Arc<Control>, tls: &Arc<Tls>, gate: &Arc<Gate>) -> Route
     let api = Api {
         node: Arc::clone(node),
         control: Arc::clone(control),
-        identity: Arc::new(Identity::of_process()),
+        identity: Arc::new(Identity::of(node.hooks.names())),
         samples: Samples::start(node),
         peers: Arc::default(),
         tls: Arc::clone(tls),

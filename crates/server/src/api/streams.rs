@@ -10,14 +10,14 @@ use serde::{Serialize, Serializer};
 use weir_clients::roster::Activity;
 use weir_flv::describe;
 use weir_hub::{Status, StreamStats};
-use weir_media::{DEFAULT_VHOST, StreamKey};
+use weir_media::{DEFAULT_VHOST, StreamKey, ids};
 use weir_outputs::hls;
 
 #[cfg(test)]
 use super::answer::{NotFound, ReadFailures};
 use super::{
     answer::{Answer, Failure, Page, Params, code},
-    cluster, ids,
+    cluster,
     samples::{Kbps, Sent, Traffic, sent},
     state::Api,
 };

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use axum::{Json, extract::State};
 use serde::Serialize;
+use weir_media::ids;
 
 #[cfg(test)]
 use super::answer::ReadFailures;
 use super::{
     answer::{Answer, Failure, Params, Scoped},
-    cluster, ids,
+    cluster,
     state::Api,
 };
 

@@ -23,7 +23,8 @@ pub fn check_bounds(config: &Config) -> Result<(), Fault> {
         let is_long = |check: &Check| match check {
             Check::Secret(check) => check.values.len() > SECRETS_MAX,
             Check::Token(check) => check.secrets.len() > SECRETS_MAX,
-            Check::Cidr(_) | Check::Jwt(_) => false,
+            Check::Edge(check) => check.tokens.len() > SECRETS_MAX,
+            Check::Cidr(_) | Check::Jwt(_) | Check::Hook => false,
         };
         if let Some(number) = checks.iter().position(is_long) {
             let what = format!("more than {SECRETS_MAX} secrets in one check");

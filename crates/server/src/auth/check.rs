@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use subtle::{Choice, ConstantTimeEq as _};
 use weir_clients::counts::Refused;
-use weir_config::{Check, Cidr, SharedSecret};
+use weir_config::{Check, Cidr, EdgeTokens, Secret, SharedSecret, Vhost};
 use weir_media::StreamKey;
 use weir_rtmp::url::{URL_BYTES_MAX, params};
 
@@ -27,7 +27,8 @@ impl Auth {
         Self(ArcSwap::from_pointee(keys))
     }
 
-    /// Whether a client at `peer` may do this now. `settings` are those of the stream's vhost.
+    /// Whether a client may do this now, which has the address and the token of an edge that are `shown`. `settings`
+    /// are those of the stream's vhost. Back ends are not asked here.
     ///
     /// # Errors
     /// When it may not, with the reason.
@@ -37,7 +38,7 @@ impl Auth {
         action: Action,
         key: &StreamKey,
         params: &str,
-        peer: IpAddr,
+        (peer, edge_token): (IpAddr, Option<&Secret>),
     ) -> Result<(), Denied> {
         let checks = match action {
             Action::Publish => &settings.publish,
@@ -47,7 +48,7 @@ impl Auth {
         if checks.is_empty() {
             return Ok(());
         }
-        let request = Request { action, key, params, peer, now: now() };
+        let request = Request { action, key, params, peer, edge_token, now: now() };
         check(checks, &self.0.load(), &request).inspect_err(|_| Refused::Auth.count())
     }
 
@@ -56,8 +57,14 @@ impl Auth {
     ///
     /// # Errors
     /// When it may not, with the reason.
-    pub fn check_segment(&self, settings: &weir_config::Auth, peer: IpAddr) -> Result<(), Denied> {
-        check_address(&settings.play, peer).inspect_err(|_| Refused::Auth.count())
+    pub fn check_segment(
+        &self,
+        settings: &weir_config::Auth,
+        (peer, edge_token): (IpAddr, Option<&Secret>),
+    ) -> Result<(), Denied> {
+        let checked = check_address(&settings.play, peer);
+        let checked = checked.and_then(|()| check_edges(&settings.play, edge_token));
+        checked.inspect_err(|_| Refused::Auth.count())
     }
 
     /// Puts `keys` in force beside those that are; [`settle`](Self::settle) follows once the configuration is.
@@ -71,9 +78,10 @@ impl Auth {
     }
 }
 
-/// Whether viewers are checked by more than their addresses.
-pub fn wants_parameters(settings: &weir_config::Auth) -> bool {
-    settings.play.iter().any(|check| !matches!(check, Check::Cidr(_)))
+/// Whether viewers are checked by what their URLs have.
+pub fn wants_parameters(vhost: &Vhost) -> bool {
+    let is_by_url = |check: &Check| !matches!(check, Check::Cidr(_) | Check::Edge(_));
+    !vhost.hooks.on_play.is_empty() || vhost.auth.play.iter().any(is_by_url)
 }
 
 /// Whether `request` passes all of `checks`. `keys` are those of the configuration that has the checks.
@@ -83,11 +91,13 @@ pub fn wants_parameters(settings: &weir_config::Auth) -> bool {
 pub fn check(checks: &[Check], keys: &Keys, request: &Request) -> Result<(), Denied> {
     // The addresses cost nothing: they come first.
     check_address(checks, request.peer)?;
+    check_edges(checks, request.edge_token)?;
     if request.params.len() > URL_BYTES_MAX {
         return Err(Denied::TooLong);
     }
     checks.iter().try_for_each(|check| match check {
-        Check::Cidr(_) => Ok(()),
+        // Back ends are asked once all else is right.
+        Check::Cidr(_) | Check::Edge(_) | Check::Hook => Ok(()),
         Check::Secret(check) => check_secret(check, request.params),
         Check::Token(check) => token::check(check, request),
         Check::Jwt(check) => jwt::check(check, keys, request),
@@ -109,6 +119,26 @@ pub fn check_address(checks: &[Check], peer: IpAddr) -> Result<(), Denied> {
     })
 }
 
+/// Whether who shows `token` passes those of `checks` that only edges pass.
+///
+/// # Errors
+/// The first check that it does not pass.
+fn check_edges(checks: &[Check], token: Option<&Secret>) -> Result<(), Denied> {
+    checks.iter().try_for_each(|check| match check {
+        Check::Edge(EdgeTokens { tokens }) => {
+            let token = token.ok_or(Denied::NoEdge)?;
+            match is_one_of(tokens, token.expose()) {
+                true => Ok(()),
+                false => Err(Denied::Invalid(
+                    Credential::EdgeToken,
+                    "it matches none of the configured tokens",
+                )),
+            }
+        }
+        _ => Ok(()),
+    })
+}
+
 /// Whether `ip` is in `net`. A socket for both families has IPv4 clients at `::ffff:a.b.c.d`: they count as IPv4, and
 /// so does a network that is written like that.
 fn holds(net: &IpNet, ip: IpAddr) -> bool {
@@ -125,11 +155,16 @@ fn holds(net: &IpNet, ip: IpAddr) -> bool {
 fn check_secret(check: &SharedSecret, params: &str) -> Result<(), Denied> {
     let given =
         params::value(params, &check.param).ok_or_else(|| Denied::Missing(check.param.clone()))?;
-    // All are compared, so that the time does not say which one was close.
-    let same = |secret: &weir_config::Secret| secret.expose().as_bytes().ct_eq(given.as_bytes());
-    let found = check.values.iter().map(same).fold(Choice::from(0), |found, same| found | same);
-    if found.into() {
-        return Ok(());
+    match is_one_of(&check.values, &given) {
+        true => Ok(()),
+        false => {
+            Err(Denied::Invalid(Credential::Secret, "it matches none of the configured secrets"))
+        }
     }
-    Err(Denied::Invalid(Credential::Secret, "it matches none of the configured secrets"))
+}
+
+/// Whether `given` is one of `secrets`. All are compared, so that the time does not say which one was close.
+fn is_one_of(secrets: &[Secret], given: &str) -> bool {
+    let same = |secret: &Secret| secret.expose().as_bytes().ct_eq(given.as_bytes());
+    secrets.iter().map(same).fold(Choice::from(0), |found, same| found | same).into()
 }

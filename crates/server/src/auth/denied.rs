@@ -30,6 +30,12 @@ pub enum Denied {
     /// What it shows is good for nothing; why, the log says.
     #[error("denied: {0} is not valid")]
     Invalid(Credential, &'static str),
+    /// It is no edge of ours, and nobody else may.
+    #[error("denied: this server serves its edges only")]
+    NoEdge,
+    /// The back end refuses, or does not decide.
+    #[error("{0}")]
+    Hook(weir_hooks::Refused),
 }
 
 /// What a client shows.
@@ -39,6 +45,8 @@ pub enum Credential {
     Secret,
     /// A signature, or a JSON Web Token.
     Token,
+    /// That of an edge.
+    EdgeToken,
 }
 
 impl fmt::Display for Credential {
@@ -46,6 +54,7 @@ impl fmt::Display for Credential {
         f.write_str(match self {
             Self::Secret => "the secret",
             Self::Token => "the token",
+            Self::EdgeToken => "the token of the edge",
         })
     }
 }
@@ -56,6 +65,16 @@ impl Denied {
         matches!(self, Self::Invalid(..) | Self::TooLong)
     }
 
+    /// Whether the back end says no: who has shown it something may have guessed at it.
+    pub const fn is_of_back_end(&self) -> bool {
+        matches!(self, Self::Hook(weir_hooks::Refused::No(_)))
+    }
+
+    /// Whether the same may be allowed in a moment.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Hook(why) if why.is_passing())
+    }
+
     /// The whole reason, for the log. It repeats nothing of what the client has shown.
     pub fn reason(&self) -> String {
         match self {
@@ -63,7 +82,8 @@ impl Denied {
             Self::Address(None) => format!("{self}: it matches no network in allow"),
             Self::Expired(ago) => format!("{self}, {ago}s ago"),
             Self::Invalid(_, why) => format!("{self}: {why}"),
-            Self::Missing(_) | Self::TooLong | Self::Early => self.to_string(),
+            Self::Hook(why) => why.reason(),
+            Self::Missing(_) | Self::TooLong | Self::Early | Self::NoEdge => self.to_string(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use weir_config::Secret;
 use weir_media::StreamKey;
 
 /// What a client wants to do.
@@ -37,6 +38,8 @@ pub struct Request<'a> {
     pub params: &'a str,
     /// Its address: the one behind balancers and proxies, where they say it.
     pub peer: IpAddr,
+    /// The secret by which it shows that it is an edge, if it does.
+    pub edge_token: Option<&'a Secret>,
     /// When it asks, in seconds since 1970.
     pub now: u64,
 }

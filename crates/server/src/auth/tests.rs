@@ -40,8 +40,36 @@ fn ask(checks: &[Check], params: &str, peer: &str) -> Result<(), Denied> {
 
 fn ask_with(checks: &[Check], keys: &Keys, params: &str, peer: &str) -> Result<(), Denied> {
     let (key, peer) = (key(), peer.parse().unwrap());
-    let request = Request { action: Action::Publish, key: &key, params, peer, now: NOW };
+    let request =
+        Request { action: Action::Publish, key: &key, params, peer, edge_token: None, now: NOW };
     check(checks, keys, &request)
+}
+
+#[test]
+fn an_edge_is_recognised_by_its_token() {
+    let (checks, key) =
+        (checks("edge: { tokens: [old, new] }, {cidr: { deny: 10.0.0.0/8 }}"), key());
+    let ask = |token: Option<&str>, peer: &str| {
+        let token = token.map(weir_config::Secret::new);
+        let (peer, edge_token) = (peer.parse().unwrap(), token.as_ref());
+        let (action, params) = (Action::Publish, "");
+        let request = Request { action, key: &key, params, peer, edge_token, now: NOW };
+        check(&checks, &Keys::default(), &request)
+    };
+    assert_eq!(ask(Some("new"), "192.0.2.1"), Ok(()));
+    assert_eq!(ask(Some("old"), "192.0.2.1"), Ok(()));
+    assert_eq!(ask(None, "192.0.2.1"), Err(Denied::NoEdge));
+    assert_eq!(
+        ask(Some("new"), "10.0.0.1").unwrap_err().to_string(),
+        "denied: not from this address"
+    );
+    for wrong in ["", "ne", "newer", "New"] {
+        let denied = ask(Some(wrong), "192.0.2.1").unwrap_err();
+        assert!(
+            denied.may_be_guess()
+                && denied.to_string() == "denied: the token of the edge is not valid"
+        );
+    }
 }
 
 #[track_caller]
@@ -414,7 +442,7 @@ fn keys_are_in_force_before_the_settings_that_name_them() {
     let auth = Auth::new(Keys::read(&rsa).unwrap());
     let may = || {
         let peer = "10.0.0.1".parse().unwrap();
-        auth.check(&rsa.auth, Action::Publish, &key(), &params, peer).is_ok()
+        auth.check(&rsa.auth, Action::Publish, &key(), &params, (peer, None)).is_ok()
     };
     assert!(may());
     let keys = Keys::read(&ec).unwrap();
@@ -514,7 +542,8 @@ proptest! {
         let may = |expires: &str, signature: &str| {
             let params = format!("?token={signature}&expires={expires}");
             let peer = "10.0.0.1".parse().unwrap();
-            let request = Request { action: Action::Play, key: &key, params: &params, peer, now: NOW };
+            let (action, key, params, edge_token) = (Action::Play, &key, &*params, None);
+            let request = Request { action, key, params, peer, edge_token, now: NOW };
             check(&set, &Keys::default(), &request).is_ok()
         };
         let until = until.to_string();

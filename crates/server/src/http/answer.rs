@@ -55,6 +55,9 @@ pub fn refused(refusal: &play::Refusal) -> Response {
 fn status(refusal: &play::Refusal) -> (StatusCode, bool) {
     match refusal {
         play::Refusal::BadName(_) => (StatusCode::BAD_REQUEST, false),
+        play::Refusal::Denied { why, .. } if why.is_passing() => {
+            (StatusCode::SERVICE_UNAVAILABLE, true)
+        }
         play::Refusal::Denied { .. } => (StatusCode::FORBIDDEN, false),
         play::Refusal::NoStream { why, .. } => match why {
             NoStream::Missing(_) => (StatusCode::NOT_FOUND, false),

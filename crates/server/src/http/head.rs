@@ -58,6 +58,10 @@ pub struct Head {
     pub wait: String,
     /// Not empty if the next group is wanted.
     pub next: String,
+    /// The secret of an edge, empty if there is none.
+    pub token: String,
+    /// The page that asks, empty if it does not say.
+    pub referer: String,
     /// Whether it asks for WebSocket.
     pub upgrade: Option<Upgrade>,
     /// What proxies say of the client: the fields [`forwarded::FIELD`], with commas between them.
@@ -170,6 +174,8 @@ fn parse(bytes: &mut BytesMut) -> Result<Option<Head>, Failure> {
         hops: field(Hops::HEADER),
         wait: field(Ask::WAIT_HEADER),
         next: field(Ask::NEXT_HEADER),
+        token: field(Ask::TOKEN_HEADER),
+        referer: field("referer"),
         upgrade: Upgrade::of(list),
         forwarded: list(forwarded::FIELD),
         charge: None,

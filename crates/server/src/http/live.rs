@@ -56,7 +56,7 @@ impl Request {
         }
         let Some(route) = Route::of(&head.target, &head.host) else { return Ok(None) };
         let Some(container) = route.container() else { return Ok(None) };
-        let charge = memory::request(budget, head.target.len(), 0)?;
+        let charge = memory::request(budget, head.target.len() + head.referer.len(), 0)?;
         let upgrade = head.upgrade.clone().filter(|_| !is_head && head.minor_version > 0);
         let framing = match (&upgrade, head.minor_version) {
             (Some(_), _) => Framing::WebSocket,
@@ -65,6 +65,8 @@ impl Request {
             (None, _) => Framing::Chunked,
         };
         let ask = Ask::of_fields(route.params(), &head.hops, &head.wait, &head.next);
+        let token = Ask::token_of(&head.token);
+        let ask = Ask { token, page_url: head.referer.as_str().into(), ..ask };
         Ok(Some(Self { route, is_head, container, framing, upgrade, ask, _charge: charge }))
     }
 

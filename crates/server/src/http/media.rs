@@ -109,7 +109,8 @@ fn ask(route: &Route, fields: &HeaderMap) -> Ask {
     let [hops, wait, next] = [Hops::HEADER, Ask::WAIT_HEADER, Ask::NEXT_HEADER].map(field);
     // What is said to the server of a playlist is nobody else's business.
     let params = hls::without_directives(&route.url.params).into_owned();
-    Ask::of_fields(params, hops, wait, next)
+    let (token, page_url) = (Ask::token_of(field(Ask::TOKEN_HEADER)), field("referer").into());
+    Ask { token, page_url, ..Ask::of_fields(params, hops, wait, next) }
 }
 
 /// The address of who asks.

@@ -30,7 +30,8 @@ impl Server {
     async fn start() -> Self {
         let config = "hls: { dir: '' }\nworkers: 1\nplay: { wait: 0s }\n";
         let config = Config::parse(config, "a test").expect("a good configuration");
-        let (node, _) = Node::start(&Settings::new(config), Default::default()).expect("started");
+        let (node, _) = Node::start(&Settings::new(config), Default::default(), Default::default())
+            .expect("started");
         let key = key(&node, "/live/a");
         Arc::clone(&node.hls).follow(&key);
         let window = node.hls.window(&key).expect("it is followed");

@@ -18,6 +18,7 @@ use weir_hub::{Status, StreamStats};
 use weir_media::{StreamKey, Use};
 
 use super::{
+    hooks,
     page::{Labels, Page},
     process::{self, Process},
     srs,
@@ -125,6 +126,7 @@ impl Live {
         self.write_traffic(page)?;
         write_outcomes(page)?;
         tls::write(page, &self.tls)?;
+        hooks::write(page, &self.node().hooks)?;
         write_log(page)?;
         self.write_delivery(page)?;
         self.write_hls(page)?;

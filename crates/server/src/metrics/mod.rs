@@ -5,6 +5,7 @@
 //! goes into a histogram of that shard. `docs/guide/monitoring.md` lists every series, and a test holds it against the
 //! page.
 
+mod hooks;
 mod live;
 mod page;
 mod process;

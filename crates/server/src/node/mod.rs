@@ -2,6 +2,7 @@
 
 mod clients;
 mod delivery;
+mod hooked;
 mod streams;
 
 use std::{collections::HashSet, io, sync::Arc};
@@ -10,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use weir_config::{Config, Part, Role, Settings, Vhost};
 use weir_delivery::{Format, Returned};
 use weir_edge::Edge;
+use weir_hooks::{Hooks, Trusts};
 use weir_hub::{Limits, StreamStats};
 use weir_intake::Allowance;
 use weir_media::{InvalidKey, StreamKey};
@@ -17,7 +19,7 @@ use weir_outputs::{Finished, Outputs, hls::HlsOutput};
 use weir_rtmp::url::StreamUrl;
 use weir_upload::Uploader;
 
-pub use self::clients::Clients;
+pub use self::{clients::Clients, hooked::subject};
 use self::{delivery::Delivery, streams::Streams};
 use crate::{
     auth::{Auth, Keys},
@@ -50,6 +52,8 @@ pub struct Node {
     pub edge: Option<Arc<Edge>>,
     /// Who may publish and play.
     pub auth: Arc<Auth>,
+    /// The back ends that hear of what clients do, and decide about it.
+    pub hooks: Arc<Hooks>,
 }
 
 impl Node {
@@ -60,6 +64,7 @@ impl Node {
     pub fn start(
         settings: &Settings,
         keys: Keys,
+        trusts: Trusts,
     ) -> io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
         let config = settings.now();
         let (streams, freed) = Streams::start(&config.limits);
@@ -75,6 +80,8 @@ impl Node {
             formats.shrink();
         }));
         let finished = Arc::<Finished>::default();
+        let hooks = Hooks::start(settings, hooked::names(), trusts)?;
+        finished.listen(Arc::new(hooked::Told(Arc::clone(&hooks))));
         let hls = HlsOutput::new(registry.clone(), settings, &finished);
         let edge = match config.role {
             Role::Origin => None,
@@ -105,6 +112,7 @@ impl Node {
             uploader,
             edge,
             auth: Arc::new(Auth::new(keys)),
+            hooks,
         };
         Ok((Arc::new(node), returned))
     }
@@ -113,6 +121,7 @@ impl Node {
     pub fn parts(&self) -> Vec<Arc<dyn Part>> {
         let mut parts: Vec<Arc<dyn Part>> = vec![
             Arc::clone(&self.auth) as _,
+            Arc::clone(&self.hooks) as _,
             Arc::clone(&self.clients) as _,
             Arc::clone(&self.streams) as _,
             Arc::clone(&self.delivery) as _,

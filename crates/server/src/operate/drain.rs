@@ -66,11 +66,15 @@ pub async fn drain(node: &Arc<Node>, acceptors: &[Arc<Acceptor>], settings: &wei
             edge.until_pushed().await;
         }
     };
-    let finish = async { tokio::join!(pushed, node.outputs.finish()) };
-    if timeout_at(deadline.min(Instant::now() + LAST_WORDS), finish).await.is_err() {
-        warn!("the end of what was pushed to origins or written is lost");
-    }
     node.clients.quotas.end_hls(Instant::now().into_std());
+    let finish = async {
+        tokio::join!(pushed, node.outputs.finish());
+        // Of what was finished as well.
+        node.hooks.until_told().await;
+    };
+    if timeout_at(deadline.min(Instant::now() + LAST_WORDS), finish).await.is_err() {
+        warn!("the end of what was pushed to origins, written or told to back ends is lost");
+    }
     info!(seconds = seconds(start.elapsed()), clients, "drain ended");
 }
 

@@ -15,6 +15,7 @@ use std::{
 use rustix::fs::{Access, access};
 use weir_config::{Config, Fault, Role};
 use weir_edge::Edge;
+use weir_hooks::Trusts;
 use weir_outputs::hls::{self, BadFolder, bad_folders};
 use weir_upload::Uploader;
 
@@ -121,6 +122,7 @@ pub fn all(config: &Config) -> (Vec<Fault>, Vec<String>) {
     }
     faults.extend(origin_tls(config).err());
     faults.extend(uploads(config).err());
+    faults.extend(Trusts::read(config).err());
     faults.extend(socket(config).err());
     for BadFolder { fault, is_lasting } in bad_folders(config, None, false) {
         if is_lasting { faults.push(fault) } else { warnings.push(fault.to_string()) }

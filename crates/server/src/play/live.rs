@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use weir_clients::{quota, roster::Activity, session::ViewerSession};
+use weir_clients::{held::Held, quota, roster::Activity, session::ViewerSession};
 use weir_delivery::{Channel, Format};
 use weir_edge::{NoStream, Protocol};
 use weir_media::StreamKey;
@@ -45,11 +45,14 @@ impl Resource for Live {
         &mut self,
         resolved: &Resolved<'_>,
         channel: &Arc<Channel>,
+        held: Option<Held>,
     ) -> Result<ViewerSession, quota::Refusal> {
         let (Resolved { node, key, .. }, now) = (resolved, Instant::now());
         let bit_rate = channel.bit_rate_now(now);
         let permit = node.clients.quotas.admit(key, resolved.is_node(), bit_rate, now)?;
-        Ok(ViewerSession::begin(permit, &node.clients.roster, resolved.request.presence, key))
+        let presence = resolved.request.presence;
+        let session = ViewerSession::begin(permit, &node.clients.roster, presence, key);
+        Ok(session.keeping(held))
     }
 }
 
@@ -79,7 +82,12 @@ impl Resource for LiveHead {
         check(resolved, channel)
     }
 
-    fn admit(&mut self, _: &Resolved<'_>, _: &Arc<Channel>) -> Result<(), quota::Refusal> {
+    fn admit(
+        &mut self,
+        _: &Resolved<'_>,
+        _: &Arc<Channel>,
+        _: Option<Held>,
+    ) -> Result<(), quota::Refusal> {
         Ok(())
     }
 }

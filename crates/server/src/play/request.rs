@@ -7,10 +7,11 @@ use std::{net::IpAddr, sync::Arc};
 
 use weir_clients::{
     counts::Refused,
+    held::Held,
     quota,
     roster::{Activity, Presence},
 };
-use weir_config::Vhost;
+use weir_config::{AuthBy, Secret, Vhost};
 use weir_delivery::Unfit;
 use weir_edge::{Ask, NoStream, Protocol};
 use weir_hub::Status;
@@ -19,7 +20,7 @@ use weir_rtmp::url::StreamUrl;
 
 use crate::{
     auth::{Action, Denied},
-    node::Node,
+    node::{Node, subject},
 };
 
 /// What a client has said that wants to play.
@@ -32,6 +33,13 @@ pub struct Request<'a> {
     pub ip: IpAddr,
     /// What others know of its connection.
     pub presence: &'a Arc<Presence>,
+}
+
+impl Request<'_> {
+    /// What it shows beside its URL: its address, and the token of an edge.
+    pub fn shown(&self) -> (IpAddr, Option<&Secret>) {
+        (self.ip, self.ask.token.as_ref())
+    }
 }
 
 /// A request whose stream is known.
@@ -61,8 +69,10 @@ impl Resolved<'_> {
     /// When they do not.
     pub async fn ask_origins(&self, protocol: Protocol) -> Result<bool, NoStream> {
         match &self.node.edge {
-            Some(edge) => edge.admit(self.key, self.request.ask, protocol, self.deadline).await,
-            None => Ok(true),
+            Some(edge) if self.node.config().edge.auth == AuthBy::Origin => {
+                edge.admit(self.key, self.request.ask, protocol, self.deadline).await
+            }
+            _ => Ok(true),
         }
     }
 }
@@ -94,7 +104,7 @@ pub trait Resource: Send {
     /// When it may not.
     fn authorize(&self, resolved: &Resolved<'_>) -> Result<(), Denied> {
         let Resolved { node, key, vhost, request, .. } = resolved;
-        authorize(node, key, vhost, request.url, request.ip)
+        authorize(node, key, vhost, request.url, request.shown())
     }
 
     /// Whether another one would be let in: before anything is fetched for it.
@@ -102,6 +112,12 @@ pub trait Resource: Send {
     /// # Errors
     /// When it would not.
     fn look(&mut self, resolved: &Resolved<'_>) -> Result<(), Refusal>;
+
+    /// As which client's the request is put to the back end (`hooks.on_play`); none if that is not asked: the viewer
+    /// has been let in before. Asked once there is room.
+    fn client(&mut self, resolved: &Resolved<'_>) -> Option<u64> {
+        Some(resolved.request.presence.id)
+    }
 
     /// Whether the origins of an edge have a say in who gets it.
     fn is_asked_for(&self) -> bool {
@@ -127,7 +143,8 @@ pub trait Resource: Send {
         Ok(())
     }
 
-    /// Lets the viewer in: takes its part of the limits, and begins its session in the roster and in the log.
+    /// Lets the viewer in: takes its part of the limits, and begins its session in the roster and in the log. What is
+    /// `held` goes with the session, if there is one.
     ///
     /// # Errors
     /// When it is one too many.
@@ -135,6 +152,7 @@ pub trait Resource: Send {
         &mut self,
         resolved: &Resolved<'_>,
         opened: &Self::Opened,
+        held: Option<Held>,
     ) -> Result<Self::Session, quota::Refusal>;
 }
 
@@ -194,7 +212,9 @@ impl Refusal {
     /// [`WrongSecrets::hold_back`](weir_clients::wrong_secrets::WrongSecrets::hold_back).
     pub fn may_be_guess(&self, ask: &Ask) -> bool {
         match self {
-            Self::Denied { why, .. } => why.may_be_guess(),
+            Self::Denied { why, .. } => {
+                why.may_be_guess() || why.is_of_back_end() && !ask.params.is_empty()
+            }
             Self::NoStream { why, .. } => why.may_be_guess(ask),
             Self::BadName(_) | Self::Guesses { .. } | Self::Unfit { .. } => false,
         }
@@ -249,36 +269,56 @@ async fn try_request<R: Resource>(
     let no_stream = |why| Refusal::NoStream { key: key.clone(), why };
     resource.authorize(&resolved).map_err(|why| Refusal::Denied { key: key.clone(), why })?;
     resource.look(&resolved)?;
+    let held = match resource.client(&resolved) {
+        Some(id) => ask_back_end(&resolved, id).await?,
+        None => None,
+    };
     let is_let_in = match resource.is_asked_for() {
         true => resolved.ask_origins(R::PROTOCOL).await.map_err(no_stream)?,
         false => true,
     };
     let opened = resource.open(&resolved, is_let_in).await.map_err(no_stream)?;
     resource.check(&resolved, &opened)?;
-    let admitted = resource.admit(&resolved, &opened);
+    let admitted = resource.admit(&resolved, &opened, held);
     let session = admitted.map_err(|full| no_stream(full.into()))?;
     Ok(Playing { key, vhost, opened, session })
 }
 
-/// The first two steps of [`request`], for those who only ask: which stream `url` names, and whether a client at `ip`
-/// may have it as far as this node knows.
+/// Asks the back end whether client number `id` may play. What is returned goes with its session: the back end is told
+/// of its end when it is dropped.
+///
+/// # Errors
+/// When it may not.
+async fn ask_back_end(resolved: &Resolved<'_>, id: u64) -> Result<Option<Held>, Refusal> {
+    let Resolved { node, key, vhost, request, .. } = resolved;
+    let asked = node.hooks.play(vhost, || subject(id, request.ip, key, request.ask)).await;
+    let ticket = asked.map_err(|why| {
+        Refused::Auth.count();
+        Refusal::Denied { key: (*key).clone(), why: Denied::Hook(why) }
+    })?;
+    Ok(ticket.map(|ticket| Box::new(ticket) as Held))
+}
+
+/// The first two steps of [`request`], for those who only ask: which stream `url` names, and whether a client with what
+/// is `shown` may have it as far as this node knows. Its back end is not asked.
 ///
 /// # Errors
 /// When there can be no such stream, or the client may not have it. It has been counted.
 pub fn resolve(
     node: &Node,
     url: &StreamUrl,
-    ip: IpAddr,
+    shown: (IpAddr, Option<&Secret>),
 ) -> Result<(StreamKey, Arc<Vhost>), Refusal> {
     let resolved = node.resolve(url).map_err(Refusal::BadName);
     let (key, vhost) = resolved.inspect_err(Refusal::count)?;
-    match authorize(node, &key, &vhost, url, ip) {
+    match authorize(node, &key, &vhost, url, shown) {
         Ok(()) => Ok((key, vhost)),
         Err(why) => Err(Refusal::Denied { key, why }),
     }
 }
 
-/// Whether a client at `ip` may play the stream, by the checks of `auth.play`.
+/// Whether a client may play the stream that has the address and the token of an edge that are `shown`, by the checks
+/// of `auth.play`.
 ///
 /// # Errors
 /// When it may not. It has been counted.
@@ -287,9 +327,9 @@ pub fn authorize(
     key: &StreamKey,
     vhost: &Vhost,
     url: &StreamUrl,
-    ip: IpAddr,
+    shown: (IpAddr, Option<&Secret>),
 ) -> Result<(), Denied> {
-    node.auth.check(&vhost.auth, Action::Play, key, &url.params, ip)
+    node.auth.check(&vhost.auth, Action::Play, key, &url.params, shown)
 }
 
 /// Whether the one who asks has had everything that is here: its viewers' encoder has just left, and no other has come.

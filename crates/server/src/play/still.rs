@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::timeout;
-use weir_clients::{counts::Refused, quota, roster::Activity};
+use weir_clients::{counts::Refused, held::Held, quota, roster::Activity};
 use weir_edge::{NoStream, Protocol};
 use weir_hls::{Container, Event, Lengths, Segmenter};
 use weir_hub::{Batch, Item, Reader, Registry, Start, Status};
@@ -74,7 +74,12 @@ impl Resource for Still {
         })?
     }
 
-    fn admit(&mut self, resolved: &Resolved<'_>, picture: &Picture) -> Result<(), quota::Refusal> {
+    fn admit(
+        &mut self,
+        resolved: &Resolved<'_>,
+        picture: &Picture,
+        _: Option<Held>,
+    ) -> Result<(), quota::Refusal> {
         resolved.request.presence.note(|doing| doing.asks = None);
         if picture.is_err() {
             Refused::NotFound.count();

@@ -13,6 +13,7 @@ use weir_clients::{
 };
 use weir_config::Vhost;
 use weir_edge::{self as edge, Ask, Push};
+use weir_hooks::Ticket;
 use weir_intake::{Intake, WakeSignal};
 use weir_media::{InvalidKey, StreamKey};
 use weir_rtmp::{server::PublishRefusal, url::StreamUrl};
@@ -20,7 +21,7 @@ use weir_rtmp::{server::PublishRefusal, url::StreamUrl};
 use super::claim::{Unclaimed, claim};
 use crate::{
     auth::{Action, Denied},
-    node::Node,
+    node::{Node, subject},
     phase::Phase,
 };
 
@@ -53,6 +54,8 @@ pub struct Publication {
     pub audience: Arc<WakeSignal>,
     node: Arc<Node>,
     _session: Session,
+    /// The back end is told of the end.
+    _ticket: Option<Ticket>,
 }
 
 impl Publication {
@@ -110,7 +113,9 @@ impl Refusal {
     /// [`WrongSecrets::hold_back`](weir_clients::wrong_secrets::WrongSecrets::hold_back).
     pub fn may_be_guess(&self, ask: &Ask) -> bool {
         match self {
-            Self::Denied { why, .. } => why.may_be_guess(),
+            Self::Denied { why, .. } => {
+                why.may_be_guess() || why.is_of_back_end() && !ask.params.is_empty()
+            }
             Self::Origin { why, .. } => {
                 edge::refusal(why).0 == PublishRefusal::Denied && !ask.params.is_empty()
             }
@@ -149,8 +154,14 @@ async fn try_request(node: &Arc<Node>, request: &Request<'_>) -> Result<Publicat
     let _ = node.phase.subscribe().wait_for(|phase| *phase != Phase::Starting).await;
     let (key, vhost) = node.resolve(url).map_err(Refusal::BadName)?;
     presence.asks(Activity::Publish, &key);
-    let allowed = node.auth.check(&vhost.auth, Action::Publish, &key, &url.params, ip);
+    let shown = (ip, ask.token.as_ref());
+    let allowed = node.auth.check(&vhost.auth, Action::Publish, &key, &url.params, shown);
     allowed.map_err(|why| Refusal::Denied { key: key.clone(), why })?;
+    let asked = node.hooks.publish(&vhost, || subject(presence.id, ip, &key, ask)).await;
+    let mut ticket = asked.map_err(|why| {
+        Refused::Auth.count();
+        Refusal::Denied { key: key.clone(), why: Denied::Hook(why) }
+    })?;
     let opened = match &node.edge {
         None => None,
         Some(edge) => match edge.open_push(&key, ask).await {
@@ -164,6 +175,9 @@ async fn try_request(node: &Arc<Node>, request: &Request<'_>) -> Result<Publicat
         Err(Unclaimed::Memory) => return Err(Refusal::Memory { key }),
         Err(Unclaimed::Taken) => return Err(Refusal::Taken { key }),
     };
+    if let Some(ticket) = &mut ticket {
+        ticket.begin(&key);
+    }
     let push = opened.map(|(edge, opened)| edge.keep_pushing(opened));
     if push.is_none() {
         node.outputs.follow(&key);
@@ -179,5 +193,6 @@ async fn try_request(node: &Arc<Node>, request: &Request<'_>) -> Result<Publicat
         audience: node.streams.audiences.of(&key),
         node: Arc::clone(node),
         _session: session,
+        _ticket: ticket,
     })
 }

@@ -4,7 +4,8 @@ use std::{net::IpAddr, sync::Arc};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until, timeout};
-use weir_config::Check;
+use weir_clients::client;
+use weir_config::{AuthBy, Check, Secret};
 use weir_edge::{Ask, Hops, Protocol, Verdict};
 use weir_hub::Status;
 use weir_rtmp::{
@@ -14,7 +15,11 @@ use weir_rtmp::{
 };
 
 use super::connection::{Connection, Turn};
-use crate::{memory, node::Node, play};
+use crate::{
+    memory,
+    node::{Node, subject},
+    play,
+};
 
 /// What is asked.
 pub struct Asked {
@@ -40,8 +45,10 @@ const ASKS_ONLY: &str = "this connection asks questions";
 pub async fn answer_all(mut connection: Box<Connection>, first: Asked) -> Turn {
     let node = Arc::clone(&connection.node);
     let peer = connection.client.peer.ip();
+    // An edge says once who it is.
+    let token = connection.came.token.clone();
     let mut answers = FuturesUnordered::new();
-    answers.push(answer(&node, peer, first));
+    answers.push(answer(&node, (peer, token.as_ref()), first));
     loop {
         tokio::select! {
             Some((asked, answered)) = answers.next() => {
@@ -53,7 +60,7 @@ pub async fn answer_all(mut connection: Box<Connection>, first: Asked) -> Turn {
             }
             event = connection.event() => match event {
                 Ok(Event::Question { id, url, hops }) => {
-                    answers.push(answer(&node, peer, Asked { id, url, hops }));
+                    answers.push(answer(&node, (peer, token.as_ref()), Asked { id, url, hops }));
                 }
                 Ok(Event::Play { stream_id, .. }) => {
                     connection.refuse_play(stream_id, PlayRefusal::Failed, ASKS_ONLY);
@@ -80,14 +87,19 @@ fn note(connection: &mut Connection, asked: &Asked, answered: &Answer) {
     }
 }
 
-async fn answer(node: &Node, peer: IpAddr, asked: Asked) -> (Asked, Answer) {
+async fn answer(
+    node: &Arc<Node>,
+    shown: (IpAddr, Option<&Secret>),
+    asked: Asked,
+) -> (Asked, Answer) {
+    let peer = shown.0;
     let began = Instant::now();
     let text = memory::url_bytes(&asked.url) + asked.hops.len();
     let _room = match memory::request(node.streams.registry.budget(), text, QUESTION_BYTES) {
         Ok(room) => room,
         Err(spent) => return (asked, Err(spent.to_string())),
     };
-    let (answer, is_guess) = judge(node, peer, &asked).await;
+    let (answer, is_guess) = judge(node, shown, &asked).await;
     // An edge asks for many viewers, but anybody may ask. Who is right is told so at once; the others are still waited
     // for when those behind them are answered, as long as there are not too many of them.
     if is_guess {
@@ -96,8 +108,14 @@ async fn answer(node: &Node, peer: IpAddr, asked: Asked) -> (Asked, Answer) {
     (asked, answer)
 }
 
-/// What a `play` from `peer` would be told, and whether it shows a guess at something secret.
-async fn judge(node: &Node, peer: IpAddr, asked: &Asked) -> (Answer, bool) {
+/// What a `play` would be told from who has the address and the token of an edge that are `shown`, and whether it shows
+/// a guess at something secret.
+async fn judge(
+    node: &Arc<Node>,
+    shown: (IpAddr, Option<&Secret>),
+    asked: &Asked,
+) -> (Answer, bool) {
+    let peer = shown.0;
     let (url, hops) = (&asked.url, &asked.hops);
     let refused = |code: PlayRefusal, why: String| MayPlay {
         refusal: Some((code.code().to_owned(), why)),
@@ -109,18 +127,33 @@ async fn judge(node: &Node, peer: IpAddr, asked: &Asked) -> (Answer, bool) {
         peer: Some(peer),
         ..Ask::default()
     };
-    let (key, vhost) = match play::resolve(node, url, peer) {
+    let (key, vhost) = match play::resolve(node, url, shown) {
         Ok(resolved) => resolved,
         Err(refusal) => {
             let is_guess = refusal.may_be_guess(&ask);
             return (Ok(refused(PlayRefusal::Failed, refusal.to_string())), is_guess);
         }
     };
-    // All that is looked at of an address, whoever comes through that edge has in common.
-    let any = vhost.auth.play.iter().all(|check| matches!(check, Check::Cidr(_)));
-    let Some(edge) = &node.edge else {
-        let here =
-            matches!(node.streams.registry.status(&key), Some(Status::Live | Status::Lingering));
+    // A question is no session: the back end hears of its end at once.
+    let asked_back_end = node.hooks.play(&vhost, || subject(client::next_id(), peer, &key, &ask));
+    if let Err(why) = asked_back_end.await {
+        let is_guess = matches!(why, weir_hooks::Refused::No(_)) && !url.params.is_empty();
+        // Who is asked again in a moment may know by then.
+        let answer = match why.is_passing() {
+            true => Err(why.to_string()),
+            false => Ok(refused(PlayRefusal::Failed, why.to_string())),
+        };
+        return (answer, is_guess);
+    }
+    // All that is looked at of an address or an edge, whoever comes through that edge has in common.
+    let any = vhost.hooks.on_play.is_empty()
+        && vhost.auth.play.iter().all(|check| matches!(check, Check::Cidr(_) | Check::Edge(_)));
+    let is_local = node.config().edge.auth == AuthBy::Local;
+    let Some(edge) = node.edge.as_ref().filter(|_| !is_local) else {
+        // What is not here, an edge looks for when it is asked to play it.
+        let is_edge = node.edge.is_some();
+        let status = node.streams.registry.status(&key);
+        let here = is_edge || matches!(status, Some(Status::Live | Status::Lingering));
         return (Ok(MayPlay { refusal: None, any, here }), false);
     };
     let asked = edge.may_play(&key, &ask, Protocol::Live);

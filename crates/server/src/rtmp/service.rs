@@ -7,6 +7,7 @@ use tracing::debug;
 use weir_clients::{
     SERVER,
     client::Client,
+    counts::Refused,
     end::{End, Kind},
     listen,
     quota::Refusal,
@@ -15,8 +16,10 @@ use weir_clients::{
 use weir_delivery::{Returned, Why};
 use weir_edge::{Ask, Hops};
 use weir_flv::amf0::{Object, Value};
+use weir_hooks::Subject;
 use weir_intake::Allowance;
 use weir_rtmp::server::{Config, ConnectInfo, Event, PlayRefusal, PublishRefusal, Session};
+use weir_rtmp::url::discover;
 use weir_tls::Stream;
 
 use super::{
@@ -113,7 +116,16 @@ fn came(info: &ConnectInfo) -> Ask {
     // A wait that is no number of milliseconds is none.
     let wait = wait.and_then(|millis| Duration::try_from_secs_f64(millis / 1e3).ok());
     let next = info.other.get(Ask::NEXT_FIELD).is_some();
-    Ask { params: String::new(), hops: Hops::parse(hops), peer: None, wait, next }
+    let token = info.other.get(Ask::TOKEN_FIELD).and_then(Value::as_str).unwrap_or_default();
+    Ask {
+        hops: Hops::parse(hops),
+        wait,
+        next,
+        token: Ask::token_of(token),
+        tc_url: info.tc_url.as_str().into(),
+        page_url: info.page_url.as_str().into(),
+        ..Ask::default()
+    }
 }
 
 /// What SRS says of itself in the reply to `connect`; tools look for these names.
@@ -162,6 +174,45 @@ impl Connection {
         }
     }
 
+    /// Asks the back end whether the client may be connected (`hooks.on_connect`). One that may not is told so at its
+    /// first request.
+    async fn ask_back_end(mut self: Box<Self>, info: &ConnectInfo) -> Turn {
+        // A name for a stream that has none yet.
+        let Ok(url) = discover(&info.tc_url, "none") else { return Turn::Stay(self) };
+        let (node, presence) = (Arc::clone(&self.node), Arc::clone(&self.client.presence));
+        let vhost = node.settings.vhost(&url.vhost);
+        let (id, ip) = (self.client.id, self.client.peer.ip());
+        let subject = || Subject {
+            id,
+            ip,
+            vhost: vhost.name.clone(),
+            app: url.app.clone(),
+            stream: String::new(),
+            tc_url: info.tc_url.clone(),
+            page_url: info.page_url.clone(),
+            params: url.params.clone(),
+        };
+        let asked = tokio::select! {
+            biased;
+            asked = node.hooks.connect(&vhost, subject) => asked,
+            farewell = presence.until_farewell() => return Turn::Over(self, farewell.end()),
+        };
+        match asked {
+            Ok(None) => Turn::Stay(self),
+            Ok(Some(ticket)) => {
+                self.client.on_end =
+                    Some(Box::new(move |sent, received| ticket.close(sent, received)));
+                Turn::Stay(self)
+            }
+            Err(refused) => {
+                // Whether it was told or not, it goes.
+                let _ = timeout(REFUSAL_TIMEOUT, self.refuse_all(&refused.to_string())).await;
+                Refused::Auth.count();
+                Turn::Over(self, End::policy(format!("connect refused: {}", refused.reason())))
+            }
+        }
+    }
+
     /// Waits for a request and does what it asks.
     async fn turn(mut self: Box<Self>) -> Turn {
         // Whoever asks has nothing to view yet, or nothing any more.
@@ -201,7 +252,7 @@ impl Connection {
                     flash_ver = info.flash_ver,
                     "connected"
                 );
-                Turn::Stay(self)
+                self.ask_back_end(&info).await
             }
             Ok(_) => Turn::Stay(self),
             Err(end) => Turn::Over(self, end),

@@ -18,6 +18,7 @@ use tracing::warn;
 use weir_clients::{descriptors::Shares, listen::ListenError};
 use weir_config::{Config, ConfigError, Diff, Part, Settings, Sources};
 use weir_delivery::Returned;
+use weir_hooks::Trusts;
 use weir_outputs::hls::{BadFolder, HlsOutput, bad_folders};
 
 pub use self::ports::Addresses;
@@ -230,6 +231,7 @@ impl Start {
         config.check().map_err(located)?;
         let keys = Keys::read(&config).map_err(located)?;
         let tls = Prepared::read(&config).map_err(located)?;
+        let trusts = Trusts::read(&config).map_err(located)?;
         preflight::origin_tls(&config).map_err(located)?;
         preflight::uploads(&config).map_err(located)?;
         preflight::socket(&config).map_err(located)?;
@@ -256,7 +258,7 @@ impl Start {
             warn!("{fault}");
         }
         let settings = Settings::new(config);
-        let (node, returned) = Node::start(&settings, keys)?;
+        let (node, returned) = Node::start(&settings, keys, trusts)?;
         if node.edge.is_none() {
             begin_hls(&node.hls, replaces);
         }

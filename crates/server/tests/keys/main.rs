@@ -5,6 +5,7 @@ mod api;
 mod edge;
 mod hanging;
 mod hls;
+mod hooks;
 mod limits;
 mod listeners;
 mod multitrack;
@@ -44,7 +45,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 89] = [
+const ROWS: [(&str, Row); 107] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -112,6 +113,8 @@ const ROWS: [(&str, Row); 89] = [
     ("edge.dead_after", Live(edge::dead_after)),
     ("edge.give_up", Live(edge::give_up)),
     ("edge.forward_query", Live(edge::forward_query)),
+    ("edge.auth", Live(hooks::edge_auth)),
+    ("edge.token", Live(hooks::edge_token)),
     ("edge.tls.ca", Live(edge::tls_ca)),
     ("edge.tls.pin", Live(edge::tls_pin)),
     ("edge.redirects", Live(edge::redirects)),
@@ -119,6 +122,22 @@ const ROWS: [(&str, Row); 89] = [
     ("edge.hls_cache", Live(edge::hls_cache)),
     ("auth.publish", Live(streams::auth_publish)),
     ("auth.play", Live(streams::auth_play)),
+    ("hooks.on_connect", Live(hooks::urls)),
+    ("hooks.on_close", Live(hooks::urls)),
+    ("hooks.on_publish", Live(hooks::urls)),
+    ("hooks.on_unpublish", Live(hooks::urls)),
+    ("hooks.on_play", Live(hooks::urls)),
+    ("hooks.on_stop", Live(hooks::urls)),
+    ("hooks.on_hls", Live(hooks::files)),
+    // What is told of them is told like all else.
+    ("hooks.on_record", Live(hooks::urls)),
+    ("hooks.on_dvr", Live(hooks::urls)),
+    ("hooks.on_forward", Live(hooks::urls)),
+    ("hooks.timeout", Live(hooks::timeout_and_fail)),
+    ("hooks.fail", Live(hooks::timeout_and_fail)),
+    ("hooks.retry", Live(hooks::retry)),
+    ("hooks.secret", Live(hooks::secret)),
+    ("hooks.ca", Live(hooks::ca)),
     ("limits.connections", Live(limits::connections)),
     ("limits.egress", Live(limits::egress)),
     ("limits.viewers_per_stream", Live(limits::viewers_per_stream)),
@@ -135,6 +154,7 @@ const ROWS: [(&str, Row); 89] = [
     ("vhosts.*.play", Live(streams::of_a_vhost)),
     ("vhosts.*.hls", Live(hls::dir_of_a_vhost)),
     ("vhosts.*.auth", Live(streams::vhosts)),
+    ("vhosts.*.hooks", Live(hooks::urls)),
 ];
 
 /// All keys of `schema`, and the sections of a vhost.

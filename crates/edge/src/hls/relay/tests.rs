@@ -267,6 +267,7 @@ async fn the_origin_is_asked_in_the_viewers_name() {
         params: "?vhost=v.org&token=a \"b&other=1".to_owned(),
         hops: Hops::parse("0123456789abcdef"),
         wait: None,
+        ..Ask::default()
     };
     let object = Object { key, kind: SEGMENT };
     let response = relay.serve(&object, &ask, SOON, false).await;

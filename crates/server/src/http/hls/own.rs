@@ -72,7 +72,7 @@ pub async fn own_playlist(
     let no_memory = |spent: Spent| no_room(&spent.to_string());
     // What an edge gets goes to many viewers, and none is to have the parameters of another.
     let params = if ask.hops.is_empty() { &*ask.params } else { "" };
-    let checked = if auth::wants_parameters(&vhost.auth) { params } else { "" };
+    let checked = if auth::wants_parameters(vhost) { params } else { "" };
     let (begun, wait) = (Instant::now(), ask.wait_at_most(vhost.play.wait));
     let ladder: &[String] = if wanted.rendition.is_none() { &vhost.hls.ladder } else { &[] };
     let left = match node.hls.window(key) {

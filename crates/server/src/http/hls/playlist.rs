@@ -7,7 +7,8 @@ use std::{sync::Arc, time::Instant};
 use axum::response::Response;
 use weir_clients::{
     client,
-    quota::{self, Meter, WATCHING},
+    held::Held,
+    quota::{self, Meter, WATCHING, Who},
 };
 use weir_edge::{NoStream, Protocol};
 use weir_media::StreamKey;
@@ -35,7 +36,7 @@ pub async fn playlist(
     wanted: WantedPlaylist,
     asker: &Asker,
 ) -> Result<Response, Refusal> {
-    let mut playlist = Playlist { asker, wanted };
+    let mut playlist = Playlist { asker, wanted, newcomer: None };
     let Playing { opened, session, .. } = play::request(node, request, &mut playlist).await?;
     let answer = match opened {
         Ok(playlist) => playlist.answer(&asker.conditions),
@@ -51,6 +52,18 @@ pub async fn playlist(
 struct Playlist<'a> {
     asker: &'a Asker,
     wanted: WantedPlaylist,
+    /// The number of the viewer that it is for, if that does not watch yet.
+    newcomer: Option<u64>,
+}
+
+impl Playlist<'_> {
+    /// What tells the viewer apart. Where the back end is asked once, and not with each request, whoever shows it other
+    /// parameters is another one.
+    fn who<'a>(&'a self, resolved: &'a Resolved<'_>, session: &'a str) -> Who<'a> {
+        let is_asked = !resolved.vhost.hooks.on_play.is_empty();
+        let permission = if is_asked { &*resolved.request.ask.params } else { "" };
+        Who { permission, ..who(resolved, session, self.asker) }
+    }
 }
 
 impl Resource for Playlist<'_> {
@@ -67,11 +80,16 @@ impl Resource for Playlist<'_> {
 
     fn look(&mut self, resolved: &Resolved<'_>) -> Result<(), Refusal> {
         let (key, session) = (resolved.key, session(resolved.request));
-        let who = who(resolved, &session, self.asker);
+        let who = self.who(resolved, &session);
         let looked = resolved.node.clients.quotas.look_for_hls(who, Instant::now());
         // Who watches does not wait.
         asks(self.asker, Some(key).filter(|_| looked != Ok(true)));
+        self.newcomer = (looked == Ok(false)).then(client::next_id);
         looked.map(drop).map_err(|full| Refusal::NoStream { key: key.clone(), why: full.into() })
+    }
+
+    fn client(&mut self, _: &Resolved<'_>) -> Option<u64> {
+        self.newcomer
     }
 
     async fn open(
@@ -93,6 +111,7 @@ impl Resource for Playlist<'_> {
         &mut self,
         resolved: &Resolved<'_>,
         opened: &Self::Opened,
+        held: Option<Held>,
     ) -> Result<Option<Option<Meter>>, quota::Refusal> {
         if opened.is_err() {
             return Ok(None);
@@ -105,7 +124,9 @@ impl Resource for Playlist<'_> {
         }
         let session = session(resolved.request);
         let patience = WATCHING.max(resolved.vhost.hls.segment.saturating_mul(3));
-        let who = who(resolved, &session, self.asker);
-        quotas.watch_hls(who, patience, client::next_id, now).map(Some)
+        let id = self.newcomer;
+        let id = move || id.unwrap_or_else(client::next_id);
+        let who = self.who(resolved, &session);
+        quotas.watch_hls(who, patience, id, held, now).map(Some)
     }
 }

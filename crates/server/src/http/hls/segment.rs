@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Instant};
 
 use axum::response::Response;
 use http::StatusCode;
-use weir_clients::quota::{self, Guess, Meter, Search};
+use weir_clients::{
+    counts::Refused,
+    held::Held,
+    quota::{self, Guess, Meter, Search},
+};
 use weir_edge::{HlsKind, NoStream, Protocol};
 use weir_hls::SegmentName;
 use weir_media::StreamKey;
@@ -72,8 +76,8 @@ impl Resource for SegmentFile<'_> {
     fn authorize(&self, resolved: &Resolved<'_>) -> Result<(), Denied> {
         let Resolved { node, key, vhost, request, .. } = resolved;
         match self.name.nonce {
-            Some(_) => node.auth.check_segment(&vhost.auth, request.ip),
-            None => play::authorize(node, key, vhost, request.url, request.ip),
+            Some(_) => node.auth.check_segment(&vhost.auth, request.shown()),
+            None => play::authorize(node, key, vhost, request.url, request.shown()),
         }
     }
 
@@ -83,6 +87,13 @@ impl Resource for SegmentFile<'_> {
         let fetched = node.clients.quotas.fetch_hls(who(resolved, "", self.asker), now);
         self.meter =
             fetched.map_err(|why| Refusal::NoStream { key: (*key).clone(), why: why.into() })?;
+        let is_asked = !resolved.vhost.hooks.on_play.is_empty();
+        if is_asked && self.name.nonce.is_none() && self.meter.is_none() {
+            let why = "it asks for a segment without having been given the playlist".to_owned();
+            Refused::Auth.count();
+            let why = Denied::Hook(weir_hooks::Refused::No(why));
+            return Err(Refusal::Denied { key: (*key).clone(), why });
+        }
         self.guess = match node.clients.quotas.guesses.ask(key, self.asker.ip, now) {
             Some(Search::Anywhere(guess)) => Some(guess),
             Some(Search::Here) => None,
@@ -95,6 +106,11 @@ impl Resource for SegmentFile<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The back end has let in whoever has the playlist.
+    fn client(&mut self, _: &Resolved<'_>) -> Option<u64> {
+        None
     }
 
     /// Who knows a name that cannot be guessed has been let in before.
@@ -120,7 +136,12 @@ impl Resource for SegmentFile<'_> {
         Ok(whole.map_or_else(|why| why, |data| object(node, key, name, &data, self.asker)))
     }
 
-    fn admit(&mut self, _: &Resolved<'_>, _: &Response) -> Result<(), quota::Refusal> {
+    fn admit(
+        &mut self,
+        _: &Resolved<'_>,
+        _: &Response,
+        _: Option<Held>,
+    ) -> Result<(), quota::Refusal> {
         Ok(())
     }
 }

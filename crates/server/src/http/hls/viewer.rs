@@ -51,7 +51,7 @@ pub fn session<'a>(request: &Request<'a>) -> Cow<'a, str> {
 /// What tells this viewer apart.
 pub fn who<'a>(resolved: &'a Resolved<'_>, session: &'a str, asker: &'a Asker) -> Who<'a> {
     let (key, is_node) = (resolved.key, resolved.is_node());
-    Who { key, ip: asker.ip, agent: &asker.agent, session, is_node }
+    Who { key, ip: asker.ip, agent: &asker.agent, session, permission: "", is_node }
 }
 
 /// Tells others what the connection is used for: it fetches files for viewers of HLS, and waits for `stream`.

@@ -2,7 +2,7 @@
 //!
 //! They follow from the name alone, so that a stream has the same one on every node and after every start.
 
-use weir_media::StreamKey;
+use crate::StreamKey;
 
 /// Letters of an id: as many as it takes that ten thousand streams do not share one.
 const LETTERS: usize = 10;

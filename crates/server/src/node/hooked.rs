@@ -1,0 +1,62 @@
+//! What back ends are told: who this server is, who its clients are, and which files are finished.
+
+use std::{fs, net::IpAddr, sync::Arc};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use weir_edge::Ask;
+use weir_hooks::{Hooks, Names, Segment, Subject};
+use weir_media::{StreamKey, ids};
+use weir_outputs::{FileKind, FinishedFile, OnFinished};
+
+/// Characters of a path that stand for themselves in a URL (RFC 3986, "unreserved", and the slash).
+const PATH: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// The names of a server that starts: that of its host, and one until its next start.
+pub fn names() -> Names {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    let server = if host.is_empty() { "weir" } else { host }.to_owned();
+    // Without randomness the process number has to do.
+    let random = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
+    Names { server, service: ids::letters(random, 8) }
+}
+
+/// What a back end is told of client number `id`, which asks for `key`.
+pub fn subject(id: u64, ip: IpAddr, key: &StreamKey, ask: &Ask) -> Subject {
+    let tc_url = match &*ask.tc_url {
+        // What SRS makes of a request over HTTP.
+        "" => format!("rtmp://{}/{}", key.vhost(), key.app()),
+        said => said.to_owned(),
+    };
+    Subject {
+        id,
+        ip,
+        vhost: key.vhost().to_owned(),
+        app: key.app().to_owned(),
+        stream: key.stream().to_owned(),
+        tc_url,
+        page_url: ask.page_url.to_string(),
+        params: ask.params.clone(),
+    }
+}
+
+/// Tells back ends of files that are finished.
+pub struct Told(pub Arc<Hooks>);
+
+impl OnFinished for Told {
+    fn finished(&self, file: &FinishedFile) {
+        let path = file.dir.join(&file.file).display().to_string();
+        match &file.kind {
+            FileKind::Recording => self.0.recording(&file.key, || path),
+            FileKind::Segment { uri, number, playlist } => self.0.segment(&file.key, || Segment {
+                duration: file.duration,
+                file: path,
+                url: uri.clone(),
+                m3u8: file.dir.join(playlist).display().to_string(),
+                m3u8_url: utf8_percent_encode(playlist, PATH).to_string(),
+                seq_no: *number,
+            }),
+        }
+    }
+}

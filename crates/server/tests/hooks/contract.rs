@@ -1,0 +1,102 @@
+//! What the back end hears: every field of SRS's contract, of clients of every protocol, each begin with its end.
+
+use weir_testkit::{
+    backend::{Backend, Call},
+    http,
+    peer::Viewer,
+    raw::Raw,
+};
+
+use crate::{HLS, KEY, SOON, assert_never_logged, encoder, start, until_playlist};
+
+/// Every key that has no reply of its own.
+fn all(url: &str) -> String {
+    let keys = ["connect", "close", "publish", "unpublish", "play", "stop", "hls", "record"];
+    let keys = keys.map(|key| format!("on_{key}: {url:?}"));
+    format!("hooks: {{ {}, secret: {KEY} }}\n", keys.join(", "))
+}
+
+fn said(call: &Call, names: [&str; 4]) -> [String; 4] {
+    names.map(|name| call.said(name).to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_every_protocol_are_told_of_as_by_srs() {
+    let back_end = Backend::start().await;
+    let url = format!("{}?key={KEY}", back_end.url());
+    let drain = "drain: { notice: 0s, timeout: 10s }\n";
+    let mut weir = start(&format!("{HLS}{drain}{}", all(&url)));
+    let encoder = encoder(&weir, "live/cam?k=v").await;
+    let published = back_end.until("on_publish", 1).await.remove(0);
+    let expected = [weir_media_default(), "live".to_owned(), "cam".to_owned(), "?k=v".to_owned()];
+    assert_eq!(said(&published, ["vhost", "app", "stream", "param"]), expected);
+    assert_eq!(published.said("tcUrl"), format!("rtmp://{}/live", weir.rtmp()));
+    assert_eq!((published.said("ip"), published.said("stream_url")), ("127.0.0.1", "/live/cam"));
+    assert_eq!(
+        back_end.until("on_connect", 1).await[0].said("client_id"),
+        published.said("client_id")
+    );
+
+    // A viewer of each protocol; only the first one ends by itself.
+    let mut rtmp = Viewer::rtmp(&weir.rtmp_url("live/cam?viewer=1")).await;
+    rtmp.next().await.expect("media");
+    let flv = format!(
+        "GET /live/cam.flv?viewer=2 HTTP/1.1\r\nHost: {}\r\nReferer: http://page/\r\n\r\n",
+        weir.http()
+    );
+    let mut raw = Raw::connect(weir.http()).await;
+    assert!(raw.send(flv.as_bytes()).await);
+    until_playlist(&weir, "live/cam.m3u8?viewer=3").await;
+    for _ in 0..3 {
+        assert_eq!(http::get(weir.http(), "live/cam.m3u8?viewer=3").await.status, 200);
+    }
+    let plays = back_end.until("on_play", 3).await;
+    let of = |calls: &[Call], viewer: u32| {
+        let param = format!("?viewer={viewer}");
+        let mut of = calls.iter().filter(|call| call.said("param") == param);
+        let first = of.next().unwrap_or_else(|| panic!("nothing of {viewer}: {calls:?}")).clone();
+        assert!(of.next().is_none(), "{viewer} is told of once: {calls:?}");
+        first
+    };
+    let [first, second, third] = [1, 2, 3].map(|viewer| of(&plays, viewer));
+    assert_eq!(second.said("pageUrl"), "http://page/");
+    assert!(second.said("tcUrl").starts_with("rtmp://") && second.said("tcUrl").ends_with("/live"));
+
+    let segment = back_end.until("on_hls", 2).await.remove(1);
+    assert_eq!(segment.said("client_id"), published.said("client_id"));
+    let file = std::path::Path::new(segment.said("cwd")).join(segment.said("file"));
+    let number = segment.body["seq_no"].as_u64().expect("a number");
+    assert!(
+        file.file_name()
+            .is_some_and(|name| name.to_string_lossy().contains(&format!("cam-{number}")))
+    );
+    assert!(segment.said("url").starts_with("live/cam-"), "{}", segment.text);
+    assert_eq!(segment.said("m3u8_url"), "live/cam.m3u8");
+
+    drop(rtmp);
+    let stopped = back_end.until("on_stop", 1).await;
+    assert_eq!(of(&stopped, 1).said("client_id"), first.said("client_id"));
+    let closed = back_end.until("on_close", 1).await.remove(0);
+    assert_eq!(closed.said("client_id"), first.said("client_id"));
+    assert!(
+        closed.body["send_bytes"].as_u64() > Some(0)
+            && closed.body["recv_bytes"].as_u64() > Some(0)
+    );
+
+    drop(encoder);
+    let gone = back_end.until("on_unpublish", 1).await.remove(0);
+    assert_eq!(gone.said("client_id"), published.said("client_id"));
+    // Those who are still here are told of before the process ends.
+    weir.terminate();
+    assert!(weir.wait_exit(SOON).success());
+    let stopped = back_end.of("on_stop");
+    for (viewer, play) in [(2, second), (3, third)] {
+        assert_eq!(of(&stopped, viewer).said("client_id"), play.said("client_id"));
+    }
+    back_end.assert_contract();
+    assert_never_logged(&weir, KEY);
+}
+
+fn weir_media_default() -> String {
+    "__defaultVhost__".to_owned()
+}
