@@ -172,6 +172,14 @@ pub struct Counts {
     pub pull_retries: Count,
     /// Publishes that could not be passed on any more for a while.
     pub pushes_lost: Count,
+    /// Bytes of media sent to targets of `forward`.
+    pub forward_bytes: Count,
+    /// Frames that targets missed because they were too slow.
+    pub forward_frames_skipped: Count,
+    /// Connections to targets that were lost.
+    pub forwards_lost: Count,
+    /// Attempts to reach a target that failed, or were refused.
+    pub forward_failures: Count,
     /// Publishers and origins whose timestamps ran slower or faster than real time.
     pub clocks_off: Count,
     /// HLS segments written.
@@ -213,6 +221,10 @@ impl Counts {
             pulls_lost: Count::new(),
             pull_retries: Count::new(),
             pushes_lost: Count::new(),
+            forward_bytes: Count::new(),
+            forward_frames_skipped: Count::new(),
+            forwards_lost: Count::new(),
+            forward_failures: Count::new(),
             clocks_off: Count::new(),
             hls_segments: Count::new(),
             hls_playlists: Count::new(),

@@ -41,6 +41,7 @@ pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {
         .or_else(|| half_port_tls(config))
         .or_else(|| long_notice(config))
         .or_else(|| useless_check(config))
+        .or_else(|| forward_to_nobody(config))
         .or_else(|| nobody_to_ask(config))
         .or_else(|| token_of_no_edge(config))
         .or_else(|| same_vhost_twice(config))
@@ -340,6 +341,12 @@ fn same_vhost_twice(config: &Config) -> Option<Contradiction> {
         (format!("vhosts.{name}"), Problem::new(what, "keep one of them"))
     };
     Some(Contradiction([side(b, a), side(a, b)]))
+}
+
+/// Streams that would go nowhere.
+fn forward_to_nobody(config: &Config) -> Option<Contradiction> {
+    let (path, _) = config.forwards().find(|(_, forward)| forward.to.is_empty())?;
+    Some(alone(&path, Problem::new("has no target", "write to: rtmp://HOST/APP/STREAM")))
 }
 
 /// A check that everybody passes, or nobody.

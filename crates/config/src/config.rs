@@ -14,6 +14,7 @@ use weir_media::{DEFAULT_VHOST, StreamKey};
 use crate::{
     auth::{Auth, AuthOverride},
     edge::Edge,
+    forward::Forward,
     hooks::{Hooks, HooksOverride},
     host::{Address, HostPort, Network, Peer, without_dot, without_port},
     kind::{
@@ -51,6 +52,8 @@ section! {
         hls: Hls = Hls::default(), Part<Hls>;
         /// Where finished files are uploaded to.
         upload: Upload = Upload::default(), Part<Upload>;
+        /// Streams that go on to other servers.
+        forward: Vec<Forward> = Vec::new(), Many<Forward>;
         /// Where an edge gets its streams.
         edge: Edge = Edge::default(), Part<Edge>;
         /// Who may publish and who may play.
@@ -87,6 +90,7 @@ impl Config {
             publish: own.publish.clone().over(&self.publish),
             play: own.play.clone().over(&self.play),
             hls: own.hls.clone().over(&self.hls),
+            forward: own.forward.clone().unwrap_or_else(|| self.forward.clone()),
             auth: own.auth.clone().over(&self.auth),
             hooks: own.hooks.clone().over(&self.hooks),
         }
@@ -139,6 +143,19 @@ impl Config {
             }
         }
         dirs
+    }
+
+    /// All of `forward`, with the path of each: `forward[0]`, `vhosts.a.org.forward[1]`. An edge forwards nothing.
+    pub fn forwards(&self) -> impl Iterator<Item = (String, &Forward)> {
+        let vhosts = self.vhosts.iter().filter_map(|(name, own)| {
+            Some((format!("vhosts.{name}.forward"), own.forward.as_ref()?))
+        });
+        let all = [("forward".to_owned(), &self.forward)].into_iter().chain(vhosts);
+        let all = all.filter(|_| self.role == Role::Origin);
+        all.flat_map(|(path, list)| {
+            let numbered = list.iter().enumerate();
+            numbered.map(move |(number, forward)| (format!("{path}[{number}]"), forward))
+        })
     }
 
     /// The configured vhost that is meant by `asked`. Names of hosts are the same in upper and lower case, and with a
@@ -308,6 +325,8 @@ section! {
         play: PlayOverride = PlayOverride::default(), Own<Play>;
         /// The HLS output.
         hls: HlsOverride = HlsOverride::default(), Own<Hls>;
+        /// Streams that go on to other servers.
+        forward: Option<Vec<Forward>> = None, Maybe<Many<Forward>>;
         /// Who may publish and who may play.
         auth: AuthOverride = AuthOverride::default(), Own<Auth>;
         /// Which back end is told and asked what, over HTTP.
@@ -351,7 +370,9 @@ impl Leaf for Vhosts {
 fn shown_vhost(own: &VhostOverride, secrets: Secrets) -> Json {
     let mut shown = own.show(secrets);
     if let Json::Object(sections) = &mut shown {
-        sections.retain(|_, keys| keys.as_object().is_some_and(|keys| !keys.is_empty()));
+        let is_set =
+            |keys: &Json| keys.is_array() || keys.as_object().is_some_and(|keys| !keys.is_empty());
+        sections.retain(|_, keys| is_set(keys));
     }
     shown
 }
@@ -374,6 +395,8 @@ pub struct Vhost {
     pub play: Play,
     /// The HLS output.
     pub hls: Hls,
+    /// Streams that go on to other servers.
+    pub forward: Vec<Forward>,
     /// Who may publish and who may play.
     pub auth: Auth,
     /// Which back end is told and asked what, over HTTP.

@@ -17,9 +17,7 @@ use Here::{Else, Key};
 const RECORD: Here = Else("Weir does not record; use FFmpeg: ffmpeg -i URL -c copy FILE.flv");
 const TRANSCODE: Here =
     Else("Weir does not transcode; transcode with FFmpeg and publish the result");
-const PUSH: Here = Else(
-    "Weir does not push to other servers; let the other server pull, or use FFmpeg: ffmpeg -i URL -c copy -f flv OTHER",
-);
+const PUSH: Here = Key("forward", "forward: [{ streams: live/*, to: rtmp://HOST/APP/STREAM }]");
 const HOOKS: Here = Key("hooks", "hooks: { on_publish: \"http://backend:8085/api/v1/streams\" }");
 const NOT_SPOKEN: Here = Else("Weir supports only RTMP, HTTP-FLV and HLS");
 const METRICS: Here = Else("nothing to set: use GET /metrics and /api/v1 on api.listen");
@@ -118,7 +116,7 @@ const NAMES: &[(&str, Here)] = &[
     ("http_hooks on_* notify_method run_on* external_authentication* auth_http*", HOOKS),
     ("dvr* record*", RECORD),
     ("transcode engine ffmpeg exec*", TRANSCODE),
-    ("forward destination push push_reconnect", PUSH),
+    ("destination push push_reconnect", PUSH),
     (
         "ingest",
         Else(

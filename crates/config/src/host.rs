@@ -354,6 +354,12 @@ fn parse_network(text: &str) -> Result<IpNet, Problem> {
     Ok(network)
 }
 
+/// The host in `text`, and its port or `usual`; none where one of them is not valid. For what must not be repeated.
+pub(super) fn host_and_port(text: &str, usual: u16) -> Option<HostPort> {
+    let (host, port) = parse_host(text, usual).ok()?;
+    Some(HostPort { host: host.to_string(), port: port.unwrap_or(usual) })
+}
+
 /// What is before the port.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Host {

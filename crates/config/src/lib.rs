@@ -18,6 +18,7 @@ mod error;
 mod fault;
 pub mod file;
 mod foreign;
+mod forward;
 mod hints;
 mod hooks;
 mod host;
@@ -54,6 +55,7 @@ pub use self::{
     edge::{AuthBy, Edge, EdgeTls, ForwardQuery, Pin, Upstream},
     error::{ConfigError, Diagnostic, Origin},
     fault::Fault,
+    forward::{Forward, ForwardTarget, NoTarget},
     hooks::{Fail, HookUrl, Hooks, HooksOverride},
     host::{HostPort, OriginName, Scheme},
     load::CONFIG_BYTES_MAX,

@@ -192,14 +192,18 @@ fn unknown_key(field: &str, section: &str, expected: &[&str]) -> Problem {
 }
 
 /// The keys of secrets, whatever stands below them.
-const SECRET_KEYS: [&str; 6] =
-    ["admin_tokens", "read_tokens", "peer_token", "access_key", "secrets", "values"];
+const SECRET_KEYS: [&str; 7] =
+    ["admin_tokens", "forward", "read_tokens", "peer_token", "access_key", "secrets", "values"];
+
+/// What is below one of them and is none: which streams go on somewhere, and whom to trust there.
+const NO_SECRET_KEYS: [&str; 3] = ["streams", "ca", "assume_enhanced"];
 
 /// Whether what stands at `path` is, or was probably meant to be, a secret.
 fn is_secret(path: &str) -> bool {
     let mut keys = path.split('.').map(|key| key.split('[').next().unwrap_or_default());
-    sounds_secret(keys.clone().next_back().unwrap_or_default())
-        || keys.any(|key| SECRET_KEYS.contains(&key))
+    let last = keys.clone().next_back().unwrap_or_default();
+    let is_below = !NO_SECRET_KEYS.contains(&last) && keys.any(|key| SECRET_KEYS.contains(&key));
+    is_below || sounds_secret(last)
 }
 
 fn sounds_secret(text: &str) -> bool {

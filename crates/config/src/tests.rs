@@ -125,6 +125,7 @@ edge:
   hls_cache: 1GiB
   auth: local
   token: t0ken
+forward: [{ streams: live/*, to: rtmps://a/live2/KEY, ca: f.pem, assume_enhanced: on }]
 auth:
   publish:
     - cidr: { allow: 10.0.0.0/8, deny: [10.1.0.0/16] }
@@ -299,6 +300,12 @@ handover: { socket: /run/weir.sock }
                 Check::Hook,
             ],
         },
+        forward: vec![Forward {
+            streams: vec![<StreamPattern as kind::Text>::parse("live/*").expect("a pattern")],
+            to: vec![ForwardTarget::new("rtmps://a/live2/KEY").expect("a target")],
+            ca: Some("f.pem".into()),
+            assume_enhanced: true,
+        }],
         hooks: Hooks {
             on_connect: vec![hook("http://a/")],
             on_close: Vec::new(),
@@ -452,8 +459,8 @@ error: weir.yaml:10:6: unclosed bracket '{'
 /// A text; line, column and width of what is wrong in it; the message; the fix.
 type Bad = (&'static str, (usize, usize, usize), &'static str, &'static str);
 
-const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, upload, edge, auth, hooks, \
-    limits, metrics, drain, handover, vhosts";
+const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, upload, forward, edge, auth, \
+    hooks, limits, metrics, drain, handover, vhosts";
 
 const BAD: &[Bad] = &[
     ("rol: origin\n", (1, 1, 3), "unknown key `rol`; did you mean `role`?", KEYS),

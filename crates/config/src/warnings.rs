@@ -5,8 +5,20 @@ use weir_media::DEFAULT_VHOST;
 use super::{AuthBy, Check, Config, ForwardQuery, Role};
 
 impl Config {
-    /// A sentence for each setting that lets somebody in who may not be meant.
+    /// A sentence for each setting that lets somebody in who may not be meant, or has no effect.
     pub fn warnings(&self) -> Vec<String> {
+        if self.role != Role::Edge {
+            return Vec::new();
+        }
+        let mut forwards = self.vhosts.values().filter_map(|own| own.forward.as_ref());
+        let is_idle = !self.forward.is_empty() || forwards.any(|list| !list.is_empty());
+        let idle = is_idle.then(|| {
+            "forward has no effect at an edge: set it at the origins, which get the streams of its encoders".to_owned()
+        });
+        idle.into_iter().chain(self.unseen_viewers()).collect()
+    }
+
+    fn unseen_viewers(&self) -> Vec<String> {
         let why = match (&self.edge.forward_query, self.edge.auth) {
             _ if self.role != Role::Edge => return Vec::new(),
             (_, AuthBy::Local) => {
@@ -55,6 +67,17 @@ mod tests {
 
     fn warnings(text: &str) -> Vec<String> {
         Config::parse(text, "a.yaml").expect("a configuration").warnings()
+    }
+
+    #[test]
+    fn forwarding_is_the_origins() {
+        const FORWARD: &str = "forward: [{ to: other }]\n";
+        assert!(warnings(FORWARD).is_empty());
+        let edge = "role: edge\nedge: { origins: [o] }\n";
+        for text in [FORWARD, "vhosts: { a.org: { forward: [{ to: other }] } }\n"] {
+            let told = warnings(&format!("{edge}{text}"));
+            assert!(told.len() == 1 && told[0].starts_with("forward has no effect"), "{told:?}");
+        }
     }
 
     #[test]

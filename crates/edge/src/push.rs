@@ -15,12 +15,9 @@ use weir_clients::{
     counts::COUNTS,
     end::{End, Kind, Side},
 };
-use weir_flv::{kind_of, wire_time};
-use weir_hub::{Batch, Item, Reader, Registry, Start};
-use weir_intake::WakeSignal;
-use weir_media::{Frame, Init, StreamKey, Timestamp};
+use weir_media::StreamKey;
 use weir_rtmp::server::PublishRefusal;
-use weir_upstream::{Broken, Lost, Sink, backoff};
+use weir_upstream::{AsItIs, Broken, Dry, Feed, Lost, Sink, backoff};
 
 use super::{Ask, Edge, Failure, Origin, Request, search, upstream::open_sink};
 
@@ -143,13 +140,13 @@ impl Task {
                     _ = &mut stopped => {
                         // What waits for a flush belongs to the stream too. That the origin may be gone is no matter
                         // now.
-                        let _ = feed.send(&mut sink).await;
+                        let _ = feed.send(&mut sink, &mut AsItIs).await;
                         info!(stream = %self.request.key, origin = %origin, "push ended");
                         drop(feed);
                         sink.close().await;
                         return;
                     }
-                    broken = feed.forward(&mut sink) => break broken,
+                    broken = pushed(&mut feed, &mut sink) => break broken,
                     config = changes.next() => sink.set_dead_after(config.edge.dead_after),
                 }
             };
@@ -227,75 +224,14 @@ impl Task {
     }
 }
 
-/// What is encoded for an origin at a time.
-const BATCH_BYTES: usize = 1024 * 1024;
-
-/// What one connection to an origin is fed from.
-struct Feed {
-    signal: Arc<WakeSignal>,
-    reader: Reader,
-    batch: Batch,
-    /// What the origin knows of the stream's configuration.
-    known: Arc<Init>,
-    /// Whether it has missed something.
-    is_behind: bool,
-}
-
-impl Feed {
-    fn new(registry: &Registry, key: &StreamKey) -> Self {
-        let signal = Arc::new(WakeSignal::default());
-        // It counts as a viewer: a stream that nobody here watches must not reach the origin late.
-        let reader = registry.subscribe(key, Start::NewestGroup, Arc::clone(&signal) as _);
-        Self { signal, reader, batch: Batch::default(), known: Arc::default(), is_behind: true }
-    }
-
-    /// Sends the stream until the connection breaks.
-    async fn forward(&mut self, sink: &mut Sink) -> Broken {
-        loop {
-            if let Err(broken) = self.send(sink).await {
-                return broken;
-            }
-            tokio::select! {
-                () = self.signal.rang() => {}
-                broken = sink.watch() => return broken,
-            }
-        }
-    }
-
-    /// Sends what there is.
-    async fn send(&mut self, sink: &mut Sink) -> Result<(), Broken> {
-        loop {
-            self.reader.read_some(&mut self.batch, BATCH_BYTES);
-            self.queue(sink);
-            // What is queued is all that a slow origin makes us hold.
-            sink.flush().await?;
-            if !self.batch.has_more {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Queues what has been read.
-    fn queue(&mut self, sink: &mut Sink) {
-        self.is_behind |= self.batch.skipped > 0;
-        for Item { frame, group } in self.batch.items.drain(..) {
-            if let Some(init) = group {
-                if std::mem::take(&mut self.is_behind) {
-                    // Only what is new to it: a configuration in the midst of a stream looks like a change.
-                    init.frames()
-                        .filter(|part| !self.known.frames().any(|known| known.body == part.body))
-                        .for_each(|part| send(sink, part, frame.dts));
-                }
-                self.known = init;
-            }
-            send(sink, &frame, frame.dts);
-        }
-    }
-}
-
 /// A connection that lasted this long was a good one: the next loss is a new story.
 const LASTED: Duration = Duration::from_secs(5);
 
-fn send(sink: &mut Sink, frame: &Frame, at: Timestamp) {
-    sink.send(kind_of(frame.track), wire_time(frame, at), &frame.body);
+/// Sends the stream until the connection breaks.
+async fn pushed(feed: &mut Feed, sink: &mut Sink) -> Broken {
+    match feed.run(sink, &mut AsItIs).await {
+        Dry::Broken(broken) => broken,
+        // Its encoder has gone, and is about to say so.
+        Dry::Ended => sink.watch().await,
+    }
 }

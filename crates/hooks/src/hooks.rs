@@ -173,14 +173,14 @@ impl Hooks {
         Ticket::new(Arc::clone(self) as Arc<dyn Tell>, subject, end)
     }
 
-    /// Asks where else a stream goes; nowhere, if nobody says so.
-    pub async fn targets(self: &Arc<Self>, key: &StreamKey) -> Vec<String> {
+    /// Asks where else a stream goes: nowhere, if there is nobody to ask. `None` if who was asked did not say.
+    pub async fn targets(self: &Arc<Self>, key: &StreamKey) -> Option<Vec<String>> {
         let vhost = self.settings.vhost(key.vhost());
         if !Action::Forward.is_heard(&vhost) {
-            return Vec::new();
+            return Some(Vec::new());
         }
         let granted = self.ask(Action::Forward, self.publisher(key), &vhost).await;
-        granted.map(|granted| granted.urls).unwrap_or_default()
+        granted.map(|granted| granted.urls).ok()
     }
 
     /// A segment of `key` is complete. Called on any thread; it does not wait.

@@ -232,7 +232,10 @@ async fn what_a_publisher_makes_is_told_with_its_name() {
     let mut ticket = hooks.publish(&vhost, || subject(5)).await.expect("it may").expect("a ticket");
     ticket.begin(&key);
     back_end.replies(Reply::Text(200, r#"{"code":0,"data":{"urls":["rtmp://a/b/c"]}}"#.to_owned()));
-    assert_eq!(hooks.targets(&key).await, ["rtmp://a/b/c"]);
+    assert_eq!(hooks.targets(&key).await.expect("an answer"), ["rtmp://a/b/c"]);
+    back_end.replies(Reply::Text(200, r#"{"code":1}"#.to_owned()));
+    assert_eq!(hooks.targets(&key).await, None, "the back end does not say");
+    back_end.replies(Reply::Text(200, "0".to_owned()));
     drop(ticket);
     hooks.recording(&key, || "/data/cam.flv".to_owned());
     hooks.segment(&key, || Segment {

@@ -7,6 +7,7 @@
 mod finished;
 mod output;
 
+pub mod forward;
 pub mod hls;
 pub mod record;
 

@@ -9,13 +9,15 @@
 //!
 //! Whoever asks says where ([`connect()`], [`connect_to_name`], with [`Secure`] for TLS) and what ([`Call`] in RTMP,
 //! [`HttpCall`] in HTTP-FLV), and hears in one vocabulary what became of it: [`Failure`] before there is a stream,
-//! [`Lost`] or [`Broken`] after. Nothing here knows why a server is asked, or which one comes next.
+//! [`Lost`] or [`Broken`] after. A [`Feed`] gives a sink what a stream's log has. Nothing here knows why a server is
+//! asked, or which one comes next.
 
 pub mod client;
 
 mod backoff;
 mod connect;
 mod failure;
+mod feed;
 mod flv;
 mod hops;
 mod rtmp;
@@ -26,6 +28,7 @@ mod tls;
 pub use backoff::backoff;
 pub use connect::{CONNECT_TIMEOUT, connect, connect_to_name};
 pub use failure::{Failure, Lost, NOTHING, WORDS_MAX, words};
+pub use feed::{AsItIs, Dry, Feed, Fit};
 pub use flv::{HttpCall, HttpServer, Redirect};
 pub use hops::{Hops, NodeId};
 pub use rtmp::{Call, lost, play, questions};

@@ -32,9 +32,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Into the hub, from whatever brings a stream.
     ("intake", &["clients", "config", "flv", "hub", "media", "rtmp"]),
     // Connections to other servers, for whatever reason, and what is played and published over them.
-    ("upstream", &["blocking", "clients", "config", "flv", "intake", "rtmp", "tls"]),
-    // From the hub to files, whoever serves them.
-    ("outputs", &["blocking", "clients", "config", "flv", "hls", "hub", "media"]),
+    (
+        "upstream",
+        &["blocking", "clients", "config", "flv", "hub", "intake", "media", "rtmp", "tls"],
+    ),
+    // From the hub to files, whoever serves them, and to other servers.
+    (
+        "outputs",
+        &[
+            "blocking", "clients", "config", "flv", "hls", "hub", "intake", "media", "rtmp", "tls",
+            "upstream",
+        ],
+    ),
     // From files to a storage, whoever has written them.
     ("upload", &["blocking", "clients", "config", "hls", "media", "outputs", "tls", "upstream"]),
     // What clients do, to back ends over HTTP: who they are and what they do, others know.
@@ -79,7 +88,7 @@ const UNKNOWN: &[(&str, &[&str])] = &[
     ("intake", &["tokio::net", "std::net", "tokio::spawn"]),
     ("edge", &["TcpListener", "axum", "hyper::server", "weir_delivery"]),
     ("hooks", &["TcpListener", "axum", "hyper::server", "weir_hub"]),
-    ("upstream", &["hyper::server", "weir_edge", "weir_hub"]),
+    ("upstream", &["hyper::server", "weir_edge"]),
     ("outputs", &["tokio::net", "std::net", "http::", "axum"]),
 ];
 

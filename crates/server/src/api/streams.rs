@@ -11,7 +11,7 @@ use weir_clients::roster::Activity;
 use weir_flv::describe;
 use weir_hub::{Status, StreamStats};
 use weir_media::{DEFAULT_VHOST, StreamKey, ids};
-use weir_outputs::hls;
+use weir_outputs::{forward::ForwardStatus, hls};
 
 #[cfg(test)]
 use super::answer::{NotFound, ReadFailures};
@@ -69,6 +69,8 @@ pub struct Stream {
     /// Its HLS; null where it is not segmented: on edges, and where `hls.enabled` is false.
     #[cfg_attr(test, schema(required))]
     hls: Option<HlsOfStream>,
+    /// The servers that it goes on to (`forward`), in no order.
+    forwards: Vec<Forward>,
     /// `waiting` for a publisher, `live`, `lingering` after its publisher has left, or `ended`, which HLS viewers still
     /// watch. `relayed` if an edge hands its HLS on without having its frames: what they are is not known there.
     status: &'static str,
@@ -136,6 +138,34 @@ struct HlsOfStream {
     /// Which codec is left out or not supported, or why segments cannot be made; null otherwise.
     #[cfg_attr(test, schema(required))]
     reason: Option<String>,
+}
+
+/// A server that a stream goes on to.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+struct Forward {
+    /// Its scheme, host and port; `/***` stands for the rest of its URL, which is a secret.
+    target: String,
+    /// `connecting`, `sending`, `partly` (it is sent what it can take), `waiting` for the next attempt after it was
+    /// lost or could not be reached, or `refused`: it does not want the stream, and is asked again now and then.
+    state: &'static str,
+    /// How long that has been so, in milliseconds.
+    since_ms: u64,
+    /// Bytes of media that it was sent since the stream was published.
+    bytes: u64,
+    /// Frames that it missed because it was too slow.
+    skips: u64,
+    /// Why it is not sent the stream, or not all of it; or why it last was not. Null if there was no trouble.
+    #[cfg_attr(test, schema(required))]
+    error: Option<String>,
+}
+
+impl From<ForwardStatus> for Forward {
+    fn from(status: ForwardStatus) -> Self {
+        let ForwardStatus { target, state, since, bytes, skips, error } = status;
+        let since_ms = since.elapsed().as_millis() as u64;
+        Self { target, state: state.label(), since_ms, bytes, skips, error }
+    }
 }
 
 impl From<hls::State> for HlsOfStream {
@@ -242,6 +272,7 @@ impl<'a> Around<'a> {
             video: stats.video.map(|codec| describe::video(codec, &stats.init).into()),
             audio: stats.audio.map(|codec| describe::audio(codec, &stats.init).into()),
             hls: node.hls.state(key).map(Into::into),
+            forwards: node.forward.status(key).into_iter().map(Into::into).collect(),
             status: label(*status, node.edge.is_some()),
             log_bytes: stats.held,
             timestamp_repairs: stats.repairs,

@@ -12,8 +12,8 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use clap_complete::Shell;
 use weir_clients::descriptors::Shares;
 use weir_config::{
-    Check, Config, ConfigError, HttpTls, Human, Limits, PortTls, Rate, Role, RtmpTls, Secret, Size,
-    Sources, Tls, TlsVersion,
+    Check, Config, ConfigError, Forward, HttpTls, Human, Limits, PortTls, Rate, Role, RtmpTls,
+    Secret, Size, Sources, StreamPattern, Tls, TlsVersion,
 };
 
 use super::{publish, remote};
@@ -351,7 +351,20 @@ fn summary(config: &Config) -> String {
         ("handover", socket.unwrap_or("off".to_owned())),
         ("vhosts", if vhosts.is_empty() { "none".to_owned() } else { vhosts.join(", ") }),
     ];
-    lines.iter().fold(String::new(), |all, (name, value)| format!("{all}  {name:<8} {value}\n"))
+    let forwards = config.forwards().map(|(path, forward)| ("forward", forwarded(&path, forward)));
+    let lines = lines.into_iter().chain(forwards);
+    lines.fold(String::new(), |all, (name, value)| format!("{all}  {name:<8} {value}\n"))
+}
+
+/// Which streams go on to other servers, and where to.
+fn forwarded(path: &str, forward: &Forward) -> String {
+    let streams = match forward.streams.iter().any(StreamPattern::is_all) {
+        true => "every stream".to_owned(),
+        false => format!("streams {}", list(&forward.streams)),
+    };
+    let vhost = path.strip_prefix("vhosts.").and_then(|rest| rest.rsplit_once(".forward"));
+    let vhost = vhost.map(|(vhost, _)| format!(" of {vhost}")).unwrap_or_default();
+    format!("{streams}{vhost} to {} ({path})", list(&forward.to))
 }
 
 /// What is uploaded, and where to.

@@ -16,6 +16,7 @@ use weir_delivery::Format;
 use weir_edge::{Answer, Edge};
 use weir_hub::{Status, StreamStats};
 use weir_media::{StreamKey, Use};
+use weir_outputs::forward::State;
 
 use super::{
     hooks,
@@ -131,6 +132,7 @@ impl Live {
         self.write_delivery(page)?;
         self.write_hls(page)?;
         self.write_uploads(page)?;
+        self.write_forwards(page)?;
         if let Some(edge) = &self.node().edge {
             write_edge(page, edge)?;
         }
@@ -383,6 +385,33 @@ impl Live {
                 "weir_uploads_gone",
                 "Files that were removed before they were uploaded.",
                 &COUNTS.uploads_gone,
+            ),
+        ];
+        counters
+            .into_iter()
+            .try_for_each(|(name, help, count)| page.counter(name, help, count.get() as f64))
+    }
+
+    fn write_forwards(&self, page: &mut Page<'_>) -> fmt::Result {
+        let all = self.node().forward.all();
+        let count = |state| all.iter().filter(|forward| forward.state == state).count() as f64;
+        page.gauges(
+            "weir_forwards",
+            "Streams that are forwarded, once for each target, by state.",
+            State::ALL.map(|state| (vec![("state", state.label())], count(state))),
+        )?;
+        let counters = [
+            ("weir_forward_bytes", "Bytes of media sent to targets.", &COUNTS.forward_bytes),
+            (
+                "weir_forward_frames_skipped",
+                "Frames that targets missed because they were too slow.",
+                &COUNTS.forward_frames_skipped,
+            ),
+            ("weir_forwards_lost", "Connections to targets lost.", &COUNTS.forwards_lost),
+            (
+                "weir_forward_failures",
+                "Attempts to reach a target that failed or were refused.",
+                &COUNTS.forward_failures,
             ),
         ];
         counters

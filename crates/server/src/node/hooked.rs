@@ -1,12 +1,14 @@
 //! What back ends are told: who this server is, who its clients are, and which files are finished.
 
-use std::{fs, net::IpAddr, sync::Arc};
+use std::{fs, future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tracing::warn;
+use weir_config::ForwardTarget;
 use weir_edge::Ask;
 use weir_hooks::{Hooks, Names, Segment, Subject};
 use weir_media::{StreamKey, ids};
-use weir_outputs::{FileKind, FinishedFile, OnFinished};
+use weir_outputs::{FileKind, FinishedFile, OnFinished, forward::Targets};
 
 /// Characters of a path that stand for themselves in a URL (RFC 3986, "unreserved", and the slash).
 const PATH: &AsciiSet =
@@ -58,5 +60,25 @@ impl OnFinished for Told {
                 seq_no: *number,
             }),
         }
+    }
+}
+
+/// Asks back ends where else a stream goes.
+pub struct Asked(pub Arc<Hooks>);
+
+impl Targets for Asked {
+    fn targets<'a>(
+        &'a self,
+        key: &'a StreamKey,
+    ) -> Pin<Box<dyn Future<Output = Option<Vec<ForwardTarget>>> + Send + 'a>> {
+        Box::pin(async move {
+            let urls = self.0.targets(key).await?;
+            let read = |url: &String| {
+                let target = ForwardTarget::new(url);
+                // What was meant to be a target may be a secret, and is not shown.
+                target.inspect_err(|why| warn!(stream = %key, "hooks.on_forward: {why}")).ok()
+            };
+            Some(urls.iter().filter_map(read).collect())
+        })
     }
 }

@@ -15,7 +15,7 @@ use weir_hooks::{Hooks, Trusts};
 use weir_hub::{Limits, StreamStats};
 use weir_intake::Allowance;
 use weir_media::{InvalidKey, StreamKey};
-use weir_outputs::{Finished, Outputs, hls::HlsOutput};
+use weir_outputs::{Finished, Outputs, forward::ForwardOutput, hls::HlsOutput};
 use weir_rtmp::url::StreamUrl;
 use weir_upload::Uploader;
 
@@ -44,6 +44,8 @@ pub struct Node {
     pub outputs: Outputs,
     /// The one of them that makes segments and playlists.
     pub hls: Arc<HlsOutput>,
+    /// The one that sends streams on to other servers.
+    pub forward: Arc<ForwardOutput>,
     /// Copies of what many clients fetch of HLS, from which the system sends.
     pub copies: Arc<SharedCopies>,
     /// What takes finished files to a storage: nothing, on an edge.
@@ -83,6 +85,8 @@ impl Node {
         let hooks = Hooks::start(settings, hooked::names(), trusts)?;
         finished.listen(Arc::new(hooked::Told(Arc::clone(&hooks))));
         let hls = HlsOutput::new(registry.clone(), settings, &finished);
+        let forward = ForwardOutput::new(registry, settings)?;
+        forward.ask(Arc::new(hooked::Asked(Arc::clone(&hooks))));
         let edge = match config.role {
             Role::Origin => None,
             Role::Edge => Some(Edge::start(settings, registry, &streams.audiences)?),
@@ -98,7 +102,9 @@ impl Node {
         }
         let outputs = match &edge {
             Some(_) => Outputs::default(),
-            None => Outputs::new(&finished).with(Arc::clone(&hls) as _),
+            None => {
+                Outputs::new(&finished).with(Arc::clone(&hls) as _).with(Arc::clone(&forward) as _)
+            }
         };
         let node = Self {
             settings: settings.clone(),
@@ -108,6 +114,7 @@ impl Node {
             delivery,
             outputs,
             hls,
+            forward,
             copies,
             uploader,
             edge,

@@ -16,7 +16,10 @@ use rustix::fs::{Access, access};
 use weir_config::{Config, Fault, Role};
 use weir_edge::Edge;
 use weir_hooks::Trusts;
-use weir_outputs::hls::{self, BadFolder, bad_folders};
+use weir_outputs::{
+    forward,
+    hls::{self, BadFolder, bad_folders},
+};
 use weir_upload::Uploader;
 
 use crate::{auth::Keys, tls::Prepared};
@@ -122,6 +125,7 @@ pub fn all(config: &Config) -> (Vec<Fault>, Vec<String>) {
     }
     faults.extend(origin_tls(config).err());
     faults.extend(uploads(config).err());
+    faults.extend(forward::check_files(config).err());
     faults.extend(Trusts::read(config).err());
     faults.extend(socket(config).err());
     for BadFolder { fault, is_lasting } in bad_folders(config, None, false) {

@@ -94,6 +94,14 @@ pub enum Refusal {
         /// Why.
         why: edge::Failure,
     },
+    /// It was forwarded by this server.
+    #[error("{why}")]
+    Loop {
+        /// The stream.
+        key: StreamKey,
+        /// The way that it came.
+        why: String,
+    },
     /// There is no memory for another stream.
     #[error("no memory for another stream (limits.memory)")]
     Memory {
@@ -119,7 +127,9 @@ impl Refusal {
             Self::Origin { why, .. } => {
                 edge::refusal(why).0 == PublishRefusal::Denied && !ask.params.is_empty()
             }
-            Self::BadName(_) | Self::Memory { .. } | Self::Taken { .. } => false,
+            Self::BadName(_) | Self::Loop { .. } | Self::Memory { .. } | Self::Taken { .. } => {
+                false
+            }
         }
     }
 
@@ -129,6 +139,7 @@ impl Refusal {
             // Whoever checks has counted it.
             Self::Denied { .. } => {}
             Self::Origin { .. } => Refused::Origin.count(),
+            Self::Loop { .. } => Refused::Conflict.count(),
             Self::Memory { .. } => Refused::Memory.count(),
             Self::Taken { .. } => Refused::Conflict.count(),
         }
@@ -163,7 +174,11 @@ async fn try_request(node: &Arc<Node>, request: &Request<'_>) -> Result<Publicat
         Refusal::Denied { key: key.clone(), why: Denied::Hook(why) }
     })?;
     let opened = match &node.edge {
-        None => None,
+        None => {
+            let looped = node.forward.check(&ask.hops);
+            looped.map_err(|why| Refusal::Loop { key: key.clone(), why })?;
+            None
+        }
         Some(edge) => match edge.open_push(&key, ask).await {
             Ok(opened) => Some((edge, opened)),
             Err(why) => return Err(Refusal::Origin { key, why }),
@@ -180,6 +195,7 @@ async fn try_request(node: &Arc<Node>, request: &Request<'_>) -> Result<Publicat
     }
     let push = opened.map(|(edge, opened)| edge.keep_pushing(opened));
     if push.is_none() {
+        node.forward.arrives(&key, &ask.hops);
         node.outputs.follow(&key);
     }
     let session = Session::begin(&node.clients.roster, presence, Activity::Publish, &key);

@@ -127,6 +127,10 @@ async fn refuse(
             note(connection, key, Side::Upstream, &reason);
             (edge::refusal(why).0, Ok(()))
         }
+        Refusal::Loop { key, .. } => {
+            note(connection, key, Side::Policy, &reason);
+            (PublishRefusal::Denied, Ok(()))
+        }
         Refusal::Memory { key } => {
             note(connection, key, Side::Policy, &reason);
             (PublishRefusal::Failed, Ok(()))

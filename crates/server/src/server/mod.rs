@@ -19,7 +19,10 @@ use weir_clients::{descriptors::Shares, listen::ListenError};
 use weir_config::{Config, ConfigError, Diff, Part, Settings, Sources};
 use weir_delivery::Returned;
 use weir_hooks::Trusts;
-use weir_outputs::hls::{BadFolder, HlsOutput, bad_folders};
+use weir_outputs::{
+    forward,
+    hls::{BadFolder, HlsOutput, bad_folders},
+};
 
 pub use self::ports::Addresses;
 use self::ports::Ports;
@@ -234,6 +237,7 @@ impl Start {
         let trusts = Trusts::read(&config).map_err(located)?;
         preflight::origin_tls(&config).map_err(located)?;
         preflight::uploads(&config).map_err(located)?;
+        forward::check_files(&config).map_err(located)?;
         preflight::socket(&config).map_err(located)?;
         for warning in config.warnings().into_iter().chain(tls.warnings(SystemTime::now())) {
             warn!("{warning}");

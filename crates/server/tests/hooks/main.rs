@@ -4,6 +4,7 @@
 mod contract;
 mod decisions;
 mod edges;
+mod forwarding;
 
 use std::time::Duration;
 

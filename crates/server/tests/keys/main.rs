@@ -3,6 +3,7 @@
 
 mod api;
 mod edge;
+mod forward;
 mod hanging;
 mod hls;
 mod hooks;
@@ -45,7 +46,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 107] = [
+const ROWS: [(&str, Row); 109] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -84,6 +85,7 @@ const ROWS: [(&str, Row); 107] = [
     ("play.gop", Live(streams::gop)),
     ("play.stall_timeout", Live(streams::stall_timeout)),
     ("play.window", Live(streams::window)),
+    ("forward", Live(forward::targets)),
     ("hls.enabled", Live(hls::enabled)),
     ("hls.dir", Live(hls::dir)),
     ("hls.segment", Live(hls::segment)),
@@ -152,6 +154,7 @@ const ROWS: [(&str, Row); 107] = [
     // A vhost has keys of its own in these sections; that they are taken up is seen at one of each.
     ("vhosts.*.publish", Live(streams::of_a_vhost)),
     ("vhosts.*.play", Live(streams::of_a_vhost)),
+    ("vhosts.*.forward", Live(forward::targets)),
     ("vhosts.*.hls", Live(hls::dir_of_a_vhost)),
     ("vhosts.*.auth", Live(streams::vhosts)),
     ("vhosts.*.hooks", Live(hooks::urls)),
