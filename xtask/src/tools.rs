@@ -38,6 +38,9 @@ const TOOLS: &[Tool] = &[
 /// Enhanced RTMP needs a newer FFmpeg than Debian's; this package carries a static build of FFmpeg 9.
 const FFMPEG9: &str = "imageio-ffmpeg==0.8.1";
 
+/// A storage that speaks S3.
+const MOTO: &str = "moto[server]==5.2.5";
+
 /// The players in browsers: of HTTP-FLV, and of HLS.
 const PLAYERS: &[&str] =
     &["mpegts.js@1.8.2", "hls.js@1.7.4", "shaka-player@5.2.12", "video.js@8.24.1"];
@@ -76,6 +79,7 @@ pub fn install() -> Result {
     install_packages(&missing_packages())?;
     install_ffmpeg9()?;
     install_players()?;
+    install_moto()?;
     openapi::install()?;
     deny::install()?;
     deploy::install()
@@ -152,6 +156,21 @@ fn install_players() -> Result {
         format!("{error}\n{} from npm are needed in {}", PLAYERS.join(", "), dir.display())
     })?;
     fs::write(&list, wanted).map_err(|error| format!("cannot write {}: {error}", list.display()))
+}
+
+fn install_moto() -> Result {
+    let dir = root().join("target/tools/moto");
+    // Written last: an install that was interrupted is done again.
+    let list = dir.join("installed.txt");
+    if fs::read_to_string(&list).is_ok_and(|installed| installed == MOTO) {
+        return Ok(());
+    }
+    create_dir(&dir)?;
+    run(Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
+    let mut pip = Command::new(dir.join("bin/pip"));
+    run(pip.args(["install", "--quiet", MOTO]))
+        .map_err(|error| format!("{error}\n{MOTO} from PyPI is needed in {}", dir.display()))?;
+    fs::write(&list, MOTO).map_err(|error| format!("cannot write {}: {error}", list.display()))
 }
 
 fn has_pip() -> bool {

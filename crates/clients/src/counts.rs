@@ -200,6 +200,14 @@ pub struct Counts {
     pub record_groups_dropped: Count,
     /// Times that a file of a recording could not be written.
     pub record_errors: Count,
+    /// Files that were uploaded.
+    pub uploads: Count,
+    /// Bytes of them.
+    pub upload_bytes: Count,
+    /// Attempts to upload that failed.
+    pub upload_failures: Count,
+    /// Files that were removed before they were uploaded.
+    pub uploads_gone: Count,
     /// Lines of the log that nobody took.
     pub log_lines_lost: Count,
     /// Lines of the log of which there were enough.
@@ -235,6 +243,10 @@ impl Counts {
             record_bytes: Count::new(),
             record_groups_dropped: Count::new(),
             record_errors: Count::new(),
+            uploads: Count::new(),
+            upload_bytes: Count::new(),
+            upload_failures: Count::new(),
+            uploads_gone: Count::new(),
             log_lines_lost: Count::new(),
             log_lines_left_out: Count::new(),
         }

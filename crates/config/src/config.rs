@@ -30,6 +30,7 @@ use crate::{
     stream::{Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride},
     tls::{HttpTls, PortTls, RtmpTls, everywhere},
     tree::Key,
+    upload::Upload,
     value::Problem,
 };
 
@@ -52,6 +53,8 @@ section! {
         play: Play = Play::default(), Part<Play>;
         /// The HLS output.
         hls: Hls = Hls::default(), Part<Hls>;
+        /// Where finished files are uploaded to.
+        upload: Upload = Upload::default(), Part<Upload>;
         /// Streams that go on to other servers.
         forward: Vec<Forward> = Vec::new(), Many<Forward>;
         /// Recording.

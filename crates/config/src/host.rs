@@ -362,7 +362,7 @@ pub(super) fn host_and_port(text: &str, usual: u16) -> Option<HostPort> {
 
 /// What is before the port.
 #[derive(Debug, PartialEq, Eq)]
-enum Host {
+pub(super) enum Host {
     Ip(IpAddr),
     /// In lower case: DNS makes no difference (RFC 1035 section 2.3.3), and one origin must have one name.
     Name(String),
@@ -400,7 +400,7 @@ pub(super) fn parse_authority(text: &str, usual_port: u16) -> Result<(String, u1
 }
 
 /// Reads a host and, where one is written, the port behind it.
-fn parse_host(text: &str, default_port: u16) -> Result<(Host, Option<u16>), Problem> {
+pub(super) fn parse_host(text: &str, default_port: u16) -> Result<(Host, Option<u16>), Problem> {
     // `fd00::1:1935` is an address too: without brackets nobody can tell where the port begins.
     if text.parse::<Ipv6Addr>().is_ok() {
         let what = format!("`{text}` is an IPv6 address without brackets");

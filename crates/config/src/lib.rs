@@ -41,6 +41,7 @@ mod suggest;
 mod tests;
 mod tls;
 mod tree;
+mod upload;
 mod value;
 mod warnings;
 mod yaml;
@@ -73,5 +74,6 @@ pub use self::{
         Conflict, Container, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride,
     },
     tls::{CertificateFiles, HttpTls, PortTls, RtmpTls, TlsVersion},
+    upload::{Bucket, Endpoint, Upload},
     value::{Human, Rate, Size, parse_duration},
 };

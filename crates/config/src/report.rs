@@ -192,8 +192,8 @@ fn unknown_key(field: &str, section: &str, expected: &[&str]) -> Problem {
 }
 
 /// The keys of secrets, whatever stands below them.
-const SECRET_KEYS: [&str; 6] =
-    ["admin_tokens", "forward", "read_tokens", "peer_token", "secrets", "values"];
+const SECRET_KEYS: [&str; 7] =
+    ["admin_tokens", "forward", "read_tokens", "peer_token", "access_key", "secrets", "values"];
 
 /// What is below one of them and is none: which streams go on somewhere, and whom to trust there.
 const NO_SECRET_KEYS: [&str; 3] = ["streams", "ca", "assume_enhanced"];

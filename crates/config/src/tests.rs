@@ -117,6 +117,8 @@ play: { flush: 350ms, wait: 1h, gop: off, stall_timeout: 1s, window: 1500ms }
 hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3, container: fmp4, part: 100ms, ladder: [_hi, ''],
   encrypt: true, segments_per_key: 5, key_url: 'https://keys.example.com/weir/' }
 record: { dir: /srv/rec, streams: [live/*, '*'], container: mp4, path: '{stream}', split: { duration: 1h, size: 1GiB } }
+upload: { url: 's3://archive/a/b/', endpoint: 'https://minio:9000', region: eu-central-1, access_key: id, secret_key: key,
+  credentials: /etc/weir/keys, ca: ca.pem, recordings: false, hls: on, keep_local: false, part: 16MiB, at_once: 2 }
 edge:
   origins: [rtmp://Origin:1936, 10.0.0.7, origins.default.svc:1935, '[fd00::1]:1935', rtmps://a]
   protocol: flv
@@ -252,6 +254,20 @@ handover: { socket: /run/weir.sock }
             container: RecordContainer::Mp4,
             path: "{stream}".to_owned(),
             split: Split { duration: Duration::from_secs(3600), size: 1 << 30 },
+        },
+        upload: Upload {
+            url: Some(Bucket { name: "archive".to_owned(), prefix: "a/b".to_owned() }),
+            endpoint: Some(Endpoint { is_tls: true, host: host("minio", 9000) }),
+            region: "eu-central-1".to_owned(),
+            access_key: Some(Secret::new("id")),
+            secret_key: Some(Secret::new("key")),
+            credentials: Some("/etc/weir/keys".into()),
+            ca: Some("ca.pem".into()),
+            recordings: false,
+            hls: true,
+            keep_local: false,
+            part: 16 << 20,
+            at_once: 2,
         },
         edge: Edge {
             origins: vec![
@@ -479,9 +495,8 @@ error: weir.yaml:10:6: unclosed bracket '{'
 /// A text; line, column and width of what is wrong in it; the message; the fix.
 type Bad = (&'static str, (usize, usize, usize), &'static str, &'static str);
 
-const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, forward, record, edge, pull, auth, \
-     hooks, \
-    limits, metrics, drain, handover, vhosts";
+const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, upload, forward, record, edge, pull, \
+     auth, hooks, limits, metrics, drain, handover, vhosts";
 
 const BAD: &[Bad] = &[
     ("rol: origin\n", (1, 1, 3), "unknown key `rol`; did you mean `role`?", KEYS),

@@ -32,6 +32,8 @@ pub enum Use {
     HlsCache,
     /// Copies of HLS objects that many clients ask for, from which the system sends.
     ZeroCopy,
+    /// Parts of files that are being uploaded.
+    Uploads,
     /// What waits for a peer to read it.
     Output,
     /// Sessions, tasks and sockets.
@@ -44,7 +46,7 @@ pub enum Use {
 
 impl Use {
     /// Every use.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Logs,
         Self::Configurations,
         Self::Commands,
@@ -54,6 +56,7 @@ impl Use {
         Self::Recordings,
         Self::HlsCache,
         Self::ZeroCopy,
+        Self::Uploads,
         Self::Output,
         Self::Connections,
         Self::Requests,
@@ -72,6 +75,7 @@ impl Use {
             Self::Recordings => "recordings",
             Self::HlsCache => "hls_cache",
             Self::ZeroCopy => "zero_copy",
+            Self::Uploads => "uploads",
             Self::Output => "output",
             Self::Connections => "connections",
             Self::Requests => "requests",
@@ -84,7 +88,11 @@ impl Use {
     const fn eighths(self) -> usize {
         match self {
             Self::Logs | Self::Connections => 8,
-            Self::Commands | Self::Configurations | Self::Requests | Self::ZeroCopy => 1,
+            Self::Commands
+            | Self::Configurations
+            | Self::Requests
+            | Self::ZeroCopy
+            | Self::Uploads => 1,
             Self::Messages
             | Self::Segments
             | Self::HlsWindow

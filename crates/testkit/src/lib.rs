@@ -9,6 +9,7 @@
 //! | [`crowd`] | hundreds of viewers that must not be disturbed |
 //! | [`roaming`] | viewers and encoders that connect anew whenever they are let go |
 //! | [`haproxy`] | a load balancer that asks whether servers are ready |
+//! | [`moto`] | a storage that speaks S3 and checks signatures |
 //! | [`dns`] | a name server with the names that a test gives it |
 //! | [`hanging`] | a folder of which every use blocks for good |
 //! | [`certificates`] | authorities, and certificates that they sign |
@@ -51,6 +52,7 @@ pub mod hls_client;
 pub mod hls_rules;
 pub mod http;
 pub mod impostor;
+pub mod moto;
 pub mod netns;
 pub mod nginx;
 pub mod packets;

@@ -44,6 +44,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
+    // From files to a storage, whoever has written them.
+    ("upload", &["blocking", "clients", "config", "hls", "media", "outputs", "tls", "upstream"]),
     // What clients do, to back ends over HTTP: who they are and what they do, others know.
     ("hooks", &["blocking", "clients", "config", "media", "tls"]),
     // From origins and to them: what it is given to send, and who watches, others know.
@@ -66,7 +68,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "server",
         &[
             "blocking", "clients", "config", "delivery", "edge", "flv", "hls", "hooks", "hub",
-            "intake", "media", "outputs", "pull", "rtmp", "sys", "tls", "upstream",
+            "intake", "media", "outputs", "pull", "rtmp", "sys", "tls", "upload", "upstream",
         ],
     ),
     ("testkit", &["flv", "media", "rtmp"]),

@@ -343,6 +343,7 @@ fn summary(config: &Config) -> String {
         ("readers", readers.unwrap_or("everybody".to_owned())),
         ("peers", if api.peers.is_empty() { "none".to_owned() } else { list(&api.peers) }),
         ("hls", hls),
+        ("upload", uploads(config)),
         ("publish", checks(&auth.publish)),
         ("play", players(config)),
         ("workers", config.workers.count().to_string()),
@@ -401,6 +402,23 @@ fn elsewhere(config: &Config) -> Vec<(&'static str, String)> {
         ))
     });
     pulls.chain(fallbacks).collect()
+}
+
+/// What is uploaded, and where to.
+fn uploads(config: &Config) -> String {
+    let upload = &config.upload;
+    let Some(bucket) = upload.url.as_ref().filter(|_| config.role == Role::Origin) else {
+        return "off".to_owned();
+    };
+    let kinds = [(upload.recordings, "recordings"), (upload.hls, "HLS")];
+    let kinds: Vec<_> = kinds.iter().filter(|(is_on, _)| *is_on).map(|(_, name)| *name).collect();
+    let what = if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(" and ") };
+    let removed = match upload.recordings && !upload.keep_local {
+        true => "; recordings are removed here afterwards",
+        false => "",
+    };
+    let example = bucket.key("{path below its folder}");
+    format!("{what} to {bucket} at {} as {example}{removed}", upload.server())
 }
 
 /// Who is let in; `None` where nothing says so.
@@ -598,7 +616,7 @@ mod tests {
         let expected = "  role     origin\n  rtmp     0.0.0.0:1935\n  \
                         http     127.0.0.1:80, [::1]:80\n  rtmps    off\n  https    off\n  api      off\n  \
                         admins   nobody\n  readers  everybody\n  peers    none\n  \
-                        hls      ./data/hls\n  publish  everybody\n  play     everybody\n  \
+                        hls      ./data/hls\n  upload   off\n  publish  everybody\n  play     everybody\n  \
                         workers  3\n  memory   2GiB, 64MiB per stream\n  \
                         egress   no limit\n  metrics  separate series for 20 streams\n  \
                         drain    within 1m, including 5s of notice\n  handover off\n  vhosts   a.org, b.org\n";

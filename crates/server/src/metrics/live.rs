@@ -132,6 +132,7 @@ impl Live {
         write_log(page)?;
         self.write_delivery(page)?;
         self.write_hls(page)?;
+        self.write_uploads(page)?;
         self.write_forwards(page)?;
         self.write_recordings(page)?;
         if let Some(edge) = &self.node().edge {
@@ -370,6 +371,27 @@ impl Live {
                 "weir_hls_frames_dropped",
                 "Frames that HLS dropped: damaged, or not in the codec of their track.",
                 &COUNTS.hls_frames_dropped,
+            ),
+        ];
+        counters
+            .into_iter()
+            .try_for_each(|(name, help, count)| page.counter(name, help, count.get() as f64))
+    }
+
+    fn write_uploads(&self, page: &mut Page<'_>) -> fmt::Result {
+        let stats = self.node().uploader.as_ref().map(|it| it.stats()).unwrap_or_default();
+        let pending = stats.pending as f64;
+        page.gauge("weir_uploads_pending", "Files that wait to be uploaded.", pending)?;
+        let failing = truth(stats.is_failing);
+        page.gauge("weir_uploads_failing", "Whether the last upload failed.", failing)?;
+        let counters = [
+            ("weir_uploads", "Files that were uploaded.", &COUNTS.uploads),
+            ("weir_upload_bytes", "Bytes of files that were uploaded.", &COUNTS.upload_bytes),
+            ("weir_upload_failures", "Attempts to upload that failed.", &COUNTS.upload_failures),
+            (
+                "weir_uploads_gone",
+                "Files that were removed before they were uploaded.",
+                &COUNTS.uploads_gone,
             ),
         ];
         counters

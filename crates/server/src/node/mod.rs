@@ -6,7 +6,7 @@ mod hooked;
 mod pulling;
 mod streams;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, io, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
 use weir_config::{Config, Part, Role, Settings, Vhost};
@@ -21,6 +21,7 @@ use weir_outputs::{
 };
 use weir_pull::{Fallback, Pulls};
 use weir_rtmp::url::StreamUrl;
+use weir_upload::Uploader;
 
 pub use self::{clients::Clients, hooked::subject};
 use self::{delivery::Delivery, pulling::PullHost, streams::Streams};
@@ -53,6 +54,8 @@ pub struct Node {
     pub record: Arc<RecordOutput>,
     /// Copies of what many clients fetch of HLS, from which the system sends.
     pub copies: Arc<SharedCopies>,
+    /// What takes finished files to a storage: nothing, on an edge.
+    pub uploader: Option<Arc<Uploader>>,
     /// Where streams come from, if this is an edge.
     pub edge: Option<Arc<Edge>>,
     /// Streams that come from elsewhere, if this is an origin.
@@ -74,7 +77,7 @@ impl Node {
         settings: &Settings,
         keys: Keys,
         trusts: Trusts,
-    ) -> std::io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
+    ) -> io::Result<(Arc<Self>, mpsc::Receiver<Returned>)> {
         let config = settings.now();
         let (streams, freed) = Streams::start(&config.limits);
         let registry = &streams.registry;
@@ -99,6 +102,15 @@ impl Node {
             Role::Origin => None,
             Role::Edge => Some(Edge::start(settings, registry, &streams.audiences)?),
         };
+        let uploader = match config.role {
+            Role::Origin => {
+                Some(Uploader::start(settings, registry.budget()).map_err(io::Error::other)?)
+            }
+            Role::Edge => None,
+        };
+        if let Some(uploader) = &uploader {
+            finished.listen(Arc::clone(uploader) as _);
+        }
         let outputs = match &edge {
             Some(_) => Outputs::default(),
             None => Outputs::new(&finished)
@@ -127,6 +139,7 @@ impl Node {
             forward,
             record,
             copies,
+            uploader,
             edge,
             pulls,
             fallback,
@@ -148,6 +161,7 @@ impl Node {
         parts.push(Arc::clone(&self.fallback) as _);
         parts.extend(self.pulls.iter().map(|pulls| Arc::clone(pulls) as _));
         parts.extend(self.edge.iter().map(|edge| Arc::clone(edge) as _));
+        parts.extend(self.uploader.iter().map(|uploader| Arc::clone(uploader) as _));
         parts.extend(self.outputs.parts());
         parts
     }

@@ -21,6 +21,7 @@ use weir_outputs::{
     hls::{self, BadFolder, bad_folders},
     record::{BadPlace, bad_places},
 };
+use weir_upload::Uploader;
 
 use crate::{auth::Keys, tls::Prepared};
 
@@ -115,6 +116,17 @@ pub fn pulled(config: &Config) -> Result<(), Fault> {
     }
 }
 
+/// Whether what uploads need is there. No storage is asked.
+///
+/// # Errors
+/// When a file is not to be had, or there are no keys.
+pub fn uploads(config: &Config) -> Result<(), Fault> {
+    match config.role {
+        Role::Origin => Uploader::check(config),
+        Role::Edge => Ok(()),
+    }
+}
+
 /// What is wrong with the files that are played, and with those that pulls need.
 pub fn pulls(config: &Config) -> Vec<Fault> {
     if config.role == Role::Edge {
@@ -134,6 +146,7 @@ pub fn all(config: &Config) -> (Vec<Fault>, Vec<String>) {
         Err(fault) => faults.push(fault),
     }
     faults.extend(origin_tls(config).err());
+    faults.extend(uploads(config).err());
     faults.extend(forward::check_files(config).err());
     faults.extend(pulls(config));
     faults.extend(Trusts::read(config).err());

@@ -237,6 +237,7 @@ impl Start {
         let tls = Prepared::read(&config).map_err(located)?;
         let trusts = Trusts::read(&config).map_err(located)?;
         preflight::origin_tls(&config).map_err(located)?;
+        preflight::uploads(&config).map_err(located)?;
         forward::check_files(&config).map_err(located)?;
         preflight::pulled(&config).map_err(located)?;
         preflight::socket(&config).map_err(located)?;

@@ -15,6 +15,7 @@ mod pulling;
 mod record;
 mod streams;
 mod tls;
+mod upload;
 
 use std::{net::SocketAddr, process::Command, time::Duration};
 
@@ -47,7 +48,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 106] = [
+const ROWS: [(&str, Row); 118] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -104,6 +105,18 @@ const ROWS: [(&str, Row); 106] = [
     ("record.path", Live(record::recording_follows_a_reload)),
     ("record.split.duration", Live(record::recording_follows_a_reload)),
     ("record.split.size", Live(record::recording_follows_a_reload)),
+    ("upload.url", Live(upload::target)),
+    ("upload.endpoint", Live(upload::target)),
+    ("upload.region", Live(upload::target)),
+    ("upload.access_key", Live(upload::target)),
+    ("upload.secret_key", Live(upload::target)),
+    ("upload.credentials", Live(upload::target)),
+    ("upload.ca", Live(upload::target)),
+    ("upload.recordings", Live(upload::what)),
+    ("upload.hls", Live(upload::what)),
+    ("upload.keep_local", Live(upload::what)),
+    ("upload.part", Live(upload::what)),
+    ("upload.at_once", Live(upload::what)),
     ("edge.origins", Live(edge::origins)),
     ("edge.protocol", Live(edge::protocol)),
     ("edge.http_port", Live(edge::http_port)),
