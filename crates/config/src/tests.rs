@@ -495,8 +495,8 @@ error: weir.yaml:10:6: unclosed bracket '{'
 /// A text; line, column and width of what is wrong in it; the message; the fix.
 type Bad = (&'static str, (usize, usize, usize), &'static str, &'static str);
 
-const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, upload, forward, record, edge, pull, \
-     auth, hooks, limits, metrics, drain, handover, vhosts";
+const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, upload, forward, record, \
+     edge, pull, auth, hooks, limits, metrics, drain, handover, vhosts";
 
 const BAD: &[Bad] = &[
     ("rol: origin\n", (1, 1, 3), "unknown key `rol`; did you mean `role`?", KEYS),
