@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     programs::Programs,
-    server::{HlsFrom, Kind, LOAD_CPU, Load, SERVER_CPU, Server, TlsBy, behind, pinned},
+    server::{HlsFrom, Kind, LOAD_CPU, Load, RecordBy, SERVER_CPU, Server, TlsBy, behind, pinned},
 };
 use crate::Result;
 
@@ -75,6 +75,11 @@ pub const SUITES: &[Suite] = &[
     },
     Suite { name: "join", what: "5,000 viewers within 2 s, beside 500, at 200 kb/s", cases: join },
     Suite { name: "ingest", what: "300 publishers of 500 kb/s, no viewers", cases: ingest },
+    Suite {
+        name: "record",
+        what: "300 publishers of 500 kb/s that are all recorded; nginx-rtmp has `record all`",
+        cases: record,
+    },
     Suite {
         name: "shards",
         what: "4,000 viewers of 200 kb/s on one and on two shards; both CPUs are shared with the load",
@@ -209,6 +214,18 @@ fn ingest() -> Vec<Case> {
     ]
 }
 
+fn record() -> Vec<Case> {
+    let publishers = || Traffic::Publish { count: 300, bit_rate: MEGABIT / 2 };
+    let by = |by| Kind::Recording { by };
+    let base = "nginx-rtmp, record all";
+    vec![
+        case(base, by(RecordBy::Nginx), publishers(), None),
+        case("Weir, FLV", by(RecordBy::Weir("flv")), publishers(), Some(base)),
+        case("Weir, fragmented MP4", by(RecordBy::Weir("mp4")), publishers(), Some(base)),
+        case("Weir, nothing recorded", weir("video"), publishers(), Some(base)),
+    ]
+}
+
 fn shards() -> Vec<Case> {
     let viewers =
         || play(Protocol::Rtmp, MEGABIT / 5, "--count 4000 --ramp 3 --warmup 2 --sample 40");
@@ -304,7 +321,10 @@ impl Case {
     pub fn can_run(&self, programs: &Programs) -> bool {
         let needs_nginx = matches!(
             self.server,
-            Kind::Nginx | Kind::Hls { from: HlsFrom::Nginx } | Kind::Tls { by: TlsBy::Nginx, .. }
+            Kind::Nginx
+                | Kind::Recording { by: RecordBy::Nginx }
+                | Kind::Hls { from: HlsFrom::Nginx }
+                | Kind::Tls { by: TlsBy::Nginx, .. }
         );
         !needs_nginx || programs.nginx.is_some()
     }

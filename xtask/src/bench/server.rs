@@ -39,6 +39,8 @@ pub enum Kind {
     Hls { from: HlsFrom },
     /// A Weir origin, and who does TLS for it.
     Tls { by: TlsBy, hls: bool },
+    /// A server that records all that is published to it.
+    Recording { by: RecordBy },
     /// The bare loop, at this bit rate and flush in milliseconds.
     Floor { bit_rate: u64, flush_ms: u64 },
 }
@@ -51,6 +53,15 @@ pub enum TlsBy {
     /// Weir.
     Weir,
     /// nginx: before the ports of Weir, which has none; of HLS, it serves the files.
+    Nginx,
+}
+
+/// Who records.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum RecordBy {
+    /// Weir, in this container.
+    Weir(&'static str),
+    /// nginx-rtmp, in FLV, which is all that it has.
     Nginx,
 }
 
@@ -96,6 +107,7 @@ impl Server {
             }
             Kind::Hls { from } => return Self::hls(*from, &dir, publish, programs),
             Kind::Tls { by, hls } => return Self::tls(*by, *hls, &dir, publish, programs),
+            Kind::Recording { by } => return Self::recording(*by, &dir, publish, programs),
             Kind::Chain { edges } => return Self::chain(*edges, &dir, publish, programs),
             Kind::Nginx => {
                 let config = write(dir.join("nginx.conf"), &nginx_config())?;
@@ -207,6 +219,43 @@ impl Server {
                 server.add(&mut command, http)?;
             }
         }
+        Ok(server)
+    }
+
+    fn recording(by: RecordBy, dir: &Path, publish: String, programs: &Programs) -> Result<Self> {
+        let files = dir.join("recordings");
+        // Files of the last case are not this one's, and 300 streams fill a disk.
+        let _ = fs::remove_dir_all(&files);
+        create_dir(&files)?;
+        let mut server = Self {
+            children: Vec::new(),
+            unmeasured: 0,
+            publish: Some(publish),
+            play: format!("rtmp://127.0.0.1:{RTMP_PORT}/live"),
+            http: format!("http://127.0.0.1:{HTTP_PORT}/live"),
+            ca: None,
+        };
+        let files = files.display();
+        let mut command = match by {
+            RecordBy::Weir(container) => {
+                let record = format!("record: {{ dir: {files}, streams: \"*\", container: {container} }}\n");
+                let config = write(dir.join("weir.yaml"), &(weir_config("video", 1) + &record))?;
+                let mut command = pinned(SERVER_CPU, &programs.weir);
+                command.args(["serve", "--config"]).arg(config);
+                command
+            }
+            RecordBy::Nginx => {
+                let record = format!("record all; record_path {files}; record_unique on; ");
+                let text = nginx_config().replace("live on; ", &format!("live on; {record}"));
+                let config = write(dir.join("nginx.conf"), &text)?;
+                let nginx = programs.nginx.as_ref().ok_or("nginx-rtmp is not installed")?;
+                let mut command = pinned(SERVER_CPU, nginx);
+                command.arg("-e").arg(dir.join("nginx.log")).arg("-p").arg(dir);
+                command.arg("-c").arg(config);
+                command
+            }
+        };
+        server.add(&mut command, RTMP_PORT)?;
         Ok(server)
     }
 
