@@ -196,6 +196,8 @@ pub struct Counts {
     pub record_files: Count,
     /// Bytes of recordings written.
     pub record_bytes: Count,
+    /// Recordings that were removed again, because they were not to be kept.
+    pub record_files_removed: Count,
     /// Groups of pictures that recordings left out, because the disk was too slow or there was no memory.
     pub record_groups_dropped: Count,
     /// Times that a file of a recording could not be written.
@@ -241,6 +243,7 @@ impl Counts {
             hls_frames_dropped: Count::new(),
             record_files: Count::new(),
             record_bytes: Count::new(),
+            record_files_removed: Count::new(),
             record_groups_dropped: Count::new(),
             record_errors: Count::new(),
             uploads: Count::new(),

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -23,7 +23,7 @@ use crate::{
     },
     pattern::StreamPattern,
     pull::Pull,
-    record::{Record, RecordOverride},
+    record::{Keep, Record, RecordOverride},
     scalar::{
         BitRate, Bytes, File, Secret, SecretOrNone, Switch, Time, Whole, Word, Words, Workers,
     },
@@ -182,6 +182,16 @@ impl Config {
             }
         }
         dirs
+    }
+
+    /// What is kept of the recordings in `dir`: what is strictest of all vhosts that record there.
+    pub fn record_keep(&self, dir: &Path) -> Keep {
+        let names = [DEFAULT_VHOST].into_iter().chain(self.vhosts.keys().map(String::as_str));
+        let records = names.map(|name| self.vhost(name).record).filter(|record| record.dir == dir);
+        let all: Vec<_> = records.map(|record| record.keep).collect();
+        let ages = all.iter().map(|keep| keep.age).filter(|age| !age.is_zero());
+        let sizes = all.iter().map(|keep| keep.size).filter(|size| *size > 0);
+        Keep { age: ages.min().unwrap_or_default(), size: sizes.min().unwrap_or_default() }
     }
 
     /// The vhost and the streams that `pull` means. Its first part names a vhost if there is one of that name.

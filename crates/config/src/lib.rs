@@ -65,7 +65,7 @@ pub use self::{
     part::{Next, Part, Prepared, Ready, Unready},
     pattern::StreamPattern,
     pull::{Pull, PullFrom, PullPlace, PullProtocol, PullServer, When},
-    record::{Record, RecordContainer, RecordOverride, Split, SplitOverride},
+    record::{Keep, KeepOverride, Record, RecordContainer, RecordOverride, Split, SplitOverride},
     scalar::{Secret, Workers},
     schema::schema,
     settings::{Changes, Settings},

@@ -14,6 +14,9 @@ use super::{
 /// A week: whoever wants longer files splits by size, or not at all.
 const SPLIT_MAX: u64 = 7 * 24 * 3600 * 1000;
 
+/// Ten years: whoever keeps recordings for longer keeps them for ever.
+const AGE_MAX: u64 = 10 * 365 * 24 * 3600 * 1000;
+
 /// Longest template of a path, in bytes: longer ones come to no path that a system has.
 const TEMPLATE_MAX: usize = 1000;
 
@@ -30,6 +33,8 @@ section! {
         path: String = "{vhost}/{app}/{stream}/{date}-{time}-{number}".to_owned(), PathTemplate;
         /// When the next file begins, at a key frame; by default a stream is one file from its publish to its end.
         split: Split = Split::default(), Part<Split>;
+        /// Which files are removed again; by default none.
+        keep: Keep = Keep::default(), Part<Keep>;
     }
 }
 
@@ -39,6 +44,16 @@ section! {
         /// When the file is as long as this; 0s for never.
         duration: Duration = Duration::ZERO, Time<0, SPLIT_MAX>;
         /// When the file has as many bytes; 0 for never.
+        size: u64 = 0, Bytes<0>;
+    }
+}
+
+section! {
+    /// What is kept of recordings. Streams whose recordings share a folder share what is strictest.
+    Keep / KeepOverride {
+        /// Files that were finished longer ago are removed; 0s for never.
+        age: Duration = Duration::ZERO, Time<0, AGE_MAX>;
+        /// The oldest files are removed while there are more bytes in the folder; 0 for never.
         size: u64 = 0, Bytes<0>;
     }
 }

@@ -116,7 +116,8 @@ publish:
 play: { flush: 350ms, wait: 1h, gop: off, stall_timeout: 1s, window: 1500ms }
 hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3, container: fmp4, part: 100ms, ladder: [_hi, ''],
   encrypt: true, segments_per_key: 5, key_url: 'https://keys.example.com/weir/' }
-record: { dir: /srv/rec, streams: [live/*, '*'], container: mp4, path: '{stream}', split: { duration: 1h, size: 1GiB } }
+record: { dir: /srv/rec, streams: [live/*, '*'], container: mp4, path: '{stream}', split: { duration: 1h, size: 1GiB },
+  keep: { age: 720h, size: 1TiB } }
 upload: { url: 's3://archive/a/b/', endpoint: 'https://minio:9000', region: eu-central-1, access_key: id, secret_key: key,
   credentials: /etc/weir/keys, ca: ca.pem, recordings: false, hls: on, keep_local: false, part: 16MiB, at_once: 2 }
 edge:
@@ -254,6 +255,7 @@ handover: { socket: /run/weir.sock }
             container: RecordContainer::Mp4,
             path: "{stream}".to_owned(),
             split: Split { duration: Duration::from_secs(3600), size: 1 << 30 },
+            keep: Keep { age: Duration::from_secs(720 * 3600), size: 1 << 40 },
         },
         upload: Upload {
             url: Some(Bucket { name: "archive".to_owned(), prefix: "a/b".to_owned() }),

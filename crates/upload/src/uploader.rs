@@ -1,6 +1,7 @@
 //! All uploads of a server.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -196,7 +197,8 @@ impl Uploader {
 
 /// The folders that there may be notes in.
 fn dirs(config: &Config) -> Vec<PathBuf> {
-    config.hls_dirs().into_keys().collect()
+    let (hls, recordings) = (config.hls_dirs(), config.record_dirs());
+    hls.into_keys().chain(recordings.into_keys()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Writes a note, on the thread that has written the file: only what is on the disk too is not forgotten.

@@ -238,7 +238,8 @@ impl Server {
         let files = files.display();
         let mut command = match by {
             RecordBy::Weir(container) => {
-                let record = format!("record: {{ dir: {files}, streams: \"*\", container: {container} }}\n");
+                let record =
+                    format!("record: {{ dir: {files}, streams: \"*\", container: {container} }}\n");
                 let config = write(dir.join("weir.yaml"), &(weir_config("video", 1) + &record))?;
                 let mut command = pinned(SERVER_CPU, &programs.weir);
                 command.args(["serve", "--config"]).arg(config);

@@ -17,7 +17,9 @@ pub mod path;
 mod places;
 mod recorder;
 mod recover;
+mod retention;
 mod sink;
 
 pub use output::{NotRecorded, RecordOutput, Recording, plan_of};
 pub use places::{BadPlace, bad_places};
+pub use retention::Lists;

@@ -14,7 +14,9 @@ use std::{
 };
 
 use tokio::sync::watch;
-use weir_config::{Config, Next, Part, Ready, Role, Settings, Unready};
+use tracing::{info, warn};
+use weir_clients::counts::COUNTS;
+use weir_config::{Config, Keep, Next, Part, Ready, Record, Role, Settings, Unready};
 use weir_hub::{Registry, Start};
 use weir_media::{DEFAULT_VHOST, StreamKey};
 
@@ -22,10 +24,11 @@ use super::{
     places::{BadPlace, Place, Places, bad_places},
     recorder::{Doing, Orders, Recorder, RecorderLinks, State},
     recover::recover,
+    retention::{Limits, sweep},
 };
 use crate::{
     finished::Finished,
-    hls::{Stopping, is_published},
+    hls::{Stopping, disk::Disk, is_published},
     output::Output,
 };
 
@@ -214,21 +217,24 @@ impl RecordOutput {
         dirs.map(|dir| (dir.clone(), self.places.at(&dir).health.trouble())).collect()
     }
 
-    /// Completes what a process has left unfinished that was killed: now, and now and then. Never ends.
+    /// Completes what a process has left unfinished that was killed, and removes what is not to be kept: now, and now
+    /// and then. Never ends.
     pub async fn look_after(self: Arc<Self>) {
         let this = Arc::downgrade(&self);
         drop(self);
         loop {
             let Some(output) = this.upgrade() else { return };
             for dir in output.settings.now().record_dirs().into_keys() {
-                output.complete_left(&output.places.at(&dir));
+                output.look_through(&output.places.at(&dir));
             }
             drop(output);
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    fn complete_left(self: &Arc<Self>, place: &Arc<Place>) {
+    /// Completes what is left in the folder, and removes what is not to be kept.
+    fn look_through(self: &Arc<Self>, place: &Arc<Place>) {
+        let keep = self.settings.now().record_keep(place.disk.dir());
         let (place, finished) = (Arc::clone(place), Arc::clone(&self.finished));
         let process: Weak<Self> = Arc::downgrade(self);
         if place.is_looked_through.swap(true, Ordering::AcqRel) {
@@ -238,7 +244,9 @@ impl RecordOutput {
             let looked = Arc::clone(&place);
             let look = move || {
                 let looking = Looking(&looked.is_looked_through);
-                recover(&looked, &finished, &|| process.strong_count() > 0);
+                let goes_on = || process.strong_count() > 0;
+                recover(&looked, &finished, &goes_on);
+                retain(&looked.disk, keep, &goes_on);
                 drop(looking);
             };
             // It fails when the system gives no thread; it is tried again.
@@ -254,7 +262,9 @@ impl RecordOutput {
         for (key, running) in &*self.lock() {
             let record = config.vhost(key.vhost()).record;
             running.orders.send_if_modified(|orders| {
-                let is_other = orders.record != record;
+                // What is kept of finished files does not end one.
+                let is_other =
+                    Record { keep: record.keep.clone(), ..orders.record.clone() } != record;
                 orders.record = record;
                 is_other
             });
@@ -262,7 +272,34 @@ impl RecordOutput {
         for stream in self.registry.stats().into_iter().filter(|it| is_published(it.status)) {
             self.begin(&stream.key, Start::NewestGroup, None);
         }
-        new.iter().for_each(|dir| self.complete_left(&self.places.at(dir)));
+        new.iter().for_each(|dir| self.look_through(&self.places.at(dir)));
+    }
+}
+
+/// Removes recordings that are not to be kept, as long as the process goes on.
+fn retain(disk: &Disk, keep: Keep, goes_on: &dyn Fn() -> bool) {
+    let limits = Limits {
+        age: Some(keep.age).filter(|age| !age.is_zero()),
+        size: Some(keep.size).filter(|size| *size > 0),
+    };
+    let (mut files, mut bytes) = (0, 0);
+    while limits != Limits::default() && goes_on() {
+        match sweep(disk, limits, SystemTime::now()) {
+            Ok(removed) => {
+                (files, bytes) = (files + removed.files, bytes + removed.bytes);
+                if !removed.has_more {
+                    break;
+                }
+            }
+            Err(error) => {
+                warn!(%error, dir = %disk.dir().display(), "cannot see which recordings to remove");
+                break;
+            }
+        }
+    }
+    if files > 0 {
+        COUNTS.record_files_removed.add(files as u64);
+        info!(files, bytes, dir = %disk.dir().display(), "recordings removed (record.keep)");
     }
 }
 
@@ -283,8 +320,10 @@ impl Part for RecordOutput {
         }
         let config = Arc::clone(&next.config);
         let known = next.before.record_dirs();
-        let new: Vec<_> =
-            config.record_dirs().into_keys().filter(|dir| !known.contains_key(dir)).collect();
+        let is_new = |dir: &PathBuf| {
+            !known.contains_key(dir) || config.record_keep(dir) != next.before.record_keep(dir)
+        };
+        let new: Vec<_> = config.record_dirs().into_keys().filter(is_new).collect();
         Ok(Ready::after(move || self.reconfigure(&config, &new)))
     }
 }

@@ -449,6 +449,11 @@ impl Live {
             ("weir_recording_files", "Recordings completed.", &COUNTS.record_files),
             ("weir_recording_bytes", "Bytes of recordings written.", &COUNTS.record_bytes),
             (
+                "weir_recording_files_removed",
+                "Recordings removed because they were not to be kept.",
+                &COUNTS.record_files_removed,
+            ),
+            (
                 "weir_recording_groups_dropped",
                 "Groups of pictures missing in recordings: the disk was too slow or failed, or memory was short.",
                 &COUNTS.record_groups_dropped,

@@ -17,7 +17,10 @@ use weir_hub::{Limits, StreamStats};
 use weir_intake::Allowance;
 use weir_media::{InvalidKey, StreamKey};
 use weir_outputs::{
-    Finished, Outputs, forward::ForwardOutput, hls::HlsOutput, record::RecordOutput,
+    Finished, Outputs,
+    forward::ForwardOutput,
+    hls::HlsOutput,
+    record::{self, RecordOutput},
 };
 use weir_pull::{Fallback, Pulls};
 use weir_rtmp::url::StreamUrl;
@@ -94,6 +97,7 @@ impl Node {
         let finished = Arc::<Finished>::default();
         let hooks = Hooks::start(settings, hooked::names(), trusts)?;
         finished.listen(Arc::new(hooked::Told(Arc::clone(&hooks))));
+        finished.listen(Arc::new(record::Lists));
         let hls = HlsOutput::new(registry.clone(), settings, &finished);
         let forward = ForwardOutput::new(registry, settings)?;
         forward.ask(Arc::new(hooked::Asked(Arc::clone(&hooks))));

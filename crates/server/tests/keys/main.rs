@@ -48,7 +48,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 118] = [
+const ROWS: [(&str, Row); 120] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -105,6 +105,8 @@ const ROWS: [(&str, Row); 118] = [
     ("record.path", Live(record::recording_follows_a_reload)),
     ("record.split.duration", Live(record::recording_follows_a_reload)),
     ("record.split.size", Live(record::recording_follows_a_reload)),
+    ("record.keep.age", Live(record::what_is_kept_follows_a_reload)),
+    ("record.keep.size", Live(record::what_is_kept_follows_a_reload)),
     ("upload.url", Live(upload::target)),
     ("upload.endpoint", Live(upload::target)),
     ("upload.region", Live(upload::target)),

@@ -55,3 +55,37 @@ pub async fn recording_follows_a_reload() {
     until_file(&dir.join("five"), |name| name.ends_with(".flv")).await;
     encoder.assert_connected();
 }
+
+/// What is finished goes when it is not to be kept any more, what is being written stays.
+#[tokio::test(flavor = "multi_thread")]
+pub async fn what_is_kept_follows_a_reload() {
+    const BASE: &str = "dir: r, streams: live/*, split: { duration: 500ms }, path: 'x-{number}'";
+    let mut weir = server().config(&format!("record: {{ {BASE} }}\n")).start();
+    let dir = weir.dir().join("r");
+    let encoder = encoder(&weir, "live/a").await;
+    let is_first = |name: &str| name.contains("x-1.") && name.ends_with(".flv");
+    let gone = async |number: &str| {
+        eventually(&format!("x-{number} is removed"), SOON, async || {
+            let names = files(&dir).into_iter().map(|file| file.display().to_string());
+            let is_it =
+                |name: String| name.contains(&format!("x-{number}.")) && name.ends_with(".flv");
+            (!names.into_iter().any(is_it)).then_some(())
+        })
+        .await;
+    };
+    until_file(&dir, is_first).await;
+    std::fs::write(dir.join("theirs.flv"), "theirs").expect("written");
+    reload(&mut weir, &format!("record: {{ {BASE}, keep: {{ age: 1ms }} }}\n")).await;
+    gone("1").await;
+    let reached = metric(&weir, "weir_recording_files_removed_total").await;
+    assert!(reached >= 1.0, "{reached}");
+    reload(&mut weir, &format!("record: {{ {BASE} }}\n")).await;
+    until_file(&dir, |name| name.ends_with(".flv") && !name.ends_with("theirs.flv")).await;
+    reload(&mut weir, &format!("record: {{ {BASE}, keep: {{ size: 1B }} }}\n")).await;
+    eventually("no more than what was finished since", SOON, async || {
+        (metric(&weir, "weir_recording_files_removed_total").await > reached).then_some(())
+    })
+    .await;
+    assert!(dir.join("theirs.flv").exists(), "what Weir has not written stays");
+    encoder.assert_connected();
+}
