@@ -263,5 +263,7 @@ fn wrong(code: u16, why: &'static str) -> Said {
     Said::Wrong(why, close(code, why))
 }
 
+// With its path, since a fuzz target includes this file from elsewhere.
 #[cfg(test)]
+#[path = "websocket/tests.rs"]
 mod tests;
