@@ -246,7 +246,7 @@ impl RecordOutput {
                 let looking = Looking(&looked.is_looked_through);
                 let goes_on = || process.strong_count() > 0;
                 recover(&looked, &finished, &goes_on);
-                retain(&looked.disk, keep, &goes_on);
+                retain(&looked.disk, &keep, &goes_on);
                 drop(looking);
             };
             // It fails when the system gives no thread; it is tried again.
@@ -277,7 +277,7 @@ impl RecordOutput {
 }
 
 /// Removes recordings that are not to be kept, as long as the process goes on.
-fn retain(disk: &Disk, keep: Keep, goes_on: &dyn Fn() -> bool) {
+fn retain(disk: &Disk, keep: &Keep, goes_on: &dyn Fn() -> bool) {
     let limits = Limits {
         age: Some(keep.age).filter(|age| !age.is_zero()),
         size: Some(keep.size).filter(|size| *size > 0),
