@@ -26,7 +26,7 @@ thread_local! {
 ///
 /// What it holds is bounded, whatever the other end sends: at most one record that has not come whole and one that
 /// nobody has read yet, and one that the socket has not taken. A connection ends whose other end sends too many records
-/// without contents, such as requests for new keys (see [`crate::records`]), or asks twice for a renegotiation.
+/// without contents, such as requests for new keys (see `records.rs`), or asks twice for a renegotiation.
 #[derive(Debug)]
 pub struct Session {
     connection: Connection,

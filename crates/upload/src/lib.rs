@@ -5,7 +5,7 @@
 //!                                              ▲ found again after a restart
 //! ```
 //!
-//! The files on the disk are the queue: what is to be uploaded has a [note](jobs) in a folder of its own beside them,
+//! The files on the disk are the queue: what is to be uploaded has a note (`jobs.rs`) in a folder of its own beside them,
 //! and is tried until it has been. Nothing here is on the way of a frame.
 
 mod credentials;
