@@ -5,8 +5,8 @@
 //!                                              ▲ found again after a restart
 //! ```
 //!
-//! The files on the disk are the queue: what is to be uploaded has a note (`jobs.rs`) in a folder of its own beside them,
-//! and is tried until it has been. Nothing here is on the way of a frame.
+//! The files on the disk are the queue: what is to be uploaded has a note (`jobs.rs`) in a folder of its own beside
+//! them, and is tried until it has been. Nothing here is on the way of a frame.
 
 mod credentials;
 mod jobs;
