@@ -16,7 +16,7 @@ const STREAMS: usize = 1000;
 const BATCH: usize = 4;
 
 /// What may be left of all of them: of each a window, and what its playlist goes on with if its publisher returns. Some
-/// 10 MB are left, of which a half is in use.
+/// 12 MB are left, of which a half is in use.
 const GROWTH_BYTES_MAX: u64 = 13_500_000;
 
 /// A stream has three groups of one second.
