@@ -57,6 +57,10 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     while let Some(dir) = ahead.pop() {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let path = entry.path();
+            // Lists of what was finished are no recordings.
+            if path.ends_with(".weir-recordings") {
+                continue;
+            }
             if path.is_dir() { ahead.push(path) } else { found.push(path) }
         }
     }
