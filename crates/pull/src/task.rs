@@ -18,7 +18,7 @@ use weir_config::When;
 use weir_hub::{Conflict, PublishSettings, Start, Status};
 use weir_intake::{Allowance, Fault, Intake, WakeSignal, announce, flush, log_limits};
 use weir_media::StreamKey;
-use weir_upstream::{Ask, Asker, Asking, Hops, asker};
+use weir_upstream::{Ask, Asker, Asking, Hops, asker, pause};
 
 use crate::{
     known::{Known, State, Why},
@@ -131,7 +131,7 @@ impl Task {
             if self.tries > 0 {
                 self.say(State::Waiting);
                 tokio::select! {
-                    () = sleep(pause(self.tries)) => {}
+                    () = sleep(pause(self.tries, PAUSE, PAUSE_MAX)) => {}
                     () = &mut unwanted => return Over::Unwanted,
                 }
                 COUNTS.pull_retries.increase();
@@ -317,28 +317,5 @@ async fn unwanted(pulls: Arc<Shared>, known: Arc<Known>, key: StreamKey, limit: 
             return;
         }
         sleep(LOOK.min(limit).max(Duration::from_millis(50))).await;
-    }
-}
-
-/// How long to wait before the next attempt. Half of it is chance, so that servers that lost another one together do
-/// not come back together.
-fn pause(tries: u32) -> Duration {
-    let full = (PAUSE << tries.saturating_sub(1).min(8)).min(PAUSE_MAX);
-    let chance = getrandom::u32().map_or(0, |random| u64::from(random) % (full / 2));
-    Duration::from_millis(full - chance)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attempts_get_rarer_and_are_never_far_apart() {
-        for tries in 1..100 {
-            let pause = pause(tries);
-            assert!(pause >= Duration::from_millis(PAUSE / 2), "{pause:?}");
-            assert!(pause <= Duration::from_millis(PAUSE_MAX), "{pause:?}");
-        }
-        assert!(pause(1) <= Duration::from_millis(PAUSE));
     }
 }

@@ -7,6 +7,12 @@ use std::time::Duration;
 /// back together.
 pub fn backoff(tries: u32, is_lost: bool) -> Duration {
     let (first, most) = if is_lost { (100, 1000) } else { (2000, 4000) };
+    pause(tries, first, most)
+}
+
+/// A pause of `first` milliseconds at most, twice as long after each of the `tries`, and never longer than `most`. Half
+/// of it is chance.
+pub fn pause(tries: u32, first: u64, most: u64) -> Duration {
     let full = (first << tries.saturating_sub(1).min(8)).min(most);
     let chance = getrandom::u32().map_or(0, |random| u64::from(random) % (full / 2));
     Duration::from_millis(full - chance)

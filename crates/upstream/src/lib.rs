@@ -28,7 +28,7 @@ mod tls;
 mod turns;
 
 pub use ask::{Ask, Asking};
-pub use backoff::backoff;
+pub use backoff::{backoff, pause};
 pub use connect::{CONNECT_TIMEOUT, connect, connect_to_name};
 pub use failure::{Failure, Lost, NOTHING, WORDS_MAX, words};
 pub use feed::{AsItIs, Dry, Feed, Fit};

@@ -153,7 +153,7 @@ mod tests {
         let mut other = Box::pin(join_all([wait(2, 0), wait(2, 1), wait(3, 0)]));
         assert!((&mut other).now_or_never().is_none());
         drop(first);
-        futures_util::join!(flood, other);
+        tokio::join!(flood, other);
         let order = order.into_inner().expect("no panic");
         let place = |who| order.iter().position(|it| *it == who).expect("it had its turn");
         assert_eq!(order.len(), 1003);
