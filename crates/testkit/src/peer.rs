@@ -16,6 +16,7 @@ mod witness;
 
 pub use caller::{Caller, Said};
 pub use connection::Refused;
+pub(crate) use connection::close;
 pub use encoder::Encoder;
 pub use numbered::{Numbered, Numbers, PICTURE_MILLIS, Piece};
 pub use player::{End, Player};

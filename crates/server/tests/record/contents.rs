@@ -120,15 +120,14 @@ async fn all_tracks_of_a_stream_are_recorded() {
     };
     for track in 0..3 {
         let [published, recorded] = [&published, &recorded].map(|all| of(all, Track::Video(track)));
-        // All comes at once: what the log has let go of before it was read is missing at the beginning.
-        assert!(recorded.len() > 100 && published.ends_with(&recorded), "track {track}");
+        assert!(published.len() > 100 && published == recorded, "track {track}");
     }
     let movie = recordings(&weir.dir().join("mp4"), 1).await;
     block_in_place(|| {
         let counts = packets_of_tracks(&movie[0]);
         let pictures = of(&published, Track::Video(0)).len();
-        assert_eq!(counts[..3], [counts[0]; 3], "{counts:?}");
-        assert!((101..=pictures).contains(&counts[0]) && counts[3] > 100, "{counts:?}");
+        assert_eq!(counts[..3], [pictures; 3], "{counts:?}");
+        assert!(counts[3] > 300, "{counts:?}");
     });
 }
 

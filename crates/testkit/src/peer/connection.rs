@@ -122,12 +122,13 @@ impl Connection {
             .unwrap_or_else(|error| panic!("{}: the server broke the protocol: {error}", self.url));
     }
 
-    /// Says goodbye and closes.
+    /// Says goodbye, and closes.
     pub(super) async fn stop(mut self) {
         self.session.stop();
         // A server that has gone already needs no goodbye.
         let _ = self.flush().await;
-        let _ = self.socket.shutdown().await;
+        let has_closed = close(&mut self.socket).await;
+        assert!(has_closed, "{}: the server does not close its side", self.url);
     }
 
     pub(super) fn local(&self) -> SocketAddr {
@@ -137,4 +138,13 @@ impl Connection {
     pub(super) fn url(&self) -> &str {
         &self.url
     }
+}
+
+/// Closes our side, and waits until the server has closed its own; whether it has. Who goes with something unread resets
+/// the connection, and what is still on its way to the server is lost.
+pub(crate) async fn close(socket: &mut TcpStream) -> bool {
+    let _ = socket.shutdown().await;
+    let mut unread = [0; 4096];
+    let closed = async { while socket.read(&mut unread).await.is_ok_and(|count| count > 0) {} };
+    timeout(READ_TIMEOUT, closed).await.is_ok()
 }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use tokio::{
-    io::AsyncWriteExt as _,
     net::TcpStream,
     task::JoinHandle,
     time::{sleep, sleep_until, timeout},
@@ -23,7 +22,10 @@ use super::{
     journey::{AGAIN, Departure, HUNG, lock},
     play::flush,
 };
-use crate::{crowd::viewer::read, peer::Numbered};
+use crate::{
+    crowd::viewer::read,
+    peer::{Numbered, close},
+};
 
 /// Publishes a [`Numbered`] stream in real time. When the server ends the publish it connects again at once, and goes
 /// on with the picture whose time it is then, as a key frame. Dropping it closes the connection without a word.
@@ -179,7 +181,7 @@ impl Encoder {
                         link.session.stop();
                         // A server that has gone already needs no goodbye.
                         let _ = flush(&mut link.socket, &mut link.session).await;
-                        let _ = link.socket.shutdown().await;
+                        close(&mut link.socket).await;
                         return Ok(Departure::Followed);
                     }
                     for tag in source.next_tags() {
