@@ -65,7 +65,7 @@ error: weir.yaml:1:29: api: unknown key `pers`; did you mean `peers`?
   |
 1 | api: { peer_token: *******, pers: a }
   |                             ^^^^
-  = help: valid keys are listen, admin_tokens, read_tokens, read_from, tls, peers, peer_token";
+  = help: valid keys are listen, admin_tokens, read_tokens, read_from, tls, peers, peer_token, basic, web_origins, raw_reload, srs_status";
     assert_eq!(shown, expected);
 }
 

@@ -8,6 +8,8 @@ mod kick;
 mod operate;
 mod rights;
 mod silence;
+mod srs;
+mod srs_scripts;
 mod tls;
 mod viewers;
 
