@@ -170,11 +170,13 @@ impl Page {
 /// One line for each thing that only one of the pages has.
 fn differences(original: &Page, translated: &Page) -> String {
     let mut said = String::new();
-    let kinds: [(&str, fn(&Page) -> &BTreeSet<String>); 3] =
-        [("name", |page| &page.names), ("line", |page| &page.lines), ("link", |page| &page.links)];
-    for (kind, of) in kinds {
-        for (page, other) in [(translated, original), (original, translated)] {
-            for missing in of(other).difference(of(page)) {
+    for (page, other) in [(translated, original), (original, translated)] {
+        for (kind, has, wanted) in [
+            ("name", &page.names, &other.names),
+            ("line", &page.lines, &other.lines),
+            ("link", &page.links, &other.links),
+        ] {
+            for missing in wanted.difference(has) {
                 said.push_str(&format!("{} lacks the {kind} `{missing}`\n", page.name));
             }
         }
