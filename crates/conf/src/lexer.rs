@@ -77,7 +77,7 @@ impl<'t> Lexer<'t> {
                     self.advance();
                     return Ok(Some(Token::Open(at)));
                 }
-                _ if !is_apart && !(c == ')' && self.dialect == Dialect::Nginx) => {
+                _ if !(is_apart || c == ')' && self.dialect == Dialect::Nginx) => {
                     let what = format!("`{}` directly behind a quote", c.escape_debug());
                     return Err(Error::new(at, what, "write a space, a ; or a { behind the quote"));
                 }
