@@ -200,7 +200,7 @@ impl Failure {
 
     /// There is no such thing; `code` says of which kind.
     pub fn not_found(code: u32, error: impl Display) -> Self {
-        Self::new(StatusCode::NOT_FOUND, error).with_code(code).as_srs()
+        Self::new(StatusCode::NOT_FOUND, error).with_code(code).with_srs_status()
     }
 
     /// The call makes no sense.
@@ -215,7 +215,7 @@ impl Failure {
     }
 
     /// The same, which SRS answers with status 200.
-    pub fn as_srs(mut self) -> Self {
+    pub fn with_srs_status(mut self) -> Self {
         self.is_srs = true;
         self
     }

@@ -75,7 +75,7 @@ pub fn routers(control: &Arc<Control>, tls: &Arc<Tls>, gate: &Arc<Gate>) -> (Rou
     let probes = probes().with_state(api.clone());
     let alone = rights::monitoring(metrics.clone(), node).merge(probes.clone());
     let calls = rights::reading(reads.with_state(api.clone()), node)
-        .merge(rights::monitoring(metrics.clone(), node))
+        .merge(rights::monitoring(metrics, node))
         .merge(rights::administering(admin().with_state(api), node))
         .merge(probes)
         .method_not_allowed_fallback(|| async {

@@ -14,8 +14,8 @@ use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ORIGIN, VARY,
-        X_CONTENT_TYPE_OPTIONS,
+        ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE, ORIGIN,
+        VARY, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use http_body_util::BodyExt as _;
@@ -63,6 +63,11 @@ async fn answer(
             return Failure::new(StatusCode::FORBIDDEN, error)
                 .with_code(code::AUTH)
                 .into_response();
+        }
+        if page == Page::Any && !rights::shows_token(&config.api, request.headers()) {
+            // What every page may read is what one may read who has nothing to show.
+            request.headers_mut().remove(AUTHORIZATION);
+            request.extensions_mut().remove::<rights::Certified>();
         }
     }
     if let Some(method) = asked.method {

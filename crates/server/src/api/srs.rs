@@ -461,7 +461,7 @@ const CONFIG_INVALID: u32 = 1023;
 const RELOAD_FINISHED: u32 = 90;
 
 fn refused(status: StatusCode, code: u32, error: &str) -> Failure {
-    Failure::new(status, error).with_code(code).as_srs()
+    Failure::new(status, error).with_code(code).with_srs_status()
 }
 
 #[cfg(test)]

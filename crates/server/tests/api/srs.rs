@@ -415,8 +415,10 @@ async fn viewers_are_told_the_version_of_the_server() {
     until(&weir, "streams", |answer| answer["streams"][0]["video"].is_object()).await;
     for url in [weir.rtmp_url("live/a"), weir.http_url("live/a.flv")] {
         let said = tokio::task::spawn_blocking(move || {
-            let said =
-                Ffmpeg::System.command().args(["-v", "info", "-t", "1", "-i", &url, "-f", "null", "-"]).output();
+            let said = Ffmpeg::System
+                .command()
+                .args(["-v", "info", "-t", "1", "-i", &url, "-f", "null", "-"])
+                .output();
             String::from_utf8_lossy(&said.expect("ffmpeg runs").stderr).into_owned()
         });
         let said = said.await.expect("no panic");

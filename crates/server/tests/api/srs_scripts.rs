@@ -51,9 +51,8 @@ fn with_password() -> Weir {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_shows_a_user_name_and_a_password() {
     let weir = with_password();
-    let viewer = Viewer::http_flv(weir.http(), "live/a.flv");
     let _encoder = Encoder::start(&weir.rtmp_url("live/a"), Numbered::new(25), FRAME).await;
-    let mut viewer = viewer.await;
+    let mut viewer = Viewer::rtmp(&weir.rtmp_url("live/a")).await;
     viewer.until_picture(3).await;
     let blocking = tokio::task::spawn_blocking(move || {
         let (refused, status) = curl(&weir, "", &["-i"], "streams");
@@ -69,9 +68,9 @@ async fn a_script_shows_a_user_name_and_a_password() {
         assert_eq!(status, "200", "{body}");
         let clients: Value = serde_json::from_str(&body).expect("JSON");
         assert_eq!(clients["total"], 2, "{clients}");
-        let id = clients["clients"]
-            .as_array()
-            .and_then(|all| all.iter().find(|client| client["type"] == "flv-play")?["id"].as_str());
+        let id = clients["clients"].as_array().and_then(|all| {
+            all.iter().find(|client| client["type"] == "rtmp-play")?["id"].as_str()
+        });
         let path = format!("clients/{}", id.expect("a viewer"));
         let (body, status) = curl(&weir, PASSWORD, &["-X", "DELETE"], &path);
         assert_eq!(status, "200", "{body}");
@@ -80,7 +79,7 @@ async fn a_script_shows_a_user_name_and_a_password() {
         weir
     });
     let weir = blocking.await.expect("no panic");
-    while viewer.next().await.is_some() {}
+    viewer.until_end().await;
     // Bearer tokens are as good as before.
     let token = format!("Authorization: Bearer {ADMIN}\r\n");
     assert_eq!(call(&weir, "GET", "streams", &token).await.status, 200);
@@ -192,6 +191,13 @@ async fn pages_that_are_listed_may_read() {
         preflight.header("access-control-allow-headers"),
         Some("authorization, content-type")
     );
+    // What every page may read is not what a password is for.
+    let basic = "api: { web_origins: '*', basic: { username: admin, password: 'pass:word' } }\n";
+    let weir = Weir::builder(env!("CARGO_BIN_EXE_weir")).config(basic).start();
+    let password = "Authorization: Basic YWRtaW46cGFzczp3b3Jk\r\n";
+    let fields = format!("{}{password}", origin("other.example"));
+    assert_eq!(call(&weir, "GET", "clients?callback=f", &fields).await.status, 401);
+    assert_eq!(call(&weir, "GET", "clients?callback=f", password).await.status, 200);
     // Without a list nothing is said to any page.
     let weir = server().start();
     let answer = call(&weir, "GET", "versions", &origin("console.example")).await;
@@ -229,9 +235,8 @@ async fn raw_is_what_it_is_in_srs() {
     let answer = call(&closed, "GET", "raw?rpc=reload", &admin).await;
     assert_eq!((answer.status, &answer.json()["code"]), (200, &1061.into()), "{answer:?}");
     // Where nobody is an administrator, whoever may read may reload, as in SRS; but no page of others.
-    let open = Weir::builder(env!("CARGO_BIN_EXE_weir"))
-        .config("api: { raw_reload: true }\n")
-        .start();
+    let open =
+        Weir::builder(env!("CARGO_BIN_EXE_weir")).config("api: { raw_reload: true }\n").start();
     assert_eq!(call(&open, "GET", "raw?rpc=reload", "").await.status, 200);
     let page = "User-Agent: Mozilla/5.0\r\nReferer: http://evil.example/\r\n";
     let answer = call(&open, "GET", "raw?rpc=reload", page).await;
