@@ -338,7 +338,7 @@ async fn what_is_secret_of_a_target_is_seen_nowhere() {
 
 /// What a target has recorded of a stream that has ended, by track.
 async fn recorded(target: &Weir) -> BTreeMap<Track, Vec<Vec<u8>>> {
-    let file = target.dir().join("r/a.flv");
+    let file = target.dir().join("r/__defaultVhost__/live/a.flv");
     eventually("it is recorded there", SOON, async || file.exists().then_some(())).await;
     by_track(&tags_of(&file))
 }
@@ -353,7 +353,7 @@ fn by_track(tags: &[Tag]) -> BTreeMap<Track, Vec<Vec<u8>>> {
     all
 }
 
-const RECORD: &str = "record: { dir: r, streams: '*', path: '{stream}' }\n";
+const RECORD: &str = "record: { dir: r, streams: '*', path: '{vhost}/{app}/{stream}' }\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_tracks_go_on_to_a_target_that_takes_them_and_the_first_to_another() {
@@ -391,7 +391,7 @@ async fn a_drain_sends_all_that_was_published() {
     origin.terminate();
     assert!(tokio::task::block_in_place(|| origin.wait_exit(SOON)).success());
     // Until the target says that the stream is over: its viewer has had each picture that the origin took.
-    while viewer.next().await.is_ok() {}
+    while viewer.next().await.is_some() {}
     let last = viewer.numbers().newest_picture().unwrap_or_default();
     assert!(last >= reached, "{last} of {reached} that were published before");
     // Encoders are let go before a key frame, and not in the midst of a group.

@@ -317,7 +317,7 @@ async fn authorities_of_other_servers_are_taken_in_when_their_file_changes() {
          pull: [{{ stream: pulled/x, from: 'rtmps://{from}/live/source', ca: {ca:?} }}]\n\
          hooks: {{ on_unpublish: 'https://{hook}/', ca: {ca:?} }}\n\
          record: {{ dir: {:?} }}\n\
-         upload: {{ url: 's3://a', endpoint: 'https://{store}', access_key: a, secret_key: b, ca: {ca:?} }}\n",
+         upload: {{ url: 's3://archive', endpoint: 'https://{store}', access_key: a, secret_key: b, ca: {ca:?} }}\n",
         dir.path()
     ));
     let start = async |url: String| Encoder::start(&url, Numbered::new(12), PICTURE).await;

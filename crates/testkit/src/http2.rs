@@ -1,6 +1,6 @@
 //! HTTP/2 frame by frame (RFC 9113), for clients that do what no library does.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -54,15 +54,19 @@ pub fn get(stream: u32, path: &str) -> Vec<u8> {
 /// # Panics
 /// If there is none.
 pub async fn connect(server: SocketAddr, ca: &Path) -> TlsStream<TcpStream> {
+    try_connect(server, ca).await.expect("a connection")
+}
+
+async fn try_connect(server: SocketAddr, ca: &Path) -> io::Result<TlsStream<TcpStream>> {
     let mut config = (*client_config(ca)).clone();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let socket = TcpStream::connect(server).await.expect("connected");
+    let socket = TcpStream::connect(server).await?;
     let name = "localhost".try_into().expect("a name");
     let connector = TlsConnector::from(Arc::new(config));
-    let mut stream = connector.connect(name, socket).await.expect("TLS");
+    let mut stream = connector.connect(name, socket).await?;
     let hello = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
-    stream.write_all(&hello).await.expect("written");
-    stream
+    stream.write_all(&hello).await?;
+    Ok(stream)
 }
 
 /// The next frame: its type, flags, stream and payload; none at the end of the connection.
@@ -118,7 +122,8 @@ impl Flood {
     pub async fn run(self, server: SocketAddr, ca: &Path, reads: bool, time: Duration) -> usize {
         let (by, mut sent) = (Instant::now() + time, 0);
         while Instant::now() < by {
-            let Ok(stream) = timeout_at(by, connect(server, ca)).await else { break };
+            // One that is turned away comes again.
+            let Ok(Ok(stream)) = timeout_at(by, try_connect(server, ca)).await else { continue };
             let (mut read, mut write) = tokio::io::split(stream);
             let reading = async {
                 if !reads {

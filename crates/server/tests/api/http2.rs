@@ -71,34 +71,26 @@ async fn a_connection_that_makes_room_answers_what_is_on_its_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_are_answered_beside_floods_of_frames() {
-    const TIME: Duration = Duration::from_secs(4);
+    const TIME: Duration = Duration::from_secs(2);
     const HELD_MAX: u64 = 24 << 20;
     let rig = Rig::start();
     let (api, ca) = (rig.weir.api(), rig.at("servers.ca"));
-    Flood::Pings.run(api, &ca, true, TIME / 8).await;
+    Flood::Pings.run(api, &ca, true, TIME / 4).await;
     let before = rig.weir.rss_bytes();
-    let mut floods = JoinSet::new();
+    let mut probes = 0;
     for flood in Flood::ALL {
+        let mut floods = JoinSet::new();
         for reads in [true, false] {
             let ca = ca.clone();
             floods.spawn(async move { flood.run(api, &ca, reads, TIME).await });
         }
-    }
-    let mut probes = 0;
-    while !floods.is_empty() {
-        let mut probe = connect(api, &ca).await;
-        probe.write_all(&get(1, "/healthz")).await.expect("written");
-        let answered = async {
-            while let Some((kind, _, stream, block)) = next(&mut probe).await {
-                if (kind, stream) == (HEADERS, 1) {
-                    return block.first() == Some(&OK);
-                }
-            }
-            false
-        };
-        assert!(timeout(SOON, answered).await.expect("an answer"), "probe {probes}");
-        probes += 1;
-        while floods.try_join_next().is_some() {}
+        while !floods.is_empty() {
+            // In a process of its own: this one is busy with what it sends.
+            let status = tokio::task::block_in_place(|| rig.status("", &["--http2"], "healthz"));
+            assert_eq!(status, "200", "probe {probes}, {flood:?}");
+            probes += 1;
+            while floods.try_join_next().is_some() {}
+        }
     }
     let grown = rig.weir.rss_bytes().saturating_sub(before);
     eprintln!("{probes} probes; {} KiB more held", grown >> 10);

@@ -260,7 +260,7 @@ pub async fn what() {
     storage.make_bucket("one").await;
     let base = format!(
         "hls: {{ dir: {:?}, segment: 500ms }}\n\
-         record: {{ dir: r, streams: '*', path: 'x-{{number}}', split: {{ duration: 500ms }} }}\n",
+         record: {{ dir: r, streams: '*', path: '{{vhost}}/{{app}}/{{stream}}/x-{{number}}', split: {{ duration: 500ms }} }}\n",
         dir.path()
     );
     let at = format!(
@@ -268,9 +268,9 @@ pub async fn what() {
         storage.address()
     );
     let mut weir = server().config(&format!("{base}upload: {{ {at} }}\n")).start();
-    let records = weir.dir().join("r");
+    let records = weir.dir().join("r/__defaultVhost__/live/a");
     let published = encoder(&weir, "live/a").await;
-    until_there(&storage, "one/x-2.flv").await;
+    until_there(&storage, "one/__defaultVhost__/live/a/x-2.flv").await;
     let has_segments =
         async || (metric(&weir, "weir_hls_segments_total").await >= 2.0).then_some(());
     eventually("segments", SOON, has_segments).await;
@@ -282,8 +282,8 @@ pub async fn what() {
     until_there(&storage, "one/live/a.m3u8").await;
     reload(&mut weir, &format!("{base}upload: {{ {at}, hls: true }}\n")).await;
     let next = recorded(&records) + 2;
-    until_there(&storage, &format!("one/x-{next}.flv")).await;
-    let unwanted = storage.object(&format!("one/x-{left_out}.flv")).await;
+    until_there(&storage, &format!("one/__defaultVhost__/live/a/x-{next}.flv")).await;
+    let unwanted = storage.object(&format!("one/__defaultVhost__/live/a/x-{left_out}.flv")).await;
     assert!(unwanted.is_none(), "recordings were not to be uploaded");
     assert!(records.join(format!("x-{next}.flv")).exists(), "they are kept here");
     published.assert_connected();
