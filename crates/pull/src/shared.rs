@@ -22,15 +22,15 @@ pub trait Permit: Send {
     fn begin(&mut self, key: &StreamKey);
 }
 
+/// Whether a pull may publish, once somebody has said so.
+pub type Asked<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Permit>, String>> + Send + 'a>>;
+
 /// Who is asked before a pull publishes, and told of it, so that a pulled stream is followed by whatever follows
 /// streams.
 pub trait Host: Send + Sync {
     /// Whether a pull may publish `key`, which it has by now. Asked before each publish. If it may not, the reason is
     /// for people.
-    fn may_publish<'a>(
-        &'a self,
-        key: &'a StreamKey,
-    ) -> Pin<Box<dyn Future<Output = Result<Box<dyn Permit>, String>> + Send + 'a>>;
+    fn may_publish<'a>(&'a self, key: &'a StreamKey) -> Asked<'a>;
 
     /// `key` has a publisher: a pull.
     fn began(&self, key: &StreamKey);

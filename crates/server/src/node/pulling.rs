@@ -1,9 +1,7 @@
 //! What pulls ask and tell the rest of the server.
 
 use std::{
-    future::Future,
     net::{IpAddr, Ipv4Addr},
-    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,7 +13,7 @@ use weir_edge::Ask;
 use weir_hooks::{Hooks, Ticket};
 use weir_media::StreamKey;
 use weir_outputs::Outputs;
-use weir_pull::{Host, Permit};
+use weir_pull::{Asked, Host, Permit};
 
 use super::{hooked::subject, streams::Streams};
 
@@ -44,10 +42,7 @@ impl Permit for Agreed {
 
 impl Host for PullHost {
     /// SRS's ingest is an encoder on the same machine that publishes over RTMP: back ends know it by that address.
-    fn may_publish<'a>(
-        &'a self,
-        key: &'a StreamKey,
-    ) -> Pin<Box<dyn Future<Output = Result<Box<dyn Permit>, String>> + Send + 'a>> {
+    fn may_publish<'a>(&'a self, key: &'a StreamKey) -> Asked<'a> {
         const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Box::pin(async move {
             let vhost = self.settings.vhost(key.vhost());

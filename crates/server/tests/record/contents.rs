@@ -343,7 +343,7 @@ async fn a_recording_that_begins_in_a_burst_has_all_that_follows() {
     numbers.dedup();
     assert_eq!(numbers.len() as u64, all, "none is there twice");
     assert!(
-        all > 0 && (PICTURES - all) % 25 == 0,
+        all > 0 && (PICTURES - all).is_multiple_of(25),
         "{all} of {PICTURES}: whole groups up to the end"
     );
     assert_eq!(crate::metric(&weir, "weir_recording_groups_dropped_total").await, 0.0);
