@@ -229,8 +229,8 @@ impl RecordOutput {
         }
     }
 
-    /// Completes what is left in the folder, and removes what is not to be kept. With `anew`, something else is in force
-    /// than what whoever is at it may have begun with.
+    /// Completes what is left in the folder, and removes what is not to be kept. With `anew`, something else is in
+    /// force than what whoever is at it may have begun with.
     fn look_through(self: &Arc<Self>, place: &Arc<Place>, anew: bool) {
         if !place.looking.begin(anew) {
             return;

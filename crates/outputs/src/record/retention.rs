@@ -111,7 +111,8 @@ struct Recording {
     bytes: u64,
 }
 
-/// Removes what is to go below `disk`, the oldest first. What is `needed` stays, however old and large it is. It blocks.
+/// Removes what is to go below `disk`, the oldest first. What is `needed` stays, however old and large it is. It
+/// blocks.
 ///
 /// # Errors
 /// When the lists cannot be read.

@@ -45,7 +45,8 @@ const CONNECTION_BYTES: usize = 64 * 1024;
 /// What TLS takes beside that, which keeps up to 64 KiB that its other end does not read.
 const TLS_BYTES: usize = 64 * 1024;
 
-/// What HTTP/2 takes beside that: the tables of both ends' header fields, 4 KiB each, the state of requests, and frames.
+/// What HTTP/2 takes beside that: the tables of both ends' header fields, 4 KiB each, the state of requests, and
+/// frames.
 const HTTP2_BYTES: usize = 64 * 1024;
 
 /// Requests at a time on a connection of HTTP/2: more than a console asks at once, and few enough that a connection

@@ -260,7 +260,8 @@ pub async fn what() {
     storage.make_bucket("one").await;
     let base = format!(
         "hls: {{ dir: {:?}, segment: 500ms }}\n\
-         record: {{ dir: r, streams: '*', path: '{{vhost}}/{{app}}/{{stream}}/x-{{number}}', split: {{ duration: 500ms }} }}\n",
+         record: {{ dir: r, streams: '*', path: '{{vhost}}/{{app}}/{{stream}}/x-{{number}}', \
+         split: {{ duration: 500ms }} }}\n",
         dir.path()
     );
     let at = format!(
