@@ -43,8 +43,8 @@ impl Trusts {
         Ok(Self { of_system, of_files: read.collect::<Result<_, Fault>>()? })
     }
 
-    /// The same with other files, if there are any, and which these are. A file that cannot be used is told of, and what
-    /// was read of it before stays. It blocks.
+    /// The same with other files, if there are any, and which these are. A file that cannot be used is told of, and
+    /// what was read of it before stays. It blocks.
     pub(crate) fn look(&self) -> Option<(Self, Vec<PathBuf>)> {
         let (mut next, mut changed) = (self.clone(), Vec::new());
         for (path, (before, _)) in &self.of_files {
