@@ -89,8 +89,8 @@ mod tests {
         info(
             title = "Weir",
             description = "The API of a Weir server: SRS's calls with SRS's field names and numbers, and Weir's own. \
-                Every call takes `callback=NAME` as well: the answer is a script then that calls that function (JSONP), \
-                with status 200 also for refusals, except 401 and 403; with it, a GET with `method=DELETE` or \
+                Every call takes `callback=NAME` as well: the answer is a script then that calls that function \
+                (JSONP), with status 200 also for refusals, except 401 and 403; with it, a GET with `method=DELETE` or \
                 `method=POST` is such a call. With `api.srs_status`, refusals that SRS has a code for (1060, 1061, \
                 2014, 2048, 2049) have status 200.",
             license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
