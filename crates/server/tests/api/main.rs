@@ -9,6 +9,7 @@ mod operate;
 mod rights;
 mod silence;
 mod tls;
+mod top;
 mod viewers;
 
 use std::{net::SocketAddr, time::Duration};
