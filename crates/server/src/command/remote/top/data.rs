@@ -131,9 +131,9 @@ impl Look {
 
     /// As lines of text: the nodes, then the streams.
     pub fn text(&self) -> String {
-        let nodes = self.nodes.iter().map(|node| node.cells()).collect();
-        let streams = self.streams.iter().map(|stream| stream.cells()).collect();
-        text(&NodeRow::HEAD, nodes) + "\n" + &text(&StreamRow::HEAD, streams)
+        let nodes: Vec<_> = self.nodes.iter().map(|node| node.cells()).collect();
+        let streams: Vec<_> = self.streams.iter().map(|stream| stream.cells()).collect();
+        text(&NodeRow::HEAD, &nodes) + "\n" + &text(&StreamRow::HEAD, &streams)
     }
 }
 

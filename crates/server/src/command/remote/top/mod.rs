@@ -51,7 +51,7 @@ pub struct Options {
 }
 
 fn every(text: &str) -> Result<Duration, String> {
-    let time = weir_config::parse_duration(text).map_err(|problem| problem.to_string())?;
+    let time = weir_config::parse_duration(text)?;
     if time < EVERY_MIN { Err("must be at least 250ms".to_owned()) } else { Ok(time) }
 }
 
@@ -134,6 +134,6 @@ fn cell(value: &serde_json::Value) -> String {
 }
 
 /// Rows below their head, in columns.
-fn text(head: &[&str], rows: Vec<Vec<String>>) -> String {
-    super::show::table(head, &rows)
+fn text(head: &[&str], rows: &[Vec<String>]) -> String {
+    super::show::table(head, rows)
 }
