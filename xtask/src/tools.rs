@@ -30,6 +30,7 @@ const TOOLS: &[Tool] = &[
     BUILDAH,
     CERTIFICATES,
     Tool { file: "setpriv", package: "util-linux" },
+    Tool { file: "script", package: "bsdutils" },
     Tool { file: "promtool", package: "prometheus" },
     // libFuzzer is C++.
     Tool { file: "c++", package: "g++" },

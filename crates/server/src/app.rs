@@ -65,6 +65,9 @@ pub fn run(cli: Cli) -> ExitCode {
             Ok(publish::run(&publish::Source::File(file), &url, repeat, &tls).await?)
         }),
         Command::Status(target) => ask(&Request::Status, &target),
+        Command::Top { options, target } => {
+            in_runtime(async move { Ok(remote::top::run(&options, &target).await?) })
+        }
         Command::Streams(target) => ask(&Request::Streams, &target),
         Command::Clients(target) => ask(&Request::Clients, &target),
         Command::Kick { whom, target } => ask(&Request::Kick(whom), &target),

@@ -93,6 +93,16 @@ pub enum Command {
     /// Show the status of a running node.
     #[command(after_help = OF_A_NODE)]
     Status(remote::Target),
+    /// Show streams, clients and nodes of a running cluster, and keep the view up to date.
+    #[command(after_help = OF_TOP)]
+    Top {
+        /// How to look.
+        #[command(flatten)]
+        options: remote::top::Options,
+        /// The node.
+        #[command(flatten)]
+        target: remote::Target,
+    },
     /// List the streams of a running node.
     #[command(after_help = OF_A_NODE)]
     Streams(remote::Target),
@@ -127,6 +137,7 @@ Examples:
   weir demo                                a server with a test stream
   weir publish clip.flv rtmp://HOST/live/a --loop
   weir status                              the status of the node on this machine
+  weir top                                 the cluster, live in the terminal
   weir streams --api edge-1:1985 --json    the streams of another node as JSON
   weir kick 17 -c weir.yaml                disconnect a client, with the token of the configuration";
 
@@ -136,6 +147,18 @@ Examples:
   weir clients -c /etc/weir/weir.yaml           address and token from the configuration
   WEIR_TOKEN_FILE=token weir kick live/a --api 10.0.0.7:1985
   weir reload --api https://edge-1 --ca ca.pem --token-file token";
+
+const OF_TOP: &str = "\
+Keys:
+  1 2 3, Tab   streams, clients, nodes
+  s            order by viewers, out, in, name
+  /            show only names that contain a text; Esc shows all again
+  arrows, PageUp, PageDown, Home, End
+  q            end
+Examples:
+  weir top                                      the node on this machine, and the nodes in its `api.peers`
+  weir top --api edge-1:1985 --every 5s
+  weir top --once                               one look, as text";
 
 /// The variable that names the configuration file.
 const CONFIG: &str = "WEIR_CONFIG";
@@ -175,6 +198,7 @@ impl Cli {
             | Command::Streams(target)
             | Command::Clients(target)
             | Command::Kick { target, .. }
+            | Command::Top { target, .. }
             | Command::Reload(target)
             | Command::Drain(target) => &mut target.config,
             Command::Publish { .. }

@@ -1,7 +1,9 @@
-//! Commands that talk to the API of a running node: `weir status`, `streams`, `clients`, `kick`, `reload` and `drain`.
+//! Commands that talk to the API of a running node: `weir status`, `top`, `streams`, `clients`, `kick`, `reload` and
+//! `drain`.
 
 mod call;
 mod show;
+pub mod top;
 
 use std::{
     env,

@@ -12,6 +12,7 @@ mod silence;
 mod srs;
 mod srs_scripts;
 mod tls;
+mod top;
 mod viewers;
 
 use std::{net::SocketAddr, time::Duration};

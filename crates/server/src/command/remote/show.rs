@@ -141,7 +141,7 @@ fn list(answer: &Value, name: &str, head: &[&str], row: impl Fn(&Value) -> Vec<S
 }
 
 /// Columns as wide as what is in them.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<_> = head.iter().map(|&name| name.to_owned()).collect();
     let mut widths = vec![0; head.len()];
     for row in std::iter::once(&head).chain(rows) {
@@ -163,7 +163,7 @@ fn full_name(stream: &Value) -> String {
 }
 
 /// A value in a cell; `-` for none.
-fn cell(value: &Value) -> String {
+pub fn cell(value: &Value) -> String {
     match value {
         Value::String(text) if !text.is_empty() => one_line(text),
         Value::Number(number) => number.to_string(),
