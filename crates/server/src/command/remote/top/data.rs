@@ -3,12 +3,8 @@
 use http::Method;
 use serde_json::Value;
 
-use super::{
-    cell,
-    state::{Row as _, Tab},
-    text,
-};
-use crate::command::remote::{COUNT, Error, Node};
+use super::rows::{ClientRow, NodeRow, PullRow, Row as _, StreamRow, client, node, pull, stream};
+use crate::command::remote::{COUNT, Error, Node, show};
 
 /// One look at a cluster.
 #[derive(Clone, Debug, Default)]
@@ -23,58 +19,24 @@ pub struct Look {
     pub pulls: Vec<PullRow>,
 }
 
-/// A node.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct NodeRow {
-    pub name: String,
-    pub role: String,
-    pub phase: String,
-    pub version: String,
-    pub uptime: u64,
-    pub streams: u64,
-    pub viewers: u64,
-    pub recv_kbps: u64,
-    pub send_kbps: u64,
-    pub memory_kib: u64,
-    /// Why it says nothing.
-    pub error: Option<String>,
+/// What is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tab {
+    Streams,
+    Clients,
+    Nodes,
 }
 
-/// A stream at a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StreamRow {
-    pub name: String,
-    pub node: String,
-    pub status: String,
-    pub live_ms: u64,
-    pub viewers: u64,
-    pub recv_kbps: u64,
-    pub send_kbps: u64,
-    pub video: String,
-    pub audio: String,
-}
+impl Tab {
+    pub const ALL: [Self; 3] = [Self::Streams, Self::Clients, Self::Nodes];
 
-/// A client of a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClientRow {
-    pub id: String,
-    pub node: String,
-    pub kind: String,
-    pub address: String,
-    pub alive: u64,
-    pub send_kbps: u64,
-    pub recv_kbps: u64,
-    pub skips: u64,
-    pub stream: String,
-}
-
-/// A stream that a node has from another.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PullRow {
-    pub node: String,
-    pub stream: String,
-    pub state: String,
-    pub origin: String,
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Streams => "1 Streams",
+            Self::Clients => "2 Clients",
+            Self::Nodes => "3 Nodes",
+        }
+    }
 }
 
 impl Look {
@@ -107,8 +69,8 @@ impl Look {
         }
         let silent = |peer: &Value| {
             (peer["ok"] == false).then(|| NodeRow {
-                name: cell(&peer["node"]),
-                error: Some(cell(&peer["error"])),
+                name: show::cell(&peer["node"]),
+                error: Some(show::cell(&peer["error"])),
                 ..NodeRow::default()
             })
         };
@@ -133,7 +95,7 @@ impl Look {
     pub fn text(&self) -> String {
         let nodes: Vec<_> = self.nodes.iter().map(|node| node.cells()).collect();
         let streams: Vec<_> = self.streams.iter().map(|stream| stream.cells()).collect();
-        text(&NodeRow::HEAD, &nodes) + "\n" + &text(&StreamRow::HEAD, &streams)
+        show::table(&NodeRow::HEAD, &nodes) + "\n" + &show::table(&StreamRow::HEAD, &streams)
     }
 }
 
@@ -143,69 +105,6 @@ fn items<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
 
 fn rows<T>(answer: &Value, name: &str, row: impl Fn(&Value) -> T) -> Vec<T> {
     items(answer, name).iter().map(row).collect()
-}
-
-fn number(value: &Value) -> u64 {
-    value.as_u64().or_else(|| value.as_f64().map(|number| number as u64)).unwrap_or_default()
-}
-
-fn node(name: &Value, data: &Value) -> NodeRow {
-    let own = &data["self"];
-    NodeRow {
-        name: cell(name),
-        role: cell(&data["role"]),
-        phase: cell(&data["phase"]),
-        version: cell(&own["version"]),
-        uptime: number(&own["srs_uptime"]),
-        streams: number(&data["streams"]),
-        viewers: number(&data["viewers"]),
-        recv_kbps: number(&data["kbps"]["recv_30s"]),
-        send_kbps: number(&data["kbps"]["send_30s"]),
-        memory_kib: number(&own["mem_kbyte"]),
-        error: None,
-    }
-}
-
-fn stream(stream: &Value) -> StreamRow {
-    let [video, audio] = [&stream["video"], &stream["audio"]];
-    let size = match (&video["width"], &video["height"]) {
-        (Value::Number(width), Value::Number(height)) => format!(" {width}x{height}"),
-        _ => String::new(),
-    };
-    StreamRow {
-        name: cell(&stream["url"]),
-        node: cell(&stream["node"]),
-        status: cell(&stream["status"]),
-        live_ms: number(&stream["live_ms"]),
-        viewers: number(&stream["viewers"]),
-        recv_kbps: number(&stream["kbps"]["recv_30s"]),
-        send_kbps: number(&stream["kbps"]["send_30s"]),
-        video: cell(&video["codec"]) + &size,
-        audio: cell(&audio["codec"]),
-    }
-}
-
-fn client(client: &Value) -> ClientRow {
-    ClientRow {
-        id: cell(&client["id"]),
-        node: cell(&client["node"]),
-        kind: cell(&client["type"]),
-        address: cell(&client["ip"]),
-        alive: number(&client["alive"]),
-        send_kbps: number(&client["kbps"]["send_30s"]),
-        recv_kbps: number(&client["kbps"]["recv_30s"]),
-        skips: number(&client["skips"]),
-        stream: cell(&client["url"]),
-    }
-}
-
-fn pull(pull: &Value) -> PullRow {
-    PullRow {
-        node: cell(&pull["node"]),
-        stream: cell(&pull["url"]),
-        state: cell(&pull["state"]),
-        origin: cell(&pull["origin"]),
-    }
 }
 
 #[cfg(test)]

@@ -1,43 +1,35 @@
 //! `weir top`: what a node, or the whole cluster, is doing now, in a terminal.
 //!
 //! ```text
-//! the API ─► data: a look ─► state: what is shown of it ─► draw: the screen
+//! the API ─► data: a look ─► state: what is shown of it ─► draw: lines ─► terminal
 //!                                  ▲ keys
 //! ```
 
 mod data;
 mod draw;
+mod rows;
 mod state;
+mod terminal;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    thread,
     time::Duration,
 };
 
-use ratatui::{
-    DefaultTerminal,
-    crossterm::event::{self, Event},
-};
-use tokio::{
-    sync::mpsc,
-    time::{MissedTickBehavior, interval, timeout},
-};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::{
-    data::Look,
-    state::{Next, State, Tab},
+    data::{Look, Tab},
+    state::{Next, State},
+    terminal::Terminal,
 };
-use super::{Error, Target};
-
-/// Keys that wait for a screen that is being drawn.
-const KEYS: usize = 16;
-
-/// How often the thread that reads keys looks whether anybody still wants them.
-const KEY_WAIT: Duration = Duration::from_millis(200);
+use super::{Error, Node, Target};
 
 /// The shortest time between two looks: each costs every node of a cluster three answers.
 const EVERY_MIN: Duration = Duration::from_millis(250);
+
+/// How long a look may take: a node asks the others of its cluster for two seconds.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How `weir top` looks.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
@@ -68,24 +60,17 @@ pub async fn run(options: &Options, target: &Target) -> Result<(), Error> {
         return Ok(());
     }
     let mut state = State::new(node.address.to_string(), first);
-    // It also puts the terminal back should this program fail.
-    let mut terminal = ratatui::try_init().map_err(Error::new)?;
-    let done = show(&mut terminal, &mut state, options, &node).await;
-    ratatui::restore();
-    done.map_err(Error::new)
+    watch(&mut state, options, &node).await.map_err(Error::new)
 }
 
-async fn show(
-    terminal: &mut DefaultTerminal,
-    state: &mut State,
-    options: &Options,
-    node: &super::Node,
-) -> io::Result<()> {
-    let mut keys = keys()?;
+async fn watch(state: &mut State, options: &Options, node: &Node) -> io::Result<()> {
+    let mut terminal = Terminal::take()?;
+    let mut keys = terminal::keys()?;
     let mut looks = interval(options.every);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        terminal.draw(|frame| draw::screen(frame, state))?;
+        let (width, height) = Terminal::size()?;
+        terminal.draw(&draw::screen(state, width, height))?;
         let next = tokio::select! {
             event = keys.recv() => match event {
                 Some(event) => state.take(&event),
@@ -106,34 +91,4 @@ async fn show(
             }
         }
     }
-}
-
-/// How long a look may take: a node asks the others of its cluster for two seconds.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// What is pressed, until the receiver is dropped. A terminal can only be read by a thread that waits for it.
-fn keys() -> io::Result<mpsc::Receiver<Event>> {
-    let (sender, receiver) = mpsc::channel(KEYS);
-    thread::Builder::new().name("keys".to_owned()).spawn(move || {
-        while !sender.is_closed() {
-            let event =
-                event::poll(KEY_WAIT).and_then(|is_there| is_there.then(event::read).transpose());
-            // An error says that the terminal is gone.
-            let Ok(event) = event else { return };
-            if event.is_some_and(|event| sender.blocking_send(event).is_err()) {
-                return;
-            }
-        }
-    })?;
-    Ok(receiver)
-}
-
-/// What others have written, in one line.
-fn cell(value: &serde_json::Value) -> String {
-    super::show::cell(value)
-}
-
-/// Rows below their head, in columns.
-fn text(head: &[&str], rows: &[Vec<String>]) -> String {
-    super::show::table(head, rows)
 }

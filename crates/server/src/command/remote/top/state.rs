@@ -2,65 +2,18 @@
 
 use std::{cmp::Reverse, collections::VecDeque};
 
-use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use weir_config::Human;
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::data::{ClientRow, Look, NodeRow, PullRow, StreamRow};
+use super::{
+    data::{Look, Tab},
+    rows::{ClientRow, Mark, NodeRow, Order, PullRow, Row, StreamRow},
+};
 
 /// Bit rates that are kept for the line of the last minutes.
 const HISTORY: usize = 240;
 
 /// Characters of a filter.
 const FILTER_MAX: usize = 60;
-
-/// What is listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tab {
-    Streams,
-    Clients,
-    Nodes,
-}
-
-impl Tab {
-    pub const ALL: [Self; 3] = [Self::Streams, Self::Clients, Self::Nodes];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Streams => "1 Streams",
-            Self::Clients => "2 Clients",
-            Self::Nodes => "3 Nodes",
-        }
-    }
-}
-
-/// What a list is ordered by, the largest first; names the other way round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    Viewers,
-    Out,
-    In,
-    Name,
-}
-
-impl Order {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Viewers => "viewers",
-            Self::Out => "out",
-            Self::In => "in",
-            Self::Name => "name",
-        }
-    }
-
-    const fn next(self) -> Self {
-        match self {
-            Self::Viewers => Self::Out,
-            Self::Out => Self::In,
-            Self::In => Self::Name,
-            Self::Name => Self::Viewers,
-        }
-    }
-}
 
 /// What is to be done after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,188 +179,6 @@ pub struct Table {
     pub rows: Vec<(Mark, Vec<String>)>,
 }
 
-/// How much a row wants to be seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    Ordinary,
-    /// It is on its way out, or in.
-    Changing,
-    /// Somebody should look.
-    Wrong,
-}
-
-/// A line of a list.
-pub trait Row {
-    /// What it is called, which filters look for.
-    fn names(&self) -> Vec<&str>;
-
-    /// What it is ordered by.
-    fn rank(&self, order: Order) -> u64;
-
-    fn mark(&self) -> Mark;
-
-    fn cells(&self) -> Vec<String>;
-}
-
-/// Kilobits a second in the unit that suits them.
-pub fn rate(kbps: u64) -> String {
-    match kbps {
-        0..1_000 => format!("{kbps} kb/s"),
-        1_000..1_000_000 => format!("{:.1} Mb/s", kbps as f64 / 1e3),
-        _ => format!("{:.2} Gb/s", kbps as f64 / 1e6),
-    }
-}
-
-/// Seconds, to the two largest units.
-pub fn time(seconds: u64) -> String {
-    let seconds = match seconds {
-        0..3600 => seconds,
-        3600..86_400 => seconds / 60 * 60,
-        _ => seconds / 3600 * 3600,
-    };
-    Human(std::time::Duration::from_secs(seconds)).to_string()
-}
-
-impl NodeRow {
-    pub const HEAD: [&'static str; 10] =
-        ["NODE", "ROLE", "PHASE", "VERSION", "UP", "STREAMS", "VIEWERS", "IN", "OUT", "MEMORY"];
-}
-
-impl Row for NodeRow {
-    fn names(&self) -> Vec<&str> {
-        vec![&self.name, &self.role]
-    }
-
-    fn rank(&self, order: Order) -> u64 {
-        ranked(order, self.viewers, self.send_kbps, self.recv_kbps)
-    }
-
-    fn mark(&self) -> Mark {
-        match (&self.error, self.phase.as_str()) {
-            (Some(_), _) => Mark::Wrong,
-            (None, "serving") => Mark::Ordinary,
-            (None, _) => Mark::Changing,
-        }
-    }
-
-    fn cells(&self) -> Vec<String> {
-        if let Some(error) = &self.error {
-            let mut cells = vec![self.name.clone(), "-".to_owned(), error.clone()];
-            cells.resize(Self::HEAD.len(), String::new());
-            return cells;
-        }
-        vec![
-            self.name.clone(),
-            self.role.clone(),
-            self.phase.clone(),
-            self.version.clone(),
-            time(self.uptime),
-            self.streams.to_string(),
-            self.viewers.to_string(),
-            rate(self.recv_kbps),
-            rate(self.send_kbps),
-            format!("{} MiB", self.memory_kib / 1024),
-        ]
-    }
-}
-
-impl StreamRow {
-    pub const HEAD: [&'static str; 9] =
-        ["STREAM", "NODE", "STATUS", "FOR", "VIEWERS", "IN", "OUT", "VIDEO", "AUDIO"];
-}
-
-impl Row for StreamRow {
-    fn names(&self) -> Vec<&str> {
-        vec![&self.name, &self.node]
-    }
-
-    fn rank(&self, order: Order) -> u64 {
-        ranked(order, self.viewers, self.send_kbps, self.recv_kbps)
-    }
-
-    fn mark(&self) -> Mark {
-        if self.status == "live" { Mark::Ordinary } else { Mark::Changing }
-    }
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.name.clone(),
-            self.node.clone(),
-            self.status.clone(),
-            time(self.live_ms / 1000),
-            self.viewers.to_string(),
-            rate(self.recv_kbps),
-            rate(self.send_kbps),
-            self.video.clone(),
-            self.audio.clone(),
-        ]
-    }
-}
-
-impl ClientRow {
-    pub const HEAD: [&'static str; 9] =
-        ["ID", "NODE", "TYPE", "ADDRESS", "FOR", "IN", "OUT", "SKIPS", "STREAM"];
-}
-
-impl Row for ClientRow {
-    fn names(&self) -> Vec<&str> {
-        vec![&self.stream, &self.address, &self.kind, &self.node]
-    }
-
-    fn rank(&self, order: Order) -> u64 {
-        ranked(order, 0, self.send_kbps, self.recv_kbps)
-    }
-
-    fn mark(&self) -> Mark {
-        if self.skips > 0 { Mark::Changing } else { Mark::Ordinary }
-    }
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.id.clone(),
-            self.node.clone(),
-            self.kind.clone(),
-            self.address.clone(),
-            time(self.alive),
-            rate(self.recv_kbps),
-            rate(self.send_kbps),
-            self.skips.to_string(),
-            self.stream.clone(),
-        ]
-    }
-}
-
-impl PullRow {
-    pub const HEAD: [&'static str; 4] = ["PULLED BY", "STREAM", "STATE", "FROM"];
-}
-
-impl Row for PullRow {
-    fn names(&self) -> Vec<&str> {
-        vec![&self.node, &self.stream, &self.origin]
-    }
-
-    fn rank(&self, _: Order) -> u64 {
-        0
-    }
-
-    fn mark(&self) -> Mark {
-        if self.state == "flowing" { Mark::Ordinary } else { Mark::Changing }
-    }
-
-    fn cells(&self) -> Vec<String> {
-        [&self.node, &self.stream, &self.state, &self.origin].map(String::clone).into()
-    }
-}
-
-const fn ranked(order: Order, viewers: u64, sent: u64, received: u64) -> u64 {
-    match order {
-        Order::Viewers => viewers,
-        Order::Out => sent,
-        Order::In => received,
-        Order::Name => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -492,11 +263,5 @@ mod tests {
             (state.failed.as_deref(), state.sent.len(), state.sent.back()),
             (None, HISTORY, Some(&999))
         );
-    }
-
-    #[test]
-    fn figures_have_the_unit_that_suits_them() {
-        assert_eq!([999, 1500, 2_345_000].map(rate), ["999 kb/s", "1.5 Mb/s", "2.35 Gb/s"]);
-        assert_eq!([59, 3661, 90_061].map(time), ["59s", "1h1m", "25h"]);
     }
 }
