@@ -8,6 +8,7 @@
 //! [`Settings`] is the configuration in force, and [`Part`] how whoever follows it hears of another one. Nothing here
 //! knows who that is: no socket, no thread.
 
+mod access;
 mod auth;
 mod check;
 mod config;
@@ -24,6 +25,7 @@ mod hooks;
 mod host;
 mod kind;
 mod load;
+mod mount;
 mod multitrack;
 mod part;
 mod pattern;
@@ -47,8 +49,10 @@ mod warnings;
 mod yaml;
 
 pub use self::{
+    access::{AccessRule, checks_of_rules},
     auth::{
-        Algorithm, Auth, AuthOverride, Check, Cidr, EdgeTokens, Jwt, SharedSecret, SignedToken,
+        Algorithm, Auth, AuthOverride, Check, Cidr, EdgeTokens, Jwt, Referer, SharedSecret,
+        SignedToken,
     },
     config::{
         Api, Config, Drain, Handover, Http, Limits, Metrics, Role, Rtmp, Tls, Vhost, VhostOverride,
@@ -61,6 +65,7 @@ pub use self::{
     hooks::{Fail, HookUrl, Hooks, HooksOverride},
     host::{HostPort, OriginName, Scheme},
     load::CONFIG_BYTES_MAX,
+    mount::{LiveFormat, Mount, MountPath},
     multitrack::{Encoder, Step},
     part::{Next, Part, Prepared, Ready, Unready},
     pattern::StreamPattern,
