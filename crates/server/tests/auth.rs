@@ -367,10 +367,7 @@ async fn a_segment_whose_name_can_be_guessed_needs_what_the_playlist_needs() {
 
 /// What a request with these header fields is answered.
 async fn status(weir: &Weir, path: &str, fields: &str) -> u16 {
-    let head = format!(
-        "GET /{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{fields}\r\n",
-        weir.http()
-    );
+    let head = format!("GET /{path} HTTP/1.1\r\nHost: {}\r\n{fields}\r\n", weir.http());
     http::request(weir.http(), head.as_bytes()).await.status
 }
 

@@ -112,7 +112,9 @@ pub fn playlist_template(text: &str) -> Result<Template, String> {
         !matches!(variable, Variable::Vhost | Variable::App | Variable::Stream)
     };
     if Variable::ALL.iter().filter(|it| is_other(it)).any(|it| template.has(*it)) {
-        return Err("a playlist has one path for as long as its stream lives: use {vhost}, {app} and {stream} only".into());
+        let what = "a playlist has one path for as long as its stream lives: use {vhost}, {app} and \
+                    {stream} only";
+        return Err(what.into());
     }
     readable(template)
 }

@@ -415,8 +415,8 @@ impl HlsOutput {
         }
     }
 
-    /// The name of the segment with this number in the first playlist of a stream that need not be followed, whose files
-    /// are where `settings` have them; none if there is none.
+    /// The name of the segment with this number in the first playlist of a stream that need not be followed, whose
+    /// files are where `settings` have them; none if there is none.
     pub async fn numbered(
         &self,
         settings: &Hls,

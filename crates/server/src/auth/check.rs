@@ -28,7 +28,8 @@ impl Auth {
         Self(ArcSwap::from_pointee(keys))
     }
 
-    /// Whether a client may do this now, by what it has `shown`. `settings` are those of the stream's vhost. Back ends are not asked here.
+    /// Whether a client may do this now, by what it has `shown`. `settings` are those of the stream's vhost. Back ends
+    /// are not asked here.
     ///
     /// # Errors
     /// When it may not, with the reason.

@@ -249,7 +249,7 @@ pub async fn mounts() {
         until_status(&weir, path, status).await;
     }
     // Another node has them where they always are.
-    let (status, _) =
-        crate::call(weir.http(), "HEAD", "live/a.flv", "Weir-Hops: aaaaaaaa\r\n").await;
-    assert_eq!(status, 200);
+    let head = "GET /live/a.flv HTTP/1.1\r\nHost: h\r\nWeir-Hops: aaaaaaaa\r\n\r\n";
+    let response = weir_testkit::http::request(weir.http(), head.as_bytes()).await;
+    assert_eq!(response.status, 200);
 }
