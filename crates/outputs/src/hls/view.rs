@@ -195,7 +195,8 @@ impl Journal {
         if length > JOURNAL_BYTES_MAX {
             return Self::default();
         }
-        io::read_to_string(file.take(JOURNAL_BYTES_MAX)).map_or_else(|_| Self::default(), |text| Self::of(&text))
+        io::read_to_string(file.take(JOURNAL_BYTES_MAX))
+            .map_or_else(|_| Self::default(), |text| Self::of(&text))
     }
 
     fn of(text: &str) -> Self {
@@ -306,8 +307,7 @@ mod tests {
 
     #[test]
     fn a_journal_leads_nowhere_else() {
-        let text =
-            "a\tx/../../y\n\tlive/a.m3u8\nb\tlive/b.ts\nc\t/etc/passwd\nd\nx\t./y\n";
+        let text = "a\tx/../../y\n\tlive/a.m3u8\nb\tlive/b.ts\nc\t/etc/passwd\nd\nx\t./y\n";
         let journal = Journal::of(text);
         assert_eq!(journal.playlists, [["live", "a.m3u8"]]);
         assert_eq!(journal.named, [("b".to_owned(), vec!["live".to_owned(), "b.ts".to_owned()])]);
