@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde_json::json;
 
 use super::{
-    host::Network,
+    host::{Network, Site},
     kind::{
         Element, Form, Json, Kind, Leaf, Many, Maybe, Node, Part, Refusal, Secrets, Section, Text,
         section,
     },
-    scalar::{File, Parameter, Secret, Word, Words},
+    scalar::{File, Parameter, Secret, Switch, Word, Words},
     value::Problem,
 };
 
@@ -38,6 +38,8 @@ pub enum Check {
     Jwt(Jwt),
     /// It is an edge of ours.
     Edge(EdgeTokens),
+    /// The page that its player is in is on the right site.
+    Referer(Referer),
     /// The back end says so (`hooks.on_publish`, `hooks.on_play`).
     Hook,
 }
@@ -96,6 +98,16 @@ section! {
     }
 }
 
+section! {
+    /// Sites that players are on, as they say: `Referer` over HTTP, `pageUrl` over RTMP.
+    Referer / RefererKeys {
+        /// The hosts that pages may be on; pages on subdomains of these may as well.
+        hosts: Vec<String> = Vec::new(), Many<Site>;
+        /// Whether clients that name no page may.
+        empty: bool = false, Switch;
+    }
+}
+
 /// What a JSON Web Token is signed with (RFC 7518 section 3.1, RFC 8037).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
@@ -118,7 +130,19 @@ impl Words for Algorithm {
     ];
 }
 
+impl Cidr {
+    /// The networks that everybody is in.
+    pub fn everybody() -> Vec<IpNet> {
+        vec![Ipv4Net::default().into(), Ipv6Net::default().into()]
+    }
+}
+
 impl Check {
+    /// Whether it looks at nothing that viewers show one by one: all that come through one edge have it in common.
+    pub const fn is_of_address(&self) -> bool {
+        matches!(self, Self::Cidr(_) | Self::Edge(_))
+    }
+
     /// The key that the check stands behind.
     pub fn name(&self) -> &'static str {
         match self {
@@ -127,6 +151,7 @@ impl Check {
             Self::Token(_) => "token",
             Self::Jwt(_) => "jwt",
             Self::Edge(_) => "edge",
+            Self::Referer(_) => "referer",
             Self::Hook => "hook",
         }
     }
@@ -145,7 +170,8 @@ impl Leaf for Check {
     fn read(from: &Node) -> Result<Self, Refusal> {
         let entries = from.entries()?;
         let Some((key, value)) = entries.first() else {
-            let fix = "write one of cidr, secret, token, jwt, edge, hook with its settings";
+            let fix =
+                "write one of cidr, secret, token, jwt, edge, referer, hook with its settings";
             return Err(from.refused(Problem::new("the check is empty", fix)));
         };
         let check = match key.read(Word::<Name>::parse)? {
@@ -154,6 +180,7 @@ impl Leaf for Check {
             Name::Token => settings(value).map(Self::Token),
             Name::Jwt => settings(value).map(Self::Jwt),
             Name::Edge => settings(value).map(Self::Edge),
+            Name::Referer => settings(value).map(Self::Referer),
             Name::Hook => no_settings(value).map(|()| Self::Hook),
         };
         let check = check.map_err(|refusal| refusal.behind(key))?;
@@ -170,6 +197,7 @@ impl Leaf for Check {
             Self::Token(check) => check.show(secrets),
             Self::Jwt(check) => check.show(secrets),
             Self::Edge(check) => check.show(secrets),
+            Self::Referer(check) => check.show(secrets),
             Self::Hook => json!({}),
         };
         json!({ value.name(): settings })
@@ -182,6 +210,7 @@ impl Leaf for Check {
             ("token", SignedToken::schema(Some(&SignedToken::default()))),
             ("jwt", Jwt::schema(Some(&Jwt::default()))),
             ("edge", EdgeTokens::schema(Some(&EdgeTokens::default()))),
+            ("referer", Referer::schema(Some(&Referer::default()))),
             ("hook", json!({ "type": ["object", "null"], "additionalProperties": false })),
         ];
         let checks: serde_json::Map<_, _> =
@@ -203,6 +232,7 @@ enum Name {
     Token,
     Jwt,
     Edge,
+    Referer,
     Hook,
 }
 
@@ -213,6 +243,7 @@ impl Words for Name {
         ("token", Self::Token),
         ("jwt", Self::Jwt),
         ("edge", Self::Edge),
+        ("referer", Self::Referer),
         ("hook", Self::Hook),
     ];
 }

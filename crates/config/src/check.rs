@@ -8,6 +8,7 @@ use super::{
     Algorithm, Check, Cidr, Config, Container, Fault, Jwt, OriginName, PullFrom, PullPlace,
     PullProtocol, Role,
     host::without_dot,
+    mount,
     value::{Human, Problem, Size},
 };
 
@@ -50,6 +51,7 @@ pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {
         .or_else(|| same_vhost_twice(config))
         .or_else(|| parts_that_cannot_be(config))
         .or_else(|| long_ladder(config))
+        .or_else(|| mount::fault(config).map(|(path, problem)| alone(&path, problem)))
 }
 
 fn shared_address(config: &Config) -> Option<Contradiction> {
@@ -469,6 +471,9 @@ fn useless(check: &Check) -> Option<Problem> {
         }
         Check::Edge(check) if check.tokens.is_empty() => {
             ("the check has no token", "write tokens: [TOKEN], the edge.token of the edges")
+        }
+        Check::Referer(check) if check.hosts.is_empty() => {
+            ("the check has no host", "write hosts: [example.com]")
         }
         Check::Token(check) if check.param == check.expires => (
             "the signature and its expiry use the same parameter",

@@ -50,6 +50,7 @@ const ROLE: Here = Key("role", "role: edge");
 const CONNECTIONS: Here = Key("limits.connections", "limits: { connections: 20000 }");
 const VIEWERS: Here = Key("limits.viewers_per_stream", "limits: { viewers_per_stream: 500 }");
 const AUTH: Here = Key("auth", "auth: { publish: [cidr: { allow: [10.0.0.0/8] }] }");
+const REFERER: Here = Key("auth", "auth: { play: [referer: { hosts: [example.com] }] }");
 const USERS: Here = Key("auth", "auth: { publish: [secret: { values: [SECRET] }] }");
 const TOKENS: Here = Key("api.admin_tokens", "api: { admin_tokens: [TOKEN] }");
 const CERT: Here = Key(
@@ -77,7 +78,8 @@ const NAMES: &[(&str, Here)] = &[
     ("send_timeout write_timeout", STALL),
     ("idle_streams", Key("play.wait", "play: { wait: 10s }")),
     ("overwrite override_publisher", CONFLICT),
-    ("http_remux mount", Else("nothing to set: each stream is at /APP/STREAM.flv on http.listen")),
+    ("http_remux", Key("play.formats", "play: { formats: [flv, ts, mp4, mp3, aac] }")),
+    ("mount", Key("play.mounts", "play: { mounts: [{ path: \"/{app}/{stream}.flv\" }] }")),
     ("hls_path hls_directory", HLS_DIR),
     ("hls_fragment fragment hls_segment_duration", HLS_SEGMENT),
     ("hls_part_duration", Key("hls.part", "hls: { part: 200ms }")),
@@ -104,15 +106,25 @@ const NAMES: &[(&str, Here)] = &[
         "hls_on_error hls_td_ratio hls_dts_directly hls_acodec hls_vcodec hls_sync hls_muxer_close_after",
         ALWAYS,
     ),
+    ("hls_m3u8_file", Key("hls.playlist_path", "hls: { playlist_path: \"{app}/{stream}.m3u8\" }")),
+    (
+        "hls_ts_file hls_fragment_naming",
+        Key("hls.segment_path", "hls: { segment_path: \"{app}/{stream}-{number}.ts\" }"),
+    ),
+    (
+        "hls_entry_prefix hls_base_url",
+        Key("hls.segment_url", "hls: { segment_url: \"https://cdn.example.com\" }"),
+    ),
     ("hls_*", FIXED_NAMES),
     ("cluster mode", ROLE),
     ("origin upstream pull source static_source", ORIGINS),
     (
         "token_traverse edge_token_traverse",
-        Key("edge.forward_query", "edge: { forward_query: all }"),
+        Key("edge.auth", "edge: { auth: origin } (what it is anyway)"),
     ),
     ("origin_cluster coworkers", Else("name all origins at each edge: edge: { origins: [a, b] }")),
-    ("security allow deny allow_publish allow_play publish_ips read_ips referer refer*", AUTH),
+    ("security allow deny allow_publish allow_play publish_ips read_ips", AUTH),
+    ("referer refer*", REFERER),
     (
         "auth_internal_users publish_user publish_pass read_user read_pass auth_method auth_jwt*",
         USERS,
@@ -268,7 +280,12 @@ mod tests {
             assert_eq!(of_others(name), Some(GOP), "{name}");
         }
         for (name, here) in [
-            ("hls_m3u8_file", FIXED_NAMES),
+            ("hls_cleanup", FIXED_NAMES),
+            (
+                "hls_ts_file",
+                Key("hls.segment_path", "hls: { segment_path: \"{app}/{stream}-{number}.ts\" }"),
+            ),
+            ("refer_play", REFERER),
             ("hls_fragment", HLS_SEGMENT),
             ("record_path", RECORD),
             ("exec_push", TRANSCODE),

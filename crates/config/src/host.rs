@@ -176,6 +176,42 @@ pub(super) fn host_port(text: &str, usual: u16) -> Result<HostPort, Problem> {
     Ok(HostPort { host: host.to_string(), port: port.unwrap_or(usual) })
 }
 
+/// The host of a site, without a scheme and a port: `example.com`.
+#[derive(Debug)]
+pub struct Site;
+
+impl Text for Site {
+    type Value = String;
+
+    fn parse(text: &str) -> Result<String, Problem> {
+        const FIX: &str = "write a host such as example.com: pages on its subdomains may as well";
+        let bad = |what: &str| Problem::new(format!("`{text}` {what}"), FIX);
+        if text.contains("://") {
+            return Err(bad("has a scheme"));
+        }
+        // What nginx calls a host with all of its subdomains.
+        let name = text.strip_prefix("*.").or_else(|| text.strip_prefix('.')).unwrap_or(text);
+        match parse_host(name, HTTP_PORT)? {
+            (_, Some(_)) => Err(bad("has a port")),
+            (host, None) => Ok(host.to_string()),
+        }
+    }
+
+    fn show(value: &String, _: Secrets) -> Json {
+        value.clone().into()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "minLength": 1 })
+    }
+}
+
+impl Element for Site {
+    const EXPECTED: &'static str = "a host or a list of hosts";
+    const WRITE: &'static str = "a host such as example.com";
+    const MAY_BE_NUMBER: bool = false;
+}
+
 /// A server that an origin may send us to, by its name or address: `other.example.com:8080`.
 pub struct Elsewhere;
 

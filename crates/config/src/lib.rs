@@ -8,6 +8,7 @@
 //! [`Settings`] is the configuration in force, and [`Part`] how whoever follows it hears of another one. Nothing here
 //! knows who that is: no socket, no thread.
 
+mod access;
 mod auth;
 mod check;
 mod config;
@@ -24,6 +25,7 @@ mod hooks;
 mod host;
 mod kind;
 mod load;
+mod mount;
 mod multitrack;
 mod part;
 mod pattern;
@@ -48,8 +50,10 @@ mod web;
 mod yaml;
 
 pub use self::{
+    access::{AccessRule, checks_of_rules},
     auth::{
-        Algorithm, Auth, AuthOverride, Check, Cidr, EdgeTokens, Jwt, SharedSecret, SignedToken,
+        Algorithm, Auth, AuthOverride, Check, Cidr, EdgeTokens, Jwt, Referer, SharedSecret,
+        SignedToken,
     },
     config::{
         Api, Basic, Config, Drain, Handover, Http, Limits, Metrics, Role, Rtmp, Tls, Vhost,
@@ -63,6 +67,7 @@ pub use self::{
     hooks::{Fail, HookUrl, Hooks, HooksOverride},
     host::{HostPort, OriginName, Scheme},
     load::CONFIG_BYTES_MAX,
+    mount::{LiveFormat, Mount, MountPath},
     multitrack::{Encoder, Step},
     part::{Next, Part, Prepared, Ready, Unready},
     pattern::StreamPattern,

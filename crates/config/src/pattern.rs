@@ -35,6 +35,16 @@ impl StreamPattern {
         matches(&self.app, app) && matches(&self.stream, stream)
     }
 
+    /// The app, if only streams of one app are meant.
+    pub fn only_app(&self) -> Option<&str> {
+        Some(&*self.app).filter(|app| !app.contains('*'))
+    }
+
+    /// The stream's name, if only streams of one name are meant.
+    pub fn only_stream(&self) -> Option<&str> {
+        Some(&*self.stream).filter(|stream| !stream.contains('*'))
+    }
+
     /// Whether every stream is.
     pub fn is_all(&self) -> bool {
         let any = |part: &str| part.bytes().all(|byte| byte == b'*');

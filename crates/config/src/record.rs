@@ -121,3 +121,23 @@ impl Text for PathTemplate {
         json!({ "type": "string", "minLength": 1, "maxLength": TEMPLATE_MAX })
     }
 }
+
+/// The template of a path, or nothing.
+#[derive(Debug)]
+pub struct MaybeTemplate;
+
+impl Text for MaybeTemplate {
+    type Value = String;
+
+    fn parse(text: &str) -> Result<String, Problem> {
+        if text.is_empty() { Ok(String::new()) } else { PathTemplate::parse(text) }
+    }
+
+    fn show(value: &String, _: Secrets) -> Json {
+        value.as_str().into()
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "maxLength": TEMPLATE_MAX })
+    }
+}

@@ -6,7 +6,9 @@ use serde_json::json;
 
 use super::{
     kind::{Element, Json, Many, Maybe, Secrets, Text, section},
+    mount::{LiveFormat, Mount},
     multitrack::{Encoder, Server, Step},
+    record::MaybeTemplate,
     scalar::{DURATION_PATTERN, File, Folder, Switch, Time, Whole, Word, Words},
     value::{self, Human, Problem},
 };
@@ -78,6 +80,11 @@ section! {
         stall_timeout: Duration = Duration::from_secs(30), Time<STALL_TIMEOUT_MIN, ABSENCE_MAX>;
         /// How far a viewer may fall behind before it skips to the newest group of pictures.
         window: Duration = Duration::from_secs(10), Time<WINDOW_MIN, WINDOW_MAX>;
+        /// In which formats streams are served as one file without an end, over HTTP and WebSocket.
+        formats: Vec<LiveFormat> = LiveFormat::all(), Many<Word<LiveFormat>>;
+        /// Paths under which streams are found in a format, in place of `/APP/STREAM.EXTENSION`. The first that fits
+        /// counts.
+        mounts: Vec<Mount> = Vec::new(), Many<Mount>;
     }
 }
 
@@ -105,6 +112,14 @@ section! {
         segments_per_key: u32 = 10, Whole<u32, 1, SEGMENTS_PER_KEY_MAX>;
         /// Where players find the folders of apps with the keys; empty for where the playlist is.
         key_url: String = String::new(), KeyUrl;
+        /// Where the playlist that players load first is below `dir` and in URLs: a template of `{vhost}`, `{app}` and
+        /// `{stream}`; empty for `{app}/{stream}.m3u8`.
+        playlist_path: String = String::new(), MaybeTemplate;
+        /// Where segments are below `dir` and in URLs: a template such as `{app}/{stream}-{number}.ts`; empty for names
+        /// that nobody can guess, beside the playlist.
+        segment_path: String = String::new(), MaybeTemplate;
+        /// What stands before the paths of segments in playlists; empty for relative paths.
+        segment_url: String = String::new(), KeyUrl;
     }
 }
 

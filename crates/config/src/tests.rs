@@ -117,9 +117,11 @@ publish:
   multitrack: [1920x1080@60 6Mbps, 640x360 800kbps]
   multitrack_encoder: obs_x264
   multitrack_server: rtmp://ingest.example.com
-play: { flush: 350ms, wait: 1h, gop: off, stall_timeout: 1s, window: 1500ms }
+play: { flush: 350ms, wait: 1h, gop: off, stall_timeout: 1s, window: 1500ms, formats: [flv, mp3],
+  mounts: [{ path: '[vhost]/[app]/[stream].flv' }, { path: /live.mp3, streams: live/cam }] }
 hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3, container: fmp4, part: 100ms, ladder: [_hi, ''],
-  encrypt: true, segments_per_key: 5, key_url: 'https://keys.example.com/weir/' }
+  encrypt: true, segments_per_key: 5, key_url: 'https://keys.example.com/weir/',
+  playlist_path: '{app}/{stream}/index', segment_path: '[app]/[stream]-[seq].ts', segment_url: http://cdn/ }
 record: { dir: /srv/rec, streams: [live/*, '*'], container: mp4, path: '{stream}', split: { duration: 1h, size: 1GiB },
   keep: { age: 720h, size: 1TiB } }
 upload: { url: 's3://archive/a/b/', endpoint: 'https://minio:9000', region: eu-central-1, access_key: id, secret_key: key,
@@ -153,6 +155,7 @@ auth:
     - jwt: { param: j, algorithm: EdDSA, public_key: p.pem }
     - jwt: { secret: s }
     - edge: { tokens: t0ken }
+    - referer: { hosts: [Example.com, '*.a.org'], empty: on }
     - hook:
 hooks:
   on_connect: http://a/
@@ -247,6 +250,14 @@ handover: { socket: /run/weir.sock }
             gop: false,
             stall_timeout: Duration::from_secs(1),
             window: Duration::from_millis(1500),
+            formats: vec![LiveFormat::Flv, LiveFormat::Mp3],
+            mounts: vec![
+                Mount::default(),
+                Mount {
+                    path: <MountPath as kind::Text>::parse("/live.mp3").expect("a path"),
+                    streams: pattern("live/cam"),
+                },
+            ],
         },
         hls: Hls {
             enabled: false,
@@ -259,6 +270,9 @@ handover: { socket: /run/weir.sock }
             encrypt: true,
             segments_per_key: 5,
             key_url: "https://keys.example.com/weir".to_owned(),
+            playlist_path: "{app}/{stream}/index".to_owned(),
+            segment_path: "[app]/[stream]-[seq].ts".to_owned(),
+            segment_url: "http://cdn".to_owned(),
         },
         record: Record {
             dir: "/srv/rec".into(),
@@ -346,6 +360,10 @@ handover: { socket: /run/weir.sock }
                 }),
                 Check::Jwt(Jwt { secret: Some(Secret::new("s")), ..Jwt::default() }),
                 Check::Edge(EdgeTokens { tokens: vec![Secret::new("t0ken")] }),
+                Check::Referer(Referer {
+                    hosts: vec!["example.com".to_owned(), "a.org".to_owned()],
+                    empty: true,
+                }),
                 Check::Hook,
             ],
         },
@@ -447,7 +465,7 @@ vhosts:
     );
     let a = config.vhost("a.org");
     assert_eq!(a.name, "a.org");
-    assert_eq!(a.play, Play { wait: Duration::ZERO, ..config.play });
+    assert_eq!(a.play, Play { wait: Duration::ZERO, ..config.play.clone() });
     assert_eq!(a.publish, Publish { conflict: Conflict::Reject, ..Publish::default() });
     assert_eq!(a.hls, Hls::default());
     let b = config.vhost("b.org");

@@ -44,7 +44,7 @@ impl Config {
 }
 
 fn looks_at_parameters(checks: &[Check]) -> bool {
-    !checks.iter().all(|check| matches!(check, Check::Cidr(_) | Check::Edge(_)))
+    !checks.iter().all(Check::is_of_address)
 }
 
 fn hidden(names: &[String]) -> String {

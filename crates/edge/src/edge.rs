@@ -153,6 +153,7 @@ impl Edge {
         Request {
             key: key.clone(),
             params: self.forwarded(ask),
+            page_url: ask.page(),
             settings: self.settings.clone(),
             hops: ask.hops.and(&self.id),
             wait: Duration::ZERO,

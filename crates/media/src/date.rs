@@ -11,6 +11,28 @@ pub fn rfc3339(since_epoch: Duration) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
+/// The time that [`rfc3339`] has written, since the epoch; none for any other text.
+pub fn parse_rfc3339(text: &str) -> Option<Duration> {
+    let part = |range: std::ops::Range<usize>| {
+        let digits = text.get(range)?;
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| digits.parse::<u64>().ok()).flatten()
+    };
+    let (year, month, day) = (part(0..4)?, part(5..7)?, part(8..10)?);
+    let (hour, minute, second, millis) =
+        (part(11..13)?, part(14..16)?, part(17..19)?, part(20..23)?);
+    // The same algorithm, the other way round.
+    let march_year = year.checked_sub(u64::from(month <= 2))?;
+    let march_month = (month + 9) % 12;
+    let (era, year_of_era) = (march_year / 400, march_year % 400);
+    let day_of_year = (153 * march_month + 2) / 5 + day.checked_sub(1)?;
+    let days =
+        era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let seconds = days.checked_sub(719_468)? * 86_400 + hour * 3600 + minute * 60 + second;
+    let since = Duration::from_secs(seconds) + Duration::from_millis(millis);
+    (rfc3339(since) == text).then_some(since)
+}
+
 /// Year, month and day of the day `days` after 1970-01-01.
 ///
 /// Counts in years that begin in March, so that the leap day is the last one, from 0000-03-01, 719,468 days before the
@@ -42,7 +64,21 @@ mod tests {
             (1_795_398_540, "2026-11-23T01:49:00.250Z"),
             (4_107_542_400, "2100-03-01T00:00:00.250Z"),
         ] {
-            assert_eq!(rfc3339(Duration::from_millis(seconds * 1000 + 250)), expected);
+            let since = Duration::from_millis(seconds * 1000 + 250);
+            assert_eq!(rfc3339(since), expected);
+            assert_eq!(parse_rfc3339(expected), Some(since));
+        }
+        for bad in [
+            "",
+            "2026-11-23",
+            "2026-13-01T00:00:00.000Z",
+            "2026-02-30T00:00:00.000Z",
+            "1969-12-31T00:00:00.000Z",
+            "2026-11-23T01:49:00.250+01:00",
+            "2026-00-00T00:00:00.000Z",
+            "2026-1\u{e4}-3T01:49:00.250Z",
+        ] {
+            assert_eq!(parse_rfc3339(bad), None, "{bad}");
         }
     }
 }

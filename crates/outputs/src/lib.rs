@@ -10,6 +10,7 @@ mod output;
 pub mod forward;
 pub mod hls;
 pub mod record;
+pub mod template;
 
 pub use finished::{FileKind, Finished, FinishedFile, OnFinished};
 pub use output::{Output, Outputs};

@@ -16,7 +16,7 @@ pub use crate::limits::URL_BYTES_MAX;
 pub use discover::{
     DEFAULT_APP, StreamUrl, app_bytes, discover, stream_name, vhost_of, without_stream, written,
 };
-pub use http::discover_http;
+pub use http::{discover_http, http_path};
 
 /// RTMP's port.
 pub const PORT: u16 = 1935;

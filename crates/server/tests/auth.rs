@@ -11,7 +11,7 @@ use weir_testkit::{
     fixture::Fixture,
     hls::Playlist,
     http,
-    peer::{Encoder, Numbered, PICTURE_MILLIS, Publisher, Refused, Viewer},
+    peer::{Caller, Encoder, Numbered, PICTURE_MILLIS, Publisher, Refused, Viewer},
     process::Process,
     raw::Raw,
     server::field,
@@ -363,4 +363,82 @@ async fn a_segment_whose_name_can_be_guessed_needs_what_the_playlist_needs() {
     assert_eq!(*segment, format!("a-7.ts?secret={SECRET}"));
     let mut answer = http::get(weir.http(), &format!("live/{segment}")).await;
     assert_eq!((answer.status, answer.text().await.as_str()), (200, "seven"));
+}
+
+/// What a request with these header fields is answered.
+async fn status(weir: &Weir, path: &str, fields: &str) -> u16 {
+    let head = format!("GET /{path} HTTP/1.1\r\nHost: {}\r\n{fields}\r\n", weir.http());
+    http::request(weir.http(), head.as_bytes()).await.status
+}
+
+/// The code that a player over RTMP gets which is on this page.
+async fn play_from(weir: &Weir, page: &str) -> String {
+    let mut caller = Caller::greet(weir.rtmp()).await;
+    caller.connect_from("live", page).await;
+    let stream = caller.create_stream().await;
+    caller.play(stream, "a").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_pages_of_certain_sites_play_over_every_protocol_and_through_an_edge() {
+    let cluster = Cluster::new(BINARY);
+    let config = "auth: { play: [referer: { hosts: [example.com] }] }\nplay: { wait: 1s }\n";
+    let origin = cluster.origin(1, &format!("{config}{HLS}"));
+    let edge = cluster.edge(&["127.0.0.1"], "", "play: { wait: 5s }\n");
+    let flv_edge = cluster.edge(&["127.0.0.1"], "protocol: flv", "play: { wait: 5s }\n");
+    let _published = Encoder::start(&origin.rtmp_url("live/a"), Numbered::new(12), PICTURE).await;
+    let good = "Referer: https://www.example.com/watch\r\n";
+    eventually("a playlist", TIMEOUT, async || {
+        (status(&origin, "live/a.m3u8", good).await == 200).then_some(())
+    })
+    .await;
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    for weir in [&origin, &edge, &flv_edge] {
+        for bad in [
+            "",
+            "Referer: https://evilexample.com/\r\n",
+            "Referer: http://example.com@evil.org/\r\n",
+        ] {
+            for path in ["live/a.flv", "live/a.ts", "live/a.m3u8"] {
+                assert_eq!(status(weir, path, bad).await, 403, "{path} {bad:?}");
+            }
+            assert_eq!(
+                status(weir, "live/a.flv", &format!("{bad}{upgrade}")).await,
+                403,
+                "{bad:?}"
+            );
+        }
+        for path in ["live/a.flv", "live/a.ts", "live/a.m3u8"] {
+            assert_eq!(status(weir, path, good).await, 200, "{path}");
+        }
+        assert_eq!(status(weir, "live/a.flv", &format!("{good}{upgrade}")).await, 101);
+        assert_eq!(play_from(weir, "http://evil.org/").await, "NetStream.Play.Failed");
+        assert_ne!(play_from(weir, "http://example.com/").await, "NetStream.Play.Failed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_are_looked_at_over_every_protocol_and_behind_a_proxy() {
+    let config = "http: { trusted_proxies: [127.0.0.1] }\nplay: { wait: 0s }\n\
+                  auth: { play: [cidr: { allow: [10.0.0.0/8, 'fd00::/8'], deny: [10.1.0.0/16] }] }\n";
+    let weir = start(&format!("{config}{HLS}"));
+    let _published = Encoder::start(&weir.rtmp_url("live/a"), Numbered::new(12), PICTURE).await;
+    let from = |ip: &str| format!("X-Forwarded-For: {ip}\r\n");
+    eventually("a playlist", TIMEOUT, async || {
+        (status(&weir, "live/a.m3u8", &from("10.2.0.1")).await == 200).then_some(())
+    })
+    .await;
+    for (ip, answer) in [
+        ("10.2.0.1", 200),
+        ("fd00::7", 200),
+        ("10.1.0.1", 403),
+        ("192.0.2.1", 403),
+        ("fe80::1", 403),
+    ] {
+        for path in ["live/a.flv", "live/a.ts", "live/a.mp4", "live/a.m3u8"] {
+            assert_eq!(status(&weir, path, &from(ip)).await, answer, "{path} from {ip}");
+        }
+    }
+    assert_eq!(play_refused(&weir.rtmp_url("live/a")).await.code, "NetStream.Play.Failed");
 }

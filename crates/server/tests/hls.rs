@@ -797,3 +797,102 @@ async fn links_and_folders_are_no_files() {
     weir.wait_log(is_said, TIMEOUT);
     assert_eq!(files(outside.path()).len(), 3, "nothing is written there");
 }
+
+/// All files below `dir` that are not hidden.
+fn shown(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut todo = vec![dir.to_owned()];
+    while let Some(folder) = todo.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let name = path.strip_prefix(dir).expect("below").display().to_string();
+            match path.is_dir() {
+                _ if name.contains(".weir") => {}
+                true => todo.push(path),
+                false => found.push(name),
+            }
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_with_the_names_of_srs_go_on_after_a_restart_and_are_no_more_than_are_listed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let config = format!(
+        "publish: {{ linger: 0s }}\nhls: {{ dir: \"{}\", segment: 1s, window: 3, \
+         playlist_path: '[app]/[stream].m3u8', segment_path: '[app]/[stream]-[seq].ts' }}\n",
+        dir.path().display()
+    );
+    let mut weir = start(&config);
+    let source = publish_gops(&weir.rtmp_url("live/a"), Numbered::default(), 3).await;
+    let ended = playlist_when(&weir, "has ended", |list| list.ended).await;
+    let uris = |list: &Playlist| list.segments.iter().map(|it| it.uri.clone()).collect::<Vec<_>>();
+    let is_srs = |uri: &String| {
+        let digits = uri.strip_prefix("a-").and_then(|rest| rest.strip_suffix(".ts"));
+        digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    assert!(uris(&ended).iter().all(is_srs), "{:?}", uris(&ended));
+    // nginx finds the same below the folder.
+    let on_disk = async || {
+        let text = fs::read_to_string(dir.path().join("live/a.m3u8")).ok()?;
+        let list = Playlist::parse(&text);
+        (uris(&list) == uris(&ended)).then_some(list)
+    };
+    let list = eventually("the same playlist in its file", TIMEOUT, on_disk).await;
+    for uri in uris(&list) {
+        let sent = get(&weir, &format!("live/{uri}")).await.bytes().await;
+        assert_eq!(fs::read(dir.path().join("live").join(&uri)).expect("a file"), sent);
+    }
+    weir.kill();
+    weir.restart();
+    let before = get(&weir, &format!("live/{}", uris(&list)[0])).await;
+    assert_eq!(before.status, 200, "it is served from what was left");
+    publish_gops(&weir.rtmp_url("live/a"), source, 12).await;
+    let last = ended.next_sequence();
+    let is_new = |list: &Playlist| list.media_sequence > last && list.segments.len() >= 3;
+    let after = playlist_when(&weir, "has new segments only", is_new).await;
+    assert!(uris(&after).iter().all(is_srs), "{:?}", uris(&after));
+    let cleaned = async || {
+        let shown = shown(dir.path());
+        let is_listed = |uri: &String| shown.contains(&format!("live/{uri}"));
+        // Those that were listed may be loaded for a while.
+        (uris(&after).iter().all(is_listed)
+            && !shown.contains(&format!("live/{}", uris(&ended)[0])))
+        .then_some(shown)
+    };
+    let shown =
+        eventually("files that nobody may ask for any more are gone", TIMEOUT, cleaned).await;
+    assert!(shown.iter().all(|name| name == "live/a.m3u8" || name.ends_with(".ts")), "{shown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_a_name_is_checked_and_an_edge_needs_none() {
+    let cluster = Cluster::new(env!("CARGO_BIN_EXE_weir"));
+    let names = "playlist_path: '{app}/{stream}/index', segment_path: '{app}/{stream}/{number}'";
+    let checks = "auth: { play: [secret: { values: [right] }] }\n";
+    let origin =
+        cluster.origin(1, &format!("{checks}hls: {{ segment: 1s, window: 3, {names} }}\n"));
+    let edge = cluster.edge(&["127.0.0.1"], "", &format!("hls: {{ {names} }}\n"));
+    publish_gops(&origin.rtmp_url("live/a"), Numbered::default(), 3).await;
+    for weir in [&origin, &edge] {
+        let path = "live/a/index.m3u8?secret=right";
+        let text = eventually("a playlist", TIMEOUT, async || {
+            let mut response = get(weir, path).await;
+            Some(response.text().await).filter(|_| response.status == 200)
+        })
+        .await;
+        assert_eq!(get(weir, "live/a/index.m3u8").await.status, 403);
+        let uri = Playlist::parse(&text).segments[0].uri.clone();
+        let at = match uri.strip_prefix("../") {
+            Some(rest) => format!("live/{rest}"),
+            None => format!("live/a/{uri}"),
+        };
+        assert_eq!(get(weir, &at).await.status, 200, "{at}");
+        if at.contains('?') {
+            let bare = at.split('?').next().expect("a path");
+            assert_eq!(get(weir, bare).await.status, 403, "{bare}");
+        }
+    }
+}

@@ -28,7 +28,17 @@ pub struct Ask {
     pub page_url: Arc<str>,
 }
 
+/// The longest URL of a page that is passed on: browsers cut those of `Referer` at 4096 bytes, and send sites that are
+/// not their own the host alone.
+const PAGE_BYTES_MAX: usize = 2048;
+
 impl Ask {
+    /// The field of the command object of `connect` with the page that the player is in.
+    pub const PAGE_FIELD: &'static str = "pageUrl";
+
+    /// The same as an HTTP header field.
+    pub const PAGE_HEADER: &'static str = "referer";
+
     /// The field of the command object of `connect` that holds [`Ask::wait`] in milliseconds.
     pub const WAIT_FIELD: &'static str = "weirWait";
 
@@ -50,6 +60,13 @@ impl Ask {
     /// The secret of an edge in such a field: none if that is empty.
     pub fn token_of(text: &str) -> Option<Secret> {
         (!text.is_empty()).then(|| Secret::new(text))
+    }
+
+    /// The page that its player is in, where other servers can be told of it: URLs are ASCII, and no longer.
+    pub fn page(&self) -> Arc<str> {
+        let is_url = self.page_url.len() <= PAGE_BYTES_MAX
+            && self.page_url.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_url { Arc::clone(&self.page_url) } else { Arc::default() }
     }
 
     /// How long the one who asks is let wait where `usual` is what viewers may wait.

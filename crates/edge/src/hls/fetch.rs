@@ -80,6 +80,8 @@ pub struct Wanted {
     pub object: Object,
     /// The parameters of the viewer who asked first.
     pub params: String,
+    /// The page that it was on; empty if it did not say.
+    pub page_url: Arc<str>,
     /// Where that request came through.
     pub hops: Hops,
     /// What there is already.
@@ -423,6 +425,9 @@ impl Fetcher {
             .header(Hops::HEADER, wanted.hops.and(&self.id).to_string());
         if let Some(token) = &self.settings.load().token {
             request = request.header(Ask::TOKEN_HEADER, token.expose());
+        }
+        if !wanted.page_url.is_empty() {
+            request = request.header(Ask::PAGE_HEADER, &*wanted.page_url);
         }
         if let Some(wait) = wait {
             request = request.header(Ask::WAIT_HEADER, wait.as_millis().to_string());

@@ -368,6 +368,7 @@ impl HlsRelay {
         let wanted = Wanted {
             object: object.clone(),
             params: request.params.to_string(),
+            page_url: Arc::clone(&request.page_url),
             hops: request.hops.clone(),
             known: None,
             next: None,
@@ -478,6 +479,7 @@ impl HlsRelay {
                 let wanted = Wanted {
                     object: object.clone(),
                     params: ask.params.clone(),
+                    page_url: ask.page(),
                     hops: ask.hops.clone(),
                     known,
                     next: None,

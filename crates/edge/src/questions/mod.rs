@@ -245,7 +245,8 @@ fn digest(request: &Request, protocol: Option<Protocol>) -> Digest {
         Some(Protocol::Hls) => "hls",
     };
     let mut hash = Context::new(&SHA256);
-    for part in [protocol, key.vhost(), key.app(), key.stream(), request.params.as_str()] {
+    let (params, page) = (request.params.as_str(), &*request.page_url);
+    for part in [protocol, key.vhost(), key.app(), key.stream(), params, page] {
         hash.update(&(part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }

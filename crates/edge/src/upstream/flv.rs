@@ -27,12 +27,16 @@ pub fn call(origin: &Origin, request: &Request, dead_after: Duration) -> Result<
     let file = format!("{}.flv", key.stream());
     let (host, path_and_query) =
         request.question(&origin.host, origin.http, |question| question.http(&path, &file))?;
+    let mut headers = request.asking().headers();
+    if !request.page_url.is_empty() {
+        headers.push((Ask::PAGE_HEADER, request.page_url.to_string()));
+    }
     let token = request.settings.now().edge.token.clone();
     Ok(HttpCall {
         is_tls: origin.scheme.is_tls(),
         host,
         path_and_query,
-        headers: request.asking().headers(),
+        headers,
         own_headers: token.into_iter().map(|token| (Ask::TOKEN_HEADER, token)).collect(),
         wait: request.wait,
         dead_after,
@@ -92,6 +96,7 @@ mod tests {
         Some(Request {
             key,
             params: forwarded(params, &ForwardQuery::All),
+            page_url: std::sync::Arc::default(),
             settings: Settings::default(),
             hops: Hops::default(),
             wait: Duration::ZERO,

@@ -110,7 +110,8 @@ pub async fn questions(
 pub fn question(origin: &Origin, request: &Request) -> Result<message::Question, Failure> {
     let url = rtmp::url(origin, request)?;
     let (tc_url, name) = (url.tc_url, url.stream_with_query);
-    Ok(message::Question { tc_url, name, hops: request.hops.to_string() })
+    let (hops, page_url) = (request.hops.to_string(), request.page_url.to_string());
+    Ok(message::Question { tc_url, name, hops, page_url })
 }
 
 /// What it says of an origin that a connection with questions was lost: nothing, if the origin has closed it.

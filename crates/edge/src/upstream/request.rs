@@ -1,6 +1,6 @@
 //! What is asked of an origin.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use weir_config::Settings;
 use weir_intake::Allowance;
@@ -17,6 +17,8 @@ pub struct Request {
     pub key: StreamKey,
     /// The parameters of the stream's URL that go along.
     pub params: Query,
+    /// The page of the one who asks first; empty if it does not say.
+    pub page_url: Arc<str>,
     /// Has the vhosts.
     pub settings: Settings,
     /// The edges that the request has come through, this one included.

@@ -25,6 +25,9 @@ fn extra(request: &Request) -> amf0::Object {
     if let Some(token) = &request.settings.now().edge.token {
         extra.push(Ask::TOKEN_FIELD, token.expose());
     }
+    if !request.page_url.is_empty() {
+        extra.push(Ask::PAGE_FIELD, &*request.page_url);
+    }
     extra
 }
 
@@ -59,6 +62,7 @@ mod tests {
         Request {
             key,
             params: forwarded(params, &ForwardQuery::All),
+            page_url: std::sync::Arc::default(),
             settings: Settings::default(),
             hops: Hops::default(),
             wait: Duration::ZERO,

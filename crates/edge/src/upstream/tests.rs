@@ -41,6 +41,7 @@ fn request(key: &StreamKey) -> Request {
     Request {
         key: key.clone(),
         params: forwarded("?token=1", &ForwardQuery::All),
+        page_url: std::sync::Arc::default(),
         settings: Settings::default(),
         hops,
         wait: Duration::ZERO,

@@ -14,8 +14,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, flock, mkdirat,
-        openat, renameat, renameat_with, statat, unlinkat,
+        AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, flock, linkat,
+        mkdirat, openat, renameat, renameat_with, statat, unlinkat,
     },
     io::Errno,
 };
@@ -251,6 +251,25 @@ impl Folder {
             let _ = self.remove(&unfinished);
         }
         written
+    }
+
+    /// Gives a file another name, in the folder `to`, beside the one that it has. What stood there is gone then. Where
+    /// the file system knows no second names, it is copied.
+    ///
+    /// # Errors
+    /// As the file system has it.
+    pub fn link(&self, file: &str, to: &Self, name: &str) -> io::Result<()> {
+        let unfinished = unfinished()?;
+        if linkat(&self.0, file, &to.0, &unfinished, AtFlags::empty()).is_err() {
+            let (mut source, length) = self.open_file(file)?;
+            let mut data = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+            source.read_to_end(&mut data)?;
+            return to.write(name, &data);
+        }
+        let renamed = renameat(&to.0, &unfinished, &to.0, name);
+        // Two names of the same file are left as they are by that (POSIX).
+        let _ = to.remove(&unfinished);
+        Ok(renamed?)
     }
 
     /// Opens a regular file.

@@ -9,9 +9,10 @@ use std::{
 };
 
 use weir_blocking::try_within;
+use weir_config::Hls;
 use weir_media::StreamKey;
 
-use super::{disk::Disk, files::Files};
+use super::{disk::Disk, files::Files, layout::Names};
 use crate::finished::Finished;
 
 /// How long a folder may take to be looked at where a start, or a reload, waits for that. One that takes longer is said
@@ -47,9 +48,11 @@ impl Disks {
         disk
     }
 
-    /// The files of `key` below `dir`; none without a folder.
-    pub fn files(&self, dir: &Path, key: &StreamKey) -> Option<Files> {
-        (!dir.as_os_str().is_empty()).then(|| Files::new(&self.at(dir), key))
+    /// The files of `key` as `settings` have them; none without a folder.
+    pub fn files(&self, settings: &Hls, key: &StreamKey) -> Option<Files> {
+        let Hls { dir, .. } = settings;
+        let names = || Names::of(settings).map(Arc::new);
+        (!dir.as_os_str().is_empty()).then(|| Files::new(&self.at(dir), key, names()))
     }
 
     /// All of them.

@@ -1,6 +1,7 @@
 //! Where a stream's playlist and segments are, and how they get there whole.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -12,13 +13,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use weir_hls::{Config, Multivariant, Playlist, Rendition, SEGMENT_BYTES_MAX, SegmentName, uri};
+use weir_hls::{Config, Multivariant, Playlist, Rendition, SEGMENT_BYTES_MAX, SegmentName};
 use weir_media::StreamKey;
 
 use super::{
     disk::{Disk, Folder},
     health::Lost,
-    names::{self, PLAYLIST},
+    layout::{Layout, Names, joined},
+    names::{self, Naming, PLAYLIST},
+    view::{self, HIDDEN, View},
 };
 use crate::finished::{FileKind, FinishedFile};
 
@@ -45,12 +48,46 @@ const REMOVE_MAX: Duration = Duration::from_secs(10);
 pub struct Files {
     disk: Arc<Disk>,
     key: StreamKey,
+    /// How others call them; then they are in a hidden folder under their own names.
+    names: Option<Arc<Names>>,
 }
 
 impl Files {
-    /// The files of `key` on `disk`.
-    pub fn new(disk: &Arc<Disk>, key: &StreamKey) -> Self {
-        Self { disk: Arc::clone(disk), key: key.clone() }
+    /// The files of `key` on `disk`, which others call by these `names`.
+    pub fn new(disk: &Arc<Disk>, key: &StreamKey, names: Option<Arc<Names>>) -> Self {
+        Self { disk: Arc::clone(disk), key: key.clone(), names }
+    }
+
+    /// Whether others call them by other names.
+    pub const fn has_view(&self) -> bool {
+        self.names.is_some()
+    }
+
+    /// Brings the names for others up to date (`view.rs`), and says what came of it.
+    pub async fn show(
+        &self,
+        mut view: View,
+        playlists: Vec<(String, Bytes)>,
+        main: String,
+        files: Vec<String>,
+        exists: HashSet<String>,
+    ) -> (View, io::Result<()>) {
+        let Some(names) = self.names.clone() else { return (view, Ok(())) };
+        let place = view::Place {
+            disk: Arc::clone(&self.disk),
+            names,
+            key: self.key.clone(),
+            folders: self.folders(),
+            stem: self.disk.naming().playlist(self.key.stream()),
+        };
+        let first = self.playlist();
+        let shown = self.blocking(move || {
+            let (playlists, first, main) = (&playlists[..], &*first, &*main);
+            let wanted = view::Wanted { playlists, first, main, files };
+            let written = view.sync(&place, &wanted, &exists);
+            Ok((view, written))
+        });
+        shown.await.unwrap_or_else(|error| (View::default(), Err(error)))
     }
 
     /// Makes `hls.dir` and finds out how it takes names: what files are called is certain from then on.
@@ -107,11 +144,20 @@ impl Files {
         &self,
         file: &str,
         playlist: &str,
+        view: &View,
         (number, bytes, duration): (u64, usize, Duration),
     ) -> FinishedFile {
         let folders = self.folders();
-        let below = |file: &str| [folders.as_slice(), &[file.to_owned()]].concat();
-        let uri = below(file).iter().map(|part| uri(part)).collect::<Vec<_>>().join("/");
+        let below = |file: &str| match &self.names {
+            Some(names) => {
+                let layout = Layout::on_disk(names, self.disk.naming(), &self.key);
+                let first = (file == self.playlist()).then(|| layout.playlist());
+                let shown = first.or_else(|| view.path(file).cloned());
+                shown.unwrap_or_else(|| layout.other(file))
+            }
+            None => [folders.as_slice(), &[file.to_owned()]].concat(),
+        };
+        let uri = joined(&below(file));
         FinishedFile {
             key: self.key.clone(),
             kind: FileKind::Segment { uri, number, playlist: below(playlist).join("/") },
@@ -124,7 +170,7 @@ impl Files {
     }
 
     fn folders(&self) -> Vec<String> {
-        self.disk.naming().folders(&self.key)
+        folders_of(self.disk.naming(), &self.key, self.names.is_some())
     }
 
     /// Writes a file so that readers see all of it or none.
@@ -253,6 +299,7 @@ impl Files {
     pub async fn remove_all(&self) {
         let (disk, folders) = (Arc::clone(&self.disk), self.folders());
         let (name, stem) = (self.disk.naming().playlist(self.key.stream()), self.stem());
+        let has_view = self.has_view();
         let is_late = Arc::new(AtomicBool::new(false));
         let is_off = Arc::clone(&is_late);
         let removed = self.disk.writes().run_within(REMOVE_MAX, move || {
@@ -266,6 +313,9 @@ impl Files {
                 remove(&folder, &name.file(&stem));
             }
             renditions.iter().for_each(|file| remove(&folder, file));
+            if has_view {
+                view::remove_all(&disk, &folder, &name);
+            }
             remove(&folder, &(name + PLAYLIST));
             disk.remove_empty(&folders);
             io::Result::Ok(())
@@ -301,6 +351,12 @@ impl Files {
     {
         self.disk.writes().run(work).await.flatten()
     }
+}
+
+/// The folders from `hls.dir` down to the files of `key`, which are hidden if others call them otherwise.
+pub fn folders_of(naming: Naming, key: &StreamKey, is_hidden: bool) -> Vec<String> {
+    let hidden = is_hidden.then(|| HIDDEN.to_owned());
+    hidden.into_iter().chain(naming.folders(key)).collect()
 }
 
 /// The text of a playlist.
@@ -391,7 +447,7 @@ mod tests {
 
     fn files(dir: &std::path::Path, vhost: &str, stream: &str) -> Files {
         let key = StreamKey::new(vhost, "live/eu", stream).expect("a good key");
-        Files::new(&Arc::new(Disk::new(dir)), &key)
+        Files::new(&Arc::new(Disk::new(dir)), &key, None)
     }
 
     #[test]

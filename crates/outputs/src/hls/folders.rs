@@ -3,8 +3,12 @@
 use std::io;
 
 use weir_config::{Config, Fault};
+use weir_media::DEFAULT_VHOST;
 
-use super::disks::try_folder;
+use super::{
+    disks::try_folder,
+    layout::{playlist_template, segment_template},
+};
 
 /// A folder that HLS cannot be written to.
 #[derive(Debug)]
@@ -20,14 +24,38 @@ pub struct BadFolder {
 pub fn bad_folders(config: &Config, before: Option<&Config>, makes: bool) -> Vec<BadFolder> {
     let known = before.map(Config::hls_dirs).unwrap_or_default();
     let dirs = config.hls_dirs().into_iter().filter(|(dir, _)| !known.contains_key(dir));
-    dirs.filter_map(|(dir, path)| {
+    let dirs = dirs.filter_map(|(dir, path)| {
         let error = try_folder(&dir, makes).err()?;
         let what = format!("HLS cannot be written to {}: {error}", dir.display());
         let fix =
             "use a folder that this user can write to, or disable HLS (hls: { enabled: false })";
         Some(BadFolder { fault: Fault::new(path, what, fix), is_lasting: is_lasting(&error) })
-    })
-    .collect()
+    });
+    bad_templates(config).into_iter().chain(dirs).collect()
+}
+
+/// The templates of paths that are none, be they used or not.
+fn bad_templates(config: &Config) -> Vec<BadFolder> {
+    let names = [DEFAULT_VHOST].into_iter().chain(config.vhosts.keys().map(String::as_str));
+    let mut bad = Vec::new();
+    for name in names {
+        let hls = config.vhost(name).hls;
+        let own = config.vhosts.get(name).map(|own| &own.hls);
+        let mut say = |key: &str, is_own: bool, what: String, fix: &str| {
+            let path =
+                if is_own { format!("vhosts.{name}.hls.{key}") } else { format!("hls.{key}") };
+            bad.push(BadFolder { fault: Fault::new(path, what, fix), is_lasting: true });
+        };
+        if let Err(what) = playlist_template(&hls.playlist_path) {
+            let is_own = own.is_some_and(|own| own.playlist_path.is_some());
+            say("playlist_path", is_own, what, "write a path such as {app}/{stream}/index.m3u8");
+        }
+        if let Err(what) = segment_template(&hls.segment_path) {
+            let is_own = own.is_some_and(|own| own.segment_path.is_some());
+            say("segment_path", is_own, what, "write a path such as {app}/{stream}-{number}.ts");
+        }
+    }
+    bad
 }
 
 /// Whether an error stays until somebody mends what is wrong.
@@ -81,6 +109,20 @@ mod tests {
         let found = bad_folders(&config(&text), None, false);
         assert_eq!(found[0].fault.path, "vhosts.a.org.hls.dir");
         assert!(bad_folders(&config(&text), Some(&config(&text)), false).is_empty(), "in force");
+        let template =
+            |text: &str| bad_folders(&config(&format!("hls: {{ dir: '', {text} }}")), None, false);
+        let bad = template("segment_path: '{stream}-{number}'");
+        assert!(bad[0].fault.path == "hls.segment_path" && bad[0].is_lasting, "{bad:?}");
+        assert_eq!(
+            template("playlist_path: '{app}/{stream}-{date}'")[0].fault.path,
+            "hls.playlist_path"
+        );
+        assert!(
+            template(
+                "segment_path: '[app]/[stream]-[seq].ts', playlist_path: '[vhost]/[app]/[stream]'"
+            )
+            .is_empty()
+        );
         let off = format!("hls: {{ enabled: false, dir: {} }}", file.display());
         assert!(bad_folders(&config(&off), None, false).is_empty(), "nobody writes there");
     }

@@ -396,7 +396,7 @@ impl Follower {
     /// Goes on where an earlier process has stopped, or begins anew.
     async fn open_playlists(&mut self) {
         self.window.clear();
-        let left = match self.disks.files(&self.settings.dir, &self.key) {
+        let left = match self.disks.files(&self.settings, &self.key) {
             Some(files) => {
                 let config = self.renditions.config().clone();
                 let (window, part) = (&self.window, self.renditions.part());

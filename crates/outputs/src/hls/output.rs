@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     future::{Future, poll_fn},
-    path::{Path, PathBuf},
+    path::PathBuf,
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
@@ -23,9 +23,10 @@ use weir_media::StreamKey;
 use super::{
     disk::Disk,
     disks::{Disks, claim},
-    files::Files,
+    files::{Files, folders_of},
     folders::{BadFolder, bad_folders},
     follower::{Before, Follower, FollowerLinks, Quiet, Rested},
+    layout::{Layout, Names},
     look, names,
     share::Share,
     state::{State, Stopping, is_published},
@@ -138,7 +139,7 @@ impl HlsOutput {
         };
         let (state, files) = match &before {
             Before::Ended(rested) => (rested.state.clone(), rested.files().cloned()),
-            Before::Nothing(_) => (State::Starting, self.disks.files(&settings.dir, key)),
+            Before::Nothing(_) => (State::Starting, self.disks.files(&settings, key)),
         };
         let (state, watched) = watch::channel(state);
         let (placed, files) = watch::channel(files);
@@ -376,13 +377,14 @@ impl HlsOutput {
         Some((variants, missing))
     }
 
-    /// The files below `dir` of a stream that need not be followed; none without a folder.
-    pub fn files(&self, dir: &Path, key: &StreamKey) -> Option<Files> {
-        self.disks.files(dir, key)
+    /// The files of a stream that need not be followed, as `settings` have them; none without a folder.
+    pub fn files(&self, settings: &Hls, key: &StreamKey) -> Option<Files> {
+        self.disks.files(settings, key)
     }
 
-    /// Where the segment with this name is, of a stream that need not be followed and has its files below `dir`.
-    pub fn find(&self, dir: &Path, key: &StreamKey, name: SegmentName) -> Found {
+    /// Where the segment with this name is, of a stream that need not be followed, whose files are where
+    /// `settings` have them.
+    pub fn find(&self, settings: &Hls, key: &StreamKey, name: SegmentName) -> Found {
         let file = name.file(key.stream());
         let streams = self.lock();
         let followed = streams.all.get(key).or_else(|| {
@@ -396,7 +398,7 @@ impl HlsOutput {
         });
         let Some(followed) = followed else {
             drop(streams);
-            return self.files(dir, key).map_or(Found::Nowhere, Found::InFile);
+            return self.files(settings, key).map_or(Found::Nowhere, Found::InFile);
         };
         let (window, files) = (Arc::clone(&followed.window), followed.files());
         drop(streams);
@@ -413,6 +415,34 @@ impl HlsOutput {
         }
     }
 
+    /// The name of the segment with this number in the first playlist of a stream that need not be followed, whose
+    /// files are where `settings` have them; none if there is none.
+    pub async fn numbered(
+        &self,
+        settings: &Hls,
+        key: &StreamKey,
+        number: u64,
+    ) -> Option<SegmentName> {
+        let is_it = |name: &SegmentName| name.sequence == number && name.form.is_segment();
+        let names = |files: &[Arc<str>]| -> Vec<SegmentName> {
+            let names = files.iter().filter_map(|file| SegmentName::parse(file));
+            names.map(|(_, name)| name).filter(is_it).collect()
+        };
+        let found = match self.window(key) {
+            Some(window) => {
+                let main = window.playlist(Rendition::MAIN);
+                let listed = main.map(|listing| names(&listing.files)).unwrap_or_default();
+                if listed.is_empty() { names(&window.files()) } else { listed }
+            }
+            None => {
+                let left = self.files(settings, key)?.segments().await;
+                left.into_iter().filter(is_it).collect()
+            }
+        };
+        // One of several playlists that is not listed any more could be any of them.
+        if let [only] = found[..] { Some(only) } else { None }
+    }
+
     /// Whether windows, and those who read slowly what was in them, hold more than they should.
     pub fn is_spent(&self) -> bool {
         self.share.is_spent()
@@ -422,8 +452,20 @@ impl HlsOutput {
     fn playlists(&self, disk: &Disk, folders: &[String]) -> HashSet<String> {
         let naming = disk.naming();
         let streams = self.lock();
-        let here = streams.all.keys().filter(|key| naming.folders(key) == folders);
-        here.map(|key| naming.playlist(key.stream()) + names::PLAYLIST).collect()
+        let config = self.settings.now();
+        let mut found = HashSet::new();
+        for key in streams.all.keys() {
+            let is_here = |is_hidden| folders_of(naming, key, is_hidden) == folders;
+            if is_here(false) || is_here(true) {
+                found.insert(naming.playlist(key.stream()) + names::PLAYLIST);
+            }
+            if let Some(names) = Names::of(&config.vhost(key.vhost()).hls) {
+                let mut levels = Layout::on_disk(&names, naming, key).playlist();
+                let file = levels.pop();
+                found.extend(file.filter(|_| levels == folders));
+            }
+        }
+        found
     }
 
     /// Streams that have ended are left as they are, for the next process.

@@ -17,6 +17,7 @@ use super::{
     files::{self, is_of, read_text},
     names::{self, PLAYLIST},
     state::DISPOSE,
+    view::{self, JOURNAL},
 };
 
 /// Folders deep that are looked into: `@vhost`, and an app of 255 bytes of one-letter levels.
@@ -78,7 +79,7 @@ fn sweep(disk: &Disk, now: SystemTime, followed: &dyn Fn(&[String]) -> Playlists
         if found.is_empty() {
             continue;
         }
-        let sweeping = Sweeping { folder: &folder, now, followed: followed(&folders) };
+        let sweeping = Sweeping { disk, folder: &folder, now, followed: followed(&folders) };
         let removed = sweeping.remove(&found);
         if removed > 0 {
             let folder = folders.join("/");
@@ -90,6 +91,7 @@ fn sweep(disk: &Disk, now: SystemTime, followed: &dyn Fn(&[String]) -> Playlists
 
 /// A folder whose files are looked through.
 struct Sweeping<'a> {
+    disk: &'a Disk,
     folder: &'a Folder,
     now: SystemTime,
     followed: Playlists,
@@ -116,7 +118,18 @@ impl Sweeping<'_> {
         let all = left.into_values().flatten();
         gone.extend(all.filter(|left| left.is_old).map(|left| left.file));
         gone.iter().for_each(|file| files::remove(self.folder, file));
-        gone.len()
+        gone.len() + self.remove_views(found)
+    }
+
+    /// Removes what has other names for others, of streams that nobody writes any more.
+    fn remove_views(&self, found: &HashSet<String>) -> usize {
+        let stems = found.iter().filter_map(|file| Some((file, file.strip_suffix(JOURNAL)?)));
+        let is_left = |(file, stem): &(&String, &str)| {
+            self.is_old(file) && !self.followed.contains(&format!("{stem}{PLAYLIST}"))
+        };
+        let left: Vec<_> = stems.filter(is_left).collect();
+        left.iter().for_each(|(_, stem)| view::remove_all(self.disk, self.folder, stem));
+        left.len()
     }
 
     /// The playlist with this name, if Weir wrote it, by what the segments of its stream carry.

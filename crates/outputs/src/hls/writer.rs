@@ -24,6 +24,7 @@ use weir_media::StreamKey;
 use super::{
     disks::Disks,
     files::{Files, is_of},
+    view::View,
 };
 use crate::finished::{Finished, FinishedFile};
 
@@ -104,6 +105,8 @@ struct Place {
     main: Option<Arc<Listing>>,
     /// Where they were before, until all is here.
     before: Option<Files>,
+    /// The names of all of it for others.
+    view: View,
 }
 
 impl Writer {
@@ -111,7 +114,7 @@ impl Writer {
     pub fn start(links: WriterLinks, rest: Option<Rest>) -> Self {
         let Rest { dir, place } = rest.unwrap_or_else(|| {
             let dir = links.settings.borrow().dir.clone();
-            Rest { place: Place::of(&links, &dir), dir }
+            Rest { place: Place::of(&links), dir }
         });
         Self(Work::begin(Box::new(Task { links, dir, place })))
     }
@@ -287,7 +290,7 @@ impl Task {
         let (from, to) = (self.dir.display(), dir.display());
         info!(stream = %self.links.key, %from, %to, "HLS continues in another folder");
         let before = self.place.take();
-        self.place = Place::of(&self.links, &dir);
+        self.place = Place::of(&self.links);
         self.dir = dir;
         let Some(Place { files, before: earlier, main, .. }) = before else { return };
         // Where it was only for a moment there is nothing that is not elsewhere.
@@ -327,6 +330,8 @@ struct Wanted {
     playlists: Vec<(String, Bytes)>,
     listings: Vec<Arc<Listing>>,
     main: Arc<Listing>,
+    /// The file of the first media playlist.
+    main_file: String,
 }
 
 impl Wanted {
@@ -349,8 +354,12 @@ impl Wanted {
             playlists.push((file, listing.plain.as_ref().unwrap_or(&listing.text).clone()));
             listings.push(listing);
         }
+        let main_file = match multivariant {
+            Some(_) => files.playlist_of(Rendition::MAIN),
+            None => files.playlist(),
+        };
         playlists.extend(multivariant.map(|text| (files.playlist(), text)));
-        Some(Self { playlists, listings, main })
+        Some(Self { playlists, listings, main, main_file })
     }
 
     /// The files of all segments, and of what they need.
@@ -360,9 +369,10 @@ impl Wanted {
 }
 
 impl Place {
-    fn of(links: &WriterLinks, dir: &Path) -> Option<Self> {
-        let files = links.disks.files(dir, &links.key)?;
-        Some(Self { files, there: None, written: Vec::new(), main: None, before: None })
+    fn of(links: &WriterLinks) -> Option<Self> {
+        let files = links.disks.files(&links.settings.borrow(), &links.key)?;
+        let (written, view) = (Vec::new(), View::default());
+        Some(Self { files, there: None, written, main: None, before: None, view })
     }
 
     async fn sync(&mut self, window: &Window, finished: &Finished) -> io::Result<()> {
@@ -370,12 +380,21 @@ impl Place {
             self.main = None;
             let gone = mem::take(&mut self.written).into_iter().map(|(file, _)| file).collect();
             self.files.remove(gone).await;
-            return Ok(());
+            return self.show(&[], String::new(), Vec::new()).await;
         };
         let (mut bytes, mut written) = (0, self.look().await);
         if written.is_ok() {
-            written = self.write(window, &wanted, finished, &mut bytes).await;
+            let mut told = Vec::new();
+            written = self.write(window, &wanted, finished, (&mut bytes, &mut told)).await;
             self.clean(window, &wanted, written.is_err()).await;
+            if written.is_ok() {
+                let files = wanted.files().map(|file| file.to_string()).collect();
+                written = self.show(&wanted.playlists, wanted.main_file.clone(), files).await;
+            }
+            for (file, length) in told {
+                let segment = self.segment(&wanted, &file, length);
+                segment.iter().for_each(|segment| finished.tell(segment));
+            }
         }
         if bytes > 0 || written.is_err() {
             self.files.note(&self.files.playlist(), bytes, &written);
@@ -397,13 +416,31 @@ impl Place {
         Ok(())
     }
 
-    /// Writes what the playlists list and is not there, then the playlists. `bytes` are those of the largest segment.
+    /// Gives others the names that they know.
+    async fn show(
+        &mut self,
+        playlists: &[(String, Bytes)],
+        main: String,
+        files: Vec<String>,
+    ) -> io::Result<()> {
+        if !self.files.has_view() {
+            return Ok(());
+        }
+        let exists = self.there.clone().unwrap_or_default();
+        let (view, playlists) = (mem::take(&mut self.view), playlists.to_vec());
+        let (view, shown) = self.files.show(view, playlists, main, files, exists).await;
+        self.view = view;
+        shown
+    }
+
+    /// Writes what the playlists list and is not there, then the playlists. `bytes` are those of the largest segment;
+    /// the segments that somebody wants to hear of are put into `told`.
     async fn write(
         &mut self,
         window: &Window,
         wanted: &Wanted,
         finished: &Finished,
-        bytes: &mut usize,
+        (bytes, told): (&mut usize, &mut Vec<(String, usize)>),
     ) -> io::Result<()> {
         for file in wanted.files() {
             let is_there = self.there.as_ref().is_some_and(|there| there.contains(&**file));
@@ -411,9 +448,10 @@ impl Place {
                 // It has left the window meanwhile: a newer playlist does not list it.
                 let Some(data) = self.data(window, file).await else { return Ok(()) };
                 *bytes = data.len().max(*bytes);
-                let segment = self.segment(wanted, file, &data, finished);
+                let length = data.len();
+                let is_told = !finished.is_empty() && is_segment(file, &data);
                 self.files.write(file.to_string(), data).await?;
-                segment.iter().for_each(|segment| finished.tell(segment));
+                told.extend(is_told.then(|| (file.to_string(), length)));
                 self.there.get_or_insert_default().insert(file.to_string());
             }
             window.is_in_file(file, true);
@@ -434,22 +472,9 @@ impl Place {
         Ok(())
     }
 
-    /// What is told of this file once it is written, if it is a segment, and anybody wants to know.
-    fn segment(
-        &self,
-        wanted: &Wanted,
-        file: &str,
-        data: &[u8],
-        finished: &Finished,
-    ) -> Option<FinishedFile> {
-        if finished.is_empty() {
-            return None;
-        }
-        let (_, name) = SegmentName::parse(file).filter(|(_, name)| name.form.is_segment())?;
-        // What stands for one that is lost is none.
-        if data == name.form.nothing() {
-            return None;
-        }
+    /// What is told of this segment of so many bytes once it is written.
+    fn segment(&self, wanted: &Wanted, file: &str, length: usize) -> Option<FinishedFile> {
+        let (_, name) = SegmentName::parse(file)?;
         let mut all = wanted.listings.iter().zip(&wanted.playlists);
         let (_, (playlist, text)) =
             all.find(|(listing, _)| listing.files.iter().any(|it| &**it == file))?;
@@ -457,7 +482,8 @@ impl Place {
         let listed = MediaPlaylist::parse(text).ok()?;
         let is_it = |entry: &&Entry<'_>| file_name(entry.uri).is_some_and(|name| name == file);
         let entry = listed.of(EntryKind::Segment).find(is_it)?;
-        Some(self.files.finished(file, playlist, (name.sequence, data.len(), entry.duration)))
+        let about = (name.sequence, length, entry.duration);
+        Some(self.files.finished(file, playlist, &self.view, about))
     }
 
     /// What is to be in a file; none if that has left the window meanwhile.
@@ -481,6 +507,12 @@ impl Place {
         gone.extend(there.extract_if(|file| !known.contains(&**file)));
         self.files.remove(gone).await;
     }
+}
+
+/// Whether this is a segment; what stands for one that is lost is none.
+fn is_segment(file: &str, data: &[u8]) -> bool {
+    let name = SegmentName::parse(file).map(|(_, name)| name);
+    name.is_some_and(|name| name.form.is_segment() && data != name.form.nothing())
 }
 
 /// Whether the goal was `before`; then it is `after` now.

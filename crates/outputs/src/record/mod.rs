@@ -13,7 +13,6 @@ mod file;
 mod health;
 mod lane;
 mod output;
-pub mod path;
 mod places;
 mod recorder;
 mod recover;

@@ -13,8 +13,11 @@ use weir_blocking::Pool;
 use weir_config::{Config, Fault};
 use weir_media::DEFAULT_VHOST;
 
-use super::{health::Health, path::Template};
-use crate::hls::{disk::Disk, is_lasting, try_folder};
+use super::health::Health;
+use crate::{
+    hls::{disk::Disk, is_lasting, try_folder},
+    template::{Template, Variable},
+};
 
 /// Threads of a folder for files that are written: as many as HLS has, for the same reasons.
 const WRITES: usize = 16;
@@ -103,13 +106,25 @@ pub struct BadPlace {
     pub is_lasting: bool,
 }
 
+/// The template of a recording's path.
+///
+/// # Errors
+/// Says why it is none.
+pub fn template_of(text: &str) -> Result<Template, String> {
+    let template = Template::parse(text).map_err(|error| error.to_string())?;
+    match template.has(Variable::Duration) {
+        true => Err("how long a recording is, nobody knows when its file begins".to_owned()),
+        false => Ok(template),
+    }
+}
+
 /// The folders of recordings that are new in `config`, or all without one `before`, and cannot be written to; and the
 /// templates of paths that are none. What is missing is made if `makes`.
 pub fn bad_places(config: &Config, before: Option<&Config>, makes: bool) -> Vec<BadPlace> {
     let known = before.map(Config::record_dirs).unwrap_or_default();
     let names = [DEFAULT_VHOST].into_iter().chain(config.vhosts.keys().map(String::as_str));
     let templates = names.filter_map(|name| {
-        let what = Template::parse(&config.vhost(name).record.path).err()?.to_string();
+        let what = template_of(&config.vhost(name).record.path).err()?;
         let own = config.vhosts.get(name).is_some_and(|own| own.record.path.is_some());
         let path =
             if own { format!("vhosts.{name}.record.path") } else { "record.path".to_owned() };

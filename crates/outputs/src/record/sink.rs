@@ -13,13 +13,13 @@ use weir_media::StreamKey;
 
 use super::{
     cutter::Op,
-    path::{PathOf, Template},
-    places::Place,
+    places::{Place, template_of},
     recover::{self, ABOUT, UNFINISHED},
 };
 use crate::{
     finished::{FileKind, Finished, FinishedFile},
     hls::disk::Folder,
+    template::{PathOf, Template},
 };
 
 /// How many names are tried: others of the same second, by other processes, may have some.
@@ -58,7 +58,7 @@ impl Sink {
         Self {
             place: Arc::clone(place),
             key: key.clone(),
-            template: Template::parse(path).ok(),
+            template: template_of(path).ok(),
             is_counted: path.contains("{number}"),
             finished: Arc::clone(finished),
             number: 0,
@@ -109,6 +109,7 @@ impl Sink {
                 stream: self.key.stream(),
                 at: began,
                 number: self.number,
+                duration: Duration::ZERO,
             });
             let mut folders: Vec<String> =
                 path.iter().map(|part| part.to_string_lossy().into_owned()).collect();

@@ -32,6 +32,8 @@ pub struct Question {
     pub name: String,
     /// The edges that it has come through, as text.
     pub hops: String,
+    /// The page that the viewer is on, as it says; empty if it does not.
+    pub page_url: String,
 }
 
 /// The answer to a [`Question`].
@@ -49,18 +51,21 @@ pub struct MayPlay {
 impl Question {
     /// Bytes that count against [`QUESTION_BYTES_MAX`].
     pub fn bytes(&self) -> usize {
-        self.tc_url.len() + self.name.len() + self.hops.len()
+        self.tc_url.len() + self.name.len() + self.hops.len() + self.page_url.len()
     }
 
     pub(crate) fn call(self, transaction: f64) -> Command {
-        let arguments = [self.tc_url, self.name, self.hops].map(Value::from);
-        Command::new(MAY_PLAY, transaction, arguments.into())
+        let page = Some(self.page_url).filter(|page| !page.is_empty());
+        let arguments = [self.tc_url, self.name, self.hops].into_iter().chain(page);
+        Command::new(MAY_PLAY, transaction, arguments.map(Value::from).collect())
     }
 
     /// The question in a call; none if it is not whole.
     pub(crate) fn of(command: &Command) -> Option<Self> {
         let text = |index| command.text(index).map(str::to_owned);
-        let question = Self { tc_url: text(0)?, name: text(1)?, hops: text(2)? };
+        // Earlier releases do not say it.
+        let page_url = text(3).unwrap_or_default();
+        let question = Self { tc_url: text(0)?, name: text(1)?, hops: text(2)?, page_url };
         (question.hops.len() <= HOPS_BYTES_MAX).then_some(question)
     }
 }

@@ -44,6 +44,8 @@ pub enum Event {
         url: StreamUrl,
         /// The edges that the question has come through, as text.
         hops: String,
+        /// The page that the viewer is on, as it says; empty if it does not.
+        page_url: String,
     },
     /// A message of the stream that is published on `stream_id`. Aggregate messages are split into their tags; script
     /// data is as it was sent, with `@setDataFrame` in front if the client had it.

@@ -14,7 +14,8 @@ impl Session {
             Question::of(command).ok_or_else(|| Error::command(MAY_PLAY, "the stream"))?;
         match discover(&question.tc_url, &question.name) {
             Ok(url) if self.questions.add(id, question.bytes()) => {
-                self.events.push_back(Event::Question { id, url, hops: question.hops });
+                let Question { hops, page_url, .. } = question;
+                self.events.push_back(Event::Question { id, url, hops, page_url });
             }
             Ok(_) => reply::failed(&mut self.link, id, "too many questions at a time"),
             Err(error) => {

@@ -2,6 +2,12 @@
 
 use super::{StreamUrl, URL_BYTES_MAX, discover::decoded, stream_name, vhost_of};
 
+/// The path of `target` (path and query), without percent-encoding.
+pub fn http_path(target: &str) -> String {
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    decoded(path)
+}
+
 /// The stream that `target` (path and query) names on `authority` (the `Host`), and the extension behind it; none for a
 /// path that is not `/app/stream.extension`.
 ///

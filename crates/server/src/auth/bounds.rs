@@ -24,7 +24,7 @@ pub fn check_bounds(config: &Config) -> Result<(), Fault> {
             Check::Secret(check) => check.values.len() > SECRETS_MAX,
             Check::Token(check) => check.secrets.len() > SECRETS_MAX,
             Check::Edge(check) => check.tokens.len() > SECRETS_MAX,
-            Check::Cidr(_) | Check::Jwt(_) | Check::Hook => false,
+            Check::Cidr(_) | Check::Jwt(_) | Check::Referer(_) | Check::Hook => false,
         };
         if let Some(number) = checks.iter().position(is_long) {
             let what = format!("more than {SECRETS_MAX} secrets in one check");

@@ -13,7 +13,8 @@ use weir_rtmp::url::{URL_BYTES_MAX, params};
 use super::{
     denied::{Credential, Denied},
     jwt::{self, Keys},
-    request::{Action, Request, now},
+    referer,
+    request::{Action, Request, Shown, now},
     token,
 };
 
@@ -27,8 +28,8 @@ impl Auth {
         Self(ArcSwap::from_pointee(keys))
     }
 
-    /// Whether a client may do this now, which has the address and the token of an edge that are `shown`. `settings`
-    /// are those of the stream's vhost. Back ends are not asked here.
+    /// Whether a client may do this now, by what it has `shown`. `settings` are those of the stream's vhost. Back ends
+    /// are not asked here.
     ///
     /// # Errors
     /// When it may not, with the reason.
@@ -38,7 +39,7 @@ impl Auth {
         action: Action,
         key: &StreamKey,
         params: &str,
-        (peer, edge_token): (IpAddr, Option<&Secret>),
+        shown: Shown<'_>,
     ) -> Result<(), Denied> {
         let checks = match action {
             Action::Publish => &settings.publish,
@@ -48,11 +49,11 @@ impl Auth {
         if checks.is_empty() {
             return Ok(());
         }
-        let request = Request { action, key, params, peer, edge_token, now: now() };
+        let request = Request { action, key, params, shown, now: now() };
         check(checks, &self.0.load(), &request).inspect_err(|_| Refused::Auth.count())
     }
 
-    /// Whether a viewer at `peer` may have a segment whose name cannot be guessed. It comes from a playlist, and no
+    /// Whether a viewer may have a segment whose name cannot be guessed. It comes from a playlist, and no
     /// parameters with it: who has the one may have the other, from the right address.
     ///
     /// # Errors
@@ -60,10 +61,10 @@ impl Auth {
     pub fn check_segment(
         &self,
         settings: &weir_config::Auth,
-        (peer, edge_token): (IpAddr, Option<&Secret>),
+        shown: Shown<'_>,
     ) -> Result<(), Denied> {
-        let checked = check_address(&settings.play, peer);
-        let checked = checked.and_then(|()| check_edges(&settings.play, edge_token));
+        let checked = check_address(&settings.play, shown.peer);
+        let checked = checked.and_then(|()| check_edges(&settings.play, shown.edge_token));
         checked.inspect_err(|_| Refused::Auth.count())
     }
 
@@ -80,7 +81,7 @@ impl Auth {
 
 /// Whether viewers are checked by what their URLs have.
 pub fn wants_parameters(vhost: &Vhost) -> bool {
-    let is_by_url = |check: &Check| !matches!(check, Check::Cidr(_) | Check::Edge(_));
+    let is_by_url = |check: &Check| !check.is_of_address() && !matches!(check, Check::Referer(_));
     !vhost.hooks.on_play.is_empty() || vhost.auth.play.iter().any(is_by_url)
 }
 
@@ -90,8 +91,8 @@ pub fn wants_parameters(vhost: &Vhost) -> bool {
 /// The first check that it does not pass.
 pub fn check(checks: &[Check], keys: &Keys, request: &Request) -> Result<(), Denied> {
     // The addresses cost nothing: they come first.
-    check_address(checks, request.peer)?;
-    check_edges(checks, request.edge_token)?;
+    check_address(checks, request.shown.peer)?;
+    check_edges(checks, request.shown.edge_token)?;
     if request.params.len() > URL_BYTES_MAX {
         return Err(Denied::TooLong);
     }
@@ -101,6 +102,7 @@ pub fn check(checks: &[Check], keys: &Keys, request: &Request) -> Result<(), Den
         Check::Secret(check) => check_secret(check, request.params),
         Check::Token(check) => token::check(check, request),
         Check::Jwt(check) => jwt::check(check, keys, request),
+        Check::Referer(check) => referer::check(check, request.shown.page_url),
     })
 }
 

@@ -33,9 +33,21 @@ pub enum Denied {
     /// It is no edge of ours, and nobody else may.
     #[error("denied: this server serves its edges only")]
     NoEdge,
+    /// It names no page, or one on a site that may not.
+    #[error("denied: not from this site")]
+    Site(Unlisted),
     /// The back end refuses, or does not decide.
     #[error("{0}")]
     Hook(weir_hooks::Refused),
+}
+
+/// What is wrong with the page that a client names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlisted {
+    /// It names none.
+    Empty,
+    /// It is on no site of the list.
+    Other,
 }
 
 /// What a client shows.
@@ -82,6 +94,8 @@ impl Denied {
             Self::Address(None) => format!("{self}: it matches no network in allow"),
             Self::Expired(ago) => format!("{self}, {ago}s ago"),
             Self::Invalid(_, why) => format!("{self}: {why}"),
+            Self::Site(Unlisted::Empty) => format!("{self}: it names no page"),
+            Self::Site(Unlisted::Other) => format!("{self}: its page is on none of the hosts"),
             Self::Hook(why) => why.reason(),
             Self::Missing(_) | Self::TooLong | Self::Early | Self::NoEdge => self.to_string(),
         }

@@ -9,6 +9,7 @@ pub mod cli;
 mod denied;
 mod jwt;
 mod part;
+mod referer;
 mod request;
 mod shown;
 #[cfg(test)]
@@ -19,6 +20,6 @@ pub use self::{
     check::{Auth, wants_parameters},
     denied::Denied,
     jwt::Keys,
-    request::Action,
+    request::{Action, Shown},
     shown::{shown, without_secrets},
 };

@@ -27,6 +27,17 @@ impl Action {
     }
 }
 
+/// What a client shows beside its URL.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// Its address: the one behind balancers and proxies, where they say it.
+    pub peer: IpAddr,
+    /// The secret by which it shows that it is an edge, if it does.
+    pub edge_token: Option<&'a Secret>,
+    /// The page that its player is in, as it says; empty if it does not.
+    pub page_url: &'a str,
+}
+
 /// What a client asks for.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
@@ -36,10 +47,8 @@ pub struct Request<'a> {
     pub key: &'a StreamKey,
     /// The parameters of its URL, with or without a `?` before them.
     pub params: &'a str,
-    /// Its address: the one behind balancers and proxies, where they say it.
-    pub peer: IpAddr,
-    /// The secret by which it shows that it is an edge, if it does.
-    pub edge_token: Option<&'a Secret>,
+    /// What it shows beside that.
+    pub shown: Shown<'a>,
     /// When it asks, in seconds since 1970.
     pub now: u64,
 }

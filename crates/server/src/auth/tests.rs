@@ -1,4 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use proptest::prelude::*;
@@ -10,7 +13,9 @@ use ring::{
     },
 };
 use serde_json::json;
-use weir_config::{Algorithm, Check, Config, Jwt, Secret, SignedToken};
+use weir_config::{
+    AccessRule, Algorithm, Check, Config, Jwt, Secret, SignedToken, checks_of_rules,
+};
 use weir_media::{DEFAULT_VHOST, StreamKey};
 use weir_rtmp::url::URL_BYTES_MAX;
 
@@ -40,8 +45,8 @@ fn ask(checks: &[Check], params: &str, peer: &str) -> Result<(), Denied> {
 
 fn ask_with(checks: &[Check], keys: &Keys, params: &str, peer: &str) -> Result<(), Denied> {
     let (key, peer) = (key(), peer.parse().unwrap());
-    let request =
-        Request { action: Action::Publish, key: &key, params, peer, edge_token: None, now: NOW };
+    let shown = Shown { peer, edge_token: None, page_url: "" };
+    let request = Request { action: Action::Publish, key: &key, params, shown, now: NOW };
     check(checks, keys, &request)
 }
 
@@ -53,7 +58,8 @@ fn an_edge_is_recognised_by_its_token() {
         let token = token.map(weir_config::Secret::new);
         let (peer, edge_token) = (peer.parse().unwrap(), token.as_ref());
         let (action, params) = (Action::Publish, "");
-        let request = Request { action, key: &key, params, peer, edge_token, now: NOW };
+        let shown = Shown { peer, edge_token, page_url: "" };
+        let request = Request { action, key: &key, params, shown, now: NOW };
         check(&checks, &Keys::default(), &request)
     };
     assert_eq!(ask(Some("new"), "192.0.2.1"), Ok(()));
@@ -110,6 +116,56 @@ fn networks_decide_and_deny_wins() {
             assert_said(&result, "denied: not from this address");
         }
     }
+}
+
+/// What SRS decides, written as its documentation has it.
+fn of_srs(rules: &[AccessRule], is_publish: bool, peer: IpAddr) -> bool {
+    let means = |rule: &&AccessRule| {
+        rule.is_publish == is_publish && rule.from.is_none_or(|from| from.contains(&peer))
+    };
+    let matching =
+        |allows: bool| rules.iter().filter(|it| it.allows == allows).any(|it| means(&it));
+    let any_allows = rules.iter().any(|rule| rule.allows);
+    !rules.is_empty() && !matching(false) && (matching(true) || !any_allows)
+}
+
+proptest! {
+    #[test]
+    fn rules_of_srs_decide_as_in_srs(
+        rules in proptest::collection::vec((any::<bool>(), any::<bool>(), 0_usize..6), 0..6),
+        peer in proptest::sample::select(vec!["10.1.2.3", "10.0.0.1", "192.0.2.1", "fd00::1", "2001:db8::1"]),
+    ) {
+        let from = ["", "10.0.0.0/8", "10.0.0.1/32", "fd00::/8", "0.0.0.0/0", "2001:db8::1/128"];
+        let rule = |(allows, is_publish, at): &(bool, bool, usize)| AccessRule {
+            allows: *allows,
+            is_publish: *is_publish,
+            from: Some(from[*at]).filter(|it| !it.is_empty()).map(|it| it.parse().unwrap()),
+        };
+        let rules: Vec<_> = rules.iter().map(rule).collect();
+        let (publish, play) = checks_of_rules(&rules);
+        for (is_publish, checks) in [(true, publish), (false, play)] {
+            let checks: Vec<_> = checks.into_iter().collect();
+            let may = ask(&checks, "", peer).is_ok();
+            prop_assert_eq!(may, of_srs(&rules, is_publish, peer.parse().unwrap()), "{:?} {}", rules, peer);
+        }
+    }
+}
+
+#[test]
+fn a_page_is_looked_at_once_all_else_is_right() {
+    let checks = checks("referer: { hosts: [a.org] }, {secret: { values: [x] }}");
+    let key = key();
+    let ask = |params: &str, page_url: &str| {
+        let peer = "10.0.0.1".parse().unwrap();
+        let shown = Shown { peer, edge_token: None, page_url };
+        let request = Request { action: Action::Publish, key: &key, params, shown, now: NOW };
+        check(&checks, &Keys::default(), &request)
+    };
+    assert_eq!(ask("?secret=x", "http://www.a.org/b"), Ok(()));
+    let denied = ask("?secret=x", "http://evila.org/").unwrap_err();
+    assert!(!denied.may_be_guess() && denied.to_string() == "denied: not from this site");
+    assert!(denied.reason().contains("on none of the hosts"), "{}", denied.reason());
+    assert!(ask("?secret=x", "").is_err() && ask("", "http://a.org").is_err());
 }
 
 #[test]
@@ -442,7 +498,8 @@ fn keys_are_in_force_before_the_settings_that_name_them() {
     let auth = Auth::new(Keys::read(&rsa).unwrap());
     let may = || {
         let peer = "10.0.0.1".parse().unwrap();
-        auth.check(&rsa.auth, Action::Publish, &key(), &params, (peer, None)).is_ok()
+        let shown = Shown { peer, edge_token: None, page_url: "" };
+        auth.check(&rsa.auth, Action::Publish, &key(), &params, shown).is_ok()
     };
     assert!(may());
     let keys = Keys::read(&ec).unwrap();
@@ -542,8 +599,9 @@ proptest! {
         let may = |expires: &str, signature: &str| {
             let params = format!("?token={signature}&expires={expires}");
             let peer = "10.0.0.1".parse().unwrap();
-            let (action, key, params, edge_token) = (Action::Play, &key, &*params, None);
-            let request = Request { action, key, params, peer, edge_token, now: NOW };
+            let (action, key, params) = (Action::Play, &key, &*params);
+            let shown = Shown { peer, edge_token: None, page_url: "" };
+            let request = Request { action, key, params, shown, now: NOW };
             check(&set, &Keys::default(), &request).is_ok()
         };
         let until = until.to_string();

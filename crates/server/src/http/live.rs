@@ -17,6 +17,7 @@ use weir_tls::Stream;
 use super::{
     answer::{self, ANY_ORIGIN},
     head::Head,
+    mount,
     route::Route,
     websocket::Upgrade,
 };
@@ -49,12 +50,14 @@ impl Request {
     ///
     /// # Errors
     /// When `budget` has no room for it to wait.
-    pub fn of(head: &Head, budget: &Budget) -> Result<Option<Self>, Spent> {
+    pub fn of(node: &Node, head: &Head, budget: &Budget) -> Result<Option<Self>, Spent> {
         let is_head = head.method == "HEAD";
         if !is_head && head.method != "GET" {
             return Ok(None);
         }
-        let Some(route) = Route::of(&head.target, &head.host) else { return Ok(None) };
+        let is_node = !head.hops.is_empty();
+        let found = mount::route(node, &head.target, &head.host, is_node);
+        let Some(route) = found else { return Ok(None) };
         let Some(container) = route.container() else { return Ok(None) };
         let charge = memory::request(budget, head.target.len() + head.referer.len(), 0)?;
         let upgrade = head.upgrade.clone().filter(|_| !is_head && head.minor_version > 0);

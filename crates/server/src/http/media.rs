@@ -17,8 +17,8 @@ use super::{
     conditional::Conditions,
     forwarded,
     hls::{self, Asker, Directives, WantedPlaylist},
-    late,
-    route::Route,
+    late, mount,
+    route::{Named, Route},
     serve::Peer,
     still,
 };
@@ -68,10 +68,12 @@ pub async fn media<B>(node: &Arc<Node>, peer: Arc<Peer>, request: Request<B>) ->
     let named = request.uri().authority().map(|authority| authority.as_str());
     let host = named.or(field).unwrap_or_default();
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let Some(route) = Route::of(target, host) else {
+    let is_node = request.headers().contains_key(Hops::HEADER);
+    let Some(route) = mount::route(node, target, host, is_node) else {
         return not_found("no such path");
     };
     if route.extension == "m3u8"
+        && route.named.is_none()
         && let Some(location) = with_slashes(target)
         // A path of a stream has no empty parts, so that this one does not lead to another host.
         && route.resolve(node).is_ok()
@@ -124,11 +126,18 @@ fn client(node: &Node, peer: &Peer, fields: &HeaderMap) -> IpAddr {
 
 /// Serves the viewer, or tells it why not.
 async fn serve(node: &Arc<Node>, route: &Route, ask: &Ask, asker: &Asker) -> Response {
-    let segment = route.segment();
+    let segment = match route.named {
+        Some(_) => None,
+        None => route.segment(),
+    };
     let named = segment.as_ref().map_or(route, |(stream, _)| stream);
     let presence = &asker.peer.presence;
     let request = play::Request { url: &named.url, ask, ip: asker.ip, presence };
     let served = match (route.extension.as_str(), segment.as_ref()) {
+        _ if route.named == Some(Named::Playlist) => named_playlist(node, &request, asker).await,
+        _ if let Some(Named::Segment(number)) = route.named => {
+            hls::numbered_segment(node, &request, number, asker).await
+        }
         _ if let Some(container) = route.container() => {
             late::serve(node, &request, container, asker.is_head, &asker.peer).await
         }
@@ -155,6 +164,17 @@ async fn serve(node: &Arc<Node>, route: &Route, ask: &Ask, asker: &Asker) -> Res
     ([("connection", "close")], answer).into_response()
 }
 
+/// Serves the playlist that players load first, at the place that the configuration has for it.
+async fn named_playlist(
+    node: &Arc<Node>,
+    request: &play::Request<'_>,
+    asker: &Asker,
+) -> Result<Response, Refusal> {
+    let asked = Directives::of(&request.url.params);
+    let wanted = WantedPlaylist { rendition: None, asked, is_named: true };
+    hls::playlist(node, request, wanted, asker).await
+}
+
 /// Serves a playlist.
 async fn playlist(
     node: &Arc<Node>,
@@ -166,11 +186,11 @@ async fn playlist(
         Some(_) => hls::named_rendition(request.url),
         None => hls::rendition_of(node, request.url).await,
     };
-    let whole = WantedPlaylist { rendition: None, asked };
+    let whole = WantedPlaylist { rendition: None, asked, is_named: false };
     let Some((url, rendition)) = of else {
         return hls::playlist(node, request, whole, asker).await;
     };
-    let one = WantedPlaylist { rendition: Some(rendition), asked };
+    let one = WantedPlaylist { rendition: Some(rendition), asked, is_named: false };
     let of = play::Request { url: &url, ..*request };
     let served = hls::playlist(node, &of, one, asker).await;
     // An edge does not know whether a stream is called like that: its origins do. Its viewer has waited.

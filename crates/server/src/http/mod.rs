@@ -13,6 +13,7 @@ mod io;
 mod late;
 mod live;
 mod media;
+mod mount;
 mod multitrack;
 mod pages;
 mod room;
@@ -162,7 +163,7 @@ async fn serve(node: Arc<Node>, site: Site, mut socket: Stream, mut client: Clie
             return client.end(&End::new(Kind::Limit, refusal.to_string()));
         }
     }
-    let request = match live::Request::of(&head, budget) {
+    let request = match live::Request::of(&node, &head, budget) {
         Ok(request) => request,
         Err(spent) => return fail(socket, client, head::no_memory(&spent)).await,
     };

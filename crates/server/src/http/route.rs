@@ -20,6 +20,17 @@ pub struct Route {
     pub url: StreamUrl,
     /// `flv`, `m3u8`, `ts`, and what else there is.
     pub extension: String,
+    /// Whether it is found by a template of the configuration (`hls.playlist_path`, `hls.segment_path`).
+    pub named: Option<Named>,
+}
+
+/// What a template of the configuration is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// The playlist that players load first.
+    Playlist,
+    /// The segment with this number.
+    Segment(u64),
 }
 
 impl Route {
@@ -30,7 +41,7 @@ impl Route {
         // A client that names no host has reached this one.
         let host = if host.is_empty() { "localhost" } else { host };
         let (url, extension) = discover_http(target, host)?;
-        Some(Self { url, extension })
+        Some(Self { url, extension, named: None })
     }
 
     /// The stream, and the settings it falls under.
@@ -49,7 +60,8 @@ impl Route {
     /// The file without an end that this is, if it is one. What is named as segments of HLS are is one of those.
     pub fn container(&self) -> Option<Container> {
         let container = Container::of_extension(&self.extension)?;
-        (self.segment().is_none() && !self.is_still()).then_some(container)
+        let is_live = self.named.is_none() && self.segment().is_none() && !self.is_still();
+        is_live.then_some(container)
     }
 
     /// Whether this is the newest key frame of a stream.
@@ -63,7 +75,7 @@ impl Route {
         let file = format!("{}.{}", self.url.stream, self.extension);
         let (stream, name) = SegmentName::parse(&file)?;
         let url = StreamUrl { stream: stream_name(stream).to_owned(), ..self.url.clone() };
-        Some((Self { url, extension: self.extension.clone() }, name))
+        Some((Self { url, extension: self.extension.clone(), named: None }, name))
     }
 }
 
@@ -72,7 +84,7 @@ mod tests {
     use super::*;
 
     fn parts(target: &str, host: &str) -> Option<(String, String, String, String)> {
-        let Route { url, extension } = Route::of(target, host)?;
+        let Route { url, extension, .. } = Route::of(target, host)?;
         Some((url.vhost, url.app, url.stream, extension))
     }
 

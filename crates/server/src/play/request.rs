@@ -11,7 +11,7 @@ use weir_clients::{
     quota,
     roster::{Activity, Presence},
 };
-use weir_config::{AuthBy, Secret, Vhost};
+use weir_config::{AuthBy, Vhost};
 use weir_delivery::Unfit;
 use weir_edge::{Ask, NoStream, Protocol};
 use weir_hub::Status;
@@ -19,7 +19,7 @@ use weir_media::{InvalidKey, StreamKey};
 use weir_rtmp::url::StreamUrl;
 
 use crate::{
-    auth::{Action, Denied},
+    auth::{Action, Denied, Shown},
     node::{Node, subject},
 };
 
@@ -36,9 +36,10 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// What it shows beside its URL: its address, and the token of an edge.
-    pub fn shown(&self) -> (IpAddr, Option<&Secret>) {
-        (self.ip, self.ask.token.as_ref())
+    /// What it shows beside its URL.
+    pub fn shown(&self) -> Shown<'_> {
+        let Ask { token, page_url, .. } = self.ask;
+        Shown { peer: self.ip, edge_token: token.as_ref(), page_url }
     }
 }
 
@@ -307,7 +308,7 @@ async fn ask_back_end(resolved: &Resolved<'_>, id: u64) -> Result<Option<Held>, 
 pub fn resolve(
     node: &Node,
     url: &StreamUrl,
-    shown: (IpAddr, Option<&Secret>),
+    shown: Shown<'_>,
 ) -> Result<(StreamKey, Arc<Vhost>), Refusal> {
     let resolved = node.resolve(url).map_err(Refusal::BadName);
     let (key, vhost) = resolved.inspect_err(Refusal::count)?;
@@ -317,8 +318,7 @@ pub fn resolve(
     }
 }
 
-/// Whether a client may play the stream that has the address and the token of an edge that are `shown`, by the checks
-/// of `auth.play`.
+/// Whether a client may play the stream by what it has `shown` and the checks of `auth.play`.
 ///
 /// # Errors
 /// When it may not. It has been counted.
@@ -327,7 +327,7 @@ pub fn authorize(
     key: &StreamKey,
     vhost: &Vhost,
     url: &StreamUrl,
-    shown: (IpAddr, Option<&Secret>),
+    shown: Shown<'_>,
 ) -> Result<(), Denied> {
     node.auth.check(&vhost.auth, Action::Play, key, &url.params, shown)
 }

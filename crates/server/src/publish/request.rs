@@ -20,7 +20,7 @@ use weir_rtmp::{server::PublishRefusal, url::StreamUrl};
 
 use super::claim::{Unclaimed, claim};
 use crate::{
-    auth::{Action, Denied},
+    auth::{Action, Denied, Shown},
     node::{Node, subject},
     phase::Phase,
 };
@@ -171,7 +171,7 @@ async fn try_request(node: &Arc<Node>, request: &Request<'_>) -> Result<Publicat
     let _ = node.phase.subscribe().wait_for(|phase| *phase != Phase::Starting).await;
     let (key, vhost) = node.resolve(url).map_err(Refusal::BadName)?;
     presence.asks(Activity::Publish, &key);
-    let shown = (ip, ask.token.as_ref());
+    let shown = Shown { peer: ip, edge_token: ask.token.as_ref(), page_url: &ask.page_url };
     let allowed = node.auth.check(&vhost.auth, Action::Publish, &key, &url.params, shown);
     allowed.map_err(|why| Refusal::Denied { key: key.clone(), why })?;
     let asked = node.hooks.publish(&vhost, || subject(presence.id, ip, &key, ask)).await;

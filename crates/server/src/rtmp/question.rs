@@ -16,6 +16,7 @@ use weir_rtmp::{
 
 use super::connection::{Connection, Turn};
 use crate::{
+    auth::Shown,
     memory,
     node::{Node, subject},
     play,
@@ -29,6 +30,8 @@ pub struct Asked {
     pub url: StreamUrl,
     /// The edges that the question has come through.
     pub hops: String,
+    /// The page that the viewer is on; empty if it does not say.
+    pub page_url: String,
 }
 
 /// What became of a question: the answer, or why there is none.
@@ -59,8 +62,9 @@ pub async fn answer_all(mut connection: Box<Connection>, first: Asked) -> Turn {
                 }
             }
             event = connection.event() => match event {
-                Ok(Event::Question { id, url, hops }) => {
-                    answers.push(answer(&node, (peer, token.as_ref()), Asked { id, url, hops }));
+                Ok(Event::Question { id, url, hops, page_url }) => {
+                    let asked = Asked { id, url, hops, page_url };
+                    answers.push(answer(&node, (peer, token.as_ref()), asked));
                 }
                 Ok(Event::Play { stream_id, .. }) => {
                     connection.refuse_play(stream_id, PlayRefusal::Failed, ASKS_ONLY);
@@ -94,7 +98,7 @@ async fn answer(
 ) -> (Asked, Answer) {
     let peer = shown.0;
     let began = Instant::now();
-    let text = memory::url_bytes(&asked.url) + asked.hops.len();
+    let text = memory::url_bytes(&asked.url) + asked.hops.len() + asked.page_url.len();
     let _room = match memory::request(node.streams.registry.budget(), text, QUESTION_BYTES) {
         Ok(room) => room,
         Err(spent) => return (asked, Err(spent.to_string())),
@@ -115,8 +119,9 @@ async fn judge(
     shown: (IpAddr, Option<&Secret>),
     asked: &Asked,
 ) -> (Answer, bool) {
-    let peer = shown.0;
-    let (url, hops) = (&asked.url, &asked.hops);
+    let (peer, edge_token) = shown;
+    let (url, hops, page_url) = (&asked.url, &asked.hops, &*asked.page_url);
+    let shown = Shown { peer, edge_token, page_url };
     let refused = |code: PlayRefusal, why: String| MayPlay {
         refusal: Some((code.code().to_owned(), why)),
         ..MayPlay::default()
@@ -125,6 +130,7 @@ async fn judge(
         params: url.params.clone(),
         hops: Hops::parse(hops),
         peer: Some(peer),
+        page_url: page_url.into(),
         ..Ask::default()
     };
     let (key, vhost) = match play::resolve(node, url, shown) {
@@ -146,8 +152,7 @@ async fn judge(
         return (answer, is_guess);
     }
     // All that is looked at of an address or an edge, whoever comes through that edge has in common.
-    let any = vhost.hooks.on_play.is_empty()
-        && vhost.auth.play.iter().all(|check| matches!(check, Check::Cidr(_) | Check::Edge(_)));
+    let any = vhost.hooks.on_play.is_empty() && vhost.auth.play.iter().all(Check::is_of_address);
     let is_local = node.config().edge.auth == AuthBy::Local;
     let Some(edge) = node.edge.as_ref().filter(|_| !is_local) else {
         // What is not here, an edge looks for when it is asked to play it.

@@ -245,8 +245,8 @@ impl Connection {
                 }
                 play::play(self, stream_id, &url).await
             }
-            Ok(Event::Question { id, url, hops }) => {
-                question::answer_all(self, question::Asked { id, url, hops }).await
+            Ok(Event::Question { id, url, hops, page_url }) => {
+                question::answer_all(self, question::Asked { id, url, hops, page_url }).await
             }
             Ok(Event::Connected(info)) => {
                 self.came = came(&info);

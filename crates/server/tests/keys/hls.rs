@@ -299,3 +299,38 @@ async fn changes_the_playlist(more: &str, tag: &str) {
     assert!(first >= next, "{before}{text}");
     published.assert_connected();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn other_names() {
+    let mut weir = server().config(&config("one", "")).start();
+    let _before = encoder(&weir, "live/a").await;
+    has_playlist(&weir).await;
+    let names = ", playlist_path: '[app]/[stream]/index.m3u8', \
+                 segment_path: '{app}/{stream}/{year}/{number}.ts', segment_url: http://cdn";
+    reload(&mut weir, &config("one", names)).await;
+    // What begins now has the other names, on the disk as well as over HTTP.
+    let _published = encoder(&weir, "live/b").await;
+    let playlist = async || {
+        let mut response = http::get(weir.http(), "live/b/index.m3u8").await;
+        let text = response.text().await;
+        let list = (response.status == 200).then(|| Playlist::parse(&text))?;
+        Some(list).filter(|list| list.segments.len() >= 2)
+    };
+    let list = eventually("a playlist of live/b under its other name", SOON, playlist).await;
+    for segment in &list.segments {
+        let path = segment.uri.strip_prefix("http://cdn/").expect("the configured URL").to_owned();
+        assert!(path.starts_with("live/b/20") && path.ends_with(".ts"), "{path}");
+        let response = async || {
+            let mut response = http::get(weir.http(), &path).await;
+            Some(response.bytes().await).filter(|_| response.status == 200)
+        };
+        let sent = response().await.expect("it is there under its other name");
+        let file = weir.dir().join("one").join(&path);
+        let written = async || fs::read(&file).ok();
+        assert_eq!(eventually(&path, SOON, written).await, sent);
+    }
+    assert_eq!(http::get(weir.http(), "live/b.m3u8").await.status, 200, "and its own");
+    let player = &mut Player::default();
+    let next = player.look(&weir).await.next_sequence();
+    player.until(&weir, "the first stream goes on", |it| it.next_sequence() > next).await;
+}

@@ -48,7 +48,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 128] = [
+const ROWS: [(&str, Row); 133] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -93,6 +93,8 @@ const ROWS: [(&str, Row); 128] = [
     ("play.gop", Live(streams::gop)),
     ("play.stall_timeout", Live(streams::stall_timeout)),
     ("play.window", Live(streams::window)),
+    ("play.formats", Live(streams::formats)),
+    ("play.mounts", Live(streams::mounts)),
     ("forward", Live(forward::targets)),
     ("hls.enabled", Live(hls::enabled)),
     ("hls.dir", Live(hls::dir)),
@@ -104,6 +106,9 @@ const ROWS: [(&str, Row); 128] = [
     ("hls.encrypt", Live(hls::encrypt)),
     ("hls.segments_per_key", Live(hls::keys)),
     ("hls.key_url", Live(hls::keys)),
+    ("hls.playlist_path", Live(hls::other_names)),
+    ("hls.segment_path", Live(hls::other_names)),
+    ("hls.segment_url", Live(hls::other_names)),
     ("record.dir", Live(record::recording_follows_a_reload)),
     ("record.streams", Live(record::recording_follows_a_reload)),
     ("record.container", Live(record::recording_follows_a_reload)),

@@ -199,3 +199,57 @@ pub async fn of_a_vhost() {
     drop(published);
     viewer.until_end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn formats() {
+    let mut weir = server().config("play: { wait: 0s }\n").start();
+    let _published = encoder(&weir, "live/a").await;
+    until_status(&weir, "live/a.flv", 200).await;
+    assert_eq!(get(&weir, "live/a.ts").await, 200);
+    reload(&mut weir, "play: { wait: 0s, formats: [ts] }\n").await;
+    let all = async |name: &str| {
+        let mut found = Vec::new();
+        for extension in ["flv", "ts", "mp4", "aac", "mp3"] {
+            found.push(get(&weir, &format!("{name}.{extension}")).await);
+        }
+        found
+    };
+    assert_eq!(all("live/a").await, [404, 200, 404, 404, 404]);
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    let ask = async |path: &str| crate::call(weir.http(), "GET", path, upgrade).await.0;
+    assert_eq!(ask("live/a.flv").await, 404, "over WebSocket neither");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn mounts() {
+    let of = |mounts: &str| format!("play: {{ wait: 0s, mounts: [{mounts}] }}\n");
+    let mut weir = server().config(&of("")).start();
+    let _published = [encoder(&weir, "live/a").await, encoder(&weir, "live/eu/b").await];
+    until_status(&weir, "live/eu/b.flv", 200).await;
+    reload(
+        &mut weir,
+        &of("{ path: /one.flv, streams: live/a }, { path: '/{app}/x/{stream}.flv' }, \
+             { path: '[vhost]/tv/[stream].ts', streams: live/eu/* }"),
+    )
+    .await;
+    for (path, status) in [
+        ("one.flv", 200),
+        ("one.flv?vhost=other.org", 200),
+        ("live/eu/x/b.flv", 200),
+        ("live/x/b.flv", 404),
+        ("live/a.flv", 404),
+        ("tv/b.ts", 200),
+        ("tv/a.ts", 404),
+        ("live/eu/b.ts", 404),
+        // Of these there are no mounts.
+        ("live/a.mp4", 200),
+        ("live/a.m3u8?x", 200),
+    ] {
+        until_status(&weir, path, status).await;
+    }
+    // Another node has them where they always are.
+    let head = "GET /live/a.flv HTTP/1.1\r\nHost: h\r\nWeir-Hops: aaaaaaaa\r\n\r\n";
+    let response = weir_testkit::http::request(weir.http(), head.as_bytes()).await;
+    assert_eq!(response.status, 200);
+}

@@ -84,6 +84,17 @@ impl Caller {
         self.result().await;
     }
 
+    /// Connects to `app` as a player on this page.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    pub async fn connect_from(&mut self, app: &str, page_url: &str) {
+        let tc_url = format!("rtmp://127.0.0.1/{app}");
+        let fields = [("app", app), ("tcUrl", &*tc_url), ("pageUrl", page_url)];
+        self.call(0, "connect", properties(&fields), vec![]).await;
+        self.result().await;
+    }
+
     /// Our end of the connection, by which the server's log calls it.
     pub fn local(&self) -> SocketAddr {
         self.local

@@ -48,6 +48,7 @@ impl HlsRelay {
         let wanted = Wanted {
             object: object.clone(),
             params: ask.params.clone(),
+            page_url: ask.page(),
             hops: ask.hops.clone(),
             known: None,
             next: Some(next),
@@ -75,6 +76,7 @@ impl HlsRelay {
         let wanted = Wanted {
             object: object.clone(),
             params: ask.params.clone(),
+            page_url: ask.page(),
             hops: ask.hops.clone(),
             known: None,
             next: None,
@@ -134,6 +136,7 @@ impl HlsRelay {
         let wanted = Wanted {
             object: Object { key: object.key.clone(), kind: Kind::Playlist },
             params: ask.params.clone(),
+            page_url: ask.page(),
             hops: ask.hops.clone(),
             known: None,
             next: None,

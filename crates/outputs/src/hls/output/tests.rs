@@ -143,7 +143,8 @@ async fn the_files_of_a_stream_that_has_ended_move_and_go() {
     origin.rests().await;
     assert!(is_there(two));
     let key = &origin.key;
-    let found = origin.output.files(two, key).expect("a folder").segments().await;
+    let found =
+        origin.output.files(&config(&path(two)).hls, key).expect("a folder").segments().await;
     assert_eq!(found.len(), 3);
 
     // Nobody has come back for long.

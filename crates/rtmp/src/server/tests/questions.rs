@@ -9,7 +9,12 @@ use super::*;
 
 fn question(name: &str) -> Question {
     let tc_url = "rtmp://host/live?x=1".to_owned();
-    Question { tc_url, name: name.to_owned(), hops: "a,b".to_owned() }
+    Question {
+        tc_url,
+        name: name.to_owned(),
+        hops: "a,b".to_owned(),
+        page_url: "http://a.org/".to_owned(),
+    }
 }
 
 /// Both ends, connected.
@@ -52,10 +57,11 @@ fn questions_are_answered_in_any_order() {
         asking.ask_question(id, question(name));
     }
     exchange(&mut asking, &mut answering);
-    let Some(Event::Question { id: first, url, hops }) = answering.poll_event() else { panic!() };
+    let event = answering.poll_event();
+    let Some(Event::Question { id: first, url, hops, page_url }) = event else { panic!() };
     assert_eq!((url.vhost.as_str(), url.app.as_str(), url.stream.as_str()), ("v.org", "live", "a"));
     assert!(url.params.contains("token=1"), "{url:?}");
-    assert_eq!(hops, "a,b");
+    assert_eq!((&*hops, &*page_url), ("a,b", "http://a.org/"));
     let others = ids(&mut answering);
     let no = Some(("NetStream.Play.Failed".to_owned(), "denied".to_owned()));
     let yes = MayPlay { refusal: None, any: true, here: true };

@@ -19,6 +19,6 @@ pub use self::{
     own::{WantedPlaylist, named_rendition, rendition_of},
     playlist::playlist,
     reload::{Directives, without_directives},
-    segment::segment,
+    segment::{numbered_segment, segment},
     viewer::{Asker, counted},
 };

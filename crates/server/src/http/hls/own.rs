@@ -58,6 +58,8 @@ pub struct WantedPlaylist {
     pub rendition: Option<Rendition>,
     /// What it is to have.
     pub asked: Directives,
+    /// Whether it is asked for where the configuration has it for others.
+    pub is_named: bool,
 }
 
 /// A playlist of a stream, or why there is none.
@@ -205,7 +207,7 @@ async fn left_playlist(
     vhost: &Vhost,
     wanted: Option<Rendition>,
 ) -> io::Result<Option<String>> {
-    match node.hls.files(&vhost.hls.dir, key) {
+    match node.hls.files(&vhost.hls, key) {
         Some(files) => files.read_playlist(wanted).await,
         None => Ok(None),
     }
@@ -221,7 +223,7 @@ pub async fn own_segment(
 ) -> Response {
     let missing =
         || format!("{key} has no segment {} with this name, or not any more", name.sequence);
-    match node.hls.find(&vhost.hls.dir, key, name) {
+    match node.hls.find(&vhost.hls, key, name) {
         Found::Here(data, window, file) if node.hls.is_spent() => {
             in_pieces(node, data.len(), (window, file), name, asker)
         }

@@ -2,20 +2,24 @@
 //!
 //! Who is given one is a viewer from then on.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use axum::response::Response;
+use bytes::Bytes;
 use tokio::time::timeout_at;
 use weir_clients::{
     client,
     held::Held,
     quota::{self, Meter, WATCHING, Who},
 };
+use weir_config::Vhost;
 use weir_edge::{NoStream, Protocol};
-use weir_hls::{Rendition, Window};
+use weir_hls::{Multivariant, Rendition, Window};
 use weir_hub::{Start, Status};
 use weir_intake::WakeSignal;
 use weir_media::StreamKey;
+use weir_outputs::hls::{Layout, Names};
+use weir_rtmp::url::params;
 
 use super::{
     body::PlaylistText,
@@ -24,6 +28,7 @@ use super::{
     viewer::{Asker, asks, counted, session, who},
 };
 use crate::{
+    auth,
     http::answer::not_found,
     node::Node,
     play::{self, Playing, Refusal, Request, Resolved, Resource},
@@ -41,8 +46,12 @@ pub async fn playlist(
     asker: &Asker,
 ) -> Result<Response, Refusal> {
     let mut playlist = Playlist { asker, wanted, newcomer: None };
-    let Playing { opened, session, .. } = play::request(node, request, &mut playlist).await?;
+    let Playing { opened, session, key, vhost } =
+        play::request(node, request, &mut playlist).await?;
     let answer = match opened {
+        Ok(playlist) if wanted.is_named => {
+            named(node, &vhost, &key, playlist, request).answer(&asker.conditions)
+        }
         Ok(playlist) => playlist.answer(&asker.conditions),
         Err(why) => return Ok(why),
     };
@@ -50,6 +59,31 @@ pub async fn playlist(
         None => answer,
         Some(watched) => counted(node, answer, watched, asker),
     })
+}
+
+/// The playlist as it is at the place that the configuration has for it. Its segments can be guessed: the viewer's
+/// parameters are behind them where they are looked at.
+fn named(
+    node: &Node,
+    vhost: &Vhost,
+    key: &StreamKey,
+    playlist: PlaylistText,
+    request: &Request<'_>,
+) -> PlaylistText {
+    let Some(names) = Names::of(&vhost.hls) else { return playlist };
+    // An edge has what its origins call it.
+    let names = if node.edge.is_some() { names.of_playlists() } else { names };
+    let layout = Layout::in_urls(&names, key);
+    let params = &*request.ask.params;
+    let wanted = auth::wants_parameters(vhost) || params::vhost(params).is_some();
+    let params = if wanted { params } else { "" };
+    let at = layout.playlist();
+    let text = String::from_utf8_lossy(&playlist.text);
+    // Which of several playlists these are, those say that it names.
+    let is_main = !Multivariant::is(&text);
+    let text = layout.text(&text, (&at, is_main), params, &mut HashMap::new());
+    let text = Bytes::from(text);
+    PlaylistText { digest: weir_hls::digest(&text), text, ..playlist }
 }
 
 /// The playlist of a stream, with the name by which its viewer tells itself apart.

@@ -10,7 +10,7 @@ use weir_clients::{
     quota::{self, Guess, Meter, Search},
 };
 use weir_edge::{HlsKind, NoStream, Protocol};
-use weir_hls::SegmentName;
+use weir_hls::{Form, SegmentName};
 use weir_media::StreamKey;
 
 use super::{
@@ -36,7 +36,36 @@ pub async fn segment(
     name: SegmentName,
     asker: &Asker,
 ) -> Result<Response, Refusal> {
-    let mut segment = SegmentFile { asker, name, meter: None, guess: None };
+    send(node, request, (name, false), asker).await
+}
+
+/// The same for one that is asked for by its number, where the configuration has it for others.
+///
+/// # Errors
+/// Why the viewer does not get it.
+pub async fn numbered_segment(
+    node: &Arc<Node>,
+    request: &Request<'_>,
+    number: u64,
+    asker: &Asker,
+) -> Result<Response, Refusal> {
+    // Which settings hold for it is looked at again with everything else.
+    let found = match node.resolve(request.url) {
+        Ok((key, vhost)) => node.hls.numbered(&vhost.hls, &key, number).await,
+        Err(_) => None,
+    };
+    let nobodys = SegmentName { sequence: number, nonce: None, form: Form::Ts };
+    send(node, request, (found.unwrap_or(nobodys), true), asker).await
+}
+
+async fn send(
+    node: &Arc<Node>,
+    request: &Request<'_>,
+    (name, is_guessable): (SegmentName, bool),
+    asker: &Asker,
+) -> Result<Response, Refusal> {
+    let is_guessable = is_guessable || name.nonce.is_none();
+    let mut segment = SegmentFile { asker, name, is_guessable, meter: None, guess: None };
     let playing = play::request(node, request, &mut segment).await;
     let missing = match &playing {
         Ok(Playing { key, opened, .. }) if opened.status() == StatusCode::NOT_FOUND => Some(key),
@@ -55,6 +84,8 @@ pub async fn segment(
 struct SegmentFile<'a> {
     asker: &'a Asker,
     name: SegmentName,
+    /// Whether it was asked for by a name that can be guessed.
+    is_guessable: bool,
     /// What is sent is to be counted here, if the viewer is known.
     meter: Option<Meter>,
     /// To be forgiven if the segment is there. None for one who has asked in vain so often that it is looked for here
@@ -75,9 +106,9 @@ impl Resource for SegmentFile<'_> {
 
     fn authorize(&self, resolved: &Resolved<'_>) -> Result<(), Denied> {
         let Resolved { node, key, vhost, request, .. } = resolved;
-        match self.name.nonce {
-            Some(_) => node.auth.check_segment(&vhost.auth, request.shown()),
-            None => play::authorize(node, key, vhost, request.url, request.shown()),
+        match self.is_guessable {
+            false => node.auth.check_segment(&vhost.auth, request.shown()),
+            true => play::authorize(node, key, vhost, request.url, request.shown()),
         }
     }
 
@@ -88,7 +119,7 @@ impl Resource for SegmentFile<'_> {
         self.meter =
             fetched.map_err(|why| Refusal::NoStream { key: (*key).clone(), why: why.into() })?;
         let is_asked = !resolved.vhost.hooks.on_play.is_empty();
-        if is_asked && self.name.nonce.is_none() && self.meter.is_none() {
+        if is_asked && self.is_guessable && self.meter.is_none() {
             let why = "it asks for a segment without having been given the playlist".to_owned();
             Refused::Auth.count();
             let why = Denied::Hook(weir_hooks::Refused::No(why));
@@ -115,7 +146,7 @@ impl Resource for SegmentFile<'_> {
 
     /// Who knows a name that cannot be guessed has been let in before.
     fn is_asked_for(&self) -> bool {
-        self.name.nonce.is_none()
+        self.is_guessable
     }
 
     async fn open(

@@ -75,7 +75,8 @@ async fn who_shows_nothing_or_something_wrong_is_refused() {
     let why = refused(config, "/live/a?secret=wrong").await;
     let Refusal::Denied { why: Denied::Invalid(..), .. } = &why else { panic!("{why:?}") };
     assert!(why.may_be_guess(&Ask::default()));
-    let resolved = resolve(&node(config), &url("/live/a?secret=right"), (HOME, None));
+    let shown = Shown { peer: HOME, edge_token: None, page_url: "" };
+    let resolved = resolve(&node(config), &url("/live/a?secret=right"), shown);
     assert_eq!(resolved.expect("allowed").0.stream(), "a");
 }
 

@@ -1,4 +1,5 @@
-//! Where a recording goes below `record.dir`, by a template such as `{app}/{stream}/{date}/{time}`.
+//! Where files of a stream go below a folder, by a template such as `{app}/{stream}/{date}/{time}`: recordings below
+//! `record.dir`, segments and playlists of HLS below `hls.dir`.
 //!
 //! Whatever streams are called, a file never leaves the folder, and two streams, vhosts or numbers never share one:
 //!
@@ -12,9 +13,10 @@
 use std::{
     ffi::OsString,
     path::PathBuf,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use percent_encoding::percent_decode_str;
 use ring::digest::{SHA256, digest};
 use weir_media::{DEFAULT_VHOST, date::rfc3339};
 
@@ -35,8 +37,11 @@ pub const APPENDED_MAX: usize = 32;
 /// Letters of a hash: 128 bits, so that nobody finds two names with the same.
 const HASH_LETTERS: usize = 32;
 
-/// What recordings end with: a template may have it, and no folder ends with it, since a file may be called so.
-const EXTENSIONS: [&str; 4] = [".flv", ".mp4", ".ts", ".tmp"];
+/// What files end with: a template may have it, and no folder ends with it, since a file may be called so.
+const EXTENSIONS: [&str; 6] = [".flv", ".mp4", ".ts", ".m4s", ".m3u8", ".tmp"];
+
+/// What is behind the name of a folder that ends like a file.
+const FOLDER_MARK: &str = "~d";
 
 /// The last second of the year 9999: later dates would need a fifth digit.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -59,28 +64,54 @@ enum Piece {
 
 /// What stands in braces or brackets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Variable {
+pub enum Variable {
+    /// The vhost.
     Vhost,
+    /// The app.
     App,
+    /// The name of the stream.
     Stream,
     /// `2026-11-28`
     Date,
     /// `04-05-06`
     Time,
+    /// The year, of four digits.
     Year,
+    /// The month, of two digits, as what follows.
     Month,
+    /// The day of the month.
     Day,
+    /// The hour.
     Hour,
+    /// The minute.
     Minute,
+    /// The second.
     Second,
+    /// Of three digits.
     Millisecond,
     /// Milliseconds since 1970.
     Timestamp,
+    /// The number of the file.
     Number,
+    /// How long the file is, in milliseconds.
+    Duration,
+}
+
+impl Variable {
+    /// All of them.
+    pub const ALL: [Self; VARIABLES.len()] = {
+        let mut all = [Self::Vhost; VARIABLES.len()];
+        let mut at = 0;
+        while at < all.len() {
+            all[at] = VARIABLES[at].2;
+            at += 1;
+        }
+        all
+    };
 }
 
 /// The variables by their names; behind them what SRS calls them (the parts of Go's reference time), if it has them.
-const VARIABLES: [(&str, Option<&str>, Variable); 14] = [
+const VARIABLES: [(&str, Option<&str>, Variable); 15] = [
     ("vhost", Some("vhost"), Variable::Vhost),
     ("app", Some("app"), Variable::App),
     ("stream", Some("stream"), Variable::Stream),
@@ -94,7 +125,8 @@ const VARIABLES: [(&str, Option<&str>, Variable); 14] = [
     ("second", Some("05"), Variable::Second),
     ("millisecond", Some("999"), Variable::Millisecond),
     ("timestamp", Some("timestamp"), Variable::Timestamp),
-    ("number", None, Variable::Number),
+    ("number", Some("seq"), Variable::Number),
+    ("duration", Some("duration"), Variable::Duration),
 ];
 
 /// What a path is made for.
@@ -106,11 +138,13 @@ pub struct PathOf<'a> {
     pub app: &'a str,
     /// Its name.
     pub stream: &'a str,
-    /// When the recording begins.
+    /// When the file begins.
     pub at: SystemTime,
     /// Which of several files it is that begin at the same time, or that the template does not tell apart; 0 is not
     /// shown where the template does not ask for it.
     pub number: u64,
+    /// How long it is, where that is known.
+    pub duration: Duration,
 }
 
 /// Why a text is no [`Template`], for people.
@@ -130,7 +164,7 @@ impl Error {
 }
 
 impl Template {
-    /// Reads a template. An extension that recordings have is left out: that of the container is appended anyway.
+    /// Reads a template. An extension that files have is left out: that of the container is appended anyway.
     ///
     /// # Errors
     /// With the first character that is wrong.
@@ -139,7 +173,9 @@ impl Template {
             let what = format!("longer than {TEMPLATE_BYTES_MAX} bytes");
             return Err(Error::new(TEMPLATE_BYTES_MAX, what));
         }
-        let extension = EXTENSIONS[..3].iter().find_map(|extension| text.strip_suffix(extension));
+        let extension = EXTENSIONS[..EXTENSIONS.len() - 1]
+            .iter()
+            .find_map(|extension| text.strip_suffix(extension));
         let text = extension.unwrap_or(text);
         let mut levels = Vec::new();
         let mut at = 0;
@@ -160,7 +196,17 @@ impl Template {
         Self { folds, ..self }
     }
 
-    /// The path below `record.dir`, without an extension, which may have [`APPENDED_MAX`] bytes.
+    /// Whether `variable` is in it.
+    pub fn has(&self, variable: Variable) -> bool {
+        self.levels.iter().any(|level| level.contains(&Piece::Variable(variable)))
+    }
+
+    /// Whether `variable` can be read back from its paths.
+    pub fn tells(&self, variable: Variable) -> bool {
+        self.levels.iter().any(|level| tells(level, variable))
+    }
+
+    /// The path below the folder, without an extension, which may have [`APPENDED_MAX`] bytes.
     ///
     /// It is relative, and has no `.` and `..`. Two that differ in vhost, app, stream or number are different, with any
     /// extension, and none is a folder of the other. Those of two templates may be the same.
@@ -200,6 +246,7 @@ impl Template {
             Piece::Variable(Variable::App) => self.escaped(of.app),
             Piece::Variable(Variable::Stream) => self.escaped(of.stream),
             Piece::Variable(Variable::Number) => of.number.to_string(),
+            Piece::Variable(Variable::Duration) => of.duration.as_millis().to_string(),
             Piece::Variable(variable) => date.show(*variable),
         };
         pieces.iter().map(text).collect()
@@ -207,7 +254,7 @@ impl Template {
 
     /// What is appended because the rest could be another stream's, too.
     fn told_apart(&self, of: &PathOf<'_>) -> String {
-        let is_told = |variable| self.levels.iter().any(|level| tells(level, variable));
+        let is_told = |variable| self.tells(variable);
         let names = [Variable::App, Variable::Stream];
         let is_default = of.vhost == DEFAULT_VHOST;
         let mut text = String::new();
@@ -312,14 +359,145 @@ fn unknown(at: usize, open: char, name: &str) -> Error {
     Error::new(at, format!("unknown variable `{name}`; use {}", all.join(", ")))
 }
 
+/// What a path says of its file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The vhost, if the template has it.
+    pub vhost: Option<String>,
+    /// The app, if the template has it.
+    pub app: Option<String>,
+    /// The name of the stream, if the template has it.
+    pub stream: Option<String>,
+    /// The number, if the template has it or it was appended.
+    pub number: Option<u64>,
+}
+
+impl Template {
+    /// What the path of these `names`, from the first folder to the file without its extension, says; none if no file
+    /// of this template has it. Only what the template [tells](Self::tells) is said, and whoever asks has to make the
+    /// path again from what it finds: names that were cut are not read.
+    pub fn read(&self, names: &[&str]) -> Option<Said> {
+        let (file, folders) = self.levels.split_last()?;
+        let (of_file, of_folders) = names.split_last()?;
+        let is_app = |level: &Vec<Piece>| level[..] == [Piece::Variable(Variable::App)];
+        let app_at = folders.iter().position(is_app);
+        let more = of_folders.len().checked_sub(folders.len())?;
+        let (mut said, mut at) = (Said::default(), 0);
+        let plain = |name: &str| unescaped(name.strip_suffix(FOLDER_MARK).unwrap_or(name));
+        for (number, level) in folders.iter().enumerate() {
+            let count = if Some(number) == app_at { more + 1 } else { 1 };
+            let own = of_folders.get(at..at + count)?;
+            at += count;
+            match is_app(level) {
+                true => {
+                    let parts: Option<Vec<_>> = own.iter().map(|name| plain(name)).collect();
+                    said.app = Some(parts?.join("/"));
+                }
+                false => said.read_level(level, own.first()?.trim_end_matches(FOLDER_MARK))?,
+            }
+        }
+        if at != of_folders.len() {
+            return None;
+        }
+        // No template has the mark.
+        let (of_file, appended) = match of_file.split_once('~') {
+            Some((name, number)) => (name, Some(number)),
+            None => (*of_file, None),
+        };
+        said.read_level(file, of_file)?;
+        if let Some(number) = appended {
+            said.number = Some(read_number(number)?);
+        }
+        Some(said)
+    }
+}
+
+impl Said {
+    fn read_level(&mut self, level: &[Piece], name: &str) -> Option<()> {
+        let is_name = |piece: &Piece| {
+            matches!(piece, Piece::Variable(Variable::Vhost | Variable::App | Variable::Stream))
+        };
+        let (before, name_at) = match level.iter().position(is_name) {
+            Some(at) => (&level[..at], Some(at)),
+            None => (level, None),
+        };
+        let mut rest = name;
+        for piece in before {
+            rest = self.read_piece(piece, rest, false)?;
+        }
+        let Some(at) = name_at else { return rest.is_empty().then_some(()) };
+        for piece in level[at + 1..].iter().rev() {
+            rest = self.read_piece(piece, rest, true)?;
+        }
+        let text = unescaped(rest)?;
+        match level[at] {
+            Piece::Variable(Variable::Vhost) => self.vhost = Some(text),
+            Piece::Variable(Variable::App) => self.app = Some(text),
+            _ => self.stream = Some(text),
+        }
+        Some(())
+    }
+
+    /// Takes what `piece` has become from one end of `text`; what is left of that.
+    fn read_piece<'t>(&mut self, piece: &Piece, text: &'t str, from_end: bool) -> Option<&'t str> {
+        let take = |length: usize| match from_end {
+            true => text.split_at_checked(text.len().checked_sub(length)?).map(|(l, r)| (r, l)),
+            false => text.split_at_checked(length),
+        };
+        let digits = |text: &str| match from_end {
+            true => text.bytes().rev().take_while(u8::is_ascii_digit).count(),
+            false => text.bytes().take_while(u8::is_ascii_digit).count(),
+        };
+        let Piece::Variable(variable) = piece else {
+            let Piece::Text(part) = piece else { return None };
+            return match from_end {
+                true => text.strip_suffix(part.as_str()),
+                false => text.strip_prefix(part.as_str()),
+            };
+        };
+        let length = match variable {
+            Variable::Date => 10,
+            Variable::Time => 8,
+            Variable::Year => 4,
+            Variable::Millisecond => 3,
+            Variable::Number | Variable::Timestamp | Variable::Duration => digits(text),
+            _ => 2,
+        };
+        let (part, rest) = take(length)?;
+        let is_date = |byte: u8| byte.is_ascii_digit() || byte == b'-';
+        if part.is_empty() || !part.bytes().all(is_date) {
+            return None;
+        }
+        if *variable == Variable::Number {
+            self.number = Some(read_number(part)?);
+        }
+        Some(rest)
+    }
+}
+
+/// A number as it is written.
+fn read_number(digits: &str) -> Option<u64> {
+    let number = digits.parse().ok()?;
+    (u64::to_string(&number) == digits).then_some(number)
+}
+
+/// What was escaped; none if it was not written by [`Template::escaped`].
+fn unescaped(name: &str) -> Option<String> {
+    if name == "%" {
+        return Some(String::new());
+    }
+    let bytes: Vec<u8> = percent_decode_str(name).collect();
+    let text = String::from_utf8(bytes).ok()?;
+    (!text.is_empty()).then_some(text)
+}
+
 /// Whether `variable` can be read back from what `level` becomes: there is only one piece of unknown length and any
 /// characters, and what consists of digits has none beside it.
 fn tells(level: &[Piece], variable: Variable) -> bool {
     let is_name = |piece: &Piece| {
         matches!(piece, Piece::Variable(Variable::Vhost | Variable::App | Variable::Stream))
     };
-    let is_digits =
-        |piece: &Piece| matches!(piece, Piece::Variable(Variable::Number | Variable::Timestamp));
+    let is_digits = is_number;
     // On the side of a piece that is meant, a text must begin, or end, with something else than a digit.
     let parts = |piece: Option<&Piece>, side: fn(&str) -> Option<char>| match piece {
         None => true,
@@ -337,11 +515,16 @@ fn tells(level: &[Piece], variable: Variable) -> bool {
         && are_parted
 }
 
+/// Whether a piece is of digits, however many.
+fn is_number(piece: &Piece) -> bool {
+    matches!(piece, Piece::Variable(Variable::Number | Variable::Timestamp | Variable::Duration))
+}
+
 /// The name of a folder, which no file of ours has.
 fn folder(name: String) -> String {
     let lower = name.to_ascii_lowercase();
     let looks_like_file = EXTENSIONS.iter().any(|extension| lower.ends_with(extension));
-    cut(if looks_like_file { name + "~d" } else { name }, true)
+    cut(if looks_like_file { name + FOLDER_MARK } else { name }, true)
 }
 
 /// `name`, as long as a name may be.
@@ -376,7 +559,7 @@ impl Date {
     fn of(at: SystemTime) -> Self {
         // Before 1970 there are no recordings.
         let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let since = since.min(std::time::Duration::from_secs(LAST_SECOND));
+        let since = since.min(Duration::from_secs(LAST_SECOND));
         let timestamp = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         Self { text: rfc3339(since), timestamp }
     }
@@ -401,7 +584,7 @@ impl Date {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Component, time::Duration};
+    use std::path::Component;
 
     use proptest::prelude::*;
 
@@ -411,7 +594,8 @@ mod tests {
     const AT: u64 = 1_795_838_706_789;
 
     fn of<'a>(vhost: &'a str, app: &'a str, stream: &'a str, number: u64) -> PathOf<'a> {
-        PathOf { vhost, app, stream, at: UNIX_EPOCH + Duration::from_millis(AT), number }
+        let (at, duration) = (UNIX_EPOCH + Duration::from_millis(AT), Duration::from_millis(2040));
+        PathOf { vhost, app, stream, at, number, duration }
     }
 
     fn template(text: &str) -> Template {
@@ -433,6 +617,8 @@ mod tests {
                 "live/eu/2026/11/28/Cam 1.hd-04.05.06.789~3",
             ),
             ("{app}-x/{stream}", "live%2feu-x/Cam 1.hd~3"),
+            ("[app]/[stream]-[seq].ts", "live/eu/Cam 1.hd-3"),
+            ("[app]/[stream]-[duration]-{number}.m4s", "live/eu/Cam 1.hd-2040-3"),
         ] {
             assert_eq!(template(text).expand(&cam), PathBuf::from(path), "{text}");
         }
@@ -470,6 +656,43 @@ mod tests {
     }
 
     #[test]
+    fn paths_say_what_their_templates_tell() {
+        for text in [
+            "{app}/{stream}/{date}/{time}-{number}",
+            "[app]/[stream]-[seq].ts",
+            "x/{app}/{year}{month}/a{stream}-{duration}-b-{number}",
+            "{stream}.{timestamp}/{app}-x/{number}",
+            "{vhost}/{app}/{stream}",
+        ] {
+            let template = template(text);
+            for (app, stream) in
+                [("live", "cam"), ("live/eu", "a-7-2040-b"), ("x.ts", "A %~"), ("a/b/c", "\u{e4}")]
+            {
+                let of = of("v.org", app, stream, 42);
+                let path = template.expand(&of);
+                let names: Vec<_> = path.iter().map(|name| name.to_str().expect("text")).collect();
+                if names.last().is_some_and(|name| name.len() > HASH_LETTERS) {
+                    // The vhost is told by a hash.
+                    continue;
+                }
+                let said = template.read(&names).expect(text);
+                let told = (said.app.as_deref(), said.stream.as_deref(), said.number);
+                assert_eq!(told, (Some(app), Some(stream), Some(42)), "{text}: {path:?}");
+            }
+        }
+        for (text, other) in [
+            ("{app}/{stream}-{number}", "cam-7"),
+            ("{app}/{stream}-{number}", "live/cam-07"),
+            ("{app}/{stream}-{number}", "live/cam"),
+            ("{app}/{stream}-{number}", "live/-"),
+            ("x/{app}/{stream}", "y/live/cam"),
+        ] {
+            let names: Vec<_> = other.split('/').collect();
+            assert_eq!(template(text).read(&names), None, "{text} {other}");
+        }
+    }
+
+    #[test]
     fn a_folder_is_no_file() {
         let plain = template("{app}/{stream}");
         let file = plain.file(&of(DEFAULT_VHOST, "live", "cam", 0), "flv");
@@ -494,7 +717,8 @@ mod tests {
             text in TEMPLATE, vhost in NAME, app in NAME, stream in NAME, number: u64, at: u64, folds: bool,
         ) {
             let at = UNIX_EPOCH + Duration::from_millis(at);
-            let of = PathOf { vhost: &vhost, app: &app, stream: &stream, at, number };
+            let duration = Duration::from_secs(2);
+            let of = PathOf { vhost: &vhost, app: &app, stream: &stream, at, number, duration };
             let path = template(&text).folding(folds).expand(&of);
             let text = path.to_str().expect("text");
             prop_assert!(path.components().all(|part| matches!(part, Component::Normal(_))), "{path:?}");
@@ -523,6 +747,7 @@ mod tests {
                 stream: &streams[pick(n, 4)],
                 at: UNIX_EPOCH + Duration::from_millis(ats[n]),
                 number: numbers[n],
+                duration: Duration::ZERO,
             };
             let (a, b) = (path_of(0), path_of(1));
             let named = |of: &PathOf<'_>| (of.vhost.to_owned(), of.app.to_owned(), of.stream.to_owned(), of.number);
