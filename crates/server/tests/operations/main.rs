@@ -6,6 +6,7 @@ mod handover;
 mod origin;
 mod reload;
 mod rolling;
+mod signals;
 
 use std::{
     net::SocketAddr,
