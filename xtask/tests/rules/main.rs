@@ -2,6 +2,7 @@
 
 mod arrows;
 mod dependencies;
+mod languages;
 mod map;
 mod modules;
 mod pages;
