@@ -183,11 +183,13 @@ impl Container {
                 command.arg(&self.root).arg(&self.data).arg(path).args(args);
                 // Nothing of ours is needed in there.
                 command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+                // Process 1 is the machine's here.
+                command.env("WEIR_PID_FILE", "/data/weir.pid");
                 command
             }
             Confinement::None => {
                 let mut command = Command::new(self.root.join("weir"));
-                command.arg0(path);
+                command.arg0(path).env("WEIR_PID_FILE", self.data.join("weir.pid"));
                 let data = format!("{}/", self.data.display());
                 command.args(args.iter().map(|arg| arg.replace("/data/", &data)));
                 // So that `./data` is the volume.

@@ -127,25 +127,17 @@ fn stop(pid: Pid) -> rustix::io::Result<()> {
     kill_process(pid, Signal::KILL)
 }
 
-/// The server that runs here: the one that its file names, process 1 of a container, or the only one of this program.
-/// Whatever they say, it must be this program.
+/// The server that runs here: the one that its file names, or process 1 of a container. In any case it must be this
+/// program.
 fn running() -> Option<Pid> {
     let named = env::var_os(PID_FILE_VARIABLE).map(PathBuf::from);
     let files = named.into_iter().chain([PathBuf::from(PID_FILE)]);
     let by_file = files.filter_map(|file| pid_file::read(&file));
-    by_file.chain([1]).find(|pid| is_ours(*pid)).or_else(only).and_then(pid_of)
+    by_file.chain([1]).find(|pid| is_ours(*pid)).and_then(pid_of)
 }
 
 fn pid_of(number: u32) -> Option<Pid> {
     i32::try_from(number).ok().and_then(Pid::from_raw)
-}
-
-/// The only other process that runs this program, and is not one that a hook has started as well.
-fn only() -> Option<u32> {
-    let all = fs::read_dir("/proc").ok()?;
-    let numbers = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let mut ours = numbers.filter(|pid| is_ours(*pid) && is_server(*pid));
-    ours.next().filter(|_| ours.next().is_none())
 }
 
 /// Whether `pid` is another process that runs this very file.
@@ -153,13 +145,6 @@ fn is_ours(pid: u32) -> bool {
     let file = |path: &Path| fs::metadata(path).ok().map(|about| (about.dev(), about.ino()));
     let own = file(Path::new("/proc/self/exe"));
     pid != process::id() && own.is_some() && file(Path::new(&format!("/proc/{pid}/exe"))) == own
-}
-
-/// Whether it was not called as one of these scripts.
-fn is_server(pid: u32) -> bool {
-    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let path = words.split(|byte| *byte == 0).next().unwrap_or_default();
-    !path.ends_with(b"init.d/srs") && !path.ends_with(b"/sh") && path != b"sh"
 }
 
 #[cfg(test)]

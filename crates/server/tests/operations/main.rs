@@ -7,6 +7,7 @@ mod origin;
 mod reload;
 mod rolling;
 mod signals;
+mod srs_paths;
 
 use std::{
     net::SocketAddr,
