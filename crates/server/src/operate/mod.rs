@@ -9,4 +9,5 @@ pub mod pid_file;
 pub mod preflight;
 pub mod readiness;
 pub mod reload;
+pub mod renewed;
 pub mod stop;
