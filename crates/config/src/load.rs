@@ -17,8 +17,8 @@ use crate::{
 /// Longest file: what a ConfigMap may hold. A thousand vhosts have a tenth of it.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
-/// Where SRS writes HLS without a word, from the folder that it runs in. Where there is such a folder, a volume is mounted
-/// there, or SRS was here before.
+/// Where SRS writes HLS without a word, from the folder that it runs in. Where there is such a folder, a volume is
+/// mounted there, or SRS was here before.
 const HLS_DIR_OF_SRS: &str = "./objs/nginx/html";
 
 /// The variables that say where HLS is written.

@@ -258,7 +258,8 @@ impl Container {
 
     /// It answers at the paths of SRS's image as manifests and hooks for SRS expect, and nothing in it is a shell.
     fn check_paths(&self) -> Result {
-        const SCRIPT: &str = "if [[ ! -f /data/index.html ]]; then cp -R ./objs/nginx/html/* /data fi && sleep infinity";
+        const SCRIPT: &str = "if [[ ! -f /data/index.html ]]; then\n  cp -R ./objs/nginx/html/* /data\nfi &&\n\
+                              sleep infinity\n";
         let said = |path: &str, args: &[&str]| -> Result<(bool, String)> {
             let output = self.called(path, args)?.stderr(Stdio::piped()).output();
             let output = output.map_err(|error| format!("{path}: {error}"))?;

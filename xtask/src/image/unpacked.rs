@@ -59,8 +59,8 @@ impl Unpacked {
         Ok(Self { config: json(&blob(&manifest["config"])?)?, root, index })
     }
 
-    /// Requires that the links are there that lead from SRS's paths to ours, that `/weir` is the only program in it, that nobody gets rights by starting it, and that only
-    /// `/data` is writable for others than root.
+    /// Requires that the links are there that lead from SRS's paths to ours, that `/weir` is the only program in it,
+    /// that nobody gets rights by starting it, and that only `/data` is writable for others than root.
     pub fn check_files(&self, user: u32, owners_are_kept: bool) -> Result {
         let mut files = Vec::new();
         list(&self.root, &mut files)?;

@@ -1,5 +1,5 @@
-//! What the program is called as. The image has it at the paths of SRS as well, so that manifests, hooks and scripts that
-//! were written for SRS find there what they call:
+//! What the program is called as. The image has it at the paths of SRS as well, so that manifests, hooks and scripts
+//! that were written for SRS find there what they call:
 //!
 //! ```text
 //! /usr/local/srs/objs/srs            the server, with SRS's options            srs_options.rs

@@ -50,8 +50,8 @@ pub fn read(words: &[OsString]) -> Result<Script, String> {
     script.ok_or_else(|| NO_SHELL.to_owned())
 }
 
-/// The script, if it is the one that is known: all its words are, but for the folder. Between `then`, the copy, `fi` and
-/// `sleep` may stand what a shell takes for the end of a command there.
+/// The script, if it is the one that is known: all its words are, but for the folder. Between `then`, the copy, `fi`
+/// and `sleep` may stand what a shell takes for the end of a command there.
 fn script_of(text: &str) -> Option<Script> {
     if text.len() > SCRIPT_BYTES_MAX {
         return None;
@@ -103,7 +103,8 @@ fn is_folder(path: &str) -> bool {
 pub fn run(script: &Script) -> ExitCode {
     if !script.to.join("index.html").is_file() {
         let mut files = FILES_MAX;
-        // Where there is nothing to be copied, the volume stays as it is: what the server writes there is what is served.
+        // Where there is nothing to be copied, the volume stays as it is: what the server writes there is what is
+        // served.
         match copy(Path::new(FROM), &script.to, DEPTH_MAX, &mut files) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 eprintln!("error: cannot copy {FROM} to {}: {error}", script.to.display());

@@ -38,8 +38,8 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Writes the number of this process, and a line feed, to `path`, as a whole: whoever reads it has the number of the
-    /// process before or this one. What a process left there that is no more is overwritten.
+    /// Writes the number of this process, and a line feed, to `path`, as a whole: whoever reads it has the number of
+    /// the process before or this one. What a process left there that is no more is overwritten.
     ///
     /// # Errors
     /// When the system refuses.
