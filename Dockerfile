@@ -26,13 +26,14 @@ LABEL org.opencontainers.image.title="Weir" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.source="$SOURCE" \
       org.opencontainers.image.version="$VERSION"
-# Who is user 65532, and that names are looked up in /etc/hosts first.
-COPY deploy/image/etc/ /etc/
+# Who is user 65532, and that names are looked up in /etc/hosts first; links to the program where SRS's image has its
+# own (docs/adr/0062-paths-of-srs.md).
+COPY deploy/image/ /
 COPY --from=build /image/root/ /
-# Everything that Weir writes: HLS goes to ./data/hls.
+# Everything that Weir writes: HLS goes to ./data/hls, and ./data is a link to this.
 COPY --from=build --chown=65532:65532 /image/data/ /data/
 VOLUME ["/data"]
-WORKDIR /
+WORKDIR /usr/local/srs
 USER 65532:65532
 # RTMP, HTTP (HTTP-FLV, HLS, pages), API (with probes and metrics).
 EXPOSE 1935 8080 1985

@@ -76,6 +76,10 @@ section! {
         drain: Drain = Drain::default(), Part<Drain>;
         /// How a new process takes over from the running one.
         handover: Handover = Handover::default(), Part<Handover>;
+        /// The file that the log is appended to once the server has started; without one, lines go to stderr.
+        log_file: Option<PathBuf> = None, Maybe<File>;
+        /// The file with the number of the running process; without one, none is written.
+        pid_file: Option<PathBuf> = None, Maybe<File>;
         /// Settings of single vhosts; the key is the vhost's name.
         vhosts: BTreeMap<String, VhostOverride> = BTreeMap::new(), Vhosts;
     }

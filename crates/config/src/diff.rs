@@ -9,7 +9,7 @@ use super::{
 
 /// What only a new process can do: take other ports, or run with other threads or in another role. Of `api.tls` and its
 /// like, only that it appears or vanishes is a change of the key itself.
-const NEEDS_RESTART: [&str; 13] = [
+const NEEDS_RESTART: [&str; 15] = [
     "role",
     "workers",
     "rtmp.listen",
@@ -23,6 +23,8 @@ const NEEDS_RESTART: [&str; 13] = [
     "api.tls",
     "metrics.listen",
     "handover.socket",
+    "log_file",
+    "pid_file",
 ];
 
 /// What is different between two configurations.

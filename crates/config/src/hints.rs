@@ -22,6 +22,7 @@ const HOOKS: Here = Key("hooks", "hooks: { on_publish: \"http://backend:8085/api
 const NOT_SPOKEN: Here = Else("Weir supports only RTMP, HTTP-FLV and HLS");
 const METRICS: Here = Else("nothing to set: use GET /metrics and /api/v1 on api.listen");
 const LOG: Here = Else("the log goes to stderr; set --log or WEIR_LOG, and --log-format");
+const LOG_FILE: Here = Key("log_file", "log_file: /var/log/weir.log");
 const SERVICE: Here = Else(
     "remove it: systemd or the container runtime runs Weir in the background and keeps its log",
 );
@@ -136,9 +137,11 @@ const NAMES: &[(&str, Here)] = &[
     ("ingest", INGEST),
     ("rtc* srt* rtsp* webrtc* rtp_* mpegts* stream_caster dash* multicast*", NOT_SPOKEN),
     ("stats stat stat_stylesheet rtmp_stat heartbeat exporter metrics_address pprof*", METRICS),
-    ("srs_log* ff_log* log_level log_destinations log_file log_structured sys_log_prefix", LOG),
+    ("srs_log_file log_file", LOG_FILE),
+    ("srs_log* ff_log* log_level log_destinations log_structured sys_log_prefix", LOG),
     ("error_log access_log log_format", LOG),
-    ("daemon pid work_dir asprocess user", SERVICE),
+    ("pid", Key("pid_file", "pid_file: /run/weir.pid")),
+    ("daemon work_dir asprocess user", SERVICE),
     ("grace_start_wait", Key("drain.notice", "drain: { notice: 5s }")),
     ("grace_final_wait worker_shutdown_timeout", Key("drain.timeout", "drain: { timeout: 60s }")),
     ("worker_processes threads", Key("workers", "workers: auto")),

@@ -17,13 +17,26 @@ use crate::{
 /// Longest file: what a ConfigMap may hold. A thousand vhosts have a tenth of it.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
+/// Where SRS writes HLS without a word, from the folder that it runs in. Where there is such a folder, a volume is
+/// mounted there, or SRS was here before.
+const HLS_DIR_OF_SRS: &str = "./objs/nginx/html";
+
+/// The variables that say where HLS is written.
+const HLS_DIR: [&str; 2] = ["WEIR_HLS", "WEIR_HLS__DIR"];
+
 impl Config {
-    /// Reads the file at `path`, if one is named, and over it the environment of this process.
+    /// Reads the file at `path`, if one is named, and over it the environment of this process. Without a file, HLS goes
+    /// to `./objs/nginx/html` if there is such a folder, unless the environment says where.
     ///
     /// # Errors
     /// As [`Config::load`].
     pub fn load_from_process(path: Option<&Path>) -> Result<(Self, Sources), ConfigError> {
-        Self::load(path, std::env::vars_os())
+        let (mut config, sources) = Self::load(path, std::env::vars_os())?;
+        let is_set = HLS_DIR.iter().any(|name| std::env::var_os(name).is_some());
+        if path.is_none() && !is_set && Path::new(HLS_DIR_OF_SRS).is_dir() {
+            config.hls.dir = HLS_DIR_OF_SRS.into();
+        }
+        Ok((config, sources))
     }
 
     /// Reads the file at `path`, if one is named, and over it those variables of `environment` that begin with

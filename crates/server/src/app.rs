@@ -4,11 +4,15 @@ use std::{
     io::{self, Write},
     path::Path,
     process::ExitCode,
+    sync::Arc,
     thread,
     time::Duration,
 };
 
-use tokio::signal::unix::{self, SignalKind};
+use tokio::{
+    signal::unix::{self, SignalKind},
+    time::timeout,
+};
 use tracing::info;
 use weir_config::ConfigError;
 
@@ -19,7 +23,11 @@ use crate::{
         remote::{self, Request},
     },
     log,
-    operate::{control::Why, handover::reachable},
+    operate::{
+        control::Why,
+        handover::reachable,
+        pid_file::{self, PidFile},
+    },
     server::{Addresses, Running, Server, Start, StartError},
 };
 
@@ -38,6 +46,9 @@ pub enum Error {
     /// A running node does not do what it is asked.
     #[error(transparent)]
     Remote(#[from] remote::Error),
+    /// The number of the process cannot be written down.
+    #[error("error: {0}")]
+    PidFile(#[from] pid_file::Error),
     /// The system refuses something basic.
     #[error("error: {0}")]
     System(#[from] io::Error),
@@ -101,13 +112,29 @@ fn in_runtime(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error
 async fn serve(path: Option<&Path>, replace: bool, is_demo: bool) -> Result<(), Error> {
     let start = Start::of_process(path)?.replacing(replace);
     let mut signals = Signals::listen()?;
+    let pid_file = start.config().pid_file.clone();
+    let log_file = start.config().log_file.clone();
     let running = Server::start(start.showing(is_demo.then_some(demo::STREAM))).await?;
+    // Ports are served now: whoever cannot have them leaves the file of who has.
+    let pid_file = pid_file.map(PidFile::write).transpose()?;
+    if let Some(file) = &pid_file {
+        tokio::spawn(Arc::clone(file).follow(running.phases()));
+    }
+    // Why a server does not start is said where somebody looks who starts it.
+    if let Some(file) = log_file {
+        log::write_to(file);
+    }
     print(summary(running.addresses(), is_demo))?;
     if let (true, Some(address)) = (is_demo, running.addresses().rtmp.first()) {
         tokio::spawn(demo::publish(reachable(*address), running.phases()));
     }
     until_ended(&running, &mut signals).await;
     running.stop().await;
+    if let Some(file) = pid_file {
+        let removed = tokio::task::spawn_blocking(move || file.remove());
+        // Whatever hangs there, the process ends.
+        let _ = timeout(LAST_WORK, removed).await;
+    }
     Ok(())
 }
 
@@ -122,6 +149,9 @@ async fn until_ended(running: &Running, signals: &mut Signals) {
         match signal {
             Signal::Hangup if running.phases().borrow().is_ending() => {}
             Signal::Hangup => running.read_anew("SIGHUP"),
+            Signal::Reopen => log::reopen(),
+            // Kubernetes sends SIGTERM when a `preStop` hook is done that has sent this: that is no second signal.
+            Signal::Asked(Why::Quit) => running.drain_for(Why::Quit),
             // A supervisor that stops what was told to drain already wants it to drain, whatever comes.
             Signal::Asked(why) if !std::mem::replace(&mut is_signalled, true) => {
                 running.drain_for(why);
@@ -139,12 +169,15 @@ async fn until_ended(running: &Running, signals: &mut Signals) {
 enum Signal {
     Asked(Why),
     Hangup,
+    Reopen,
 }
 
 struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
     hangup: unix::Signal,
+    quit: unix::Signal,
+    user1: unix::Signal,
 }
 
 impl Signals {
@@ -153,6 +186,8 @@ impl Signals {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
             hangup: unix::signal(SignalKind::hangup())?,
+            quit: unix::signal(SignalKind::quit())?,
+            user1: unix::signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -161,6 +196,8 @@ impl Signals {
             _ = self.terminate.recv() => Signal::Asked(Why::Terminated),
             _ = self.interrupt.recv() => Signal::Asked(Why::Interrupted),
             _ = self.hangup.recv() => Signal::Hangup,
+            _ = self.quit.recv() => Signal::Asked(Why::Quit),
+            _ = self.user1.recv() => Signal::Reopen,
         }
     }
 }

@@ -1,12 +1,13 @@
-//! The log: events on stderr, as lines for people or as JSON for machines.
+//! The log: events on stderr or in a file, as lines for people or as JSON for machines.
 //!
 //! ```text
-//! event ─► level, filter ─► Throttle: is there enough of this kind? ─► a line ─► Writer: bounded ─► stderr
+//! event ─► level, filter ─► Throttle: is there enough of this kind? ─► a line ─► Writer: bounded ─► stderr, log_file
 //! ```
 //!
 //! Nothing that logs waits for whoever reads stderr, and nobody from outside can fill the log. Still no line is logged
 //! with a lock held: what is logged may one day cost more than it does.
 
+mod file;
 mod throttle;
 mod writer;
 
@@ -16,6 +17,7 @@ use std::{
     io::{self, IsTerminal},
     num::NonZeroU32,
     panic::{self, PanicHookInfo},
+    path::{Path, PathBuf},
     str::FromStr,
     sync::{Arc, OnceLock},
     thread,
@@ -235,6 +237,21 @@ pub fn say(text: &str) {
     }
 }
 
+/// Has what is logged from now on appended to the file at `path`. Where it cannot be opened, that is logged, and lines go
+/// where they went. Waits for nobody.
+pub fn write_to(path: PathBuf) {
+    if let Some(writer) = WRITER.get() {
+        writer.write_to(path);
+    }
+}
+
+/// Opens the file of the log again, by its path, if there is one. Waits for nobody.
+pub fn reopen() {
+    if let Some(writer) = WRITER.get() {
+        writer.reopen();
+    }
+}
+
 /// Writes what is still to be written, before the process ends. Does not wait long for who reads it.
 pub fn finish() {
     if let Some(writer) = WRITER.get() {
@@ -262,7 +279,20 @@ struct Reporter(Arc<Throttle>);
 
 impl Remarks for Reporter {
     fn lost(&mut self, lines: u64) {
-        tracing::warn!(lines, "log lines were lost: the reader of this log was too slow");
+        tracing::warn!(
+            lines,
+            "log lines were lost: the reader or the disk of this log was too slow or full"
+        );
+    }
+
+    fn opened(&mut self, path: &Path, opened: &io::Result<()>) {
+        let path = path.display();
+        match opened {
+            Ok(()) => tracing::info!(%path, "log file opened"),
+            Err(error) => {
+                tracing::warn!(%path, %error, "cannot open the log file: lines go where they went before");
+            }
+        }
     }
 
     fn look(&mut self, is_ending: bool) {

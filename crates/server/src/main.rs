@@ -1,7 +1,13 @@
 //! The `weir` binary.
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
+
+use weir_server::{
+    app,
+    command::{Called, Cli},
+};
 
 fn main() -> ExitCode {
-    weir_server::app::run(weir_server::command::Cli::parse())
+    let called = Called::with(env::args_os().collect());
+    called.done().unwrap_or_else(|words| app::run(Cli::parse(words)))
 }

@@ -246,6 +246,12 @@ impl Weir {
         self.process.signal("HUP");
     }
 
+    /// Sends it a signal, such as `QUIT`.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
     /// Asks it to stop, as Kubernetes does, with SIGTERM.
     #[track_caller]
     pub fn terminate(&self) {

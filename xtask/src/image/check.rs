@@ -4,7 +4,10 @@ use std::{
     fs,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    os::unix::fs::{PermissionsExt as _, chown},
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     thread,
@@ -31,6 +34,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Until it has ended after SIGTERM: more than the defaults of `drain.notice` and `drain.timeout` together.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// What a program that sleeps for ever does not end in.
+const SLEEPS: Duration = Duration::from_millis(500);
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -86,6 +92,7 @@ pub fn check() -> Result {
     unpacked.check_files(USER, confinement.is_container())?;
     let container = Container::new(confinement, unpacked.root, &work)?;
     container.check_start()?;
+    container.check_paths()?;
     container.check_life()
 }
 
@@ -162,19 +169,27 @@ impl Container {
 
     /// The program of the image with these arguments, in which `/data` stands for the volume.
     fn command(&self, args: &[&str]) -> Result<Command> {
+        self.called("/weir", args)
+    }
+
+    /// The same by another path of it.
+    fn called(&self, path: &str, args: &[&str]) -> Result<Command> {
         let log = fs::File::options().create(true).append(true).open(&self.log);
         let log = log.map_err(|error| format!("cannot write {}: {error}", self.log.display()))?;
         let mut command = match self.confinement {
             Confinement::Container => {
                 let mut command = Command::new("unshare");
                 command.args(["--mount", "--propagation", "private", "sh", "-c", CONTAINER, "sh"]);
-                command.arg(&self.root).arg(&self.data).arg("/weir").args(args);
+                command.arg(&self.root).arg(&self.data).arg(path).args(args);
                 // Nothing of ours is needed in there.
                 command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+                // Process 1 is the machine's here.
+                command.env("WEIR_PID_FILE", "/data/weir.pid");
                 command
             }
             Confinement::None => {
                 let mut command = Command::new(self.root.join("weir"));
+                command.arg0(path).env("WEIR_PID_FILE", self.data.join("weir.pid"));
                 let data = format!("{}/", self.data.display());
                 command.args(args.iter().map(|arg| arg.replace("/data/", &data)));
                 // So that `./data` is the volume.
@@ -239,6 +254,52 @@ impl Container {
         } else {
             Ok(())
         }
+    }
+
+    /// It answers at the paths of SRS's image as manifests and hooks for SRS expect, and nothing in it is a shell.
+    fn check_paths(&self) -> Result {
+        const SCRIPT: &str = "if [[ ! -f /data/index.html ]]; then\n  cp -R ./objs/nginx/html/* /data\nfi &&\n\
+                              sleep infinity\n";
+        let said = |path: &str, args: &[&str]| -> Result<(bool, String)> {
+            let output = self.called(path, args)?.stderr(Stdio::piped()).output();
+            let output = output.map_err(|error| format!("{path}: {error}"))?;
+            let text = [output.stdout, output.stderr].concat();
+            Ok((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
+        };
+        for (path, args, is_fine, words) in [
+            ("/usr/local/srs/objs/srs", &["-v"][..], true, layout::VERSION),
+            ("/usr/local/srs/objs/srs", &["-h"], true, "usage: srs -c FILE"),
+            ("/usr/local/srs/etc/init.d/srs", &["frob"], false, "usage: srs {stop"),
+            ("/bin/sh", &["-c", "id"], false, "this image has no shell"),
+            ("/bin/sh", &[], false, "this image has no shell"),
+        ] {
+            let (is_done, text) = said(path, args)?;
+            if is_done != is_fine || !text.contains(words) {
+                return Err(format!("{path} {args:?} should say {words:?}: {text}"));
+            }
+        }
+        // The container that SRS's documentation has beside the server.
+        let mut copying = self.called("/bin/sh", &["-c", SCRIPT])?;
+        let mut copying = copying.spawn().map_err(|error| format!("/bin/sh: {error}"))?;
+        thread::sleep(SLEEPS);
+        let slept = copying.try_wait().map_err(|error| error.to_string())?;
+        if let Some(status) = slept {
+            return Err(format!("the script srs-cp-files should sleep: {status}"));
+        }
+        let result = terminate(&mut copying);
+        end(&mut copying);
+        result?;
+        let mut server = self.start()?;
+        let grace = said("/usr/local/srs/etc/init.d/srs", &["grace"]);
+        let exit =
+            grace.and_then(|(is_done, text)| match is_done && text.contains("told process") {
+                true => until_ended(&mut server.process, "SIGQUIT by init.d/srs grace"),
+                false => Err(format!("init.d/srs grace: {text}")),
+            });
+        end(&mut server.process);
+        exit?;
+        println!("SRS's paths: objs/srs, etc/init.d/srs and the script of srs-cp-files; no shell");
+        Ok(())
     }
 
     /// Confined, it takes a stream in, serves HLS of it from its volume, and ends when asked to.
@@ -388,15 +449,20 @@ fn parse(response: &[u8]) -> Option<(u16, Vec<u8>)> {
 /// Asks it to stop, and requires that it ends well.
 fn terminate(process: &mut Child) -> Result {
     run(Command::new("kill").args(["-TERM", &process.id().to_string()]))?;
+    until_ended(process, "SIGTERM")
+}
+
+/// Requires that it ends well, now that it was asked to.
+fn until_ended(process: &mut Child, how: &str) -> Result {
     let begin = Instant::now();
     while begin.elapsed() < EXIT_TIMEOUT {
         if let Some(status) = process.try_wait().map_err(|error| error.to_string())? {
-            println!("SIGTERM: {status} after {:.1?}", begin.elapsed());
-            return if status.success() { Ok(()) } else { Err(format!("on SIGTERM: {status}")) };
+            println!("{how}: {status} after {:.1?}", begin.elapsed());
+            return if status.success() { Ok(()) } else { Err(format!("on {how}: {status}")) };
         }
         thread::sleep(POLL);
     }
-    Err(format!("it still runs {EXIT_TIMEOUT:?} after SIGTERM"))
+    Err(format!("it still runs {EXIT_TIMEOUT:?} after {how}"))
 }
 
 /// Ends it at once.

@@ -112,7 +112,7 @@ mod tests {
         let settings = Settings::of_dockerfile(&text).unwrap();
         let expected = Settings {
             user: "65532:65532".to_owned(),
-            workdir: "/".to_owned(),
+            workdir: "/usr/local/srs".to_owned(),
             stop_signal: "SIGTERM".to_owned(),
             entrypoint: vec!["/weir".to_owned()],
             ports: ["1935/tcp", "8080/tcp", "1985/tcp"].map(str::to_owned).into(),

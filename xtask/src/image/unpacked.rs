@@ -13,6 +13,14 @@ use serde_json::Value;
 use super::files::{empty, read};
 use crate::{Result, command::run};
 
+/// The links in it, and where they lead to: SRS's paths.
+const LINKS: [(&str, &str); 4] = [
+    ("/usr/local/srs/objs/srs", "/weir"),
+    ("/usr/local/srs/etc/init.d/srs", "/weir"),
+    ("/usr/local/srs/data", "/data"),
+    ("/bin/sh", "/weir"),
+];
+
 /// An image that was unpacked.
 pub struct Unpacked {
     /// Its files.
@@ -51,13 +59,20 @@ impl Unpacked {
         Ok(Self { config: json(&blob(&manifest["config"])?)?, root, index })
     }
 
-    /// Requires that `/weir` is the only program in it, that nobody gets rights by starting it, and that only
-    /// `/data` is writable for others than root.
+    /// Requires that the links are there that lead from SRS's paths to ours, that `/weir` is the only program in it,
+    /// that nobody gets rights by starting it, and that only `/data` is writable for others than root.
     pub fn check_files(&self, user: u32, owners_are_kept: bool) -> Result {
         let mut files = Vec::new();
         list(&self.root, &mut files)?;
         files.sort();
         let mut wrong = Vec::new();
+        for (link, target) in LINKS {
+            let to = fs::read_link(self.root.join(link.trim_start_matches('/')));
+            if to.as_ref().is_ok_and(|to| to == Path::new(target)) {
+                continue;
+            }
+            wrong.push(format!("{link} should lead to {target}: {to:?}"));
+        }
         for file in &files {
             let name = Path::new("/").join(file.strip_prefix(&self.root).unwrap_or(file));
             let metadata = fs::symlink_metadata(file).map_err(|error| error.to_string())?;
@@ -67,7 +82,8 @@ impl Unpacked {
             if can_run != (name == Path::new("/weir")) {
                 wrong.push(format!("{} can be run", name.display()));
             }
-            if mode & 0o7000 != 0 || !(is_file || metadata.is_dir()) {
+            let is_link = LINKS.iter().any(|(link, _)| name == Path::new(link));
+            if mode & 0o7000 != 0 || !(is_file || metadata.is_dir() || is_link) {
                 wrong.push(format!("{} has mode {mode:o}", name.display()));
             }
             let owner = if name == Path::new("/data") { user } else { 0 };

@@ -19,7 +19,7 @@ use weir_config::{
 use weir_media::DEFAULT_VHOST;
 use weir_outputs::record;
 
-use super::{publish, remote};
+use super::{called, publish, remote};
 use crate::{auth, log, operate::preflight};
 
 /// What the process was asked to do.
@@ -182,10 +182,13 @@ struct Words {
 }
 
 impl Cli {
-    /// What the process's own arguments ask for. Ends the process after `--help`, `--version` and wrong arguments.
-    pub fn parse() -> Self {
-        let cli = Self::try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit());
-        cli.with_config(std::env::var_os(CONFIG))
+    /// What `words` ask for, the arguments of the process or what they stand for. Ends the process after `--help`,
+    /// `--version` and wrong arguments.
+    pub fn parse(words: Vec<OsString>) -> Self {
+        let is_srs = called::is_srs(&words);
+        let cli = Self::try_parse_from(words).unwrap_or_else(|error| error.exit());
+        let named = std::env::var_os(CONFIG).filter(|named| !named.is_empty());
+        cli.with_config(named.or_else(|| called::config_of_srs(is_srs).map(Into::into)))
     }
 
     /// The same with the configuration file `named`, where the arguments name none and need one.

@@ -1,14 +1,16 @@
-//! Lines on their way to stderr. Whoever logs puts a line into a bounded buffer; one thread writes. Whatever became of
-//! whoever reads our stderr, nobody else waits for it.
+//! Lines on their way to stderr, or to a file. Whoever logs puts a line into a bounded buffer; one thread writes, and
+//! opens the file. Whatever became of whoever reads our stderr, or of the disk, nobody else waits for it.
 //!
 //! ```text
-//! any thread ── push ──► waiting (bounded) ── swapped out ──► weir-log: write(2)
+//! any thread ── push ──► waiting (bounded) ── swapped out ──► weir-log: open(2), write(2)
 //!                 └─ no room: the line is lost, and counted
 //! ```
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     io::{self, ErrorKind, Write},
+    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -16,6 +18,8 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 use weir_clients::counts::COUNTS;
+
+use super::file::LogFile;
 
 /// Bytes of lines that wait to be written, and once more those that are being written: some 1,500 lines, which a disk
 /// or a pipe that pauses for a moment catches up with, and little beside the streams.
@@ -56,16 +60,30 @@ struct State {
     waiting: Vec<u8>,
     /// Lines that there was no room for after those that wait.
     lost: u64,
+    /// What is to be done with the file once what waits is written.
+    order: Option<Order>,
     /// The process ends: what there is to say is said now.
     is_ending: bool,
     /// What ends has been said.
     has_ended: bool,
 }
 
+/// Where lines are to go.
+#[derive(Debug)]
+enum Order {
+    /// Into this file.
+    To(PathBuf),
+    /// Into the file that is at the path now: the one that was there has been moved away.
+    Reopen,
+}
+
 /// What the writing thread has to say of the log itself. It logs that like anybody else.
 pub trait Remarks: Send + 'static {
     /// So many lines are missing here.
     fn lost(&mut self, lines: u64);
+
+    /// The file could not be opened, or has been opened again.
+    fn opened(&mut self, path: &Path, opened: &io::Result<()>);
 
     /// It is time to look for what else there is; the process `is_ending`, or goes on.
     fn look(&mut self, is_ending: bool);
@@ -80,7 +98,7 @@ impl Writer {
         let shared = Arc::<Shared>::default();
         let run = {
             let shared = Arc::clone(&shared);
-            let outlet = Outlet { sink, lost: 0, is_within_line: false };
+            let outlet = Outlet { sink, file: None, lost: 0, is_within_line: false };
             move || shared.write_on(outlet, remarks)
         };
         thread::Builder::new().name("weir-log".to_owned()).spawn(run)?;
@@ -108,6 +126,27 @@ impl Writer {
         if was_empty {
             self.0.filled.notify_one();
         }
+    }
+
+    /// Has what is logged from now on written to the file at `path`. Until it can be opened, lines go where they went.
+    pub fn write_to(&self, path: PathBuf) {
+        self.order(Order::To(path));
+    }
+
+    /// Has the file opened again, by its path.
+    pub fn reopen(&self) {
+        self.order(Order::Reopen);
+    }
+
+    fn order(&self, order: Order) {
+        let mut state = self.0.lock();
+        // Whatever was asked for before, the file of the latest path is opened.
+        state.order = match (state.order.take(), order) {
+            (Some(Order::To(path)), Order::Reopen) => Some(Order::To(path)),
+            (_, order) => Some(order),
+        };
+        drop(state);
+        self.0.filled.notify_one();
     }
 
     /// Waits until everything has been written that was put here before, but not long. Called when the process ends.
@@ -139,14 +178,19 @@ impl Shared {
         loop {
             let mut state = self.lock();
             let left = next_look.saturating_duration_since(Instant::now());
-            if state.waiting.is_empty() && state.lost == 0 && !state.is_ending && !left.is_zero() {
+            let is_idle = state.waiting.is_empty() && state.lost == 0 && state.order.is_none();
+            if is_idle && !state.is_ending && !left.is_zero() {
                 let waited = self.filled.wait_timeout(state, left);
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
             std::mem::swap(&mut state.waiting, &mut batch);
             let (lost, is_ending) = (std::mem::take(&mut state.lost), state.is_ending);
+            let order = state.order.take();
             drop(state);
             outlet.write(&batch);
+            if let Some(order) = order {
+                outlet.open(order, &mut remarks);
+            }
             batch.clear();
             if batch.capacity() > KEPT_BYTES {
                 batch = Vec::new();
@@ -181,6 +225,8 @@ pub fn is_own() -> bool {
 /// Where the lines go in the end.
 struct Outlet<W> {
     sink: W,
+    /// Where they go instead.
+    file: Option<LogFile>,
     /// Lines that are missing since it was last said how many.
     lost: u64,
     /// The last line was cut off.
@@ -194,6 +240,8 @@ impl<W: Write> Outlet<W> {
         if lines.is_empty() {
             return;
         }
+        let plain = if self.file.is_some() { without_colours(lines) } else { Cow::Borrowed(lines) };
+        let lines = &*plain;
         let written = if self.begin_line() { self.write_all(lines) } else { Err(lines.len()) };
         if let Err(rest) = written {
             let (done, missing) = lines.split_at(lines.len() - rest);
@@ -216,7 +264,11 @@ impl<W: Write> Outlet<W> {
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), usize> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            match self.sink.write(rest) {
+            let written = match &mut self.file {
+                Some(file) => file.write(rest),
+                None => self.sink.write(rest),
+            };
+            match written {
                 Ok(0) => return Err(rest.len()),
                 Ok(count) => rest = &rest[count..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -226,6 +278,26 @@ impl<W: Write> Outlet<W> {
             }
         }
         Ok(())
+    }
+
+    /// Opens the file. Where that fails, lines go where they went.
+    fn open(&mut self, order: Order, remarks: &mut impl Remarks) {
+        let (opened, path) = match order {
+            Order::To(path) => {
+                let opened = LogFile::open(&path).map(|file| self.file = Some(file));
+                (opened, path)
+            }
+            Order::Reopen => {
+                let Some(file) = &mut self.file else { return };
+                (file.reopen(), file.path().to_owned())
+            }
+        };
+        if opened.is_ok() {
+            // It begins with a line of its own.
+            self.is_within_line = false;
+        }
+        let line = logged(|| remarks.opened(&path, &opened));
+        self.write(&line);
     }
 
     fn tell_of_lost(&mut self, remarks: &mut impl Remarks) {
@@ -241,6 +313,27 @@ impl<W: Write> Outlet<W> {
             Err(rest) => self.is_within_line |= rest < line.len(),
         }
     }
+}
+
+/// `lines` without what colours them on a terminal (ECMA-48, 8.3.117: SGR).
+fn without_colours(lines: &[u8]) -> Cow<'_, [u8]> {
+    const BEGIN: &[u8] = b"\x1b[";
+    if !lines.windows(BEGIN.len()).any(|two| two == BEGIN) {
+        return Cow::Borrowed(lines);
+    }
+    let mut plain = Vec::with_capacity(lines.len());
+    let mut rest = lines;
+    while let Some(&byte) = rest.first() {
+        let colour = rest.strip_prefix(BEGIN).and_then(|after| {
+            let count = after.iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b';')).count();
+            after[count..].strip_prefix(b"m")
+        });
+        rest = colour.unwrap_or_else(|| {
+            plain.push(byte);
+            &rest[1..]
+        });
+    }
+    Cow::Owned(plain)
 }
 
 impl<'w> MakeWriter<'w> for Writer {
@@ -308,6 +401,8 @@ mod tests {
             let writer = self.0.get_or_insert_with(|| self.1.recv().expect("the writer"));
             let _ = (&*writer).write_all(format!("lost {lines}\n").as_bytes());
         }
+
+        fn opened(&mut self, _path: &Path, _opened: &io::Result<()>) {}
 
         fn look(&mut self, _is_ending: bool) {}
     }
@@ -405,5 +500,30 @@ mod tests {
         }
         rig.writer.push(b"here\n");
         assert_eq!(rig.rest(), "torn\nhere\nlost 3\n");
+    }
+
+    #[test]
+    fn lines_go_to_a_file_that_may_be_moved_away_and_to_stderr_where_there_is_none() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (path, moved) = (dir.path().join("log"), dir.path().join("log.1"));
+        let rig = Rig::new();
+        rig.writer.push(b"to stderr\n");
+        rig.writer.write_to(dir.path().join("none/log"));
+        rig.writer.push(b"still to stderr\n");
+        rig.permits.send(Ok(usize::MAX)).expect("the thread runs");
+        rig.writer.write_to(path.clone());
+        rig.writer.finish();
+        rig.writer.push(b"to the \x1b[1;32mfile\x1b[0m, \x1b[not a colour\n");
+        rig.writer.finish();
+        std::fs::rename(&path, &moved).expect("moved");
+        rig.writer.push(b"to the old one\n");
+        rig.writer.finish();
+        rig.writer.reopen();
+        rig.writer.finish();
+        rig.writer.push(b"to the new one\n");
+        assert_eq!(rig.rest(), "to stderr\nstill to stderr\n");
+        let read = |path| std::fs::read_to_string(path).expect("a file");
+        assert_eq!(read(&moved), "to the file, \x1b[not a colour\nto the old one\n");
+        assert_eq!(read(&path), "to the new one\n");
     }
 }

@@ -27,6 +27,8 @@ pub enum Why {
     Asked,
     /// The process was sent SIGTERM.
     Terminated,
+    /// The process was sent SIGQUIT, as `srs grace` does.
+    Quit,
     /// The process was sent SIGINT: somebody sits before it.
     Interrupted,
     /// Another process serves its listeners.
@@ -40,6 +42,7 @@ impl Why {
             Self::Program => "the program around it",
             Self::Asked => "an operator",
             Self::Terminated => "SIGTERM",
+            Self::Quit => "SIGQUIT",
             Self::Interrupted => "SIGINT",
             Self::Replaced => "another process",
         }

@@ -5,6 +5,7 @@ pub mod acceptors;
 pub mod control;
 pub mod drain;
 pub mod handover;
+pub mod pid_file;
 pub mod preflight;
 pub mod readiness;
 pub mod reload;

@@ -44,6 +44,11 @@ pub fn socket(config: &Config) -> Result<(), Fault> {
         let what = format!("{} exists and is not a socket", path.display());
         return fault(what, "use another path, or remove it");
     }
+    room("handover.socket", "socket", path)
+}
+
+/// Whether there can be something new at `path`, a `thing` that `key` names.
+fn room(key: &str, thing: &str, path: &Path) -> Result<(), Fault> {
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
     let above = above.unwrap_or(Path::new("."));
     let missing = match above.metadata() {
@@ -53,12 +58,42 @@ pub fn socket(config: &Config) -> Result<(), Fault> {
     };
     let error = missing.or_else(|| Some(access(above, Access::WRITE_OK).err()?.to_string()));
     match error {
-        Some(error) => fault(
-            format!("cannot create a socket in {}: {error}", above.display()),
+        Some(error) => Err(Fault::new(
+            key,
+            format!("cannot create a {thing} in {}: {error}", above.display()),
             "create the folder, or use one that this user can write to",
-        ),
+        )),
         None => Ok(()),
     }
+}
+
+/// Whether the log can be appended to, and the number of the process written down, where they are to go to files.
+///
+/// # Errors
+/// When they cannot.
+pub fn process_files(config: &Config) -> Result<(), Fault> {
+    if let Some(path) = &config.log_file {
+        appended("log_file", path)?;
+    }
+    let Some(path) = &config.pid_file else { return Ok(()) };
+    if path.symlink_metadata().is_ok_and(|about| !about.is_file()) {
+        let what = format!("{} exists and is not a file", path.display());
+        return Err(Fault::new("pid_file", what, "use another path, or remove it"));
+    }
+    room("pid_file", "file", path)
+}
+
+/// Whether something can be appended to what is at `path`, which `key` names: a file, or what stands for stdout.
+fn appended(key: &str, path: &Path) -> Result<(), Fault> {
+    let Ok(about) = path.metadata() else { return room(key, "file", path) };
+    let what = if about.is_dir() || about.file_type().is_socket() {
+        format!("{} is not a file", path.display())
+    } else if let Err(error) = access(path, Access::WRITE_OK) {
+        format!("cannot write to {}: {error}", path.display())
+    } else {
+        return Ok(());
+    };
+    Err(Fault::new(key, what, "use another path, or let this user write there"))
 }
 
 /// Tries every listener, each for a moment: those that can never be had, and sentences on those that cannot be had now
@@ -151,6 +186,7 @@ pub fn all(config: &Config) -> (Vec<Fault>, Vec<String>) {
     faults.extend(pulls(config));
     faults.extend(Trusts::read(config).err());
     faults.extend(socket(config).err());
+    faults.extend(process_files(config).err());
     for BadFolder { fault, is_lasting } in bad_folders(config, None, false) {
         if is_lasting { faults.push(fault) } else { warnings.push(fault.to_string()) }
     }
@@ -192,6 +228,32 @@ mod tests {
         for bad in [here("none/s"), here("file"), here("file/s"), format!("/{}", "x".repeat(100))] {
             assert!(at(&bad).is_err_and(|fault| fault.path == "handover.socket"), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_log_and_a_pid_file_need_their_folders_and_nothing_else_in_their_places() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (file, folder) = (dir.path().join("file"), dir.path().join("folder"));
+        fs::write(&file, "").expect("written");
+        fs::create_dir(&folder).expect("created");
+        let at = |key: &str, path: &Path| {
+            let text = match key {
+                "pid_file" => format!("pid_file: {path:?}"),
+                _ => format!("log_file: {path:?}"),
+            };
+            process_files(&config(&text))
+        };
+        for key in ["pid_file", "log_file"] {
+            for good in [&file, &dir.path().join("new"), Path::new("new")] {
+                assert_eq!(at(key, good), Ok(()), "{key} {}", good.display());
+            }
+            for bad in [&folder, &dir.path().join("none/new"), &file.join("new")] {
+                assert!(at(key, bad).is_err_and(|fault| fault.path == key), "{}", bad.display());
+            }
+        }
+        assert_eq!(at("log_file", Path::new("/dev/null")), Ok(()));
+        assert!(at("pid_file", Path::new("/dev/null")).is_err());
+        assert_eq!(process_files(&Config::default()), Ok(()));
     }
 
     #[test]

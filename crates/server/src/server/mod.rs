@@ -82,6 +82,11 @@ impl Start {
         Ok(Self { sources, source, ..Self::from(config) })
     }
 
+    /// What the server is to do.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The same, but taking the listeners over from the process behind `handover.socket`, if `replaces`.
     #[must_use]
     pub fn replacing(self, replaces: bool) -> Self {
@@ -241,6 +246,7 @@ impl Start {
         forward::check_files(&config).map_err(located)?;
         preflight::pulled(&config).map_err(located)?;
         preflight::socket(&config).map_err(located)?;
+        preflight::process_files(&config).map_err(located)?;
         for warning in config.warnings().into_iter().chain(tls.warnings(SystemTime::now())) {
             warn!("{warning}");
         }

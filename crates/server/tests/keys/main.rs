@@ -48,7 +48,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 133] = [
+const ROWS: [(&str, Row); 135] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -175,6 +175,8 @@ const ROWS: [(&str, Row); 133] = [
     ("drain.notice", Live(limits::drain_notice)),
     ("drain.timeout", Live(limits::drain_timeout)),
     ("handover.socket", Restart("handover: { socket: s }\n")),
+    ("log_file", Restart("log_file: f\n")),
+    ("pid_file", Restart("pid_file: f\n")),
     ("vhosts", Live(streams::vhosts)),
     // A vhost has keys of its own in these sections; that they are taken up is seen at one of each.
     ("vhosts.*.publish", Live(streams::of_a_vhost)),

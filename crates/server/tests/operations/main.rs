@@ -6,6 +6,8 @@ mod handover;
 mod origin;
 mod reload;
 mod rolling;
+mod signals;
+mod srs_paths;
 
 use std::{
     net::SocketAddr,
