@@ -26,6 +26,7 @@ mod slots;
 mod state;
 mod streams;
 mod system;
+mod upload;
 mod upstream;
 
 use std::sync::Arc;
@@ -112,6 +113,7 @@ calls! {
         get "/api/v1/origins" upstream::origins;
         get "/api/v1/pulls" upstream::pulls;
         get "/api/v1/hls_cache" upstream::hls_cache;
+        get "/api/v1/uploads" upload::uploads;
         get "/api/v1/config" operate::config;
         get "/api/v1/reload" operate::reloads;
     }
