@@ -130,7 +130,8 @@ fn leave_out(reading: &mut Reading) {
         known.insert(path);
     });
     for (path, at) in reading.root.take_unknown(&known) {
-        if at != Place::NOWHERE {
+        // Without this one, streams are served in all formats.
+        if at != Place::NOWHERE && path != "play.formats" {
             let at =
                 weir_conf::At { file: at.file, line: at.line, column: at.column, width: at.width };
             reading.note(at, &path, "this version has no such setting, and it is left out");
