@@ -7,19 +7,10 @@ use weir_conf::At;
 use super::{
     error::{ConfigError, Origin},
     report::Source,
-    source::Positions,
+    source::{Positions, Quoted},
     tree::{Key, Node, Place, Refusal, Scalar, Style, Value},
     value::Problem,
 };
-
-/// A text, to quote it.
-#[derive(Clone, Debug)]
-pub(super) struct Quoted {
-    /// What it says.
-    pub(super) text: String,
-    /// Where it is from.
-    pub(super) origin: Origin,
-}
 
 /// The texts of one configuration, and what became of them.
 #[derive(Clone, Debug)]
@@ -30,6 +21,13 @@ pub(super) struct Document {
     pub(super) positions: Positions,
     /// What is different here.
     pub(super) notes: Vec<Note>,
+}
+
+impl Document {
+    /// What messages quote.
+    pub(super) fn source(&self) -> Source<'_> {
+        Source::quoting(&self.texts, self.positions.clone())
+    }
 }
 
 /// A directive of another server that means something else here, or nothing.

@@ -7,7 +7,10 @@ use std::{
 
 use weir_conf::{Dialect, File, Files};
 
-use super::{file, load::CONFIG_BYTES_MAX};
+use super::file;
+
+/// Longest file: what a ConfigMap may hold. A thousand vhosts have a tenth of it.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 /// How many files of one folder a pattern of nginx may mean.
 const MATCHES_MAX: usize = 128;

@@ -11,25 +11,22 @@ use weir_conf::{Dialect, File, Files, NoFiles};
 use crate::{
     check,
     config::{Config, ConfigKeys},
-    document::{self, Document, Quoted},
+    document::{self, Document},
     env::{self, Variable},
     error::{ConfigError, Origin},
     file,
     foreign::{self, Server},
     given::Given,
-    include::Disk,
+    include::{CONFIG_BYTES_MAX, Disk},
     kind::{Kind as _, Part},
     nginx,
     report::{self, Source},
-    source,
+    source::{self, Quoted},
     sources::Sources,
     srs,
     tree::{Node, Place},
     yaml,
 };
-
-/// Longest file: what a ConfigMap may hold. A thousand vhosts have a tenth of it.
-pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 impl Config {
     /// Reads what is `given`, and over it the environment of this process.
@@ -127,7 +124,7 @@ impl Config {
         let keys = Part::<Self>::read(&node);
         let keys = keys.map_err(|refusal| document::refused(&refusal, &document.texts))?;
         let variables = env::variables(environment)?;
-        let config = Self::with(keys, &variables, || Source::document(&document))?;
+        let config = Self::with(keys, &variables, || document.source())?;
         Ok((config, Sources::of_document(document, variables)))
     }
 

@@ -3,9 +3,8 @@
 use super::{
     ConfigError, Diagnostic, Origin,
     check::Contradiction,
-    document::{Document, Quoted},
     foreign, hints,
-    source::{self, Position, Positions},
+    source::{self, Position, Positions, Quoted},
     suggest,
     tree::{Place, Refusal, Why},
     value::Problem,
@@ -30,11 +29,6 @@ impl<'t> Source<'t> {
     /// A file: `text` as the parser read it, `name` the file's.
     pub(super) fn file(name: &str, text: &'t str) -> Self {
         Self::new(text, Origin::File(name.to_owned()), "", source::places(text))
-    }
-
-    /// A file in the format of another server, and what belongs to it.
-    pub(super) fn document(document: &'t Document) -> Self {
-        Self::quoting(&document.texts, document.positions.clone())
     }
 
     /// Texts in the format of another server, with what stands where.

@@ -5,7 +5,19 @@
 
 use granit_parser::{Event, Parser, Span};
 
-use super::tree::{Key, Node, Place, Value};
+use super::{
+    error::Origin,
+    tree::{Key, Node, Place, Value},
+};
+
+/// A text, to quote it.
+#[derive(Clone, Debug)]
+pub(super) struct Quoted {
+    /// What it says.
+    pub(super) text: String,
+    /// Where it is from.
+    pub(super) origin: Origin,
+}
 
 /// From where to where something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -57,7 +57,7 @@ impl Sources {
         }
         let mut sources: Vec<_> = self.variables.iter().rev().map(Variable::source).collect();
         sources.push(match &self.document {
-            Some(document) => Source::document(document),
+            Some(document) => document.source(),
             None => Source::file(&self.file, &self.text),
         });
         let problem = Problem::new(fault.what.clone(), fault.fix.clone());

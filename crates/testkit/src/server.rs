@@ -399,8 +399,8 @@ impl Builder {
         self
     }
 
-    /// Its configuration file in whatever format, exactly as it is. Listeners that are not set by an environment variable
-    /// get free ports on the loopback interface.
+    /// Its configuration file in whatever format, exactly as it is. Listeners that are not set by an environment
+    /// variable get free ports on the loopback interface.
     #[must_use]
     pub fn exactly(mut self, text: &str) -> Self {
         self.config = text.to_owned();

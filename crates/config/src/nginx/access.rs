@@ -6,7 +6,7 @@ use super::{
         srs::{EVERYBODY, Reading, network, wrong},
         tree::{Node, Place},
     },
-    App, Said, at,
+    app::{App, Said, at},
 };
 
 /// One rule, with the networks that it means.

@@ -4,6 +4,7 @@
 //! for a whole vhost here is taken from the first application that says it, with a note for the others.
 
 mod access;
+mod app;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use super::{
     tree::{Node, Place},
     value::{Problem, Size},
 };
+use app::{App, Said, at, named};
 use table::Fate;
 
 /// The keys that the directives `all` mean.
@@ -49,59 +51,6 @@ pub(super) fn read(all: &[Directive]) -> Result<Reading, Refused> {
         }
     }
     Ok(reading)
-}
-
-/// An application with what is around it.
-struct App<'d> {
-    levels: [&'d Directive; 3],
-    name: &'d str,
-}
-
-/// What a vhost has once, and which application has said it.
-#[derive(Default)]
-struct Said {
-    hls: Option<String>,
-    record: Option<String>,
-    hooks: Option<String>,
-    auth: Option<String>,
-}
-
-impl Said {
-    /// Whether this is the first application to say it, with the same words.
-    fn is_first(place: &mut Option<String>, words: String) -> (bool, bool) {
-        match place {
-            None => {
-                *place = Some(words);
-                (true, true)
-            }
-            Some(before) => (false, *before == words),
-        }
-    }
-}
-
-impl<'d> App<'d> {
-    /// The directive `name`, of the application or of what is around it.
-    fn get(&self, name: &str) -> Option<&'d Directive> {
-        self.levels.iter().find_map(|level| level.get(name))
-    }
-
-    /// All directives with this name, of the innermost block that has one.
-    fn all(&self, name: &'d str) -> Vec<&'d Directive> {
-        let all = self.levels.iter().map(|level| named(level, name).collect::<Vec<_>>());
-        all.into_iter().find(|all| !all.is_empty()).unwrap_or_default()
-    }
-
-    fn is_on(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|directive| directive.arg() == "on")
-    }
-}
-
-fn named<'d>(block: &'d Directive, name: &'d str) -> impl Iterator<Item = &'d Directive> {
-    block.inner().iter().filter(move |directive| directive.name.text == name)
-}
-
-fn at(directive: &Directive) -> Place {
-    place(directive.arg_at())
 }
 
 /// What is known in the block at `path`, and what is different here.

@@ -2,7 +2,10 @@
 
 use weir_conf::{Directive, Word};
 
-use super::table::{self, Fate};
+use super::{
+    row::{self, Fate},
+    table,
+};
 
 /// Puts all directives where they are now.
 pub(super) fn canonical(all: &mut Vec<Directive>) {
@@ -61,7 +64,7 @@ fn taken(all: &mut Vec<Directive>, path: &str, base: &str) -> Vec<(&'static str,
             continue;
         }
         let is_other_base = base.is_empty() && name == "vhost";
-        let full = table::path(path, name);
+        let full = row::path(path, name);
         if let Some(inner) = directive.block.as_mut().filter(|_| !is_other_base) {
             taken.extend(self::taken(inner, &full, base));
         }

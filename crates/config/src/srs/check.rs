@@ -5,7 +5,8 @@ use weir_conf::Directive;
 use super::{
     super::{document::Refused, value::Problem},
     reading::{Reading, is_on},
-    table::{self, Fate},
+    row::{self, Fate},
+    table,
 };
 
 /// Looks at all directives, and notes those that mean something else here.
@@ -17,7 +18,7 @@ pub(super) fn check(reading: &mut Reading, all: &[Directive]) -> Result<(), Refu
 fn block(reading: &mut Reading, path: &str, all: &[Directive], is_on: bool) -> Result<(), Refused> {
     for (number, directive) in all.iter().enumerate() {
         let name = &directive.name.text;
-        let full = table::path(path, name);
+        let full = row::path(path, name);
         let refused = |what: String, fix: String| Refused {
             at: directive.name.at,
             directive: full.clone(),

@@ -1,6 +1,7 @@
 //! Edges and their origins.
 
 use weir_conf::{Directive, Word};
+use weir_media::DEFAULT_VHOST;
 
 use super::{
     super::{
@@ -8,7 +9,7 @@ use super::{
         value::Problem,
     },
     reading::{Reading, is_on, place_of},
-    table::{Fate, Row},
+    row::{Fate, Row},
 };
 
 pub(super) const ROWS: &[Row] = &[
@@ -206,12 +207,12 @@ fn pull(reading: &mut Reading, edge: &Remote<'_>) -> Result<(), Refused> {
         "flvs" => ("https", ".flv"),
         _ => ("rtmp", ""),
     };
-    let vhost = edge.vhost().or(Some(edge.name).filter(|name| *name != super::DEFAULT_VHOST));
+    let vhost = edge.vhost().or(Some(edge.name).filter(|name| *name != DEFAULT_VHOST));
     let query = vhost.map_or(String::new(), |vhost| format!("?vhost={vhost}"));
     let from = format!("{scheme}://{}/{{app}}/{{stream}}{suffix}{query}", origin.text);
     let mut one_pull = Builder::default();
     let streams = match edge.name {
-        super::DEFAULT_VHOST => "*".to_owned(),
+        DEFAULT_VHOST => "*".to_owned(),
         name => format!("{name}/*"),
     };
     one_pull.set(&["stream"], one(at, streams));

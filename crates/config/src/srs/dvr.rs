@@ -11,7 +11,7 @@ use super::{
         value::Human,
     },
     reading::{Reading, place_of, seconds, switch, wrong},
-    table::{Fate, Row},
+    row::{Fate, Row},
 };
 
 pub(super) const ROWS: &[Row] = &[

@@ -1,9 +1,10 @@
 //! Variables of the environment as SRS knows them: `SRS_VHOST_HLS_ENABLED=on`.
 
 use weir_conf::{At, Directive, Word};
+use weir_media::DEFAULT_VHOST;
 
 use super::{
-    super::{document::Quoted, error::Origin, suggest},
+    super::{error::Origin, source::Quoted, suggest},
     reading::Reading,
     table,
 };
@@ -68,7 +69,7 @@ fn set(all: &mut Vec<Directive>, block: &str, name: &str, args: Vec<Word>, at: A
     match inside.split_first() {
         Some((&"vhost", below)) => {
             if !all.iter().any(|it| it.name.text == "vhost") {
-                let args = vec![Word::new(super::DEFAULT_VHOST, at)];
+                let args = vec![Word::new(DEFAULT_VHOST, at)];
                 let name = Word::new("vhost", at);
                 all.push(Directive { name, args, block: Some(Vec::new()) });
             }

@@ -1,11 +1,12 @@
 //! What other programs do: FFmpeg that ingests and transcodes, and commands.
 
 use weir_conf::Directive;
+use weir_media::DEFAULT_VHOST;
 
 use super::{
     super::document::{Builder, Refused, one},
     reading::{Reading, is_on, place_of},
-    table::{Fate, Row},
+    row::{Fate, Row},
 };
 
 /// What is not there yet.
@@ -71,7 +72,7 @@ pub(super) fn vhost(
         }
         let at = place_of(input);
         let stream = match vhost.arg() {
-            super::DEFAULT_VHOST => stream,
+            DEFAULT_VHOST => stream,
             name => format!("{name}/{stream}"),
         };
         let mut pull = Builder::default();

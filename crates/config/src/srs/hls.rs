@@ -10,7 +10,7 @@ use super::{
         tree::Place,
     },
     reading::{Reading, is_on, place_of, seconds, switch, time, whole},
-    table::{Fate, Row},
+    row::{Fate, Row},
 };
 
 pub(super) const ROWS: &[Row] = &[

@@ -5,7 +5,7 @@ use weir_conf::Directive;
 use super::{
     super::document::{Builder, Refused, list, one, place},
     reading::{is_on, place_of},
-    table::{Fate, Row},
+    row::{Fate, Row},
 };
 
 pub(super) const ROWS: &[Row] = &[

@@ -8,7 +8,7 @@ use super::{
         tree::Place,
     },
     reading::{Reading, address, is_on, place_of, switch},
-    table::{Fate, Row},
+    row::{Fate, Row},
     tls,
 };
 

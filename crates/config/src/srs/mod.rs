@@ -20,6 +20,7 @@ mod hooks;
 mod http;
 mod process;
 mod reading;
+mod row;
 mod rtmp;
 mod security;
 mod stream;
@@ -32,7 +33,7 @@ mod unsupported;
 use std::collections::HashSet;
 
 use weir_conf::Directive;
-pub(super) use weir_media::DEFAULT_VHOST;
+use weir_media::DEFAULT_VHOST;
 
 pub(super) use self::{
     env::PREFIX,
@@ -41,8 +42,9 @@ pub(super) use self::{
 };
 use super::{
     config::Config,
-    document::{Builder, Quoted, Refused, place},
+    document::{Builder, Refused, place},
     kind::Section as _,
+    source::Quoted,
     tree::Place,
 };
 

@@ -7,7 +7,7 @@ use weir_conf::Directive;
 use super::{
     super::document::{Refused, one},
     reading::{Reading, millis, place_of, time, whole, wrong},
-    table::{Fate, Row},
+    row::{Fate, Row},
 };
 
 pub(super) const ROWS: &[Row] = &[

@@ -5,7 +5,7 @@ use weir_conf::Directive;
 use super::{
     super::document::{Refused, list, one, place},
     reading::{Reading, address, place_of, whole},
-    table::{Fate, Row},
+    row::{Fate, Row},
     tls,
 };
 

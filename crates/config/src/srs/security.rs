@@ -11,7 +11,7 @@ use super::{
         tree::{Node, Place},
     },
     reading::{Reading, is_on, place_of, wrong},
-    table::{Fate, Row},
+    row::{Fate, Row},
 };
 
 pub(super) const ROWS: &[Row] = &[

@@ -7,7 +7,7 @@ use weir_conf::Directive;
 use super::{
     super::document::{Builder, Refused, one},
     reading::{Reading, is_on, millis, place_of, seconds, switch, time},
-    table::{Fate, Row},
+    row::{Fate, Row},
 };
 
 pub(super) const ROWS: &[Row] = &[

@@ -373,11 +373,11 @@ fn every_directive_with_a_value_has_a_variable_that_is_its_own() {
         for (name, _) in row.names() {
             let variables = table::variables(row, name);
             let is_single =
-                matches!(row.fate, table::Fate::Key(_)) && !row.block.starts_with("vhost.ingest");
+                matches!(row.fate, row::Fate::Key(_)) && !row.block.starts_with("vhost.ingest");
             assert!(!is_single || !variables.is_empty(), "{}.{name}", row.block);
             for variable in variables {
                 // An old name may be the same as the new one with its block.
-                if !matches!(row.fate, table::Fate::Moved(_)) {
+                if !matches!(row.fate, row::Fate::Moved(_)) {
                     assert!(seen.insert(variable.clone()), "{variable} is there twice");
                 }
             }

@@ -5,7 +5,7 @@ use weir_conf::Directive;
 use super::{
     super::document::{Builder, Refused, list, one, place},
     reading::{Reading, address, is_on, place_of},
-    table,
+    row,
 };
 
 /// The block `block` at `path`, as `tls` of a section here; behind it the port that SRS listens on.
@@ -20,7 +20,7 @@ pub(super) fn read(
     };
     let at = place_of(block);
     let listen = match block.get("listen").and_then(|listen| listen.args.first()) {
-        Some(word) => one(place(word.at), address(word, &table::path(path, "listen"))?),
+        Some(word) => one(place(word.at), address(word, &row::path(path, "listen"))?),
         None => one(at, format!("0.0.0.0:{port}")),
     };
     reading.root.set(&[section, "tls", "listen"], list(at, vec![listen]));

@@ -1,6 +1,6 @@
 //! What SRS has and Weir has not: other protocols, other formats, services of a cloud.
 
-use super::table::{Fate, Row};
+use super::row::{Fate, Row};
 
 pub(super) const ROWS: &[Row] = &[
     Row { block: "", names: "stats", fate: Fate::Block { many: false } },
