@@ -50,6 +50,7 @@ mod tree;
 mod upload;
 mod value;
 mod warnings;
+mod web;
 mod yaml;
 
 pub use self::{
@@ -57,7 +58,8 @@ pub use self::{
         Algorithm, Auth, AuthOverride, Check, Cidr, EdgeTokens, Jwt, SharedSecret, SignedToken,
     },
     config::{
-        Api, Config, Drain, Handover, Http, Limits, Metrics, Role, Rtmp, Tls, Vhost, VhostOverride,
+        Api, Basic, Config, Drain, Handover, Http, Limits, Metrics, Role, Rtmp, Tls, Vhost,
+        VhostOverride,
     },
     convert::convert,
     diff::{Change, Diff, diff},
@@ -86,4 +88,5 @@ pub use self::{
     tls::{CertificateFiles, HttpTls, PortTls, RtmpTls, TlsVersion},
     upload::{Bucket, Endpoint, Upload},
     value::{Human, Rate, Size, parse_duration},
+    web::WebOrigin,
 };
