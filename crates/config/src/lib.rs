@@ -1,4 +1,4 @@
-//! The configuration: one typed tree, read from YAML.
+//! The configuration: one typed tree, read from YAML, or from a configuration of SRS or of nginx with its RTMP module.
 //!
 //! Every key is optional, and [`Config::default`] is what an empty file means: an origin on the standard ports.
 //! Values are checked while they are read, so that a value out of range is reported like a syntax error: file,
@@ -12,7 +12,9 @@ mod access;
 mod auth;
 mod check;
 mod config;
+mod convert;
 mod diff;
+mod document;
 mod edge;
 mod env;
 mod error;
@@ -20,13 +22,16 @@ mod fault;
 pub mod file;
 mod foreign;
 mod forward;
+mod given;
 mod hints;
 mod hooks;
 mod host;
+mod include;
 mod kind;
 mod load;
 mod mount;
 mod multitrack;
+mod nginx;
 mod part;
 mod pattern;
 mod pull;
@@ -37,6 +42,7 @@ mod schema;
 mod settings;
 mod source;
 mod sources;
+mod srs;
 mod stream;
 mod suggest;
 #[cfg(test)]
@@ -59,14 +65,18 @@ pub use self::{
         Api, Basic, Config, Drain, Handover, Http, Limits, Metrics, Role, Rtmp, Tls, Vhost,
         VhostOverride,
     },
+    convert::convert,
     diff::{Change, Diff, diff},
+    document::Note,
     edge::{AuthBy, Edge, EdgeTls, ForwardQuery, Pin, Upstream},
     error::{ConfigError, Diagnostic, Origin},
     fault::Fault,
     forward::{Forward, ForwardTarget, NoTarget},
+    given::Given,
     hooks::{Fail, HookUrl, Hooks, HooksOverride},
     host::{HostPort, OriginName, Scheme},
-    load::CONFIG_BYTES_MAX,
+    include::CONFIG_BYTES_MAX,
+    load::texts,
     mount::{LiveFormat, Mount, MountPath},
     multitrack::{Encoder, Step},
     part::{Next, Part, Prepared, Ready, Unready},

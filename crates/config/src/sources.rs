@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::{
+    document::{Document, Note},
     env::Variable,
     error::ConfigError,
     fault::Fault,
@@ -15,6 +16,8 @@ pub struct Sources {
     file: String,
     text: String,
     variables: Vec<Variable>,
+    /// The texts of a configuration in the format of another server, in place of the one above.
+    document: Option<Document>,
     /// Whether there are any: a program may make a configuration of its own.
     is_text: bool,
 }
@@ -28,7 +31,17 @@ impl fmt::Debug for Sources {
 
 impl Sources {
     pub(super) fn new(file: &str, text: &str, variables: Vec<Variable>) -> Self {
-        Self { file: file.to_owned(), text: text.to_owned(), variables, is_text: true }
+        let (file, text) = (file.to_owned(), text.to_owned());
+        Self { file, text, variables, document: None, is_text: true }
+    }
+
+    pub(super) fn of_document(document: Document, variables: Vec<Variable>) -> Self {
+        Self { document: Some(document), ..Self::new("", "", variables) }
+    }
+
+    /// What directives of another server's configuration mean here, where that is something else.
+    pub fn notes(&self) -> &[Note] {
+        self.document.as_ref().map_or(&[], |document| &document.notes)
     }
 
     /// For a configuration that no text has, but the program that made it.
@@ -43,7 +56,10 @@ impl Sources {
             return ConfigError::Program(fault);
         }
         let mut sources: Vec<_> = self.variables.iter().rev().map(Variable::source).collect();
-        sources.push(Source::file(&self.file, &self.text));
+        sources.push(match &self.document {
+            Some(document) => document.source(),
+            None => Source::file(&self.file, &self.text),
+        });
         let problem = Problem::new(fault.what.clone(), fault.fix.clone());
         report::located(&sources, &fault.path, problem).unwrap_or(ConfigError::Default(fault))
     }

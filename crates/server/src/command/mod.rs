@@ -12,4 +12,4 @@ mod srs_options;
 mod trust;
 
 pub use called::Called;
-pub use cli::{Cli, Command, check, completions, man, schema, version};
+pub use cli::{Cli, Command, check, completions, convert, given, man, schema, version};
