@@ -13,6 +13,7 @@ mod check;
 mod config;
 mod diff;
 mod edge;
+mod embed;
 mod env;
 mod error;
 mod fault;
@@ -69,7 +70,7 @@ pub use self::{
     scalar::{Secret, Workers},
     schema::schema,
     settings::{Changes, Settings},
-    sources::Sources,
+    sources::{SettingSource, Sources},
     stream::{
         Conflict, Container, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride,
     },

@@ -99,6 +99,11 @@ impl<'t> Source<'t> {
         (!self.path.is_empty() && is_whole).then(|| ((1, 1), usize::MAX, path.to_owned()))
     }
 
+    /// The line at which the text sets the key `path`, or a section that it is in; none if it does not.
+    pub(super) fn line_of(&self, path: &str) -> Option<usize> {
+        self.place(path).map(|((line, _), ..)| line)
+    }
+
     fn diagnostic(
         &self,
         at: (usize, usize),
