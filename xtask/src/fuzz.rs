@@ -55,6 +55,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "hls_playlist", max_len: 8 * 1024 },
     // A little more than a viewer may say.
     Target { name: "websocket", max_len: 17 * 1024 },
+    Target { name: "conf", max_len: 4 * 1024 },
 ];
 
 /// The target called `name`.

@@ -25,8 +25,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tls", &[]),
     // Pages as files.
     ("console", &[]),
+    // Files of directives, whatever they mean.
+    ("conf", &[]),
     // Keys and their values, and nothing that runs.
-    ("config", &["media"]),
+    ("config", &["conf", "media"]),
     // Who connects, whatever they speak and whatever is configured.
     ("clients", &["media", "tls"]),
     // Streams to sockets, by terms that others have decided; what a file of frames is, `hls` knows.
@@ -83,7 +85,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const TEST_ONLY: &[&str] = &["testkit"];
 
 /// Crates in which time and bytes are arguments.
-const PURE: &[&str] = &["media", "flv", "rtmp", "mp4", "hls"];
+const PURE: &[&str] = &["media", "flv", "rtmp", "mp4", "hls", "conf"];
 
 /// Packages that bring IO, a runtime or the clock.
 const IMPURE_PACKAGES: &[&str] = &["tokio", "mio", "socket2", "async-std", "smol"];

@@ -3,6 +3,7 @@
 mod arrows;
 mod console;
 mod dependencies;
+mod languages;
 mod map;
 mod modules;
 mod pages;

@@ -40,17 +40,21 @@ fn every_decision_is_in_the_list() {
 #[test]
 fn links_between_pages_lead_somewhere() {
     let root = source::root();
-    let folders = [".", ".github/ISSUE_TEMPLATE", "docs/adr", "docs/guide", "bench"];
+    let folders = [".", ".github/ISSUE_TEMPLATE", "docs/adr", "docs/guide", "docs/zh", "bench"];
     let mut wrong = Vec::new();
     for page in folders.iter().flat_map(|folder| pages(&root.join(folder))) {
-        for link in links(&read(&page)) {
-            let target =
-                page.parent().unwrap_or(&root).join(link.split('#').next().unwrap_or_default());
+        let text = read(&page);
+        let name = page.strip_prefix(&root).unwrap_or(&page).display();
+        for link in links(&text) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                _ => page.parent().unwrap_or(&root).join(file),
+            };
             if !target.exists() {
-                wrong.push(format!(
-                    "{}: {link}",
-                    page.strip_prefix(&root).unwrap_or(&page).display()
-                ));
+                wrong.push(format!("{name}: {link}"));
+            } else if !heading.is_empty() && !headings(&read(&target)).contains(heading) {
+                wrong.push(format!("{name}: {link}: there is no such heading"));
             }
         }
     }
@@ -60,18 +64,49 @@ fn links_between_pages_lead_somewhere() {
 #[test]
 fn links_are_found_and_addresses_left_alone() {
     let text = "[a](b.md#c), [d](https://e/f) and `[x](y)`\n[g](../h), [i](#j), [k](mailto:l@m)";
-    assert_eq!(links(text), ["b.md#c", "../h"]);
+    assert_eq!(links(text), ["b.md#c", "../h", "#j"]);
+}
+
+#[test]
+fn headings_have_the_names_that_links_use() {
+    let text =
+        "# A `b` [c](d.md)!\n## 升级、回滚 e\n```sh\n# no heading\n```\n## F-g_h (i)\n## A b c\n";
+    let wanted = ["a-b-c", "升级回滚-e", "f-g_h-i"].map(str::to_owned);
+    assert_eq!(headings(text), wanted.into());
 }
 
 /// The targets of a page's links to files, as they are written. What is in backquotes is shown and no link.
-fn links(text: &str) -> Vec<&str> {
+pub fn links(text: &str) -> Vec<&str> {
     let lines = text.lines().flat_map(|line| line.split('`').step_by(2));
     let targets = lines.flat_map(|part| part.split("](").skip(1));
     let targets = targets.filter_map(|rest| rest.split_once(')').map(|(target, _)| target));
-    targets.filter(|target| !target.starts_with('#') && !target.contains(':')).collect()
+    targets.filter(|target| !target.contains(':')).collect()
 }
 
-fn pages(folder: &Path) -> Vec<PathBuf> {
+/// The names by which links lead to the headings of a page, as GitHub makes them.
+fn headings(text: &str) -> BTreeSet<String> {
+    let mut is_code = false;
+    let mut names = BTreeSet::new();
+    for line in text.lines() {
+        is_code ^= line.trim_start().starts_with("```");
+        let Some((marks, title)) = line.split_once(' ').filter(|_| !is_code) else { continue };
+        if marks.is_empty() || !marks.chars().all(|c| c == '#') {
+            continue;
+        }
+        let mut shown = String::new();
+        let mut rest = title;
+        while let Some((before, after)) = rest.split_once("](") {
+            shown.push_str(before);
+            rest = after.split_once(')').map_or("", |(_, after)| after);
+        }
+        shown.push_str(rest);
+        let kept = shown.trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        names.insert(kept.collect::<String>().to_lowercase().replace(' ', "-"));
+    }
+    names
+}
+
+pub fn pages(folder: &Path) -> Vec<PathBuf> {
     let entries = folder.read_dir().unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let mut pages: Vec<_> =
@@ -80,6 +115,6 @@ fn pages(folder: &Path) -> Vec<PathBuf> {
     pages
 }
 
-fn read(path: &Path) -> String {
+pub fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -140,8 +140,8 @@ impl Connection {
     }
 }
 
-/// Closes our side, and waits until the server has closed its own; whether it has. Who goes with something unread resets
-/// the connection, and what is still on its way to the server is lost.
+/// Closes our side, and waits until the server has closed its own; whether it has. Who goes with something unread
+/// resets the connection, and what is still on its way to the server is lost.
 pub(crate) async fn close(socket: &mut TcpStream) -> bool {
     let _ = socket.shutdown().await;
     let mut unread = [0; 4096];
