@@ -36,13 +36,13 @@ export function useToken(next, keep) {
   }
 }
 
-async function ask(path, { method = "GET", signal, as = token } = {}) {
+async function ask(path, { method = "GET", signal, as = token, isQuiet = false } = {}) {
   const headers = as ? { authorization: `Bearer ${as}` } : {};
   const options = { method, headers, signal, cache: "no-store", credentials: "same-origin", redirect: "error" };
   const answer = await fetch(`/api/v1/${path}`, options);
   if (answer.ok) return answer;
   const why = await answer.json().then((body) => body.error, () => "");
-  if (answer.status === 401 && as === token) refusals.dispatchEvent(new Event("refused"));
+  if (answer.status === 401 && as === token && !isQuiet) refusals.dispatchEvent(new Event("refused"));
   throw new Refused(answer.status, why || `HTTP ${answer.status}`);
 }
 
@@ -53,7 +53,7 @@ export const call = async (path, options) => (await ask(path, options)).json();
 export const file = async (path, options) => (await ask(path, options)).blob();
 
 /** What who shows `candidate` may do: `read` or `admin`. */
-export const right = async (candidate = token) => (await call("session", { as: candidate })).right;
+export const right = async (candidate = token) => (await call("session", { as: candidate, isQuiet: true })).right;
 
 /** A part of a path. */
 export const part = (text) => encodeURIComponent(text);

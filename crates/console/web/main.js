@@ -167,13 +167,16 @@ function door(why) {
   document.title = `${t("sign.title")} · Weir`;
 }
 
-refusals.addEventListener("refused", () => {
-  if (hasToken()) {
-    useToken("", false);
-    context.right = "none";
-    announce(t("sign.expired"), true);
-  }
-  begin();
+let isAsking = false;
+refusals.addEventListener("refused", async () => {
+  // Many calls may be refused at once.
+  if (isAsking || document.querySelector("main.door")) return;
+  isAsking = true;
+  if (hasToken()) announce(t("sign.expired"), true);
+  useToken("", false);
+  context.right = "none";
+  await begin();
+  isAsking = false;
 });
 window.addEventListener("hashchange", () => {
   if (document.querySelector("main.door")) return;

@@ -31,6 +31,7 @@ const hasSource = () => "MediaSource" in window || "ManagedMediaSource" in windo
 /** Why a stream is not to be had, by the answer to a request for it; nothing if it may be tried again. */
 function refusal(status, text) {
   if (status === 401 || status === 403) return { text: t("player.denied"), isFinal: true };
+  if (status === 400) return { text: t("player.bad"), isFinal: true };
   if (status === 404) return { text: t("player.not.found"), isFinal: false };
   if (status === 406) return { text: t("player.unsupported", { codecs: text.trim().slice(0, 200) }), isFinal: true };
   if (status === 503) return { text: t("player.full"), isFinal: false };

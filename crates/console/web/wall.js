@@ -52,7 +52,7 @@ function tile() {
   const canvas = h("canvas", { width: 16, height: 9, "aria-hidden": "true" });
   const nothing = h("span", { class: "nothing" });
   const state = h("span", { class: "health" });
-  const viewers = h("span", { class: "chip people" }, icon("people"), h("b"));
+  const viewers = h("span", { class: "chip people" }, icon("people"), h("b"), h("span", { class: "outside" }, ` ${t("wall.total.viewers")}`));
   const record = h("span", { class: "chip rec" }, t("wall.recording"));
   const what = h("span", { class: "chip what" });
   const name = h("span", { class: "name" });
@@ -62,8 +62,8 @@ function tile() {
   const line = spark();
   const bar = h("span", { class: "split", "aria-hidden": "true" });
   const link = h("a", { class: "tile" },
-    h("span", { class: "picture" }, canvas, nothing, state, viewers, record, what),
-    h("span", { class: "about" }, h("span", { class: "names" }, name, where), h("span", { class: "figures" }, speed, pace), line, bar));
+    h("span", { class: "about" }, h("span", { class: "names" }, name, " ", where), " ", h("span", { class: "figures" }, speed, " ", pace), line, bar), " ",
+    h("span", { class: "picture" }, canvas, nothing, state, " ", viewers, " ", record, " ", what));
   const item = h("div", { role: "listitem" }, link);
   const self = { item, link, canvas, id: "", isShown: false };
   self.painted = (isShown) => {
@@ -87,11 +87,10 @@ function tile() {
     self.hasVideo = Boolean(row.video);
     mark(item, "aria-posinset", at + 1);
     mark(item, "aria-setsize", of);
-    mark(link, "aria-label", t("wall.tile", { name: row.url, health: word(row.health), viewers: count(row.viewers), rate: rate(row.kbps) }));
     mark(state, "class", `health ${colour(row.health)}`);
     write(state, word(row.health));
     mark(state, "title", reason(row.health));
-    write(viewers.lastChild, count(row.viewers));
+    write(viewers.children[1], count(row.viewers));
     mark(viewers, "title", split(row.by));
     record.hidden = !row.recording;
     const size = row.video?.height ? `${row.video.width}×${row.video.height}` : "";

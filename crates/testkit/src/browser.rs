@@ -117,7 +117,8 @@ impl Page {
         let conditions = json!({
             "offline": false, "latency": 0, "download_throughput": download, "upload_throughput": -1,
         });
-        self.tell("chromium/network_conditions", &json!({ "network_conditions": conditions })).await;
+        self.tell("chromium/network_conditions", &json!({ "network_conditions": conditions }))
+            .await;
     }
 
     /// Calls a method of the DevTools protocol, and returns its result.
@@ -238,7 +239,8 @@ impl Browser {
             .chain([profile.as_str()])
             .chain(more.iter().map(String::as_str))
             .collect();
-        Capabilities::from_iter([("goog:chromeOptions".to_owned(), json!({ "args": flags })),
+        Capabilities::from_iter([
+            ("goog:chromeOptions".to_owned(), json!({ "args": flags })),
             ("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" })),
         ])
     }

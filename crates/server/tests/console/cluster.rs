@@ -31,14 +31,18 @@ async fn the_graph_shows_who_pulls_from_whom_and_a_killed_edge_and_a_drain() {
             tokio::time::sleep(Duration::from_millis(40)).await;
         }
     });
-    let mut viewers = [Player::rtmp(&edge.rtmp_url("live/a")).await, Player::rtmp(&other.rtmp_url("live/a")).await];
+    let mut viewers = [
+        Player::rtmp(&edge.rtmp_url("live/a")).await,
+        Player::rtmp(&other.rtmp_url("live/a")).await,
+    ];
     for viewer in &mut viewers {
         assert!(viewer.next().await.is_some(), "it plays");
     }
     let page = Console::open(&edge, "console/#/cluster").await;
     page.until("return document.querySelectorAll('.node').length === 3").await;
     page.until("return document.querySelectorAll('.node[data-role=origin]').length === 1").await;
-    page.until("return document.querySelectorAll('.wire.flowing[data-pulls=\"1\"]').length === 2").await;
+    page.until("return document.querySelectorAll('.wire.flowing[data-pulls=\"1\"]').length === 2")
+        .await;
     page.until("return [...document.querySelectorAll('td')].filter((cell) => cell.innerText.includes('/live/a')).length === 2").await;
     other.kill();
     page.until_within("return document.querySelectorAll('.node.lost').length === 1", NOTICED).await;

@@ -15,10 +15,12 @@ const MANY: usize = 1000;
 const SERIOUS: [&str; 2] = ["serious", "critical"];
 
 fn axe() -> String {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/players/node_modules");
+    let tools =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/players/node_modules");
     let file = tools.join("axe-core/axe.min.js");
-    fs::read_to_string(&file)
-        .unwrap_or_else(|error| panic!("install axe-core with `cargo xtask test tools`: {}: {error}", file.display()))
+    fs::read_to_string(&file).unwrap_or_else(|error| {
+        panic!("install axe-core with `cargo xtask test tools`: {}: {error}", file.display())
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,9 +75,13 @@ async fn a_phone_shows_everything_in_its_width_and_in_chinese() {
     page.click(".tools button").await;
     page.until("return document.documentElement.lang === 'en' && document.body.innerText.includes('Config')").await;
     page.dark(true).await;
-    let dark = page.eval("return getComputedStyle(document.body.parentElement).backgroundColor").await;
+    let dark =
+        page.eval("return getComputedStyle(document.body.parentElement).backgroundColor").await;
     page.dark(false).await;
-    assert_ne!(dark, page.eval("return getComputedStyle(document.body.parentElement).backgroundColor").await);
+    assert_ne!(
+        dark,
+        page.eval("return getComputedStyle(document.body.parentElement).backgroundColor").await
+    );
     page.assert_clean(&[]).await;
 }
 
@@ -84,11 +90,16 @@ async fn a_thousand_streams_are_few_elements_and_the_search_finds_one() {
     let weir = open().config("limits: { connections: 3000 }\n").start();
     let mut publishers = Vec::new();
     for number in 0..MANY {
-        publishers.push(Publisher::silent(&weir.rtmp_url(&format!("live/stream-{number:04}"))).await);
+        publishers
+            .push(Publisher::silent(&weir.rtmp_url(&format!("live/stream-{number:04}"))).await);
     }
     let page = Console::open(&weir, "console/").await;
     page.until("return document.querySelector('.totals b')?.textContent === '1,000'").await;
-    let tiles = page.eval("return document.querySelectorAll('.tile').length").await.as_u64().expect("a number");
+    let tiles = page
+        .eval("return document.querySelectorAll('.tile').length")
+        .await
+        .as_u64()
+        .expect("a number");
     assert!((4..100).contains(&tiles), "{tiles}");
     page.eval("window.scrollTo(0, document.documentElement.scrollHeight)").await;
     page.until("return document.querySelector('.wall').innerText.includes('stream-0999')").await;

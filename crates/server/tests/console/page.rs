@@ -33,7 +33,8 @@ impl Console {
 
     /// Opens any page.
     pub async fn open_at(weir: &Weir, url: &str) -> Self {
-        let origins = [weir.api_url(""), weir.http_url("")].map(|it| it.trim_end_matches('/').to_owned());
+        let origins =
+            [weir.api_url(""), weir.http_url("")].map(|it| it.trim_end_matches('/').to_owned());
         Self { page: Page::open(url).await, origins: origins.to_vec() }
     }
 
@@ -87,7 +88,8 @@ impl Console {
 
     /// The page shows as on a screen of this size.
     pub async fn size(&self, width: u32, height: u32, is_phone: bool) {
-        let params = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone });
+        let params =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone });
         self.devtools("Emulation.setDeviceMetricsOverride", params).await;
     }
 
@@ -104,9 +106,12 @@ impl Console {
         let unexpected: Vec<_> =
             complaints.iter().filter(|said| !expected.iter().any(|it| said.contains(it))).collect();
         assert!(unexpected.is_empty(), "{unexpected:#?}");
-        let asked = self.eval("return performance.getEntriesByType('resource').map((entry) => entry.name)").await;
+        let asked = self
+            .eval("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+            .await;
         for url in asked.as_array().into_iter().flatten().filter_map(Value::as_str) {
-            let is_own = url.starts_with("blob:") || self.origins.iter().any(|origin| url.starts_with(origin));
+            let is_own = url.starts_with("blob:")
+                || self.origins.iter().any(|origin| url.starts_with(origin));
             assert!(is_own, "{url} is not of this server");
         }
     }

@@ -12,11 +12,16 @@ async fn nobody_looks_without_a_token_and_a_reader_changes_nothing() {
     assert!(!page.text().await.contains("demo"));
     page.click("main.door button").await;
     page.enter_token("wrong").await;
-    page.until("return document.querySelector('dialog .fault').textContent.includes('does not accept')").await;
+    page.until(
+        "return document.querySelector('dialog .fault').textContent.includes('does not accept')",
+    )
+    .await;
     page.enter_token(READ).await;
     page.until_there(".tile").await;
     // In memory only: neither in the address nor in the storage.
-    let kept = page.eval("return location.href + JSON.stringify({...sessionStorage, ...localStorage})").await;
+    let kept = page
+        .eval("return location.href + JSON.stringify({...sessionStorage, ...localStorage})")
+        .await;
     assert!(!kept.to_string().contains(READ), "{kept}");
     page.click("a.tile").await;
     page.click("main button.danger").await;
@@ -49,7 +54,11 @@ async fn the_page_may_run_its_own_scripts_only_and_nobody_may_frame_it() {
     assert!(policy.contains(&media) && !policy.contains("unsafe"), "{policy}");
     for path in ["console/main.js", "console/style.css", "console/vendor/hls.min.js"] {
         let answer = http::get(weir.api(), path).await;
-        assert_eq!((answer.status, answer.header("content-encoding")), (200, Some("gzip")), "{path}");
+        assert_eq!(
+            (answer.status, answer.header("content-encoding")),
+            (200, Some("gzip")),
+            "{path}"
+        );
     }
     assert_eq!(http::get(weir.api(), "console/none.js").await.status, 404);
 }

@@ -27,7 +27,8 @@ async fn the_demo_shows_a_picture_and_goes_when_it_ends() {
         .await;
     assert!(colours.as_u64() > Some(20), "the picture is blank: {colours}");
     page.until("return /H\\.264/.test(document.querySelector('.tile .what').textContent)").await;
-    page.until("return / kb\\/s| Mb\\/s/.test(document.querySelector('.tile .speed').textContent)").await;
+    page.until("return / kb\\/s| Mb\\/s/.test(document.querySelector('.tile .speed').textContent)")
+        .await;
     assert_eq!(page.eval("return document.querySelector('.tile .name').textContent").await, "demo");
     page.assert_clean(&[]).await;
     weir.terminate();
@@ -41,15 +42,29 @@ async fn streams_come_and_go_and_names_are_text() {
     page.until("return document.querySelector('.empty:not([hidden])') !== null").await;
     let written = NAME.replace(' ', "%20").replace('<', "%3C").replace('>', "%3E");
     let publisher = Publisher::silent(&weir.rtmp_url(&format!("live/{written}"))).await;
-    page.until_within("return document.querySelectorAll('.tile').length === 1", Duration::from_secs(10)).await;
+    page.until_within(
+        "return document.querySelectorAll('.tile').length === 1",
+        Duration::from_secs(10),
+    )
+    .await;
     assert_eq!(page.eval("return document.querySelector('.tile .name').textContent").await, NAME);
-    assert_eq!(page.eval("return document.querySelectorAll('main img, main script').length").await, 0);
+    assert_eq!(
+        page.eval("return document.querySelectorAll('main img, main script').length").await,
+        0
+    );
     page.click("a.tile").await;
-    page.until(&format!("return document.querySelector('h1').textContent.includes({NAME:?})")).await;
+    page.until(&format!("return document.querySelector('h1').textContent.includes({NAME:?})"))
+        .await;
     page.until("return document.querySelectorAll('.address').length > 5").await;
     page.goto(&weir.api_url("console/#/events")).await;
-    page.until(&format!("return document.querySelector('.events')?.textContent.includes({NAME:?})")).await;
-    assert_eq!(page.eval("return document.querySelectorAll('main img, main script').length").await, 0);
+    page.until(&format!(
+        "return document.querySelector('.events')?.textContent.includes({NAME:?})"
+    ))
+    .await;
+    assert_eq!(
+        page.eval("return document.querySelectorAll('main img, main script').length").await,
+        0
+    );
     page.goto(&weir.api_url("console/#/live")).await;
     page.until_there(".tile").await;
     drop(publisher);

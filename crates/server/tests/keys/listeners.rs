@@ -54,7 +54,8 @@ pub async fn embed() {
     let mut weir = server().config("http: { embed: [] }\n").start();
     let framed = async |weir: &Weir| {
         let page = http::get(weir.http(), "player").await;
-        page.header("content-security-policy").is_some_and(|it| it.ends_with("frame-ancestors https://a.example"))
+        page.header("content-security-policy")
+            .is_some_and(|it| it.ends_with("frame-ancestors https://a.example"))
     };
     assert!(!framed(&weir).await);
     reload(&mut weir, "http: { embed: https://a.example }\n").await;
