@@ -45,6 +45,8 @@ REFUSED = {
     "drain.timeoutSeconds=0": "timeoutSeconds",
     "edges.main.autoscaling.enabled=true,edges.main.autoscaling.cpuUtilization=0": "by nothing",
     "edges.peers.replicas=1": "peers",
+    "edgeToken.value=a b": "edgeToken",
+    "edgeToken.value=a,auth.applyTo=all,auth.existingSecret=b": "two lists of checks",
 }
 
 # Drawn by chance otherwise, and different in each rendering.
@@ -60,6 +62,7 @@ RESTARTS = {
     "config.http.listen={0.0.0.0:8080}": True,
     "apiTls.secretName=tls": True,
     "edgeTls.secretName=tls": True,
+    "edgeToken.value=a-secret": True,
 }
 
 

@@ -54,7 +54,9 @@ def secret_values(all_, container):
     for variable in container.get("env", []):
         ref = variable.get("valueFrom", {}).get("secretKeyRef")
         if not ref:
-            found[variable["name"]] = variable["value"]
+            # As Kubernetes does it: $(NAME) is a variable before this one.
+            named = lambda match: found.get(match[1], match[0])
+            found[variable["name"]] = re.sub(r"\$\((\w+)\)", named, variable["value"])
             continue
         secret = all_.find("Secret", ref["name"])
         value = (secret or {}).get("data", {}).get(ref["key"])

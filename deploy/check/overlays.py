@@ -15,6 +15,10 @@ GONE = object()
 # refused.
 CHANGES = {
     "canary": {},
+    "edge-token": {
+        "Deployment/weir-edge": ["spec.template.spec.containers.0.env"],
+        "Deployment/weir-origin": ["spec.template.spec.containers.0.env"],
+    },
     "network-policy": {},
     "one-address": {"Service/weir-edge": ["spec.ports"], "Service/weir-http": ["spec.type"]},
     "second-cluster": {},

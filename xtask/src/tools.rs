@@ -41,7 +41,7 @@ const FFMPEG9: &str = "imageio-ffmpeg==0.8.1";
 /// A storage that speaks S3.
 const MOTO: &str = "moto[server]==5.2.5";
 
-/// The players in browsers: of HTTP-FLV, and of HLS; what looks for obstacles in pages; and what the console draws with.
+/// The players in browsers: of HTTP-FLV, and of HLS; what looks for obstacles in pages; what the console draws with.
 const PLAYERS: &[&str] = &[
     "mpegts.js@1.8.2",
     "hls.js@1.7.4",

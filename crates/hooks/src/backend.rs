@@ -127,6 +127,13 @@ impl Backends {
         hosts.values().for_each(|host| host.close_idle());
     }
 
+    /// The files `changed` say whom to trust in another way: what is open and idle by them is closed.
+    pub fn trust_anew(&self, changed: &[PathBuf]) {
+        let is_by = |place: &Place| place.ca.as_ref().is_some_and(|ca| changed.contains(ca));
+        let hosts = self.lock();
+        hosts.iter().filter(|(place, _)| is_by(place)).for_each(|(_, host)| host.close_idle());
+    }
+
     /// How many back ends have failed at their last call.
     pub fn failing(&self) -> usize {
         self.lock().values().filter(|host| host.health.is_failing()).count()

@@ -48,7 +48,6 @@ pub struct Figures {
     /// It has one writer at a time.
     took: Mutex<Histogram>,
     pub(crate) waiting: AtomicUsize,
-    pub(crate) waiting_bytes: AtomicUsize,
 }
 
 impl Figures {

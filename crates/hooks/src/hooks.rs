@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 use weir_config::{Fail, HookUrl, Next, Part, Ready, Settings, Unready, Vhost};
-use weir_media::{DEFAULT_VHOST, StreamKey};
+use weir_media::{Budget, Charge, DEFAULT_VHOST, StreamKey, Use};
 
 use crate::{
     answer::{Answer, Refused, forward_urls, judge},
@@ -34,14 +34,18 @@ use crate::{
 };
 
 /// Events that wait for their turn, or for their answer: three times the viewers of a large stream that all come at
-/// once. Each of them is a task of some 2 KiB beside its text.
+/// once.
 const WAITING_MAX: usize = 16_384;
 
 /// Those of them that nobody waits for: notices to a back end that is down hold no decision up.
 const NOTICES_MAX: usize = WAITING_MAX / 4 * 3;
 
-/// The texts of all of them. What clients say of themselves may have some 20 KiB.
-const WAITING_BYTES_MAX: usize = 32 << 20;
+/// What one of them takes beside its text: a task, and what is sent.
+const EVENT_BYTES: usize = 2 << 10;
+
+/// What all of them take, whatever room `limits.memory` has: as many as there may be, if they say as much of themselves
+/// as players and encoders do. A hostile client may have some 20 KiB of text.
+const WAITING_BYTES_MAX: usize = 64 << 20;
 
 /// How long a decision waits for its turn: players and encoders give up by then.
 const TURN_MAX: Duration = Duration::from_secs(30);
@@ -66,6 +70,8 @@ pub struct Hooks {
     lanes: Lanes<Job>,
     publishing: Publishing,
     figures: Figures,
+    /// What waits, in the memory that `limits.memory` bounds.
+    held: Mutex<Charge>,
     /// Nothing waits any more.
     told: Notify,
     runtime: Handle,
@@ -98,7 +104,12 @@ impl Hooks {
     ///
     /// # Errors
     /// When the system has no random bytes.
-    pub fn start(settings: &Settings, names: Names, trusts: Trusts) -> std::io::Result<Arc<Self>> {
+    pub fn start(
+        settings: &Settings,
+        names: Names,
+        trusts: Trusts,
+        budget: &Budget,
+    ) -> std::io::Result<Arc<Self>> {
         let series = getrandom::u64().map_err(std::io::Error::other)?;
         Ok(Arc::new(Self {
             settings: settings.clone(),
@@ -108,6 +119,7 @@ impl Hooks {
             lanes: Lanes::default(),
             publishing: Publishing::default(),
             figures: Figures::default(),
+            held: Mutex::new(Charge::new(budget, Use::Hooks)),
             told: Notify::new(),
             runtime: Handle::current(),
             series,
@@ -207,6 +219,16 @@ impl Hooks {
         }
     }
 
+    /// Takes in other files of `hooks.ca`. It blocks.
+    pub fn look(&self) {
+        let before = self.trusts.load_full();
+        if let Some((next, changed)) = before.look() {
+            // Unless a reload has read them meanwhile.
+            self.trusts.compare_and_swap(&before, Arc::new(next));
+            self.backends.trust_anew(&changed);
+        }
+    }
+
     /// Who this server is, in every event.
     pub fn names(&self) -> &Names {
         &self.names
@@ -279,12 +301,13 @@ impl Hooks {
         event: Event,
         asker: Option<oneshot::Sender<Result<Granted, Refused>>>,
     ) -> bool {
-        let (bytes, action, client) = (event.bytes(), event.action, event.subject.id);
+        let (bytes, action, client) = (EVENT_BYTES + event.bytes(), event.action, event.subject.id);
         let most = if asker.is_some() { WAITING_MAX } else { NOTICES_MAX };
         let here = self.figures.waiting.fetch_add(1, Relaxed);
-        let held = self.figures.waiting_bytes.fetch_add(bytes, Relaxed);
+        let has_room = here < most && self.hold(bytes);
+        let bytes = if has_room { bytes } else { 0 };
         let job = Job { event, since: Instant::now(), bytes, asker };
-        if here >= most || held + bytes > WAITING_BYTES_MAX {
+        if !has_room {
             self.leave(&job);
             self.figures.count(action, Outcome::Dropped);
             self.say_dropped(action);
@@ -297,9 +320,15 @@ impl Hooks {
         true
     }
 
+    /// Whether there is room for an event of so many bytes, which takes it then.
+    fn hold(&self, bytes: usize) -> bool {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.bytes() + bytes <= WAITING_BYTES_MAX && held.grow(bytes).is_ok()
+    }
+
     /// An event has been dealt with.
     fn leave(&self, job: &Job) {
-        self.figures.waiting_bytes.fetch_sub(job.bytes, Relaxed);
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).shrink(job.bytes);
         if self.figures.waiting.fetch_sub(1, Relaxed) == 1 {
             self.told.notify_waiters();
         }
@@ -314,7 +343,7 @@ impl Hooks {
             let action = action.label();
             warn!(
                 action,
-                waiting = WAITING_MAX,
+                waiting = self.figures.waiting(),
                 "too many events wait for the back ends of hooks: some are dropped"
             );
         }

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tracing::{info, warn};
 use weir_config::{Config, Fault, file};
 use weir_tls::{
     client::{Named, Trust, Unusable, Whom},
@@ -18,7 +19,7 @@ const NAMED: Named = Named { ca: "hooks.ca", pin: "hooks.ca" };
 #[derive(Clone, Debug, Default)]
 pub struct Trusts {
     of_system: Option<Trust>,
-    of_files: HashMap<PathBuf, Trust>,
+    of_files: HashMap<PathBuf, (Vec<u8>, Trust)>,
 }
 
 impl Trusts {
@@ -42,16 +43,37 @@ impl Trusts {
         Ok(Self { of_system, of_files: read.collect::<Result<_, Fault>>()? })
     }
 
+    /// The same with other files, if there are any, and which these are. A file that cannot be used is told of, and
+    /// what was read of it before stays. It blocks.
+    pub(crate) fn look(&self) -> Option<(Self, Vec<PathBuf>)> {
+        let (mut next, mut changed) = (self.clone(), Vec::new());
+        for (path, (before, _)) in &self.of_files {
+            match of_file(path, NAMED.ca) {
+                Ok((file, _)) if file == *before => {}
+                Ok(read) => {
+                    info!("the file of hooks.ca changed: new connections to back ends use it");
+                    next.of_files.insert(path.clone(), read);
+                    changed.push(path.clone());
+                }
+                Err(error) => {
+                    warn!(%error, "cannot load the changed file of hooks.ca: the previous one stays in force");
+                }
+            }
+        }
+        (!changed.is_empty()).then_some((next, changed))
+    }
+
     /// Whom to trust by the file `ca`, or without one.
     pub(crate) fn of(&self, ca: Option<&Path>) -> Option<&Trust> {
         match ca {
-            Some(file) => self.of_files.get(file),
+            Some(file) => self.of_files.get(file).map(|(_, trust)| trust),
             None => self.of_system.as_ref(),
         }
     }
 }
 
-fn of_file(path: &Path, key: &str) -> Result<Trust, Fault> {
+/// The file, and what it says.
+fn of_file(path: &Path, key: &str) -> Result<(Vec<u8>, Trust), Fault> {
     let fault = |what: &str, why: &dyn std::fmt::Display| {
         let fix = "use a PEM file with CA certificates, readable by this user";
         Fault::new(key, format!("{} {what}: {why}", path.display()), fix)
@@ -59,5 +81,6 @@ fn of_file(path: &Path, key: &str) -> Result<Trust, Fault> {
     let bytes = file::read(path, FILE_BYTES_MAX).map_err(|why| fault("cannot be read", &why))?;
     let authorities = pem::certificates(&bytes).map_err(|why| fault("is invalid", &why))?;
     let whom = Whom { authorities: Some(authorities), pins: Vec::new() };
-    Trust::new(whom, NAMED).map_err(|why: Unusable| fault("is invalid", &why))
+    let trust = Trust::new(whom, NAMED).map_err(|why: Unusable| fault("is invalid", &why))?;
+    Ok((bytes, trust))
 }

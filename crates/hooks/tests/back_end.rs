@@ -15,7 +15,7 @@ use weir_hooks::{
     Action, EVENT_HEADER, Hooks, Names, Outcome, Refused, SIGNATURE_HEADER, Segment, Subject,
     Ticket, Trusts, signature,
 };
-use weir_media::{DEFAULT_VHOST, StreamKey};
+use weir_media::{Budget, DEFAULT_VHOST, StreamKey, Use};
 use weir_testkit::{
     backend::{Backend, Reply},
     eventually,
@@ -29,10 +29,14 @@ fn config(yaml: &str) -> Config {
 }
 
 fn hooks(yaml: &str) -> (Arc<Hooks>, Settings) {
+    hooks_within(yaml, &Budget::unlimited())
+}
+
+fn hooks_within(yaml: &str, budget: &Budget) -> (Arc<Hooks>, Settings) {
     let settings = Settings::new(config(yaml));
     let trusts = Trusts::read(&settings.now()).expect("files");
     let names = Names { server: "a server".to_owned(), service: "a start".to_owned() };
-    (Hooks::start(&settings, names, trusts).expect("random bytes"), settings)
+    (Hooks::start(&settings, names, trusts, budget).expect("random bytes"), settings)
 }
 
 fn subject(id: u64) -> Subject {
@@ -315,4 +319,38 @@ async fn there_is_a_bound_on_how_many_wait() {
     })
     .await;
     assert_eq!(hooks.figures().waiting(), 16_384);
+}
+
+/// What waits is in the memory that all share, and what there is no room for is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_counts_as_memory() {
+    const LIMIT: usize = 8 << 20;
+    let back_end = Backend::start().await;
+    back_end.replies(Reply::Never);
+    let budget = Budget::new(LIMIT);
+    let yaml = format!("hooks: {{ on_play: {:?}, timeout: 60s }}\n", back_end.url());
+    let (hooks, settings) = hooks_within(&yaml, &budget);
+    let mut waiting = JoinSet::new();
+    for id in 1..=1000 {
+        let (hooks, settings) = (Arc::clone(&hooks), settings.clone());
+        waiting.spawn(async move {
+            let vhost = settings.vhost("any");
+            hooks.play(&vhost, || subject(id)).await.map(drop)
+        });
+    }
+    let first = timeout(SOON, waiting.join_next()).await.expect("one too many");
+    assert_eq!(first.expect("one").expect("no panic"), Err(Refused::Busy));
+    eventually("all are counted", SOON, async || {
+        let dropped = count(&hooks, Action::Play, Outcome::Dropped);
+        (hooks.figures().waiting() as u64 + dropped == 1000).then_some(())
+    })
+    .await;
+    let held = budget.used_for(Use::Hooks);
+    assert!(held > LIMIT / 16 && held <= LIMIT / 4, "{held}");
+    assert!(held > hooks.figures().waiting() * 2048, "{held}");
+    back_end.answers(|_| Reply::Text(200, "0".to_owned()));
+    drop((waiting, back_end));
+    // Those that the back end has hung up on have no answer.
+    timeout(SOON, hooks.until_told()).await.expect("all are through");
+    assert_eq!(budget.used_for(Use::Hooks), 0, "nothing is left");
 }

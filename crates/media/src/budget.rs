@@ -34,6 +34,8 @@ pub enum Use {
     ZeroCopy,
     /// Parts of files that are being uploaded.
     Uploads,
+    /// Events that wait for back ends.
+    Hooks,
     /// What waits for a peer to read it.
     Output,
     /// Sessions, tasks and sockets.
@@ -46,7 +48,7 @@ pub enum Use {
 
 impl Use {
     /// Every use.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Logs,
         Self::Configurations,
         Self::Commands,
@@ -57,6 +59,7 @@ impl Use {
         Self::HlsCache,
         Self::ZeroCopy,
         Self::Uploads,
+        Self::Hooks,
         Self::Output,
         Self::Connections,
         Self::Requests,
@@ -76,6 +79,7 @@ impl Use {
             Self::HlsCache => "hls_cache",
             Self::ZeroCopy => "zero_copy",
             Self::Uploads => "uploads",
+            Self::Hooks => "hooks",
             Self::Output => "output",
             Self::Connections => "connections",
             Self::Requests => "requests",
@@ -97,6 +101,7 @@ impl Use {
             | Self::Segments
             | Self::HlsWindow
             | Self::Recordings
+            | Self::Hooks
             | Self::Output
             | Self::Api => 2,
             Self::HlsCache => 4,

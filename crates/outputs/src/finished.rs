@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
@@ -48,6 +48,12 @@ pub enum FileKind {
 pub trait OnFinished: Send + Sync {
     /// `file` is finished. Called on the thread that finished it, which has other files to write: it must not wait.
     fn finished(&self, file: &FinishedFile);
+
+    /// Whether the recording `file` below `dir` is still to be read there: `record.keep` leaves it alone until it is
+    /// not. Called on a thread that may wait for the disk.
+    fn needs(&self, _dir: &Path, _file: &Path) -> bool {
+        false
+    }
 }
 
 /// All who want to know, filled in once while the server starts.
@@ -65,6 +71,12 @@ impl Finished {
         // Told without the lock: a listener may bring another one.
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         all.iter().for_each(|listener| listener.finished(file));
+    }
+
+    /// Whether one of them still needs the recording `file` below `dir`.
+    pub fn needs(&self, dir: &Path, file: &Path) -> bool {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        all.iter().any(|listener| listener.needs(dir, file))
     }
 
     /// Whether nobody wants to know: then it need not be worked out what to tell.

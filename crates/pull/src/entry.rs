@@ -48,6 +48,12 @@ impl Entry {
         self.key.as_ref().filter(|_| self.pull.when == When::Always)
     }
 
+    /// Takes in another file of authorities. It blocks.
+    pub fn look(&self) {
+        let pins = self.pull.pin.iter().map(|pin| pin.0).collect();
+        self.tls.look(self.pull.ca.as_deref(), pins);
+    }
+
     /// Whether it is the same line.
     pub fn is_same(&self, other: &Self) -> bool {
         self.pull == other.pull && self.vhost == other.vhost && self.streams == other.streams

@@ -24,7 +24,7 @@ mod task;
 pub use fallback::{Fallback, check_files};
 pub use known::{PullStatus, State};
 pub use pulls::{NoPull, Pulls};
-pub use shared::Host;
+pub use shared::{Asked, Host, Permit};
 pub use slate::Kinds;
 pub use tags::{Tags, Unreadable};
 

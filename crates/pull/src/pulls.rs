@@ -146,6 +146,12 @@ impl Pulls {
         single.or_else(|| entries.find(|entry| entry.means(key))).cloned()
     }
 
+    /// Takes in other files of `pull.ca`. It blocks.
+    pub fn look(&self) {
+        let entries = self.shared.lock().entries.clone();
+        entries.iter().for_each(|entry| entry.look());
+    }
+
     /// Whether `key` would be pulled for a viewer.
     pub fn would_pull(&self, key: &StreamKey) -> bool {
         self.entry_of(key).is_some()

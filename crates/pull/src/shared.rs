@@ -2,6 +2,8 @@
 
 use std::{
     collections::HashMap,
+    future::Future,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,8 +16,22 @@ use weir_upstream::{NodeId, Turns};
 
 use crate::{entry::Entry, fallback::Fallback, known::Known};
 
-/// Who is told of pulls, so that a pulled stream is followed by whatever follows streams.
+/// That a pull may publish. Dropping it ends the publish, if that has begun.
+pub trait Permit: Send {
+    /// `key` is published from now on.
+    fn begin(&mut self, key: &StreamKey);
+}
+
+/// Whether a pull may publish, once somebody has said so.
+pub type Asked<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Permit>, String>> + Send + 'a>>;
+
+/// Who is asked before a pull publishes, and told of it, so that a pulled stream is followed by whatever follows
+/// streams.
 pub trait Host: Send + Sync {
+    /// Whether a pull may publish `key`, which it has by now. Asked before each publish. If it may not, the reason is
+    /// for people.
+    fn may_publish<'a>(&'a self, key: &'a StreamKey) -> Asked<'a>;
+
     /// `key` has a publisher: a pull.
     fn began(&self, key: &StreamKey);
 

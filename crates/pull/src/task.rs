@@ -74,6 +74,8 @@ enum Relayed {
     Unwanted,
     Published,
     Lost(String),
+    /// It never was: whoever decides does not let it be published.
+    Refused(String),
 }
 
 impl Task {
@@ -155,6 +157,9 @@ impl Task {
                     let since = Instant::now();
                     match self.relay(source).await {
                         Relayed::Lost(why) => self.on_lost(&why, since),
+                        Relayed::Refused(text) => {
+                            self.on_failure(Why { is_missing: false, text });
+                        }
                         Relayed::Published => {}
                         Relayed::Unwanted => return Over::Unwanted,
                     }
@@ -204,6 +209,10 @@ impl Task {
         if registry.budget().is_full() {
             return Relayed::Lost("no memory for another stream (limits.memory)".to_owned());
         }
+        let mut permit = match host.may_publish(&self.key).await {
+            Ok(permit) => permit,
+            Err(why) => return Relayed::Refused(why),
+        };
         let replaced = Arc::new(WakeSignal::default());
         let vhost = config.vhost(self.key.vhost());
         let published = PublishSettings {
@@ -218,6 +227,7 @@ impl Task {
         else {
             return Relayed::Published;
         };
+        permit.begin(&self.key);
         host.began(&self.key);
         let from = &self.known.entry.pull.from;
         info!(stream = %self.key, from = %from, "pull began");

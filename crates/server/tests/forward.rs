@@ -2,6 +2,7 @@
 //! server itself; and what is seen of a target.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     process::Command,
     time::{Duration, Instant},
@@ -12,9 +13,12 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket, TcpStream},
 };
+use weir_flv::Tag;
+use weir_media::{Content, Track};
 use weir_rtmp::server::{self, Event, PublishRefusal};
 use weir_testkit::{
     Weir,
+    camera::publish_in_time,
     certificates::{Authority, put},
     cluster::{Cluster, Ports},
     eventually,
@@ -22,7 +26,7 @@ use weir_testkit::{
     fixture::Fixture,
     http,
     nginx::Nginx,
-    packets::{Extent, Form, Recording, continuation, read},
+    packets::{Extent, Form, Recording, continuation, frame_of, read, tags_of},
     peer::{Encoder, Numbered, Viewer},
 };
 
@@ -330,4 +334,68 @@ async fn what_is_secret_of_a_target_is_seen_nowhere() {
         let line = seen.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{secret}");
     }
+}
+
+/// What a target has recorded of a stream that has ended, by track.
+async fn recorded(target: &Weir) -> BTreeMap<Track, Vec<Vec<u8>>> {
+    let file = target.dir().join("r/__defaultVhost__/live/a.flv");
+    eventually("it is recorded there", SOON, async || file.exists().then_some(())).await;
+    by_track(&tags_of(&file))
+}
+
+fn by_track(tags: &[Tag]) -> BTreeMap<Track, Vec<Vec<u8>>> {
+    let mut all = BTreeMap::<_, Vec<_>>::new();
+    for frame in tags.iter().map(frame_of) {
+        if matches!(frame.content, Content::Video { .. } | Content::Audio(_)) {
+            all.entry(frame.track).or_default().push(frame.payload.to_vec());
+        }
+    }
+    all
+}
+
+const RECORD: &str = "record: { dir: r, streams: '*', path: '{vhost}/{app}/{stream}' }\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_tracks_go_on_to_a_target_that_takes_them_and_the_first_to_another() {
+    let (target, nginx) = (weir(RECORD), Nginx::start(""));
+    let to = format!("['{}', '{}']", target.rtmp(), nginx.rtmp());
+    let origin = weir(&format!("forward: [{{ streams: live/*, to: {to} }}]\n"));
+    let tags = tags_of(&Fixture::Ladder.file());
+    let url = origin.rtmp_url("live/a");
+    let published = tokio::spawn({
+        let tags = tags.clone();
+        async move { publish_in_time(&url, &tags).await }
+    });
+    let partly = until(&origin, "live/a", "partly").await;
+    assert!(partly["error"].as_str().is_some_and(|why| why.contains("track")), "{partly}");
+    published.await.expect("it is published");
+    let (published, recorded) = (by_track(&tags), recorded(&target).await);
+    assert_eq!(recorded.keys().collect::<Vec<_>>(), published.keys().collect::<Vec<_>>());
+    for (track, all) in published {
+        let there = &recorded[&track];
+        assert!(there.len() > 100 && all.ends_with(there), "{track:?}: {} packets", there.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_sends_all_that_was_published() {
+    let target = weir(RECORD);
+    let to = format!("forward: [{{ streams: live/*, to: '{}' }}]\n", target.rtmp());
+    let mut origin = weir(&format!("{to}drain: {{ notice: 0s, timeout: 20s }}\n"));
+    let published = encoder(&origin, "live/a").await;
+    let mut viewer = Viewer::rtmp(&target.rtmp_url("live/a")).await;
+    viewer.until_picture(published.next_number()).await;
+    let (reached, mut here) =
+        (published.next_number(), Viewer::rtmp(&origin.rtmp_url("live/a")).await);
+    here.next().await.expect("it plays");
+    origin.terminate();
+    assert!(tokio::task::block_in_place(|| origin.wait_exit(SOON)).success());
+    // Until the target says that the stream is over: its viewer has had each picture that the origin took.
+    while viewer.next().await.is_some() {}
+    let last = viewer.numbers().newest_picture().unwrap_or_default();
+    assert!(last >= reached, "{last} of {reached} that were published before");
+    // Encoders are let go before a key frame, and not in the midst of a group.
+    assert_eq!((last + 1) % 12, 0, "{last}");
+    assert!(!recorded(&target).await.is_empty());
+    drop(published);
 }

@@ -8,11 +8,16 @@ use std::{
 use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinSet};
 use weir_flv::amf0::{Object, Value};
 use weir_testkit::{
-    Weir, http,
-    peer::{Caller, Numbered, Publisher, Said, Viewer},
+    Weir,
+    backend::Backend,
+    certificates::{Authority, put},
+    eventually, http,
+    peer::{Caller, Encoder, Numbered, PICTURE_MILLIS, Publisher, Said, Viewer},
     raw::Raw,
     server::Builder,
+    tls_front::TlsFront,
 };
+use weir_upload::Uploader;
 
 fn server(config: &str) -> Weir {
     with_api(config, &[])
@@ -289,4 +294,63 @@ async fn who_guesses_waits_and_holds_nobody_up() {
         let took = start.elapsed();
         assert!(took >= Duration::from_secs(5), "{guess:?}: all with {WAITING} more took {took:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn authorities_of_other_servers_are_taken_in_when_their_file_changes() {
+    // It is looked at it every 30 seconds.
+    const LOOK: Duration = Duration::from_secs(90);
+    const PICTURE: Duration = Duration::from_millis(PICTURE_MILLIS as u64);
+    let (right, dir) = (Authority::new("right"), tempfile::tempdir().expect("a folder"));
+    let ca = put(dir.path(), "ca.pem", &Authority::new("wrong").pem());
+    let (there, back_end) = (server(""), Backend::start().await);
+    let shown = right.issue(&["127.0.0.1"]);
+    let target = TlsFront::start(there.rtmp(), &shown).await;
+    let source = TlsFront::start(there.rtmp(), &shown).await;
+    let told = TlsFront::start(back_end.address(), &shown).await;
+    let storage = TlsFront::start(there.http(), &shown).await;
+    let [to, from, hook, store] = [&target, &source, &told, &storage].map(TlsFront::address);
+    std::fs::write(dir.path().join("a.flv"), "a file").expect("written");
+    Uploader::note(dir.path(), "a.flv").expect("noted");
+    let here = server(&format!(
+        "forward: [{{ streams: live/*, to: 'rtmps://{to}/copy/{{stream}}', ca: {ca:?} }}]\n\
+         pull: [{{ stream: pulled/x, from: 'rtmps://{from}/live/source', ca: {ca:?} }}]\n\
+         hooks: {{ on_unpublish: 'https://{hook}/', ca: {ca:?} }}\n\
+         record: {{ dir: {:?} }}\n\
+         upload: {{ url: 's3://archive', endpoint: 'https://{store}', access_key: a, secret_key: b, ca: {ca:?} }}\n",
+        dir.path()
+    ));
+    let start = async |url: String| Encoder::start(&url, Numbered::new(12), PICTURE).await;
+    let _source = start(there.rtmp_url("live/source")).await;
+    let published = start(here.rtmp_url("live/a")).await;
+    drop(start(here.rtmp_url("live/gone")).await);
+    let failed = eventually("all of them are not trusted", LOOK, async || {
+        let page = http::get(here.api(), "metrics").await.text().await;
+        let of = |name: &str| {
+            let value =
+                page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+            value.is_some_and(|value| value > 0.0)
+        };
+        let names = [
+            "weir_forward_failures_total",
+            "weir_hook_backends_failing",
+            "weir_uploads_failing",
+            "weir_pull_retries_total",
+        ];
+        names.into_iter().all(of).then_some(())
+    });
+    failed.await;
+    let fronts = [&target, &source, &told, &storage];
+    assert_eq!(fronts.map(TlsFront::handshakes), [0; 4]);
+    std::fs::write(&ca, right.pem()).expect("written");
+    let trusted = eventually("all of them are trusted", LOOK, async || {
+        // Another one is told of.
+        drop(start(here.rtmp_url("live/gone")).await);
+        fronts.iter().all(|front| front.handshakes() > 0).then_some(())
+    });
+    trusted.await;
+    Viewer::rtmp(&there.rtmp_url("copy/a")).await.until_picture(published.next_number()).await;
+    Viewer::rtmp(&here.rtmp_url("pulled/x")).await.next().await.expect("media");
+    back_end.until("on_unpublish", 1).await;
+    published.assert_connected();
 }

@@ -11,12 +11,14 @@ use std::{
 
 use weir_testkit::{
     Weir,
+    certificates::{self, Authority},
     cluster::Ports,
     eventually, http,
     moto::{Keys, Moto},
-    peer::{Numbered, Publisher},
+    peer::{Encoder, Numbered, Publisher},
     relay::Relay,
     server::field,
+    tls_front::TlsFront,
 };
 use weir_upload::Uploader;
 
@@ -58,6 +60,37 @@ fn put_recording(dir: &Path, name: &str, bytes: usize) -> (PathBuf, Vec<u8>) {
     fs::write(&path, &data).expect("written");
     Uploader::note(dir, name).expect("noted");
     (path, data)
+}
+
+/// The files below `dir` that a recorder has completed, by their names, and what is in them.
+fn recorded(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<_> = names.filter(|name| name.ends_with(".flv")).collect();
+    names.sort();
+    let read = |name: String| Some((name.clone(), fs::read(dir.join(name)).ok()?));
+    names.into_iter().filter_map(read).collect()
+}
+
+/// Until there are so many of them.
+async fn until_recorded(dir: &Path, count: usize) -> Vec<(String, Vec<u8>)> {
+    eventually(&format!("{count} recordings"), SOON, async || {
+        Some(recorded(dir)).filter(|all| all.len() >= count)
+    })
+    .await
+}
+
+/// What the API says of uploads.
+async fn uploads(weir: &Weir) -> serde_json::Value {
+    let text = http::get(weir.api(), "api/v1/uploads?count=1000").await.text().await;
+    let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    answer["uploads"].clone()
+}
+
+/// An encoder in real time, with a key frame twice a second.
+async fn encoder(weir: &Weir) -> Encoder {
+    let every = Duration::from_millis(40);
+    Encoder::start(&weir.rtmp_url("live/a"), Numbered::new(12), every).await
 }
 
 /// The notes of what is not uploaded yet.
@@ -187,4 +220,109 @@ async fn wrong_keys_are_refused_and_shown_nowhere() {
     for shown in shown {
         assert!(!shown.contains(&keys.secret) && !shown.contains(&keys.access), "{shown}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recorded_arrives_over_tls_at_a_storage_that_is_trusted_by_its_file() {
+    let ports = Ports::free();
+    let storage = Moto::start(&ports).await;
+    storage.make_bucket("archive").await;
+    let authority = Authority::new("authority");
+    let front = TlsFront::start(storage.address(), &authority.issue(&["127.0.0.1"])).await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let right = certificates::put(dir.path(), "right.pem", &authority.pem());
+    let wrong = certificates::put(dir.path(), "wrong.pem", &Authority::new("another").pem());
+    let config = |ca: &Path| {
+        format!(
+            "record: {{ dir: r, streams: '*', path: '{{stream}}-{{number}}', split: {{ duration: 1s }} }}\n\
+             upload: {{ url: s3://archive/weir, endpoint: \"https://{}\", access_key: a, secret_key: b, ca: {} }}\n",
+            front.address(),
+            ca.display()
+        )
+    };
+    let mut weir = Weir::builder(BINARY)
+        .env("WEIR_API__ADMIN_TOKENS", "admin")
+        .config(&config(&wrong))
+        .start();
+    let published = encoder(&weir).await;
+    until_recorded(&weir.dir().join("r"), 2).await;
+    let said = eventually("the storage is not trusted", SOON, async || {
+        uploads(&weir).await["last_error"].as_str().map(str::to_owned)
+    })
+    .await;
+    assert!(said.contains("certificate"), "{said}");
+    assert_eq!(metric(&weir, "weir_uploads_total").await, 0.0);
+    weir.configure(&config(&right));
+    reload(&weir).await;
+    drop(published);
+    let files = until_recorded(&weir.dir().join("r"), 3).await;
+    for (name, bytes) in files {
+        let object = format!("archive/weir/{name}");
+        let there = eventually(&object, SOON, async || storage.object(&object).await).await;
+        assert!(there == bytes, "{name}: {} of {} bytes", there.len(), bytes.len());
+    }
+}
+
+async fn reload(weir: &Weir) {
+    let request = "POST /api/v1/reload HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer admin\r\n\
+                   Connection: close\r\nContent-Length: 0\r\n\r\n";
+    let mut answer = http::request(weir.api(), request.as_bytes()).await;
+    let text = answer.text().await;
+    assert_eq!(answer.status, 200, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_its_upload_is_listed_and_not_removed() {
+    let ports = Ports::free();
+    let storage = SocketAddr::from(([127, 0, 0, 1], ports.http));
+    let config = |keep: &str| {
+        format!(
+            "record: {{ dir: r, streams: '*', path: '{{stream}}-{{number}}', split: {{ duration: 500ms }}{keep} }}\n\
+             upload: {{ url: s3://archive, endpoint: \"http://{storage}\", access_key: a, secret_key: b }}\n\
+             publish: {{ linger: 0s }}\n",
+        )
+    };
+    let mut weir =
+        Weir::builder(BINARY).env("WEIR_API__ADMIN_TOKENS", "admin").config(&config("")).start();
+    let dir = weir.dir().join("r");
+    let published = encoder(&weir).await;
+    until_recorded(&dir, 3).await;
+    drop(published);
+    let there = eventually("all of them are complete and noted", SOON, async || {
+        let (all, listed) = (recorded(&dir), uploads(&weir).await);
+        (listed["total"].as_u64() == Some(all.len() as u64) && notes(&dir).len() == all.len())
+            .then_some(all)
+    })
+    .await;
+    let listed = eventually("the storage fails", SOON, async || {
+        Some(uploads(&weir).await).filter(|it| it["failures"].as_u64() > Some(0))
+    })
+    .await;
+    let target = listed["target"].as_str().expect("a target");
+    assert!(target.starts_with("s3://archive at http://127.0.0.1:"), "{target}");
+    assert!(listed["last_error"].as_str().is_some_and(|why| why.contains("no answer")), "{listed}");
+    assert!(listed["last_error_ms"].as_u64().is_some(), "{listed}");
+    let files = listed["files"].as_array().expect("files");
+    assert_eq!(files.len(), there.len());
+    let is_right = |it: &serde_json::Value| it["kind"] == "recording" && it["dir"] == "r";
+    assert!(files.iter().all(is_right), "{listed}");
+    weir.configure(&config(", keep: { size: 1B }"));
+    reload(&weir).await;
+    let stays = |line: &serde_json::Value| {
+        field(line, "message").as_str().is_some_and(|it| it.contains("until they are uploaded"))
+    };
+    weir.wait_log(stays, SOON);
+    assert_eq!(recorded(&dir), there, "none is removed");
+    let storage = Moto::start(&ports).await;
+    storage.make_bucket("archive").await;
+    until_metric(&weir, "weir_uploads_pending", 0.0).await;
+    for (name, bytes) in &there {
+        let object = storage.object(&format!("archive/{name}")).await;
+        assert!(object.is_some_and(|object| object == *bytes), "{name}");
+    }
+    weir.configure(&config(", keep: { size: 2B }"));
+    reload(&weir).await;
+    eventually("they are removed", SOON, async || recorded(&dir).is_empty().then_some(())).await;
+    assert_eq!(metric(&weir, "weir_uploads_gone_total").await, 0.0);
+    assert_eq!(uploads(&weir).await["failures"], 0);
 }

@@ -79,6 +79,8 @@ pub enum Fixture {
     HevcAac,
     /// AV1, AAC.
     Av1Aac,
+    /// AV1, Opus.
+    Av1Opus,
     /// VP9, Opus.
     Vp9Opus,
     /// H.264, FLAC.
@@ -110,7 +112,7 @@ impl Fixture {
     /// An FFmpeg that can make, publish and play it.
     pub fn ffmpeg(self) -> Ffmpeg {
         match self {
-            Self::HevcAac | Self::Av1Aac | Self::Vp9Opus => Ffmpeg::Nine,
+            Self::HevcAac | Self::Av1Aac | Self::Av1Opus | Self::Vp9Opus => Ffmpeg::Nine,
             Self::AvcFlac | Self::AvcAc3 | Self::AvcEac3 | Self::Ladder => Ffmpeg::Nine,
             _ => Ffmpeg::System,
         }
@@ -163,6 +165,7 @@ impl Fixture {
             Self::AvcMp3 => (&[AVC, &["0"]], &["-c:a", "libmp3lame"]),
             Self::HevcAac => (&[HEVC], &["-c:a", "aac"]),
             Self::Av1Aac => (&[AV1], &["-c:a", "aac"]),
+            Self::Av1Opus => (&[AV1], &["-c:a", "libopus", "-ar", "48000"]),
             Self::Vp9Opus => (&[VP9], &["-c:a", "libopus", "-ar", "48000"]),
             Self::AvcFlac => (&[AVC, &["2"]], &["-c:a", "flac", "-ar", "48000"]),
             Self::AvcAc3 => (&[AVC, &["0"]], &["-c:a", "ac3", "-ar", "48000"]),

@@ -51,6 +51,7 @@ pub mod hls;
 pub mod hls_client;
 pub mod hls_rules;
 pub mod http;
+pub mod http2;
 pub mod impostor;
 pub mod moto;
 pub mod netns;

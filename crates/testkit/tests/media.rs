@@ -26,7 +26,7 @@ fn convert(fixture: Fixture, options: &[&str], output: &Path) {
 
 #[test]
 fn fixtures_have_their_codecs_key_frames_and_length() {
-    let others = Fixture::SOUNDS.into_iter().chain([Fixture::Ladder]);
+    let others = Fixture::SOUNDS.into_iter().chain([Fixture::Ladder, Fixture::Av1Opus]);
     for fixture in Fixture::ALL.into_iter().chain(others) {
         let media = read(fixture, &fixture.file(), Form::Carried);
         let codecs: Vec<_> = media.streams.iter().map(|stream| stream.codec.as_str()).collect();
@@ -37,6 +37,7 @@ fn fixtures_have_their_codecs_key_frames_and_length() {
             Fixture::AvcMp3 => &["h264", "mp3"],
             Fixture::HevcAac => &["hevc", "aac"],
             Fixture::Av1Aac => &["av1", "aac"],
+            Fixture::Av1Opus => &["av1", "opus"],
             Fixture::Vp9Opus => &["vp9", "opus"],
             Fixture::AvcFlac => &["h264", "flac"],
             Fixture::AvcAc3 => &["h264", "ac3"],

@@ -84,6 +84,19 @@ impl Job {
         }
     }
 
+    /// The number of a segment.
+    pub fn number(&self) -> Option<u64> {
+        match self.file {
+            File::Segment { number, .. } => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Whether there is a note: the file is still to be uploaded.
+    pub fn is_noted(&self) -> bool {
+        self.path_of_note().exists()
+    }
+
     /// Writes the note, if it is not there.
     ///
     /// # Errors

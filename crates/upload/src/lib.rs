@@ -18,4 +18,6 @@ mod target;
 mod uploader;
 mod work;
 
+pub use jobs::{File, Job};
+pub use queue::{Listed, ListedFile};
 pub use uploader::{Stats, Uploader};

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::PathBuf,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::Instant;
@@ -29,6 +29,18 @@ pub enum Item {
     Playlist(PathBuf, String),
 }
 
+impl Item {
+    /// What `job` is done with.
+    fn of(job: &Job) -> Self {
+        match &job.file {
+            File::Recording(file) => Self::Recording(job.dir.clone(), file.clone()),
+            File::Playlist(playlist) | File::Segment { playlist, .. } => {
+                Self::Playlist(job.dir.clone(), playlist.clone())
+            }
+        }
+    }
+}
+
 /// All of it.
 #[derive(Debug, Default)]
 pub struct Queue {
@@ -45,6 +57,37 @@ pub struct Queue {
     /// Failures of the storage since the last success, and until when it is left alone for that.
     failures: u32,
     paused: Option<Instant>,
+    /// Why the storage failed last, and when.
+    last: Option<(String, SystemTime)>,
+    /// What has failed alone, and why.
+    reasons: HashMap<Item, String>,
+}
+
+/// What there is to upload, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Recordings, segments, and playlists that have not ended: those that are being uploaded first, the others in the
+    /// order in which they are tried.
+    pub files: Vec<ListedFile>,
+    /// Whether there are notes of more.
+    pub has_left_out: bool,
+    /// Attempts that have failed at the storage since its last success.
+    pub failures: u32,
+    /// How long the storage is left alone for that.
+    pub pause: Option<Duration>,
+    /// Why the storage failed last, and when, in this process.
+    pub last: Option<(String, SystemTime)>,
+}
+
+/// A file that is to be uploaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedFile {
+    /// What it is, and where.
+    pub job: Job,
+    /// Whether a task is at it, or at what it belongs to.
+    pub is_running: bool,
+    /// Why it has failed for a reason of its own.
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,12 +133,7 @@ impl Queue {
             return;
         }
         self.files.insert(job.clone());
-        let item = match &job.file {
-            File::Recording(file) => Item::Recording(job.dir.clone(), file.clone()),
-            File::Playlist(playlist) | File::Segment { playlist, .. } => {
-                Item::Playlist(job.dir.clone(), playlist.clone())
-            }
-        };
+        let item = Item::of(&job);
         if let File::Segment { number, .. } = job.file {
             self.segments.entry(item.clone()).or_default().insert(number, job);
         }
@@ -146,8 +184,15 @@ impl Queue {
     }
 
     /// A task is through with `item`. Whether the storage fails now and did not before, or the other way round.
-    pub fn ended(&mut self, item: Item, went: Went, now: Instant) -> bool {
+    /// `why` it failed, if it has.
+    pub fn ended(&mut self, item: Item, went: Went, why: Option<String>, now: Instant) -> bool {
         let before = self.is_failing();
+        self.reasons.remove(&item);
+        match (went, why) {
+            (Went::FailedThere, Some(why)) => self.last = Some((why, SystemTime::now())),
+            (Went::FailedHere, Some(why)) => drop(self.reasons.insert(item.clone(), why)),
+            _ => {}
+        }
         self.running = self.running.saturating_sub(1);
         let is_new = matches!(self.due.remove(&item), Some(Known::Running(true)));
         match went {
@@ -171,7 +216,33 @@ impl Queue {
 
     /// Another storage is in force: what the one before did does not count.
     pub fn begin_anew(&mut self) {
-        (self.failures, self.paused) = (0, None);
+        (self.failures, self.paused, self.last) = (0, None, None);
+    }
+
+    /// Whether `job` waits, or is being uploaded.
+    pub fn has(&self, job: &Job) -> bool {
+        self.files.contains(job)
+    }
+
+    /// What there is to upload.
+    pub fn list(&self, now: Instant) -> Listed {
+        let place = |job: &Job| match self.due.get(&Item::of(job)) {
+            Some(Known::Running(_)) | None => None,
+            Some(Known::At(place)) => Some(*place),
+        };
+        let mut jobs: Vec<_> = self.files.iter().map(|job| (place(job), job)).collect();
+        jobs.sort_by_key(|(place, job)| (*place, job.number(), job.path()));
+        let files = jobs.into_iter().map(|(place, job)| {
+            let reason = self.reasons.get(&Item::of(job)).cloned();
+            ListedFile { job: job.clone(), is_running: place.is_none(), reason }
+        });
+        Listed {
+            files: files.collect(),
+            has_left_out: self.has_left_out,
+            failures: self.failures,
+            pause: self.paused.map(|until| until.saturating_duration_since(now)),
+            last: self.last.clone(),
+        }
     }
 
     /// Whether the storage has failed since the last success.
@@ -240,15 +311,15 @@ mod tests {
         queue.add(segment(9), now);
         assert_eq!(queue.next(now, 4), Next::Nothing, "a task is at it");
         [7, 8].map(segment).iter().for_each(|job| queue.forget(job));
-        queue.ended(playlist(), Went::LookAgain(Duration::from_secs(6)), now);
+        queue.ended(playlist(), Went::LookAgain(Duration::from_secs(6)), None, now);
         assert_eq!(queue.next(now, 4), Next::Do(playlist(), vec![segment(9)]), "it came meanwhile");
         queue.forget(&segment(9));
-        queue.ended(playlist(), Went::LookAgain(Duration::from_secs(6)), now);
+        queue.ended(playlist(), Went::LookAgain(Duration::from_secs(6)), None, now);
         assert_eq!(queue.next(now, 4), Next::At(now + Duration::from_secs(6)));
         queue.add(segment(10), now);
         assert!(matches!(queue.next(now, 4), Next::Do(..)), "a segment is not waited with");
         queue.forget(&segment(10));
-        queue.ended(playlist(), Went::Done, now);
+        queue.ended(playlist(), Went::Done, None, now);
         assert!(queue.next(now, 4) == Next::Nothing && queue.pending() == 0);
     }
 
@@ -262,7 +333,10 @@ mod tests {
             panic!("two of them");
         };
         assert_eq!(queue.next(now, 2), Next::Nothing, "no more than two at once");
-        assert!(queue.ended(a, Went::FailedThere, now) && !queue.ended(b, Went::FailedThere, now));
+        assert!(
+            queue.ended(a, Went::FailedThere, None, now)
+                && !queue.ended(b, Went::FailedThere, None, now)
+        );
         for tries in 2..20 {
             let Next::At(at) = queue.next(now, 2) else { panic!("a pause") };
             let most = PAUSE_MIN.saturating_mul(1 << (tries - 1).min(9)).min(PAUSE_MAX);
@@ -270,14 +344,37 @@ mod tests {
             now = at;
             let Next::Do(item, _) = queue.next(now, 2) else { panic!("one is tried") };
             assert_eq!(queue.next(now, 2), Next::Nothing, "and no other");
-            assert!(!queue.ended(item, Went::FailedThere, now));
+            assert!(!queue.ended(item, Went::FailedThere, None, now));
         }
         queue.begin_anew();
         let Next::Do(item, _) = queue.next(now, 2) else { panic!("another storage") };
         assert!(matches!(queue.next(now, 2), Next::Do(..)));
-        queue.ended(item, Went::FailedHere, now);
+        queue.ended(item, Went::FailedHere, None, now);
         assert!(!queue.is_failing());
         assert!(matches!(queue.next(now, 2), Next::Do(..)), "others go on");
+    }
+
+    #[test]
+    fn what_there_is_to_do_is_listed_with_what_fails_and_why() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for job in [recording("a"), segment(8), segment(7), recording("b")] {
+            queue.add(job, now);
+        }
+        let Next::Do(first, _) = queue.next(now, 9) else { panic!("there is something") };
+        let listed = queue.list(now);
+        let names: Vec<_> = listed.files.iter().map(|it| (it.job.path(), it.is_running)).collect();
+        assert_eq!(names, [("a", true), ("a-7.ts", false), ("a-8.ts", false), ("b", false)]);
+        queue.ended(first, Went::FailedHere, Some("it is gone".to_owned()), now);
+        let Next::Do(list, _) = queue.next(now, 9) else { panic!("there is something") };
+        queue.ended(list, Went::FailedThere, Some("no answer".to_owned()), now);
+        let listed = queue.list(now);
+        let of = |name: &str| listed.files.iter().find(|it| it.job.path() == name).expect(name);
+        assert_eq!(of("a").reason.as_deref(), Some("it is gone"));
+        assert_eq!((of("b").reason.as_deref(), of("b").is_running), (None, false));
+        assert_eq!(listed.last.as_ref().map(|(why, _)| &**why), Some("no answer"));
+        assert!(listed.failures == 1 && listed.pause.is_some_and(|pause| pause <= PAUSE_MIN));
+        queue.begin_anew();
+        assert_eq!(queue.list(now).last, None, "another storage");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, SystemTime},
 };
@@ -136,6 +137,13 @@ struct Answer {
 }
 
 impl Server {
+    /// Takes in another file of authorities. It blocks.
+    pub fn look(&self, ca: Option<&Path>) {
+        if let Some(tls) = &self.tls {
+            tls.look(ca, Vec::new());
+        }
+    }
+
     /// The bucket `bucket` at `endpoint`.
     pub fn new(
         endpoint: Endpoint,

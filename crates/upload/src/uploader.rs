@@ -22,7 +22,7 @@ use weir_outputs::{FileKind, FinishedFile, OnFinished};
 
 use crate::{
     jobs::{self, File, Job},
-    queue::{Item, Next, Queue},
+    queue::{Item, Listed, Next, Queue, Went},
     target::Target,
     work::Work,
 };
@@ -78,7 +78,7 @@ impl Uploader {
             said: Mutex::default(),
         });
         tokio::spawn(Arc::clone(&uploader).run());
-        tokio::spawn(Arc::clone(&uploader).look());
+        tokio::spawn(Arc::clone(&uploader).take_in_notes());
         Ok(uploader)
     }
 
@@ -103,6 +103,23 @@ impl Uploader {
     pub fn stats(&self) -> Stats {
         let queue = self.lock();
         Stats { pending: queue.pending(), is_failing: queue.is_failing() }
+    }
+
+    /// Where files go, as far as it is no secret; none if nothing is uploaded.
+    pub fn target(&self) -> Option<String> {
+        self.target.load().as_ref().map(|target| target.server.to_string())
+    }
+
+    /// Takes in another file of `upload.ca`. It blocks.
+    pub fn look(&self) {
+        if let Some(target) = &*self.target.load() {
+            target.server.look(target.settings.ca.as_deref());
+        }
+    }
+
+    /// What there is to upload, for people.
+    pub fn list(&self) -> Listed {
+        self.lock().list(Instant::now())
     }
 
     async fn run(self: Arc<Self>) {
@@ -132,9 +149,9 @@ impl Uploader {
             done: Box::new(move |job| of.lock().forget(job)),
         };
         let (went, why) = work.run(&item, segments).await;
-        let has_turned = self.lock().ended(item, went, Instant::now());
+        let has_turned = self.lock().ended(item, went, why.clone(), Instant::now());
         self.changed.notify_one();
-        match why {
+        match why.filter(|_| went == Went::FailedThere) {
             Some(why) if self.is_to_be_said(has_turned) => {
                 warn!(
                     error = why,
@@ -157,7 +174,7 @@ impl Uploader {
     }
 
     /// Takes in what is noted.
-    async fn look(self: Arc<Self>) {
+    async fn take_in_notes(self: Arc<Self>) {
         loop {
             if self.target.load().is_some() {
                 for dir in dirs(&self.settings.now()) {
@@ -230,6 +247,15 @@ impl OnFinished for Uploader {
             self.lock().add(job, now);
         }
         self.changed.notify_one();
+    }
+
+    fn needs(&self, dir: &Path, file: &Path) -> bool {
+        // While nothing is uploaded, nothing is kept for it either.
+        let (true, Some(file)) = (self.target.load().is_some(), file.to_str()) else {
+            return false;
+        };
+        let job = Job { dir: dir.to_owned(), file: File::Recording(file.to_owned()) };
+        self.lock().has(&job) || job.is_noted()
     }
 }
 

@@ -81,7 +81,7 @@ struct Reading {
 }
 
 impl Work {
-    /// Does `item`, with `segments` before it. What the storage says about a failure is in the second.
+    /// Does `item`, with `segments` before it. Why it failed, if it has, is in the second.
     pub async fn run(&self, item: &Item, segments: Vec<Job>) -> (Went, Option<String>) {
         let done = match item {
             Item::Recording(dir, file) => {
@@ -97,7 +97,7 @@ impl Work {
                 if failure.is_of_object() {
                     let (Item::Recording(_, file) | Item::Playlist(_, file)) = item;
                     warn!(error = %failure, file, "cannot upload a file: trying again");
-                    return (Went::FailedHere, None);
+                    return (Went::FailedHere, Some(failure.to_string()));
                 }
                 (Went::FailedThere, Some(failure.to_string()))
             }
@@ -105,7 +105,7 @@ impl Work {
                 COUNTS.upload_failures.increase();
                 let (Item::Recording(dir, file) | Item::Playlist(dir, file)) = item;
                 warn!(%error, dir = %dir.display(), file, "cannot read a file to upload it: trying again");
-                (Went::FailedHere, None)
+                (Went::FailedHere, Some(format!("cannot be read: {error}")))
             }
         }
     }

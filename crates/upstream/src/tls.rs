@@ -98,6 +98,16 @@ impl PeerTls {
         self.in_force.load().is_some()
     }
 
+    /// Reads `ca` anew, and puts it in force if it is another one than before. Blocks, and never fails: what cannot be
+    /// read is told of, and what was in force stays.
+    pub fn look(&self, ca: Option<&Path>, pins: Vec<Digest>) {
+        // Those that the system knows are read at the start and with each configuration.
+        if ca.is_some() && self.is_there() {
+            let read = Trusted::read(ca, pins, self.peers);
+            self.renew(read.map(Some).map_err(io::Error::other));
+        }
+    }
+
     /// Puts what was read anew in force, if the file is another one than before.
     pub fn renew(&self, read: io::Result<Option<Trusted>>) {
         let Peers { named, called, .. } = self.peers;

@@ -118,7 +118,7 @@ fn a_page_that_lacks_something_is_found() {
 fn drawings_and_links_to_the_other_language_are_left_out() {
     let original = Page::of(
         "docs/guide/run.md",
-        "[中文](../zh/run.md)\n\n```text\nencoder\n  └─► edge\n```\n\n[edges](edge.md)\n",
+        "[中文](../zh/run.md), [here](#run)\n\n```text\nencoder\n  └─► edge\n```\n\n[edges](edge.md)\n",
     );
     let translated = Page::of(
         "docs/zh/run.md",
@@ -245,6 +245,9 @@ fn original_name(name: &str) -> String {
 /// The name of what `link` of the page `name` leads to, without the place in it.
 fn resolved(name: &str, link: &str) -> String {
     let file = link.split('#').next().unwrap_or_default();
+    if file.is_empty() {
+        return name.to_owned();
+    }
     let mut parts: Vec<_> = name.split('/').collect();
     parts.pop();
     for part in file.split('/') {

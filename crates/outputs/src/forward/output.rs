@@ -115,6 +115,11 @@ impl ForwardOutput {
         }
     }
 
+    /// Takes in other files of `forward.ca`. It blocks.
+    pub fn look(&self) {
+        self.ground.trusts.look();
+    }
+
     /// How the targets of `key` are doing.
     pub fn status(&self, key: &StreamKey) -> Vec<ForwardStatus> {
         let streams = self.lock();

@@ -17,7 +17,7 @@ use weir_intake::{Allowance, WakeSignal};
 use weir_media::StreamKey;
 use weir_tls::client::Spoken;
 use weir_upstream::{
-    Broken, Call, Dry, Failure, Feed, Hops, Secure, Sink, backoff, connect_to_name,
+    Broken, Call, Dry, Failure, Feed, Hops, Secure, Sink, backoff, connect_to_name, pause,
 };
 
 use super::{
@@ -34,6 +34,10 @@ const SILENT_MAX: Duration = Duration::from_secs(5);
 /// A connection that lasted this long was a good one: the next loss is a new story. Longer than [`SILENT_MAX`]: a
 /// target that never reads lasts that long each time.
 const LASTED: Duration = Duration::from_secs(10);
+
+/// The first pause after a refusal, and the longest, in milliseconds: platforms take more for an abuse.
+const REFUSED_PAUSE: u64 = 250;
+const REFUSED_PAUSE_MAX: u64 = 4000;
 
 /// Sends one stream to one target.
 pub struct Task {
@@ -112,7 +116,7 @@ impl Task {
             tries = if since.elapsed() >= LASTED { 1 } else { tries + 1 };
             tokio::select! {
                 over = watch.over() => return over,
-                () = sleep(backoff(tries, state != State::Refused)) => {}
+                () = sleep(pause_after(state, tries)) => {}
             }
         }
     }
@@ -228,6 +232,15 @@ impl Watch {
                 () = signal.rang() => {}
             }
         }
+    }
+}
+
+/// How long to wait after so many attempts. One that refuses may still have the connection of the process that this one
+/// has replaced, or be about to start: it is asked again soon, and then more and more seldom.
+fn pause_after(state: State, tries: u32) -> Duration {
+    match state {
+        State::Refused => pause(tries, REFUSED_PAUSE, REFUSED_PAUSE_MAX),
+        _ => backoff(tries, true),
     }
 }
 

@@ -62,6 +62,14 @@ impl Trusts {
         }
     }
 
+    /// Takes in other files. It blocks.
+    pub fn look(&self) {
+        let all = self.lock().clone();
+        for (file, tls) in all {
+            tls.look(file.as_deref(), Vec::new());
+        }
+    }
+
     /// Whom to trust by `file`.
     ///
     /// # Errors

@@ -4,19 +4,16 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, SystemTime},
 };
 
 use tokio::sync::watch;
 use tracing::{info, warn};
 use weir_clients::counts::COUNTS;
-use weir_config::{Config, Keep, Next, Part, Ready, Record, Role, Settings, Unready};
+use weir_config::{Config, Next, Part, Ready, Record, Role, Settings, Unready};
 use weir_hub::{Registry, Start};
 use weir_media::{DEFAULT_VHOST, StreamKey};
 
@@ -28,7 +25,7 @@ use super::{
 };
 use crate::{
     finished::Finished,
-    hls::{Stopping, disk::Disk, is_published},
+    hls::{Stopping, is_published},
     output::Output,
 };
 
@@ -225,32 +222,30 @@ impl RecordOutput {
         loop {
             let Some(output) = this.upgrade() else { return };
             for dir in output.settings.now().record_dirs().into_keys() {
-                output.look_through(&output.places.at(&dir));
+                output.look_through(&output.places.at(&dir), false);
             }
             drop(output);
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Completes what is left in the folder, and removes what is not to be kept.
-    fn look_through(self: &Arc<Self>, place: &Arc<Place>) {
-        let keep = self.settings.now().record_keep(place.disk.dir());
-        let (place, finished) = (Arc::clone(place), Arc::clone(&self.finished));
-        let process: Weak<Self> = Arc::downgrade(self);
-        if place.is_looked_through.swap(true, Ordering::AcqRel) {
+    /// Completes what is left in the folder, and removes what is not to be kept. With `anew`, something else is in
+    /// force than what whoever is at it may have begun with.
+    fn look_through(self: &Arc<Self>, place: &Arc<Place>, anew: bool) {
+        if !place.looking.begin(anew) {
             return;
         }
+        let look = Look {
+            place: Arc::clone(place),
+            settings: self.settings.clone(),
+            finished: Arc::clone(&self.finished),
+            process: Arc::downgrade(self),
+            is_over: false,
+        };
+        let place = Arc::clone(place);
         tokio::spawn(async move {
-            let looked = Arc::clone(&place);
-            let look = move || {
-                let looking = Looking(&looked.is_looked_through);
-                let goes_on = || process.strong_count() > 0;
-                recover(&looked, &finished, &goes_on);
-                retain(&looked.disk, &keep, &goes_on);
-                drop(looking);
-            };
             // It fails when the system gives no thread; it is tried again.
-            let _ = place.looks.run(look).await;
+            let _ = place.looks.run(move || look.run()).await;
         });
     }
 
@@ -272,43 +267,77 @@ impl RecordOutput {
         for stream in self.registry.stats().into_iter().filter(|it| is_published(it.status)) {
             self.begin(&stream.key, Start::NewestGroup, None);
         }
-        new.iter().for_each(|dir| self.look_through(&self.places.at(dir)));
+        new.iter().for_each(|dir| self.look_through(&self.places.at(dir), true));
     }
 }
 
-/// Removes recordings that are not to be kept, as long as the process goes on.
-fn retain(disk: &Disk, keep: &Keep, goes_on: &dyn Fn() -> bool) {
-    let limits = Limits {
-        age: Some(keep.age).filter(|age| !age.is_zero()),
-        size: Some(keep.size).filter(|size| *size > 0),
-    };
-    let (mut files, mut bytes) = (0, 0);
-    while limits != Limits::default() && goes_on() {
-        match sweep(disk, limits, SystemTime::now()) {
-            Ok(removed) => {
-                (files, bytes) = (files + removed.files, bytes + removed.bytes);
-                if !removed.has_more {
+/// A look through a folder.
+struct Look {
+    place: Arc<Place>,
+    settings: Settings,
+    finished: Arc<Finished>,
+    /// Whether anybody wants it.
+    process: Weak<RecordOutput>,
+    /// Whether somebody else may be at it by now.
+    is_over: bool,
+}
+
+impl Look {
+    /// Looks through the folder, and again as long as that is asked for. It blocks.
+    fn run(mut self) {
+        while !self.is_over && self.process.strong_count() > 0 {
+            let goes_on = || self.process.strong_count() > 0 && self.place.looking.is_current();
+            // What is kept comes first: the folders of a large archive take a moment.
+            self.retain(&goes_on);
+            if recover(&self.place, &self.finished, &goes_on) {
+                self.retain(&goes_on);
+            }
+            self.is_over = self.place.looking.is_over();
+        }
+    }
+
+    /// Removes recordings that are not to be kept.
+    fn retain(&self, goes_on: &dyn Fn() -> bool) {
+        let disk = &self.place.disk;
+        let keep = self.settings.now().record_keep(disk.dir());
+        let limits = Limits {
+            age: Some(keep.age).filter(|age| !age.is_zero()),
+            size: Some(keep.size).filter(|size| *size > 0),
+        };
+        let needed = |file: &Path| self.finished.needs(disk.dir(), file);
+        let (mut files, mut bytes, mut kept) = (0, 0, 0);
+        while limits != Limits::default() && goes_on() {
+            match sweep(disk, limits, SystemTime::now(), &needed) {
+                Ok(removed) => {
+                    (files, bytes) = (files + removed.files, bytes + removed.bytes);
+                    kept = removed.needed;
+                    if !removed.has_more {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    warn!(%error, dir = %disk.dir().display(), "cannot see which recordings to remove");
                     break;
                 }
             }
-            Err(error) => {
-                warn!(%error, dir = %disk.dir().display(), "cannot see which recordings to remove");
-                break;
-            }
         }
-    }
-    if files > 0 {
-        COUNTS.record_files_removed.add(files as u64);
-        info!(files, bytes, dir = %disk.dir().display(), "recordings removed (record.keep)");
+        if files > 0 {
+            COUNTS.record_files_removed.add(files as u64);
+            info!(files, bytes, dir = %disk.dir().display(), "recordings removed (record.keep)");
+        }
+        if kept > 0 {
+            let dir = disk.dir().display();
+            warn!(files = kept, %dir, "recordings stay beyond record.keep until they are uploaded");
+        }
     }
 }
 
-/// One look through a folder at a time.
-struct Looking<'a>(&'a AtomicBool);
-
-impl Drop for Looking<'_> {
+/// Also of one that no thread was found for.
+impl Drop for Look {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        if !self.is_over {
+            self.place.looking.give_up();
+        }
     }
 }
 

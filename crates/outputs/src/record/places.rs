@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
 };
 
 use weir_blocking::Pool;
@@ -28,7 +31,46 @@ pub struct Place {
     /// The thread that looks through it.
     pub looks: Pool,
     /// Whether it is being looked through, or that hangs.
-    pub is_looked_through: AtomicBool,
+    pub looking: Looking,
+}
+
+/// Whether a folder is being looked through: by one at a time, and once more if that is asked for meanwhile.
+#[derive(Debug, Default)]
+pub struct Looking(AtomicU8);
+
+const IDLE: u8 = 0;
+const BUSY: u8 = 1;
+const AGAIN: u8 = 2;
+
+impl Looking {
+    /// Whether to begin. If somebody is at it, and `anew`, that one begins anew.
+    pub fn begin(&self, anew: bool) -> bool {
+        let ask = |state| match state {
+            IDLE => Some(BUSY),
+            BUSY if anew => Some(AGAIN),
+            _ => None,
+        };
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, ask) == Ok(IDLE)
+    }
+
+    /// Whether what was begun need not begin anew.
+    pub fn is_current(&self) -> bool {
+        self.0.load(Ordering::Acquire) == BUSY
+    }
+
+    /// Whether that was all; else it begins anew.
+    pub fn is_over(&self) -> bool {
+        let ended = self.0.compare_exchange(BUSY, IDLE, Ordering::AcqRel, Ordering::Acquire);
+        if ended == Err(AGAIN) {
+            self.0.store(BUSY, Ordering::Release);
+        }
+        ended.is_ok()
+    }
+
+    /// Nobody is at it any more, whatever was asked for.
+    pub fn give_up(&self) {
+        self.0.store(IDLE, Ordering::Release);
+    }
 }
 
 /// All of them.
@@ -45,7 +87,7 @@ impl Places {
                 health: Health::default(),
                 writes: Pool::new("writing recordings", WRITES),
                 looks: Pool::new("looking through recordings", 1),
-                is_looked_through: AtomicBool::new(false),
+                looking: Looking::default(),
             })
         };
         Arc::clone(places.entry(dir.to_owned()).or_insert_with(make))
@@ -82,4 +124,22 @@ pub fn bad_places(config: &Config, before: Option<&Config>, makes: bool) -> Vec<
         Some(BadPlace { fault: Fault::new(path, what, fix), is_lasting: is_lasting(&error) })
     });
     templates.chain(dirs).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_while_somebody_looks_is_looked_for_again() {
+        let looking = Looking::default();
+        assert!(looking.begin(true) && !looking.begin(false), "one at a time");
+        assert!(looking.is_current());
+        assert!(!looking.begin(true) && !looking.is_current(), "what is in force is another");
+        assert!(!looking.is_over() && looking.is_current(), "it begins anew");
+        assert!(looking.is_over() && looking.begin(false));
+        looking.begin(true);
+        looking.give_up();
+        assert!(looking.begin(false));
+    }
 }

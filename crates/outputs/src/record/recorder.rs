@@ -40,6 +40,9 @@ const BATCH_BYTES: usize = 1024 * 1024;
 /// What a recording may hold, whatever room there is: some seconds of the largest streams.
 const HELD_MAX: usize = 32 * 1024 * 1024;
 
+/// How long the disk is waited for while frames of a burst are in the log, which keeps them for half a second.
+const PATIENCE: Duration = Duration::from_millis(200);
+
 /// How long after a failure the next file is tried, with the next group.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -210,7 +213,7 @@ impl Recorder {
             }
             if is_wanted && batch.has_more {
                 self.go_on();
-                tokio::task::yield_now().await;
+                self.keep_pace().await;
                 continue;
             }
             let is_left = !matches!(status, Status::Live | Status::Waiting);
@@ -232,6 +235,16 @@ impl Recorder {
             }
             self.go_on();
             self.wait(stopping).await;
+        }
+    }
+
+    /// While there is more to read, the disk is waited for before too much is held: the log keeps it for a moment.
+    async fn keep_pace(&mut self) {
+        if self.held() < HELD_MAX / 2 && self.charge.fits(BATCH_BYTES) {
+            return tokio::task::yield_now().await;
+        }
+        if let Ok(written) = timeout(PATIENCE, self.lane.written()).await {
+            self.note(written);
         }
     }
 

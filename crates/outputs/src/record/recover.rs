@@ -93,8 +93,10 @@ pub fn rename(folder: &Folder, from: &str, name: &str) -> io::Result<String> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Completes every unfinished file below the folder that no living process writes. `goes_on` says whether to go on.
-pub fn recover(place: &Place, finished: &Finished, goes_on: &dyn Fn() -> bool) {
+/// Completes every unfinished file below the folder that no living process writes, and says whether there was one.
+/// `goes_on` says whether to go on.
+pub fn recover(place: &Place, finished: &Finished, goes_on: &dyn Fn() -> bool) -> bool {
+    let mut has_found = false;
     // Each with the folders on the way to it.
     let mut ahead: Vec<Vec<String>> = vec![Vec::new()];
     while let Some(folders) = ahead.pop().filter(|_| goes_on()) {
@@ -129,7 +131,10 @@ pub fn recover(place: &Place, finished: &Finished, goes_on: &dyn Fn() -> bool) {
                 Ok(Some(Left { bytes: 0, .. })) => {
                     info!(file = %path.display(), "a recording that was interrupted had nothing in it");
                 }
-                Ok(Some(left)) => tell(place, finished, path, left),
+                Ok(Some(left)) => {
+                    has_found = true;
+                    tell(place, finished, path, left);
+                }
                 Err(error) => {
                     let (dir, file) = (place.disk.dir().display(), path.display());
                     warn!(%dir, %file, %error, "cannot complete a recording that was interrupted");
@@ -137,6 +142,7 @@ pub fn recover(place: &Place, finished: &Finished, goes_on: &dyn Fn() -> bool) {
             }
         }
     }
+    has_found
 }
 
 fn is_ours(name: &str) -> bool {

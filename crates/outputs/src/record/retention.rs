@@ -53,6 +53,8 @@ pub struct Removed {
     pub files: usize,
     /// Bytes of them.
     pub bytes: u64,
+    /// Files that would have been removed, and are still needed.
+    pub needed: usize,
     /// Whether there is more to remove, for another turn.
     pub has_more: bool,
 }
@@ -109,11 +111,17 @@ struct Recording {
     bytes: u64,
 }
 
-/// Removes what is to go below `disk`, the oldest first. It blocks.
+/// Removes what is to go below `disk`, the oldest first. What is `needed` stays, however old and large it is. It
+/// blocks.
 ///
 /// # Errors
 /// When the lists cannot be read.
-pub fn sweep(disk: &Disk, limits: Limits, now: SystemTime) -> io::Result<Removed> {
+pub fn sweep(
+    disk: &Disk,
+    limits: Limits,
+    now: SystemTime,
+    needed: &dyn Fn(&Path) -> bool,
+) -> io::Result<Removed> {
     let mut there = recordings(disk, now)?;
     there.sort();
     let mut rest: u64 = there.iter().map(|recording| recording.bytes).sum();
@@ -124,6 +132,10 @@ pub fn sweep(disk: &Disk, limits: Limits, now: SystemTime) -> io::Result<Removed
         let is_too_much = limits.size.is_some_and(|most| rest > most);
         if !is_old && !is_too_much {
             break;
+        }
+        if needed(Path::new(&recording.file)) {
+            removed.needed += 1;
+            continue;
         }
         if removed.files == REMOVED_MAX {
             removed.has_more = true;
@@ -261,7 +273,12 @@ mod tests {
         }
 
         fn sweep(&self, age: Option<Duration>, size: Option<u64>) -> Removed {
-            sweep(&self.disk, Limits { age, size }, self.now).expect("swept")
+            self.sweep_but(age, size, &[])
+        }
+
+        fn sweep_but(&self, age: Option<Duration>, size: Option<u64>, needed: &[&str]) -> Removed {
+            let is_needed = |file: &Path| needed.iter().any(|it| Path::new(it) == file);
+            sweep(&self.disk, Limits { age, size }, self.now, &is_needed).expect("swept")
         }
     }
 
@@ -275,9 +292,23 @@ mod tests {
         assert_eq!(at.sweep(Some(HOUR * 99), Some(30)).files, 1);
         assert!(!at.has("a/old.flv") && at.has("a/2.flv"));
         let removed = at.sweep(Some(HOUR * 99), Some(19));
-        assert_eq!(removed, Removed { files: 2, bytes: 20, has_more: false });
+        assert_eq!(removed, Removed { files: 2, bytes: 20, ..Removed::default() });
         assert!(at.has("b/1.flv") && !at.has("b/3.flv"));
         assert!(!at.has("a"), "a folder that is empty goes, too");
+    }
+
+    #[test]
+    fn what_is_needed_stays_and_what_is_not_goes_instead() {
+        let at = Place::new();
+        for (file, hours) in [("a/3.flv", 3), ("a/2.flv", 2), ("a/1.flv", 1), ("a/0.flv", 0)] {
+            at.record(file, 10, hours);
+        }
+        let removed = at.sweep_but(None, Some(25), &["a/3.flv", "a/1.flv"]);
+        assert_eq!((removed.files, removed.needed), (2, 2));
+        assert!(at.has("a/3.flv") && at.has("a/1.flv"));
+        assert!(!at.has("a/2.flv") && !at.has("a/0.flv"), "the rest makes room, as far as it can");
+        assert_eq!(at.sweep(Some(HOUR * 2), None).files, 1, "nobody needs it any more");
+        assert!(!at.has("a/3.flv") && at.has("a/1.flv"));
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod state;
 mod still;
 mod streams;
 mod system;
+mod upload;
 mod upstream;
 mod wall;
 mod who;
@@ -135,6 +136,7 @@ calls! {
         get "/api/v1/origins" upstream::origins;
         get "/api/v1/pulls" upstream::pulls;
         get "/api/v1/hls_cache" upstream::hls_cache;
+        get "/api/v1/uploads" upload::uploads;
         get "/api/v1/config" operate::config;
         get "/api/v1/config/sources" sources::sources;
         get "/api/v1/reload" operate::reloads;

@@ -22,7 +22,7 @@ const PULLS_MAX: usize = 1000;
 /// A node of the cluster.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
-struct Node {
+struct NodeState {
     /// `origin` or `edge`.
     role: &'static str,
     /// `starting`, `serving`, `notice` (it will drain in a moment) or `draining`.
@@ -53,15 +53,15 @@ struct Node {
     /// Addresses that its media ports listen at, where those are not all of the machine.
     addresses: Vec<String>,
     /// The origins of an edge.
-    origins: Vec<Origin>,
+    origins: Vec<NodeOrigin>,
     /// The streams that an edge pulls, or looks for: the first thousand.
-    pulls: Vec<Pull>,
+    pulls: Vec<NodePull>,
 }
 
 /// An origin, as an edge sees it.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
-struct Origin {
+struct NodeOrigin {
     /// Its address and port.
     address: String,
     /// Whether it is available.
@@ -74,7 +74,7 @@ struct Origin {
 /// A stream that an edge pulls.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
-struct Pull {
+struct NodePull {
     /// The stream's id.
     stream: String,
     /// Its full name.
@@ -93,7 +93,7 @@ struct Pull {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct Nodes {
-    data: Node,
+    data: NodeState,
 }
 
 /// This node: what it does, what it could, where its media are, and from whom it has its streams; with `scope=cluster`
@@ -108,14 +108,14 @@ pub async fn nodes(
     cluster::side_by_side(&api, scope, "nodes", Nodes { data }).await
 }
 
-fn describe(api: &Api) -> Node {
+fn describe(api: &Api) -> NodeState {
     let node = &api.node;
     let config = node.config();
     let kbps = api.samples.process(samples::process(node));
     let budget = node.streams.registry.budget();
     let memory = budget.limit();
     let known = node.edge.as_ref().map(|edge| edge.origins().status()).unwrap_or_default();
-    let origins = known.into_iter().map(|origin| Origin {
+    let origins = known.into_iter().map(|origin| NodeOrigin {
         address: origin.address.to_string(),
         healthy: origin.healthy,
         last_failure: origin.last_failure,
@@ -123,7 +123,7 @@ fn describe(api: &Api) -> Node {
     let pulls = node.edge.as_ref().map(|edge| edge.pulls()).unwrap_or_default();
     let pulls = pulls.into_iter().take(PULLS_MAX).map(|(key, answer)| {
         let from = answer.source();
-        Pull {
+        NodePull {
             stream: ids::stream(&key),
             url: key.to_string(),
             state: answer.label(),
@@ -133,7 +133,7 @@ fn describe(api: &Api) -> Node {
     });
     let mut pulls: Vec<_> = pulls.collect();
     pulls.sort_by(|a, b| a.url.cmp(&b.url));
-    Node {
+    NodeState {
         role: match config.role {
             Role::Origin => "origin",
             Role::Edge => "edge",

@@ -1,15 +1,15 @@
 //! What accepted connections get on the API ports.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Extension, Router, response::Response};
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{io::AsyncWriteExt as _, task::yield_now, time::timeout};
 use tower::ServiceExt as _;
 use weir_clients::{
-    client::Client,
+    client::{Admission, Client},
     end::{End, Kind},
     listen,
     quota::Refusal,
@@ -44,6 +44,36 @@ const CONNECTION_BYTES: usize = 64 * 1024;
 
 /// What TLS takes beside that, which keeps up to 64 KiB that its other end does not read.
 const TLS_BYTES: usize = 64 * 1024;
+
+/// What HTTP/2 takes beside that: the tables of both ends' header fields, 4 KiB each, the state of requests, and
+/// frames.
+const HTTP2_BYTES: usize = 64 * 1024;
+
+/// Requests at a time on a connection of HTTP/2: more than a console asks at once, and few enough that a connection
+/// costs what several of HTTP/1.1 do.
+const STREAMS_MAX: u32 = 32;
+
+/// Bytes of requests' bodies that a client may send before they are read: next to no call has one.
+const WINDOW_BYTES: u32 = 64 * 1024;
+
+/// Bytes of an answer that wait to be sent.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Requests that a client may take back before they were looked at, and answers that fail: a connection on which more
+/// of them wait is closed ("rapid reset", CVE-2023-44487).
+const RESETS_MAX: usize = 20;
+
+/// How often a connection of HTTP/2 is asked whether its other end is still there, and for how long an answer may be
+/// missing.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a connection of HTTP/2 may be without a request: a console asks every few seconds.
+const HTTP2_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection of HTTP/2 may take to end once it has to make room: what its client had asked by then crosses
+/// a network meanwhile, and is answered. Those who are on their way out have places of their own ([`SEATED`]).
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Of the connections that there may be, the part that has slots: the others are on their way out.
 const SEATED: (usize, usize) = (3, 4);
@@ -80,16 +110,19 @@ impl Service {
         let mut charge = Charge::new(self.gate.room().budget(), Use::Api);
         charge.add(CONNECTION_BYTES);
         let Some(tls) = self.tls.now() else {
-            let router = self.router.clone().layer(Extension(peer));
-            return self.answer(router, socket, slot).await;
+            return self.answer(self.router.clone(), socket, peer, slot).await;
         };
         charge.add(TLS_BYTES);
         let (socket, _) = socket.into_parts();
         match self.tls.handshakes().accept(socket, tls.config()).await {
             Ok(stream) => {
                 let right = Certified(tls.right_of(&stream));
-                let router = self.router.clone().layer(Extension(right)).layer(Extension(peer));
-                self.answer(router, stream, slot).await
+                let router = self.router.clone().layer(Extension(right));
+                if media::is_http2(&stream) {
+                    charge.add(HTTP2_BYTES);
+                    return self.answer_many(router, stream, peer, slot).await;
+                }
+                self.answer(router, stream, peer, slot).await
             }
             Err(Failure::NotTls(mut socket)) => {
                 // Its request is read, so that the answer is not taken back with what is unread.
@@ -104,17 +137,14 @@ impl Service {
     }
 
     /// Answers one request after the other.
-    async fn answer(&self, router: Router, socket: Stream, slot: &Arc<ConnectionSlot>) -> End {
-        let answer = |request: Request<Incoming>| {
-            let (router, gate, slot) = (router.clone(), &self.gate, Busy::begin(slot));
-            async move {
-                let call = async |request| match router.oneshot(request).await {
-                    Ok(answer) => answer,
-                    Err(never) => match never {},
-                };
-                Ok::<Response, Infallible>(gate.pass(slot, request, call).await)
-            }
-        };
+    async fn answer(
+        &self,
+        router: Router,
+        socket: Stream,
+        peer: Peer,
+        slot: &Arc<ConnectionSlot>,
+    ) -> End {
+        let answer = |request| self.call(router.clone(), request, peer.clone(), slot);
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
@@ -131,6 +161,74 @@ impl Service {
             Err(error) => End::new(Kind::Failed, error.to_string()),
         }
     }
+
+    /// Answers several requests at a time (HTTP/2), until the client goes or has to make room.
+    async fn answer_many(
+        &self,
+        router: Router,
+        socket: Stream,
+        peer: Peer,
+        slot: &Arc<ConnectionSlot>,
+    ) -> End {
+        let answer = |request| {
+            // An answer that is held back holds no other one.
+            let peer = Peer { standing: Arc::new(Admission::of_request()), ..peer.clone() };
+            self.call(router.clone(), request, peer, slot)
+        };
+        let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(HEAD_BYTES_MAX as u32)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .max_send_buf_size(PIECE_BYTES)
+            .max_pending_accept_reset_streams(RESETS_MAX)
+            .max_local_error_reset_streams(RESETS_MAX)
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .serve_connection(TokioIo::new(socket), service_fn(answer));
+        let mut serving = pin!(serving);
+        let (served, end) = tokio::select! {
+            biased;
+            served = &mut serving => (Some(served), End::closed()),
+            () = slot.told_to_end() => {
+                // Its client sends no further request once it has heard of this; what it has asked is answered.
+                serving.as_mut().graceful_shutdown();
+                (timeout(GOODBYE, serving).await.ok(), made_room())
+            }
+            () = slot.until_idle(HTTP2_IDLE_TIMEOUT) => {
+                serving.as_mut().graceful_shutdown();
+                (timeout(GOODBYE, serving).await.ok(), End::closed())
+            }
+        };
+        match served {
+            Some(Err(error)) => End::new(Kind::Failed, error.to_string()),
+            _ => end,
+        }
+    }
+
+    /// Answers a request.
+    fn call(
+        &self,
+        router: Router,
+        mut request: Request<Incoming>,
+        peer: Peer,
+        slot: &Arc<ConnectionSlot>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
+        let (gate, slot) = (Arc::clone(&self.gate), Busy::begin(slot));
+        request.extensions_mut().insert(peer);
+        async move {
+            let call = async |request| match router.oneshot(request).await {
+                Ok(answer) => answer,
+                Err(never) => match never {},
+            };
+            Ok(gate.pass(slot, request, call).await)
+        }
+    }
+}
+
+fn made_room() -> End {
+    End::policy("closed to make room for another connection")
 }
 
 /// Resolves when the connection has to make room for another one, and what its client had said by then has been seen:
@@ -147,11 +245,15 @@ impl listen::Service for Service {
     async fn serve(self: Arc<Self>, socket: Stream, client: Client) {
         let slot = Arc::new(self.slots.take(client.peer.ip()));
         let peer = Peer::of(&client, client.peer.ip());
+        let mut speaking = pin!(self.speak(socket, peer, &slot));
         let end = tokio::select! {
             // A connection that is answered at once is, however many come.
             biased;
-            end = pin!(self.speak(socket, peer, &slot)) => end,
-            () = last_look(&slot) => End::policy("closed to make room for another connection"),
+            end = &mut speaking => end,
+            () = last_look(&slot) => match slot.tell_to_end() {
+                true => speaking.await,
+                false => made_room(),
+            },
             () = slot.overdue() => End::policy("an answer was not read in time"),
         };
         client.end(&end);

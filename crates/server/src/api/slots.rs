@@ -6,8 +6,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    future::Future,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -59,8 +63,11 @@ pub struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
     number: Mutex<u64>,
     leave: Arc<Notify>,
-    /// When the answer that is on its way must be there.
-    due: watch::Sender<Option<Instant>>,
+    /// When the answers that are on their way must be there, by the number of their requests.
+    due: watch::Sender<BTreeMap<u64, Instant>>,
+    /// Whether it can be told to end, and has not to be cut.
+    takes_leave: AtomicBool,
+    goodbye: Notify,
 }
 
 impl ConnectionSlots {
@@ -86,7 +93,14 @@ impl ConnectionSlots {
             Taken { network, is_busy: false, since: Instant::now(), leave: Arc::clone(&leave) };
         let number = Mutex::new(table.put(taken));
         drop(table);
-        ConnectionSlot { slots: Arc::clone(self), number, leave, due: watch::Sender::new(None) }
+        ConnectionSlot {
+            slots: Arc::clone(self),
+            number,
+            leave,
+            due: watch::Sender::default(),
+            takes_leave: AtomicBool::new(false),
+            goodbye: Notify::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -140,21 +154,34 @@ impl Taken {
 }
 
 impl ConnectionSlot {
-    /// A request is being answered, which must be done within `time`.
-    pub fn begin(&self, time: Duration) {
-        self.turn(true);
-        self.due.send_replace(Some(Instant::now() + time));
+    /// A request is being answered, which must be done within `time`. Returns its number.
+    pub fn begin(&self, time: Duration) -> u64 {
+        let mut number = 0;
+        self.due.send_modify(|due| {
+            number = due.last_key_value().map_or(0, |(last, _)| last + 1);
+            if due.is_empty() {
+                self.turn(true);
+            }
+            due.insert(number, Instant::now() + time);
+        });
+        number
     }
 
-    /// The answer is there, and must be on its way within `time`.
-    pub fn answer(&self, time: Duration) {
-        self.due.send_replace(Some(Instant::now() + time));
+    /// The answer to request `number` is there, and must be on its way within `time`.
+    pub fn answer(&self, number: u64, time: Duration) {
+        self.due.send_modify(|due| {
+            due.insert(number, Instant::now() + time);
+        });
     }
 
-    /// The answer is on its way, and another request may come.
-    pub fn end(&self) {
-        self.due.send_replace(None);
-        self.turn(false);
+    /// The answer to request `number` is on its way. If it is the last one, the connection waits for nothing.
+    pub fn end(&self, number: u64) {
+        self.due.send_modify(|due| {
+            due.remove(&number);
+            if due.is_empty() {
+                self.turn(false);
+            }
+        });
     }
 
     fn turn(&self, is_busy: bool) {
@@ -171,11 +198,39 @@ impl ConnectionSlot {
         self.leave.notified().await;
     }
 
+    /// Has the connection end by itself, if it can: whether it does.
+    pub fn tell_to_end(&self) -> bool {
+        let takes_leave = self.takes_leave.load(Ordering::Relaxed);
+        if takes_leave {
+            self.goodbye.notify_one();
+        }
+        takes_leave
+    }
+
+    /// Resolves when the connection has to end by itself, which it can from now on.
+    pub fn told_to_end(&self) -> impl Future<Output = ()> {
+        self.takes_leave.store(true, Ordering::Relaxed);
+        self.goodbye.notified()
+    }
+
+    /// Resolves when no request has been on its way for `time`.
+    pub async fn until_idle(&self, time: Duration) {
+        let mut changes = self.due.subscribe();
+        loop {
+            let is_idle = changes.borrow_and_update().is_empty();
+            tokio::select! {
+                () = until(is_idle.then(|| Instant::now() + time)) => return,
+                // The sender is ours, so that it cannot be gone.
+                _ = changes.changed() => {}
+            }
+        }
+    }
+
     /// Resolves when an answer was not there in time.
     pub async fn overdue(&self) {
         let mut changes = self.due.subscribe();
         loop {
-            let due = *changes.borrow_and_update();
+            let due = changes.borrow_and_update().values().min().copied();
             tokio::select! {
                 () = until(due) => return,
                 // The sender is ours, so that it cannot be gone.
@@ -199,25 +254,27 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// A request on its way; dropping it says that the connection waits for the next one.
-pub struct Busy(Arc<ConnectionSlot>);
+/// A request on its way; dropping it says that the connection does not wait for its answer any more.
+pub struct Busy {
+    slot: Arc<ConnectionSlot>,
+    number: u64,
+}
 
 impl Busy {
     /// Of the connection that has `slot`.
     pub fn begin(slot: &Arc<ConnectionSlot>) -> Self {
-        slot.begin(CALL_TIMEOUT);
-        Self(Arc::clone(slot))
+        Self { number: slot.begin(CALL_TIMEOUT), slot: Arc::clone(slot) }
     }
 
     /// The answer is there, and must be on its way within `time`.
     pub fn answer(&self, time: Duration) {
-        self.0.answer(time);
+        self.slot.answer(self.number, time);
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.end();
+        self.slot.end(self.number);
     }
 }
 
@@ -245,17 +302,17 @@ mod tests {
         let slots = ConnectionSlots::new(4);
         let all: Vec<_> = (0..4).map(|last| slots.take(ip(last))).collect();
         let all: Vec<_> = all.iter().collect();
-        all[0].begin(SECOND);
+        let request = all[0].begin(SECOND);
         assert_eq!(asked(&all), NOBODY);
         let new = slots.take(ip(9));
         assert_eq!(asked(&all), [1]);
         // It is idle again, but not for as long as the others.
-        all[0].end();
+        all[0].end(request);
         let newer = slots.take(ip(10));
         assert_eq!(asked(&all), [2]);
         // Where all are busy, the oldest of them.
         for slot in [all[3], all[0], &new, &newer] {
-            slot.begin(SECOND);
+            let _ = slot.begin(SECOND);
         }
         let _newest = slots.take(ip(11));
         assert_eq!(asked(&all), [3]);
@@ -286,7 +343,9 @@ mod tests {
         let slots = ConnectionSlots::new(4);
         let unread: Vec<_> = (0..3).map(|last| slots.take(ip(last))).collect();
         let unread: Vec<_> = unread.iter().collect();
-        unread.iter().for_each(|slot| slot.begin(SECOND));
+        for slot in &unread {
+            slot.begin(SECOND);
+        }
         tokio::time::advance(SETTLED).await;
         let probe = slots.take(ip(9));
         let _new = slots.take(ip(10));
@@ -298,16 +357,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_connection_with_several_requests_is_busy_until_the_last_has_its_answer() {
+        let slots = ConnectionSlots::new(4);
+        let (many, one) = (slots.take(ip(1)), slots.take(ip(2)));
+        let [first, second] = [many.begin(SECOND * 2), many.begin(SECOND)];
+        let start = Instant::now();
+        many.overdue().await;
+        assert_eq!(start.elapsed(), SECOND, "the first that is late");
+        many.end(second);
+        let _others = [slots.take(ip(3)), slots.take(ip(4))];
+        let _new = slots.take(ip(5));
+        assert_eq!(asked(&[&many, &one]), [1], "it is busy");
+        many.overdue().await;
+        assert_eq!(start.elapsed(), SECOND * 2);
+        many.end(first);
+        assert!(many.overdue().now_or_never().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_answer_has_its_time() {
         let slots = ConnectionSlots::new(4);
         let slot = slots.take(ip(1));
         assert!(slot.overdue().now_or_never().is_none());
-        slot.begin(SECOND);
-        slot.answer(SECOND * 3);
+        let request = slot.begin(SECOND);
+        slot.answer(request, SECOND * 3);
         let start = Instant::now();
         slot.overdue().await;
         assert_eq!(start.elapsed(), SECOND * 3);
-        slot.end();
+        slot.end(request);
         assert!(slot.overdue().now_or_never().is_none());
     }
 }

@@ -17,7 +17,7 @@ struct Setting {
     key: String,
     /// Its value, as a file would have it; secrets are `***`.
     value: String,
-    /// Where the value is from: `default`, `file`, `environment`, or `program` for a server that is part of another one.
+    /// Where the value is from: `default`, `file`, `environment`, or `program` for a server in a program.
     source: &'static str,
     /// The file with its line, or the variable; null for defaults.
     #[cfg_attr(test, schema(required))]

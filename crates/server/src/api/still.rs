@@ -26,8 +26,8 @@ const WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 /// Bytes of a picture: a key frame of 4K has some hundreds of thousands.
 const BYTES_MAX: usize = 4 << 20;
 
-/// The newest key frame of a stream that is live here, as a fragmented MP4 of one picture. It costs a copy of the frame;
-/// four of them are made at a time.
+/// The newest key frame of a stream that is live here, as a fragmented MP4 of one picture. It costs a copy of the
+/// frame; four of them are made at a time.
 #[cfg_attr(test, utoipa::path(get, path = "/api/v1/streams/{id}/still", tag = "streams",
     params(("id" = String, Path, description = "the id, or the name with `%2F` for each `/`")),
     responses(

@@ -47,6 +47,7 @@ use weir_media::Spent;
 use weir_tls::Stream;
 
 pub use self::{
+    h2::is_spoken as is_http2,
     head::HEAD_BYTES_MAX,
     serve::{Peer, STALL_TIMEOUT, bound_stalls},
 };

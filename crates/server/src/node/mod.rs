@@ -95,10 +95,9 @@ impl Node {
             formats.shrink();
         }));
         let finished = Arc::<Finished>::default();
-        let hooks = Hooks::start(settings, hooked::names(), trusts)?;
+        let hooks = Hooks::start(settings, hooked::names(), trusts, registry.budget())?;
         finished.listen(Arc::new(hooked::Told(Arc::clone(&hooks))));
         finished.listen(Arc::new(hooked::Noted));
-        finished.listen(Arc::new(record::Lists));
         let hls = HlsOutput::new(registry.clone(), settings, &finished);
         let forward = ForwardOutput::new(registry, settings)?;
         forward.ask(Arc::new(hooked::Asked(Arc::clone(&hooks))));
@@ -116,6 +115,8 @@ impl Node {
         if let Some(uploader) = &uploader {
             finished.listen(Arc::clone(uploader) as _);
         }
+        // After the uploads: what is listed may be removed unless it is noted that it is to be uploaded.
+        finished.listen(Arc::new(record::Lists));
         let outputs = match &edge {
             Some(_) => Outputs::default(),
             None => Outputs::new(&finished)
@@ -125,7 +126,12 @@ impl Node {
         };
         let budget = registry.budget();
         let fallback = Fallback::new(settings, budget)?;
-        let host = PullHost { outputs: outputs.clone(), streams: Arc::clone(&streams) };
+        let host = PullHost {
+            outputs: outputs.clone(),
+            streams: Arc::clone(&streams),
+            hooks: Arc::clone(&hooks),
+            settings: settings.clone(),
+        };
         let pulls = match config.role {
             Role::Edge => None,
             Role::Origin => {

@@ -8,4 +8,5 @@ pub mod handover;
 pub mod preflight;
 pub mod readiness;
 pub mod reload;
+pub mod renewed;
 pub mod stop;

@@ -36,7 +36,7 @@ use crate::{
         handover::{self, HandoverSocket, Inherited},
         preflight,
         reload::{self, ReloadError, Reloader, Source},
-        stop,
+        renewed, stop,
     },
     phase::Phase,
     rtmp,
@@ -289,8 +289,8 @@ impl Start {
         // The process before goes with this.
         let before = inherited.end(&trials).await?;
         tokio::spawn(reload::watch(Arc::clone(&reloader)));
-        let renewed = tls.renew(settings, Arc::clone(reloader.pool()));
-        tokio::spawn(renewed);
+        tokio::spawn(tls.renew(settings, Arc::clone(reloader.pool())));
+        tokio::spawn(renewed::look(Arc::clone(&node), Arc::clone(reloader.pool())));
         if let Some(edge) = &node.edge {
             tokio::spawn(Arc::clone(edge).renew(Arc::clone(reloader.pool())));
         }

@@ -79,7 +79,8 @@ impl InForce {
         // Probes and bearer tokens need no certificate.
         let either = (!all.is_empty()).then(|| verifier(&all, true)).transpose();
         let made = either.and_then(|either| {
-            server::config(slice::from_ref(&identity), either, MinVersion::Tls12, &[b"http/1.1"])
+            let spoken: &[&[u8]] = &[b"h2", b"http/1.1"];
+            server::config(slice::from_ref(&identity), either, MinVersion::Tls12, spoken)
         });
         let server = made.map_err(|why| wrong("cert", &keys.cert, why))?;
         let trust = Trust::in_certificate(&own, OWN);

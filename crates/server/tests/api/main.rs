@@ -4,6 +4,7 @@ mod cluster;
 mod commands;
 mod fields;
 mod hls_crowd;
+mod http2;
 mod kick;
 mod operate;
 mod rights;

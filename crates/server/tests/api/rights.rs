@@ -35,7 +35,7 @@ async fn without_the_right_token_no_call_does_or_says_anything() {
     let mut weir = server().start();
     let calls = calls(&weir, READ).await;
     let admin: Vec<_> = calls.iter().filter(|(method, _)| method != "GET").collect();
-    assert!(calls.len() >= 22 && admin.len() == 6, "{calls:?}");
+    assert!(calls.len() >= 23 && admin.len() == 6, "{calls:?}");
     for (method, path) in &calls {
         let is_admin = method != "GET";
         for (token, status) in [("", 401), ("wrong", 401), (READ, if is_admin { 403 } else { 0 })] {

@@ -73,7 +73,7 @@ impl Rig {
         (words.next().unwrap_or_default(), words.next().unwrap_or_default())
     }
 
-    fn status(&self, client: &str, more: &[&str], path: &str) -> String {
+    pub fn status(&self, client: &str, more: &[&str], path: &str) -> String {
         let (certificate, key) =
             (self.at(&format!("{client}.pem")), self.at(&format!("{client}.key")));
         let mut options = more.to_vec();

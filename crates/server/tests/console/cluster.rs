@@ -43,12 +43,17 @@ async fn the_graph_shows_who_pulls_from_whom_and_a_killed_edge_and_a_drain() {
     page.until("return document.querySelectorAll('.node[data-role=origin]').length === 1").await;
     page.until("return document.querySelectorAll('.wire.flowing[data-pulls=\"1\"]').length === 2")
         .await;
-    page.until("return [...document.querySelectorAll('td')].filter((cell) => cell.innerText.includes('/live/a')).length === 2").await;
+    page.until(
+        "const cells = [...document.querySelectorAll('td')];
+         return cells.filter((cell) => cell.innerText.includes('/live/a')).length === 2;",
+    )
+    .await;
     other.kill();
     page.until_within("return document.querySelectorAll('.node.lost').length === 1", NOTICED).await;
     page.click(".node.here button").await;
     page.enter_token(ADMIN).await;
     page.click("dialog[open] button.danger").await;
-    page.until("return document.querySelector('.node.here.notice, .node.here.draining') !== null || document.querySelector('.toast.shown') !== null").await;
+    let shown = ".node.here.notice, .node.here.draining, .toast.shown";
+    page.until_there(shown).await;
     sending.abort();
 }

@@ -14,6 +14,14 @@ const MANY: usize = 1000;
 /// What axe-core calls bad enough.
 const SERIOUS: [&str; 2] = ["serious", "critical"];
 
+/// Looks at the page, and leaves what it finds.
+const LOOK: &str = "
+    window.found = null;
+    const told = (node) => node.html + ' ' + node.failureSummary;
+    axe.run().then((found) => {
+        window.found = found.violations.map(({ id, impact, nodes }) => ({ id, impact, nodes: nodes.map(told) }));
+    });";
+
 fn axe() -> String {
     let tools =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/players/node_modules");
@@ -43,7 +51,7 @@ async fn everybody_can_use_every_page() {
             page.goto(&weir.api_url(&format!("console/{path}"))).await;
             page.until_there(there).await;
             page.eval(&axe).await;
-            page.eval("window.found = null; axe.run().then((found) => { window.found = found.violations.map((it) => ({ id: it.id, impact: it.impact, nodes: it.nodes.map((node) => node.html + ' ' + node.failureSummary) })); })").await;
+            page.eval(LOOK).await;
             let found = page.until("return window.found && { all: window.found }").await;
             let bad: Vec<&Value> = found["all"]
                 .as_array()
@@ -103,7 +111,8 @@ async fn a_thousand_streams_are_few_elements_and_the_search_finds_one() {
     assert!((4..100).contains(&tiles), "{tiles}");
     page.eval("window.scrollTo(0, document.documentElement.scrollHeight)").await;
     page.until("return document.querySelector('.wall').innerText.includes('stream-0999')").await;
-    page.eval("const field = document.querySelector('#search'); field.value = '0500'; field.dispatchEvent(new Event('input'))").await;
+    let search = "const field = document.querySelector('#search'); field.value = '0500';";
+    page.eval(&format!("{search} field.dispatchEvent(new Event('input'))")).await;
     page.until("return document.querySelectorAll('.tile').length === 1").await;
     page.assert_clean(&[]).await;
 }

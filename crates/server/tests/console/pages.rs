@@ -11,7 +11,8 @@ async fn the_first_page_is_quiet_and_leads_to_a_stream() {
     let weir = open().config("play: { wait: 0s }\n").start();
     let page = Console::open_at(&weir, &weir.http_url("")).await;
     page.until_there("form[role=search] input").await;
-    page.eval("document.querySelector('input').value = '/live/a b'; document.querySelector('form').requestSubmit()").await;
+    let enter = "document.querySelector('input').value = '/live/a b';";
+    page.eval(&format!("{enter} document.querySelector('form').requestSubmit()")).await;
     page.until("return location.search === '?stream=live/a%20b'").await;
     page.until("return /not live|Waiting/.test(document.body.innerText)").await;
     page.assert_clean(&["404"]).await;

@@ -5,6 +5,7 @@ mod continuity;
 mod decides;
 mod encrypted;
 mod flood;
+mod frozen;
 mod limits;
 mod low_latency;
 mod moves;

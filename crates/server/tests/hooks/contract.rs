@@ -1,7 +1,7 @@
 //! What the back end hears: every field of SRS's contract, of clients of every protocol, each begin with its end.
 
 use weir_testkit::{
-    backend::{Backend, Call},
+    backend::{Backend, Call, Reply},
     http,
     peer::Viewer,
     raw::Raw,
@@ -95,6 +95,86 @@ async fn clients_of_every_protocol_are_told_of_as_by_srs() {
     }
     back_end.assert_contract();
     assert_never_logged(&weir, KEY);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_recording_is_told_of_once_it_is_complete() {
+    let (one, other) = (Backend::start().await, Backend::start().await);
+    let weir = start(&format!(
+        "record: {{ dir: r, streams: '*', path: '{{stream}}-{{number}}', split: {{ duration: 500ms }} }}\n\
+         hooks: {{ on_publish: {:?}, on_record: {:?}, on_dvr: {:?} }}\n\
+         publish: {{ linger: 0s }}\n",
+        one.url(),
+        one.url(),
+        other.url()
+    ));
+    let encoder = encoder(&weir, "live/cam?k=v").await;
+    let published = one.until("on_publish", 1).await.remove(0);
+    one.until("on_dvr", 2).await;
+    drop(encoder);
+    let dir = weir.dir().join("r");
+    let names = || {
+        let entries = std::fs::read_dir(&dir).expect("a folder").flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut names: Vec<_> = names.filter(|name| name.starts_with("cam-")).collect();
+        names.sort();
+        names
+    };
+    for back_end in [&one, &other] {
+        weir_testkit::eventually("all files are told of", SOON, async || {
+            let calls = back_end.of("on_dvr");
+            let mut told: Vec<_> = calls
+                .iter()
+                .map(|call| {
+                    let file = std::path::Path::new(call.said("cwd")).join(call.said("file"));
+                    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+                })
+                .collect();
+            told.sort();
+            (told == names()).then_some(())
+        })
+        .await;
+        for call in back_end.of("on_dvr") {
+            let who = ["client_id", "ip", "vhost", "app", "stream", "param", "tcUrl"];
+            for field in who {
+                assert_eq!(call.said(field), published.said(field), "{field}");
+            }
+            let file = weir.dir().join(call.said("file"));
+            assert!(file.exists(), "{}", call.text);
+        }
+        back_end.assert_contract();
+    }
+    assert!(one.of("on_dvr").len() >= 2 && other.of("on_publish").is_empty());
+}
+
+/// As of SRS's ingest, which is an encoder on the same machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_pulled_is_told_of_as_one_that_is_published() {
+    let back_end = Backend::start().await;
+    back_end.replies(Reply::Text(200, r#"{"code":1}"#.to_owned()));
+    let url = back_end.url();
+    let there = start("");
+    let weir = start(&format!(
+        "pull: [{{ stream: live/x, from: \"rtmp://{}/live/cam\" }}]\npublish: {{ linger: 0s }}\n\
+         hooks: {{ on_publish: {url:?}, on_unpublish: {url:?} }}\n",
+        there.rtmp()
+    ));
+    let encoder = encoder(&there, "live/cam").await;
+    // One that is refused is no stream, and is asked for again.
+    back_end.until("on_publish", 2).await;
+    assert_ne!(http::get(weir.http(), "live/x.flv").await.status, 200);
+    assert!(back_end.of("on_unpublish").is_empty(), "what has not begun does not end");
+    back_end.replies(Reply::Text(200, "0".to_owned()));
+    let mut viewer = Viewer::rtmp(&weir.rtmp_url("live/x")).await;
+    viewer.until_picture(1).await;
+    let published = back_end.of("on_publish").pop().expect("it was asked about");
+    assert_eq!(said(&published, ["ip", "app", "stream", "param"]), ["127.0.0.1", "live", "x", ""]);
+    assert_eq!(published.said("tcUrl"), "rtmp://__defaultVhost__/live");
+    assert!(back_end.of("on_unpublish").is_empty());
+    drop(encoder);
+    let gone = back_end.until("on_unpublish", 1).await.remove(0);
+    assert_eq!(gone.said("client_id"), published.said("client_id"));
+    back_end.assert_contract();
 }
 
 fn weir_media_default() -> String {

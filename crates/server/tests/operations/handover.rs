@@ -21,8 +21,8 @@ use weir_testkit::{
 };
 
 use crate::{
-    BINARY, DRAIN, DRAIN_MAX, NO_HLS, SOON, assert_no_gap, assert_smooth, assert_taken, come, edge,
-    encoders, go_on, origin::watch_hls, report, source,
+    BINARY, DRAIN, DRAIN_MAX, GAP_MAX, GROUP, NO_HLS, PICTURE, SOON, assert_no_gap, assert_smooth,
+    assert_taken, come, edge, encoders, go_on, origin::watch_hls, report, source,
 };
 
 const VIEWERS: usize = 90;
@@ -105,6 +105,27 @@ async fn an_origin_is_replaced_and_disconnects_nobody_at_the_edges() {
     here.assert_all("one move", |journey| journey.moves() <= 1);
     let stayed = encoders.iter().all(|encoder| encoder.voyage().departures.is_empty());
     assert!(stayed, "no encoder at the edge is disconnected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_forwards_is_replaced_and_viewers_at_the_target_go_on() {
+    let cluster = Cluster::new(BINARY);
+    let target = cluster.origin(2, NO_HLS);
+    let forward = format!("forward: [{{ streams: '*', to: '{}' }}]\n", target.rtmp());
+    let mut origin = cluster.origin(1, &format!("{NO_HLS}{DRAIN}{HANDOVER}{forward}"));
+    let encoders = encoders(|_| origin.rtmp(), true).await;
+    let mut roaming = Roaming::new();
+    come(&mut roaming, VIEWERS / 3, [target.rtmp(), target.http()], Duration::from_secs(1));
+    go_on(&roaming, &encoders, 20).await;
+    replace(&mut origin);
+    go_on(&roaming, &encoders, 20).await;
+    report("an origin that forwards replaced: viewers at the target", &roaming, &encoders);
+    assert_smooth(&roaming);
+    assert_taken(&encoders);
+    roaming.assert_all("nobody at the target is disconnected", |journey| journey.moves() == 0);
+    // A connection to the target begins with the next group.
+    let longest = GAP_MAX + PICTURE * u32::try_from(GROUP).unwrap_or_default();
+    roaming.assert_all("no gap is longer", |journey| journey.longest_gap <= longest);
 }
 
 /// How far a new process comes before it dies.

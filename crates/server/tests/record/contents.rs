@@ -22,8 +22,26 @@ const TOLERANCE: Duration = Duration::from_millis(2);
 
 /// What each container has room for of the fixtures.
 const CASES: [(&str, &[Fixture]); 3] = [
-    ("flv", &[Fixture::AvcBFramesAac, Fixture::HevcAac, Fixture::Av1Aac, Fixture::Vp9Opus]),
-    ("mp4", &[Fixture::AvcBFramesAac, Fixture::HevcAac, Fixture::Av1Aac, Fixture::Vp9Opus]),
+    (
+        "flv",
+        &[
+            Fixture::AvcBFramesAac,
+            Fixture::HevcAac,
+            Fixture::Av1Aac,
+            Fixture::Av1Opus,
+            Fixture::Vp9Opus,
+        ],
+    ),
+    (
+        "mp4",
+        &[
+            Fixture::AvcBFramesAac,
+            Fixture::HevcAac,
+            Fixture::Av1Aac,
+            Fixture::Av1Opus,
+            Fixture::Vp9Opus,
+        ],
+    ),
     ("ts", &[Fixture::AvcBFramesAac, Fixture::HevcAac, Fixture::AvcMp3]),
 ];
 
@@ -294,4 +312,39 @@ async fn a_process_that_is_killed_leaves_files_that_the_next_one_completes() {
         });
     }
     drop(publishers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_that_begins_in_a_burst_has_all_that_follows() {
+    // As an encoder that was cut off sends what it has kept.
+    const PICTURES: u64 = 400;
+    const BYTES: usize = 100_000;
+    let weir = start("publish: { linger: 0s }\nrecord: { dir: d, path: '{stream}' }\n");
+    let source = weir_testkit::peer::Numbered::new(25).with_picture_bytes(BYTES);
+    let mut publisher = Publisher::start(&weir.rtmp_url("live/a"), source).await;
+    let asked = async {
+        eventually("it is recorded", SOON, async || {
+            let (status, _) = call(&weir, "POST", "api/v1/streams/live%2Fa/record").await;
+            (status == 200).then_some(())
+        })
+        .await;
+    };
+    let burst = async {
+        publisher.pictures(PICTURES).await;
+        publisher
+    };
+    let (publisher, ()) = tokio::join!(burst, asked);
+    publisher.stop().await;
+    let files = recordings(&weir.dir().join("d"), 1).await;
+    let pictures =
+        recorded(&files).into_iter().filter(|(track, _)| matches!(track, Track::Video(_)));
+    let mut numbers: Vec<_> = pictures.map(|(_, bytes)| bytes).collect();
+    let all = numbers.len() as u64;
+    numbers.dedup();
+    assert_eq!(numbers.len() as u64, all, "none is there twice");
+    assert!(
+        all > 0 && (PICTURES - all).is_multiple_of(25),
+        "{all} of {PICTURES}: whole groups up to the end"
+    );
+    assert_eq!(crate::metric(&weir, "weir_recording_groups_dropped_total").await, 0.0);
 }

@@ -5,11 +5,13 @@ use std::{fs, path::PathBuf, process::Command, time::Duration};
 use weir_testkit::{
     Weir, eventually,
     hanging::Hanging,
-    peer::{Encoder, Numbered, Viewer},
+    packets::tags_of,
+    peer::{Encoder, Numbered, Piece, Viewer},
+    roaming::RoamingEncoder,
     server::field,
 };
 
-use crate::{ADMIN, BINARY, SOON, files, metric, recorded, recordings, start};
+use crate::{ADMIN, BINARY, SOON, call, files, metric, recorded, recordings, start};
 
 const PICTURE: Duration = Duration::from_millis(40);
 
@@ -183,4 +185,114 @@ async fn two_origins_record_to_one_folder() {
     drop((first, second, viewer));
     let files = recordings(&dir, 2).await;
     assert!(recorded(&files[..1]).len() > 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_holds_although_somebody_looks_through_the_folder() {
+    const BASE: &str =
+        "dir: d, streams: '*', path: '{stream}-{number}', split: { duration: 500ms }";
+    let mut weir = start(&format!("record: {{ {BASE} }}\n"));
+    let encoder = encoder(&weir, "live/a", 1000).await;
+    let dir = weir.dir().join("d");
+    // Once there is a second one, the first is in the list of those that may be removed.
+    let first = eventually("two files", SOON, async || {
+        let is_whole = |file: &PathBuf| file.extension().is_some_and(|it| it == "flv");
+        let mut whole = files(&dir).into_iter().filter(is_whole);
+        whole.next().filter(|_| whole.next().is_some())
+    })
+    .await;
+    let Some(hanging) = Hanging::over(&dir) else {
+        eprintln!("not tried: this user may not mount a file system");
+        return;
+    };
+    // The look that the first one begins does not come to its end.
+    for age in ["1h", "1ms"] {
+        let keep = format!("keep: {{ age: {age} }}");
+        weir.configure(&format!("hls: {{ enabled: false }}\nrecord: {{ {BASE}, {keep} }}\n"));
+        assert_eq!(call(&weir, "POST", "api/v1/reload").await.0, 200);
+    }
+    drop(hanging);
+    eventually("the first one is removed", SOON, async || (!first.exists()).then_some(())).await;
+    encoder.assert_connected();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_slow_disk_does_not_take_is_left_out_and_holds_no_memory() {
+    /// What one recording holds at most, and frames and a piece that is being made of them.
+    const HELD_MAX: f64 = (32 << 20) as f64 + (4 << 20) as f64;
+    let weir = start(
+        "record: { streams: '*', dir: d, path: '{stream}-{number}', split: { duration: 500ms } }\n",
+    );
+    // 10 MB a second.
+    let encoder = encoder(&weir, "live/a", 400_000).await;
+    let dir = weir.dir().join("d");
+    eventually("files", SOON, async || (files(&dir).len() > 3).then_some(())).await;
+    let Some(hanging) = Hanging::over(&dir) else {
+        eprintln!("not tried: this user may not mount a file system");
+        return;
+    };
+    let mut most: f64 = 0.0;
+    eventually("ten groups are left out", SOON, async || {
+        most = most.max(metric(&weir, "weir_memory_bytes{what=\"recordings\"}").await);
+        (metric(&weir, "weir_recording_groups_dropped_total").await > 10.0).then_some(())
+    })
+    .await;
+    assert!(most > 8e6 && most < HELD_MAX, "{most} bytes");
+    let mut viewer = Viewer::rtmp(&weir.rtmp_url("live/a")).await;
+    viewer.next().await.expect("viewers are served");
+    go_on(&mut viewer).await;
+    drop(hanging);
+    let there = files(&dir).len();
+    eventually("it is written again", SOON, async || (files(&dir).len() > there + 3).then_some(()))
+        .await;
+    eventually("nothing is held", SOON, async || {
+        (metric(&weir, "weir_memory_bytes{what=\"recordings\"}").await < 12e6).then_some(())
+    })
+    .await;
+    encoder.assert_connected();
+}
+
+/// A rolling update: what each of two processes has received is in a file, and the encoder loses a group at most.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_moves_to_another_process_is_recorded_by_both() {
+    const GROUP: u64 = 12;
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("d");
+    let mut weir = start(&format!(
+        "drain: {{ notice: 0s, timeout: 20s }}\nhandover: {{ socket: weir.sock }}\n\
+         record: {{ streams: '*', dir: {}, path: '{{stream}}' }}\n",
+        dir.display()
+    ));
+    let encoder = RoamingEncoder::start(weir.rtmp(), "live/a", Numbered::new(GROUP), PICTURE, true);
+    let until = async |number: u64| {
+        eventually("pictures", SOON, async || (encoder.voyage().next > number).then_some(())).await;
+    };
+    until(3 * GROUP).await;
+    tokio::task::block_in_place(|| weir.replace().wait_success(SOON));
+    let moved = encoder.voyage().next;
+    until(moved + 3 * GROUP).await;
+    let voyage = encoder.voyage();
+    drop(encoder);
+    weir.terminate();
+    tokio::task::block_in_place(|| weir.wait_exit(SOON));
+    let files = recordings(&dir, 2).await;
+    let numbers = |file: &PathBuf| -> Vec<u64> {
+        let pieces = tags_of(file).into_iter().map(|tag| Piece::of(&tag).expect("whole"));
+        let number = |piece| match piece {
+            Piece::Picture { number, .. } => Some(number),
+            _ => None,
+        };
+        pieces.filter_map(number).collect()
+    };
+    let mut all: Vec<_> = files.iter().map(numbers).collect();
+    all.sort();
+    for numbers in &all {
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "a gap in {numbers:?}");
+    }
+    let (last, next) = (*all[0].last().expect("pictures"), all[1][0]);
+    assert!(next > last, "{next} is in both, {last} is the last of the first");
+    let missing = next - last - 1;
+    eprintln!("{missing} pictures are in neither, the encoder had {} unsent", voyage.unsent);
+    assert!(missing <= voyage.unsent + GROUP, "{missing} of {voyage:?}");
+    assert!(*all[1].last().expect("pictures") + GROUP > moved + 3 * GROUP);
 }

@@ -4,15 +4,15 @@ use std::{fs, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    task::JoinSet,
     time::timeout,
 };
 use weir_testkit::{
     camera::Camera,
     eventually, http,
+    http2::{Flood, RST_STREAM, connect, frame, get},
     peer::{Encoder, Numbered, Witness},
     server::field,
-    tls::client_config,
 };
 
 use crate::{Rig, SOON, metric, said};
@@ -124,42 +124,16 @@ async fn a_stream_over_http2_is_a_client_of_its_own() {
     .await;
 }
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// A frame of this type, with these flags, of this stream.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// The header block of `GET https://h/player`, in static entries and literals without an index (RFC 7541).
-fn get(path: &str) -> Vec<u8> {
-    let length = u8::try_from(path.len()).expect("short");
-    [&[0x82, 0x87, 0x04, length][..], path.as_bytes(), &[0x01, 1, b'h']].concat()
-}
-
-async fn connect(rig: &Rig) -> tokio_rustls::client::TlsStream<TcpStream> {
-    let mut config = (*client_config(&rig.ca())).clone();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let socket = TcpStream::connect(rig.https()).await.expect("connected");
-    let name = "localhost".try_into().expect("a name");
-    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
-    let mut stream = connector.connect(name, socket).await.expect("TLS");
-    let hello = [PREFACE, &frame(4, 0, 0, &[])].concat();
-    stream.write_all(&hello).await.expect("written");
-    stream
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_are_taken_back_at_once_end_the_connection() {
     let rig = Rig::start("");
     let mut witness = Witness::start(&rig.weir).await;
     let attack = async {
-        let mut stream = connect(&rig).await;
+        let mut stream = connect(rig.https(), &rig.ca()).await;
         let mut flood = Vec::new();
         for number in (1..20_000_u32).step_by(2) {
-            flood.extend(frame(1, 5, number, &get("/live/none.m3u8")));
-            flood.extend(frame(3, 0, number, &[0, 0, 0, 8]));
+            flood.extend(get(number, "/live/none.m3u8"));
+            flood.extend(frame(RST_STREAM, 0, number, &[0, 0, 0, 8]));
         }
         // It need not take all of it.
         let _ = timeout(SOON, stream.write_all(&flood)).await.expect("taken or refused");
@@ -182,9 +156,9 @@ async fn answers_that_nobody_takes_end_the_connection() {
         Duration::from_millis(40),
     )
     .await;
-    let mut stream = connect(&rig).await;
+    let mut stream = connect(rig.https(), &rig.ca()).await;
     // Its window is 65,535 bytes, and is never opened again.
-    stream.write_all(&frame(1, 5, 1, &get("/live/a.flv"))).await.expect("written");
+    stream.write_all(&get(1, "/live/a.flv")).await.expect("written");
     let mut all = Vec::new();
     let ended = timeout(Duration::from_secs(60), stream.read_to_end(&mut all)).await;
     let _ = ended.expect("ended in time");
@@ -194,4 +168,30 @@ async fn answers_that_nobody_takes_end_the_connection() {
     );
     assert_eq!(field(&end, "kind"), "stalled", "{end}");
     encoder.assert_connected();
+}
+
+/// Frames that have to be answered, or looked at, without an end: they cost no other viewer a frame, and no memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_frames_hold_no_memory_and_nobody_up() {
+    const TIME: Duration = Duration::from_secs(2);
+    /// What connections, and the allocator, may hold: far less than what is sent.
+    const HELD_MAX: u64 = 24 << 20;
+    let rig = Rig::start("hls: { enabled: false }\n");
+    // What the first connections need stays.
+    Flood::Pings.run(rig.https(), &rig.ca(), true, TIME / 4).await;
+    let (before, mut witness) = (rig.weir.rss_bytes(), Witness::start(&rig.weir).await);
+    for flood in Flood::ALL {
+        let mut floods = JoinSet::new();
+        for reads in [true, false, true, false] {
+            let (server, ca) = (rig.https(), rig.ca());
+            floods.spawn(async move { flood.run(server, &ca, reads, TIME).await });
+        }
+        let mut sent = 0;
+        witness.during(async { sent = floods.join_all().await.into_iter().sum::<usize>() }).await;
+        let grown = rig.weir.rss_bytes().saturating_sub(before);
+        eprintln!("{flood:?}: {} KiB sent, {} KiB more held", sent >> 10, grown >> 10);
+        assert!(grown < HELD_MAX, "{flood:?}: {grown} bytes more after {sent}");
+        assert_eq!(http::get(rig.weir.api(), "healthz").await.status, 200);
+    }
+    witness.finish().await;
 }

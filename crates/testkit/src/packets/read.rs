@@ -32,7 +32,7 @@ impl Form {
         let Self::Elementary(fixture) = self else { return Vec::new() };
         let video: &[_] = match fixture {
             Fixture::HevcAac => &["-bsf:v", "hevc_mp4toannexb,filter_units=remove_types=32-35"],
-            Fixture::Av1Aac => &["-bsf:v", "av1_metadata=td=remove"],
+            Fixture::Av1Aac | Fixture::Av1Opus => &["-bsf:v", "av1_metadata=td=remove"],
             Fixture::Vp9Opus => &[],
             _ if fixture.has_video() => {
                 &["-bsf:v", "h264_mp4toannexb,filter_units=remove_types=7-9"]
@@ -40,7 +40,8 @@ impl Form {
             _ => &[],
         };
         let audio: &[_] = match fixture {
-            Fixture::AvcMp3 | Fixture::VideoOnly | Fixture::Vp9Opus => &[],
+            Fixture::AvcMp3 | Fixture::VideoOnly => &[],
+            Fixture::Av1Opus | Fixture::Vp9Opus => &[],
             Fixture::AvcFlac | Fixture::AvcAc3 | Fixture::AvcEac3 => &[],
             _ => &["-bsf:a", "aac_adtstoasc"],
         };

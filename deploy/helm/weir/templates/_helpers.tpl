@@ -83,6 +83,15 @@ yes
 {{- end -}}
 {{- end -}}
 
+{{/* The Secret with the token of the edges, if there is one. */}}
+{{- define "weir.edgeTokenSecret" -}}
+{{- if .Values.edgeToken.existingSecret -}}
+{{- .Values.edgeToken.existingSecret -}}
+{{- else if .Values.edgeToken.value -}}
+{{- printf "%s-edge-token" (include "weir.fullname" .) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* `http` or `https`: how the API is reached. */}}
 {{- define "weir.apiScheme" -}}
 {{- ternary "https" "http" (not (empty .Values.apiTls.secretName)) -}}

@@ -7,6 +7,9 @@ Weir reads its ConfigMap again when it changes, so only what it reads at its sta
 {{- $start := include "weir.startKeys" .config -}}
 {{- $env := dict "admin" $root.Values.tokens.adminToken "read" $root.Values.tokens.readToken
   "protect" $root.Values.tokens.protectReads -}}
+{{- if include "weir.edgeTokenSecret" $root -}}
+{{- $_ := set $env "edge" $root.Values.edgeToken -}}
+{{- end -}}
 {{- if .auth -}}
 {{- $_ := set $env "publish" $root.Values.auth.publish -}}
 {{- $_ := set $env "play" $root.Values.auth.play -}}
@@ -93,6 +96,23 @@ The container of Weir: (dict "root" $ "image" that of an edge cluster "resources
       valueFrom: { secretKeyRef: { name: {{ $tokens }}, key: read-token } }
     - name: WEIR_API__PEER_TOKEN
       valueFrom: { secretKeyRef: { name: {{ $tokens }}, key: read-token } }
+    {{- end }}
+    {{- $edgeToken := include "weir.edgeTokenSecret" $root }}
+    {{- if and .edge $edgeToken }}
+    - name: WEIR_EDGE__TOKEN
+      valueFrom: { secretKeyRef: { name: {{ $edgeToken }}, key: edge-token } }
+    {{- else if $edgeToken }}
+    {{- if and .auth (include "weir.authSecret" $root) }}
+    {{- fail (print "edgeToken with auth.applyTo: all: the origins would have two lists of checks; set auth.applyTo: edges, "
+      "or add the check edge to auth.publish and auth.play yourself") }}
+    {{- end }}
+    # Kubernetes puts it into the checks below.
+    - name: EDGE_TOKEN
+      valueFrom: { secretKeyRef: { name: {{ $edgeToken }}, key: edge-token } }
+    {{- range $what := uniq $root.Values.edgeToken.require }}
+    - name: WEIR_AUTH__{{ upper $what }}
+      value: '[{"edge": {"tokens": ["$(EDGE_TOKEN)"]}}]'
+    {{- end }}
     {{- end }}
     {{- $auth := include "weir.authSecret" $root }}
     {{- if and .auth $auth }}
