@@ -204,7 +204,7 @@ impl Client {
             Activity::Play if is_refused && !self.refused => EventKind::PlayRefused,
             Activity::Publish | Activity::Play | Activity::Control => return,
         };
-        EVENTS.note(kind, stream, Some(self.peer.ip()), &end.reason.to_string());
+        EVENTS.note(kind, stream, Some(self.peer.ip()), &end.reason);
     }
 
     /// Says in the log that and why it is going. Whoever reads that finds its permit free: it is in nobody's way and in

@@ -199,7 +199,7 @@ fn note(refusal: &Refusal, asker: &Asker) {
             let end = why.end(Action::Play, key);
             let (conn, side) = (peer.presence.id, end.side.label());
             info!(conn, peer = %peer.ip, stream = %key, side, reason = %end.reason, "HTTP requests are refused");
-            EVENTS.note(EventKind::PlayRefused, Some(key), Some(peer.ip), &end.reason.to_string());
+            EVENTS.note(EventKind::PlayRefused, Some(key), Some(peer.ip), &end.reason);
         }
         Refusal::NoStream { key, why: NoStream::Full(why) } => {
             info!(stream = %key, reason = %why, "HTTP requests are refused");

@@ -38,8 +38,8 @@ pub struct Health {
 }
 
 impl Health {
-    fn new(word: &'static str, value: impl ToString) -> Self {
-        Self { word, value: Some(value.to_string()) }
+    fn new(word: &'static str, value: String) -> Self {
+        Self { word, value: Some(value) }
     }
 
     const fn of(word: &'static str) -> Self {
@@ -66,11 +66,11 @@ pub fn health(
         return health;
     }
     if let Some(hls::State::Failing(reason)) = hls {
-        return Health::new("hls", reason);
+        return Health::new("hls", reason.to_string());
     }
     match recording {
         Some(recording) if recording.state == "failing" => {
-            Health::new("record", recording.reason.as_deref().unwrap_or_default())
+            Health::new("record", recording.reason.as_deref().unwrap_or_default().to_owned())
         }
         _ => Health::of("good"),
     }
@@ -79,11 +79,11 @@ pub fn health(
 fn of_media(stats: &StreamStats, past: &Past, now: Instant) -> Option<Health> {
     let since = |at: Instant| now.saturating_duration_since(at);
     if since(past.heard) > STALLED {
-        return Some(Health::new("stalled", since(past.heard).as_secs()));
+        return Some(Health::new("stalled", since(past.heard).as_secs().to_string()));
     }
     let arrivals = past.arrivals(now);
     if arrivals >= UNSTABLE {
-        return Some(Health::new("unstable", arrivals));
+        return Some(Health::new("unstable", arrivals.to_string()));
     }
     let newest = past.newest();
     if let Some(usual) = past.usual_fps_x10()
@@ -96,13 +96,13 @@ fn of_media(stats: &StreamStats, past: &Past, now: Instant) -> Option<Health> {
         && let Some(sounded) = past.sounded
         && since(sounded) > SILENT
     {
-        return Some(Health::new("silent", since(sounded).as_secs()));
+        return Some(Health::new("silent", since(sounded).as_secs().to_string()));
     }
     let sum =
         |of: fn(&super::past::Point) -> u16| past.minute().map(|it| u64::from(of(it))).sum::<u64>();
     let repairs = sum(|point| point.repairs);
     if repairs > 0 {
-        return Some(Health::new("repaired", repairs));
+        return Some(Health::new("repaired", repairs.to_string()));
     }
     if newest.group_ms > GROUP_MAX_MS {
         return Some(Health::new(
@@ -111,5 +111,5 @@ fn of_media(stats: &StreamStats, past: &Past, now: Instant) -> Option<Health> {
         ));
     }
     let skips = sum(|point| point.skips);
-    (skips > 0).then(|| Health::new("skipping", skips))
+    (skips > 0).then(|| Health::new("skipping", skips.to_string()))
 }
