@@ -40,6 +40,7 @@ pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {
         .or_else(|| pull_that_cannot_be(config))
         .or_else(|| early_give_up(config))
         .or_else(|| half_tls(config))
+        .or_else(|| half_basic(config))
         .or_else(|| half_port_tls(config))
         .or_else(|| long_notice(config))
         .or_else(|| useless_check(config))
@@ -346,6 +347,22 @@ fn half_tls(config: &Config) -> Option<Contradiction> {
             let other = if tls.admin_ca.is_some() { "api.tls.admin_ca" } else { "api.tls.read_ca" };
             Some(Contradiction([side("api.tls"), side(other)]))
         }
+    }
+}
+
+fn half_basic(config: &Config) -> Option<Contradiction> {
+    let basic = config.api.basic.as_ref()?;
+    let fix = "set both: basic: { username: admin, password: PASSWORD }";
+    let both = |first: &str, second: &str, what: &str| {
+        let side = |path: &str| (path.to_owned(), Problem::new(what, fix));
+        Some(Contradiction([side(first), side(second)]))
+    };
+    let (name, password) = ("api.basic.username", "api.basic.password");
+    match (basic.username.is_empty(), basic.password.is_some()) {
+        (false, true) => None,
+        (false, false) => both(name, "api.basic", "a user name needs its password"),
+        (true, true) => both(password, "api.basic", "a password needs its user name"),
+        (true, false) => both("api.basic", name, "a user name and a password are needed"),
     }
 }
 

@@ -33,6 +33,7 @@ use crate::{
     tree::Key,
     upload::Upload,
     value::Problem,
+    web::{LabelValue, UserName, WebOrigin},
 };
 
 section! {
@@ -131,8 +132,12 @@ impl Config {
 
     /// All addresses to listen on, by the section that has the key `listen`.
     pub fn listeners(&self) -> impl Iterator<Item = (&'static str, &[SocketAddr])> {
-        let plain: [(_, &[SocketAddr]); 3] =
-            [("rtmp", &self.rtmp.listen), ("http", &self.http.listen), ("api", &self.api.listen)];
+        let plain: [(_, &[SocketAddr]); 4] = [
+            ("rtmp", &self.rtmp.listen),
+            ("http", &self.http.listen),
+            ("api", &self.api.listen),
+            ("metrics", &self.metrics.listen),
+        ];
         plain.into_iter().chain(self.port_tls().map(|port| (port.section, port.listen)))
     }
 
@@ -299,6 +304,24 @@ section! {
         peers: Vec<HostPort> = Vec::new(), Many<Peer>;
         /// The bearer token sent to peers.
         peer_token: Option<Secret> = None, SecretOrNone;
+        /// A name and a password with all rights (HTTP Basic). With them, reading needs rights too.
+        basic: Option<Basic> = None, Optional<Basic>;
+        /// Web origins whose pages may read `/api/v1` from a browser (CORS, JSONP); `*` means all pages.
+        web_origins: Vec<WebOrigin> = Vec::new(), Many<WebOrigin>;
+        /// Whether `GET /api/v1/raw?rpc=reload` reloads, as `raw_api` of SRS allows.
+        raw_reload: bool = false, Switch;
+        /// Whether the refusals that SRS answers with status 200 and a code have that status here.
+        srs_status: bool = false, Switch;
+    }
+}
+
+section! {
+    /// A name and a password. Both are there: a [`Config`] with one alone is refused.
+    Basic / BasicKeys {
+        /// The user name.
+        username: String = String::new(), UserName;
+        /// The password.
+        password: Option<Secret> = None, SecretOrNone;
     }
 }
 
@@ -351,6 +374,12 @@ section! {
     Metrics / MetricsKeys {
         /// Streams with their own series: those with the most viewers. The others are counted together.
         streams: usize = 20, Whole<usize, 0, METRICS_STREAMS_MAX>;
+        /// Further addresses that serve `/metrics` and the probes, and nothing else, such as SRS's port 9972.
+        listen: Vec<SocketAddr> = Vec::new(), Many<Address>;
+        /// The label `label` of `srs_build_info`; without it, there is none.
+        label: String = String::new(), LabelValue;
+        /// The label `tag` of `srs_build_info`; without it, there is none.
+        tag: String = String::new(), LabelValue;
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 
 /// What only a new process can do: take other ports, or run with other threads or in another role. Of `api.tls` and its
 /// like, only that it appears or vanishes is a change of the key itself.
-const NEEDS_RESTART: [&str; 12] = [
+const NEEDS_RESTART: [&str; 13] = [
     "role",
     "workers",
     "rtmp.listen",
@@ -21,6 +21,7 @@ const NEEDS_RESTART: [&str; 12] = [
     "http.tls.listen",
     "api.listen",
     "api.tls",
+    "metrics.listen",
     "handover.socket",
 ];
 

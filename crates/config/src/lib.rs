@@ -45,6 +45,7 @@ mod tree;
 mod upload;
 mod value;
 mod warnings;
+mod web;
 mod yaml;
 
 pub use self::{
@@ -52,7 +53,8 @@ pub use self::{
         Algorithm, Auth, AuthOverride, Check, Cidr, EdgeTokens, Jwt, SharedSecret, SignedToken,
     },
     config::{
-        Api, Config, Drain, Handover, Http, Limits, Metrics, Role, Rtmp, Tls, Vhost, VhostOverride,
+        Api, Basic, Config, Drain, Handover, Http, Limits, Metrics, Role, Rtmp, Tls, Vhost,
+        VhostOverride,
     },
     diff::{Change, Diff, diff},
     edge::{AuthBy, Edge, EdgeTls, ForwardQuery, Pin, Upstream},
@@ -77,4 +79,5 @@ pub use self::{
     tls::{CertificateFiles, HttpTls, PortTls, RtmpTls, TlsVersion},
     upload::{Bucket, Endpoint, Upload},
     value::{Human, Rate, Size, parse_duration},
+    web::WebOrigin,
 };

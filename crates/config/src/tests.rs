@@ -105,6 +105,10 @@ api:
   tls: { cert: c.pem, key: k.pem, admin_ca: a.pem, read_ca: r.pem }
   peers: [peers, '[fd00::1]:80']
   peer_token: '7'
+  basic: { username: admin, password: 'a:b' }
+  web_origins: ['https://Console.example.com:8443', '*']
+  raw_reload: on
+  srs_status: true
 workers: 3
 publish:
   linger: 0s
@@ -174,7 +178,7 @@ limits:
   connections_per_ip: 20
   memory: 1GiB
   stream_memory: 1024KiB
-metrics: { streams: 0 }
+metrics: { streams: 0, listen: '127.0.0.1:9972', label: a, tag: 7 }
 drain: { notice: 0s, timeout: 1s }
 handover: { socket: /run/weir.sock }
 ",
@@ -218,6 +222,13 @@ handover: { socket: /run/weir.sock }
             }),
             peers: vec![host("peers", 1985), host("fd00::1", 80)],
             peer_token: Some(Secret::new("7")),
+            basic: Some(Basic { username: "admin".to_owned(), password: Some(Secret::new("a:b")) }),
+            web_origins: vec![
+                WebOrigin::Of("https://console.example.com:8443".to_owned()),
+                WebOrigin::Any,
+            ],
+            raw_reload: true,
+            srs_status: true,
         },
         workers: Workers::Count(NonZeroUsize::new(3).unwrap()),
         publish: Publish {
@@ -371,7 +382,12 @@ handover: { socket: /run/weir.sock }
             memory: 1 << 30,
             stream_memory: 1 << 20,
         },
-        metrics: Metrics { streams: 0 },
+        metrics: Metrics {
+            streams: 0,
+            listen: vec![address("127.0.0.1:9972")],
+            label: "a".to_owned(),
+            tag: "7".to_owned(),
+        },
         drain: Drain { notice: Duration::ZERO, timeout: Duration::from_secs(1) },
         handover: Handover { socket: Some("/run/weir.sock".into()) },
         vhosts: BTreeMap::new(),

@@ -46,7 +46,7 @@ pub fn video(codec: VideoCodec, init: &Init) -> Video {
         _ => (None, None),
     };
     let size = |name| number(said.as_ref(), name).filter(|pixels| *pixels > 0);
-    Video { codec: codec.to_string(), profile, level, width: size("width"), height: size("height") }
+    Video { codec: video_name(codec), profile, level, width: size("width"), height: size("height") }
 }
 
 /// What is known of sound that is coded with `codec`.
@@ -70,6 +70,15 @@ pub fn audio(codec: AudioCodec, init: &Init) -> Audio {
         sample_rate: known.0.or_else(|| number(said.as_ref(), "audiosamplerate")),
         channels: known.1.or(stereo),
         profile: known.2,
+    }
+}
+
+/// SRS's name of a codec; the usual one of those that SRS does not know.
+fn video_name(codec: VideoCodec) -> String {
+    match codec {
+        VideoCodec::Avc => "H264".to_owned(),
+        VideoCodec::Legacy(4 | 5) => "VP6".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -99,29 +108,33 @@ fn tenths(value: u32) -> String {
     }
 }
 
-/// ISO/IEC 14496-10, Annex A.
+/// ISO/IEC 14496-10, Annex A, in the words of SRS.
 fn avc_profile(idc: u8) -> String {
     let name = match idc {
         66 => "Baseline",
         77 => "Main",
         88 => "Extended",
         100 => "High",
-        110 => "High 10",
-        122 => "High 4:2:2",
-        244 => "High 4:4:4",
-        _ => return format!("profile {idc}"),
+        110 => "High(10)",
+        122 => "High(422)",
+        144 => "High(444)",
+        244 => "High(444+Predictive)",
+        _ => OTHER,
     };
     name.to_owned()
 }
 
-/// ISO/IEC 23008-2, Annex A.
+/// What SRS calls everything that it has no name for.
+pub const OTHER: &str = "Other";
+
+/// ISO/IEC 23008-2, Annex A, in the words of SRS.
 fn hevc_profile(idc: u8) -> String {
     let name = match idc {
         1 => "Main",
-        2 => "Main 10",
+        2 => "Main10",
         3 => "Main Still Picture",
-        4 => "Range Extensions",
-        _ => return format!("profile {idc}"),
+        4 => "Rext",
+        _ => OTHER,
     };
     name.to_owned()
 }
@@ -194,7 +207,7 @@ mod tests {
         let described =
             video(VideoCodec::Avc, &init(&[frame(Track::Data, Content::Metadata, METADATA), avcc]));
         let expected = Video {
-            codec: "H.264".to_owned(),
+            codec: "H264".to_owned(),
             profile: Some("High".to_owned()),
             level: Some("3.1".to_owned()),
             width: Some(1280),
@@ -211,7 +224,7 @@ mod tests {
         let described = video(VideoCodec::Hevc, &init(&[hevc]));
         assert_eq!(
             (described.profile.as_deref(), described.level.as_deref()),
-            (Some("Main 10"), Some("4"))
+            (Some("Main10"), Some("4"))
         );
         assert_eq!(video(VideoCodec::Vp9, &Init::default()).profile, None);
     }

@@ -180,9 +180,15 @@ fn summary(addresses: &Addresses, is_demo: bool) -> String {
         text += &format!("  watch     http://{http}/player?stream={stream}\n");
     }
     text.push('\n');
-    let Addresses { rtmp, http, rtmps, https, api } = addresses;
-    let services =
-        [("rtmp", rtmp), ("http", http), ("rtmps", rtmps), ("https", https), ("api", api)];
+    let Addresses { rtmp, http, rtmps, https, api, metrics } = addresses;
+    let services = [
+        ("rtmp", rtmp),
+        ("http", http),
+        ("rtmps", rtmps),
+        ("https", https),
+        ("api", api),
+        ("metrics", metrics),
+    ];
     for (service, addresses) in services {
         for address in addresses {
             text += &format!("listening {service} {address}\n");

@@ -97,7 +97,7 @@ pub struct Doing {
     pub tls: &'static str,
     /// The format that it has asked for last: `http-flv`, `ws-ts`.
     pub format: Option<&'static str>,
-    /// The URL it connected to, without the stream; empty for HTTP.
+    /// The URL it connected to, without the stream; for HTTP `http://HOST/APP`.
     pub tc_url: Box<str>,
     /// The page it is embedded in.
     pub page_url: Box<str>,

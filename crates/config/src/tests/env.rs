@@ -169,7 +169,8 @@ fn an_error_names_the_variable() {
   |
   | WEIR_API={admin_tokens: *******, pers: a}
   |                                  ^^^^
-  = help: valid keys are listen, admin_tokens, read_tokens, read_from, tls, peers, peer_token",
+  = help: valid keys are listen, admin_tokens, read_tokens, read_from, tls, peers, peer_token, basic, \
+     web_origins, raw_reload, srs_status",
         ),
     ];
     for (variable, shown) in table {

@@ -65,11 +65,36 @@ error: weir.yaml:1:29: api: unknown key `pers`; did you mean `peers`?
   |
 1 | api: { peer_token: *******, pers: a }
   |                             ^^^^
-  = help: valid keys are listen, admin_tokens, read_tokens, read_from, tls, peers, peer_token";
+  = help: valid keys are listen, admin_tokens, read_tokens, read_from, tls, peers, peer_token, basic, \
+     web_origins, raw_reload, srs_status";
     assert_eq!(shown, expected);
 }
 
 pub const BAD: &[Bad] = &[
+    (
+        "api: { basic: { username: admin } }\n",
+        (1, 27, 5),
+        "api.basic.username: a user name needs its password",
+        "set both: basic: { username: admin, password: PASSWORD }",
+    ),
+    (
+        "api: { basic: { password: hunter2 } }\n",
+        (1, 27, 7),
+        "api.basic.password: a password needs its user name",
+        "set both: basic: { username: admin, password: PASSWORD }",
+    ),
+    (
+        "api: { basic: { username: 'a:b', password: c } }\n",
+        (1, 27, 5),
+        "api.basic.username: `a:b` has a colon or a control character",
+        "use a name without them, such as admin",
+    ),
+    (
+        "api: { web_origins: console.example }\n",
+        (1, 21, 15),
+        "api.web_origins: `console.example` is not the origin of a web page",
+        "write scheme and host, such as https://console.example.com, or \"*\"",
+    ),
     (
         "api: { tls: { cert: a.pem } }\n",
         (1, 21, 5),

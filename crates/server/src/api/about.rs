@@ -28,6 +28,30 @@ pub struct Index {
     /// Name and what is to be had there.
     #[cfg_attr(test, schema(value_type = std::collections::BTreeMap<String, String>))]
     urls: Value,
+    /// The same of calls for tests, below `tests/`.
+    #[cfg_attr(test, schema(value_type = std::collections::BTreeMap<String, String>))]
+    tests: Value,
+}
+
+/// Where versions of this API are.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+pub struct Root {
+    urls: Versioned,
+}
+
+/// The versions of this API.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+struct Versioned {
+    v1: &'static str,
+}
+
+/// The versions of this API.
+#[cfg_attr(test, utoipa::path(get, path = "/api", tag = "server",
+    responses((status = 200, body = inline(Answer<Root>)), ReadFailures)))]
+pub async fn root(State(api): State<Api>) -> Json<Answer<Root>> {
+    api.identity.answer(Root { urls: Versioned { v1: "version 1 of this API" } })
 }
 
 /// What can be asked here.
@@ -37,7 +61,17 @@ pub async fn index(State(api): State<Api>) -> Json<Answer<Index>> {
     let urls = serde_json::json!({
         "versions": "the version of this server",
         "summaries": "the state of this server and its system",
+        "rusages": "what this process has used",
+        "self_proc_stats": "this process, as the system describes it",
+        "system_proc_stats": "the processors of the system",
+        "meminfos": "the memory of the system",
+        "authors": "the licence and the authors",
         "features": "the features of this server",
+        "requests": "the request itself",
+        "perf": "how delivery does",
+        "tcmalloc": "the memory of this process",
+        "clusters": "whether a stream is published here, for origins of SRS",
+        "raw": "?rpc=raw for what is allowed, ?rpc=reload to reload",
         "vhosts": "the vhosts, or /{id}",
         "streams": "the streams, or /{id}",
         "clients": "the clients, or /{id}",
@@ -50,7 +84,12 @@ pub async fn index(State(api): State<Api>) -> Json<Answer<Index>> {
         "drain": "POST to drain and stop",
         "openapi.json": "this API as an OpenAPI document",
     });
-    api.identity.answer(Index { urls })
+    let tests = serde_json::json!({
+        "requests": "the request itself",
+        "errors": "always the error 100",
+        "redirects": "always a redirect to errors",
+    });
+    api.identity.answer(Index { urls, tests })
 }
 
 /// A version, in parts.
@@ -226,50 +265,4 @@ pub fn started() -> Instant {
 /// Milliseconds since 1970.
 pub fn millis(moment: SystemTime) -> u64 {
     moment.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
-/// What the server can do.
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(utoipa::ToSchema))]
-pub struct Feature {
-    /// RTMP.
-    rtmp: bool,
-    /// Enhanced RTMP: further codecs, several tracks.
-    enhanced_rtmp: bool,
-    /// HTTP-FLV.
-    http_flv: bool,
-    /// HLS.
-    hls: bool,
-    /// Edges that have their streams from origins.
-    edge: bool,
-    /// This API.
-    api: bool,
-    /// Reloading the configuration without a restart.
-    reload: bool,
-    /// Draining: stopping without cutting clients off.
-    drain: bool,
-}
-
-/// What the server can do.
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(utoipa::ToSchema))]
-pub struct Features {
-    data: Feature,
-}
-
-/// What this server can do.
-#[cfg_attr(test, utoipa::path(get, path = "/api/v1/features", tag = "server",
-    responses((status = 200, body = inline(Answer<Features>)), ReadFailures)))]
-pub async fn features(State(api): State<Api>) -> Json<Answer<Features>> {
-    let data = Feature {
-        rtmp: true,
-        enhanced_rtmp: true,
-        http_flv: true,
-        hls: true,
-        edge: true,
-        api: true,
-        reload: true,
-        drain: true,
-    };
-    api.identity.answer(Features { data })
 }

@@ -26,7 +26,15 @@ pub mod code {
     pub const CLIENT_NOT_FOUND: u32 = 2049;
     /// The call needs rights that were not shown.
     pub const AUTH: u32 = 1102;
+    /// `raw` is asked for what it does not know.
+    pub const RAW: u32 = 1060;
+    /// `raw` may not do what it is asked for.
+    pub const RAW_DISABLED: u32 = 1061;
 }
+
+/// In the extensions of a response: SRS answers this with status 200 and a code.
+#[derive(Clone, Copy, Debug)]
+pub struct SrsStatus;
 
 /// Who answers: the same for all answers of a process.
 #[derive(Clone, Debug)]
@@ -127,6 +135,7 @@ pub struct Done {}
 pub struct Failure {
     status: StatusCode,
     body: Refused,
+    is_srs: bool,
 }
 
 /// The body of a refusal.
@@ -185,12 +194,13 @@ impl Failure {
     /// Any.
     pub fn new(status: StatusCode, error: impl Display) -> Self {
         let code = u32::from(status.as_u16());
-        Self { status, body: Refused { code, error: error.to_string(), keys: Vec::new() } }
+        let body = Refused { code, error: error.to_string(), keys: Vec::new() };
+        Self { status, body, is_srs: false }
     }
 
     /// There is no such thing; `code` says of which kind.
     pub fn not_found(code: u32, error: impl Display) -> Self {
-        Self::new(StatusCode::NOT_FOUND, error).with_code(code)
+        Self::new(StatusCode::NOT_FOUND, error).with_code(code).with_srs_status()
     }
 
     /// The call makes no sense.
@@ -201,6 +211,12 @@ impl Failure {
     /// The same with a number of its own.
     pub fn with_code(mut self, code: u32) -> Self {
         self.body.code = code;
+        self
+    }
+
+    /// The same, which SRS answers with status 200.
+    pub fn with_srs_status(mut self) -> Self {
+        self.is_srs = true;
         self
     }
 
@@ -218,6 +234,9 @@ impl IntoResponse for Failure {
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
+        if self.is_srs {
+            response.extensions_mut().insert(SrsStatus);
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));

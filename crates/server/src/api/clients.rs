@@ -13,7 +13,6 @@ use weir_clients::{
     quota::HlsViewer,
     roster::{Activity, Presence},
 };
-use weir_delivery::Format;
 use weir_media::ids;
 
 #[cfg(test)]
@@ -50,11 +49,11 @@ pub struct Client {
     tc_url: String,
     /// The full name of its stream, with app and vhost.
     url: String,
-    /// The name of its stream without the app.
+    /// The name of its stream without the app; of a file without an end with its extension, as in SRS: `cam.flv`.
     name: String,
-    /// As in SRS: `rtmp-play`, `flv-play`, `hls-play` or `rtmp-publish`, also while it still waits for its stream;
-    /// also `ts-play`, `mp4-play`, `aac-play`, `mp3-play`, and `ws-flv-play` and the like over WebSocket; `control`
-    /// before it has asked for one.
+    /// As in SRS: `fmle-publish`, `rtmp-play`, `hls-play`, and `flv-play` for HTTP-FLV, HTTP-TS, HTTP-AAC and HTTP-MP3,
+    /// also while it still waits for its stream; also `mp4-play`, and `ws-flv-play` and the like over WebSocket;
+    /// `control` before it has asked for a stream.
     #[serde(rename = "type")]
     kind: String,
     /// Whether it is publishing.
@@ -66,6 +65,9 @@ pub struct Client {
     /// Bytes received from it.
     recv_bytes: u64,
     kbps: Kbps,
+    /// What it speaks: `rtmp`, `hls`, `http-flv`, `http-ts`, `ws-flv` and the like; empty before it has asked for a
+    /// stream over HTTP.
+    format: &'static str,
     /// How often it was too slow and was moved on to the newest group of pictures.
     skips: u32,
     /// Whether it is another Weir server: an edge that pulls or publishes.
@@ -116,19 +118,11 @@ fn describe(api: &Api, presence: &Presence) -> Client {
         Some((activity, stream)) => (*activity, Some(stream)),
         None => (doing.activity, doing.stream.as_ref()),
     };
-    let protocol = match presence.protocol {
+    let format = match presence.protocol {
         "http" | "https" if doing.fetches => "hls",
-        // `flv` as in SRS, and `ts`; `ws-flv` is another thing.
-        "http" | "https" => {
-            let format = doing.format.unwrap_or(Format::FLV.label());
-            format.strip_prefix("http-").unwrap_or(format)
-        }
+        "http" | "https" => doing.format.unwrap_or_default(),
         "rtmps" => "rtmp",
         other => other,
-    };
-    let kind = match activity {
-        Activity::Control => Activity::Control.label().to_owned(),
-        activity => format!("{protocol}-{}", activity.label()),
     };
     Client {
         id: presence.id.to_string(),
@@ -139,17 +133,38 @@ fn describe(api: &Api, presence: &Presence) -> Client {
         swf_url: doing.swf_url.into(),
         tc_url: doing.tc_url.into(),
         url: stream.map(ToString::to_string).unwrap_or_default(),
-        name: stream.map(|key| key.stream().to_owned()).unwrap_or_default(),
-        kind,
+        name: stream.map(|key| name_of(key.stream(), format)).unwrap_or_default(),
+        kind: kind_of(activity, format),
         publish: doing.activity == Activity::Publish,
         alive: presence.since.elapsed().as_secs_f64(),
         send_bytes: figures.sent,
         recv_bytes: figures.received,
         kbps: api.samples.client(presence.id, traffic),
+        format,
         skips: figures.skips,
         is_edge: doing.is_node,
         tls: doing.tls,
     }
+}
+
+/// What SRS calls a client that does this.
+fn kind_of(activity: Activity, format: &str) -> String {
+    let format = match format {
+        // SRS has one kind for whatever it remuxes.
+        "" | "http-flv" | "http-ts" | "http-aac" | "http-mp3" => "flv",
+        other => other.strip_prefix("http-").unwrap_or(other),
+    };
+    match (activity, format) {
+        (Activity::Control, _) => Activity::Control.label().to_owned(),
+        (Activity::Publish, "rtmp") => "fmle-publish".to_owned(),
+        (activity, format) => format!("{format}-{}", activity.label()),
+    }
+}
+
+/// The name of a stream as SRS knows it of a client: with the extension of the file that it plays.
+fn name_of(stream: &str, format: &str) -> String {
+    let extension = format.strip_prefix("http-").or_else(|| format.strip_prefix("ws-"));
+    extension.map_or_else(|| stream.to_owned(), |extension| format!("{stream}.{extension}"))
 }
 
 fn describe_hls(api: &Api, viewer: &HlsViewer) -> Client {
@@ -161,7 +176,7 @@ fn describe_hls(api: &Api, viewer: &HlsViewer) -> Client {
         ip: viewer.ip.to_string(),
         page_url: String::new(),
         swf_url: String::new(),
-        tc_url: String::new(),
+        tc_url: format!("http://{}/{}", viewer.key.vhost(), viewer.key.app()),
         url: viewer.key.to_string(),
         name: viewer.key.stream().to_owned(),
         kind: "hls-play".to_owned(),
@@ -170,6 +185,7 @@ fn describe_hls(api: &Api, viewer: &HlsViewer) -> Client {
         send_bytes: viewer.sent,
         recv_bytes: 0,
         kbps: api.samples.client(viewer.id, traffic),
+        format: "hls",
         skips: 0,
         is_edge: viewer.is_node,
         tls: "",
@@ -335,4 +351,28 @@ pub async fn kick_publisher(
     };
     info!(conn, stream = %key, "an operator ends this publisher's connection");
     Ok(api.identity.answer(Kicked { cid: conn.to_string() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_called_what_srs_calls_them() {
+        for (activity, format, kind, name) in [
+            (Activity::Publish, "rtmp", "fmle-publish", "cam"),
+            (Activity::Play, "rtmp", "rtmp-play", "cam"),
+            (Activity::Play, "hls", "hls-play", "cam"),
+            (Activity::Play, "http-flv", "flv-play", "cam.flv"),
+            (Activity::Play, "http-ts", "flv-play", "cam.ts"),
+            (Activity::Play, "http-mp3", "flv-play", "cam.mp3"),
+            (Activity::Play, "http-mp4", "mp4-play", "cam.mp4"),
+            (Activity::Play, "ws-flv", "ws-flv-play", "cam.flv"),
+            (Activity::Play, "", "flv-play", "cam"),
+            (Activity::Control, "rtmp", "control", "cam"),
+        ] {
+            let said = (kind_of(activity, format), name_of("cam", format));
+            assert_eq!(said, (kind.to_owned(), name.to_owned()), "{activity:?} {format}");
+        }
+    }
 }

@@ -88,7 +88,11 @@ mod tests {
     #[openapi(
         info(
             title = "Weir",
-            description = "The API of a Weir server: SRS's calls with SRS's field names and numbers, and Weir's own.",
+            description = "The API of a Weir server: SRS's calls with SRS's field names and numbers, and Weir's own. \
+                Every call takes `callback=NAME` as well: the answer is a script then that calls that function \
+                (JSONP), with status 200 also for refusals, except 401 and 403; with it, a GET with `method=DELETE` or \
+                `method=POST` is such a call. With `api.srs_status`, refusals that SRS has a code for (1060, 1061, \
+                2014, 2048, 2049) have status 200.",
             license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
         ),
         tags(
@@ -101,20 +105,25 @@ mod tests {
     )]
     struct Document;
 
-    /// The name of the one way to show rights that the document describes.
+    /// The name of the usual way to show rights.
     const BEARER: &str = "bearer";
 
+    /// The name of the other one, if `api.basic` is set.
+    const BASIC: &str = "basic";
+
     fn openapi() -> OpenApi {
-        let bearer = SecurityRequirement::new(BEARER, [""; 0]);
+        let [bearer, basic] = [BEARER, BASIC].map(|name| SecurityRequirement::new(name, [""; 0]));
         let mut document = Document::openapi();
         document.info.version = env!("CARGO_PKG_VERSION").to_owned();
         // Without `api.read_tokens`, those in `api.read_from` may read.
-        let read = [SecurityRequirement::default(), bearer.clone()];
+        let read = [SecurityRequirement::default(), bearer.clone(), basic.clone()];
         document.merge(secured(Reads::openapi(), &read));
-        document.merge(secured(Admin::openapi(), &[bearer]));
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        document.merge(secured(Admin::openapi(), &[bearer, basic]));
         let components = document.components.get_or_insert_default();
-        components.add_security_scheme(BEARER, SecurityScheme::Http(scheme));
+        for (name, scheme) in [(BEARER, HttpAuthScheme::Bearer), (BASIC, HttpAuthScheme::Basic)] {
+            let scheme = HttpBuilder::new().scheme(scheme).build();
+            components.add_security_scheme(name, SecurityScheme::Http(scheme));
+        }
         document
     }
 

@@ -1,8 +1,8 @@
 //! The API port: health, SRS's calls, and ours.
 //!
 //! ```text
-//! connection ─► serve (TLS, certificate) ─► rights ─► a call ─► answer in its envelope
-//!                                                      └─ scope=cluster ─► cluster: the same call at every peer
+//! connection ─► serve (TLS, certificate) ─► script (JSONP, CORS) ─► rights ─► a call ─► answer in its envelope
+//!                                                         scope=cluster ─► cluster: the same call at every peer ─┘
 //! ```
 //!
 //! Each call says where it is implemented what it answers, and is listed once, below, with its method and path; the
@@ -14,19 +14,24 @@ mod clients;
 mod cluster;
 pub mod console;
 mod document;
+mod features;
 mod foreign;
 mod gate;
 mod happenings;
 mod nodes;
 mod operate;
+mod page;
 mod peers;
+mod proc;
 mod record;
 mod recording;
 pub mod rights;
 mod samples;
+mod script;
 mod serve;
 mod slots;
 mod sources;
+mod srs;
 mod state;
 mod still;
 mod streams;
@@ -63,8 +68,13 @@ use crate::{
     tls::Tls,
 };
 
-/// What the API port serves. Needs a tokio runtime.
-pub fn router(control: &Arc<Control>, tls: &Arc<Tls>, gate: &Arc<Gate>, media: &Media) -> Router {
+/// What the API port serves, and what ports for metrics alone do. Needs a tokio runtime.
+pub fn routers(
+    control: &Arc<Control>,
+    tls: &Arc<Tls>,
+    gate: &Arc<Gate>,
+    media: &Media,
+) -> (Router, Router) {
     about::started();
     let node = &control.node;
     let api = Api {
@@ -82,16 +92,22 @@ pub fn router(control: &Arc<Control>, tls: &Arc<Tls>, gate: &Arc<Gate>, media: &
     let reads = reads()
         .route("/api/v1/openapi.json", get(document::described))
         .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "no such path") });
+    let metrics = metrics::router(control, tls);
+    let probes = probes().with_state(api.clone());
+    let alone = rights::monitoring(metrics.clone(), node).merge(probes.clone());
     let calls = rights::reading(reads.with_state(api.clone()), node)
-        .merge(rights::monitoring(metrics::router(control, tls), node))
-        .merge(rights::administering(admin().with_state(api.clone()), node))
+        .merge(rights::monitoring(metrics, node))
+        .merge(rights::administering(admin().with_state(api), node))
         .merge(console::routes(&media.ports))
-        .merge(probes().with_state(api))
+        .merge(probes)
         .method_not_allowed_fallback(|| async {
             Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed for this call")
         });
+    let calls = script::layered(Router::new().fallback_service(calls), node, gate);
     // SRS's scripts write a slash behind lists.
-    Router::new().fallback_service(calls.map_request(without_last_slash))
+    let slashless =
+        |calls: Router| Router::new().fallback_service(calls.map_request(without_last_slash));
+    (slashless(calls), slashless(alone))
 }
 
 /// Declares calls, each with its method and path: what routes them and, for the test that describes them, what they say
@@ -116,10 +132,24 @@ macro_rules! calls {
 
 calls! {
     reads, Reads {
+        get "/api" about::root;
         get "/api/v1" about::index;
         get "/api/v1/versions" about::versions;
         get "/api/v1/summaries" about::summaries;
-        get "/api/v1/features" about::features;
+        get "/api/v1/features" features::features;
+        get "/api/v1/rusages" proc::rusages;
+        get "/api/v1/self_proc_stats" proc::self_proc_stats;
+        get "/api/v1/system_proc_stats" proc::system_proc_stats;
+        get "/api/v1/meminfos" proc::meminfos;
+        get "/api/v1/authors" srs::authors;
+        get "/api/v1/requests" srs::requests;
+        get "/api/v1/perf" srs::perf;
+        get "/api/v1/tcmalloc" srs::tcmalloc;
+        get "/api/v1/clusters" srs::clusters;
+        get "/api/v1/raw" srs::raw;
+        get "/api/v1/tests/requests" srs::test_requests;
+        get "/api/v1/tests/errors" srs::test_errors;
+        get "/api/v1/tests/redirects" srs::test_redirects;
         get "/api/v1/vhosts" streams::vhosts;
         get "/api/v1/vhosts/{id}" streams::vhost;
         get "/api/v1/streams" streams::streams;

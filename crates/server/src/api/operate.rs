@@ -101,11 +101,17 @@ impl From<weir_config::Change> for Change {
         (status = 500, description = "a system call failed; nothing was changed", body = Refused),
     )))]
 pub async fn reload(State(api): State<Api>) -> Result<Json<Answer<Reloaded>>, Failure> {
+    Ok(api.identity.answer(reload_once(&api).await?))
+}
+
+/// Reloads.
+///
+/// # Errors
+/// When nothing was changed.
+pub async fn reload_once(api: &Api) -> Result<Reloaded, Failure> {
     let reloaded = api.control.reloader.reload("API request").await;
     let diff = reloaded.map_err(|error| refusal(&error))?;
-    Ok(api
-        .identity
-        .answer(Reloaded { changes: diff.changes.into_iter().map(Change::from).collect() }))
+    Ok(Reloaded { changes: diff.changes.into_iter().map(Change::from).collect() })
 }
 
 fn refusal(error: &ReloadError) -> Failure {

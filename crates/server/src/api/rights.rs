@@ -1,4 +1,4 @@
-//! Who may do what: bearer tokens, and certificates of clients.
+//! Who may do what: bearer tokens, a user name with its password, and certificates of clients.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -8,14 +8,18 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{
-    HeaderMap, Method, StatusCode,
-    header::{AUTHORIZATION, CONNECTION, HOST},
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{AUTHORIZATION, CONNECTION, HOST, WWW_AUTHENTICATE},
 };
 use subtle::ConstantTimeEq as _;
-use weir_config::{Api, Secret};
+use weir_config::{Api, Basic, Secret};
 
-use super::answer::{Failure, code};
+use super::{
+    answer::{Failure, code},
+    page::{ByGet, Page},
+};
 use crate::{http::Peer, node::Node, tls::Right};
 
 /// The right that the certificate of a connection's client gives.
@@ -68,7 +72,11 @@ async fn require_monitoring(
     next: Next,
 ) -> Response {
     let config = node.config();
-    match check_read(&config.api, shown(&config.api, &request), true) {
+    let is_open = config.api.basic.is_some() && has_no_readers(&config.api);
+    let right = shown(&config.api, &request);
+    // SRS's password is not for its exporter.
+    let checked = if is_open { Ok(()) } else { check_read(&config.api, right, true) };
+    match checked {
         Ok(()) => next.run(request).await,
         Err(failure) => refuse(&node, guesser(&node, &request), failure).await,
     }
@@ -84,18 +92,30 @@ async fn require_admin(State(node): State<Arc<Node>>, request: Request, next: Ne
     }
 }
 
-/// Says no; to who has shown a wrong token, in due time.
+/// Says no; to who has shown a wrong token or password, in due time.
 async fn refuse(node: &Node, guesser: Option<Peer>, failure: Failure) -> Response {
-    let Some(peer) = guesser else { return failure.into_response() };
+    let mut response = failure.into_response();
+    if response.status() == StatusCode::UNAUTHORIZED && node.config().api.basic.is_some() {
+        // The first of them: what browsers know.
+        let fields = response.headers_mut();
+        let basic = HeaderValue::from_static(BASIC_CHALLENGE);
+        if let Some(bearer) = fields.insert(WWW_AUTHENTICATE, basic) {
+            fields.append(WWW_AUTHENTICATE, bearer);
+        }
+    }
+    let Some(peer) = guesser else { return response };
     peer.hold_back(&node.clients.wrong_secrets, peer.ip, false).await;
-    ([(CONNECTION, "close")], failure).into_response()
+    ([(CONNECTION, "close")], response).into_response()
 }
+
+/// What has browsers and others ask for a user name and a password (RFC 7617).
+const BASIC_CHALLENGE: &str = "Basic realm=\"api\", charset=\"UTF-8\"";
 
 /// Who has sent `request`, if it shows something that gives no right.
 fn guesser(node: &Node, request: &Request) -> Option<Peer> {
     let fields = request.headers();
     let is_wrong =
-        fields.contains_key(AUTHORIZATION) && of_token(&node.config().api, fields) == Right::None;
+        fields.contains_key(AUTHORIZATION) && of_fields(&node.config().api, fields) == Right::None;
     request.extensions().get::<Peer>().filter(|_| is_wrong).cloned()
 }
 
@@ -132,8 +152,8 @@ fn is_own(host: &str) -> bool {
 
 /// `is_near` is who may read where no rights to read have been given out.
 fn check_read(api: &Api, right: Right, is_near: bool) -> Result<(), Failure> {
-    let has_read_ca = api.tls.as_ref().is_some_and(|tls| tls.read_ca.is_some());
-    let is_open = api.read_tokens.is_empty() && !has_read_ca;
+    // Who sets a password as in SRS wants everybody to show it.
+    let is_open = has_no_readers(api) && api.basic.is_none();
     match (right, is_open) {
         (Right::Read | Right::Admin, _) => Ok(()),
         (Right::None, true) if is_near => Ok(()),
@@ -147,12 +167,23 @@ fn check_read(api: &Api, right: Right, is_near: bool) -> Result<(), Failure> {
     }
 }
 
-fn check_admin(api: &Api, right: Right) -> Result<(), Failure> {
+/// Whether no rights to read have been given out.
+fn has_no_readers(api: &Api) -> bool {
+    let has_read_ca = api.tls.as_ref().is_some_and(|tls| tls.read_ca.is_some());
+    api.read_tokens.is_empty() && !has_read_ca
+}
+
+/// Whether anybody can have all rights.
+pub fn has_admin(api: &Api) -> bool {
     let has_admin_ca = api.tls.as_ref().is_some_and(|tls| tls.admin_ca.is_some());
+    !api.admin_tokens.is_empty() || has_admin_ca || api.basic.is_some()
+}
+
+fn check_admin(api: &Api, right: Right) -> Result<(), Failure> {
     match right {
         Right::Admin => Ok(()),
-        _ if api.admin_tokens.is_empty() && !has_admin_ca => Err(unauthorized(
-            "not allowed: no administrator is configured; set api.admin_tokens or api.tls.admin_ca",
+        _ if !has_admin(api) => Err(unauthorized(
+            "not allowed: no administrator is configured; set api.admin_tokens, api.basic or api.tls.admin_ca",
         )),
         Right::Read => {
             let failure = Failure::new(
@@ -171,31 +202,54 @@ fn unauthorized(error: &str) -> Failure {
     Failure::new(StatusCode::UNAUTHORIZED, error).with_code(code::AUTH)
 }
 
-/// A browser shows its user's certificate to us whatever page asks it to: what changes something must not come from a
-/// page of somebody else. Tokens are not shown unasked.
-fn check_site(api: &Api, request: &Request) -> Result<(), Failure> {
-    let field = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let is_other = |origin: &str| origin.split_once("://").map(|(_, host)| host) != field("host");
-    // Browsers that do not say the one say the other.
-    let is_foreign = matches!(field("sec-fetch-site"), Some("cross-site" | "same-site"))
-        || field("origin").is_some_and(is_other);
-    let is_safe = *request.method() == Method::GET;
-    if is_safe || !is_foreign || of_token(api, request.headers()) == Right::Admin {
+/// A browser shows its user's certificate or password to us whatever page asks it to: what changes something must not
+/// come from a page of somebody else. Tokens are not shown unasked.
+pub fn check_site(api: &Api, request: &Request) -> Result<(), Failure> {
+    if *request.method() == Method::GET || of_bearer(api, request.headers()) == Right::Admin {
         return Ok(());
     }
-    let error = "cross-site request: a token is needed";
-    Err(Failure::new(StatusCode::FORBIDDEN, error).with_code(code::AUTH))
+    let page = Page::of(request.headers(), &api.web_origins);
+    let by_get = request.extensions().get::<ByGet>().is_some();
+    let is_fine = if by_get { page.may_change_by_get() } else { page.may_change() };
+    if is_fine { Ok(()) } else { Err(foreign_site()) }
+}
+
+/// Whether one who reads may have a GET reload, as in SRS: an administrator, or anybody where there is none.
+///
+/// # Errors
+/// When not.
+pub fn check_reload_by_get(api: &Api, request: &Request) -> Result<(), Failure> {
+    if has_admin(api) {
+        check_admin(api, shown(api, request))?;
+    }
+    let is_meant = of_bearer(api, request.headers()) == Right::Admin
+        || Page::of(request.headers(), &api.web_origins).may_change_by_get();
+    if is_meant { Ok(()) } else { Err(foreign_site()) }
+}
+
+fn foreign_site() -> Failure {
+    let error = "cross-site request: a token is needed, or an entry in api.web_origins";
+    Failure::new(StatusCode::FORBIDDEN, error).with_code(code::AUTH)
 }
 
 /// What the one who sent `request` may do.
 fn shown(api: &Api, request: &Request) -> Right {
     let certified = request.extensions().get().map_or(Right::None, |Certified(right)| *right);
-    certified.max(of_token(api, request.headers()))
+    certified.max(of_fields(api, request.headers()))
 }
 
-/// What the bearer token in `fields`, if there is one, gives.
-fn of_token(api: &Api, fields: &HeaderMap) -> Right {
-    let Some(token) = bearer(fields) else { return Right::None };
+/// Whether a right is shown by a token, which no browser does for a page that does not know it.
+pub fn shows_token(api: &Api, fields: &HeaderMap) -> bool {
+    of_bearer(api, fields) != Right::None
+}
+
+/// What the bearer token or the password in `fields`, if there is one, gives.
+fn of_fields(api: &Api, fields: &HeaderMap) -> Right {
+    of_bearer(api, fields).max(of_basic(api, fields))
+}
+
+fn of_bearer(api: &Api, fields: &HeaderMap) -> Right {
+    let Some(token) = credentials(fields, "bearer") else { return Right::None };
     // Both lists to their ends, so that the time says nothing.
     let (is_admin, is_reader) =
         (is_one_of(token, &api.admin_tokens), is_one_of(token, &api.read_tokens));
@@ -206,16 +260,29 @@ fn of_token(api: &Api, fields: &HeaderMap) -> Right {
     }
 }
 
+/// RFC 7617: the user name ends at the first colon.
+fn of_basic(api: &Api, fields: &HeaderMap) -> Right {
+    let Some(Basic { username, password: Some(password) }) = &api.basic else { return Right::None };
+    let said = credentials(fields, "basic").and_then(|text| BASE64_STANDARD.decode(text).ok());
+    let Some(said) = said else { return Right::None };
+    let Some(colon) = said.iter().position(|byte| *byte == b':') else { return Right::None };
+    let (name, word) = (&said[..colon], &said[colon + 1..]);
+    // Both, so that the time does not say which one was wrong.
+    let is_right = name.ct_eq(username.as_bytes()) & word.ct_eq(password.expose().as_bytes());
+    if bool::from(is_right) { Right::Admin } else { Right::None }
+}
+
 fn is_one_of(token: &str, known: &[Secret]) -> bool {
     let same = |secret: &Secret| bool::from(token.as_bytes().ct_eq(secret.expose().as_bytes()));
     known.iter().fold(false, |found, secret| found | same(secret))
 }
 
-fn bearer(fields: &HeaderMap) -> Option<&str> {
+/// What `Authorization` has behind this scheme. Two of them are none.
+fn credentials<'a>(fields: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let mut values = fields.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    let (scheme, said) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case(wanted).then(|| said.trim())
 }
 
 #[cfg(test)]
@@ -309,6 +376,74 @@ mod tests {
             "127.0.0.1.evil.example",
         ] {
             assert!(!is_own(other), "{other}");
+        }
+    }
+
+    fn with_password() -> Api {
+        let password = Some(Secret::new("pass:word"));
+        Api { basic: Some(Basic { username: "admin".to_owned(), password }), ..api(&["root"], &[]) }
+    }
+
+    #[test]
+    fn a_user_name_and_its_password_give_all_rights() {
+        let config = with_password();
+        let encoded = |text: &str| format!("Basic {}", BASE64_STANDARD.encode(text));
+        let no_base64 = "Basic admin:pass:word".to_owned();
+        for (field, read, admin) in [
+            (None, 401, 401),
+            (Some(encoded("admin:pass:word")), 200, 200),
+            (Some(encoded("admin:pass:word").replace("Basic", "basic ")), 200, 200),
+            (Some(encoded("admin:pass:wor")), 401, 401),
+            (Some(encoded("admin:pass")), 401, 401),
+            (Some(encoded("Admin:pass:word")), 401, 401),
+            (Some(encoded("admin")), 401, 401),
+            (Some(encoded(":")), 401, 401),
+            (Some(encoded("")), 401, 401),
+            (Some(no_base64), 401, 401),
+            (Some("Bearer root".to_owned()), 200, 200),
+            (Some("Basic root".to_owned()), 401, 401),
+        ] {
+            let request = request(field.as_deref(), Right::None);
+            let right = shown(&config, &request);
+            let got =
+                (status(check_read(&config, right, true)), status(check_admin(&config, right)));
+            assert_eq!(got, (read, admin), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_a_browser_remembers_is_for_no_page_of_others() {
+        let config = with_password();
+        let password = format!("Basic {}", BASE64_STANDARD.encode("admin:pass:word"));
+        let from = |by_get: bool, fields: &[(&'static str, &'static str)], shown: &str| {
+            let mut request = request(Some(shown), Right::None);
+            *request.method_mut() = Method::DELETE;
+            if by_get {
+                request.extensions_mut().insert(ByGet);
+            }
+            request.headers_mut().insert(HOST, HeaderValue::from_static("10.0.0.9:1985"));
+            for (name, value) in fields {
+                request.headers_mut().insert(*name, HeaderValue::from_static(value));
+            }
+            status(check_site(&config, &request))
+        };
+        let browser = ("user-agent", "Mozilla/5.0");
+        let evil = ("referer", "http://evil.example/");
+        let own = ("referer", "http://10.0.0.9:1985/x");
+        for (by_get, fields, expected) in [
+            (true, &[][..], 200),
+            (true, &[browser], 403),
+            (true, &[browser, evil], 403),
+            (true, &[browser, own], 200),
+            (true, &[browser, ("sec-fetch-site", "none")], 403),
+            (true, &[browser, own, ("sec-fetch-site", "cross-site")], 403),
+            (false, &[browser], 200),
+            (false, &[browser, ("origin", "http://evil.example")], 403),
+            (false, &[browser, ("origin", "null")], 403),
+            (false, &[browser, ("origin", "http://10.0.0.9:1985")], 200),
+        ] {
+            assert_eq!(from(by_get, fields, &password), expected, "{by_get} {fields:?}");
+            assert_eq!(from(by_get, fields, "Bearer root"), 200, "a token is meant: {fields:?}");
         }
     }
 

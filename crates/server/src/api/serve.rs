@@ -93,6 +93,12 @@ impl Service {
         Self { router, tls: Arc::clone(tls), gate: Arc::clone(gate), slots }
     }
 
+    /// The same with other answers, on the same connections.
+    pub fn beside(&self, router: Router) -> Self {
+        let Self { tls, gate, slots, .. } = self;
+        Self { router, tls: Arc::clone(tls), gate: Arc::clone(gate), slots: Arc::clone(slots) }
+    }
+
     /// Serves a connection to its end; returns why it ended.
     async fn speak(&self, socket: Stream, peer: Peer, slot: &Arc<ConnectionSlot>) -> End {
         if let Err(error) = media::bound_stalls(socket.socket(), media::STALL_TIMEOUT) {

@@ -103,20 +103,16 @@ struct Publish {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(utoipa::ToSchema))]
 struct Video {
-    /// The codec.
+    /// The codec: `H264`, `HEVC`, `AV1` as in SRS, or `VP9`.
     codec: String,
-    /// The codec's profile; null if it is not known.
-    #[cfg_attr(test, schema(required))]
-    profile: Option<String>,
-    /// The codec's level; null if it is not known.
-    #[cfg_attr(test, schema(required))]
-    level: Option<String>,
-    /// Width in pixels, as the encoder says; null if it does not.
-    #[cfg_attr(test, schema(required))]
-    width: Option<u32>,
-    /// Height in pixels, as the encoder says; null if it does not.
-    #[cfg_attr(test, schema(required))]
-    height: Option<u32>,
+    /// The codec's profile in SRS's words, such as `High` and `High(10)`; `Other` if it is not known.
+    profile: String,
+    /// The codec's level; `Other` if it is not known.
+    level: String,
+    /// Width in pixels, as the encoder says; 0 if it does not.
+    width: u32,
+    /// Height in pixels, as the encoder says; 0 if it does not.
+    height: u32,
 }
 
 /// The audio of a stream.
@@ -125,15 +121,12 @@ struct Video {
 struct Audio {
     /// The codec.
     codec: String,
-    /// Samples per second; null if it is not known.
-    #[cfg_attr(test, schema(required))]
-    sample_rate: Option<u32>,
-    /// Number of channels; null if it is not known.
-    #[cfg_attr(test, schema(required))]
-    channel: Option<u8>,
-    /// The codec's profile; null if it is not known.
-    #[cfg_attr(test, schema(required))]
-    profile: Option<String>,
+    /// Samples per second; 0 if it is not known.
+    sample_rate: u32,
+    /// Number of channels; 0 if it is not known.
+    channel: u8,
+    /// The codec's profile, such as `LC`; `Other` if it is not known.
+    profile: String,
 }
 
 /// The HLS of a stream.
@@ -192,15 +185,23 @@ impl From<hls::State> for HlsOfStream {
 impl From<describe::Video> for Video {
     fn from(video: describe::Video) -> Self {
         let describe::Video { codec, profile, level, width, height } = video;
+        let [profile, level] = [profile, level].map(or_other);
+        let (width, height) = (width.unwrap_or_default(), height.unwrap_or_default());
         Self { codec, profile, level, width, height }
     }
 }
 
 impl From<describe::Audio> for Audio {
     fn from(audio: describe::Audio) -> Self {
-        let describe::Audio { codec, sample_rate, channels: channel, profile } = audio;
-        Self { codec, sample_rate, channel, profile }
+        let describe::Audio { codec, sample_rate, channels, profile } = audio;
+        let (sample_rate, channel) =
+            (sample_rate.unwrap_or_default(), channels.unwrap_or_default());
+        Self { codec, sample_rate, channel, profile: or_other(profile) }
     }
+}
+
+fn or_other(known: Option<String>) -> String {
+    known.unwrap_or_else(|| describe::OTHER.to_owned())
 }
 
 /// Streams, ordered by vhost, app and name.

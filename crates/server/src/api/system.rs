@@ -219,11 +219,13 @@ pub fn parent() -> u64 {
     labelled(&read("/proc/self/status"), "PPid:")
 }
 
-fn read(path: &str) -> String {
+/// The text of a file of the system; empty if there is none.
+pub fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-fn numbers(line: &str) -> Vec<u64> {
+/// The numbers in `line`.
+pub fn numbers(line: &str) -> Vec<u64> {
     line.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
@@ -231,7 +233,8 @@ fn floats(text: &str) -> Vec<f64> {
     text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
-fn labelled(text: &str, label: &str) -> u64 {
+/// The number in the line that begins with `label`; 0 without one.
+pub fn labelled(text: &str, label: &str) -> u64 {
     let line = text.lines().find(|line| line.starts_with(label)).unwrap_or_default();
     numbers(line).first().copied().unwrap_or(0)
 }

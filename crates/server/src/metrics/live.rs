@@ -150,7 +150,8 @@ impl Live {
         let live = streams.iter().filter(|stream| stream.status == Status::Live).count();
         let totals = self.node().streams.registry.totals();
         let figures = srs::Figures {
-            role: self.role(),
+            names: self.node().hooks.names(),
+            config: &self.node().config().metrics,
             cpus: lock(&self.window).cpus(),
             resident_bytes: process.map_or(0, |process| process.resident_bytes),
             sent: self.node().clients.quotas.sent(),

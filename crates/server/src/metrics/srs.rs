@@ -3,14 +3,18 @@
 use std::fmt;
 
 use weir_clients::{SERVER, counts::COUNTS};
+use weir_config::Metrics;
+use weir_hooks::Names;
 
 use super::{page::Page, process::System};
 use weir_clients::end::{Kind, Side};
 
 /// What SRS's names stand for.
-pub struct Figures {
-    /// `origin` or `edge`.
-    pub role: &'static str,
+pub struct Figures<'a> {
+    /// Who answers, as in the API.
+    pub names: &'a Names,
+    /// What the operator calls this server: its labels `label` and `tag`.
+    pub config: &'a Metrics,
     /// Processors used.
     pub cpus: f64,
     /// Memory held.
@@ -26,7 +30,7 @@ pub struct Figures {
 }
 
 /// Writes them.
-pub fn write(page: &mut Page<'_>, figures: &Figures) -> fmt::Result {
+pub fn write(page: &mut Page<'_>, figures: &Figures<'_>) -> fmt::Result {
     let system = System::read();
     let uname = vec![
         ("sysname", &*system.name),
@@ -37,17 +41,18 @@ pub fn write(page: &mut Page<'_>, figures: &Figures) -> fmt::Result {
     ];
     page.gauges("srs_node_uname_info", "The system, as in uname.", [(uname, 1.0)])?;
     let pid = std::process::id().to_string();
-    let build = vec![
-        ("server", &*system.host),
-        ("service", "weir"),
+    let mut build = vec![
+        ("server", &*figures.names.server),
+        ("service", &*figures.names.service),
         ("pid", &*pid),
         ("build_date", ""),
         ("major", env!("CARGO_PKG_VERSION_MAJOR")),
         ("version", env!("CARGO_PKG_VERSION")),
         ("code", SERVER),
-        ("label", "weir"),
-        ("tag", figures.role),
     ];
+    // As in SRS: who gives none has none.
+    let own = [("label", &*figures.config.label), ("tag", &*figures.config.tag)];
+    build.extend(own.into_iter().filter(|(_, value)| !value.is_empty()));
     page.gauges("srs_build_info", "Build information with the labels of SRS.", [(build, 1.0)])?;
     page.gauge("srs_cpu_percent", "CPU usage, in percent of one CPU.", figures.cpus * 100.0)?;
     let kibibytes = (figures.resident_bytes / 1024) as f64;

@@ -9,6 +9,7 @@ use weir_media::StreamKey;
 use weir_pull::NoPull;
 
 use super::{Refusal, Request, Resolved, Resource};
+use crate::auth::shown;
 
 /// The stream in this format, for one who is sent it from now on.
 pub struct Live(pub Format);
@@ -95,6 +96,12 @@ impl Resource for LiveHead {
 
 fn note(request: &Request<'_>, key: &StreamKey, format: Format) {
     request.presence.note(|doing| {
+        if let Format::File(..) = format {
+            // What SRS makes of the URL, so that those who list clients find the host that was asked.
+            let (host, app) = (&request.url.vhost, key.app());
+            doing.tc_url = shown(&format!("http://{host}/{app}")).into();
+            doing.page_url = shown(&request.ask.page_url).into();
+        }
         doing.asks = Some((Activity::Play, key.clone()));
         doing.is_node = !request.ask.hops.is_empty();
         doing.fetches = false;

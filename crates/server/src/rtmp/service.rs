@@ -1,6 +1,6 @@
 //! RTMP's ports: who is served, who is refused, and what each request of a connection leads to.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tracing::debug;
@@ -46,7 +46,7 @@ impl listen::Service for Service {
 
 /// Serves a connection that has just been accepted.
 async fn serve(node: Arc<Node>, socket: Stream, client: Client) {
-    match session(&node, &client) {
+    match session(&node, &socket, &client) {
         Ok(session) => Connection::new(node, socket, session, client).run(None).await,
         Err(end) => client.end(&end),
     }
@@ -55,7 +55,7 @@ async fn serve(node: Arc<Node>, socket: Stream, client: Client) {
 /// Refuses what a client asks for that has just been accepted: RTMP has no earlier moment at which a person would see
 /// the reason.
 async fn refuse(node: Arc<Node>, socket: Stream, client: Client, refusal: Refusal) {
-    let session = match session(&node, &client) {
+    let session = match session(&node, &socket, &client) {
         Ok(session) => session,
         Err(end) => return client.end(&end),
     };
@@ -68,13 +68,14 @@ async fn refuse(node: Arc<Node>, socket: Stream, client: Client, refusal: Refusa
 }
 
 /// A session that waits for the handshake of `client`.
-fn session(node: &Node, client: &Client) -> Result<Box<Session>, End> {
+fn session(node: &Node, socket: &Stream, client: &Client) -> Result<Box<Session>, End> {
     let mut random = [0; 1536];
     getrandom::fill(&mut random)
         .map_err(|error| End::us(format!("no random bytes for the handshake: {error}")))?;
+    let local = socket.socket().local_addr().ok().map(|local| local.ip());
     let config = Config {
         chunk_size: node.config().rtmp.chunk_size,
-        connect_reply: identity(client.id),
+        connect_reply: identity(client.id, local),
         ..Config::default()
     };
     let mut session = Session::new(config, random, std::time::Instant::now());
@@ -128,13 +129,23 @@ fn came(info: &ConnectInfo) -> Ask {
     }
 }
 
-/// What SRS says of itself in the reply to `connect`; tools look for these names.
-fn identity(id: u64) -> Object {
+/// What SRS says of itself in the reply to `connect`, in its order; tools look for these names, and edges of SRS write
+/// the last three into their log. `local` is the address that the client has reached.
+fn identity(id: u64, local: Option<IpAddr>) -> Object {
     let mut object = Object::new();
+    // That of FMS, as in `fmsVer`.
+    object.insert("version", "3,5,3,888");
+    object.insert("srs_sig", "Weir");
     object.insert("srs_server", SERVER);
+    object.insert("srs_license", env!("CARGO_PKG_LICENSE"));
+    object.insert("srs_url", env!("CARGO_PKG_REPOSITORY"));
     object.insert("srs_version", env!("CARGO_PKG_VERSION"));
-    object.insert("srs_id", id.to_string().as_str());
+    object.insert("srs_authors", "The Weir authors");
+    if let Some(ip) = local {
+        object.insert("srs_server_ip", ip.to_string().as_str());
+    }
     object.insert("srs_pid", f64::from(std::process::id()));
+    object.insert("srs_id", id.to_string().as_str());
     object
 }
 

@@ -33,6 +33,8 @@ pub struct Addresses {
     pub https: Vec<SocketAddr>,
     /// The API.
     pub api: Vec<SocketAddr>,
+    /// Metrics alone.
+    pub metrics: Vec<SocketAddr>,
 }
 
 /// The ports, bound but not served yet.
@@ -42,6 +44,7 @@ pub struct Ports {
     rtmps: Vec<Arc<TcpListener>>,
     https: Vec<Arc<TcpListener>>,
     api: Vec<Arc<TcpListener>>,
+    metrics: Vec<Arc<TcpListener>>,
 }
 
 impl Ports {
@@ -56,6 +59,7 @@ impl Ports {
             rtmps: Vec::new(),
             https: Vec::new(),
             api: Vec::new(),
+            metrics: Vec::new(),
         };
         for (section, addresses) in config.listeners() {
             let listeners = listen::bind(section, addresses, |service, address| {
@@ -66,6 +70,7 @@ impl Ports {
                 "http" => &mut bound.http,
                 "rtmp.tls" => &mut bound.rtmps,
                 "http.tls" => &mut bound.https,
+                "metrics" => &mut bound.metrics,
                 _ => &mut bound.api,
             } = listeners;
         }
@@ -73,13 +78,14 @@ impl Ports {
     }
 
     /// Each service by its section of the configuration, with its listeners.
-    fn services(&self) -> [(&'static str, &[Arc<TcpListener>]); 5] {
+    fn services(&self) -> [(&'static str, &[Arc<TcpListener>]); 6] {
         [
             ("rtmp", &self.rtmp),
             ("http", &self.http),
             ("rtmp.tls", &self.rtmps),
             ("http.tls", &self.https),
             ("api", &self.api),
+            ("metrics", &self.metrics),
         ]
     }
 
@@ -130,6 +136,7 @@ impl Ports {
             rtmps: of(&self.rtmps)?,
             https: of(&self.https)?,
             api: of(&self.api)?,
+            metrics: of(&self.metrics)?,
         })
     }
 
@@ -164,10 +171,13 @@ impl Ports {
         serve(self.http, &acceptors.http, &service);
         serve(self.https, &acceptors.https, &service);
         let gate = Arc::new(api::Gate::new(node.streams.registry.budget()));
-        let router = api::router(control, tls, &gate, &media);
+        let (router, metrics) = api::routers(control, tls, &gate, &media);
         let connections = Shares::of_process().api;
         let service = Arc::new(api::Service::new(router, tls, &gate, connections));
+        // Both share their connections, so that they take no more together than the API alone.
+        let metrics = Arc::new(service.beside(metrics));
         serve(self.api, &acceptors.api, &service);
+        serve(self.metrics, &acceptors.api, &metrics);
     }
 }
 

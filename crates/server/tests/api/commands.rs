@@ -62,7 +62,7 @@ async fn an_operator_looks_at_a_node_and_ends_a_publisher() {
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["streams"][0]["url"], "/live/a");
     let clients = ask(&node, "clients", ADMIN).await.out;
-    assert!(clients.contains("rtmp-publish") && clients.contains("/live/a"), "{clients}");
+    assert!(clients.contains("fmle-publish") && clients.contains("/live/a"), "{clients}");
 
     let refused = ask(&node, "kick live/a", "").await;
     assert!(

@@ -11,7 +11,7 @@ use weir_testkit::{
 use crate::{read, server, until};
 
 /// A picture each, as a stream of 25 a second has them.
-const FRAME: Duration = Duration::from_millis(40);
+pub const FRAME: Duration = Duration::from_millis(40);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_and_its_clients_are_described_truthfully() {
@@ -37,7 +37,7 @@ async fn a_stream_and_its_clients_are_described_truthfully() {
     assert!(stream["tcUrl"].as_str().is_some_and(|url| url.starts_with("rtmp://")), "{stream}");
     assert_eq!(
         (&stream["video"]["codec"], &stream["audio"]["codec"]),
-        (&"H.264".into(), &"AAC".into())
+        (&"H264".into(), &"AAC".into())
     );
     assert!(
         stream["video_frames"].as_u64() >= Some(25) && stream["audio_frames"].as_u64() >= Some(25),
@@ -61,7 +61,7 @@ async fn a_stream_and_its_clients_are_described_truthfully() {
     let clients = clients["clients"].as_array().expect("a list");
     let kinds: Vec<_> =
         clients.iter().map(|client| client["type"].as_str().unwrap_or_default()).collect();
-    assert_eq!(kinds, ["rtmp-publish", "rtmp-play", "flv-play"]);
+    assert_eq!(kinds, ["fmle-publish", "rtmp-play", "flv-play"]);
     assert!(
         clients.iter().all(|client| client["stream"] == id && client["ip"] == "127.0.0.1"),
         "{clients:?}"

@@ -53,7 +53,7 @@ async fn viewers_and_publishers_are_ended_and_the_log_says_by_whom() {
     let answer = call(weir.api(), "DELETE", path, ADMIN).await;
     assert_eq!(
         (answer.status, &answer.json()["cid"]),
-        (200, &id("rtmp-publish").into()),
+        (200, &id("fmle-publish").into()),
         "{answer:?}"
     );
     let ended =

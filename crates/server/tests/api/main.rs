@@ -9,6 +9,8 @@ mod kick;
 mod operate;
 mod rights;
 mod silence;
+mod srs;
+mod srs_scripts;
 mod tls;
 mod viewers;
 

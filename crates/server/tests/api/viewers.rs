@@ -80,7 +80,7 @@ async fn hls_viewers_count_are_listed_and_can_be_ended() {
     assert_eq!(metric(&weir, "weir_viewers{protocol=\"hls\"}").await, 4.0);
     let clients = until(&weir, "clients", |answer| answer["total"] == 5).await;
     let hls = ("hls-play", "/live/a");
-    assert_eq!(kinds(&clients), [hls, hls, hls, hls, ("rtmp-publish", "/live/a")]);
+    assert_eq!(kinds(&clients), [("fmle-publish", "/live/a"), hls, hls, hls, hls]);
 
     // What a segment's bytes are is known by who asks for it.
     let segment = text.lines().rfind(|line| line.ends_with(".ts")).expect("a segment").to_owned();
@@ -161,7 +161,7 @@ async fn a_viewer_on_a_connection_that_was_used_before_is_one() {
     // Before that it may be one that waits, who is listed too and counts for nothing.
     until(&weir, "streams", |answer| answer["streams"][0]["viewers"] == 1).await;
     let clients = read(&weir, "clients").await;
-    assert_eq!(kinds(&clients), [("flv-play", "/live/a"), ("rtmp-publish", "/live/a")]);
+    assert_eq!(kinds(&clients), [("flv-play", "/live/a"), ("fmle-publish", "/live/a")]);
     assert_eq!(metric(&weir, "weir_viewers{protocol=\"http-flv\"}").await, 1.0);
     // It reads nothing, and is let go as others are.
     let publishing = async {

@@ -67,6 +67,60 @@ pub async fn peers() {
     assert_eq!(is_well(&weir).await, Some(true));
 }
 
+/// `Authorization` of a user with a password, as `curl -u` writes it.
+const ONE: &str = "Authorization: Basic YWRtaW46b25l\r\n";
+const TWO: &str = "Authorization: Basic b3BzOm9uZQ==\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn basic() {
+    let mut weir = server().start();
+    assert_eq!(status(&weir, "GET", "api/v1/streams", "").await, 200);
+    assert_eq!(status(&weir, "POST", "api/v1/reload", ONE).await, 401);
+    reload(&mut weir, "api: { basic: { username: admin, password: one } }\n").await;
+    assert_eq!(status(&weir, "GET", "api/v1/streams", "").await, 401, "as with SRS");
+    assert_eq!(status(&weir, "GET", "metrics", "").await, 200, "as with SRS");
+    assert_eq!(status(&weir, "POST", "api/v1/reload", ONE).await, 200);
+    assert_eq!(status(&weir, "POST", "api/v1/reload", TWO).await, 401);
+    reload(&mut weir, "api: { basic: { username: ops, password: one } }\n").await;
+    assert_eq!(status(&weir, "GET", "api/v1/streams", ONE).await, 401);
+    assert_eq!(status(&weir, "GET", "api/v1/streams", TWO).await, 200);
+    reload(&mut weir, "api: { basic: { username: ops, password: two } }\n").await;
+    assert_eq!(status(&weir, "GET", "api/v1/streams", TWO).await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn web_origins() {
+    let mut weir = server().start();
+    let page = "Origin: https://console.example\r\nUser-Agent: Mozilla/5.0\r\n";
+    let path = "api/v1/versions?callback=f";
+    assert_eq!(status(&weir, "GET", path, page).await, 403);
+    reload(&mut weir, "api: { web_origins: [\"https://console.example\"] }\n").await;
+    assert_eq!(status(&weir, "GET", path, page).await, 200);
+    let other = page.replace("console", "evil");
+    assert_eq!(status(&weir, "GET", path, &other).await, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn raw_reload() {
+    let mut weir = server().start();
+    let path = "api/v1/raw?rpc=reload";
+    let (refused, answer) = call(weir.api(), "GET", path, &bearer(crate::ADMIN)).await;
+    assert!(refused == 403 && answer.contains("1061"), "{answer}");
+    reload(&mut weir, "api: { raw_reload: true }\n").await;
+    assert_eq!(status(&weir, "GET", path, "").await, 401, "an administrator alone may");
+    assert_eq!(status(&weir, "GET", path, &bearer(crate::ADMIN)).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn srs_status() {
+    let mut weir = server().start();
+    let (status, answer) = call(weir.api(), "GET", "api/v1/streams/none", "").await;
+    assert!(status == 404 && answer.contains("2048"), "{answer}");
+    reload(&mut weir, "api: { srs_status: true }\n").await;
+    let (status, answer) = call(weir.api(), "GET", "api/v1/streams/none", "").await;
+    assert!(status == 200 && answer.contains("2048"), "{answer}");
+}
+
 /// Two authorities, `one` and `two`, each with a certificate of its name.
 struct Papers(tempfile::TempDir);
 

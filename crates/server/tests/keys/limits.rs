@@ -150,3 +150,17 @@ pub async fn drain_timeout() {
     );
     assert!(weir.wait_exit(Duration::from_secs(10)).success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn metrics_labels() {
+    let mut weir = server().start();
+    let build = async |weir: &Weir| {
+        let page = http::get(weir.api(), "metrics").await.text().await;
+        let mut lines = page.lines();
+        lines.find(|line| line.starts_with("srs_build_info{")).expect("the build").to_owned()
+    };
+    assert!(!build(&weir).await.contains("label="));
+    reload(&mut weir, "metrics: { label: cdn, tag: 'cn-\"x' }\n").await;
+    let line = build(&weir).await;
+    assert!(line.contains(r#"label="cdn",tag="cn-\"x""#), "{line}");
+}

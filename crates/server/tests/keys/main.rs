@@ -48,7 +48,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 120] = [
+const ROWS: [(&str, Row); 128] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -77,6 +77,11 @@ const ROWS: [(&str, Row); 120] = [
     ("api.tls.read_ca", Live(api::authorities)),
     ("api.peers", Live(api::peers)),
     ("api.peer_token", Live(api::peers)),
+    ("api.basic.username", Live(api::basic)),
+    ("api.basic.password", Live(api::basic)),
+    ("api.web_origins", Live(api::web_origins)),
+    ("api.raw_reload", Live(api::raw_reload)),
+    ("api.srs_status", Live(api::srs_status)),
     ("publish.linger", Live(streams::linger)),
     ("publish.idle_timeout", Live(streams::idle_timeout)),
     ("publish.conflict", Live(streams::conflict)),
@@ -160,6 +165,9 @@ const ROWS: [(&str, Row); 120] = [
     ("limits.memory", Live(limits::memory)),
     ("limits.stream_memory", Live(limits::stream_memory)),
     ("metrics.streams", Live(limits::metrics_streams)),
+    ("metrics.listen", Restart("metrics: { listen: '127.0.0.1:0' }\n")),
+    ("metrics.label", Live(limits::metrics_labels)),
+    ("metrics.tag", Live(limits::metrics_labels)),
     ("drain.notice", Live(limits::drain_notice)),
     ("drain.timeout", Live(limits::drain_timeout)),
     ("handover.socket", Restart("handover: { socket: s }\n")),

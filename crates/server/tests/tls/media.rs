@@ -135,7 +135,7 @@ async fn clients_and_lines_say_what_is_spoken() {
         (all.len() == 2).then_some(all)
     })
     .await;
-    let both = ["flv-play", "rtmp-publish"].map(|kind| (kind.to_owned(), "TLSv1.3".to_owned()));
+    let both = ["flv-play", "fmle-publish"].map(|kind| (kind.to_owned(), "TLSv1.3".to_owned()));
     assert_eq!(kinds, both);
     drop(viewer);
     publisher.stop().await;

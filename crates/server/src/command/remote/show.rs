@@ -58,7 +58,9 @@ pub fn streams(answer: &Value) -> String {
         let live = stream["live_ms"].as_u64().unwrap_or_default() / 1000;
         let [video, audio] = [&stream["video"], &stream["audio"]];
         let size = match (&video["width"], &video["height"]) {
-            (Value::Number(width), Value::Number(height)) => format!(" {width}x{height}"),
+            (Value::Number(width), Value::Number(height)) if width.as_u64() != Some(0) => {
+                format!(" {width}x{height}")
+            }
             _ => String::new(),
         };
         vec![
