@@ -4,6 +4,7 @@
 
 mod bench;
 mod command;
+mod console;
 mod deny;
 mod deploy;
 mod fuzz;
@@ -28,6 +29,8 @@ Usage: cargo xtask <TASK>
   bench [SUITE...] [--runs N] [--seconds N]
                                Weir beside the bare loop and nginx-rtmp; results go to bench/
   image                        a static binary and an OCI image around it: target/image/weir.tar
+  console                      packs the pages of crates/console/web, as they are in the program
+  screenshots                  the pictures of the README: docs/images/*.png
   arrows                       the rules between crates and the tidiness of the sources";
 
 fn main() -> ExitCode {
@@ -42,6 +45,8 @@ fn main() -> ExitCode {
         ["bench", rest @ ..] => {
             bench::Options::parse(rest).and_then(|options| bench::run(&options))
         }
+        ["console"] => console::pack(),
+        ["screenshots"] => console::screenshots(),
         ["image"] => image::task(),
         ["arrows"] => steps::arrows(),
         ["help" | "--help" | "-h"] => {

@@ -42,9 +42,15 @@ const FFMPEG9: &str = "imageio-ffmpeg==0.8.1";
 /// A storage that speaks S3.
 const MOTO: &str = "moto[server]==5.2.5";
 
-/// The players in browsers: of HTTP-FLV, and of HLS.
-const PLAYERS: &[&str] =
-    &["mpegts.js@1.8.2", "hls.js@1.7.4", "shaka-player@5.2.12", "video.js@8.24.1"];
+/// The players in browsers: of HTTP-FLV, and of HLS; what looks for obstacles in pages; what the console draws with.
+const PLAYERS: &[&str] = &[
+    "mpegts.js@1.8.2",
+    "hls.js@1.7.4",
+    "shaka-player@5.2.12",
+    "video.js@8.24.1",
+    "axe-core@4.14.1",
+    "uplot@1.6.32",
+];
 
 const NGINX: Tool = Tool { file: "nginx", package: "nginx" };
 const NGINX_RTMP: Tool =

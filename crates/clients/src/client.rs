@@ -14,6 +14,7 @@ use weir_media::StreamKey;
 use crate::{counts::COUNTS, end::seconds, permits::Permit};
 use crate::{
     end::{End, Kind, Side},
+    events::{EVENTS, EventKind},
     quota::{AddressPermit, Quotas, Refusal},
     roster::{Activity, Doing, Figures, Roster, RosterEntry},
     session::ViewerSession,
@@ -173,6 +174,7 @@ impl Client {
         if !std::mem::replace(&mut self.refused, true) {
             let side = Side::Policy.label();
             info!(conn = self.id, peer = %self.peer, stream = %stream, side, reason, "play refused");
+            EVENTS.note(EventKind::PlayRefused, Some(stream), Some(self.peer.ip()), reason);
         }
     }
 
@@ -192,12 +194,26 @@ impl Client {
         }
     }
 
+    /// Says to operators what they want to know of its end: who published has gone, or somebody got nothing.
+    fn tell_of_end(&self, end: &End, role: Activity, stream: Option<&StreamKey>) {
+        let has_asked = self.presence.doing().asks.is_some();
+        let is_refused = has_asked && matches!(end.kind, Kind::Refused | Kind::Limit);
+        let kind = match role {
+            Activity::Publish if is_refused => EventKind::PublishRefused,
+            Activity::Publish if !has_asked && !self.is_told => EventKind::PublisherLeft,
+            Activity::Play if is_refused && !self.refused => EventKind::PlayRefused,
+            Activity::Publish | Activity::Play | Activity::Control => return,
+        };
+        EVENTS.note(kind, stream, Some(self.peer.ip()), &end.reason);
+    }
+
     /// Says in the log that and why it is going. Whoever reads that finds its permit free: it is in nobody's way and in
     /// no figure of viewers any more. Only the roster has it until the line is written, since a process that stops
     /// waits for that.
     pub fn end(mut self, end: &End) {
         self.report();
         let (role, stream) = self.did_last();
+        self.tell_of_end(end, role, stream.as_ref());
         drop(self.viewing.take());
         if let Some(on_end) = self.on_end.take() {
             on_end(self.sent, self.received);

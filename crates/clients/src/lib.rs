@@ -14,6 +14,7 @@ pub mod client;
 pub mod counts;
 pub mod descriptors;
 pub mod end;
+pub mod events;
 pub mod held;
 pub mod histogram;
 pub mod listen;

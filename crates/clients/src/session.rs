@@ -6,6 +6,7 @@ use tracing::info;
 use weir_media::StreamKey;
 
 use crate::{
+    events::{EVENTS, EventKind},
     held::Held,
     quota::ViewerPermit,
     roster::{Activity, Presence, Roster},
@@ -31,6 +32,11 @@ impl Session {
         let (conn, peer) = (presence.id, presence.doing().peer);
         let (protocol, tls, role) = (presence.speaks(), presence.tls(), activity.label());
         info!(conn, %peer, protocol, tls, role, stream = %stream, "session began");
+        if activity == Activity::Publish {
+            let speaks = protocol.strip_suffix('s').filter(|_| tls.is_some()).unwrap_or(protocol);
+            let how = tls.map_or(speaks.to_owned(), |tls| format!("{speaks} over {tls}"));
+            EVENTS.note(EventKind::PublisherCame, Some(stream), Some(peer.ip()), &how);
+        }
         Self { roster: Arc::clone(roster), presence: Arc::clone(presence) }
     }
 }

@@ -14,6 +14,7 @@ use weir_media::{DEFAULT_VHOST, StreamKey};
 use crate::{
     auth::{Auth, AuthOverride},
     edge::Edge,
+    embed::Embedder,
     forward::Forward,
     hooks::{Hooks, HooksOverride},
     host::{Address, HostPort, Network, Peer, without_dot, without_port},
@@ -283,6 +284,8 @@ section! {
         proxy_protocol: bool = false, Switch;
         /// Proxies whose `X-Forwarded-For` is trusted.
         trusted_proxies: Vec<IpNet> = Vec::new(), Many<Network>;
+        /// Sites whose pages may show the player in a frame, as `https://example.com`, or `*` for all; empty allows none.
+        embed: Vec<String> = Vec::new(), Many<Embedder>;
         /// HTTPS: HTTP over TLS, on ports of its own.
         tls: Option<HttpTls> = None, Optional<HttpTls>;
     }

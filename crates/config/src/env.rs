@@ -158,6 +158,11 @@ impl Variable {
     }
 
     /// The variable as a source of settings.
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn source(&self) -> Source<'_> {
         if self.is_yaml() {
             Source::yaml_variable(&self.name, &self.path, &self.text)

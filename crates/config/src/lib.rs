@@ -16,6 +16,7 @@ mod convert;
 mod diff;
 mod document;
 mod edge;
+mod embed;
 mod env;
 mod error;
 mod fault;
@@ -86,7 +87,7 @@ pub use self::{
     scalar::{Secret, Workers},
     schema::schema,
     settings::{Changes, Settings},
-    sources::Sources,
+    sources::{SettingSource, Sources},
     stream::{
         Conflict, Container, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride,
     },

@@ -113,6 +113,11 @@ impl<'t> Source<'t> {
         (!self.path.is_empty() && is_whole).then(|| (Place::FIRST_LINE, path.to_owned()))
     }
 
+    /// The line at which the text sets the key `path`, or a section that it is in; none if it does not.
+    pub(super) fn line_of(&self, path: &str) -> Option<usize> {
+        self.place(path).map(|(place, ..)| place.line)
+    }
+
     fn diagnostic(&self, place: Place, path: &str, problem: Problem) -> ConfigError {
         let Place { file, line, column, width } = place;
         let snippet = self.masked_line(file, line);

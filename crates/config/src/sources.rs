@@ -22,6 +22,19 @@ pub struct Sources {
     is_text: bool,
 }
 
+/// Where a value is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SettingSource {
+    /// Nobody has set it.
+    Default,
+    /// A file; its name and line.
+    File(String),
+    /// A variable of the environment; its name.
+    Variable(String),
+    /// The program that has started the server.
+    Program,
+}
+
 impl fmt::Debug for Sources {
     /// Without the texts, which have secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,6 +60,27 @@ impl Sources {
     /// For a configuration that no text has, but the program that made it.
     pub fn of_program() -> Self {
         Self { is_text: false, ..Self::new("", "", Vec::new()) }
+    }
+
+    /// Where the values of these keys are from, in their order.
+    pub fn sources_of<'p>(&self, paths: impl IntoIterator<Item = &'p str>) -> Vec<SettingSource> {
+        let variables: Vec<_> =
+            self.variables.iter().rev().map(|it| (it.name(), it.source())).collect();
+        let file = Source::file(&self.file, &self.text);
+        let of = |path: &str| {
+            if !self.is_text {
+                return SettingSource::Program;
+            }
+            let set = |(_, source): &&(&str, Source<'_>)| source.line_of(path).is_some();
+            if let Some((name, _)) = variables.iter().find(set) {
+                return SettingSource::Variable((*name).to_owned());
+            }
+            match file.line_of(path) {
+                Some(line) => SettingSource::File(format!("{}:{line}", self.file)),
+                None => SettingSource::Default,
+            }
+        };
+        paths.into_iter().map(of).collect()
     }
 
     /// `fault` with its file, line and column, or the variable; without where its setting stands nowhere, since it is a

@@ -94,6 +94,7 @@ http:
   listen: 127.0.0.1:80
   proxy_protocol: on
   trusted_proxies: [10.0.0.0/8, fd00::/8, 192.0.2.7]
+  embed: ['https://example.com', 'http://localhost:3000']
   tls: { certificates: [{ cert: c.pem, key: k.pem }, { key: l.pem, cert: d.pem }], http2: false, min_version: '1.2' }
 api:
   listen: []
@@ -203,6 +204,7 @@ pid_file: /run/weir.pid
             listen: vec![address("127.0.0.1:80")],
             proxy_protocol: true,
             trusted_proxies: ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"].map(network).to_vec(),
+            embed: ["https://example.com", "http://localhost:3000"].map(str::to_owned).to_vec(),
             tls: Some(HttpTls {
                 listen: vec![address("0.0.0.0:8443")],
                 certificates: vec![files("c.pem", "k.pem"), files("d.pem", "l.pem")],

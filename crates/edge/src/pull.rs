@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use weir_clients::{
     counts::COUNTS,
     end::{Side, seconds},
+    events::{EVENTS, EventKind},
 };
 use weir_config::{Changes, Config};
 use weir_hub::{Conflict, PublishSettings, Status};
@@ -335,6 +336,8 @@ impl Pull {
             stream = %self.request.key, origin = %origin, side = Side::Upstream.label(), reason = lost.why,
             "pull lost: its viewers wait"
         );
+        let detail = format!("{origin}: {}", lost.why);
+        EVENTS.note(EventKind::PullLost, Some(&self.request.key), None, &detail);
     }
 
     /// The origin refuses these parameters; those of other viewers it may not.

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use weir_clients::{
     counts::COUNTS,
     end::{End, Kind, Side},
+    events::{EVENTS, EventKind},
 };
 use weir_media::StreamKey;
 use weir_rtmp::server::PublishRefusal;
@@ -173,6 +174,8 @@ impl Task {
                 stream = %self.request.key, origin = %origin, side = Side::Upstream.label(), reason = lost.why,
                 "push lost: its encoder stays connected"
             );
+            let detail = format!("{origin}: {}", lost.why);
+            EVENTS.note(EventKind::PushLost, Some(&self.request.key), None, &detail);
             let again = tokio::select! {
                 _ = &mut stopped => return,
                 again = self.reopen() => again,

@@ -75,6 +75,8 @@ pub(crate) struct Session {
     last_picture: Option<Timestamp>,
     last_sound: Option<Timestamp>,
     last_group: Option<Timestamp>,
+    /// How long the last whole group was.
+    pub(crate) group_length: Option<Duration>,
     /// The newest key frame of `lead`.
     last_key: Option<Timestamp>,
 }
@@ -109,6 +111,7 @@ impl Session {
             last_picture: None,
             last_sound: None,
             last_group: None,
+            group_length: None,
             last_key: None,
         }
     }
@@ -251,7 +254,9 @@ impl Session {
             _ => false,
         };
         starts.then(|| {
-            self.last_group = Some(frame.dts);
+            if let Some(before) = self.last_group.replace(frame.dts) {
+                self.group_length = Some(frame.dts.saturating_since(before));
+            }
             Arc::clone(&self.init)
         })
     }

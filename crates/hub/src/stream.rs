@@ -53,6 +53,8 @@ pub struct StreamStats {
     pub pictures: u64,
     /// Packets of sound published.
     pub sounds: u64,
+    /// How long the last whole group was; none before there was one.
+    pub group: Option<Duration>,
     /// What the pictures are coded with, as they came last.
     pub video: Option<VideoCodec>,
     /// What the sound is coded with, as it came last.
@@ -75,6 +77,7 @@ impl StreamStats {
             since: None,
             pictures: 0,
             sounds: 0,
+            group: None,
             video: None,
             audio: None,
             init: Arc::default(),
@@ -290,6 +293,7 @@ impl Stream {
             },
             pictures: shared.pictures,
             sounds: shared.sounds,
+            group: shared.session.group_length,
             video: shared.session.video,
             audio: shared.session.audio,
             init: shared.session.init(),

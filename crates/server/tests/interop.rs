@@ -186,8 +186,16 @@ async fn curl_with_http_1_0_gets_the_bare_file() {
 async fn a_connection_that_has_served_a_page_plays() {
     let mut curled = Curled::start().await;
     let page = curled.weir.http_url("player");
-    let options =
-        ["--output", "page", &page, "--write-out", "%{num_connects} ", "--output", "a.flv"];
+    let options = [
+        "--compressed",
+        "--output",
+        "page",
+        &page,
+        "--write-out",
+        "%{num_connects} ",
+        "--output",
+        "a.flv",
+    ];
     let curl = curled.curl(&options);
     let curl = curled.finish(curl).await;
     assert_eq!(
@@ -195,7 +203,7 @@ async fn a_connection_that_has_served_a_page_plays() {
         "1 0",
         "new connections for the page and the stream"
     );
-    assert!(curled.text("page").contains("<video"), "the player's page");
+    assert!(curled.text("page").contains("/player/page.js"), "the player's page");
     curled.check_file();
 }
 

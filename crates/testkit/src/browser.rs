@@ -112,23 +112,51 @@ impl Page {
     /// # Panics
     /// If the browser cannot do that.
     pub async fn throttle(&self, bits: Option<u64>) {
-        let id = self.client.session_id().await.ok().flatten().unwrap_or_default();
-        let address = self.browser.url.trim_start_matches("http://");
         // Bytes a second; -1 is no limit.
         let download = bits.map_or(json!(-1), |bits| json!(bits / 8));
         let conditions = json!({
             "offline": false, "latency": 0, "download_throughput": download, "upload_throughput": -1,
         });
-        let body = json!({ "network_conditions": conditions }).to_string();
+        self.tell("chromium/network_conditions", &json!({ "network_conditions": conditions }))
+            .await;
+    }
+
+    /// Calls a method of the DevTools protocol, and returns its result.
+    ///
+    /// # Panics
+    /// If the browser refuses.
+    pub async fn devtools(&self, method: &str, params: Value) -> Value {
+        self.tell("goog/cdp/execute", &json!({ "cmd": method, "params": params })).await
+    }
+
+    /// What the browser has complained about since this was asked last: errors of scripts, of loading, and what a
+    /// Content-Security-Policy forbids.
+    ///
+    /// # Panics
+    /// If the browser does not say.
+    pub async fn complaints(&self) -> Vec<String> {
+        let said = self.tell("se/log", &json!({ "type": "browser" })).await;
+        let all = said.as_array().cloned().unwrap_or_default();
+        let is_bad = |entry: &&Value| entry["level"] == "SEVERE" || entry["level"] == "WARNING";
+        all.iter().filter(is_bad).map(|entry| entry["message"].to_string()).collect()
+    }
+
+    /// A command of chromedriver that WebDriver does not have, and its answer.
+    async fn tell(&self, command: &str, body: &Value) -> Value {
+        let id = self.client.session_id().await.ok().flatten().unwrap_or_default();
+        let address = self.browser.url.trim_start_matches("http://");
+        let body = body.to_string();
         let request = format!(
-            "POST /session/{id}/chromium/network_conditions HTTP/1.1\r\nHost: {address}\r\n\
+            "POST /session/{id}/{command} HTTP/1.1\r\nHost: {address}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
         );
         let address = address.parse().expect("the address of chromedriver");
         let mut response = http::request(address, request.as_bytes()).await;
         let said = response.text().await;
-        assert_eq!(response.status, 200, "the network is not throttled: {said}");
+        assert_eq!(response.status, 200, "{command}: {said}");
+        let said: Value = serde_json::from_str(&said).unwrap_or_default();
+        said["value"].clone()
     }
 
     /// What the function body `script` returns in the page.
@@ -211,7 +239,10 @@ impl Browser {
             .chain([profile.as_str()])
             .chain(more.iter().map(String::as_str))
             .collect();
-        Capabilities::from_iter([("goog:chromeOptions".to_owned(), json!({ "args": flags }))])
+        Capabilities::from_iter([
+            ("goog:chromeOptions".to_owned(), json!({ "args": flags })),
+            ("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" })),
+        ])
     }
 }
 

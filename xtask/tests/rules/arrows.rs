@@ -23,6 +23,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("blocking", &[]),
     // Certificates and encrypted connections, whatever is spoken over them.
     ("tls", &[]),
+    // Pages as files.
+    ("console", &[]),
     // Files of directives, whatever they mean.
     ("conf", &[]),
     // Keys and their values, and nothing that runs.
@@ -69,8 +71,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "blocking", "clients", "config", "delivery", "edge", "flv", "hls", "hooks", "hub",
-            "intake", "media", "outputs", "pull", "rtmp", "sys", "tls", "upload", "upstream",
+            "blocking", "clients", "config", "console", "delivery", "edge", "flv", "hls", "hooks",
+            "hub", "intake", "media", "outputs", "pull", "rtmp", "sys", "tls", "upload",
+            "upstream",
         ],
     ),
     ("testkit", &["flv", "media", "rtmp"]),

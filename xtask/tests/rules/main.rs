@@ -1,6 +1,7 @@
 //! The rules of the repository that no compiler checks.
 
 mod arrows;
+mod console;
 mod dependencies;
 mod languages;
 mod map;

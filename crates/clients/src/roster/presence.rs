@@ -155,6 +155,11 @@ impl Presence {
         self.lock().clone()
     }
 
+    /// What `read` makes of what it does, without a copy of it. Nothing that waits.
+    pub fn read<T>(&self, read: impl FnOnce(&Doing) -> T) -> T {
+        read(&self.lock())
+    }
+
     /// What it speaks, by the format that it has asked for if there are several.
     pub fn speaks(&self) -> &'static str {
         self.lock().format.unwrap_or(self.protocol)

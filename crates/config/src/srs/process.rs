@@ -50,12 +50,12 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         block: "",
         names: "srs_log_file",
-        fate: Fate::Key("log.file, unless srs_log_tank is console"),
+        fate: Fate::Key("log_file, unless srs_log_tank is console"),
     },
     Row {
         block: "",
         names: "srs_log_tank",
-        fate: Fate::Key("log.file for file (stderr where nothing is said)"),
+        fate: Fate::Key("log_file for file (stderr where nothing is said)"),
     },
     Row {
         block: "",
@@ -145,7 +145,7 @@ pub(super) fn read(
     let is_file = tank.as_ref().map_or(file.is_some(), |tank| tank.arg() != "console");
     if is_file && let Some(said) = file.as_ref().or(tank.as_ref()) {
         let path = file.as_ref().map_or(LOG_FILE, Directive::arg);
-        reading.root.set(&["log", "file"], one(place_of(said), path));
+        reading.root.set(&["log_file"], one(place_of(said), path));
     }
     if let Some(pid) = get("pid").filter(|pid| !pid.arg().is_empty()) {
         reading.root.set(&["pid_file"], one(place_of(&pid), pid.arg()));

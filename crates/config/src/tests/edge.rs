@@ -312,7 +312,7 @@ pub const BAD: &[Bad] = &[
         "http: { proxy_protocl: true }\n",
         (1, 9, 13),
         "http: unknown key `proxy_protocl`; did you mean `proxy_protocol`?",
-        "valid keys are listen, proxy_protocol, trusted_proxies, tls",
+        "valid keys are listen, proxy_protocol, trusted_proxies, embed, tls",
     ),
     (
         "http: { trusted_proxies: [10.0.0.0/8, loadbalancer] }\n",

@@ -14,7 +14,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
-use weir_clients::end::seconds;
+use weir_clients::{
+    end::seconds,
+    events::{EVENTS, EventKind},
+};
 use weir_config::{OriginName, Scheme, Upstream};
 use weir_rtmp::handshake::{Client, Kind, PACKET_BYTES};
 use weir_tls::{Stream, client::Spoken};
@@ -169,6 +172,7 @@ impl Origin {
         health.since = now;
         drop(health);
         info!(origin = %self, host = self.host, seconds, "origin is available again");
+        EVENTS.note(EventKind::OriginBack, None, None, &self.to_string());
         self.news.notify_waiters();
     }
 
@@ -184,6 +188,7 @@ impl Origin {
         health.since = Instant::now();
         drop(health);
         warn!(origin = %self, host = self.host, reason, "origin failed: other origins are tried first");
+        EVENTS.note(EventKind::OriginLost, None, None, &format!("{self}: {reason}"));
         self.fell.notify_one();
         self.news.notify_waiters();
     }

@@ -12,7 +12,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{info, warn};
-use weir_clients::counts::COUNTS;
+use weir_clients::{
+    counts::COUNTS,
+    events::{EVENTS, EventKind},
+};
 use weir_config::Record;
 use weir_hub::{Batch, Item, Reader, Registry, Start, Status, Wake};
 use weir_media::{Charge, StreamKey, Use};
@@ -375,6 +378,9 @@ impl Recorder {
                 self.links.doing.send_if_modified(|doing| {
                     let is_on = file.is_some() || matches!(doing.state, State::Failing(_));
                     if is_on && !matches!(doing.state, State::Unsupported(_)) {
+                        if matches!(doing.state, State::Starting) {
+                            EVENTS.note(EventKind::RecordingBegan, Some(&self.key), None, "");
+                        }
                         doing.state = State::Recording;
                     }
                     doing.file = file;

@@ -113,7 +113,8 @@ pub struct Versions {
     data: Version,
 }
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of this server.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The version of this server.
 #[cfg_attr(test, utoipa::path(get, path = "/api/v1/versions", tag = "server", params(Scoped),

@@ -9,6 +9,7 @@ use axum::{
 use serde::{Serialize, Serializer};
 use tracing::info;
 use weir_clients::{
+    events::{EVENTS, EventKind},
     quota::HlsViewer,
     roster::{Activity, Presence},
 };
@@ -17,7 +18,7 @@ use weir_media::ids;
 #[cfg(test)]
 use super::answer::{AdminFailures, NotFound, ReadFailures};
 use super::{
-    answer::{Answer, Done, Failure, Page, Params, code},
+    answer::{Answer, Done, Failure, Page, Params, Scope, code},
     cluster,
     gate::Held,
     samples::{Kbps, Traffic},
@@ -272,6 +273,30 @@ pub async fn clients(
     .await
 }
 
+/// Clients of a stream that are listed at most.
+const OF_STREAM_MAX: usize = 500;
+
+/// The clients of one stream, in the order in which they came: the first 500, and how many there are.
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/streams/{id}/clients", tag = "streams",
+    params(("id" = String, Path, description = "the id, or the name with `%2F` for each `/`")),
+    responses((status = 200, body = inline(Answer<Clients>)), ReadFailures, NotFound)))]
+pub async fn of_stream(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<cluster::Text, Failure> {
+    let key = streams::find(&api.node, &id)?.key;
+    let held = api.gate.room().take(most_of_everybody(&api))?;
+    let is_of = |presence: &Presence| presence.read(|doing| doing.stream.as_ref() == Some(&key));
+    let mut all = everybody(&api);
+    all.retain(|it| match it {
+        Anybody::Connected(presence) => is_of(presence),
+        Anybody::Hls(viewer) => viewer.key == key,
+    });
+    let (total, start, count) = (all.len(), 0, OF_STREAM_MAX);
+    let clients = Clients { total, clients: Listed { api: &api, all, start, count, _held: held } };
+    cluster::merged(&api, Scope::Node, ("clients", "clients"), clients).await
+}
+
 /// One client.
 #[cfg_attr(test, utoipa::path(get, path = "/api/v1/clients/{id}", tag = "clients",
     params(("id" = String, Path, description = "its number")),
@@ -292,10 +317,14 @@ pub async fn kick(
     Path(id): Path<String>,
 ) -> Result<Json<Answer<Done>>, Failure> {
     let number = number(&id).ok_or_else(nobody)?;
+    let who = api.node.clients.roster.find(number).map(|presence| presence.doing());
+    let (stream, peer) =
+        (who.as_ref().and_then(|it| it.stream.clone()), who.map(|it| it.peer.ip()));
     if !api.control.kick(number) {
         return Err(nobody());
     }
     info!(conn = number, "an operator ends this connection");
+    EVENTS.note(EventKind::ClientEnded, stream.as_ref(), peer, &format!("client {number}"));
     Ok(api.identity.answer(Done {}))
 }
 

@@ -33,6 +33,12 @@ const CALLS: usize = 4;
 /// Calls for whole clusters at a time. They wait for other nodes, and must not keep these waiting for us.
 const CLUSTER_CALLS: usize = 4;
 
+/// Calls that wait for news at a time: each is a page that somebody looks at.
+const POLLS: usize = 64;
+
+/// Pictures that are made at a time: each may wait for a picture of its stream.
+const STILLS: usize = 4;
+
 /// How long a call may wait for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -57,6 +63,8 @@ const SEND_BYTES_A_SECOND: usize = 256 << 10;
 pub struct Gate {
     calls: Semaphore,
     cluster_calls: Semaphore,
+    polls: Semaphore,
+    stills: Semaphore,
     room: Room,
 }
 
@@ -170,6 +178,10 @@ enum Kind {
     Call,
     /// It asks other nodes.
     Cluster,
+    /// It waits for news.
+    Poll,
+    /// It waits for a picture.
+    Still,
 }
 
 impl Kind {
@@ -187,6 +199,11 @@ impl Kind {
         let query = Query::<Vec<(String, String)>>::try_from_uri(uri).map_or(Vec::new(), |it| it.0);
         match query.iter().any(|(key, value)| key == "scope" && value == "cluster") {
             true => Self::Cluster,
+            false if matches!(path, "/api/v1/events" | "/api/v1/wall") => Self::Poll,
+            false if path.starts_with("/api/v1/streams/") && path.ends_with("/still") => {
+                Self::Still
+            }
+            false if !path.starts_with("/api/") => Self::Free,
             false => Self::Call,
         }
     }
@@ -198,6 +215,8 @@ impl Gate {
         Self {
             calls: Semaphore::new(CALLS),
             cluster_calls: Semaphore::new(CLUSTER_CALLS),
+            polls: Semaphore::new(POLLS),
+            stills: Semaphore::new(STILLS),
             room: Room::new(budget),
         }
     }
@@ -222,6 +241,8 @@ impl Gate {
             Kind::Free | Kind::Metrics => None,
             Kind::Call => Some(&self.calls),
             Kind::Cluster => Some(&self.cluster_calls),
+            Kind::Poll => Some(&self.polls),
+            Kind::Still => Some(&self.stills),
         };
         let turn = match turn {
             None => None,

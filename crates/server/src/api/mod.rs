@@ -12,10 +12,13 @@ mod about;
 mod answer;
 mod clients;
 mod cluster;
+pub mod console;
 mod document;
 mod features;
 mod foreign;
 mod gate;
+mod happenings;
+mod nodes;
 mod operate;
 mod page;
 mod peers;
@@ -27,12 +30,16 @@ mod samples;
 mod script;
 mod serve;
 mod slots;
+mod sources;
 mod srs;
 mod state;
+mod still;
 mod streams;
 mod system;
 mod upload;
 mod upstream;
+mod wall;
+mod who;
 
 use std::sync::Arc;
 
@@ -48,8 +55,13 @@ use self::{
     answer::{Failure, Identity},
     samples::Samples,
     state::Api,
+    wall::Wall,
 };
-pub use self::{gate::Gate, serve::Service};
+pub use self::{
+    gate::Gate,
+    serve::Service,
+    state::{Media, MediaPorts},
+};
 use crate::{
     metrics,
     operate::{control::Control, readiness},
@@ -57,7 +69,12 @@ use crate::{
 };
 
 /// What the API port serves, and what ports for metrics alone do. Needs a tokio runtime.
-pub fn routers(control: &Arc<Control>, tls: &Arc<Tls>, gate: &Arc<Gate>) -> (Router, Router) {
+pub fn routers(
+    control: &Arc<Control>,
+    tls: &Arc<Tls>,
+    gate: &Arc<Gate>,
+    media: &Media,
+) -> (Router, Router) {
     about::started();
     let node = &control.node;
     let api = Api {
@@ -68,6 +85,9 @@ pub fn routers(control: &Arc<Control>, tls: &Arc<Tls>, gate: &Arc<Gate>) -> (Rou
         peers: Arc::default(),
         tls: Arc::clone(tls),
         gate: Arc::clone(gate),
+        wall: Wall::start(node),
+        ports: media.ports.clone(),
+        addresses: media.addresses.clone().into(),
     };
     let reads = reads()
         .route("/api/v1/openapi.json", get(document::described))
@@ -78,6 +98,7 @@ pub fn routers(control: &Arc<Control>, tls: &Arc<Tls>, gate: &Arc<Gate>) -> (Rou
     let calls = rights::reading(reads.with_state(api.clone()), node)
         .merge(rights::monitoring(metrics, node))
         .merge(rights::administering(admin().with_state(api), node))
+        .merge(console::routes(&media.ports))
         .merge(probes)
         .method_not_allowed_fallback(|| async {
             Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed for this call")
@@ -133,6 +154,13 @@ calls! {
         get "/api/v1/vhosts/{id}" streams::vhost;
         get "/api/v1/streams" streams::streams;
         get "/api/v1/streams/{id}" streams::stream;
+        get "/api/v1/streams/{id}/history" wall::history;
+        get "/api/v1/streams/{id}/still" still::still;
+        get "/api/v1/streams/{id}/clients" clients::of_stream;
+        get "/api/v1/wall" wall::wall;
+        get "/api/v1/events" happenings::events;
+        get "/api/v1/nodes" nodes::nodes;
+        get "/api/v1/session" who::session;
         get "/api/v1/clients" clients::clients;
         get "/api/v1/clients/{id}" clients::client;
         get "/api/v1/origins" upstream::origins;
@@ -140,6 +168,7 @@ calls! {
         get "/api/v1/hls_cache" upstream::hls_cache;
         get "/api/v1/uploads" upload::uploads;
         get "/api/v1/config" operate::config;
+        get "/api/v1/config/sources" sources::sources;
         get "/api/v1/reload" operate::reloads;
     }
 }
@@ -177,6 +206,10 @@ async fn ready(State(api): State<Api>) -> (StatusCode, String) {
 
 fn without_last_slash<B>(mut request: Request<B>) -> Request<B> {
     let uri = request.uri();
+    // The console's own address ends in one: what its page names is beside it.
+    if uri.path() == "/console/" {
+        return request;
+    }
     if let Some(path) = uri.path().strip_suffix('/').filter(|path| !path.is_empty()) {
         let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         if let Ok(path) = PathAndQuery::try_from(format!("{path}{query}")) {

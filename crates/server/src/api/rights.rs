@@ -26,6 +26,10 @@ use crate::{http::Peer, node::Node, tls::Right};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Certified(pub Right);
 
+/// What the token or certificate of a request gives.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown(pub Right);
+
 /// `routes`, for those who may read.
 pub fn reading(routes: Router, node: &Arc<Node>) -> Router {
     routes.layer(from_fn_with_state(Arc::clone(node), require_read))
@@ -41,11 +45,23 @@ pub fn administering(routes: Router, node: &Arc<Node>) -> Router {
     routes.layer(from_fn_with_state(Arc::clone(node), require_admin))
 }
 
-async fn require_read(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+async fn require_read(State(node): State<Arc<Node>>, mut request: Request, next: Next) -> Response {
     let config = node.config();
     let is_near = is_near(&config.api, &request);
-    match check_read(&config.api, shown(&config.api, &request), is_near) {
-        Ok(()) => next.run(request).await,
+    let right = shown(&config.api, &request);
+    // A wrong token is one, also where none is needed: who signs in with it is told.
+    let is_wrong = request.uri().path() == "/api/v1/session"
+        && right == Right::None
+        && request.headers().contains_key(AUTHORIZATION);
+    let checked = match is_wrong {
+        true => Err(unauthorized("the token is not known (api.admin_tokens, api.read_tokens)")),
+        false => check_read(&config.api, right, is_near),
+    };
+    match checked {
+        Ok(()) => {
+            request.extensions_mut().insert(Shown(right));
+            next.run(request).await
+        }
         Err(failure) => refuse(&node, guesser(&node, &request), failure).await,
     }
 }
@@ -450,5 +466,16 @@ mod tests {
         assert_eq!(from("cross-site", None), 403);
         assert_eq!(from("same-origin", None), 200);
         assert_eq!(from("cross-site", Some("Bearer root")), 200);
+        let at = |origin: &str, token| {
+            let mut request = request(token, Right::Admin);
+            *request.method_mut() = Method::DELETE;
+            request.headers_mut().insert("host", "weir.example:1985".parse().expect("a field"));
+            request.headers_mut().insert("origin", origin.parse().expect("a field"));
+            status(check_site(&config, &request))
+        };
+        assert_eq!(at("https://weir.example:1985", None), 200);
+        for other in ["https://evil.example", "http://weir.example:8080", "null"] {
+            assert_eq!((at(other, None), at(other, Some("Bearer root"))), (403, 200), "{other}");
+        }
     }
 }

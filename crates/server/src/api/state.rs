@@ -1,8 +1,10 @@
 //! What every call is given.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
-use super::{answer::Identity, gate::Gate, peers::Peers, samples::Samples};
+use serde::Serialize;
+
+use super::{answer::Identity, gate::Gate, peers::Peers, samples::Samples, wall::Wall};
 use crate::{node::Node, operate::control::Control, tls::Tls};
 
 /// What calls need.
@@ -22,4 +24,39 @@ pub struct Api {
     pub tls: Arc<Tls>,
     /// What calls for many items go through.
     pub gate: Arc<Gate>,
+    /// All streams at a glance.
+    pub wall: Arc<Wall>,
+    /// Where the media are.
+    pub ports: MediaPorts,
+    /// Addresses at which they are served, where those are not all of the machine.
+    pub addresses: Arc<[IpAddr]>,
+}
+
+/// The ports of the media: the first of each kind, null if there is none.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+pub struct MediaPorts {
+    /// RTMP.
+    #[cfg_attr(test, schema(required))]
+    pub rtmp: Option<u16>,
+    /// RTMP over TLS.
+    #[cfg_attr(test, schema(required))]
+    pub rtmps: Option<u16>,
+    /// HTTP for viewers.
+    #[cfg_attr(test, schema(required))]
+    pub http: Option<u16>,
+    /// The same over TLS.
+    #[cfg_attr(test, schema(required))]
+    pub https: Option<u16>,
+    /// Whether pages of others may show the player (`http.embed`).
+    pub embeds: bool,
+}
+
+/// Where the media of this process are served.
+#[derive(Clone, Debug, Default)]
+pub struct Media {
+    /// By their ports.
+    pub ports: MediaPorts,
+    /// Addresses of their listeners, but for those that mean all of the machine.
+    pub addresses: Vec<IpAddr>,
 }

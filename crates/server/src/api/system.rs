@@ -209,6 +209,11 @@ pub fn own_memory() -> u64 {
     labelled(&read("/proc/self/status"), "VmRSS:")
 }
 
+/// CPU cores that this process may use.
+pub fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// The process that started this one.
 pub fn parent() -> u64 {
     labelled(&read("/proc/self/status"), "PPid:")

@@ -41,7 +41,8 @@ pub fn read(mut args: Vec<OsString>) -> Asked {
             return Asked::Weir(args);
         }
     }
-    let (mut file, mut is_check, mut rest) = (None, false, words.iter().enumerate());
+    let (mut file, mut is_check, mut is_env) = (None, false, false);
+    let mut rest = words.iter().enumerate();
     while let Some((_, word)) = rest.next() {
         match &**word {
             "-c" | "-C" => match rest.next() {
@@ -49,7 +50,7 @@ pub fn read(mut args: Vec<OsString>) -> Asked {
                 Some((at, _)) => file = args.get(at + 1).cloned(),
                 None => return refuse("-c needs the path of a file"),
             },
-            "-e" | "-E" => {}
+            "-e" | "-E" => is_env = true,
             "-t" | "-T" => is_check = true,
             "-v" | "-V" => return Asked::Say(env!("CARGO_PKG_VERSION").to_owned()),
             "-g" | "-G" => return Asked::Say("Weir".to_owned()),
@@ -61,6 +62,8 @@ pub fn read(mut args: Vec<OsString>) -> Asked {
     let mut words = vec![program, if is_check { "check" } else { "serve" }.into()];
     if let Some(file) = file {
         words.extend(["--config".into(), file]);
+    } else if is_env {
+        words.push("--srs-env".into());
     }
     Asked::Weir(words)
 }
@@ -82,7 +85,9 @@ mod tests {
         let words = |words: &str| Asked::Weir(words.split(' ').map(OsString::from).collect());
         assert_eq!(of("srs"), words("srs serve"));
         assert_eq!(of("srs -c conf/srs.conf"), words("srs serve --config conf/srs.conf"));
-        assert_eq!(of("srs -e"), words("srs serve"));
+        assert_eq!(of("srs -e"), words("srs serve --srs-env"));
+        assert_eq!(of("srs -e -t"), words("srs check --srs-env"));
+        assert_eq!(of("srs -e -c a.conf"), words("srs serve --config a.conf"));
         assert_eq!(of("srs -t -c a.conf"), words("srs check --config a.conf"));
         assert_eq!(of("srs -c a.conf -t"), words("srs check --config a.conf"));
         assert_eq!(of("srs serve --replace"), words("srs serve --replace"));

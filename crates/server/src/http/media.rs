@@ -9,7 +9,10 @@ use std::{
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, Request, StatusCode};
 use tracing::info;
-use weir_clients::counts::Refused;
+use weir_clients::{
+    counts::Refused,
+    events::{EVENTS, EventKind},
+};
 use weir_edge::{Ask, Hops, NoStream};
 
 use super::{
@@ -216,9 +219,11 @@ fn note(refusal: &Refusal, asker: &Asker) {
             let end = why.end(Action::Play, key);
             let (conn, side) = (peer.presence.id, end.side.label());
             info!(conn, peer = %peer.ip, stream = %key, side, reason = %end.reason, "HTTP requests are refused");
+            EVENTS.note(EventKind::PlayRefused, Some(key), Some(peer.ip), &end.reason);
         }
         Refusal::NoStream { key, why: NoStream::Full(why) } => {
             info!(stream = %key, reason = %why, "HTTP requests are refused");
+            EVENTS.note(EventKind::PlayRefused, Some(key), Some(asker.ip), &why.to_string());
         }
         Refusal::Guesses { key } => {
             let reason = "too many requests for missing HLS segments";

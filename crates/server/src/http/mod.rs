@@ -15,7 +15,7 @@ mod live;
 mod media;
 mod mount;
 mod multitrack;
-mod pages;
+pub mod pages;
 mod room;
 mod route;
 mod serve;
@@ -77,12 +77,13 @@ impl Site {
     fn new(node: &Arc<Node>, shown: Option<&'static str>) -> Self {
         let first = match shown {
             Some(stream) => get(async move || pages::leads_to(stream)),
-            None => get(pages::player),
+            None => get(pages::first),
         };
         let [root, player, multitrack] = PAGES;
         let pages = Router::new()
             .route(root, first)
             .route(player, get(pages::player))
+            .route("/player/{*file}", get(pages::file))
             .route(multitrack, any(multitrack::multitrack))
             .with_state(Arc::clone(node));
         Self { node: Arc::clone(node), pages }
@@ -98,7 +99,8 @@ impl Site {
         if let Some(refusal) = media::count(&self.node, &peer, request.headers()) {
             return refusal;
         }
-        let answer = if PAGES.contains(&request.uri().path()) {
+        let path = request.uri().path();
+        let answer = if PAGES.contains(&path) || pages::is_file(path) {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer::clone(&peer));
             let Ok(answer) = self.pages.clone().oneshot(request).await;

@@ -4,6 +4,7 @@ use std::{fs, future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing::warn;
+use weir_clients::events::{EVENTS, EventKind};
 use weir_config::ForwardTarget;
 use weir_edge::Ask;
 use weir_hooks::{Hooks, Names, Segment, Subject};
@@ -40,6 +41,18 @@ pub fn subject(id: u64, ip: IpAddr, key: &StreamKey, ask: &Ask) -> Subject {
         tc_url,
         page_url: ask.page_url.to_string(),
         params: ask.params.clone(),
+    }
+}
+
+/// Tells operators of recordings that are finished.
+pub struct Noted;
+
+impl OnFinished for Noted {
+    fn finished(&self, file: &FinishedFile) {
+        if matches!(file.kind, FileKind::Recording) {
+            let what = format!("{} ({} s)", file.file.display(), file.duration.as_secs());
+            EVENTS.note(EventKind::RecordingEnded, Some(&file.key), None, &what);
+        }
     }
 }
 

@@ -97,6 +97,7 @@ impl Node {
         let finished = Arc::<Finished>::default();
         let hooks = Hooks::start(settings, hooked::names(), trusts, registry.budget())?;
         finished.listen(Arc::new(hooked::Told(Arc::clone(&hooks))));
+        finished.listen(Arc::new(hooked::Noted));
         let hls = HlsOutput::new(registry.clone(), settings, &finished);
         let forward = ForwardOutput::new(registry, settings)?;
         forward.ask(Arc::new(hooked::Asked(Arc::clone(&hooks))));

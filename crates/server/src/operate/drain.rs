@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
 use weir_clients::{
     end::seconds,
+    events::{EVENTS, EventKind},
     listen::Acceptor,
     roster::{Farewell, Presence, Queue, Roster},
 };
@@ -50,6 +51,7 @@ pub async fn drain(node: &Arc<Node>, acceptors: &[Arc<Acceptor>], settings: &wei
     let deadline = start + settings.timeout;
     node.phase.send_replace(Phase::Notice);
     info!(notice = ?settings.notice, timeout = ?settings.timeout, clients = node.clients.roster.count(), "drain began");
+    EVENTS.note(EventKind::DrainBegan, None, None, "");
     sleep_until((start + settings.notice).min(deadline)).await;
     node.phase.send_replace(Phase::Draining);
     acceptors.iter().for_each(|acceptor| acceptor.close());

@@ -14,6 +14,7 @@ use std::{
 use tokio::{sync, time::timeout};
 use tracing::{error, info, warn};
 use weir_blocking::Pool;
+use weir_clients::events::{EVENTS, EventKind};
 use weir_config::{
     Change, Config, ConfigError, Diff, Given, Part, Settings, Sources, Unready, file::READ_TIMEOUT,
 };
@@ -53,6 +54,8 @@ pub struct Reloader {
     turn: sync::Mutex<()>,
     /// What became of the last one.
     last: Mutex<Last>,
+    /// The texts that the configuration in force is from.
+    sources: Mutex<Sources>,
 }
 
 /// How the reloads so far went.
@@ -102,7 +105,12 @@ fn needs_restart(changes: &[Change]) -> String {
 
 impl Reloader {
     /// For a server that has started with what `source` says: that is in force as `settings`, and `parts` follow it.
-    pub fn new(source: Source, settings: &Settings, parts: Vec<Arc<dyn Part>>) -> Arc<Self> {
+    pub fn new(
+        source: Source,
+        sources: Sources,
+        settings: &Settings,
+        parts: Vec<Arc<dyn Part>>,
+    ) -> Arc<Self> {
         let last =
             Last { applied_at: SystemTime::now(), is_success: true, counts: [0, 0], error: None };
         Arc::new(Self {
@@ -112,6 +120,7 @@ impl Reloader {
             pool: Arc::new(Pool::new("reading the configuration", THREADS)),
             turn: sync::Mutex::default(),
             last: Mutex::new(last),
+            sources: Mutex::new(sources),
         })
     }
 
@@ -172,11 +181,16 @@ impl Reloader {
             for note in sources.notes() {
                 warn!(place = note.place, directive = note.directive, "{}", note.what);
             }
-            settings.prepare(config, &parts).map_err(|why| ReloadError::of(why, &sources))
+            match settings.prepare(config, &parts) {
+                Ok(prepared) => Ok((prepared, sources)),
+                Err(why) => Err(ReloadError::of(why, &sources)),
+            }
         };
-        let prepared = self.pool.run_within(READ_TIMEOUT, prepare).await??;
+        let (prepared, sources) = self.pool.run_within(READ_TIMEOUT, prepare).await??;
         // What is told to all streams and viewers takes its time where there are many.
-        Ok(self.pool.run(move || prepared.apply()).await?)
+        let diff = self.pool.run(move || prepared.apply()).await?;
+        *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = sources;
+        Ok(diff)
     }
 
     fn note(&self, done: &Result<Diff, ReloadError>) {
@@ -200,6 +214,11 @@ impl Reloader {
         &self.pool
     }
 
+    /// Reads in the texts that the configuration in force is from. Nothing that waits.
+    pub fn with_sources<T>(&self, read: impl FnOnce(&Sources) -> T) -> T {
+        read(&self.sources.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// How the reloads so far went.
     pub fn last(&self) -> Last {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -217,9 +236,13 @@ fn say(cause: &str, done: &Result<Diff, ReloadError>) {
                 what = changes.join(", "),
                 "configuration reloaded"
             );
+            let what =
+                if changes.is_empty() { "no changes".to_owned() } else { changes.join(", ") };
+            EVENTS.note(EventKind::Reloaded, None, None, &format!("{cause}: {what}"));
         }
         Err(why) => {
             error!(cause, reason = %why, "configuration not reloaded: the previous one stays in force");
+            EVENTS.note(EventKind::ReloadFailed, None, None, &format!("{cause}: {why}"));
         }
     }
 }

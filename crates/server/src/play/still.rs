@@ -89,7 +89,7 @@ impl Resource for Still {
 }
 
 /// The newest picture that decoding can start at, once there is one.
-async fn newest(registry: &Registry, key: &StreamKey) -> Result<Picture, NoStream> {
+pub async fn newest(registry: &Registry, key: &StreamKey) -> Result<Picture, NoStream> {
     let signal = Arc::<WakeSignal>::default();
     let mut reader = registry.subscribe(key, Start::NewestGroup, Arc::clone(&signal) as _);
     let (mut batch, mut making) = (Batch::default(), Making::default());

@@ -10,6 +10,7 @@ use tracing::{debug, info};
 use weir_clients::{
     client::Client,
     end::{End, Kind, Side},
+    events::{EVENTS, EventKind},
     roster::{Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
 };
 use weir_edge::{self as edge, Ask, Push};
@@ -151,6 +152,7 @@ async fn refuse(
 fn note(connection: &Connection, stream: &StreamKey, side: Side, reason: &str) {
     let Client { id: conn, peer, .. } = connection.client;
     info!(conn, %peer, %stream, side = side.label(), reason, "publish refused");
+    EVENTS.note(EventKind::PublishRefused, Some(stream), Some(peer.ip()), reason);
 }
 
 impl Ingest {

@@ -286,7 +286,7 @@ impl Start {
         let acceptors = Acceptors::new(&node, &tls);
         let mut parts = node.parts();
         parts.extend([Arc::clone(&acceptors) as Arc<dyn Part>, Arc::clone(&tls) as _]);
-        let reloader = Reloader::new(source, &settings, parts);
+        let reloader = Reloader::new(source, sources, &settings, parts);
         let control = Arc::new(Control::new(&node, &reloader));
         let handover = socket.map(|path| HandoverSocket::prepare(path, offered)).transpose()?;
         // Whatever can fail has not failed.

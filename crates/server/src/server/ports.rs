@@ -1,6 +1,6 @@
 //! The ports of a server: bound before anything else, and served once nothing can fail any more.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc};
 
 use tokio::net::TcpListener;
 use weir_clients::{
@@ -140,6 +140,20 @@ impl Ports {
         })
     }
 
+    /// Where media are served, for those who ask at the API.
+    fn media(&self) -> api::Media {
+        let addresses = |listeners: &[Arc<TcpListener>]| {
+            listeners.iter().filter_map(|it| it.local_addr().ok()).collect::<Vec<_>>()
+        };
+        let kinds = [&self.rtmp, &self.rtmps, &self.http, &self.https].map(|it| addresses(it));
+        let [rtmp, rtmps, http, https] =
+            kinds.each_ref().map(|it| it.first().map(SocketAddr::port));
+        let all = kinds.iter().flatten().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
+        let addresses: BTreeSet<_> = all.collect();
+        let ports = api::MediaPorts { rtmp, rtmps, http, https, embeds: false };
+        api::Media { ports, addresses: addresses.into_iter().collect() }
+    }
+
     /// Serves; `shown` is the stream that the first page of the HTTP ports leads to.
     pub fn serve(
         self,
@@ -149,6 +163,7 @@ impl Ports {
         shown: Option<&'static str>,
     ) {
         let node = &control.node;
+        let media = self.media();
         let service = Arc::new(rtmp::Service(Arc::clone(node)));
         serve(self.rtmp, &acceptors.rtmp, &service);
         serve(self.rtmps, &acceptors.rtmps, &service);
@@ -156,7 +171,7 @@ impl Ports {
         serve(self.http, &acceptors.http, &service);
         serve(self.https, &acceptors.https, &service);
         let gate = Arc::new(api::Gate::new(node.streams.registry.budget()));
-        let (router, metrics) = api::routers(control, tls, &gate);
+        let (router, metrics) = api::routers(control, tls, &gate, &media);
         let connections = Shares::of_process().api;
         let service = Arc::new(api::Service::new(router, tls, &gate, connections));
         // Both share their connections, so that they take no more together than the API alone.

@@ -7,6 +7,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use weir_testkit::{Weir, http};
 
 use crate::{SOON, call, reload, server};
 
@@ -46,6 +47,19 @@ pub async fn http_proxy_protocol() {
     reload(&mut weir, "http: { proxy_protocol: yes }\n").await;
     assert!(!answers(weir.http(), HTTP_HELLO).await, "one without a header is closed");
     assert!(answers(weir.http(), &[HEADER, HTTP_HELLO].concat()).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn embed() {
+    let mut weir = server().config("http: { embed: [] }\n").start();
+    let framed = async |weir: &Weir| {
+        let page = http::get(weir.http(), "player").await;
+        page.header("content-security-policy")
+            .is_some_and(|it| it.ends_with("frame-ancestors https://a.example"))
+    };
+    assert!(!framed(&weir).await);
+    reload(&mut weir, "http: { embed: https://a.example }\n").await;
+    assert!(framed(&weir).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,6 +61,7 @@ const ROWS: [(&str, Row); 135] = [
     ("http.listen", Restart("http: { listen: [] }\n")),
     ("http.proxy_protocol", Live(listeners::http_proxy_protocol)),
     ("http.trusted_proxies", Live(listeners::trusted_proxies)),
+    ("http.embed", Live(listeners::embed)),
     ("http.tls.listen", Live(tls::listen)),
     ("http.tls.certificates", Live(tls::certificates)),
     ("http.tls.client_ca", Live(tls::client_ca)),
