@@ -114,6 +114,8 @@ async fn an_included_file_that_changes_is_read_anew() {
     )
     .expect("written");
     weir.write_config("listen 1935;\ninclude vhost.conf;\n");
+    // Who looks for changes may have begun to do so only now: the signal does not depend on that.
+    weir.hang_up();
     let reloaded = |window: &'static str| {
         move |line: &serde_json::Value| {
             let what = line["what"].as_str().unwrap_or_default();
