@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use weir_testkit::{
-    Weir, eventually,
+    eventually,
     ffmpeg::Ffmpeg,
     fixture::Fixture,
     http,
