@@ -28,7 +28,8 @@ pub struct File {
 
 /// Who reads the files that `include` names.
 pub trait Files {
-    /// The files that `named` means, which stands in the file `by`: one, or with a pattern of nginx as many as there are.
+    /// The files that `named` means, which stands in the file `by`: one, or with a pattern of nginx as many as there
+    /// are.
     ///
     /// # Errors
     /// Says why they cannot be read, for people.

@@ -127,7 +127,7 @@ fn is_of_others(name: &str) -> bool {
 
 /// Whether it is the name of a variable that Kubernetes sets for a Service (as Docker did for links): `X_SERVICE_HOST`,
 /// `X_SERVICE_PORT`, `X_SERVICE_PORT_NAME`, `X_PORT`, `X_PORT_80_TCP`, `X_PORT_80_TCP_ADDR`.
-fn is_service_link(name: &str) -> bool {
+pub(super) fn is_service_link(name: &str) -> bool {
     let words: Vec<_> = name.split('_').collect();
     let is_port = |words: &[&str]| {
         let [number, protocol, ..] = words else { return words.is_empty() };

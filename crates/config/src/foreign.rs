@@ -1,11 +1,20 @@
-//! Files that are no configuration of ours, recognised by what is in them: those of SRS, nginx-rtmp and MediaMTX, which
-//! people have already, and other things that are given by mistake.
+//! Files that are not written for Weir, recognised by what is in them: those of SRS and nginx-rtmp, which are read,
+//! those of MediaMTX, which people have already, and other things that are given by mistake.
 
 use super::{
     hints::{self, Here},
     source::Positions,
     value::Problem,
 };
+
+/// Another server whose configurations are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Server {
+    /// SRS.
+    Srs,
+    /// nginx with its RTMP module.
+    Nginx,
+}
 
 /// What a file is, and where that shows.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,7 +53,7 @@ const SRS: [&str; 24] = [
     "rtmps",
 ];
 /// The same for nginx, with its RTMP module or without.
-const NGINX: [&str; 19] = [
+const NGINX: [&str; 18] = [
     "events",
     "worker_processes",
     "worker_connections",
@@ -58,7 +67,6 @@ const NGINX: [&str; 19] = [
     "sendfile",
     "server_name",
     "access_log",
-    "include",
     "proxy_pass",
     "root",
     "hls_playlist_length",
@@ -106,19 +114,34 @@ pub(super) fn recognise(text: &str, places: &Positions) -> Option<Foreign> {
     braces(text).or_else(|| yaml(places)).or_else(|| other(text))
 }
 
-/// A file of directives: `name argument;` or `name { ... }`.
-fn braces(text: &str) -> Option<Foreign> {
-    let (line, _) = first_line(text)?;
+/// The server whose configuration `text` is, if it is one that is read here.
+pub(super) fn server(text: &str) -> Option<Server> {
     if !begins_with_directive(text) {
         return None;
     }
     let names = directives(text);
     let count = |known: &[&str]| names.iter().filter(|name| known.contains(name)).count();
     let (srs, nginx) = (count(&SRS), count(&NGINX));
-    let what = match (srs, nginx) {
-        (0, 0) => "this file uses braces and semicolons, but Weir reads YAML (`key: value`)",
-        _ if nginx > srs => "this is an nginx configuration, which Weir does not read",
-        _ => "this is an SRS configuration, which Weir does not read",
+    let has_rtmp = names.contains(&"rtmp") && (nginx > 0 || names.contains(&"include"));
+    match nginx > srs {
+        true => has_rtmp.then_some(Server::Nginx),
+        false => (srs > 0 || names.contains(&"listen")).then_some(Server::Srs),
+    }
+}
+
+/// A file of directives: `name argument;` or `name { ... }`, and of none of the servers that are read here.
+fn braces(text: &str) -> Option<Foreign> {
+    let (line, _) = first_line(text)?;
+    if !begins_with_directive(text) {
+        return None;
+    }
+    let names = directives(text);
+    let is_nginx = names.iter().any(|name| NGINX.contains(name));
+    let what = match is_nginx {
+        false => {
+            "this file uses braces and semicolons, but Weir reads YAML (`key: value`), srs.conf and nginx.conf"
+        }
+        true => "this is an nginx configuration without an rtmp block, which Weir has no use for",
     };
     let problem = Problem::new(what, advice(names.into_iter()));
     Some(Foreign { line, problem })
@@ -134,12 +157,12 @@ fn yaml(places: &Positions) -> Option<Foreign> {
             places.all.iter().map(|place| place.path.rsplit('.').next().unwrap_or_default());
         let what = "this is a MediaMTX configuration, which Weir does not read";
         return Some(Foreign {
-            line: first.key.start.line(),
+            line: first.key.place.line,
             problem: Problem::new(what, advice(names)),
         });
     }
     let has = |name: &str| rest.iter().any(|place| place.path == name);
-    let first = keys.next()?.key.start.line();
+    let first = keys.next()?.key.place.line;
     let (what, fix) = if has("apiVersion") && has("kind") {
         (
             "this is a Kubernetes object",
@@ -239,25 +262,10 @@ mod tests {
 
     const FILES: &[(&str, usize, &str)] = &[
         (
-            "# main config\n\nlisten              1935;\nmax_connections     1000;\nvhost __defaultVhost__ {\n}\n",
-            3,
-            "an SRS",
-        ),
-        ("listen 1935; daemon off; vhost x { gop_cache off; }", 1, "an SRS"),
-        ("rtmp {\r\n\tlisten 1935;\r\n}\r\nhttp_api { enabled on; }\r\n", 1, "an SRS"),
-        ("vhost __defaultVhost__\n{\n  hls { enabled on; }\n}\n", 1, "an SRS"),
-        ("max_connections 1000;\n", 1, "an SRS"),
-        (
-            "user www-data;\nworker_processes auto;\nrtmp { server { listen 1935; application live { live on; } } }\n",
+            "load_module \"modules/ngx_http_flv_module.so\";\nevents {}\n",
             1,
-            "an nginx",
+            "without an rtmp block",
         ),
-        (
-            "rtmp {\n    server {\n        listen 1935;\n        application live {\n        }\n    }\n}\n",
-            1,
-            "an nginx",
-        ),
-        ("load_module \"modules/ngx_rtmp_module.so\";\nevents {}\n", 1, "an nginx"),
         ("http {\n  server { listen 80; location / { root /srv; } }\n}\n", 1, "an nginx"),
         ("role edge;\n", 1, "braces and semicolons"),
         (
@@ -306,12 +314,38 @@ mod tests {
     }
 
     #[test]
-    fn what_the_file_sets_is_named_as_we_do() {
-        let text = "listen 1935;\nvhost x {\n  gop_cache off; hls { hls_fragment 5; hls_path ./html; }\n}\n";
-        let found = recognise(text, &source::places(text)).expect("it is recognised");
-        for part in
-            ["`listen` is `rtmp.listen`", "`gop_cache` is `play.gop`", "`hls_path` is `hls.dir`"]
+    fn configurations_that_are_read_are_known_by_what_is_in_them() {
+        for (text, server) in [
+            (
+                "# main config\n\nlisten              1935;\nmax_connections     1000;\n",
+                Server::Srs,
+            ),
+            ("listen 1935; daemon off; vhost x { gop_cache off; }", Server::Srs),
+            ("listen 1935;\n", Server::Srs),
+            ("rtmp {\r\n\tlisten 1935;\r\n}\r\nhttp_api { enabled on; }\r\n", Server::Srs),
+            ("vhost __defaultVhost__\n{\n  hls { enabled on; }\n}\n", Server::Srs),
+            ("max_connections 1000;\n", Server::Srs),
+            (
+                "user www-data;\nworker_processes auto;\nrtmp { server { application live { live on; } } }\n",
+                Server::Nginx,
+            ),
+            ("rtmp {\n    server {\n        listen 1935;\n    }\n}\n", Server::Nginx),
+            ("load_module a.so;\nevents {}\nrtmp { include rtmp/*.conf; }\n", Server::Nginx),
+        ] {
+            assert_eq!(super::server(text), Some(server), "{text}");
+        }
+        for text in
+            ["", "role: origin\n", "{ \"role\": \"edge\" }", "role edge;\n", "http { server { } }"]
         {
+            assert_eq!(super::server(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_file_sets_is_named_as_we_do() {
+        let text = "http { server {\n  location / { root x; } hls_path ./html; worker_connections 9; } }\n";
+        let found = recognise(text, &source::places(text)).expect("it is recognised");
+        for part in ["`hls_path` is `hls.dir`", "`worker_connections` is `limits.connections`"] {
             assert!(found.problem.fix.contains(part), "{}", found.problem.fix);
         }
     }

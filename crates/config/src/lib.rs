@@ -1,4 +1,4 @@
-//! The configuration: one typed tree, read from YAML.
+//! The configuration: one typed tree, read from YAML, or from a configuration of SRS or of nginx with its RTMP module.
 //!
 //! Every key is optional, and [`Config::default`] is what an empty file means: an origin on the standard ports.
 //! Values are checked while they are read, so that a value out of range is reported like a syntax error: file,
@@ -11,7 +11,9 @@
 mod auth;
 mod check;
 mod config;
+mod convert;
 mod diff;
+mod document;
 mod edge;
 mod embed;
 mod env;
@@ -20,12 +22,15 @@ mod fault;
 pub mod file;
 mod foreign;
 mod forward;
+mod given;
 mod hints;
 mod hooks;
 mod host;
+mod include;
 mod kind;
 mod load;
 mod multitrack;
+mod nginx;
 mod part;
 mod pattern;
 mod pull;
@@ -36,6 +41,7 @@ mod schema;
 mod settings;
 mod source;
 mod sources;
+mod srs;
 mod stream;
 mod suggest;
 #[cfg(test)]
@@ -56,14 +62,18 @@ pub use self::{
         Api, Basic, Config, Drain, Handover, Http, Limits, Metrics, Role, Rtmp, Tls, Vhost,
         VhostOverride,
     },
+    convert::convert,
     diff::{Change, Diff, diff},
+    document::Note,
     edge::{AuthBy, Edge, EdgeTls, ForwardQuery, Pin, Upstream},
     error::{ConfigError, Diagnostic, Origin},
     fault::Fault,
     forward::{Forward, ForwardTarget, NoTarget},
+    given::Given,
     hooks::{Fail, HookUrl, Hooks, HooksOverride},
     host::{HostPort, OriginName, Scheme},
-    load::CONFIG_BYTES_MAX,
+    include::CONFIG_BYTES_MAX,
+    load::texts,
     multitrack::{Encoder, Step},
     part::{Next, Part, Prepared, Ready, Unready},
     pattern::StreamPattern,

@@ -4,32 +4,42 @@ use super::{
     ConfigError, Diagnostic, Origin,
     check::Contradiction,
     foreign, hints,
-    source::{self, Position, Positions},
+    source::{self, Position, Positions, Quoted},
     suggest,
-    tree::{Refusal, Why},
+    tree::{Place, Refusal, Why},
     value::Problem,
 };
 
-/// A text with settings, for [`Diagnostic`]s about it.
+/// A text with settings, for [`Diagnostic`]s about it; or several that are one configuration.
 pub(super) struct Source<'t> {
-    text: &'t str,
-    origin: Origin,
+    /// The text and, behind it, those that it includes and variables that change it.
+    texts: Vec<(&'t str, Origin)>,
     /// The key that the whole text is the value of; empty for a file.
     path: &'t str,
     places: Positions,
+    /// Whether it is YAML. In other formats a word in a line shows that it has a secret, whatever is made of it.
+    is_yaml: bool,
 }
 
 impl<'t> Source<'t> {
+    fn new(text: &'t str, origin: Origin, path: &'t str, places: Positions) -> Self {
+        Self { texts: vec![(text, origin)], path, places, is_yaml: true }
+    }
+
     /// A file: `text` as the parser read it, `name` the file's.
     pub(super) fn file(name: &str, text: &'t str) -> Self {
-        let origin = Origin::File(name.to_owned());
-        Self { text, origin, path: "", places: source::places(text) }
+        Self::new(text, Origin::File(name.to_owned()), "", source::places(text))
+    }
+
+    /// Texts in the format of another server, with what stands where.
+    pub(super) fn quoting(texts: &'t [Quoted], places: Positions) -> Self {
+        let texts = texts.iter().map(|quoted| (&*quoted.text, quoted.origin.clone())).collect();
+        Self { texts, path: "", places, is_yaml: false }
     }
 
     /// A variable that sets the key `path` to `text` as it is.
     pub(super) fn variable(name: &str, path: &'t str, text: &'t str) -> Self {
-        let origin = Origin::Variable(name.to_owned());
-        Self { text, origin, path, places: Positions::default() }
+        Self::new(text, Origin::Variable(name.to_owned()), path, Positions::default())
     }
 
     /// A variable that sets the key `path` to `text`, which is YAML.
@@ -39,39 +49,39 @@ impl<'t> Source<'t> {
             let dot = if inner.is_empty() || inner.starts_with('[') { "" } else { "." };
             *inner = format!("{path}{dot}{inner}");
         }
-        let origin = Origin::Variable(name.to_owned());
-        Self { text, origin, path, places }
+        Self::new(text, Origin::Variable(name.to_owned()), path, places)
     }
 
     /// The name of a variable.
     pub(super) fn name(name: &'t str) -> Self {
-        let origin = Origin::Name(name.to_owned());
-        Self { text: name, origin, path: "", places: Positions::default() }
+        Self::new(name, Origin::Name(name.to_owned()), "", Positions::default())
     }
 
     /// The text is not in UTF-8 behind its first `valid` bytes, which are read as they are.
     pub(super) fn not_utf8(&self, valid: usize) -> ConfigError {
-        let before = self.text.get(..valid).unwrap_or_default();
+        let text = self.texts.first().map_or("", |(text, _)| text);
+        let before = text.get(..valid).unwrap_or_default();
         let line = 1 + before.matches('\n').count();
         let column = 1 + before.rsplit('\n').next().unwrap_or_default().chars().count();
-        let problem = match self.text.contains('\0') {
+        let problem = match text.contains('\0') {
             true => Problem::new("the file is UTF-16, or not text", "save it as UTF-8 text"),
             false => Problem::new("is not valid UTF-8 from here on", "save the file as UTF-8"),
         };
-        self.diagnostic((line, column), 1, "", problem)
+        self.diagnostic(Place { file: 0, line, column, width: 1 }, "", problem)
     }
 
     /// The whole text is refused.
     pub(super) fn refused_text(&self, problem: Problem) -> ConfigError {
-        self.diagnostic((1, 1), usize::MAX, self.path, problem)
+        self.diagnostic(Place::FIRST_LINE, self.path, problem)
     }
 
     /// Something in the text is refused.
     pub(super) fn refused(&self, refusal: &Refusal) -> ConfigError {
-        if let (Origin::File(_), Some(found)) =
-            (&self.origin, foreign::recognise(self.text, &self.places))
+        if let Some((text, Origin::File(_))) = self.texts.first().filter(|_| self.is_yaml)
+            && let Some(found) = foreign::recognise(text, &self.places)
         {
-            return self.diagnostic((found.line, 1), usize::MAX, "", found.problem);
+            let place = Place { line: found.line, ..Place::FIRST_LINE };
+            return self.diagnostic(place, "", found.problem);
         }
         let Refusal { place, path, why } = refusal;
         let path = path.below(self.path);
@@ -80,43 +90,44 @@ impl<'t> Source<'t> {
             Why::NoSuchKey(key, known) => (path.as_str(), unknown_key(key, &path, known)),
             Why::Syntax(problem) => ("", problem.clone()),
         };
-        self.diagnostic((place.line, place.column), place.width, path, problem)
+        self.diagnostic(*place, path, problem)
+    }
+
+    /// Something at a place is refused.
+    pub(super) fn refused_at(&self, place: Place, path: &str, problem: Problem) -> ConfigError {
+        self.diagnostic(place, path, problem)
     }
 
     /// Where the text sets the key `path`: its place, and the path as it stands there.
-    fn place(&self, path: &str) -> Option<((usize, usize), usize, String)> {
+    fn place(&self, path: &str) -> Option<(Place, String)> {
         // One value need not be written as a list.
         let alone = path.strip_suffix("[0]").unwrap_or(path);
         let find = |path: &str| self.places.all.iter().find(|place| place.path == path);
         if let Some(place) = find(path).or_else(|| find(alone)) {
-            let at = (place.value.start.line(), place.value.start.col() + 1);
-            return Some((at, place.value.len(), place.path.clone()));
+            return Some((place.value.place, place.path.clone()));
         }
         // A list, or a single value, sets all that is below its key.
         let below = path.strip_prefix(self.path)?;
         let is_whole = below.is_empty() || below.starts_with('[');
         let path = if self.places.all.is_empty() { alone } else { path };
-        (!self.path.is_empty() && is_whole).then(|| ((1, 1), usize::MAX, path.to_owned()))
+        (!self.path.is_empty() && is_whole).then(|| (Place::FIRST_LINE, path.to_owned()))
     }
 
-    /// The line at which the text sets the key `path`, or a section that it is in; none if it does not.
-    pub(super) fn line_of(&self, path: &str) -> Option<usize> {
-        self.place(path).map(|((line, _), ..)| line)
+    /// The text, and the line of it, that sets the key `path`; none if none does.
+    pub(super) fn set_at(&self, path: &str) -> Option<(&Origin, usize)> {
+        let (place, _) = self.place(path)?;
+        self.texts.get(place.file).map(|(_, origin)| (origin, place.line))
     }
 
-    fn diagnostic(
-        &self,
-        at: (usize, usize),
-        width: usize,
-        path: &str,
-        problem: Problem,
-    ) -> ConfigError {
-        let (line, column) = at;
-        let snippet = self.masked_line(line);
+    fn diagnostic(&self, place: Place, path: &str, problem: Problem) -> ConfigError {
+        let Place { file, line, column, width } = place;
+        let snippet = self.masked_line(file, line);
         let rest = snippet.chars().count().saturating_sub(column - 1);
         let width = width.min(rest).max(1);
         let Problem { what, fix } = problem;
-        let (origin, path) = (self.origin.clone(), path.to_owned());
+        let origin = self.texts.get(file).or_else(|| self.texts.first());
+        let origin = origin.map_or(Origin::File(String::new()), |(_, origin)| origin.clone());
+        let path = path.to_owned();
         ConfigError::Invalid(Box::new(Diagnostic {
             origin,
             line,
@@ -130,23 +141,25 @@ impl<'t> Source<'t> {
     }
 
     /// The text of a line with each character of a secret as a star.
-    fn masked_line(&self, number: usize) -> String {
-        let line = self.line(number);
+    fn masked_line(&self, file: usize, number: usize) -> String {
+        let line = self.line(file, number);
         let star = |c: char| if c.is_whitespace() { c } else { '*' };
         let unread = self.places.cut.as_ref().is_some_and(|path| {
-            let last = self.places.all.last().map_or(1, |place| place.value.start.line());
+            let last = self.places.all.last().map_or(1, |place| place.value.place.line);
             number >= last && (is_secret(path) || sounds_secret(line))
         });
-        if unread || is_secret(self.path) {
+        let is_marked = !self.is_yaml && directive_has_secret(line);
+        if unread || is_marked || is_secret(self.path) {
             return line.chars().map(star).collect();
         }
         let mut chars: Vec<_> = line.chars().collect();
         let secrets = self.places.all.iter().filter(|p| p.is_single && is_secret(&p.path));
         for Position { value, .. } in secrets {
-            let (first, last) = (value.start.line(), value.end.line());
-            let from = if first == number { value.start.col() } else { 0 };
-            let to = if last == number { value.end.col() } else { chars.len() };
-            if (first..=last).contains(&number) && from <= to.min(chars.len()) {
+            let (first, (last, behind)) = (value.place.line, value.end);
+            let from = if first == number { value.place.column - 1 } else { 0 };
+            let to = if last == number { behind - 1 } else { chars.len() };
+            let is_here = value.place.file == file && (first..=last).contains(&number);
+            if is_here && from <= to.min(chars.len()) {
                 let end = to.min(chars.len());
                 chars[from..end].iter_mut().for_each(|c| *c = star(*c));
             }
@@ -155,8 +168,9 @@ impl<'t> Source<'t> {
     }
 
     /// The text of a line, numbered from 1; nothing after the last.
-    fn line(&self, number: usize) -> &'t str {
-        self.text.lines().nth(number - 1).unwrap_or_default()
+    fn line(&self, file: usize, number: usize) -> &'t str {
+        let text = self.texts.get(file).map_or("", |(text, _)| text);
+        text.lines().nth(number.saturating_sub(1)).unwrap_or_default()
     }
 }
 
@@ -172,16 +186,16 @@ pub(super) fn contradicted(
         found.ok_or((path, problem.clone())).map(|found| (found, problem))
     };
     match place(first).or_else(|_| place(second)) {
-        Ok(((source, (at, width, path)), problem)) => source.diagnostic(at, width, &path, problem),
-        Err((path, problem)) => Source::file("", "").diagnostic((1, 1), 1, &path, problem),
+        Ok(((source, (place, path)), problem)) => source.diagnostic(place, &path, problem),
+        Err((path, problem)) => Source::file("", "").diagnostic(Place::FIRST_LINE, &path, problem),
     }
 }
 
 /// What is wrong with the setting at `path`, where it stands in one of `sources`; the source that wins comes first.
 pub(super) fn located(sources: &[Source<'_>], path: &str, problem: Problem) -> Option<ConfigError> {
-    let (source, (at, width, path)) =
+    let (source, (place, path)) =
         sources.iter().find_map(|source| Some((source, source.place(path)?)))?;
-    Some(source.diagnostic(at, width, &path, problem))
+    Some(source.diagnostic(place, &path, problem))
 }
 
 /// What to say of the key `field` of the section at `section`, which has only those `expected`.
@@ -214,4 +228,13 @@ fn is_secret(path: &str) -> bool {
 fn sounds_secret(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     ["token", "secret", "password"].iter().any(|word| text.contains(word))
+}
+
+/// Directives of other servers whose lines have, or may have, a secret: passwords, and URLs that somebody can publish
+/// to.
+fn directive_has_secret(line: &str) -> bool {
+    let words =
+        ["passphrase", "secret", "token", "password", "destination", "push", "pull", "key="];
+    let line = line.to_ascii_lowercase().replace("token_traverse", "");
+    words.iter().any(|word| line.contains(word))
 }

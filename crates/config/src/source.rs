@@ -5,26 +5,93 @@
 
 use granit_parser::{Event, Parser, Span};
 
+use super::{
+    error::Origin,
+    tree::{Key, Node, Place, Value},
+};
+
+/// A text, to quote it.
+#[derive(Clone, Debug)]
+pub(super) struct Quoted {
+    /// What it says.
+    pub(super) text: String,
+    /// Where it is from.
+    pub(super) origin: Origin,
+}
+
+/// From where to where something stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Area {
+    /// Where it begins, and how many characters it has.
+    pub(super) place: Place,
+    /// The line in which it ends, and the column behind its last character.
+    pub(super) end: (usize, usize),
+}
+
+impl Area {
+    fn of_span(span: &Span) -> Self {
+        let (line, column) = (span.start.line(), span.start.col() + 1);
+        let place = Place { file: 0, line, column, width: span.len() };
+        Self { place, end: (span.end.line(), span.end.col() + 1) }
+    }
+
+    fn in_line(place: Place) -> Self {
+        Self { place, end: (place.line, place.column.saturating_add(place.width)) }
+    }
+}
+
 /// A value in the text: that of a key, or an element of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Position {
     /// `play.flush`, `http.listen[1]`.
     pub(super) path: String,
     /// Where its key stands; of an element of a list, where it stands itself.
-    pub(super) key: Span,
+    pub(super) key: Area,
     /// Where the value stands; of a mapping or list, where it begins.
-    pub(super) value: Span,
+    pub(super) value: Area,
     /// Whether it is a single value.
     pub(super) is_single: bool,
 }
 
 /// What stands in a text.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Positions {
     /// All values of the first document, in its order, up to the first syntax error.
     pub(super) all: Vec<Position>,
     /// Where there is a syntax error: the path of what was being read there.
     pub(super) cut: Option<String>,
+}
+
+/// The values in the tree that was made from texts of another format. What stands nowhere is left out.
+pub(super) fn of_node(node: &Node) -> Positions {
+    let mut all = Vec::new();
+    walk_node(node, "", &mut all);
+    Positions { all, cut: None }
+}
+
+fn walk_node(node: &Node, path: &str, all: &mut Vec<Position>) {
+    let mut found = |path: &str, key: Place, node: &Node| {
+        if node.place != Place::NOWHERE {
+            let is_single = matches!(node.value(), Value::One(_) | Value::Null);
+            let (key, value) = (Area::in_line(key), Area::in_line(node.place));
+            all.push(Position { path: path.to_owned(), key, value, is_single });
+        }
+        walk_node(node, path, all);
+    };
+    match node.value() {
+        Value::Map(entries) => {
+            for (Key { place, text }, node) in entries {
+                let dot = if path.is_empty() { "" } else { "." };
+                found(&format!("{path}{dot}{text}"), *place, node);
+            }
+        }
+        Value::List(list) => {
+            for (number, node) in list.iter().enumerate() {
+                found(&format!("{path}[{number}]"), node.place, node);
+            }
+        }
+        Value::Null | Value::One(_) => {}
+    }
 }
 
 /// The values in `text`.
@@ -110,6 +177,7 @@ impl Walk {
                 (element, value)
             }
         };
+        let (key, value) = (Area::of_span(&key), Area::of_span(&value));
         self.found.push(Position { path: path.clone(), key, value, is_single });
         Some(path)
     }
@@ -124,10 +192,14 @@ mod tests {
         let text = "# about\nplay:\n  flush: video\n  wait:\n\
             http: { listen: [a, \"b\"] }\nvhosts:\n  a.b:\n    hls: *x\n";
         let text = text.replace("flush: video", "flush: &x video");
+        let at = |place: Place| -> String {
+            let line = text.lines().nth(place.line - 1).expect("a line");
+            line.chars().skip(place.column - 1).take(place.width).collect()
+        };
         let found: Vec<_> = places(&text)
             .all
             .into_iter()
-            .map(|p| (p.path, p.key.slice(&text).unwrap().to_owned(), p.value.start.line()))
+            .map(|p| (p.path, at(p.key.place), p.value.place.line))
             .collect();
         let expected = [
             ("play", "play", 3),

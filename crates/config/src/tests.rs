@@ -6,7 +6,6 @@ use std::{
     collections::BTreeMap, fs, net::SocketAddr, num::NonZeroUsize, path::Path, time::Duration,
 };
 
-use granit_parser::Marker;
 use ipnet::IpNet;
 use proptest::prelude::*;
 use weir_media::DEFAULT_VHOST;
@@ -1057,15 +1056,15 @@ fn guide() -> BTreeMap<&'static str, &'static str> {
 
 /// The keys and values of the example file, as written.
 fn example(known: &[String]) -> BTreeMap<String, &'static str> {
-    let written = |at: Marker| {
-        let line = EXAMPLE.lines().nth(at.line() - 1).unwrap();
-        line[at.col()..].split(" #").next().unwrap().trim()
+    let written = |at: tree::Place| {
+        let line = EXAMPLE.lines().nth(at.line - 1).unwrap();
+        line[at.column - 1..].split(" #").next().unwrap().trim()
     };
     source::places(EXAMPLE)
         .all
         .into_iter()
         .filter(|place| known.contains(&place.path))
-        .map(|place| (place.path, written(place.value.start)))
+        .map(|place| (place.path, written(place.value.place)))
         .collect()
 }
 

@@ -6,7 +6,8 @@
 //!                   └──────────► Refusal ─► report: place, path, what is wrong
 //! ```
 //!
-//! A format makes a [`Node`] and bounds how deep and how large it is; the keys are read from it and know no format.
+//! Other formats beside YAML make a [`Node`] too: see `srs` and `nginx`. A format makes it and bounds how deep and how
+//! large it is; the keys are read from it and know no format.
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -15,6 +16,8 @@ use super::value::{self, Problem};
 /// Where something stands in its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
+    /// Which of the texts of a configuration, from 0: a file, those that it includes, variables.
+    pub file: usize,
     /// The line, from 1.
     pub line: usize,
     /// The column in characters, from 1.
@@ -25,7 +28,10 @@ pub struct Place {
 
 impl Place {
     /// The whole first line.
-    pub const FIRST_LINE: Self = Self { line: 1, column: 1, width: usize::MAX };
+    pub const FIRST_LINE: Self = Self { file: 0, line: 1, column: 1, width: usize::MAX };
+
+    /// Of what stands nowhere: what is meant where a file does not say it.
+    pub const NOWHERE: Self = Self { file: usize::MAX, line: 1, column: 1, width: 1 };
 }
 
 /// A value in a text. A clone is the same value, not a copy of it.

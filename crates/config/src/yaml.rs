@@ -43,7 +43,7 @@ pub(super) fn read(text: &str) -> Result<Node, Refusal> {
         }
         root = Some(reader.node(event, &span, 0)?);
     }
-    let nothing = Place { line: 1, column: 1, width: 1 };
+    let nothing = Place { file: 0, line: 1, column: 1, width: 1 };
     Ok(root.map_or_else(|| Node::new(nothing, Value::Null), |Built { node, .. }| node))
 }
 
@@ -98,7 +98,7 @@ impl<'t> Reader<'t> {
                 }
                 Some(_) => {}
                 None => {
-                    let nowhere = Place { line: 1, column: 1, width: 1 };
+                    let nowhere = Place { file: 0, line: 1, column: 1, width: 1 };
                     return Err(syntax(nowhere, Problem::new("the text ends within a value", "")));
                 }
             }
@@ -107,7 +107,7 @@ impl<'t> Reader<'t> {
 
     fn bad_syntax(&self, error: &ScanError) -> Refusal {
         let at = error.marker();
-        let place = Place { line: at.line().max(1), column: at.col() + 1, width: 1 };
+        let place = Place { file: 0, line: at.line().max(1), column: at.col() + 1, width: 1 };
         let line = self.text.lines().nth(place.line - 1).unwrap_or_default();
         let tab = line.trim_start_matches(' ').starts_with('\t');
         let what = match error.kind() {
@@ -372,7 +372,7 @@ fn syntax(place: Place, problem: Problem) -> Refusal {
 
 fn place(span: &Span) -> Place {
     let at = span.start;
-    Place { line: at.line().max(1), column: at.col() + 1, width: span.len().max(1) }
+    Place { file: 0, line: at.line().max(1), column: at.col() + 1, width: span.len().max(1) }
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
     process::ExitCode,
     thread,
     time::Duration,
@@ -10,7 +9,7 @@ use std::{
 
 use tokio::signal::unix::{self, SignalKind};
 use tracing::info;
-use weir_config::ConfigError;
+use weir_config::{ConfigError, Given};
 
 use crate::{
     auth,
@@ -51,16 +50,19 @@ pub fn run(cli: Cli) -> ExitCode {
         log::say(&format!("warning: {error}"));
     });
     let done = match cli.command {
-        Command::Check { config, text_only } => {
-            return command::check(config.as_deref(), text_only);
+        Command::Check { config, srs_env, text_only } => {
+            return command::check(&command::given(config, srs_env), text_only);
         }
+        Command::Convert { file, output } => return command::convert(&file, output.as_deref()),
         Command::Schema => return command::schema(),
         Command::Completions { shell } => return command::completions(shell),
         Command::Man { command } => return command::man(command.as_deref()),
         Command::Version => return command::version(),
         Command::Token(words) => return auth::cli::run(&words),
-        Command::Serve { config, replace } => in_runtime(serve(config.as_deref(), replace, false)),
-        Command::Demo { config } => in_runtime(serve(config.as_deref(), false, true)),
+        Command::Serve { config, srs_env, replace } => {
+            in_runtime(serve(command::given(config, srs_env), replace, false))
+        }
+        Command::Demo { config } => in_runtime(serve(config.into(), false, true)),
         Command::Publish { file, url, repeat, tls } => in_runtime(async move {
             Ok(publish::run(&publish::Source::File(file), &url, repeat, &tls).await?)
         }),
@@ -95,8 +97,8 @@ fn in_runtime(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error
     done
 }
 
-async fn serve(path: Option<&Path>, replace: bool, is_demo: bool) -> Result<(), Error> {
-    let start = Start::of_process(path)?.replacing(replace);
+async fn serve(given: Given, replace: bool, is_demo: bool) -> Result<(), Error> {
+    let start = Start::of_process(&given)?.replacing(replace);
     let mut signals = Signals::listen()?;
     let running = Server::start(start.showing(is_demo.then_some(demo::STREAM))).await?;
     print(summary(running.addresses(), is_demo))?;

@@ -49,6 +49,8 @@ pub struct Builder {
     launch: Launch,
     config: String,
     config_map: bool,
+    /// Whether the file has exactly that text, and the environment the listeners.
+    is_exact: bool,
     listeners: [SocketAddr; 3],
 }
 
@@ -88,7 +90,13 @@ impl Weir {
             environment: Vec::new(),
         };
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Builder { launch, config: String::new(), config_map: false, listeners: [free; 3] }
+        Builder {
+            launch,
+            config: String::new(),
+            config_map: false,
+            is_exact: false,
+            listeners: [free; 3],
+        }
     }
 
     /// Where it takes RTMP.
@@ -391,6 +399,15 @@ impl Builder {
         self
     }
 
+    /// Its configuration file in whatever format, exactly as it is. Listeners that are not set by an environment
+    /// variable get free ports on the loopback interface.
+    #[must_use]
+    pub fn exactly(mut self, text: &str) -> Self {
+        self.config = text.to_owned();
+        self.is_exact = true;
+        self
+    }
+
     /// The configuration file comes from a mounted ConfigMap: it is a link to a file of a folder that is swapped.
     #[must_use]
     pub fn config_map(mut self) -> Self {
@@ -437,15 +454,27 @@ impl Builder {
             .prefix("weir-")
             .tempdir()
             .expect("a temporary folder can be made");
-        let config = with_listeners(&self.config, self.listeners);
+        let mut launch = self.launch;
+        let config = match self.is_exact {
+            true => {
+                let names = ["WEIR_RTMP__LISTEN", "WEIR_HTTP__LISTEN", "WEIR_API__LISTEN"];
+                for (name, address) in names.into_iter().zip(self.listeners) {
+                    if !launch.environment.iter().any(|(set, _)| set == name) {
+                        launch.environment.push((name.into(), address.to_string().into()));
+                    }
+                }
+                self.config
+            }
+            false => with_listeners(&self.config, self.listeners),
+        };
         let config_map = self.config_map.then(|| ConfigMap::mount(dir.path(), CONFIG, &config));
         if config_map.is_none() {
             fs::write(dir.path().join(CONFIG), config)
                 .expect("a temporary folder can be written to");
         }
-        let process = self.launch.start(dir.path(), &[]);
+        let process = launch.start(dir.path(), &[]);
         let [rtmp, http, api] = listeners(&process);
-        let (earlier, launch, listeners) = (Vec::new(), self.launch, self.listeners);
+        let (earlier, listeners) = (Vec::new(), self.listeners);
         Weir { process, earlier, launch, rtmp, http, api, listeners, config_map, dir }
     }
 }

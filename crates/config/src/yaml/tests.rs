@@ -264,12 +264,12 @@ fn every_yaml_file_of_the_project_is_read_alike() {
 fn places_and_paths_are_those_of_the_text() {
     let node = read("a:\n  - é: [x, 'yz']\n").expect("YAML");
     let (key, list) = &node.entries().expect("a mapping")[0];
-    assert_eq!((key.place, &*key.text), (Place { line: 1, column: 1, width: 1 }, "a"));
+    assert_eq!((key.place, &*key.text), (Place { file: 0, line: 1, column: 1, width: 1 }, "a"));
     let Value::List(list) = list.value() else { panic!("{list:?}") };
     let (_, inner) = &list[0].entries().expect("a mapping")[0];
     let Value::List(inner) = inner.value() else { panic!("{inner:?}") };
-    assert_eq!(inner[1].place, Place { line: 2, column: 12, width: 4 });
-    let at = |line, column, width| Place { line, column, width };
+    assert_eq!(inner[1].place, Place { file: 0, line: 2, column: 12, width: 4 });
+    let at = |line, column, width| Place { file: 0, line, column, width };
     for (text, place, said) in [
         ("a:\n  - b: 1\n    b: 2\n", at(3, 5, 1), "a[0].b: is set twice, first on line 2"),
         ("a: {b: &x [*x]}\n", at(1, 12, 2), "a.b[0]: this value contains itself"),

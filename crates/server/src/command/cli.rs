@@ -12,8 +12,8 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use clap_complete::Shell;
 use weir_clients::descriptors::Shares;
 use weir_config::{
-    Check, Config, ConfigError, Forward, HttpTls, Human, Limits, PortTls, Rate, Role, RtmpTls,
-    Secret, Size, Sources, StreamPattern, Tls, TlsVersion, When,
+    Check, Config, ConfigError, Forward, Given, HttpTls, Human, Limits, PortTls, Rate, Role,
+    RtmpTls, Secret, Size, Sources, StreamPattern, Tls, TlsVersion, When,
 };
 
 use weir_media::DEFAULT_VHOST;
@@ -40,6 +40,9 @@ pub enum Command {
         /// and 1985 (API).
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// No file: a configuration of SRS in variables that begin with SRS_, as with `srs -e`.
+        #[arg(short = 'e', long)]
+        srs_env: bool,
         /// Take over the listeners of the process at `handover.socket`, which then drains and exits.
         #[arg(long)]
         replace: bool,
@@ -72,9 +75,21 @@ pub enum Command {
         /// The configuration file (or set WEIR_CONFIG); without one, only the environment is checked.
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// No file: a configuration of SRS in variables that begin with SRS_, as with `srs -e`.
+        #[arg(short = 'e', long)]
+        srs_env: bool,
         /// Only check the text, not the files, folders and ports on this machine.
         #[arg(long)]
         text_only: bool,
+    },
+    /// Print a configuration of SRS or of nginx with its RTMP module as YAML, with comments where they differ.
+    Convert {
+        /// The file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Where the YAML is written to; without it, to stdout.
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Print the JSON Schema of the configuration file, for editors.
     Schema,
@@ -151,6 +166,9 @@ struct Words {
     /// The configuration file of `weir serve` (or set WEIR_CONFIG).
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// No file: a configuration of SRS in variables that begin with SRS_, as with `srs -e`.
+    #[arg(short = 'e', long)]
+    srs_env: bool,
     /// Take over the listeners of the running process: `weir serve --replace`.
     #[arg(long)]
     replace: bool,
@@ -179,6 +197,7 @@ impl Cli {
             | Command::Drain(target) => &mut target.config,
             Command::Publish { .. }
             | Command::Token(_)
+            | Command::Convert { .. }
             | Command::Schema
             | Command::Completions { .. }
             | Command::Man { .. }
@@ -199,25 +218,59 @@ impl Cli {
         I: IntoIterator<Item = T>,
         T: Into<OsString> + Clone,
     {
-        let Words { command, config, replace, log } = Words::try_parse_from(args)?;
+        let Words { command, config, srs_env, replace, log } = Words::try_parse_from(args)?;
         let misplaced = match (&command, &config, replace) {
             (Some(_), Some(_), _) => Some("--config"),
             (Some(_), None, true) => Some("--replace"),
+            (Some(_), None, false) if srs_env => Some("--srs-env"),
             _ => None,
         };
         if let Some(option) = misplaced {
             let message = format!("put {option} after the command");
             return Err(Words::command().error(ErrorKind::ArgumentConflict, message));
         }
-        let command = command.unwrap_or(Command::Serve { config, replace });
+        let command = command.unwrap_or(Command::Serve { config, srs_env, replace });
         Ok(Self { command, log })
     }
 }
 
 /// `weir check`: says on stdout that the file at `path`, if one is named, and the environment are a configuration and
 /// what it means, or on stderr what is wrong. What it needs of this machine is tried, unless it is `text_only`.
-pub fn check(path: Option<&Path>, text_only: bool) -> ExitCode {
-    checked(path, Config::load_from_process(path), text_only)
+pub fn check(given: &Given, text_only: bool) -> ExitCode {
+    checked(given.file(), Config::load_from_process(given), text_only)
+}
+
+/// What a process is given with these words.
+pub fn given(config: Option<PathBuf>, srs_env: bool) -> Given {
+    if srs_env { Given::SrsEnvironment } else { config.into() }
+}
+
+/// `weir convert`: the configuration of another server in `file` as YAML, on stdout or in the file `output`.
+pub fn convert(file: &Path, output: Option<&Path>) -> ExitCode {
+    let failed = |what: &str| {
+        let _ = writeln!(io::stderr(), "{what}");
+        ExitCode::FAILURE
+    };
+    let (text, notes) = match weir_config::convert(file) {
+        Ok(Some(converted)) => converted,
+        Ok(None) => {
+            let name = file.display();
+            return failed(&format!("error: {name}: this is no configuration of SRS or nginx"));
+        }
+        Err(error) => return failed(&error.to_string()),
+    };
+    match output {
+        Some(path) => {
+            if let Err(error) = std::fs::write(path, &text) {
+                return failed(&format!("error: {}: cannot be written: {error}", path.display()));
+            }
+        }
+        None => drop(io::stdout().write_all(text.as_bytes())),
+    }
+    if !notes.is_empty() {
+        let _ = writeln!(io::stderr(), "{} differences: see the comments", notes.len());
+    }
+    ExitCode::SUCCESS
 }
 
 fn checked(
@@ -247,6 +300,9 @@ fn checked(
             let _ = write!(io::stdout(), "{what}: ok\n{}", summary(&config));
             for recorded in record::plan_of(&config) {
                 let _ = writeln!(io::stdout(), "  record   {recorded}");
+            }
+            for note in sources.notes() {
+                let _ = writeln!(io::stderr(), "warning: {note}");
             }
             for warning in config.warnings() {
                 let _ = writeln!(io::stderr(), "warning: {warning}");
@@ -500,7 +556,7 @@ mod tests {
     #[test]
     fn serves_unless_told_otherwise() {
         let file = || Some(PathBuf::from("a.yaml"));
-        let serve = |config, replace| Command::Serve { config, replace };
+        let serve = |config, replace| Command::Serve { config, srs_env: false, replace };
         assert_eq!(command("weir"), serve(None, false));
         assert_eq!(command("weir --config a.yaml"), serve(file(), false));
         assert_eq!(command("weir serve"), serve(None, false));
@@ -521,22 +577,29 @@ mod tests {
         assert_eq!(command(&format!("weir publish --loop a.flv {url}")), publish(true));
         assert_eq!(
             command("weir check --config x"),
-            Command::Check { config: Some("x".into()), text_only: false }
+            Command::Check { config: Some("x".into()), srs_env: false, text_only: false }
         );
-        let text_only = Command::Check { config: Some("x".into()), text_only: true };
+        let text_only =
+            Command::Check { config: Some("x".into()), srs_env: false, text_only: true };
         assert_eq!(command("weir check --text-only -c x"), text_only);
-        assert_eq!(command("weir check"), Command::Check { config: None, text_only: false });
+        assert_eq!(
+            command("weir check"),
+            Command::Check { config: None, srs_env: false, text_only: false }
+        );
         assert_eq!(command("weir schema"), Command::Schema);
     }
 
     #[test]
     fn the_configuration_has_a_short_option_and_a_variable() {
         let file = || Some(PathBuf::from("a.yaml"));
-        assert_eq!(command("weir -c a.yaml"), Command::Serve { config: file(), replace: false });
+        assert_eq!(
+            command("weir -c a.yaml"),
+            Command::Serve { config: file(), srs_env: false, replace: false }
+        );
         assert_eq!(command("weir serve -c a.yaml"), command("weir -c a.yaml"));
         assert_eq!(
             command("weir check -c a.yaml"),
-            Command::Check { config: file(), text_only: false }
+            Command::Check { config: file(), srs_env: false, text_only: false }
         );
         let named = |words| parse(words).unwrap().with_config(Some("a.yaml".into())).command;
         assert_eq!(named("weir"), command("weir -c a.yaml"));

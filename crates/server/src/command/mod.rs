@@ -7,4 +7,4 @@ pub mod publish;
 pub mod remote;
 mod trust;
 
-pub use cli::{Cli, Command, check, completions, man, schema, version};
+pub use cli::{Cli, Command, check, completions, convert, given, man, schema, version};

@@ -167,7 +167,7 @@ impl Target {
             }
             return Ok(Node { address: address.clone(), token: shown, proof });
         }
-        let (config, _) = Config::load_from_process(self.config.as_deref())?;
+        let (config, _) = Config::load_from_process(&self.config.clone().into())?;
         let Some(listener) = config.api.listen.first() else {
             return Err(Error::new(
                 "api.listen of this configuration is empty: the node has no API",

@@ -7,17 +7,16 @@ mod watch;
 
 use std::{
     io,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
 use tokio::{sync, time::timeout};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use weir_blocking::Pool;
 use weir_clients::events::{EVENTS, EventKind};
 use weir_config::{
-    Change, Config, ConfigError, Diff, Part, Settings, Sources, Unready, file::READ_TIMEOUT,
+    Change, Config, ConfigError, Diff, Given, Part, Settings, Sources, Unready, file::READ_TIMEOUT,
 };
 
 pub use self::watch::watch;
@@ -29,8 +28,8 @@ const THREADS: usize = 4;
 /// Where a server's configuration is from, which is where a reload that nobody gives one looks.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// The file at this path, if there is one, and over it the environment of the process.
-    Process(Option<PathBuf>),
+    /// What the process was given, and over it its environment.
+    Process(Given),
     /// The program that has started the server: there is nothing to read anew but what the configuration names.
     Program,
 }
@@ -38,7 +37,7 @@ pub enum Source {
 impl Source {
     fn read(&self, in_force: &Config) -> Result<(Config, Sources), ConfigError> {
         match self {
-            Self::Process(path) => Config::load_from_process(path.as_deref()),
+            Self::Process(given) => Config::load_from_process(given),
             Self::Program => Ok((in_force.clone(), Sources::of_program())),
         }
     }
@@ -179,6 +178,9 @@ impl Reloader {
         let (settings, parts) = (self.settings.clone(), Arc::clone(&self.parts));
         let prepare = move || {
             let (config, sources) = read(&settings.now())?;
+            for note in sources.notes() {
+                warn!(place = note.place, directive = note.directive, "{}", note.what);
+            }
             match settings.prepare(config, &parts) {
                 Ok(prepared) => Ok((prepared, sources)),
                 Err(why) => Err(ReloadError::of(why, &sources)),

@@ -4,7 +4,6 @@ mod ports;
 
 use std::{
     io,
-    path::Path,
     sync::Arc,
     thread,
     time::{Duration, SystemTime},
@@ -16,7 +15,7 @@ use tokio::{
 };
 use tracing::warn;
 use weir_clients::{descriptors::Shares, listen::ListenError};
-use weir_config::{Config, ConfigError, Diff, Part, Settings, Sources};
+use weir_config::{Config, ConfigError, Diff, Given, Part, Settings, Sources};
 use weir_delivery::Returned;
 use weir_hooks::Trusts;
 use weir_outputs::{
@@ -71,14 +70,16 @@ impl From<Config> for Start {
 }
 
 impl Start {
-    /// With what the file at `path`, if there is one, and the environment of the process say. The server follows the
-    /// file from then on.
+    /// With what is `given` and the environment of the process says. The server follows a file from then on.
     ///
     /// # Errors
     /// When that is no configuration.
-    pub fn of_process(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let (config, sources) = Config::load_from_process(path)?;
-        let source = Source::Process(path.map(Path::to_owned));
+    pub fn of_process(given: &Given) -> Result<Self, ConfigError> {
+        let (config, sources) = Config::load_from_process(given)?;
+        for note in sources.notes() {
+            warn!(place = note.place, directive = note.directive, "{}", note.what);
+        }
+        let source = Source::Process(given.clone());
         Ok(Self { sources, source, ..Self::from(config) })
     }
 

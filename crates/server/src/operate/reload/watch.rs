@@ -14,10 +14,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::time::timeout;
 use tracing::warn;
 use weir_blocking::Pool;
-use weir_config::{
-    CONFIG_BYTES_MAX,
-    file::{self, READ_TIMEOUT},
-};
+use weir_config::{Given, file::READ_TIMEOUT};
 use weir_hub::Wake as _;
 use weir_intake::WakeSignal;
 
@@ -32,9 +29,9 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// Reloads whenever the text of the file is another one. Never ends, if there is a file.
 pub async fn watch(reloader: Arc<Reloader>) {
-    let Source::Process(Some(path)) = reloader.source.clone() else { return };
+    let Source::Process(Given::File(path)) = reloader.source.clone() else { return };
     let alarm = Arc::new(WakeSignal::default());
-    // Held for as long as this runs.
+    // Held for as long as this runs. Files that it includes, in other folders, are looked at as often as said.
     let _watcher = notice(&path, &alarm)
         .inspect_err(|error| warn!(%error, every = ?LOOK, "cannot watch the configuration: checking it periodically"));
     let mut known = text(&reloader.pool, &path).await.ok();
@@ -62,10 +59,10 @@ pub async fn watch(reloader: Arc<Reloader>) {
     }
 }
 
-/// The text of the file, by a thread that may wait for it.
-async fn text(pool: &Pool, path: &Path) -> io::Result<Vec<u8>> {
+/// The texts of the file and of those that it includes, by a thread that may wait for them.
+async fn text(pool: &Pool, path: &Path) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
     let path = path.to_owned();
-    let read = move || file::read(&path, CONFIG_BYTES_MAX);
+    let read = move || weir_config::texts(&path);
     pool.run_within(READ_TIMEOUT, read).await.flatten()
 }
 
