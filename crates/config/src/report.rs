@@ -113,9 +113,10 @@ impl<'t> Source<'t> {
         (!self.path.is_empty() && is_whole).then(|| (Place::FIRST_LINE, path.to_owned()))
     }
 
-    /// The line at which the text sets the key `path`, or a section that it is in; none if it does not.
-    pub(super) fn line_of(&self, path: &str) -> Option<usize> {
-        self.place(path).map(|(place, ..)| place.line)
+    /// The text, and the line of it, that sets the key `path`; none if none does.
+    pub(super) fn set_at(&self, path: &str) -> Option<(&Origin, usize)> {
+        let (place, _) = self.place(path)?;
+        self.texts.get(place.file).map(|(_, origin)| (origin, place.line))
     }
 
     fn diagnostic(&self, place: Place, path: &str, problem: Problem) -> ConfigError {

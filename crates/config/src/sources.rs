@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{
     document::{Document, Note},
     env::Variable,
-    error::ConfigError,
+    error::{ConfigError, Origin},
     fault::Fault,
     report::{self, Source},
     value::Problem,
@@ -66,21 +66,32 @@ impl Sources {
     pub fn sources_of<'p>(&self, paths: impl IntoIterator<Item = &'p str>) -> Vec<SettingSource> {
         let variables: Vec<_> =
             self.variables.iter().rev().map(|it| (it.name(), it.source())).collect();
-        let file = Source::file(&self.file, &self.text);
+        let file = self.text();
         let of = |path: &str| {
             if !self.is_text {
                 return SettingSource::Program;
             }
-            let set = |(_, source): &&(&str, Source<'_>)| source.line_of(path).is_some();
+            let set = |(_, source): &&(&str, Source<'_>)| source.set_at(path).is_some();
             if let Some((name, _)) = variables.iter().find(set) {
                 return SettingSource::Variable((*name).to_owned());
             }
-            match file.line_of(path) {
-                Some(line) => SettingSource::File(format!("{}:{line}", self.file)),
+            match file.set_at(path) {
+                Some((Origin::File(name), line)) => SettingSource::File(format!("{name}:{line}")),
+                Some((Origin::Variable(name) | Origin::Name(name), _)) => {
+                    SettingSource::Variable(name.clone())
+                }
                 None => SettingSource::Default,
             }
         };
         paths.into_iter().map(of).collect()
+    }
+
+    /// The text, beside the variables.
+    fn text(&self) -> Source<'_> {
+        match &self.document {
+            Some(document) => document.source(),
+            None => Source::file(&self.file, &self.text),
+        }
     }
 
     /// `fault` with its file, line and column, or the variable; without where its setting stands nowhere, since it is a
@@ -90,11 +101,37 @@ impl Sources {
             return ConfigError::Program(fault);
         }
         let mut sources: Vec<_> = self.variables.iter().rev().map(Variable::source).collect();
-        sources.push(match &self.document {
-            Some(document) => document.source(),
-            None => Source::file(&self.file, &self.text),
-        });
+        sources.push(self.text());
         let problem = Problem::new(fault.what.clone(), fault.fix.clone());
         report::located(&sources, &fault.path, problem).unwrap_or(ConfigError::Default(fault))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+
+    #[test]
+    fn it_is_known_where_a_value_is_from() {
+        let text = "play:\n  wait: 5s\napi: { admin_tokens: [a, b] }\n";
+        let variables = [("WEIR_PLAY__GOP", "false"), ("WEIR_RTMP__CHUNK_SIZE", "4096")];
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("weir.yaml");
+        std::fs::write(&path, text).expect("written");
+        let (_, sources) = Config::load(Some(&path), variables).expect("good");
+        let paths = ["play.wait", "play.gop", "rtmp.chunk_size", "rtmp.listen", "api.admin_tokens"];
+        let variable = |name: &str| SettingSource::Variable(name.to_owned());
+        let file = |line: usize| SettingSource::File(format!("{}:{line}", path.display()));
+        let expected = [
+            file(2),
+            variable("WEIR_PLAY__GOP"),
+            variable("WEIR_RTMP__CHUNK_SIZE"),
+            SettingSource::Default,
+            file(3),
+        ];
+        assert_eq!(sources.sources_of(paths), expected);
+        let program = vec![SettingSource::Program; 5];
+        assert_eq!(Sources::of_program().sources_of(paths), program);
     }
 }
