@@ -34,7 +34,7 @@ impl Text for Embedder {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^(\\*|https?://[][A-Za-z0-9.:*-]+)$" })
+        json!({ "type": "string", "pattern": "^(\\*|https?://[A-Za-z0-9.:*\\[\\]-]+)$" })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::OnceLock,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime},
 };
 
 use axum::{Json, extract::State};
@@ -15,6 +15,7 @@ use weir_hub::Status;
 use super::answer::ReadFailures;
 use super::{
     answer::{Answer, Failure, Params, Scoped},
+    clock::millis,
     cluster,
     samples::{self, Kbps},
     state::Api,
@@ -260,9 +261,4 @@ fn this_process(system: &System, cpu_percent: f64) -> Process {
 pub fn started() -> Instant {
     static STARTED: OnceLock<Instant> = OnceLock::new();
     *STARTED.get_or_init(Instant::now)
-}
-
-/// Milliseconds since 1970.
-pub fn millis(moment: SystemTime) -> u64 {
-    moment.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

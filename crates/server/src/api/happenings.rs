@@ -9,8 +9,8 @@ use weir_media::ids;
 #[cfg(test)]
 use super::answer::{Answer, ReadFailures};
 use super::{
-    about::millis,
     answer::{Failure, Params, Scope},
+    clock::millis,
     cluster,
     state::Api,
     wall,

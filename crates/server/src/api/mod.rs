@@ -11,6 +11,7 @@
 mod about;
 mod answer;
 mod clients;
+mod clock;
 mod cluster;
 pub mod console;
 mod document;

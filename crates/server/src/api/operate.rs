@@ -8,8 +8,8 @@ use serde_json::Value;
 #[cfg(test)]
 use super::answer::{AdminFailures, ReadFailures, Refused};
 use super::{
-    about::millis,
     answer::{Answer, Failure},
+    clock::millis,
     state::Api,
 };
 use crate::operate::{control::Why, reload::ReloadError};

@@ -8,8 +8,8 @@ use serde::Serialize;
 #[cfg(test)]
 use super::answer::ReadFailures;
 use super::{
-    about::millis,
     answer::Answer,
+    clock::millis,
     state::Api,
     system::{labelled, numbers, read},
 };

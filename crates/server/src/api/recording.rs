@@ -3,7 +3,7 @@
 use serde::Serialize;
 use weir_outputs::record;
 
-use super::about::millis;
+use super::clock::millis;
 
 /// The recording of a stream.
 #[derive(Debug, Serialize)]

@@ -88,7 +88,7 @@ fn echo(api: &Api, request: &Request) -> Json<Answer<Data<Echo>>> {
         sigature: "Weir",
         version: env!("CARGO_PKG_VERSION"),
         link: "",
-        time: super::about::millis(std::time::SystemTime::now()),
+        time: super::clock::millis(std::time::SystemTime::now()),
     };
     let uri = format!("http://{}{path}", host(request));
     let method = request.method().to_string();

@@ -7,8 +7,8 @@ use weir_upload::{File, ListedFile};
 #[cfg(test)]
 use super::answer::ReadFailures;
 use super::{
-    about::millis,
     answer::{Answer, Failure, Page, Params, Scope},
+    clock::millis,
     state::Api,
 };
 

@@ -18,8 +18,8 @@ use super::{
 #[cfg(test)]
 use crate::api::answer::{NotFound, ReadFailures};
 use crate::api::{
-    about::millis,
     answer::{Answer, Failure, Params, Scope},
+    clock::millis,
     cluster,
     samples::{self, Kbps},
     state::Api,

@@ -34,7 +34,7 @@ use self::{
     past::{EVERY, Past},
     row::Row,
 };
-use super::about::millis;
+use super::clock::millis;
 use crate::node::Node;
 
 /// Streams that are remembered: 2 KB each.

@@ -15,7 +15,7 @@ use super::{
     health::{self, Health},
     past::Past,
 };
-use crate::{api::about::millis, node::Node};
+use crate::{api::clock::millis, node::Node};
 
 /// A stream in a few words.
 #[derive(Debug, Serialize)]
