@@ -98,9 +98,9 @@ async fn shoot(page: &Console, name: &str) {
 async fn screenshots() {
     let cluster = Cluster::new(env!("CARGO_BIN_EXE_weir"));
     let origin = cluster.origin(1, "");
-    let first = cluster.edge(&["127.0.0.1"], "", "limits: { egress: 10Mb/s }\n");
+    let first = cluster.edge(&["127.0.0.1"], "", "limits: { egress: 10Mbps }\n");
     let peers = format!(
-        "api: {{ peers: [\"{}\", \"{}\"] }}\nlimits: {{ egress: 20Mb/s }}\n",
+        "api: {{ peers: [\"{}\", \"{}\"] }}\nlimits: {{ egress: 20Mbps }}\n",
         origin.api(),
         first.api()
     );

@@ -30,7 +30,8 @@ async fn the_demo_shows_a_picture_and_goes_when_it_ends() {
     page.until("return / kb\\/s| Mb\\/s/.test(document.querySelector('.tile .speed').textContent)")
         .await;
     assert_eq!(page.eval("return document.querySelector('.tile .name').textContent").await, "demo");
-    page.assert_clean(&[]).await;
+    // This test itself reads what is painted, of which browsers say that it is slow.
+    page.assert_clean(&["willReadFrequently"]).await;
     weir.terminate();
     assert!(weir.wait_exit(SOON).success());
 }
