@@ -51,7 +51,7 @@ pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {
         .or_else(|| same_vhost_twice(config))
         .or_else(|| parts_that_cannot_be(config))
         .or_else(|| long_ladder(config))
-        .or_else(|| mount::fault(config).map(|(path, problem)| alone(&path, problem)))
+        .or_else(|| mounts(config).map(|(path, problem)| alone(&path, problem)))
 }
 
 fn shared_address(config: &Config) -> Option<Contradiction> {
@@ -495,4 +495,16 @@ fn useless(check: &Check) -> Option<Problem> {
         _ => return None,
     };
     Some(Problem::new(what, fix))
+}
+
+/// The first mount that leaves open which stream it means, and why.
+fn mounts(config: &Config) -> Option<(String, Problem)> {
+    let own = config.vhosts.iter().filter_map(|(name, own)| {
+        Some((format!("vhosts.{name}.play.mounts"), own.play.mounts.as_ref()?))
+    });
+    let mut all = [("play.mounts".to_owned(), &config.play.mounts)].into_iter().chain(own);
+    all.find_map(|(path, mounts)| {
+        let (number, problem) = mount::fault(mounts)?;
+        Some((format!("{path}[{number}]"), problem))
+    })
 }

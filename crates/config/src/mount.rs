@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::{
-    Config,
     kind::{
         Element, Form, Json, Kind as _, Leaf, Node, Part, Refusal, Secrets, Section, Text, section,
     },
@@ -246,28 +245,20 @@ impl Text for MountPath {
     }
 }
 
-/// The first mount that leaves open which stream it means, alone or beside another one of its list.
-pub(super) fn fault(config: &Config) -> Option<(String, Problem)> {
-    let own = config.vhosts.iter().filter_map(|(name, own)| {
-        Some((format!("vhosts.{name}.play.mounts"), own.play.mounts.as_ref()?))
-    });
-    let all = [("play.mounts".to_owned(), &config.play.mounts)].into_iter().chain(own);
-    all.into_iter().find_map(|(path, mounts)| {
-        let number = mounts.iter().position(Mount::is_open);
-        if let Some(number) = number {
-            let mount = &mounts[number].path.text;
-            let what = format!("{mount} could be any of several streams");
-            let fix = "write {app} and {stream} in the path, or name the stream: streams: live/cam";
-            return Some((format!("{path}[{number}]"), Problem::new(what, fix)));
-        }
-        let shape = |mount: &Mount| mount.path.text.replace("{app}/", "").replace("{stream}", "*");
-        let is_twice = |number: &usize| {
-            mounts[..*number].iter().any(|it| shape(it) == shape(&mounts[*number]))
-        };
-        let number = (0..mounts.len()).find(is_twice)?;
-        let what = format!("{} is the path of another mount as well", mounts[number].path.text);
-        Some((format!("{path}[{number}]"), Problem::new(what, "keep one of them")))
-    })
+/// The first of `mounts` that leaves open which stream it means, alone or beside another one: its number, and why.
+pub(super) fn fault(mounts: &[Mount]) -> Option<(usize, Problem)> {
+    if let Some(number) = mounts.iter().position(Mount::is_open) {
+        let mount = &mounts[number].path.text;
+        let what = format!("{mount} could be any of several streams");
+        let fix = "write {app} and {stream} in the path, or name the stream: streams: live/cam";
+        return Some((number, Problem::new(what, fix)));
+    }
+    let shape = |mount: &Mount| mount.path.text.replace("{app}/", "").replace("{stream}", "*");
+    let is_twice =
+        |number: &usize| mounts[..*number].iter().any(|it| shape(it) == shape(&mounts[*number]));
+    let number = (0..mounts.len()).find(is_twice)?;
+    let what = format!("{} is the path of another mount as well", mounts[number].path.text);
+    Some((number, Problem::new(what, "keep one of them")))
 }
 
 #[cfg(test)]
@@ -311,7 +302,10 @@ mod tests {
         }
         let fault = |yaml: &str| {
             let text = format!("play: {{ mounts: [{yaml}] }}");
-            Config::parse(&text, "a.yaml").err().map(|error| error.to_string()).unwrap_or_default()
+            crate::Config::parse(&text, "a.yaml")
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default()
         };
         let open = fault("{ path: '/{app}/{stream}.flv' }, { path: /live.flv, streams: live/* }");
         assert!(open.contains("could be any of several streams"), "{open}");

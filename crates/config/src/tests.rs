@@ -612,7 +612,7 @@ const BAD: &[Bad] = &[
         "vhosts: { a.org: { play: { wiat: 0s } } }\n",
         (1, 28, 4),
         "vhosts.a.org.play: unknown key `wiat`; did you mean `wait`?",
-        "valid keys are flush, wait, gop, stall_timeout, window",
+        "valid keys are flush, wait, gop, stall_timeout, window, formats, mounts",
     ),
     (
         "play: 3\n",

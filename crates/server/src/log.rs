@@ -237,8 +237,8 @@ pub fn say(text: &str) {
     }
 }
 
-/// Has what is logged from now on appended to the file at `path`. Where it cannot be opened, that is logged, and lines go
-/// where they went. Waits for nobody.
+/// Has what is logged from now on appended to the file at `path`. Where it cannot be opened, that is logged, and lines
+/// go where they went. Waits for nobody.
 pub fn write_to(path: PathBuf) {
     if let Some(writer) = WRITER.get() {
         writer.write_to(path);

@@ -114,7 +114,7 @@ fn an_error_names_the_variable() {
   |
   | WEIR_VHOSTS={a.org: {play: {wiat: 1s}}}
   |                             ^^^^
-  = help: valid keys are flush, wait, gop, stall_timeout, window",
+  = help: valid keys are flush, wait, gop, stall_timeout, window, formats, mounts",
         ),
         (
             ("WEIR_PLAY", "5s"),

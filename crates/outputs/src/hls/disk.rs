@@ -356,6 +356,13 @@ impl Folder {
         now.duration_since(UNIX_EPOCH + since_epoch).ok()
     }
 
+    /// Removes a file that may be gone already, or not go.
+    pub fn remove_old(&self, name: &str) {
+        if let Err(error) = self.remove(name) {
+            tracing::warn!(file = name, %error, "cannot remove an old HLS file");
+        }
+    }
+
     /// Removes a regular file that may be gone already.
     ///
     /// # Errors

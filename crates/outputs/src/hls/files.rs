@@ -288,7 +288,7 @@ impl Files {
             return;
         }
         let remove = move |folder: &Folder| {
-            files.iter().for_each(|file| remove(folder, file));
+            files.iter().for_each(|file| folder.remove_old(file));
             Ok(())
         };
         // Without the folder nothing is there.
@@ -310,13 +310,13 @@ impl Files {
             }
             let OnDisk { text, segments, renditions } = on_disk(&folder, &name, &stem);
             for name in segments.into_iter().filter(|name| is_of(&text, &stem, *name)) {
-                remove(&folder, &name.file(&stem));
+                folder.remove_old(&name.file(&stem));
             }
-            renditions.iter().for_each(|file| remove(&folder, file));
+            renditions.iter().for_each(|file| folder.remove_old(file));
             if has_view {
                 view::remove_all(&disk, &folder, &name);
             }
-            remove(&folder, &(name + PLAYLIST));
+            folder.remove_old(&(name + PLAYLIST));
             disk.remove_empty(&folders);
             io::Result::Ok(())
         });
@@ -429,13 +429,6 @@ pub fn is_of(playlist: &str, stem: &str, name: SegmentName) -> bool {
             && Playlist::resume(&config, playlist).is_ok_and(|list| list.covers(name.sequence))
     };
     name.nonce.is_some() || covers()
-}
-
-/// Removes a file that may be gone already.
-pub fn remove(folder: &Folder, file: &str) {
-    if let Err(error) = folder.remove(file) {
-        tracing::warn!(file, %error, "cannot remove an old HLS file");
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use weir_hls::{Config, Playlist, Rendition, SegmentName, file_name};
 use super::{
     disk::{self, Disk, Folder},
     disks::Disks,
-    files::{self, is_of, read_text},
+    files::{is_of, read_text},
     names::{self, PLAYLIST},
     state::DISPOSE,
     view::{self, JOURNAL},
@@ -117,7 +117,7 @@ impl Sweeping<'_> {
             found.iter().filter(|file| self.is_left(file, &left)).cloned().collect();
         let all = left.into_values().flatten();
         gone.extend(all.filter(|left| left.is_old).map(|left| left.file));
-        gone.iter().for_each(|file| files::remove(self.folder, file));
+        gone.iter().for_each(|file| self.folder.remove_old(file));
         gone.len() + self.remove_views(found)
     }
 

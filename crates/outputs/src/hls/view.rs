@@ -177,7 +177,7 @@ fn write(disk: &Disk, levels: &Levels, text: &Bytes) -> io::Result<()> {
 fn remove(disk: &Disk, levels: &Levels) {
     let Some((name, folders)) = levels.split_last() else { return };
     let Ok(folder) = disk.open(folders) else { return };
-    super::files::remove(&folder, name);
+    folder.remove_old(name);
     disk.remove_empty(folders);
 }
 
