@@ -238,7 +238,7 @@ pub const BAD: &[Bad] = &[
         "auth:\n  play:\n    - cdir: { allow: [::1] }\n",
         (3, 7, 4),
         "auth.play[0].cdir: unknown value `cdir`; did you mean `cidr`?",
-        "use cidr, secret, token, jwt, edge, hook",
+        "use cidr, secret, token, jwt, edge, referer, hook",
     ),
     (
         "auth:\n  play:\n    - cidr: { allow: ['::1'] }\n      jwt: { secret: s }\n",

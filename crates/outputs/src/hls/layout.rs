@@ -199,7 +199,9 @@ impl<'a> Layout<'a> {
     }
 
     fn expand(&self, template: &Template, of: &PathOf<'_>, extension: &str) -> Levels {
-        let path = template.clone().folding(self.folds).expand(of);
+        // The vhost is told by the first folder, or by the host of the URL.
+        let vhost = if template.has(Variable::Vhost) { of.vhost } else { DEFAULT_VHOST };
+        let path = template.clone().folding(self.folds).expand(&PathOf { vhost, ..*of });
         let names = path.iter().map(|name| name.to_string_lossy().into_owned());
         let prefix = self.prefix.iter().filter(|_| !template.has(Variable::Vhost)).cloned();
         let mut levels: Levels = prefix.chain(names).collect();
