@@ -104,7 +104,7 @@ async fn what_a_back_end_decides_holds_and_what_is_no_answer_is_as_configured() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_back_end_that_is_down_decides_nothing_and_is_counted() {
     let mut back_end = Backend::start().await;
-    back_end.stop();
+    back_end.stop().await;
     let yaml = format!("hooks: {{ on_play: {:?}, timeout: 1s }}\n", back_end.url());
     let (hooks, settings) = hooks(&yaml);
     let decided = play(&hooks, &settings, 1).await;

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    task::{AbortHandle, JoinSet},
+    task::{JoinHandle, JoinSet},
     time::sleep,
 };
 
@@ -61,7 +61,7 @@ type Manner = Arc<dyn Fn(&Call) -> Reply + Send + Sync>;
 pub struct Backend {
     address: SocketAddr,
     shared: Arc<Shared>,
-    task: Option<AbortHandle>,
+    task: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -123,11 +123,14 @@ impl Backend {
         self.answers(move |_| reply.clone());
     }
 
-    /// Stops, and closes all connections. What it was told is kept.
-    pub fn stop(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
+    /// Stops, and has closed all connections then. What it was told is kept.
+    pub async fn stop(&mut self) {
+        let Some(task) = self.task.take() else { return };
+        task.abort();
+        // It was told to end, which is no failure.
+        let _ = task.await;
+        let is_alone = async || (self.shared.open.load(Ordering::Acquire) == 0).then_some(());
+        eventually("its connections are closed", SOON, is_alone).await;
     }
 
     /// Listens again, at the same port.
@@ -176,7 +179,9 @@ impl Backend {
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        self.stop();
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
     }
 }
 
@@ -234,17 +239,16 @@ pub fn check(body: &Value) -> Result<(), String> {
     unknown.map_or(Ok(()), |name| Err(format!("{action} has a field {name}")))
 }
 
-fn serve(listener: TcpListener, shared: &Arc<Shared>) -> AbortHandle {
+fn serve(listener: TcpListener, shared: &Arc<Shared>) -> JoinHandle<()> {
     let shared = Arc::clone(shared);
-    let task = tokio::spawn(async move {
+    tokio::spawn(async move {
         // Ended with this task.
         let mut connections = JoinSet::new();
         while let Ok((socket, _)) = listener.accept().await {
             while connections.try_join_next().is_some() {}
             connections.spawn(converse(socket, Arc::clone(&shared)));
         }
-    });
-    task.abort_handle()
+    })
 }
 
 /// One more for as long as this lives.

@@ -15,6 +15,10 @@ const HELLO_BYTES: usize = 1 + 1536;
 /// Until the server has answered a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The smallest receive buffer with which a reader that does read gets on: where it is left with a window of some
+/// hundred bytes, a sender fills that only every 200 ms.
+const NARROW: u32 = 4096;
+
 /// A connection below every protocol.
 #[derive(Debug)]
 pub struct Raw {
@@ -33,13 +37,13 @@ impl Raw {
         Self::through(socket.unwrap_or_else(|error| panic!("no socket: {error}")), address).await
     }
 
-    /// Connects with a receive buffer as small as the system allows, so that a peer that does not read is full soon.
+    /// Connects with a small receive buffer, so that a peer that does not read is full soon.
     ///
     /// # Panics
     /// If nothing listens at `address`.
     pub async fn narrow(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4();
-        let socket = socket.and_then(|socket| socket.set_recv_buffer_size(1).map(|()| socket));
+        let socket = socket.and_then(|socket| socket.set_recv_buffer_size(NARROW).map(|()| socket));
         Self::through(socket.unwrap_or_else(|error| panic!("no socket: {error}")), address).await
     }
 

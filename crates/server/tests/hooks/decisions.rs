@@ -73,7 +73,7 @@ async fn a_back_end_that_is_down_is_as_configured() {
     let encoder = encoder(&weir, "live/a").await;
     until_playlist(&weir, "live/a.m3u8?first").await;
     let mut viewer = Viewer::rtmp(&weir.rtmp_url("live/a")).await;
-    back_end.stop();
+    back_end.stop().await;
     let away = ["NetStream.Play.Failed", "503", "503"];
     assert_eq!(answers(&weir, "live/a", "?new").await, away);
     let mut told = http::get(weir.http(), "live/a.flv").await;

@@ -70,7 +70,7 @@ fn start(home: &Path, args: &[&str]) -> Srs {
 #[tokio::test(flavor = "multi_thread")]
 async fn as_srs_it_serves_writes_hls_where_srs_does_and_leaves_gracefully() {
     let home = home();
-    let mut srs = start(home.path(), &["-e"]);
+    let mut srs = start(home.path(), &[]);
     let url = format!("rtmp://127.0.0.1:{}/live/livestream", srs.1);
     let mut publisher = Publisher::start(&url, Numbered::new(25)).await;
     publisher.pictures(100).await;
