@@ -101,7 +101,8 @@ pub async fn events(
 ) -> Result<cluster::Text, Failure> {
     let wait = wall::waiting(wanted.wait)?;
     // A number from before a restart is not one of this process.
-    let after = if wanted.after > EVENTS.last() { 0 } else { wanted.after };
+    let after = wall::seen(wanted.after)?;
+    let after = if after > EVENTS.last() { 0 } else { after };
     if wanted.scope == Scope::Node && wanted.after > 0 {
         // Who has waited in vain is told that nothing has happened.
         let _ = timeout(wait, EVENTS.beyond(after)).await;

@@ -111,7 +111,7 @@ pub async fn wall(
     Params(since): Params<Since>,
 ) -> Result<cluster::Text, Failure> {
     let wait = waiting(since.wait)?;
-    let changes = api.wall.changes(&api.node, since.after, wait).await;
+    let changes = api.wall.changes(&api.node, seen(since.after)?, wait).await;
     let Kbps { recv_30s, send_30s } = api.samples.process(samples::process(&api.node));
     let wall = Wall {
         version: changes.version,
@@ -140,6 +140,20 @@ pub fn waiting(seconds: u64) -> Result<Duration, Failure> {
     }
     Ok(Duration::from_secs(seconds))
 }
+
+/// What a call has seen already.
+///
+/// # Errors
+/// When that is more than a number of JSON can be.
+pub fn seen(after: u64) -> Result<u64, Failure> {
+    if after > AFTER_MAX {
+        return Err(Failure::bad(format!("after: {after} is too large (maximum {AFTER_MAX})")));
+    }
+    Ok(after)
+}
+
+/// The largest whole number that every reader of JSON has (RFC 8259, section 6).
+const AFTER_MAX: u64 = (1 << 53) - 1;
 
 /// The last minutes of a stream. All lists have a value for each note, the oldest first.
 #[derive(Debug, Serialize)]

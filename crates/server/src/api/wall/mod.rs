@@ -28,7 +28,7 @@ use weir_media::{StreamKey, ids};
 
 #[cfg(test)]
 pub use self::calls::{__path_history, __path_wall};
-pub use self::calls::{history, waiting, wall};
+pub use self::calls::{history, seen, waiting, wall};
 use self::{
     crowd::Crowd,
     past::{EVERY, Past},
