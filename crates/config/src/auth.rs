@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use serde_json::json;
 
 use super::{
@@ -128,13 +128,6 @@ impl Words for Algorithm {
         ("ES256", Self::Es256),
         ("EdDSA", Self::EdDsa),
     ];
-}
-
-impl Cidr {
-    /// The networks that everybody is in.
-    pub fn everybody() -> Vec<IpNet> {
-        vec![Ipv4Net::default().into(), Ipv6Net::default().into()]
-    }
 }
 
 impl Check {

@@ -8,7 +8,6 @@
 //! [`Settings`] is the configuration in force, and [`Part`] how whoever follows it hears of another one. Nothing here
 //! knows who that is: no socket, no thread.
 
-mod access;
 mod auth;
 mod check;
 mod config;
@@ -57,7 +56,6 @@ mod web;
 mod yaml;
 
 pub use self::{
-    access::{AccessRule, checks_of_rules},
     auth::{
         Algorithm, Auth, AuthOverride, Check, Cidr, EdgeTokens, Jwt, Referer, SharedSecret,
         SignedToken,

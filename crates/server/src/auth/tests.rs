@@ -13,9 +13,7 @@ use ring::{
     },
 };
 use serde_json::json;
-use weir_config::{
-    AccessRule, Algorithm, Check, Config, Jwt, Secret, SignedToken, checks_of_rules,
-};
+use weir_config::{Algorithm, Check, Config, Jwt, Secret, SignedToken};
 use weir_media::{DEFAULT_VHOST, StreamKey};
 use weir_rtmp::url::URL_BYTES_MAX;
 
@@ -118,34 +116,43 @@ fn networks_decide_and_deny_wins() {
     }
 }
 
+/// A line of SRS's `security`: whether it allows, whether it is about publishing, and whom it means; nothing is all.
+type Rule = (bool, bool, &'static str);
+
 /// What SRS decides, written as its documentation has it.
-fn of_srs(rules: &[AccessRule], is_publish: bool, peer: IpAddr) -> bool {
-    let means = |rule: &&AccessRule| {
-        rule.is_publish == is_publish && rule.from.is_none_or(|from| from.contains(&peer))
+fn of_srs(rules: &[Rule], is_publish: bool, peer: IpAddr) -> bool {
+    let means = |(_, publishes, from): &&Rule| {
+        let is_in = || from.parse::<ipnet::IpNet>().unwrap().contains(&peer);
+        *publishes == is_publish && (from.is_empty() || is_in())
     };
-    let matching =
-        |allows: bool| rules.iter().filter(|it| it.allows == allows).any(|it| means(&it));
-    let any_allows = rules.iter().any(|rule| rule.allows);
+    let matching = |allows: bool| rules.iter().filter(|it| it.0 == allows).any(|it| means(&it));
+    let any_allows = rules.iter().any(|rule| rule.0);
     !rules.is_empty() && !matching(false) && (matching(true) || !any_allows)
 }
 
 proptest! {
     #[test]
     fn rules_of_srs_decide_as_in_srs(
-        rules in proptest::collection::vec((any::<bool>(), any::<bool>(), 0_usize..6), 0..6),
+        rules in proptest::collection::vec(
+            (any::<bool>(), any::<bool>(), proptest::sample::select(vec![
+                "", "10.0.0.0/8", "10.0.0.1/32", "fd00::/8", "0.0.0.0/0", "2001:db8::1/128",
+            ])),
+            0..6,
+        ),
         peer in proptest::sample::select(vec!["10.1.2.3", "10.0.0.1", "192.0.2.1", "fd00::1", "2001:db8::1"]),
     ) {
-        let from = ["", "10.0.0.0/8", "10.0.0.1/32", "fd00::/8", "0.0.0.0/0", "2001:db8::1/128"];
-        let rule = |(allows, is_publish, at): &(bool, bool, usize)| AccessRule {
-            allows: *allows,
-            is_publish: *is_publish,
-            from: Some(from[*at]).filter(|it| !it.is_empty()).map(|it| it.parse().unwrap()),
+        let line = |(allows, is_publish, from): &Rule| {
+            let from = if from.is_empty() { "all" } else { from };
+            let word = if *allows { "allow" } else { "deny" };
+            let action = if *is_publish { "publish" } else { "play" };
+            format!("{word} {action} {from};\n")
         };
-        let rules: Vec<_> = rules.iter().map(rule).collect();
-        let (publish, play) = checks_of_rules(&rules);
-        for (is_publish, checks) in [(true, publish), (false, play)] {
-            let checks: Vec<_> = checks.into_iter().collect();
-            let may = ask(&checks, "", peer).is_ok();
+        let lines: String = rules.iter().map(line).collect();
+        let text = format!("listen 1935;\nvhost __defaultVhost__ {{\nsecurity {{\nenabled on;\n{lines}}}\n}}\n");
+        let config = Config::parse(&text, "srs.conf").unwrap();
+        let auth = config.vhost(DEFAULT_VHOST).auth;
+        for (is_publish, checks) in [(true, &auth.publish), (false, &auth.play)] {
+            let may = ask(checks, "", peer).is_ok();
             prop_assert_eq!(may, of_srs(&rules, is_publish, peer.parse().unwrap()), "{:?} {}", rules, peer);
         }
     }
