@@ -3,8 +3,8 @@
 //! What operators write is trusted, and what streams are called is not. A name is put into an argument, and an argument
 //! stays one: no shell takes it apart. Where an argument is a URL, the name is percent-encoded; where it begins with a
 //! name, that has to begin with a letter, a digit or `_` and has no colon, or nothing is run: `-y` would be an option,
-//! and `pipe:1` no file for FFmpeg. What FFmpeg is given for `transcode` and `ingest` has no names in it but those in its
-//! two URLs.
+//! and `pipe:1` no file for FFmpeg. What FFmpeg is given for `transcode` and `ingest` has no names in it but those in
+//! its two URLs.
 
 use std::{
     io,

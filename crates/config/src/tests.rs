@@ -562,7 +562,8 @@ error: weir.yaml:10:6: unclosed bracket '{'
 type Bad = (&'static str, (usize, usize, usize), &'static str, &'static str);
 
 const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, upload, forward, exec, \
-     transcode, record, edge, pull, ingest, children, auth, hooks, limits, metrics, drain, handover, log_file, pid_file, vhosts";
+     transcode, record, edge, pull, ingest, children, auth, hooks, limits, metrics, drain, \
+     handover, log_file, pid_file, vhosts";
 
 const BAD: &[Bad] = &[
     ("rol: origin\n", (1, 1, 3), "unknown key `rol`; did you mean `role`?", KEYS),

@@ -15,8 +15,8 @@ use Fate::{Always, Instead, Read};
 
 const NAMES: &str =
     "playlists are at /APP/STREAM.m3u8, and segments have names that nobody can guess";
-const COMMANDS: &str = "commands are run while a stream is published (exec, exec_publish), and at no other moment: use on_play, \
-    on_done and their like, and run it at the back end";
+const COMMANDS: &str = "commands are run while a stream is published (exec, exec_publish), and at no other moment: \
+    use on_play, on_done and their like, and run it at the back end";
 const DASH: &str =
     "there is no DASH: play HLS, which container fmp4 has in the same fragmented MP4";
 const LOG: &str = "the log is on stderr";
