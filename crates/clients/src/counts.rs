@@ -180,6 +180,8 @@ pub struct Counts {
     pub forwards_lost: Count,
     /// Attempts to reach a target that failed, or were refused.
     pub forward_failures: Count,
+    /// Programs that were started again because they had ended.
+    pub child_restarts: Count,
     /// Publishers and origins whose timestamps ran slower or faster than real time.
     pub clocks_off: Count,
     /// HLS segments written.
@@ -235,6 +237,7 @@ impl Counts {
             forward_frames_skipped: Count::new(),
             forwards_lost: Count::new(),
             forward_failures: Count::new(),
+            child_restarts: Count::new(),
             clocks_off: Count::new(),
             hls_segments: Count::new(),
             hls_playlists: Count::new(),

@@ -39,6 +39,7 @@ pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {
         .or_else(|| same_origin_twice(config))
         .or_else(|| origin_is_this_edge(config))
         .or_else(|| pull_that_cannot_be(config))
+        .or_else(|| ingested_twice(config))
         .or_else(|| early_give_up(config))
         .or_else(|| half_tls(config))
         .or_else(|| half_basic(config))
@@ -212,6 +213,21 @@ fn pull_that_cannot_be(config: &Config) -> Option<Contradiction> {
                 format!("a loop: {} is this server itself ({service}.listen: {ours})", pull.from);
             alone(&path("from"), Problem::new(what, "name the other server, or another stream"))
         })
+    })
+}
+
+/// A stream that two programs bring in, or a program and a pull: each would take it from the other.
+fn ingested_twice(config: &Config) -> Option<Contradiction> {
+    let mut keys: Vec<_> = config.pull.iter().filter_map(|it| config.pulled_stream(it)).collect();
+    config.ingest.iter().enumerate().find_map(|(number, ingest)| {
+        let key = config.ingested(ingest)?;
+        if !keys.contains(&key) {
+            keys.push(key);
+            return None;
+        }
+        let what = format!("{} is brought in twice", ingest.stream);
+        let problem = Problem::new(what, "keep one of them, in ingest or in pull");
+        Some(alone(&format!("ingest[{number}].stream"), problem))
     })
 }
 

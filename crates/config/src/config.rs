@@ -13,6 +13,7 @@ use weir_media::{DEFAULT_VHOST, StreamKey};
 
 use crate::{
     auth::{Auth, AuthOverride},
+    children::{ChildrenLimits, Exec, Ingest, Transcode},
     edge::Edge,
     embed::Embedder,
     forward::Forward,
@@ -59,12 +60,20 @@ section! {
         upload: Upload = Upload::default(), Part<Upload>;
         /// Streams that go on to other servers.
         forward: Vec<Forward> = Vec::new(), Many<Forward>;
+        /// Programs that run while a stream is published.
+        exec: Vec<Exec> = Vec::new(), Many<Exec>;
+        /// Streams that FFmpeg makes of others.
+        transcode: Vec<Transcode> = Vec::new(), Many<Transcode>;
         /// Recording.
         record: Record = Record::default(), Part<Record>;
         /// Where an edge gets its streams.
         edge: Edge = Edge::default(), Part<Edge>;
         /// Streams that come from other servers, or from files.
         pull: Vec<Pull> = Vec::new(), Many<Pull>;
+        /// Streams that FFmpeg brings in.
+        ingest: Vec<Ingest> = Vec::new(), Many<Ingest>;
+        /// Programs that run as children of the server.
+        children: ChildrenLimits = ChildrenLimits::default(), Part<ChildrenLimits>;
         /// Who may publish and who may play.
         auth: Auth = Auth::default(), Part<Auth>;
         /// Which back end is told and asked what, over HTTP.
@@ -104,6 +113,8 @@ impl Config {
             play: own.play.clone().over(&self.play),
             hls: own.hls.clone().over(&self.hls),
             forward: own.forward.clone().unwrap_or_else(|| self.forward.clone()),
+            exec: own.exec.clone().unwrap_or_else(|| self.exec.clone()),
+            transcode: own.transcode.clone().unwrap_or_else(|| self.transcode.clone()),
             record: own.record.clone().over(&self.record),
             auth: own.auth.clone().over(&self.auth),
             hooks: own.hooks.clone().over(&self.hooks),
@@ -176,6 +187,16 @@ impl Config {
         })
     }
 
+    /// All programs that run for streams, with the path of each list. An edge runs none.
+    pub fn programs(&self) -> impl Iterator<Item = (String, &[Exec], &[Transcode])> {
+        let vhosts = self.vhosts.iter().map(|(name, own)| {
+            let (exec, transcode) = (own.exec.as_deref(), own.transcode.as_deref());
+            (format!("vhosts.{name}."), exec.unwrap_or_default(), transcode.unwrap_or_default())
+        });
+        let all = [(String::new(), &*self.exec, &*self.transcode)].into_iter().chain(vhosts);
+        all.filter(|_| self.role == Role::Origin)
+    }
+
     /// The folders that recordings are written below, and the first key that names each. An edge records nothing.
     pub fn record_dirs(&self) -> BTreeMap<PathBuf, String> {
         let mut dirs = BTreeMap::new();
@@ -204,9 +225,24 @@ impl Config {
         Keep { age: ages.min().unwrap_or_default(), size: sizes.min().unwrap_or_default() }
     }
 
-    /// The vhost and the streams that `pull` means. Its first part names a vhost if there is one of that name.
+    /// The vhost and the streams that `pull` means.
     pub fn pulled(&self, pull: &Pull) -> Option<(String, StreamPattern)> {
-        let named = pull.stream.split_once('/').and_then(|(first, rest)| {
+        self.named(&pull.stream)
+    }
+
+    /// The stream that `pull` means, if it is a single one.
+    pub fn pulled_stream(&self, pull: &Pull) -> Option<StreamKey> {
+        self.named_stream(&pull.stream)
+    }
+
+    /// The stream that `ingest` brings in.
+    pub fn ingested(&self, ingest: &Ingest) -> Option<StreamKey> {
+        self.named_stream(&ingest.stream)
+    }
+
+    /// The vhost and the streams that `text` means. Its first part names a vhost if there is one of that name.
+    fn named(&self, text: &str) -> Option<(String, StreamPattern)> {
+        let named = text.split_once('/').and_then(|(first, rest)| {
             let vhost = match self.vhost_name(first) {
                 Some(vhost) => vhost,
                 None if first == DEFAULT_VHOST => DEFAULT_VHOST,
@@ -214,16 +250,11 @@ impl Config {
             };
             Some((vhost.to_owned(), StreamPattern::parse(rest).ok()?))
         });
-        let of_default = || {
-            let streams = StreamPattern::parse(&pull.stream).ok()?;
-            Some((DEFAULT_VHOST.to_owned(), streams))
-        };
-        named.or_else(of_default)
+        named.or_else(|| Some((DEFAULT_VHOST.to_owned(), StreamPattern::parse(text).ok()?)))
     }
 
-    /// The stream that `pull` means, if it is a single one.
-    pub fn pulled_stream(&self, pull: &Pull) -> Option<StreamKey> {
-        let (vhost, streams) = self.pulled(pull).filter(|_| !pull.is_pattern())?;
+    fn named_stream(&self, text: &str) -> Option<StreamKey> {
+        let (vhost, streams) = self.named(text).filter(|_| !text.contains('*'))?;
         let name = streams.to_string();
         let (app, stream) = name.rsplit_once('/')?;
         StreamKey::new(&vhost, app, stream).ok()
@@ -424,6 +455,10 @@ section! {
         hls: HlsOverride = HlsOverride::default(), Own<Hls>;
         /// Streams that go on to other servers.
         forward: Option<Vec<Forward>> = None, Maybe<Many<Forward>>;
+        /// Programs that run while a stream is published.
+        exec: Option<Vec<Exec>> = None, Maybe<Many<Exec>>;
+        /// Streams that FFmpeg makes of others.
+        transcode: Option<Vec<Transcode>> = None, Maybe<Many<Transcode>>;
         /// Recording.
         record: RecordOverride = RecordOverride::default(), Own<Record>;
         /// Who may publish and who may play.
@@ -496,6 +531,10 @@ pub struct Vhost {
     pub hls: Hls,
     /// Streams that go on to other servers.
     pub forward: Vec<Forward>,
+    /// Programs that run while a stream is published.
+    pub exec: Vec<Exec>,
+    /// Streams that FFmpeg makes of others.
+    pub transcode: Vec<Transcode>,
     /// Recording.
     pub record: Record,
     /// Who may publish and who may play.

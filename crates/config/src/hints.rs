@@ -16,7 +16,8 @@ use Here::{Else, Key};
 
 const RECORD: Here = Key("record", "record: { dir: ./data/record, streams: \"*\" }");
 const TRANSCODE: Here =
-    Else("Weir does not transcode; transcode with FFmpeg and publish the result");
+    Key("transcode", "transcode: [{ streams: live/*, name: hd, args: [-s, 1280x720] }]");
+const EXEC: Here = Key("exec", "exec: [{ streams: live/*, run: [PROGRAM, \"{url}\"] }]");
 const PUSH: Here = Key("forward", "forward: [{ streams: live/*, to: rtmp://HOST/APP/STREAM }]");
 const HOOKS: Here = Key("hooks", "hooks: { on_publish: \"http://backend:8085/api/v1/streams\" }");
 const NOT_SPOKEN: Here = Else("Weir supports only RTMP, HTTP-FLV and HLS");
@@ -45,7 +46,7 @@ const HLS_WINDOW: Here = Key("hls.window", "hls: { window: 6 } (segments, not se
 const ORIGINS: Here = Key("edge.origins", "role: edge and edge: { origins: [\"origin:1935\"] }");
 const INGEST: Here = Key(
     "pull",
-    "pull: [{ stream: live/a, from: \"rtmp://HOST/live/a\" }] (or http://, or file:/a.flv)",
+    "pull: [{ stream: live/a, from: \"rtmp://HOST/live/a\" }] (or http://, or file:/a.flv); ingest for others",
 );
 const ROLE: Here = Key("role", "role: edge");
 const CONNECTIONS: Here = Key("limits.connections", "limits: { connections: 20000 }");
@@ -132,7 +133,8 @@ const NAMES: &[(&str, Here)] = &[
     ),
     ("http_hooks on_* notify_method run_on* external_authentication* auth_http*", HOOKS),
     ("dvr* record*", RECORD),
-    ("transcode engine ffmpeg exec*", TRANSCODE),
+    ("transcode engine ffmpeg", TRANSCODE),
+    ("exec*", EXEC),
     ("destination push push_reconnect", PUSH),
     ("ingest", INGEST),
     ("rtc* srt* rtsp* webrtc* rtp_* mpegts* stream_caster dash* multicast*", NOT_SPOKEN),
@@ -291,7 +293,7 @@ mod tests {
             ("refer_play", REFERER),
             ("hls_fragment", HLS_SEGMENT),
             ("record_path", RECORD),
-            ("exec_push", TRANSCODE),
+            ("exec_push", EXEC),
             ("on_publish_done", HOOKS),
             ("runOnReady", HOOKS),
             ("rtspAddress", NOT_SPOKEN),

@@ -10,6 +10,7 @@
 
 mod auth;
 mod check;
+mod children;
 mod config;
 mod convert;
 mod diff;
@@ -59,6 +60,9 @@ pub use self::{
     auth::{
         Algorithm, Auth, AuthOverride, Check, Cidr, EdgeTokens, Jwt, Referer, SharedSecret,
         SignedToken,
+    },
+    children::{
+        ChildrenLimits, Exec, Ingest, Restart, Transcode, filled, masked as masked_argument,
     },
     config::{
         Api, Basic, Config, Drain, Handover, Http, Limits, Metrics, Role, Rtmp, Tls, Vhost,

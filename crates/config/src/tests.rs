@@ -143,6 +143,10 @@ edge:
   auth: local
   token: t0ken
 forward: [{ streams: live/*, to: rtmps://a/live2/KEY, ca: f.pem, assume_enhanced: on }]
+exec: [{ streams: live/*, run: [a, '{url}', 7], restart: never }]
+transcode: [{ streams: live/*, name: hd, to: 'hd/{stream}', program: a, input: -re, args: [-s, 2x2] }]
+ingest: [{ stream: live/c, from: a.mp4, program: b, input: [-a], args: [] }]
+children: { max: 3, stop: 0s }
 pull:
 - { stream: live/a, from: 'rtmps://h/live/b', linger: 0s, ca: ca.pem }
 - { stream: x/*, from: 'file:/{app}/{stream}.flv', when: demand }
@@ -376,6 +380,27 @@ pid_file: /run/weir.pid
             ca: Some("f.pem".into()),
             assume_enhanced: true,
         }],
+        exec: vec![Exec {
+            streams: vec![<StreamPattern as kind::Text>::parse("live/*").expect("a pattern")],
+            run: ["a", "{url}", "7"].map(str::to_owned).to_vec(),
+            restart: Restart::Never,
+        }],
+        transcode: vec![Transcode {
+            streams: vec![<StreamPattern as kind::Text>::parse("live/*").expect("a pattern")],
+            name: "hd".to_owned(),
+            to: "hd/{stream}".to_owned(),
+            program: "a".to_owned(),
+            input: vec!["-re".to_owned()],
+            args: ["-s", "2x2"].map(str::to_owned).to_vec(),
+        }],
+        ingest: vec![Ingest {
+            stream: "live/c".to_owned(),
+            from: "a.mp4".to_owned(),
+            program: "b".to_owned(),
+            input: vec!["-a".to_owned()],
+            args: Vec::new(),
+        }],
+        children: ChildrenLimits { max: 3, stop: Duration::ZERO },
         hooks: Hooks {
             on_connect: vec![hook("http://a/")],
             on_close: Vec::new(),
@@ -536,8 +561,9 @@ error: weir.yaml:10:6: unclosed bracket '{'
 /// A text; line, column and width of what is wrong in it; the message; the fix.
 type Bad = (&'static str, (usize, usize, usize), &'static str, &'static str);
 
-const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, upload, forward, record, \
-     edge, pull, auth, hooks, limits, metrics, drain, handover, log_file, pid_file, vhosts";
+const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, upload, forward, exec, \
+     transcode, record, edge, pull, ingest, children, auth, hooks, limits, metrics, drain, \
+     handover, log_file, pid_file, vhosts";
 
 const BAD: &[Bad] = &[
     ("rol: origin\n", (1, 1, 3), "unknown key `rol`; did you mean `role`?", KEYS),

@@ -2,7 +2,7 @@
 
 use weir_media::DEFAULT_VHOST;
 
-use super::{AuthBy, Check, Config, ForwardQuery, Role};
+use super::{AuthBy, Check, Config, ForwardQuery, Role, VhostOverride};
 
 impl Config {
     /// A sentence for each setting that lets somebody in who may not be meant, or has no effect.
@@ -18,6 +18,17 @@ impl Config {
         }
         if !self.pull.is_empty() {
             let what = "pull does nothing at an edge, which has its streams from its origins: configure it there";
+            warnings.push(what.to_owned());
+        }
+        let mut own = self.vhosts.values();
+        let runs = |own: &VhostOverride| {
+            own.exec.as_ref().is_some_and(|list| !list.is_empty())
+                || own.transcode.as_ref().is_some_and(|list| !list.is_empty())
+        };
+        let here = !(self.exec.is_empty() && self.transcode.is_empty() && self.ingest.is_empty());
+        if here || own.any(runs) {
+            let what =
+                "exec, transcode and ingest do nothing at an edge: configure them at the origins";
             warnings.push(what.to_owned());
         }
         warnings
@@ -82,6 +93,20 @@ mod tests {
         for text in [FORWARD, "vhosts: { a.org: { forward: [{ to: other }] } }\n"] {
             let told = warnings(&format!("{edge}{text}"));
             assert!(told.len() == 1 && told[0].starts_with("forward has no effect"), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn programs_are_the_origins() {
+        let edge = "role: edge\nedge: { origins: [o] }\n";
+        for text in [
+            "exec: [{ run: [a] }]\n",
+            "ingest: [{ stream: live/a, from: b }]\n",
+            "vhosts: { a.org: { transcode: [{ name: hd }] } }\n",
+        ] {
+            assert!(warnings(text).is_empty());
+            let told = warnings(&format!("{edge}{text}"));
+            assert!(told.len() == 1 && told[0].starts_with("exec, transcode"), "{told:?}");
         }
     }
 

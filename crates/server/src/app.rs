@@ -113,6 +113,8 @@ fn in_runtime(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error
 
 async fn serve(given: Given, replace: bool, is_demo: bool) -> Result<(), Error> {
     let start = Start::of_process(&given)?.replacing(replace);
+    // By whatever name it was called, and wherever its file has gone since.
+    weir_children::launch_through("/proc/self/exe");
     let mut signals = Signals::listen()?;
     let pid_file = start.config().pid_file.clone();
     let log_file = start.config().log_file.clone();

@@ -50,6 +50,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     // From files to a storage, whoever has written them.
     ("upload", &["blocking", "clients", "config", "hls", "media", "outputs", "tls", "upstream"]),
+    // Programs for streams: who connects, and how, others know.
+    (
+        "children",
+        &["blocking", "clients", "config", "hub", "intake", "media", "outputs", "upstream"],
+    ),
     // What clients do, to back ends over HTTP: who they are and what they do, others know.
     ("hooks", &["blocking", "clients", "config", "media", "tls"]),
     // From origins and to them: what it is given to send, and who watches, others know.
@@ -71,9 +76,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "blocking", "clients", "config", "console", "delivery", "edge", "flv", "hls", "hooks",
-            "hub", "intake", "media", "outputs", "pull", "rtmp", "sys", "tls", "upload",
-            "upstream",
+            "blocking", "children", "clients", "config", "console", "delivery", "edge", "flv",
+            "hls", "hooks", "hub", "intake", "media", "outputs", "pull", "rtmp", "sys", "tls",
+            "upload", "upstream",
         ],
     ),
     ("testkit", &["flv", "media", "rtmp"]),

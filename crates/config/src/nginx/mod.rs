@@ -15,7 +15,7 @@ use weir_conf::Directive;
 
 use super::{
     document::{Builder, Refused, list, one, place},
-    srs::{Reading, address, bounded_time, wrong},
+    srs::{Reading, address, bounded_time, command, wrong},
     suggest,
     tree::{Node, Place},
     value::{Problem, Size},
@@ -166,6 +166,7 @@ fn application(reading: &mut Reading, said: &mut Said, app: &App<'_>) -> Result<
         reading.root.set(&["publish", "idle_timeout"], time);
     }
     relay(reading, app);
+    exec(reading, app);
     hls(reading, said, app)?;
     record(reading, said, app)?;
     hooks(reading, said, app);
@@ -232,6 +233,35 @@ fn relay(reading: &mut Reading, app: &App<'_>) {
         one_pull.set(&["from"], one(at(pull), from));
         one_pull.set(&["when"], one(at(pull), if is_static { "always" } else { "demand" }));
         reading.root.push(&["pull"], one_pull.node(at(pull)));
+    }
+}
+
+/// What nginx calls our placeholders. `$addr` and what else clients say of themselves has none.
+const WORDS: [(&str, &str); 4] =
+    [("${app}", "{app}"), ("$app", "{app}"), ("${name}", "{stream}"), ("$name", "{stream}")];
+
+/// Commands that run while a stream is published.
+fn exec(reading: &mut Reading, app: &App<'_>) {
+    let respawns = app.get("respawn").is_none_or(|respawn| respawn.arg() != "off");
+    for name in ["exec", "exec_push", "exec_publish"] {
+        for exec in app.all(name) {
+            let run = command(reading, &exec.args, name, &WORDS);
+            if run.is_empty() {
+                continue;
+            }
+            let is_known = |word: &str| WORDS.iter().any(|(theirs, _)| word.starts_with(theirs));
+            let is_fine = |text: &str| text.match_indices('$').all(|(at, _)| is_known(&text[at..]));
+            if !exec.args.iter().all(|word| is_fine(&word.text)) {
+                let what = "of the variables $app and $name alone are replaced: clients make the others up";
+                reading.note(exec.arg_at(), name, what);
+            }
+            let again = if respawns && name != "exec_publish" { "always" } else { "never" };
+            let mut entry = Builder::default();
+            entry.set(&["streams"], list(at(exec), vec![one(at(exec), format!("{}/*", app.name))]));
+            entry.set(&["run"], list(at(exec), run));
+            entry.set(&["restart"], one(at(exec), again));
+            reading.root.push(&["exec"], entry.node(at(exec)));
+        }
     }
 }
 

@@ -15,7 +15,8 @@ use Fate::{Always, Instead, Read};
 
 const NAMES: &str =
     "playlists are at /APP/STREAM.m3u8, and segments have names that nobody can guess";
-const COMMANDS: &str = "no command is run: use on_publish and its like, and run it at the back end";
+const COMMANDS: &str = "commands are run while a stream is published (exec, exec_publish), and at no other moment: \
+    use on_play, on_done and their like, and run it at the back end";
 const DASH: &str =
     "there is no DASH: play HLS, which container fmp4 has in the same fragmented MP4";
 const LOG: &str = "the log is on stderr";
@@ -23,6 +24,7 @@ const LOG: &str = "the log is on stderr";
 /// Those of `rtmp`, `server` and `application`, each name once.
 pub(super) const ROWS: &[(&str, Fate)] = &[
     ("listen chunk_size max_connections allow deny live", Read),
+    ("exec exec_push exec_publish respawn", Read),
     ("push pull record record_path record_interval record_max_size", Read),
     (
         "hls hls_path hls_fragment hls_playlist_length hls_keys hls_fragments_per_key hls_key_url hls_variant",
@@ -80,12 +82,14 @@ pub(super) const ROWS: &[(&str, Fate)] = &[
         ),
     ),
     (
-        "exec exec_push exec_pull exec_play exec_publish exec_static exec_options exec_kill_signal",
+        "exec_pull exec_play exec_static exec_play_done exec_publish_done exec_record_done",
         Instead(COMMANDS),
     ),
     (
-        "exec_play_done exec_publish_done exec_record_done respawn respawn_timeout",
-        Instead(COMMANDS),
+        "exec_options exec_kill_signal respawn_timeout",
+        Instead(
+            "programs are ended with SIGTERM, and started again after pauses that grow to 30 s",
+        ),
     ),
     (
         "on_update notify_update_timeout notify_update_strict",

@@ -143,3 +143,29 @@ fn windows_are_long_enough() {
     let hls = load(text).0.hls;
     assert_eq!((hls.segment, hls.window), (Duration::from_secs(8), 3));
 }
+
+#[test]
+fn commands_run_while_a_stream_is_published() {
+    let of = |directives: &str| {
+        load(&format!(
+            "rtmp {{ server {{ listen 1; application a {{ live on; {directives} }} }} }}"
+        ))
+    };
+    let (config, notes) =
+        of("exec ffmpeg -i rtmp://localhost/a/$name -c copy /rec/${name}.flv 2>>/var/log/x.log; \
+         exec_publish notify.sh $app $name $addr; exec_play other;");
+    let run: Vec<_> = config.exec.iter().map(|exec| exec.run.join(" ")).collect();
+    let record = "ffmpeg -i rtmp://localhost/a/{stream} -c copy /rec/{stream}.flv";
+    assert_eq!(run, [record, "notify.sh {app} {stream} $addr"]);
+    let again: Vec<_> = config.exec.iter().map(|exec| exec.restart).collect();
+    assert_eq!(again, [crate::Restart::Always, crate::Restart::Never]);
+    assert_eq!(config.exec[0].streams[0].to_string(), "a/*");
+    for what in ["goes to the log of Weir", "$app and $name alone", "exec_play: commands are run"] {
+        assert!(notes.iter().any(|note| note.contains(what)), "{what}: {notes:#?}");
+    }
+    let (config, _) = of("respawn off; exec_push a;");
+    assert_eq!(config.exec[0].restart, crate::Restart::Never);
+    let shell = "rtmp { server { application a { exec bash -c 'echo $name'; } } }";
+    let error = Config::parse(shell, "nginx.conf").map(|_| ()).expect_err("refused").to_string();
+    assert!(error.contains("a shell would run what a stream is called"), "{error}");
+}

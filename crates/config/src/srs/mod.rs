@@ -12,6 +12,7 @@ mod canonical;
 mod check;
 mod cluster;
 mod dvr;
+mod engine;
 mod env;
 mod exec;
 mod forward;
@@ -37,6 +38,7 @@ use weir_media::DEFAULT_VHOST;
 
 pub(super) use self::{
     env::PREFIX,
+    exec::command,
     reading::{Reading, address, bounded_time, wrong},
     security::{EVERYBODY, trunc as network},
 };
@@ -109,7 +111,7 @@ fn vhosts(reading: &mut Reading, all: &[Directive]) -> Result<(), Refused> {
         forward::vhost(reading, &mut own, vhost, is_edge)?;
         hooks::vhost(&mut own, vhost)?;
         security::vhost(reading, &mut own, vhost)?;
-        exec::vhost(reading, vhost, is_edge)?;
+        exec::vhost(reading, &mut own, vhost, is_edge)?;
         // Where there is no other vhost, what holds for it holds for all.
         let at = place(vhost.arg_at());
         match is_alone {

@@ -2,7 +2,7 @@
 
 use super::{
     super::suggest,
-    cluster, dvr, exec, forward, hls, hooks, http, process,
+    cluster, dvr, engine, exec, forward, hls, hooks, http, process,
     row::{Fate, Row, path},
     rtmp, security, stream, unsupported,
 };
@@ -21,6 +21,7 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
         hooks::ROWS,
         security::ROWS,
         exec::ROWS,
+        engine::ROWS,
         unsupported::ROWS,
     ];
     all.into_iter().flatten()

@@ -84,6 +84,9 @@ fn directives_mean_the_keys_of_weir() {
         assert_eq!(found.publish, expected.publish, "{directives}");
         assert_eq!((found.role, &found.edge), (expected.role, &expected.edge), "{directives}");
         assert_eq!(found.pull, expected.pull, "{directives}");
+        assert_eq!(found.exec, expected.exec, "{directives}");
+        assert_eq!(found.transcode, expected.transcode, "{directives}");
+        assert_eq!(found.ingest, expected.ingest, "{directives}");
         assert_eq!(found.auth, expected.auth, "{directives}");
     };
     is("min_latency on;", "play: { flush: 0ms }");
@@ -137,6 +140,36 @@ fn directives_mean_the_keys_of_weir() {
         "ingest a { enabled on; input { type file; url ./a.flv; } \
          engine { output rtmp://127.0.0.1:[port]/live/a?vhost=[vhost]; } }",
         "pull: [{ stream: live/a, from: 'file:./a.flv' }]",
+    );
+    is(
+        "exec { enabled on; publish ./ffmpeg -f flv -i [url] -c copy -y ./[stream].flv; publish x [tcUrl] 2>&1 > a; }",
+        "exec: [{ run: [./ffmpeg, -f, flv, -i, '{url}', -c, copy, -y, './{stream}.flv'] }, \
+         { run: [x, 'rtmp://127.0.0.1:{port}/{app}?vhost={vhost}'] }]",
+    );
+    is("exec { publish a; }", "");
+    is(
+        "transcode live { enabled on; ffmpeg ./ffmpeg; engine ff { enabled on; vfilter { i a.png; \
+         filter_complex 'overlay=1:2'; } vcodec libx264; vbitrate 500; vfps 25; vwidth 769; vheight 320; \
+         vthreads 2; vprofile main; vpreset medium; vparams { g 50; } acodec aac; abitrate 70; \
+         asample_rate 44100; achannels 2; aparams { } \
+         output rtmp://127.0.0.1:[port]/[app]?vhost=[vhost]/[stream]_[engine]; } engine off { output x; } }",
+        "transcode: [{ streams: live/*, name: ff, to: '{app}/{stream}_{name}', program: ./ffmpeg, args: \
+         [-i, a.png, -filter_complex, 'overlay=1:2', -c:v, libx264, -b:v, 500k, -r, 25, -s, 768x320, -aspect, \
+         '768:320', -threads, 2, -profile:v, main, -preset, medium, -g, 50, -c:a, aac, -b:a, 70k, -ar, 44100, \
+         -ac, 2] }]",
+    );
+    is(
+        "transcode a/b { enabled on; engine x { enabled on; vcodec vn; acodec copy; vbitrate 0; \
+         perfile { re; } output rtmp://h/[app]/[stream]?k=1; } }",
+        "transcode: [{ streams: a/b, name: x, to: 'rtmp://h/{app}/{stream}?k=1', input: [-re], \
+         args: [-vn, -c:a, copy] }]",
+    );
+    is(
+        "ingest a { enabled on; ffmpeg f; input { type stream; url rtsp://c/d; } \
+         engine { perfile { rtsp_transport tcp; } output rtmp://127.0.0.1/live/a; } \
+         engine { enabled on; vcodec libx264; acodec an; output rtmp://127.0.0.1/live/b; } }",
+        "ingest: [{ stream: live/a, from: 'rtsp://c/d', program: f, input: [-rtsp_transport, tcp] }, \
+         { stream: live/b, from: 'rtsp://c/d', program: f, args: [-c:v, libx264, -an] }]",
     );
 }
 
@@ -290,8 +323,6 @@ fn what_means_something_else_is_told_unless_it_is_off() {
         "stream_caster: it is left out",
         "vhost.rtc: there is no WebRTC",
         "vhost.dash: there is no DASH",
-        "vhost.exec: no command",
-        "vhost.transcode.enabled: nothing is transcoded",
         "vhost.play.atc: ",
         "vhost.publish.kickoff_for_idle: ",
     ] {
@@ -368,12 +399,14 @@ fn variables_alone_are_a_configuration() {
 
 #[test]
 fn every_directive_with_a_value_has_a_variable_that_is_its_own() {
+    let is_several = |block: &str| {
+        ["vhost.ingest", "vhost.transcode"].iter().any(|several| block.starts_with(several))
+    };
     let mut seen = std::collections::HashSet::new();
     for row in table::rows() {
         for (name, _) in row.names() {
             let variables = table::variables(row, name);
-            let is_single =
-                matches!(row.fate, row::Fate::Key(_)) && !row.block.starts_with("vhost.ingest");
+            let is_single = matches!(row.fate, row::Fate::Key(_)) && !is_several(row.block);
             assert!(!is_single || !variables.is_empty(), "{}.{name}", row.block);
             for variable in variables {
                 // An old name may be the same as the new one with its block.

@@ -113,7 +113,6 @@ const BLOCKS: &[(&str, &str)] = &[
     ("vhost.dash", "there is no DASH: play HLS, with hls_use_fmp4 on in the same fragmented MP4"),
     ("vhost.hds", "there is no HDS, which no browser plays any more: play HLS"),
     ("vhost.bandcheck", "there is no bandwidth check, which SRS 4 removed as well"),
-    ("vhost.exec", "no command is run: use http_hooks, and run it at the back end"),
     (
         "vhost.http_static",
         "no files are served but the HLS of streams and the pages of Weir; serve others with nginx",

@@ -80,6 +80,7 @@ pub async fn index(State(api): State<Api>) -> Json<Answer<Index>> {
         "pulls": "the streams that an edge pulls from its origins",
         "hls_cache": "the HLS cache of an edge",
         "uploads": "what waits to be uploaded",
+        "children": "the programs that run for streams",
         "config": "the configuration in force",
         "reload": "the results of reloads; POST to reload",
         "drain": "POST to drain and stop",

@@ -118,7 +118,7 @@ const fn built() -> Built {
         api: true,
         httpd: true,
         dvr: true,
-        transcode: false,
+        transcode: true,
         ingest: true,
         stat: true,
         caster: false,

@@ -10,6 +10,7 @@
 
 mod about;
 mod answer;
+mod children;
 mod clients;
 mod clock;
 mod cluster;
@@ -168,6 +169,7 @@ calls! {
         get "/api/v1/pulls" upstream::pulls;
         get "/api/v1/hls_cache" upstream::hls_cache;
         get "/api/v1/uploads" upload::uploads;
+        get "/api/v1/children" children::children;
         get "/api/v1/config" operate::config;
         get "/api/v1/config/sources" sources::sources;
         get "/api/v1/reload" operate::reloads;

@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use subtle::{Choice, ConstantTimeEq as _};
+use weir_children::{PARAM, Passes, Use};
 use weir_clients::counts::Refused;
 use weir_config::{Check, Cidr, EdgeTokens, Secret, SharedSecret, Vhost};
 use weir_media::StreamKey;
@@ -20,12 +21,16 @@ use super::{
 
 /// Decides who may do what. It has what was read along with the configuration in force.
 #[derive(Debug, Default)]
-pub struct Auth(ArcSwap<Keys>);
+pub struct Auth {
+    keys: ArcSwap<Keys>,
+    /// What programs show that run here for a stream.
+    passes: Arc<Passes>,
+}
 
 impl Auth {
     /// With the keys of the configuration that is in force at the start.
-    pub fn new(keys: Keys) -> Self {
-        Self(ArcSwap::from_pointee(keys))
+    pub fn new(keys: Keys, passes: &Arc<Passes>) -> Self {
+        Self { keys: ArcSwap::from_pointee(keys), passes: Arc::clone(passes) }
     }
 
     /// Whether a client may do this now, by what it has `shown`. `settings` are those of the stream's vhost. Back ends
@@ -46,11 +51,22 @@ impl Auth {
             Action::Play => &settings.play,
         };
         // Without checks there is nothing to look at, and not at the clock either.
-        if checks.is_empty() {
+        if checks.is_empty() || self.has_pass(action, key, params, shown.peer) {
             return Ok(());
         }
         let request = Request { action, key, params, shown, now: now() };
-        check(checks, &self.0.load(), &request).inspect_err(|_| Refused::Auth.count())
+        check(checks, &self.keys.load(), &request).inspect_err(|_| Refused::Auth.count())
+    }
+
+    /// Whether this is a program that runs here for this very stream.
+    fn has_pass(&self, action: Action, key: &StreamKey, params: &str, peer: IpAddr) -> bool {
+        let what = match action {
+            Action::Publish => Use::Publish,
+            Action::Play => Use::Play,
+        };
+        let is_here = peer.to_canonical().is_loopback() && params.len() <= URL_BYTES_MAX;
+        is_here
+            && params::value(params, PARAM).is_some_and(|word| self.passes.allows(&word, what, key))
     }
 
     /// Whether a viewer may have a segment whose name cannot be guessed. It comes from a playlist, and no
@@ -70,12 +86,12 @@ impl Auth {
 
     /// Puts `keys` in force beside those that are; [`settle`](Self::settle) follows once the configuration is.
     pub fn prepare(&self, keys: &Keys) {
-        self.0.rcu(|present| keys.and(present));
+        self.keys.rcu(|present| keys.and(present));
     }
 
     /// From now on only `keys` are in force.
     pub fn settle(&self, keys: Keys) {
-        self.0.store(Arc::new(keys));
+        self.keys.store(Arc::new(keys));
     }
 }
 

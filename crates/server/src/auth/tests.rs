@@ -502,7 +502,7 @@ fn a_file_without_the_right_key_is_found_when_the_configuration_is_read() {
 fn keys_are_in_force_before_the_settings_that_name_them() {
     let [(rsa, algorithm, signing), (ec, ..), _] = with_keys();
     let params = jwt(algorithm, &signing, &json!({ "exp": u32::MAX }));
-    let auth = Auth::new(Keys::read(&rsa).unwrap());
+    let auth = Auth::new(Keys::read(&rsa).unwrap(), &std::sync::Arc::default());
     let may = || {
         let peer = "10.0.0.1".parse().unwrap();
         let shown = Shown { peer, edge_token: None, page_url: "" };

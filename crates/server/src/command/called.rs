@@ -5,6 +5,7 @@
 //! /usr/local/srs/objs/srs            the server, with SRS's options            srs_options.rs
 //! /usr/local/srs/etc/init.d/srs      stop, reload, grace ... of what runs      init.rs
 //! /bin/sh                            one script, and no shell                  copy_files.rs
+//! weir run-child                     the program that it is to become          weir-children
 //! ```
 
 use std::{
@@ -28,6 +29,8 @@ pub enum Called {
     Init(init::Action),
     /// What the script copies, and then to wait.
     Copy(copy_files::Script),
+    /// To become the program that a server runs for a stream.
+    Child(Vec<OsString>),
     /// To say this on stdout, and end.
     Say(String),
     /// To say this on stderr, and fail.
@@ -49,6 +52,9 @@ impl Called {
                 Asked::Say(text) => Self::Say(text),
                 Asked::Refuse(text) => Self::Refuse(text),
             },
+            _ if args.get(1).is_some_and(|word| word == weir_children::WORD) => {
+                Self::Child(args[2..].to_vec())
+            }
             _ => Self::Weir(args),
         }
     }
@@ -61,6 +67,7 @@ impl Called {
         Ok(match self {
             Self::Weir(words) => return Err(words),
             Self::Init(action) => init::run(action),
+            Self::Child(words) => weir_children::enter(&words),
             Self::Copy(script) => copy_files::run(&script),
             Self::Say(text) => {
                 println!("{text}");
@@ -108,6 +115,7 @@ mod tests {
         let grace = Called::Init(init::Action::Grace);
         assert_eq!(called("/usr/local/srs/etc/init.d/srs grace"), grace);
         assert_eq!(called("./srs grace"), grace, "in the folder of the script");
+        assert_eq!(called("weir run-child 1 a"), Called::Child(vec!["1".into(), "a".into()]));
         assert!(matches!(called("/bin/sh"), Called::Refuse(_)));
         assert_eq!(Called::with(Vec::new()), Called::Weir(Vec::new()));
     }

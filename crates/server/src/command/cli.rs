@@ -12,8 +12,8 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use clap_complete::Shell;
 use weir_clients::descriptors::Shares;
 use weir_config::{
-    Check, Config, ConfigError, Forward, Given, HttpTls, Human, Limits, PortTls, Rate, Role,
-    RtmpTls, Secret, Size, Sources, StreamPattern, Tls, TlsVersion, When,
+    Check, Config, ConfigError, Exec, Forward, Given, HttpTls, Human, Limits, PortTls, Rate, Role,
+    RtmpTls, Secret, Size, Sources, StreamPattern, Tls, TlsVersion, When, masked_argument,
 };
 
 use weir_media::DEFAULT_VHOST;
@@ -441,7 +441,7 @@ fn summary(config: &Config) -> String {
         ("vhosts", if vhosts.is_empty() { "none".to_owned() } else { vhosts.join(", ") }),
     ];
     let forwards = config.forwards().map(|(path, forward)| ("forward", forwarded(&path, forward)));
-    let lines = lines.into_iter().chain(forwards).chain(elsewhere(config));
+    let lines = lines.into_iter().chain(forwards).chain(elsewhere(config)).chain(programs(config));
     lines.fold(String::new(), |all, (name, value)| format!("{all}  {name:<8} {value}\n"))
 }
 
@@ -454,6 +454,33 @@ fn forwarded(path: &str, forward: &Forward) -> String {
     let vhost = path.strip_prefix("vhosts.").and_then(|rest| rest.rsplit_once(".forward"));
     let vhost = vhost.map(|(vhost, _)| format!(" of {vhost}")).unwrap_or_default();
     format!("{streams}{vhost} to {} ({path})", list(&forward.to))
+}
+
+/// Which programs run for which streams.
+fn programs(config: &Config) -> Vec<(&'static str, String)> {
+    if config.role == Role::Edge {
+        return Vec::new();
+    }
+    let mut lines = Vec::new();
+    for (path, exec, transcode) in config.programs() {
+        let vhost = path.strip_prefix("vhosts.").and_then(|rest| rest.strip_suffix('.'));
+        let of = vhost.map(|vhost| format!(" of {vhost}")).unwrap_or_default();
+        for Exec { streams, run, .. } in exec {
+            let run: Vec<_> = run.iter().map(|argument| masked_argument(argument)).collect();
+            lines.push(("exec", format!("{} for each of {}{of}", run.join(" "), list(streams))));
+        }
+        for it in transcode {
+            let (streams, to) = (list(&it.streams), masked_argument(&it.to));
+            let to = to.replace("{name}", &it.name);
+            lines.push(("transcode", format!("{streams}{of} to {to} by {}", it.program)));
+        }
+    }
+    lines.extend(config.ingest.iter().map(|it| {
+        let again = if it.is_file() { ", again and again" } else { "" };
+        let from = masked_argument(&it.from);
+        ("ingest", format!("{} from {from}{again} by {}", it.stream, it.program))
+    }));
+    lines
 }
 
 /// What an origin gets from elsewhere, a line each, and what it shows while publishers are away.

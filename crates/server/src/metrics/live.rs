@@ -134,6 +134,7 @@ impl Live {
         self.write_hls(page)?;
         self.write_uploads(page)?;
         self.write_forwards(page)?;
+        self.write_children(page)?;
         self.write_recordings(page)?;
         if let Some(edge) = &self.node().edge {
             write_edge(page, edge)?;
@@ -425,6 +426,22 @@ impl Live {
         counters
             .into_iter()
             .try_for_each(|(name, help, count)| page.counter(name, help, count.get() as f64))
+    }
+
+    fn write_children(&self, page: &mut Page<'_>) -> fmt::Result {
+        let all = self.node().children.list();
+        let count = |state| all.iter().filter(|child| child.state.label() == state).count() as f64;
+        page.gauges(
+            "weir_children",
+            "Programs for streams (exec, transcode, ingest), by state.",
+            ["starting", "running", "waiting", "over"]
+                .map(|state| (vec![("state", state)], count(state))),
+        )?;
+        page.counter(
+            "weir_child_restarts",
+            "Programs started again because they had ended.",
+            COUNTS.child_restarts.get() as f64,
+        )
     }
 
     fn write_recordings(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -40,7 +40,19 @@ pub fn subject(id: u64, ip: IpAddr, key: &StreamKey, ask: &Ask) -> Subject {
         stream: key.stream().to_owned(),
         tc_url,
         page_url: ask.page_url.to_string(),
-        params: ask.params.clone(),
+        params: without_pass(&ask.params),
+    }
+}
+
+/// Parameters as a client has written them, without what a program of this server shows: back ends do not need it.
+fn without_pass(params: &str) -> String {
+    let is_pass = |param: &&str| {
+        let name = param.trim_start_matches('?').split('=').next();
+        name == Some(weir_children::PARAM)
+    };
+    match params.contains(weir_children::PARAM) {
+        true => params.split('&').filter(|param| !is_pass(param)).collect::<Vec<_>>().join("&"),
+        false => params.to_owned(),
     }
 }
 

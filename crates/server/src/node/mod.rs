@@ -9,6 +9,7 @@ mod streams;
 use std::{collections::HashSet, io, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
+use weir_children::Children;
 use weir_config::{Config, Part, Role, Settings, Vhost};
 use weir_delivery::{Format, Returned};
 use weir_edge::Edge;
@@ -63,6 +64,8 @@ pub struct Node {
     pub edge: Option<Arc<Edge>>,
     /// Streams that come from elsewhere, if this is an origin.
     pub pulls: Option<Arc<Pulls>>,
+    /// Programs that run for streams.
+    pub children: Arc<Children>,
     /// What is shown while publishers are away.
     pub fallback: Arc<Fallback>,
     /// Who may publish and play.
@@ -117,12 +120,14 @@ impl Node {
         }
         // After the uploads: what is listed may be removed unless it is noted that it is to be uploaded.
         finished.listen(Arc::new(record::Lists));
+        let children = Children::new(registry, settings);
         let outputs = match &edge {
             Some(_) => Outputs::default(),
             None => Outputs::new(&finished)
                 .with(Arc::clone(&hls) as _)
                 .with(Arc::clone(&forward) as _)
-                .with(Arc::clone(&record) as _),
+                .with(Arc::clone(&record) as _)
+                .with(Arc::clone(&children) as _),
         };
         let budget = registry.budget();
         let fallback = Fallback::new(settings, budget)?;
@@ -154,7 +159,8 @@ impl Node {
             edge,
             pulls,
             fallback,
-            auth: Arc::new(Auth::new(keys)),
+            auth: Arc::new(Auth::new(keys, children.passes())),
+            children,
             hooks,
         };
         Ok((Arc::new(node), returned))

@@ -18,6 +18,8 @@ pub struct Acceptors {
     pub rtmps: Arc<Acceptor>,
     /// The same over TLS.
     pub https: Arc<Acceptor>,
+    /// Of programs that run here, at a port of their own.
+    pub children: Arc<Acceptor>,
     /// Of those who look after the process.
     pub api: Arc<Acceptor>,
 }
@@ -33,7 +35,12 @@ impl Acceptors {
         };
         let connections = Shares::of_process().api;
         let api = Arc::new(Acceptor::new("api", Permits::new(connections)).making_room());
+        // They are on this machine, and no proxy is before them.
+        let children = Acceptor::new("rtmp", node.clients.permits.clone())
+            .holding(&node.clients.sockets)
+            .listing(&node.clients.roster);
         let acceptors = Self {
+            children: Arc::new(children),
             rtmp: Arc::new(acceptor("rtmp")),
             http: Arc::new(acceptor("http")),
             rtmps: Arc::new(acceptor("rtmp").encrypted("rtmps", tls.rtmp())),

@@ -66,6 +66,7 @@ pub async fn drain(node: &Arc<Node>, acceptors: &[Arc<Acceptor>], settings: &wei
     }
     // The next process pulls them itself.
     node.pulls.iter().for_each(|pulls| pulls.end());
+    node.children.end();
     let pushed = async {
         if let Some(edge) = &node.edge {
             edge.until_pushed().await;

@@ -195,6 +195,7 @@ pub fn all(config: &Config) -> (Vec<Fault>, Vec<String>) {
     }
     let taken = config.hls_dirs().into_keys().filter(|dir| hls::is_claimed(dir));
     warnings.extend(taken.map(|dir| shared_folder(&dir)));
+    warnings.extend(weir_children::missing(config));
     (faults, warnings)
 }
 

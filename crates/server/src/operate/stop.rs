@@ -25,6 +25,7 @@ pub async fn until_stopped(control: &Control, acceptors: &Acceptors, mut before:
         control.node.outputs.go_on();
         control.node.fallback.set_over(false);
         control.node.pulls.iter().for_each(|pulls| pulls.begin());
+        control.node.children.begin();
         control.node.phase.send_replace(Phase::Serving);
         info!("serving again");
     }

@@ -291,6 +291,7 @@ impl Start {
         let handover = socket.map(|path| HandoverSocket::prepare(path, offered)).transpose()?;
         // Whatever can fail has not failed.
         inherited.begin().await?;
+        node.children.open(ports::door(&node, &acceptors.children));
         ports.serve(&control, &acceptors, &tls, shown);
         tokio::spawn(take_back(Arc::clone(&node), returned));
         // The process before goes with this.
@@ -303,6 +304,7 @@ impl Start {
         }
         node.phase.send_replace(Phase::Serving);
         node.pulls.iter().for_each(|pulls| pulls.begin());
+        node.children.begin();
         let told = Arc::clone(&control);
         let handed_over = handover.map(|it| it.keep(move |what| told.hear(what), acceptors.all()));
         let (over, end) = watch::channel(false);

@@ -1,6 +1,11 @@
 //! The ports of a server: bound before anything else, and served once nothing can fail any more.
 
-use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 use tokio::net::TcpListener;
 use weir_clients::{
@@ -11,6 +16,7 @@ use weir_config::Config;
 
 use crate::{
     api, http,
+    node::Node,
     operate::{
         acceptors::Acceptors,
         control::Control,
@@ -179,6 +185,34 @@ impl Ports {
         serve(self.api, &acceptors.api, &service);
         serve(self.metrics, &acceptors.api, &metrics);
     }
+}
+
+/// Opens the port of programs that run here when the first of them needs it, and says where it is. It is another one
+/// than that of encoders: no PROXY header comes before a connection there, and it is this process's also while another
+/// one takes the listeners over.
+pub fn door(
+    node: &Arc<Node>,
+    acceptor: &Arc<Acceptor>,
+) -> impl Fn() -> io::Result<SocketAddr> + use<> {
+    // The node has the children, and they have this.
+    let (node, acceptor) = (Arc::downgrade(node), Arc::clone(acceptor));
+    let open = Mutex::new(None);
+    move || {
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        match *open {
+            Some(address) => Ok(address),
+            None => Ok(*open.insert(opened(&node, &acceptor)?)),
+        }
+    }
+}
+
+fn opened(node: &Weak<Node>, acceptor: &Arc<Acceptor>) -> io::Result<SocketAddr> {
+    let node = node.upgrade().ok_or_else(|| io::Error::other("the server has ended"))?;
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listeners = listen::bind("rtmp", &[any], |_, _| None).map_err(io::Error::other)?;
+    let address = listeners.first().map_or(Ok(any), |listener| listener.local_addr())?;
+    serve(listeners, acceptor, &Arc::new(rtmp::Service(node)));
+    Ok(address)
 }
 
 /// Lets clients in from `listeners`, for `service`.

@@ -2,6 +2,7 @@
 //! there is, with a test that changes it and looks at the effect, or as one that needs a restart.
 
 mod api;
+mod children;
 mod edge;
 mod forward;
 mod hanging;
@@ -48,7 +49,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 136] = [
+const ROWS: [(&str, Row); 143] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -97,6 +98,8 @@ const ROWS: [(&str, Row); 136] = [
     ("play.formats", Live(streams::formats)),
     ("play.mounts", Live(streams::mounts)),
     ("forward", Live(forward::targets)),
+    ("exec", Live(children::programs)),
+    ("transcode", Live(children::programs)),
     ("hls.enabled", Live(hls::enabled)),
     ("hls.dir", Live(hls::dir)),
     ("hls.segment", Live(hls::segment)),
@@ -145,6 +148,9 @@ const ROWS: [(&str, Row); 136] = [
     ("edge.resolvers", Live(edge::resolvers)),
     ("edge.hls_cache", Live(edge::hls_cache)),
     ("pull", Live(pulling::pulls)),
+    ("ingest", Live(children::programs)),
+    ("children.max", Live(children::limits)),
+    ("children.stop", Live(children::limits)),
     ("auth.publish", Live(streams::auth_publish)),
     ("auth.play", Live(streams::auth_play)),
     ("hooks.on_connect", Live(hooks::urls)),
@@ -183,6 +189,8 @@ const ROWS: [(&str, Row); 136] = [
     ("vhosts.*.publish", Live(streams::of_a_vhost)),
     ("vhosts.*.play", Live(streams::of_a_vhost)),
     ("vhosts.*.forward", Live(forward::targets)),
+    ("vhosts.*.exec", Live(children::programs)),
+    ("vhosts.*.transcode", Live(children::programs)),
     ("vhosts.*.hls", Live(hls::dir_of_a_vhost)),
     ("vhosts.*.record", Live(record::recording_follows_a_reload)),
     ("vhosts.*.auth", Live(streams::vhosts)),
