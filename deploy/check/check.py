@@ -273,6 +273,18 @@ def systemd(tools):
             yield f"{refusal}{' (with TLS)' if with_tls else ''}"
 
 
+def srs(tools):
+    """The objects of SRS's documentation: each version takes them, and Weir their configuration."""
+    items = parse((HERE / "srs/edge-cluster.yaml").read_text(encoding="utf-8"))
+    yield from schemas.broken(items)
+    if len(items) != 6:
+        yield f"six objects are {len(items)}"
+    config = Objects(items).find("ConfigMap", "srs-edge-config")["data"]["srs.conf"]
+    refusal = configs.accepted(tools.weir, config, ())
+    if refusal:
+        yield f"srs-edge-config: {refusal}"
+
+
 def composed(tools, with_tls):
     for file in sorted((DEPLOY / "compose").glob("*.yaml")):
         # The origin has no viewers from outside.
@@ -320,7 +332,7 @@ def main():
     tools = Tools(given.tools, given.weir)
     checks = [*kustomizations(tools), *charts(tools)]
     checks += [(text, lambda do=do: do(tools)) for text, do in
-               {"guide": guide, "compose.yaml": compose, "systemd": systemd, "rules see what they are for": self_tests}.items()]
+               {"guide": guide, "compose.yaml": compose, "SRS's six objects": srs, "systemd": systemd, "rules see what they are for": self_tests}.items()]
     failed = 0
     for text, check in checks:
         try:

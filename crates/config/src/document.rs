@@ -1,6 +1,6 @@
 //! A configuration in the format of another server: its texts, what stands where, and what is different here.
 
-use std::{collections::HashSet, fmt};
+use std::fmt;
 
 use weir_conf::At;
 
@@ -156,47 +156,6 @@ impl Builder {
         };
         all.push(node);
         item.value = Some(Node::new(at, Value::List(all)));
-    }
-
-    /// Takes out all keys that are none of `known`, and returns their paths with where they stand. The names of vhosts
-    /// are no keys.
-    pub(super) fn take_unknown(&mut self, known: &HashSet<String>) -> Vec<(String, Place)> {
-        let mut taken = Vec::new();
-        self.take_below("", known, &mut taken);
-        taken
-    }
-
-    fn take_below(
-        &mut self,
-        path: &str,
-        known: &HashSet<String>,
-        taken: &mut Vec<(String, Place)>,
-    ) {
-        self.entries.retain_mut(|(key, item)| {
-            let full = match path {
-                "" => key.text.to_string(),
-                // In a vhost the keys are those of the sections themselves.
-                "vhosts" => "vhosts.*".to_owned(),
-                "vhosts.*" => key.text.to_string(),
-                path => format!("{path}.{}", key.text),
-            };
-            if !full.starts_with("vhosts") && !known.contains(&full) {
-                let at = match &item.value {
-                    Some(node) => node.place,
-                    None => item.section.first_place().unwrap_or(key.place),
-                };
-                taken.push((full, at));
-                return false;
-            }
-            if item.value.is_none() {
-                item.section.take_below(&full, known, taken);
-            }
-            true
-        });
-    }
-
-    fn first_place(&self) -> Option<Place> {
-        self.entries.first().map(|(key, _)| key.place)
     }
 
     /// Takes over what `other` has.

@@ -157,6 +157,11 @@ impl Pulls {
         self.entry_of(key).is_some()
     }
 
+    /// Whether a line of `pull` names `key` itself, and not by a pattern that others match as well.
+    pub fn names(&self, key: &StreamKey) -> bool {
+        self.entry_of(key).is_some_and(|entry| entry.key.as_ref() == Some(key))
+    }
+
     /// Has `key` pulled for as long as what this returns is held, if it is pulled on demand.
     pub fn wanted(
         self: &Arc<Self>,

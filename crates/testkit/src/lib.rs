@@ -9,6 +9,7 @@
 //! | [`crowd`] | hundreds of viewers that must not be disturbed |
 //! | [`roaming`] | viewers and encoders that connect anew whenever they are let go |
 //! | [`haproxy`] | a load balancer that asks whether servers are ready |
+//! | [`manifests`], [`pod`] | objects of Kubernetes, and their containers as processes |
 //! | [`moto`] | a storage that speaks S3 and checks signatures |
 //! | [`dns`] | a name server with the names that a test gives it |
 //! | [`hanging`] | a folder of which every use blocks for good |
@@ -53,12 +54,14 @@ pub mod hls_rules;
 pub mod http;
 pub mod http2;
 pub mod impostor;
+pub mod manifests;
 pub mod moto;
 pub mod netns;
 pub mod nginx;
 pub mod packets;
 pub mod peer;
 pub mod players;
+pub mod pod;
 mod ports;
 pub mod process;
 pub mod pulse;

@@ -23,7 +23,7 @@ const PROGRAMS: [&str; 2] = ["/usr/sbin/nginx", "nginx"];
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The program.
-pub(crate) fn command() -> Command {
+pub fn command() -> Command {
     let program = PROGRAMS.into_iter().find(|program| Path::new(program).exists());
     Command::new(program.unwrap_or("nginx"))
 }

@@ -30,18 +30,16 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         block: "vhost.hls",
         names: "hls_m3u8_file=[app]/[stream].m3u8",
-        fate: Fate::Instead("playlists are at /APP/STREAM.m3u8"),
+        fate: Fate::Key("hls.playlist_path"),
     },
     Row {
         block: "vhost.hls",
         names: "hls_ts_file=[app]/[stream]-[seq].ts",
-        fate: Fate::Instead("segments have names that nobody can guess; playlists name them"),
+        fate: Fate::Key(
+            "hls.segment_path, if it is not SRS's default: without it segments have names that nobody can guess",
+        ),
     },
-    Row {
-        block: "vhost.hls",
-        names: "hls_entry_prefix",
-        fate: Fate::Instead("playlists name their segments relative to themselves"),
-    },
+    Row { block: "vhost.hls", names: "hls_entry_prefix", fate: Fate::Key("hls.segment_url") },
     Row {
         block: "vhost.hls",
         names: "hls_td_ratio=1.0 hls_aof_ratio=2.1",
@@ -88,7 +86,9 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         block: "vhost.hls",
         names: "hls_ctx=on hls_ts_ctx=on",
-        fate: Fate::Instead("viewers of HLS are always counted"),
+        fate: Fate::Always(
+            "viewers of HLS are counted by what they fetch, and playlists are the same for all of them",
+        ),
     },
     Row {
         block: "vhost.hls",
@@ -110,10 +110,13 @@ pub(super) const ROWS: &[Row] = &[
     Row { block: "vhost.hls", names: "hls_use_fmp4=off", fate: Fate::Key("hls.container: fmp4") },
     Row {
         block: "vhost.hls",
-        names: "hls_fmp4_file hls_init_file hls_master_m3u8_path_relative",
-        fate: Fate::Instead(
-            "segments have names that nobody can guess; playlists name them, relative to themselves",
-        ),
+        names: "hls_fmp4_file=[app]/[stream]-[seq].m4s",
+        fate: Fate::Key("hls.segment_path with hls_use_fmp4, if it is not SRS's default"),
+    },
+    Row {
+        block: "vhost.hls",
+        names: "hls_init_file=[app]/[stream]/init.mp4 hls_master_m3u8_path_relative=off",
+        fate: Fate::Instead("playlists name what players need, relative to themselves"),
     },
 ];
 
@@ -151,6 +154,7 @@ pub(super) fn vhost(
         reading.note(enabled.arg_at(), "vhost.hls.enabled", what);
     }
     lengths(reading, out, hls)?;
+    names(reading, out, hls);
     for (name, key) in [("hls_path", "dir"), ("hls_key_url", "key_url")] {
         if let Some(said) = hls.get(name).filter(|said| !said.arg().is_empty()) {
             out.set(&["hls", key], one(place_of(said), said.arg()));
@@ -168,6 +172,36 @@ pub(super) fn vhost(
     };
     out.set(&["hls", "segments_per_key"], one(at, count.clamp(1, 10_000).to_string()));
     Ok(())
+}
+
+/// Paths of playlists and segments. SRS's own leave those of Weir, by which nobody can guess a segment.
+fn names(reading: &mut Reading, out: &mut Builder, hls: &Directive) {
+    let (segment, usual) = match is_on(hls.get("hls_use_fmp4"), false) {
+        true => ("hls_fmp4_file", "[app]/[stream]-[seq].m4s"),
+        false => ("hls_ts_file", "[app]/[stream]-[seq].ts"),
+    };
+    let playlist = ("hls_m3u8_file", "playlist_path", "[app]/[stream].m3u8");
+    for (name, key, usual) in [playlist, (segment, "segment_path", usual)] {
+        let said = hls.get(name).filter(|said| !["", usual].contains(&said.arg()));
+        let Some(said) = said else { continue };
+        // Another one may have what it says of a stream.
+        if ["[app]", "[stream]"].iter().all(|variable| said.arg().contains(variable)) {
+            out.set(&["hls", key], one(place_of(said), said.arg()));
+        } else {
+            let what =
+                "needs [app] and [stream], and is left out: files are called as Weir calls them";
+            reading.note(said.arg_at(), &format!("vhost.hls.{name}"), what);
+        }
+    }
+    let prefix = hls.get("hls_entry_prefix").filter(|said| !said.arg().is_empty());
+    let Some(prefix) = prefix else { return };
+    if prefix.arg().starts_with("http://") || prefix.arg().starts_with("https://") {
+        out.set(&["hls", "segment_url"], one(place_of(prefix), prefix.arg()));
+    } else {
+        let what =
+            "is no URL, and is left out: playlists name their segments relative to themselves";
+        reading.note(prefix.arg_at(), "vhost.hls.hls_entry_prefix", what);
+    }
 }
 
 fn lengths(reading: &mut Reading, out: &mut Builder, hls: &Directive) -> Result<(), Refused> {

@@ -43,9 +43,7 @@ pub(super) use self::{
     security::{EVERYBODY, trunc as network},
 };
 use super::{
-    config::Config,
     document::{Builder, Refused, place},
-    kind::Section as _,
     source::Quoted,
     tree::Place,
 };
@@ -74,7 +72,6 @@ pub(super) fn read(
     hls::usual(&mut reading);
     reading.usual(&["play", "window"], "30s");
     vhosts(&mut reading, &all)?;
-    leave_out(&mut reading);
     Ok(reading)
 }
 
@@ -125,20 +122,4 @@ fn vhosts(reading: &mut Reading, all: &[Directive]) -> Result<(), Refused> {
         reading.root.section(&["vhosts", DEFAULT_VHOST], Place::NOWHERE).merge(nobody);
     }
     Ok(())
-}
-
-/// Leaves out keys that this version does not have, and says so.
-fn leave_out(reading: &mut Reading) {
-    let mut known = HashSet::new();
-    Config::each_key("", &mut |path, _| {
-        known.insert(path);
-    });
-    for (path, at) in reading.root.take_unknown(&known) {
-        // Without this one, streams are served in all formats.
-        if at != Place::NOWHERE && path != "play.formats" {
-            let at =
-                weir_conf::At { file: at.file, line: at.line, column: at.column, width: at.width };
-            reading.note(at, &path, "this version has no such setting, and it is left out");
-        }
-    }
 }

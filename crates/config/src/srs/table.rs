@@ -150,7 +150,7 @@ Every directive of SRS 1 to 7, the value that SRS takes where nothing is said, a
 Each directive outside of blocks that may be repeated can be set by a variable as in SRS: `SRS_`, the blocks and the
 name in capitals, such as `SRS_VHOST_HLS_HLS_FRAGMENT=5` for `hls_fragment` in `vhost.hls`. Such a variable means all
 vhosts of the file, and `__defaultVhost__` where there are none. The last column names keys of Weir in a short form:
-`hls.dir` of a vhost is `vhosts.NAME.hls.dir`. A key that a version does not have yet is left out with a warning.
+`hls.dir` of a vhost is `vhosts.NAME.hls.dir`.
 
 | block | directives | default in SRS | in Weir | how |
 |---|---|---|---|---|

@@ -301,6 +301,36 @@ fn what_is_wrong_has_its_place_and_a_way_out() {
 }
 
 #[test]
+fn files_of_hls_are_called_as_the_file_says() {
+    let named = |directives: &str| {
+        let found = default(&format!("hls {{ enabled on; {directives} }}")).hls;
+        (found.playlist_path, found.segment_path, found.segment_url)
+    };
+    let names = |playlist: &str, segment: &str, url: &str| {
+        (playlist.to_owned(), segment.to_owned(), url.to_owned())
+    };
+    let usual = "hls_m3u8_file [app]/[stream].m3u8; hls_ts_file [app]/[stream]-[seq].ts;";
+    assert_eq!(named(usual), names("", "", ""));
+    let others = "hls_m3u8_file [app]/[stream]/index.m3u8; hls_ts_file [app]/[stream]/[2006]/[seq].ts; \
+        hls_entry_prefix http://cdn.example.com/;";
+    assert_eq!(
+        named(others),
+        names(
+            "[app]/[stream]/index.m3u8",
+            "[app]/[stream]/[2006]/[seq].ts",
+            "http://cdn.example.com"
+        )
+    );
+    let fragmented = "hls_use_fmp4 on; hls_ts_file [app]/[stream]/[seq].ts; hls_fmp4_file [app]/[stream]/[seq].m4s;";
+    assert_eq!(named(fragmented), names("", "[app]/[stream]/[seq].m4s", ""));
+    let not = "hls_m3u8_file live.m3u8; hls_ts_file [stream]-[seq].ts; hls_entry_prefix /cdn;";
+    assert_eq!(named(not), names("", "", ""));
+    let told =
+        notes(&format!("listen 1; vhost __defaultVhost__ {{ hls {{ enabled on; {not} }} }}"));
+    assert_eq!(told.len(), 3, "{told:#?}");
+}
+
+#[test]
 fn secrets_are_not_repeated() {
     for text in [
         "listen 1; vhost a { forward { enabled on; destination rtmp://a/hunter2/b#; } }",
@@ -321,7 +351,6 @@ fn what_means_something_else_is_told_unless_it_is_off() {
         "rtc_server: there is no WebRTC",
         "srt_server: there is no SRT",
         "stream_caster: it is left out",
-        "vhost.rtc: there is no WebRTC",
         "vhost.dash: there is no DASH",
         "vhost.play.atc: ",
         "vhost.publish.kickoff_for_idle: ",

@@ -96,20 +96,25 @@ const BLOCKS: &[(&str, &str)] = &[
         "heartbeat",
         "no heartbeat is sent: use GET /api/v1/summaries and /metrics, or let the orchestrator look at /readyz",
     ),
-    ("rtc_server", "there is no WebRTC, and its port is not opened"),
-    ("srt_server", "there is no SRT, and its port is not opened"),
-    ("rtsp_server", "there is no RTSP, and its port is not opened"),
+    // Without these, what vhosts say of them means nothing in SRS either.
+    (
+        "rtc_server",
+        "there is no WebRTC, and its port is not opened: publish over RTMP, and play over RTMP, HTTP-FLV and HLS",
+    ),
+    (
+        "srt_server",
+        "there is no SRT, and its port is not opened: publish over RTMP, and play over RTMP, HTTP-FLV and HLS",
+    ),
+    (
+        "rtsp_server",
+        "there is no RTSP, and its port is not opened: publish over RTMP, and play over RTMP, HTTP-FLV and HLS",
+    ),
     ("tencentcloud_cls", "nothing is sent to a cloud: the log is on stderr, as JSON"),
     ("tencentcloud_apm", "no traces are sent"),
     (
         "stream_caster",
         "it is left out, and its port is not opened: publish over RTMP, with FFmpeg in between where needed",
     ),
-    ("vhost.rtc", "there is no WebRTC: publish over RTMP, and play over RTMP, HTTP-FLV and HLS"),
-    ("vhost.srt", "there is no SRT: publish over RTMP, and play over RTMP, HTTP-FLV and HLS"),
-    ("vhost.rtsp", "there is no RTSP: publish over RTMP, and play over RTMP, HTTP-FLV and HLS"),
-    ("vhost.nack", "there is no WebRTC"),
-    ("vhost.twcc", "there is no WebRTC"),
     ("vhost.dash", "there is no DASH: play HLS, with hls_use_fmp4 on in the same fragmented MP4"),
     ("vhost.hds", "there is no HDS, which no browser plays any more: play HLS"),
     ("vhost.bandcheck", "there is no bandwidth check, which SRS 4 removed as well"),

@@ -89,7 +89,6 @@ impl Followed {
     }
 
     /// Whether it is followed.
-    #[cfg(test)]
     pub fn follows(&self, playlist: &Object) -> bool {
         self.lock().contains_key(playlist)
     }

@@ -335,6 +335,11 @@ impl HlsRelay {
         Some(cached.body)
     }
 
+    /// Whether a playlist is followed: somebody has it from here, and wants what comes next.
+    pub fn follows(&self, playlist: &Object) -> bool {
+        self.followed.follows(playlist)
+    }
+
     /// What it counts against.
     pub fn budget(&self) -> &Budget {
         self.memory.budget()

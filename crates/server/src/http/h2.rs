@@ -35,7 +35,6 @@ use weir_tls::Stream;
 use super::{
     head::HEAD_BYTES_MAX,
     io::{ClientIo, SocketProgress},
-    route::Route,
     serve::Peer,
 };
 
@@ -74,10 +73,11 @@ pub fn is_spoken(socket: &Stream) -> bool {
     socket.session().is_some_and(|session| session.state().alpn_protocol() == Some(b"h2"))
 }
 
-/// Serves a connection to its end. `ip` is the address at its other end; a client may take nothing of an answer for
-/// `stall`.
+/// Serves a connection to its end. Requests that are for a stream (`is_stream`) are of a viewer each. `ip` is the address
+/// at its other end; a client may take nothing of an answer for `stall`.
 pub async fn serve<F>(
     answer: impl Fn(Arc<Peer>, Request<Incoming>) -> F + Clone,
+    is_stream: impl Fn(&Request<Incoming>) -> bool,
     roster: &Arc<Roster>,
     socket: Stream,
     mut client: Client,
@@ -98,7 +98,7 @@ pub async fn serve<F>(
     let socket = ClientIo::new(Default::default(), socket, &progress);
     let of = Arc::clone(&connection);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (answered, peer) = of.begin(&request);
+        let (answered, peer) = of.begin(is_stream(&request));
         let answering = answer(peer, request);
         async move {
             let answer = answering.await?;
@@ -172,11 +172,9 @@ struct Answers {
 
 impl Connection {
     /// A request begins: what is known of it until its answer has been taken, and who asks.
-    fn begin(self: &Arc<Self>, request: &Request<Incoming>) -> (Answered, Arc<Peer>) {
+    fn begin(self: &Arc<Self>, is_stream: bool) -> (Answered, Arc<Peer>) {
         let number = self.next.fetch_add(1, Relaxed);
         self.answers().waiting.insert(number, None);
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let is_stream = Route::of(target, "").is_some_and(|route| route.container().is_some());
         let mut peer = Peer { standing: Arc::new(Admission::of_request()), ..self.peer.clone() };
         let entry = is_stream.then(|| {
             let address = self.peer.presence.doing().peer;

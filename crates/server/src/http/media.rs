@@ -16,6 +16,7 @@ use weir_clients::{
     counts::Refused,
     events::{EVENTS, EventKind},
 };
+use weir_delivery::Container;
 use weir_edge::{Ask, Hops, NoStream};
 
 use super::{
@@ -39,6 +40,10 @@ const PLAYLIST: &str = "m3u8";
 
 /// How the names of the fields begin that nodes send each other.
 const NODE_FIELDS: &str = "weir-";
+
+/// How long others are asked for a stream that is called like a segment that there is not: one that is published has its
+/// key frame here by then, and an answer that there is nothing does not take longer.
+const CALLED_WAIT: Duration = Duration::from_secs(1);
 
 /// Bytes of a `User-Agent` that tell viewers apart.
 const AGENT_BYTES_MAX: usize = 512;
@@ -107,6 +112,13 @@ pub async fn media<B>(node: &Arc<Node>, peer: Arc<Peer>, request: Request<B>) ->
     serve(node, &route, &ask, &asker).await
 }
 
+/// Whether a request is one for a stream itself, which goes on for as long as its viewer watches.
+pub fn is_stream<B>(node: &Node, request: &Request<B>) -> bool {
+    let host = request.uri().authority().map_or("", |authority| authority.as_str());
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    mount::route(node, target, host, false).is_some_and(|route| route.container().is_some())
+}
+
 /// The same target with slashes for those that are percent-encoded in its path; none without any. What a playlist names
 /// is beside it, and an encoded slash is none where players look for that.
 fn with_slashes(target: &str) -> Option<String> {
@@ -161,13 +173,17 @@ async fn serve(node: &Arc<Node>, route: &Route, ask: &Ask, asker: &Asker) -> Res
     let served = match (route.extension.as_str(), segment.as_ref()) {
         _ if route.named == Some(Named::Playlist) => named_playlist(node, &request, asker).await,
         _ if let Some(Named::Segment(number)) = route.named => {
-            hls::numbered_segment(node, &request, number, asker).await
+            let segment = hls::numbered_segment(node, &request, number, asker);
+            segment_or_stream(node, segment, (route, &request), asker).await
         }
         _ if let Some(container) = route.container() => {
             late::serve(node, &request, container, asker.is_head, &asker.peer).await
         }
         (PLAYLIST, _) => playlist(node, &request, asker).await,
-        (_, Some((_, name))) => hls::segment(node, &request, *name, asker).await,
+        (_, Some((_, name))) => {
+            let segment = hls::segment(node, &request, *name, asker);
+            segment_or_stream(node, segment, (route, &request), asker).await
+        }
         _ if route.is_still() => still::serve(node, &request, asker).await,
         _ => Ok(not_found("stream paths end in .flv, .m3u8, .mp4, .ts, .aac or .mp3")),
     };
@@ -230,6 +246,31 @@ async fn playlist(
         Ok(answer) if answer.status() == StatusCode::NOT_MODIFIED => Ok(answer),
         _ => served,
     }
+}
+
+/// Serves a segment, or the stream that is called like it where only others know whether there is one: they are asked
+/// when there is no such segment.
+async fn segment_or_stream(
+    node: &Arc<Node>,
+    segment: impl Future<Output = Result<Response, Refusal>>,
+    (route, request): (&Route, &play::Request<'_>),
+    asker: &Asker,
+) -> Result<Response, Refusal> {
+    let served = segment.await;
+    let is_missing = match &served {
+        Ok(answer) => answer.status() == StatusCode::NOT_FOUND,
+        Err(refusal) => matches!(refusal, Refusal::NoStream { why: NoStream::Missing(_), .. }),
+    };
+    let container = Container::of_extension(&route.extension).filter(|_| is_missing);
+    let (Some(container), Some(called)) = (container, &route.called) else { return served };
+    // Who has the playlist from here asks for what was in it.
+    if hls::follows(node, request.url) {
+        return served;
+    }
+    let ask = Ask { wait: Some(CALLED_WAIT), ..request.ask.clone() };
+    let called = play::Request { url: called, ask: &ask, ..*request };
+    let live = late::serve(node, &called, container, asker.is_head, &asker.peer).await;
+    live.or(served)
 }
 
 /// Says in the log what requests are refused for: a client that may not have a stream once for each connection, which

@@ -30,6 +30,7 @@ use axum::{
     response::Response,
     routing::{any, get},
 };
+use http::Request;
 use hyper::body::Incoming;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -210,7 +211,8 @@ async fn serve_h2(node: Arc<Node>, site: Site, socket: Stream, client: Client) {
         let site = site.clone();
         Box::pin(async move { Ok(site.answer(peer, request).await) })
     };
-    h2::serve(answer, &node.clients.roster, socket, client, peer, stall).await;
+    let is_stream = |request: &Request<Incoming>| media::is_stream(&node, request);
+    h2::serve(answer, is_stream, &node.clients.roster, socket, client, peer, stall).await;
     drop(room);
 }
 

@@ -2,6 +2,7 @@
 //! not all formats (`play.mounts`, `play.formats`, `hls.playlist_path`, `hls.segment_path`).
 
 use weir_config::{LiveFormat, Mount, Vhost};
+use weir_hub::Status;
 use weir_outputs::hls::Names;
 use weir_rtmp::url::{StreamUrl, discover_http, http_path, stream_name};
 
@@ -16,17 +17,45 @@ pub fn route(node: &Node, target: &str, host: &str, is_node: bool) -> Option<Rou
         return usual;
     }
     let path = http_path(target);
-    if let Some(named) = named(node, usual.as_ref(), target, host, &path) {
-        return Some(named);
+    let named = named(node, usual.as_ref(), target, host, &path);
+    let is_segment = |named: &Route| matches!(named.named, Some(Named::Segment(_)));
+    if named.as_ref().is_some_and(|named| !is_segment(named)) {
+        return named;
     }
-    let (_, extension) =
-        path.rsplit_once('/').map_or(&*path, |(_, file)| file).rsplit_once('.').unwrap_or_default();
-    let Some(format) = LiveFormat::of_extension(extension) else { return usual };
-    // What is named as a file of HLS is one, and so is a key frame.
-    if usual.as_ref().is_some_and(|usual| usual.container().is_none()) {
-        return usual;
+    let file = path.rsplit_once('/').map_or(&*path, |(_, file)| file);
+    let (_, extension) = file.rsplit_once('.').unwrap_or_default();
+    let Some(format) = LiveFormat::of_extension(extension) else { return named.or(usual) };
+    // What is named as a file of HLS is one unless a stream is called that, and so is a key frame.
+    let segment = match named {
+        Some(named) => Some(named),
+        None => usual.clone().filter(|usual| usual.container().is_none()),
+    };
+    if segment.as_ref().is_some_and(|it| it.named.is_none() && !it.is_ambiguous()) {
+        return segment;
     }
-    let url = match &usual {
+    let live = live(node, &usual, (target, host), (format, extension), &path);
+    match segment {
+        None => live,
+        Some(segment) => {
+            let called = live.map(|live| (is_stream(node, &live), live));
+            Some(match called {
+                None | Some((Some(false), _)) => segment,
+                Some((Some(true), live)) => Route { named: Some(Named::Stream), ..live },
+                Some((None, live)) => Route { called: Some(live.url), ..segment },
+            })
+        }
+    }
+}
+
+/// The stream that `path` means in this format, if it is served so.
+fn live(
+    node: &Node,
+    usual: &Option<Route>,
+    (target, host): (&str, &str),
+    (format, extension): (LiveFormat, &str),
+    path: &str,
+) -> Option<Route> {
+    let url = match usual {
         Some(usual) => usual.url.clone(),
         None => any_stream(target, host)?,
     };
@@ -34,14 +63,33 @@ pub fn route(node: &Node, target: &str, host: &str, is_node: bool) -> Option<Rou
     if !vhost.play.formats.contains(&format) {
         return None;
     }
-    match find(&vhost, format, &path) {
-        None => usual,
+    match find(&vhost, format, path) {
+        None => usual.clone(),
         Some(found) => found.map(|(app, stream)| Route {
             url: StreamUrl { app, stream: stream_name(&stream).to_owned(), ..url },
             extension: extension.to_owned(),
             named: None,
+            called: None,
         }),
     }
+}
+
+/// Whether what could be a segment as well is a stream: one that is called that is here or is to be pulled, or there
+/// are no segments. None where only those know that streams are pulled from: an edge has their segments as well,
+/// whatever its own configuration says.
+fn is_stream(node: &Node, live: &Route) -> Option<bool> {
+    let Ok((key, vhost)) = live.resolve(node) else { return Some(false) };
+    let status = node.streams.registry.status(&key);
+    let pulls = node.pulls.as_ref();
+    let is_here = matches!(status, Some(Status::Live | Status::Lingering));
+    if is_here || pulls.is_some_and(|pulls| pulls.names(&key)) {
+        return Some(true);
+    }
+    if node.edge.is_none() && !vhost.hls.enabled {
+        return Some(true);
+    }
+    let may_be = node.edge.is_some() || pulls.is_some_and(|pulls| pulls.would_pull(&key));
+    (!may_be).then_some(false)
 }
 
 /// The route of a path that a template of HLS is for.
@@ -78,6 +126,7 @@ fn named(
         url: StreamUrl { app: key.app().to_owned(), stream: key.stream().to_owned(), ..url },
         extension: extension.to_owned(),
         named: Some(named),
+        called: None,
     })
 }
 

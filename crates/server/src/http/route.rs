@@ -14,7 +14,7 @@ use crate::node::Node;
 const STILL: &str = "still";
 
 /// What a media request asks for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// What path, query and host name.
     pub url: StreamUrl,
@@ -22,6 +22,8 @@ pub struct Route {
     pub extension: String,
     /// Whether it is found by a template of the configuration (`hls.playlist_path`, `hls.segment_path`).
     pub named: Option<Named>,
+    /// The stream that is called as this segment is, where only others know whether there is one.
+    pub called: Option<StreamUrl>,
 }
 
 /// What a template of the configuration is for.
@@ -31,6 +33,8 @@ pub enum Named {
     Playlist,
     /// The segment with this number.
     Segment(u64),
+    /// The stream itself, although it is called as a segment of another one would be.
+    Stream,
 }
 
 impl Route {
@@ -41,7 +45,7 @@ impl Route {
         // A client that names no host has reached this one.
         let host = if host.is_empty() { "localhost" } else { host };
         let (url, extension) = discover_http(target, host)?;
-        Some(Self { url, extension, named: None })
+        Some(Self { url, extension, named: None, called: None })
     }
 
     /// The stream, and the settings it falls under.
@@ -57,11 +61,23 @@ impl Route {
         self.url.params.clone()
     }
 
-    /// The file without an end that this is, if it is one. What is named as segments of HLS are is one of those.
+    /// The file without an end that this is, if it is one. What is named as segments of HLS are is one of those, unless
+    /// a stream is called that ([`Self::is_ambiguous`]).
     pub fn container(&self) -> Option<Container> {
         let container = Container::of_extension(&self.extension)?;
-        let is_live = self.named.is_none() && self.segment().is_none() && !self.is_still();
+        let is_live = match self.named {
+            Some(Named::Stream) => true,
+            Some(Named::Playlist | Named::Segment(_)) => false,
+            None => self.segment().is_none() && !self.is_still(),
+        };
         is_live.then_some(container)
+    }
+
+    /// Whether it may be a segment of one stream or the whole of another: what ends with a number is called as segments
+    /// of other servers are.
+    pub fn is_ambiguous(&self) -> bool {
+        let segment = self.segment().filter(|_| self.named.is_none());
+        segment.is_some_and(|(_, name)| name.nonce.is_none())
     }
 
     /// Whether this is the newest key frame of a stream.
@@ -75,7 +91,7 @@ impl Route {
         let file = format!("{}.{}", self.url.stream, self.extension);
         let (stream, name) = SegmentName::parse(&file)?;
         let url = StreamUrl { stream: stream_name(stream).to_owned(), ..self.url.clone() };
-        Some((Self { url, extension: self.extension.clone(), named: None }, name))
+        Some((Self { url, extension: self.extension.clone(), named: None, called: None }, name))
     }
 }
 
@@ -135,6 +151,19 @@ mod tests {
             segments.into_iter().chain(["/live/a.mp4?x=1&still", "/live/a.m3u8", "/live/a.key"])
         {
             assert_eq!(of(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn what_ends_with_a_number_may_be_a_segment_or_a_stream() {
+        let of = |target: &str| Route::of(target, "h").expect("a route");
+        let cam = of("/live/cam-1-2.ts");
+        assert!(cam.is_ambiguous() && cam.container().is_none());
+        let stream = Route { named: Some(Named::Stream), ..cam };
+        assert!(!stream.is_ambiguous());
+        assert_eq!(stream.container(), Container::of_extension("ts"));
+        for sure in ["cam-1-abcdefghijklmnop.ts", "cam-1.mp4", "cam-1.flv", "cam-01.ts", "cam.ts"] {
+            assert!(!of(&format!("/live/{sure}")).is_ambiguous(), "{sure}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Streams as files without an end: MPEG-TS, fragmented MP4, MP3 and AAC over HTTP, and all of them over WebSocket,
 //! from an origin and from an edge.
 
+mod names;
 mod packets;
 mod requests;
 mod websocket;

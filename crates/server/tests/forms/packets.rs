@@ -22,7 +22,7 @@ use weir_testkit::{
 use crate::{CONFIG, TIMEOUT, fetch, nodes, start};
 
 /// Times are milliseconds in FLV; sound in MPEG-TS and in files of its own has those of its sampling rate.
-const TOLERANCE: Duration = Duration::from_millis(2);
+pub const TOLERANCE: Duration = Duration::from_millis(2);
 
 /// What is played of a fixture, at the origin and, if it says so, at the edge.
 const CASES: [(Fixture, &[&str], bool); 11] = [

@@ -111,17 +111,6 @@ async fn a_connection_with_other_requests_before_gets_every_container_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_named_like_a_segment_is_one() {
-    let weir = start();
-    let _publisher = hold(&weir, Fixture::AvcAac, "live/cam-7").await;
-    let status = async |path: &str| http::get(weir.http(), path).await.status;
-    assert_eq!(status("live/cam-7.mp4").await, 200);
-    assert_eq!(status("live/cam-7.flv").await, 200);
-    assert_eq!(status("live/cam-7.ts").await, 404, "segment 7 of the stream `cam`");
-    assert_eq!(status("live/cam-7.mp4?still").await, 200);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_log_the_figures_and_the_api_say_what_is_played() {
     let weir = start();
     let _camera = Camera::start(&weir.rtmp_url("live/a")).await;

@@ -1,5 +1,8 @@
 //! The program with configurations of SRS and nginx: each does what its file is for.
 
+mod kubernetes;
+mod samples;
+
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use weir_testkit::{

@@ -18,6 +18,7 @@ mod viewer;
 pub use self::{
     own::{WantedPlaylist, named_rendition, rendition_of},
     playlist::playlist,
+    relayed::follows,
     reload::{Directives, without_directives},
     segment::{numbered_segment, segment},
     viewer::{Asker, counted},

@@ -7,6 +7,7 @@ use weir_config::Vhost;
 use weir_edge::{Ask, Edge, HlsKind, HlsObject, HlsRelayed, NotServed};
 use weir_hls::SegmentName;
 use weir_media::StreamKey;
+use weir_rtmp::url::StreamUrl;
 
 use super::{
     body::{PlaylistText, not_now},
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::{
     http::answer::{no_room, plain},
+    node::Node,
     play::Resolved,
 };
 
@@ -74,6 +76,13 @@ pub async fn relayed(
 /// A segment that an edge has.
 pub fn held(edge: &Edge, key: &StreamKey, name: SegmentName) -> Option<Bytes> {
     edge.hls().held(&HlsObject { key: key.clone(), kind: HlsKind::Segment(name) })
+}
+
+/// Whether somebody has the playlist of a stream from this node, which is an edge.
+pub fn follows(node: &Node, url: &StreamUrl) -> bool {
+    let Some(edge) = &node.edge else { return false };
+    let playlist = |key| HlsObject { key, kind: HlsKind::Playlist };
+    node.resolve(url).is_ok_and(|(key, _)| edge.hls().follows(&playlist(key)))
 }
 
 fn not_served(why: &NotServed) -> Response {

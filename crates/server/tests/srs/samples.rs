@@ -1,0 +1,544 @@
+//! The samples that SRS has in its folder `conf`, by what they are for: a file of the same shape is given to the program, and
+//! FFmpeg does that. The names are those of SRS's files; files of ours are in the texts.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::task::spawn_blocking;
+use weir_testkit::{
+    Weir,
+    backend::{Backend, Reply},
+    certificates::{Authority, put},
+    cluster::Ports,
+    eventually,
+    ffmpeg::Ffmpeg,
+    fixture::Fixture,
+    hls::Playlist,
+    http,
+    packets::{Extent, Form, Kind, Recording, continuation, read},
+    peer::{Encoder, Numbered, Viewer},
+    process::Process,
+    server::field,
+};
+
+use crate::{BINARY, PICTURE, SOON, file, find};
+
+/// For eight seconds of stream, and a linger, on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Times are milliseconds in FLV; sound in MPEG-TS and in files of its own has those of its sampling rate.
+const TOLERANCE: Duration = Duration::from_millis(2);
+
+/// What is at the top of nearly all of them.
+const TOP: &str = "listen 1935; max_connections 1000; daemon off; srs_log_tank console;\n";
+const API: &str = "http_api { enabled on; listen 1985; }\n";
+const HTTP: &str = "http_server { enabled on; listen 8080; dir ./objs/nginx/html; }\n";
+const RTC: &str = "rtc_server { enabled on; listen 8000; candidate $CANDIDATE; }\n";
+const SRT: &str = "srt_server { enabled on; listen 10080; }\n";
+
+/// A kind of samples: publish, and play what comes of it.
+struct Case {
+    /// SRS's names of the files.
+    samples: &'static str,
+    /// What is said outside of the vhost, and in it.
+    parts: (&'static [&'static str], &'static str),
+    fixture: Fixture,
+    /// What is played: `rtmp`, or the extension of a URL.
+    plays: &'static [&'static str],
+    /// What is different in Weir.
+    told: &'static [&'static str],
+}
+
+const CASES: &[Case] = &[
+    Case {
+        samples: "srs docker console clion http.api.dedicated force.daemon vm prometheus",
+        parts: (
+            &[API, HTTP, RTC, "stats { network 0; }\n"],
+            "hls { enabled on; } http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }
+             rtc { enabled on; rtmp_to_rtc on; rtc_to_rtmp on; } play { gop_cache_max_frames 2500; }",
+        ),
+        fixture: Fixture::AvcBFramesAac,
+        plays: &["rtmp", "flv", "m3u8"],
+        told: &["rtc_server"],
+    },
+    Case {
+        samples: "live openwrt http.flv.live origin",
+        parts: (&[API, HTTP], "http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }"),
+        fixture: Fixture::AvcAac,
+        plays: &["rtmp", "flv"],
+        told: &[],
+    },
+    Case {
+        samples: "rtmp demo.19350 forward.slave",
+        parts: (&[], "play { gop_cache on; } enabled on;"),
+        fixture: Fixture::AvcBFramesAac,
+        plays: &["rtmp"],
+        told: &[],
+    },
+    Case {
+        samples: "realtime realtime.flv",
+        parts: (
+            &[HTTP],
+            "http_remux { enabled on; mount [vhost]/[app]/[stream].flv; } tcp_nodelay on; min_latency on;
+             play { gop_cache off; queue_length 10; mw_latency 100; } publish { mr off; }",
+        ),
+        fixture: Fixture::AvcAac,
+        plays: &["rtmp", "flv"],
+        told: &[],
+    },
+    Case {
+        samples: "hls http.hls hls.realtime hls.origin origin.hls.only1 origin.hls.only2",
+        parts: (
+            &[HTTP],
+            "hls { enabled on; hls_fragment 2; hls_window 60; hls_path ./objs/nginx/html; hls_ctx off; hls_ts_ctx off;
+                   hls_m3u8_file [app]/[stream].m3u8; hls_ts_file [app]/[stream]-[seq].ts; }",
+        ),
+        fixture: Fixture::AvcBFramesAac,
+        plays: &["rtmp", "m3u8"],
+        told: &[],
+    },
+    Case {
+        samples: "http.ts.live",
+        parts: (&[HTTP], "http_remux { enabled on; mount [vhost]/[app]/[stream].ts; }"),
+        fixture: Fixture::AvcBFramesAac,
+        plays: &["ts"],
+        told: &[],
+    },
+    Case {
+        samples: "mp3.ts",
+        parts: (&[HTTP], "http_remux { enabled on; mount [vhost]/[app]/[stream].ts; }"),
+        fixture: Fixture::AvcMp3,
+        plays: &["ts"],
+        told: &[],
+    },
+    Case {
+        samples: "http.mp3.live mp3.http",
+        parts: (&[HTTP], "http_remux { enabled on; fast_cache 30; mount [vhost]/[app]/[stream].mp3; }"),
+        fixture: Fixture::AvcMp3,
+        plays: &["mp3"],
+        told: &["vhost.http_remux.fast_cache"],
+    },
+    Case {
+        samples: "mp3",
+        parts: (
+            &[HTTP],
+            "http_remux { enabled on; mount [vhost]/[app]/[stream].flv; } hls { enabled on; hls_acodec mp3; }",
+        ),
+        fixture: Fixture::AvcMp3,
+        plays: &["flv", "m3u8"],
+        told: &[],
+    },
+    Case {
+        samples: "http.aac.live",
+        parts: (&[HTTP], "http_remux { enabled on; fast_cache 30; mount [vhost]/[app]/[stream].aac; }"),
+        fixture: Fixture::AvcAac,
+        plays: &["aac"],
+        told: &["vhost.http_remux.fast_cache"],
+    },
+    Case {
+        samples: "hevc.flv",
+        parts: (
+            &[SRT, API, HTTP],
+            "srt { enabled on; srt_to_rtmp on; } http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }",
+        ),
+        fixture: Fixture::HevcAac,
+        plays: &["rtmp", "flv"],
+        told: &["srt_server"],
+    },
+    Case {
+        samples: "hevc.ts",
+        parts: (
+            &[SRT, API, HTTP],
+            "srt { enabled on; srt_to_rtmp on; } http_remux { enabled on; mount [vhost]/[app]/[stream].ts; }",
+        ),
+        fixture: Fixture::HevcAac,
+        plays: &["ts"],
+        told: &["srt_server"],
+    },
+];
+
+fn conf((outside, vhost): (&[&str], &str)) -> String {
+    format!("{TOP}{}vhost __defaultVhost__ {{\n{vhost}\n}}\n", outside.concat())
+}
+
+/// The directives that the log has warned of.
+fn told(weir: &Weir) -> Vec<String> {
+    let lines = weir.log().all().into_iter();
+    let lines = lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(&line).ok());
+    let mut all: Vec<_> =
+        lines.filter_map(|line| field(&line, "directive").as_str().map(str::to_owned)).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// What a player of this URL has got of `fixture`, against what was published.
+fn compare(
+    fixture: Fixture,
+    url: &str,
+    played: &weir_testkit::packets::Media,
+) -> Result<(), String> {
+    let form = Form::Elementary(fixture);
+    let mut source = read(Ffmpeg::Nine, &fixture.file().display().to_string(), form, TIMEOUT);
+    if url.ends_with(".mp3") || url.ends_with(".aac") {
+        source.streams.retain(|stream| stream.kind == Kind::Audio);
+    }
+    continuation(&source, played, Extent::ToEnd, TOLERANCE).map_err(|why| format!("{url}: {why}"))
+}
+
+/// Publishes `fixture` to `publish`, and has all of `urls` played from the beginning on; what is wrong. Blocks.
+fn play_all(fixture: Fixture, publish: &str, urls: Vec<String>) -> Vec<String> {
+    let form = Form::Elementary(fixture);
+    let recordings: Vec<_> =
+        urls.iter().map(|url| Recording::start(Ffmpeg::Nine, url, form)).collect();
+    Ffmpeg::Nine.publish(&fixture.file(), publish).wait_success(TIMEOUT);
+    let played = recordings.into_iter().map(|recording| recording.finish(TIMEOUT));
+    let played = urls.iter().zip(played);
+    played.filter_map(|(url, played)| compare(fixture, url, &played).err()).collect()
+}
+
+/// The whole of a stream over HLS, once it has ended.
+async fn hls(weir: &Weir, fixture: Fixture, path: &str) -> Result<(), String> {
+    eventually(&format!("the end of {path}"), TIMEOUT, async || {
+        let mut answer = http::get(weir.http(), path).await;
+        let text = answer.text().await;
+        (answer.status == 200 && Playlist::parse(&text).ended).then_some(())
+    })
+    .await;
+    let url = weir.http_url(path);
+    let compared = spawn_blocking(move || {
+        let played = read(Ffmpeg::Nine, &url, Form::Elementary(fixture), TIMEOUT);
+        compare(fixture, &url, &played)
+    });
+    compared.await.expect("FFmpeg plays")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_is_played() {
+    let cases = CASES.iter().map(async |case| {
+        let weir = Weir::builder(BINARY).exactly(&conf(case.parts)).start();
+        assert_eq!(told(&weir), case.told, "{}", case.samples);
+        let live = case.plays.iter().filter(|play| **play != "m3u8");
+        let urls = live.map(|play| match *play {
+            "rtmp" => weir.rtmp_url("live/livestream"),
+            play => weir.http_url(&format!("live/livestream.{play}")),
+        });
+        let (fixture, urls) = (case.fixture, urls.collect::<Vec<_>>());
+        let publish = weir.rtmp_url("live/livestream");
+        let played = spawn_blocking(move || play_all(fixture, &publish, urls));
+        let mut wrong = played.await.expect("FFmpeg publishes and plays");
+        if case.plays.contains(&"m3u8") {
+            let path = "live/livestream.m3u8";
+            wrong.extend(hls(&weir, fixture, path).await.err());
+            let files = weir.dir().join("objs/nginx/html");
+            assert!(find(&files, "livestream.m3u8").is_some(), "{}: a file", case.samples);
+        }
+        (case.samples, wrong)
+    });
+    let played = join_all(cases).await;
+    let wrong: Vec<_> = played.into_iter().filter(|(_, wrong)| !wrong.is_empty()).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// `https.flv.live https.hls https.srs https.docker http.api.one.port2`
+#[tokio::test(flavor = "multi_thread")]
+async fn https_has_what_http_has() {
+    let (ports, folder) = (Ports::free(), tempfile::tempdir().expect("a folder"));
+    let authority = Authority::new("ours");
+    authority.certify(folder.path(), "server", &["127.0.0.1"]);
+    let ca = put(folder.path(), "ca", &authority.pem());
+    let [crt, key] = ["server.pem", "server.key"].map(|file| folder.path().join(file));
+    let https = format!(
+        "http_server {{ enabled on; https {{ enabled on; listen 127.0.0.1:{}; key {}; cert {}; }} }}\n",
+        ports.http,
+        key.display(),
+        crt.display()
+    );
+    let vhost = "hls { enabled on; hls_fragment 2; } http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }";
+    let weir = Weir::builder(BINARY).exactly(&conf((&[&https], vhost))).start();
+    let base = format!("https://{}/live/livestream", weir.listens("https"));
+    let (publish, fixture) = (weir.rtmp_url("live/livestream"), Fixture::AvcBFramesAac);
+    let (flv, trusted) = (format!("{base}.flv"), ca.clone());
+    let played = spawn_blocking(move || {
+        let form = Form::Elementary(fixture);
+        let recording = Recording::start_trusting(Ffmpeg::Nine, &flv, form, &trusted);
+        Ffmpeg::Nine.publish(&fixture.file(), &publish).wait_success(TIMEOUT);
+        compare(fixture, &flv, &recording.finish(TIMEOUT))
+    });
+    played.await.expect("FFmpeg plays").expect("HTTP-FLV over TLS");
+    hls(&weir, fixture, "live/livestream.m3u8").await.expect("HLS");
+    let url = format!("{base}.m3u8");
+    let compared = spawn_blocking(move || {
+        let form = Form::Elementary(fixture);
+        let recording = Recording::start_trusting(Ffmpeg::Nine, &url, form, &ca);
+        compare(fixture, &url, &recording.finish(TIMEOUT))
+    });
+    compared.await.expect("FFmpeg plays").expect("HLS over TLS");
+}
+
+/// `dvr.session dvr.mp4 dvr.segment dvr.path`
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_is_recorded() {
+    let cases = [
+        ("dvr_path ./objs/nginx/html/[app]/[stream].[timestamp].flv; dvr_plan session;", "flv", 1),
+        ("dvr_path ./objs/nginx/html/[app]/[stream].[timestamp].mp4; dvr_plan session;", "mp4", 1),
+        (
+            "dvr_path ./objs/nginx/html/[app]/[stream].[timestamp].flv; dvr_plan segment; dvr_duration 3;
+             dvr_wait_keyframe on;",
+            "flv",
+            3,
+        ),
+        (
+            "dvr_path ./objs/nginx/html/[app]/[stream]/[2006]/[01]/[02]/[15].[04].[05].[999].flv; dvr_plan segment;
+             dvr_duration 3; dvr_wait_keyframe on;",
+            "flv",
+            3,
+        ),
+    ];
+    let recorded = cases.map(async |(directives, extension, count)| {
+        let vhost = format!("dvr {{ enabled on; {directives} }}");
+        let weir = Weir::builder(BINARY).exactly(&conf((&[], &vhost))).start();
+        let fixture = Fixture::AvcBFramesAac;
+        let publish = weir.rtmp_url("live/livestream");
+        let wrong = spawn_blocking(move || play_all(fixture, &publish, Vec::new()));
+        assert_eq!(wrong.await.expect("FFmpeg publishes"), [""; 0]);
+        let folder = weir.dir().join("objs/nginx/html/live");
+        let files: Vec<PathBuf> = eventually("the files", TIMEOUT, async || {
+            let mut files = Vec::new();
+            below(&folder, extension, &mut files);
+            (files.len() == count).then_some(files)
+        })
+        .await;
+        let form = Form::Elementary(fixture);
+        let compared = spawn_blocking(move || {
+            let source = read(Ffmpeg::Nine, &fixture.file().display().to_string(), form, TIMEOUT);
+            for (at, file) in files.iter().enumerate() {
+                let name = file.display().to_string();
+                let played = read(Ffmpeg::Nine, &name, form, TIMEOUT);
+                let is_last = at + 1 == files.len();
+                let extent = if is_last { Extent::ToEnd } else { Extent::Run };
+                continuation(&source, &played, extent, TOLERANCE)
+                    .unwrap_or_else(|why| panic!("{name}: {why}"));
+            }
+        });
+        compared.await.expect("what was published is in the files");
+    });
+    join_all(recorded).await;
+}
+
+/// The files of this kind below a folder, in the order of their names.
+fn below(folder: &std::path::Path, extension: &str, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut entries: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    entries.sort();
+    for path in entries {
+        match path.extension() {
+            _ if path.is_dir() => below(&path, extension, files),
+            Some(its) if its == extension => files.push(path),
+            _ => {}
+        }
+    }
+}
+
+/// `edge edge2 go-oryx-edge go-oryx-edge2 http.flv.live.edge1 http.flv.live.edge2 origin.cluster.edge
+/// origin.cluster.serverA origin.cluster.serverB origin.cluster.serverC edge.token.traverse`
+#[tokio::test(flavor = "multi_thread")]
+async fn edges_have_what_their_origins_have() {
+    let http = "http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }";
+    let cluster =
+        "cluster { mode local; origin_cluster on; coworkers 127.0.0.1:9091 127.0.0.1:9092; }";
+    let origins = [(); 2].map(|()| {
+        let text = conf((&[API, HTTP], &format!("{http} {cluster}")));
+        Weir::builder(BINARY).exactly(&text).start()
+    });
+    let edge = |token_traverse: &str| {
+        let vhost = format!(
+            "{http} cluster {{ mode remote; origin {} {}; {token_traverse} }}",
+            origins[0].rtmp(),
+            origins[1].rtmp()
+        );
+        Weir::builder(BINARY).exactly(&conf((&[HTTP], &vhost))).start()
+    };
+    let [first, second] = [edge(""), edge("token_traverse on;")];
+    // One stream is published to each origin, and one to an edge; all edges have all of them.
+    let mut published = Vec::new();
+    for (at, server) in [&origins[0], &origins[1], &first].into_iter().enumerate() {
+        let url = server.rtmp_url(&format!("live/s{at}"));
+        published.push(Encoder::start(&url, Numbered::new(12), PICTURE).await);
+    }
+    for edge in [&first, &second] {
+        for (at, encoder) in published.iter().enumerate() {
+            let stream = format!("live/s{at}");
+            let mut rtmp = Viewer::rtmp(&edge.rtmp_url(&stream)).await;
+            rtmp.until_picture(encoder.next_number() + 5).await;
+            let mut flv = Viewer::http_flv(edge.http(), &format!("{stream}.flv")).await;
+            flv.until_picture(encoder.next_number() + 5).await;
+        }
+    }
+    published.iter().for_each(Encoder::assert_connected);
+}
+
+/// `forward.backend forward.master http.hooks.callback demo`
+#[tokio::test(flavor = "multi_thread")]
+async fn back_ends_hear_of_clients_and_say_where_streams_go() {
+    let target = Weir::builder(BINARY).exactly(&conf((&[], ""))).start();
+    let backend = Backend::start().await;
+    let url = format!("rtmp://{}/live/elsewhere", target.rtmp());
+    backend.answers(move |call| {
+        let is_forward = call.said("action") == "on_forward";
+        let urls = format!("{{\"code\":0,\"data\":{{\"urls\":[\"{url}\"]}}}}");
+        Reply::Text(200, if is_forward { urls } else { "0".to_owned() })
+    });
+    let hook = backend.url();
+    let vhost = format!(
+        "forward {{ enabled on; backend {hook}; }}
+         http_hooks {{ enabled on; on_publish {hook}; on_unpublish {hook}; on_play {hook}; on_stop {hook}; }}"
+    );
+    let weir = Weir::builder(BINARY).exactly(&conf((&[], &vhost))).start();
+    let published = Encoder::start(&weir.rtmp_url("live/a"), Numbered::new(12), PICTURE).await;
+    let mut viewer = Viewer::rtmp(&weir.rtmp_url("live/a")).await;
+    viewer.until_picture(published.next_number() + 5).await;
+    let mut elsewhere = Viewer::rtmp(&target.rtmp_url("live/elsewhere")).await;
+    elsewhere.until_picture(published.next_number() + 5).await;
+    drop((viewer, published));
+    for action in ["on_publish", "on_forward", "on_play", "on_stop", "on_unpublish"] {
+        eventually(action, SOON, async || (backend.of(action).len() == 1).then_some(())).await;
+    }
+}
+
+/// `security.deny.publish`
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_publishes_where_that_is_denied() {
+    let vhost = "security { enabled on; deny publish all; allow play all; }";
+    let weir = Weir::builder(BINARY).exactly(&conf((&[], vhost))).start();
+    let url = weir.rtmp_url("live/livestream");
+    let publish = spawn_blocking(move || {
+        let mut ffmpeg = Ffmpeg::System.publish(&Fixture::AvcAac.file(), &url);
+        ffmpeg.wait(TIMEOUT).success()
+    });
+    assert!(!publish.await.expect("FFmpeg ends"));
+    weir.wait_log(|line| line.to_string().contains("refused: denied"), SOON);
+}
+
+/// `include include.vhost demo ingest clion-ingest transform.edge`: vhosts in other files; one whose stream is from a file;
+/// one that has those of another.
+#[tokio::test(flavor = "multi_thread")]
+async fn vhosts_have_streams_of_their_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let vhosts = folder.path().join("vhosts.conf");
+    let source = Fixture::AvcBFramesAac.file();
+    let ingest = format!(
+        "ingest livestream {{ enabled on; input {{ type file; url {}; }} ffmpeg ./objs/ffmpeg/bin/ffmpeg;
+           engine {{ enabled off; output rtmp://127.0.0.1:[port]/live/livestream?vhost=[vhost]; }} }}",
+        source.display()
+    );
+    let ports = Ports::free();
+    let text = format!(
+        "vhost include.srs.com {{ hls {{ enabled on; }} http_remux {{ enabled on; mount [vhost]/[app]/[stream].flv; }} }}
+         vhost source.srs.com {{ http_remux {{ enabled on; }} {ingest} }}
+         vhost transform.srs.edge.com {{ http_remux {{ enabled on; }}
+           cluster {{ mode remote; origin 127.0.0.1:{}; vhost source.srs.com; }} }}\n",
+        ports.rtmp
+    );
+    fs::write(&vhosts, text).expect("written");
+    let text = format!("{TOP}{API}{HTTP}include {};\n", vhosts.display());
+    let ip = std::net::Ipv4Addr::LOCALHOST;
+    let weir = Weir::builder(BINARY).exactly(&text).at(ip, &ports).start();
+    let url = |stream: &str, vhost: &str| format!("{}?vhost={vhost}", weir.rtmp_url(stream));
+    let published =
+        Encoder::start(&url("live/a", "include.srs.com"), Numbered::new(12), PICTURE).await;
+    let flv = "live/a.flv?vhost=include.srs.com";
+    let mut viewer = Viewer::http_flv(weir.http(), flv).await;
+    viewer.until_picture(published.next_number() + 5).await;
+    for vhost in ["source.srs.com", "transform.srs.edge.com"] {
+        let path = format!("live/livestream.flv?vhost={vhost}");
+        let played = weir.http_url(&path);
+        let recorded = spawn_blocking(move || {
+            let form = Form::Elementary(Fixture::AvcBFramesAac);
+            let recording = Recording::start(Ffmpeg::Nine, &played, form);
+            assert!(recording.wait_packets(100, TIMEOUT), "{played}");
+            recording.stop()
+        });
+        let recorded = recorded.await.expect("the stream of the file");
+        let kinds: Vec<_> = recorded.streams.iter().map(|stream| stream.kind).collect();
+        assert_eq!(kinds, [Kind::Video, Kind::Audio], "{vhost}");
+    }
+}
+
+/// `http.api.auth http.api.raw compatible console.ipv46 log-file`
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_asks_who_it_is_and_reloads() {
+    let api = "http_api { enabled on; auth { enabled on; username admin; password admin; }
+               raw_api { enabled on; allow_reload on; } }\n";
+    let log = "srs_log_tank file; srs_log_file ./srs.log;";
+    let text = format!(
+        "{}vhost __defaultVhost__ {{ refer github.com github.io; refer_play github.com; mr {{ enabled off; }}
+         publish_normal_timeout 7000; }}\n",
+        TOP.replace("srs_log_tank console;", log) + api + HTTP
+    );
+    let weir = Weir::builder(BINARY).exactly(&text).start();
+    let path = "api/v1/versions";
+    assert_eq!(http::get(weir.api(), path).await.status, 401);
+    let request = |path: &str| {
+        format!("GET /{path} HTTP/1.1\r\nHost: h\r\nAuthorization: Basic YWRtaW46YWRtaW4=\r\n\r\n")
+    };
+    let mut answer = http::request(weir.api(), request(path).as_bytes()).await;
+    let text = answer.text().await;
+    assert_eq!(answer.status, 200, "{text}");
+    let path = "api/v1/raw?rpc=reload";
+    let mut answer = http::request(weir.api(), request(path).as_bytes()).await;
+    let text = answer.text().await;
+    assert!(answer.status == 200 && text.contains("\"code\":0"), "{text}");
+    // Pages of others are refused, and encoders without one as well.
+    let url = weir.rtmp_url("live/a");
+    let refused = Encoder::try_start(&url, Numbered::new(12), PICTURE).await;
+    assert!(refused.is_err());
+    let log = file(weir.dir(), "srs.log").await;
+    eventually("the refusal in the log", SOON, async || {
+        fs::read_to_string(&log).ok()?.contains("refused: denied").then_some(())
+    })
+    .await;
+}
+
+/// `nginx.proxy hls.edge`: files of nginx, which stands before the server there.
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_stands_before_it() {
+    let vhost = "hls { enabled on; hls_fragment 2; } http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }";
+    let weir = Weir::builder(BINARY).exactly(&conf((&[API, HTTP], vhost))).start();
+    let (ports, folder) = (Ports::free(), tempfile::tempdir().expect("a folder"));
+    let (http, api) = (weir.http(), weir.api());
+    let text = format!(
+        "daemon off; master_process off; pid nginx.pid; worker_processes 1; events {{ }}
+         http {{ access_log off; proxy_cache_path cache levels=1:2 keys_zone=srs_cache:8m max_size=100m inactive=10m;
+         proxy_temp_path temp; client_body_temp_path body;
+         server {{ listen 127.0.0.1:{};
+         proxy_cache_valid 404 10s; proxy_cache_lock on; proxy_cache_lock_age 300s; proxy_cache_min_uses 1;
+         location ~ ^/(api)/ {{ proxy_pass http://{api}$request_uri; }}
+         location ~ /.+/.*\\.flv$ {{ proxy_pass http://{http}$request_uri; }}
+         location ~ /.+/.*\\.m3u8$ {{ proxy_pass http://{http}$request_uri; proxy_cache srs_cache;
+           proxy_cache_key $scheme$proxy_host$uri$args; proxy_cache_valid 200 302 1s; }}
+         location ~ /.+/.*\\.ts$ {{ proxy_pass http://{http}$request_uri; proxy_cache srs_cache;
+           proxy_cache_key $scheme$proxy_host$uri; proxy_cache_valid 200 302 60m; }} }} }}\n",
+        ports.http
+    );
+    fs::write(folder.path().join("nginx.conf"), text).expect("written");
+    let mut command = weir_testkit::nginx::command();
+    command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "stderr"]);
+    let nginx = Process::start("nginx", &mut command);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], ports.http));
+    eventually("nginx", SOON, async || {
+        tokio::net::TcpStream::connect(address).await.is_ok().then_some(())
+    })
+    .await;
+    assert_eq!(http::get(address, "api/v1/versions").await.status, 200, "{}", nginx.stderr());
+    let (publish, fixture) = (weir.rtmp_url("live/livestream"), Fixture::AvcBFramesAac);
+    let flv = vec![format!("http://{address}/live/livestream.flv")];
+    let wrong = spawn_blocking(move || play_all(fixture, &publish, flv));
+    assert_eq!(wrong.await.expect("FFmpeg plays"), [""; 0]);
+    hls(&weir, fixture, "live/livestream.m3u8").await.expect("HLS");
+    let url = format!("http://{address}/live/livestream.m3u8");
+    let compared = spawn_blocking(move || {
+        compare(fixture, &url, &read(Ffmpeg::Nine, &url, Form::Elementary(fixture), TIMEOUT))
+    });
+    compared.await.expect("FFmpeg plays").expect("HLS through nginx");
+}
