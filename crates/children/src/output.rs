@@ -72,7 +72,7 @@ impl Children {
             settings: settings.clone(),
             passes: Arc::default(),
             stopping: watch::Sender::new(Stopping::No),
-            door: OnceLock::new(),
+            port: OnceLock::new(),
             starter: Pool::new("starting programs", 1),
             running: AtomicUsize::new(0),
         };
@@ -89,10 +89,10 @@ impl Children {
         &self.ground.passes
     }
 
-    /// From now on programs find this server where `door` says. The first one who says so counts.
-    pub fn open(&self, door: impl Fn() -> io::Result<SocketAddr> + Send + Sync + 'static) {
+    /// From now on programs find this server where `port` says. The first one who says so counts.
+    pub fn open(&self, port: impl Fn() -> io::Result<SocketAddr> + Send + Sync + 'static) {
         // The second one is the doing of whoever starts the server, and harmless.
-        let _ = self.ground.door.set(Box::new(door));
+        let _ = self.ground.port.set(Box::new(port));
     }
 
     /// Begins to bring streams in.

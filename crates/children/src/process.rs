@@ -43,7 +43,7 @@ pub struct Ground {
     /// Whether the process is going to stop.
     pub stopping: watch::Sender<Stopping>,
     /// Opens the port that programs use here, if it is not open yet.
-    pub door: OnceLock<Door>,
+    pub port: OnceLock<OpenPort>,
     /// The thread that starts programs: the system ends a program with the thread that has started it, so it has to
     /// last for as long as they do.
     pub starter: Pool,
@@ -52,7 +52,7 @@ pub struct Ground {
 }
 
 /// Says where programs find this server.
-pub type Door = Box<dyn Fn() -> io::Result<SocketAddr> + Send + Sync>;
+pub type OpenPort = Box<dyn Fn() -> io::Result<SocketAddr> + Send + Sync>;
 
 /// Whether the process is going to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Ground {
     }
 
     fn here(&self) -> io::Result<SocketAddr> {
-        self.door.get().ok_or_else(|| io::Error::other("the server is not there yet"))?()
+        self.port.get().ok_or_else(|| io::Error::other("the server is not there yet"))?()
     }
 }
 

@@ -19,12 +19,12 @@ fn process(run: &str, more: &str) -> Process {
         settings: Settings::new(config),
         passes: Arc::default(),
         stopping: watch::Sender::new(Stopping::No),
-        door: OnceLock::new(),
+        port: OnceLock::new(),
         starter: Pool::new("starting programs", 1),
         running: AtomicUsize::new(0),
     };
-    let door = || Ok(SocketAddr::from(([127, 0, 0, 1], 1935)));
-    assert!(ground.door.set(Box::new(door)).is_ok());
+    let port = || Ok(SocketAddr::from(([127, 0, 0, 1], 1935)));
+    assert!(ground.port.set(Box::new(port)).is_ok());
     let key = StreamKey::new(DEFAULT_VHOST, "live", "a").expect("a name");
     Process { ground: Arc::new(ground), job, key }
 }

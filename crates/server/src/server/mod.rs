@@ -291,7 +291,7 @@ impl Start {
         let handover = socket.map(|path| HandoverSocket::prepare(path, offered)).transpose()?;
         // Whatever can fail has not failed.
         inherited.begin().await?;
-        node.children.open(ports::door(&node, &acceptors.children));
+        node.children.open(ports::for_programs(&node, &acceptors.children));
         ports.serve(&control, &acceptors, &tls, shown);
         tokio::spawn(take_back(Arc::clone(&node), returned));
         // The process before goes with this.

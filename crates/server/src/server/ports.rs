@@ -190,7 +190,7 @@ impl Ports {
 /// Opens the port of programs that run here when the first of them needs it, and says where it is. It is another one
 /// than that of encoders: no PROXY header comes before a connection there, and it is this process's also while another
 /// one takes the listeners over.
-pub fn door(
+pub fn for_programs(
     node: &Arc<Node>,
     acceptor: &Arc<Acceptor>,
 ) -> impl Fn() -> io::Result<SocketAddr> + use<> {
