@@ -104,7 +104,7 @@ pub fn command(program: &str, arguments: &[String]) -> Command {
     command.args(arguments);
     for (name, _) in std::env::vars_os() {
         let is_own = |prefix: &&str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
-        if OWN_VARIABLES.iter().any(|prefix| is_own(&prefix)) {
+        if OWN_VARIABLES.iter().any(is_own) {
             command.env_remove(&name);
         }
     }
