@@ -12,14 +12,11 @@ const AGAIN = 60000;
 
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 
-/** Whether the reader's system lets things move. */
-export const mayMove = () => !calm.matches;
-
 /**
- * Plays what is in `wanted()` while that is few: objects with `id`, `row`, `screen` (where the video goes) and
- * `isMoving`, until `signal`.
+ * Plays what is in `seen()` while that is few and `isOn()`, until `signal`: objects with `id`, `row`, `screen` (where the
+ * video goes) and `isMoving`. `few` is told whether they could move.
  */
-export function moving(wanted, signal) {
+export function moving(seen, { isOn, few, signal }) {
   const playing = new Map();
   const refused = new Map();
   let media = null;
@@ -56,10 +53,12 @@ export function moving(wanted, signal) {
   }
 
   const turn = () => {
-    const all = signal.aborted || document.hidden || !mayMove() ? [] : wanted();
-    const few = all.length <= MOST ? all : [];
-    for (const [id, { one, end }] of [...playing]) if (!few.includes(one) || one.id !== id) end();
-    for (const one of few) if (!playing.has(one.id) && (refused.get(one.id) ?? 0) < Date.now()) begin(one);
+    const all = signal.aborted ? [] : seen();
+    const canMove = !calm.matches && all.length > 0 && all.length <= MOST;
+    few(canMove);
+    const wanted = canMove && isOn() && !document.hidden ? all.filter((one) => one.row.status === "live") : [];
+    for (const [id, { one, end }] of [...playing]) if (!wanted.includes(one) || one.id !== id) end();
+    for (const one of wanted) if (!playing.has(one.id) && (refused.get(one.id) ?? 0) < Date.now()) begin(one);
   };
   const timer = setInterval(turn, TURN);
   document.addEventListener("visibilitychange", turn, { signal });

@@ -4,7 +4,7 @@ import { h, icon, mark, write } from "./dom.js";
 import { codec, count, frames, rate } from "./format.js";
 import { colour, rank, reason, word } from "./health.js";
 import { t } from "./i18n.js";
-import { mayMove, moving } from "./moving.js";
+import { moving } from "./moving.js";
 import { draw as drawSpark, spark } from "./spark.js";
 import { stills } from "./stills.js";
 import { place, streams, title } from "./streams.js";
@@ -142,7 +142,7 @@ export function live(content, { signal, announce }) {
     onclick: () => ((choice.trouble = !choice.trouble), mark(trouble, "aria-pressed", String(choice.trouble)), arrange()),
   }, t("wall.only.trouble"));
   const move_ = h("button", {
-    class: "toggle", "aria-pressed": String(choice.moving), title: t("wall.moving.hint"), hidden: !mayMove(),
+    class: "toggle", "aria-pressed": String(choice.moving), title: t("wall.moving.hint"), hidden: true,
     onclick: () => ((choice.moving = !choice.moving), mark(move_, "aria-pressed", String(choice.moving)), keep(), videos.turn()),
   }, t("wall.moving"));
   content.append(
@@ -275,7 +275,7 @@ export function live(content, { signal, announce }) {
   };
   const seen = () => [...tiles.values()].filter((one) => one.hasVideo && isSeen(one));
   stills(() => seen().filter((one) => !one.isMoving), signal);
-  const videos = moving(() => (choice.moving ? seen().filter((one) => one.row.status === "live") : []), signal);
+  const videos = moving(seen, { isOn: () => choice.moving, few: (areFew) => (move_.hidden = !areFew), signal });
   grid.classList.add("waiting");
   streams(signal, (now) => {
     known = now;

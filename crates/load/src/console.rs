@@ -1,4 +1,4 @@
-//! Consoles that are open: what their pages ask of a server, as they ask it. A thread for each connection: there are few.
+//! Consoles that are open: what their pages ask of a server, as they ask it. Each connection has a thread.
 
 mod page;
 

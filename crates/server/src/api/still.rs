@@ -108,7 +108,7 @@ fn answer(picture: Picture) -> Result<Response, Failure> {
     Ok((fields, picture).into_response())
 }
 
-/// Whether nobody is asked anything who plays the stream. Then no room for another viewer is needed to look at it either.
+/// Whether nobody is asked anything who plays the stream. Then no room for another viewer is needed to look at it, too.
 fn is_for_everybody(node: &Node, key: &StreamKey) -> bool {
     let asks_origins = node.edge.is_some() && node.config().edge.auth == AuthBy::Origin;
     let vhost = node.resolve(&url_of(key, ""));

@@ -18,7 +18,7 @@ use weir_outputs::{FileKind, FinishedFile, OnFinished, forward::Targets};
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// The names of a server that starts: its own by the configuration, else that of its host, and one until its next start.
+/// The names of a server that starts: by the configuration, else that of its host, and one until its next start.
 pub fn names(own: &str) -> Names {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let known = [own, host.trim()].into_iter().find(|name| !name.is_empty());

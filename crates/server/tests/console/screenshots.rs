@@ -33,6 +33,9 @@ const STREAMS: [(&str, &str); 8] = [
 /// For the lines of the last minutes to be some.
 const A_WHILE: Duration = Duration::from_secs(75);
 
+/// For pictures to be there as a whole.
+const FADE: Duration = Duration::from_secs(1);
+
 /// An encoder, which ends with this.
 struct Encoder(Child);
 
@@ -121,15 +124,22 @@ async fn screenshots() {
     }
     tokio::time::sleep(A_WHILE).await;
     let page = OwnPage::open(&origin, "console/?lang=en").await;
-    page.size(1440, 760, false).await;
+    page.size(1440, 800, false).await;
     page.until("return document.querySelectorAll('.tile canvas.shown').length === 8").await;
+    // The last of them fades in.
+    tokio::time::sleep(FADE).await;
     shoot(&page, "wall").await;
+    page.goto(&origin.api_url("console/?lang=zh")).await;
+    page.until("return document.querySelectorAll('.tile canvas.shown').length === 8").await;
+    // The last of them fades in.
+    tokio::time::sleep(FADE).await;
+    shoot(&page, "wall-zh").await;
     page.assert_clean(&[]).await;
     let page = OwnPage::open(&edge, "console/?lang=en#/cluster").await;
     page.size(1440, 860, false).await;
     page.dark(true).await;
     page.until_within("return document.querySelectorAll('.wire.flowing').length === 2", SOON).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(FADE).await;
     shoot(&page, "cluster").await;
     page.assert_clean(&[]).await;
     viewers.iter().for_each(tokio::task::JoinHandle::abort);

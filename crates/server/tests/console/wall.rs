@@ -13,8 +13,8 @@ const NAME: &str = "<img src=x onerror=alert(1)>";
 /// How long the picture of a stream may take from the opening of the console on, in milliseconds.
 const PICTURE_WITHIN: f64 = 2000.0;
 
-/// What a machine that is not busy needs for a page that shows next to nothing, in milliseconds. Where that takes longer
-/// the picture may, too.
+/// What a machine that is not busy needs for a page that shows next to nothing, in milliseconds. Where that takes
+/// longer, the picture may, too.
 const BARE_PAGE: f64 = 250.0;
 
 #[tokio::test(flavor = "multi_thread")]
