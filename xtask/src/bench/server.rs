@@ -52,7 +52,7 @@ impl Kind {
     /// Whether it is Weir that is measured.
     pub fn is_weir(&self) -> bool {
         match self {
-            Self::Weir { .. } | Self::Chain { .. } => true,
+            Self::Weir { .. } | Self::WithApi | Self::Chain { .. } => true,
             Self::Nginx | Self::Floor { .. } => false,
             Self::Hls { from } => *from != HlsFrom::Nginx,
             Self::Tls { by, .. } => *by != TlsBy::Nginx,
