@@ -9,6 +9,7 @@ use std::{
 use crate::{
     Result,
     command::{create_dir, root, run},
+    tools,
 };
 
 /// Where the sources of the pages are, and where they are packed.
@@ -61,6 +62,7 @@ fn pack_file(from: &Path, to: &Path) -> Result<usize> {
 
 /// Makes the pictures of the README, with the test that draws them.
 pub fn screenshots() -> Result {
+    tools::install_for_pictures()?;
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([
         "nextest",

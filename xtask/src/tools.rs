@@ -22,6 +22,8 @@ const TOOLS: &[Tool] = &[
     Tool { file: "haproxy", package: "haproxy" },
     Tool { file: "chromium", package: "chromium" },
     Tool { file: "chromedriver", package: "chromium-driver" },
+    Tool { file: "firefox-esr", package: "firefox-esr" },
+    FONT,
     Tool { file: "ip", package: "iproute2" },
     Tool { file: "curl", package: "curl" },
     Tool { file: "openssl", package: "openssl" },
@@ -57,6 +59,9 @@ const NGINX_RTMP: Tool =
     Tool { file: "/usr/lib/nginx/modules/ngx_rtmp_module.so", package: "libnginx-mod-rtmp" };
 const NGINX_STREAM: Tool =
     Tool { file: "/usr/lib/nginx/modules/ngx_stream_module.so", package: "libnginx-mod-stream" };
+/// Characters of Chinese, for pictures of pages; the smallest package that has them all.
+const FONT: Tool =
+    Tool { file: "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc", package: "fonts-wqy-microhei" };
 const OPENSSL: Tool = Tool { file: "openssl", package: "openssl" };
 
 const BUILDAH: Tool = Tool { file: "buildah", package: "buildah" };
@@ -73,6 +78,18 @@ pub fn install_buildah() -> Result {
 pub fn install_nginx() -> Result {
     let tools = [NGINX, NGINX_RTMP, NGINX_STREAM, OPENSSL];
     let missing = tools.into_iter().filter(|tool| which(tool.file).is_none());
+    install_packages(&missing.map(|tool| tool.package).collect::<Vec<_>>())
+}
+
+/// Installs what pictures of the console are made with, if it is missing.
+pub fn install_for_pictures() -> Result {
+    let wanted = [
+        FONT,
+        Tool { file: "chromium", package: "chromium" },
+        Tool { file: "chromedriver", package: "chromium-driver" },
+        Tool { file: "ffmpeg", package: "ffmpeg" },
+    ];
+    let missing = wanted.into_iter().filter(|tool| which(tool.file).is_none());
     install_packages(&missing.map(|tool| tool.package).collect::<Vec<_>>())
 }
 

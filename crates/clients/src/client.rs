@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tracing::{debug, info, warn};
@@ -13,6 +14,7 @@ use weir_media::StreamKey;
 
 use crate::{counts::COUNTS, end::seconds, permits::Permit};
 use crate::{
+    detail::Detail,
     end::{End, Kind, Side},
     events::{EVENTS, EventKind},
     quota::{AddressPermit, Quotas, Refusal},
@@ -37,6 +39,8 @@ pub struct Client {
     pub received: u64,
     /// How often it fell behind and was moved to the newest group.
     pub skips: u32,
+    /// The age of the oldest bytes that its socket has not taken, where somebody knows.
+    pub behind: Option<Duration>,
     /// What it holds while it plays.
     pub viewing: Option<ViewerSession>,
     /// Who is told, at its end, how many bytes it was sent and has sent.
@@ -147,6 +151,7 @@ impl Client {
             sent: 0,
             received: 0,
             skips: 0,
+            behind: None,
             viewing: None,
             on_end: None,
             standing: Arc::new(Admission::new(permit)),
@@ -165,16 +170,18 @@ impl Client {
 
     /// Tells others how far it is. Not for every frame.
     pub fn report(&self) {
-        let Self { sent, received, skips, .. } = *self;
-        self.presence.report(Figures { sent, received, skips });
+        let Self { sent, received, skips, behind, .. } = *self;
+        self.presence.report(Figures { sent, received, skips, behind });
     }
 
     /// Says in the log that it may not play; only once, for it can ask as often as it likes.
-    pub fn refused(&mut self, stream: &StreamKey, reason: &str) {
+    pub fn refused(&mut self, stream: &StreamKey, why: impl Into<Detail>) {
+        let why = why.into();
+        let reason = &*why.text;
         if !std::mem::replace(&mut self.refused, true) {
             let side = Side::Policy.label();
             info!(conn = self.id, peer = %self.peer, stream = %stream, side, reason, "play refused");
-            EVENTS.note(EventKind::PlayRefused, Some(stream), Some(self.peer.ip()), reason);
+            EVENTS.note(EventKind::PlayRefused, Some(stream), Some(self.peer.ip()), why);
         }
     }
 
@@ -204,7 +211,7 @@ impl Client {
             Activity::Play if is_refused && !self.refused => EventKind::PlayRefused,
             Activity::Publish | Activity::Play | Activity::Control => return,
         };
-        EVENTS.note(kind, stream, Some(self.peer.ip()), &end.reason);
+        EVENTS.note(kind, stream, Some(self.peer.ip()), end.told());
     }
 
     /// Says in the log that and why it is going. Whoever reads that finds its permit free: it is in nobody's way and in

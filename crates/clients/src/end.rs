@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt, io, time::Duration};
 
+use crate::detail::Detail;
+
 /// Who caused the end of a session. Log level and metric label derive from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
@@ -131,12 +133,28 @@ pub struct End {
     pub kind: Kind,
     /// What happened, as the log says it.
     pub reason: Cow<'static, str>,
+    /// The same in parts, where the kind alone says too little.
+    pub detail: Option<Box<Detail>>,
 }
 
 impl End {
     /// An end of this kind.
     pub fn new(kind: Kind, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { side: kind.side(), kind, reason: reason.into() }
+        Self { side: kind.side(), kind, reason: reason.into(), detail: None }
+    }
+
+    /// The same end, which is this in parts.
+    #[must_use]
+    pub fn saying(self, detail: Detail) -> Self {
+        Self { detail: Some(Box::new(detail)), ..self }
+    }
+
+    /// What happened, for operators: at least its kind, and the reason.
+    pub fn told(&self) -> Detail {
+        match &self.detail {
+            Some(detail) => (**detail).clone(),
+            None => Detail::new(self.kind.label(), [&self.reason], &self.reason),
+        }
     }
 
     /// The client broke the protocol, or went in a way that has no kind of its own.

@@ -10,15 +10,14 @@ use std::{
 use tokio::sync::Notify;
 use weir_media::StreamKey;
 
+use crate::detail::Detail;
+
 /// The events of this process. There is one process, and events are written from everywhere in it.
 pub static EVENTS: Events = Events::new();
 
 /// Events that are kept, and refusals beside them: a crowd of those who are refused leaves the rest alone. With details
-/// of their longest, some 500 KB.
+/// of their longest, some 1 MB.
 const KEPT: usize = 512;
-
-/// Characters of a detail: what peers say of themselves may be long.
-const DETAIL_CHARS_MAX: usize = 300;
 
 /// For how long, and among how many of the newest, the same event is one that happens again.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -98,8 +97,8 @@ pub struct Event {
     pub stream: Option<StreamKey>,
     /// The address of the client, if it is about one.
     pub peer: Option<IpAddr>,
-    /// Why, or what else there is to say, for people; no secrets.
-    pub detail: Box<str>,
+    /// Why, or what else there is to say.
+    pub detail: Detail,
     /// How often it has happened within a minute each.
     pub count: u64,
 }
@@ -137,9 +136,9 @@ impl Events {
         kind: EventKind,
         stream: Option<&StreamKey>,
         peer: Option<IpAddr>,
-        detail: &str,
+        detail: impl Into<Detail>,
     ) {
-        let detail: Box<str> = detail.chars().take(DETAIL_CHARS_MAX).collect();
+        let detail = detail.into();
         let at = SystemTime::now();
         let mut rings = self.lock();
         rings.last += 1;
@@ -228,8 +227,6 @@ mod tests {
         assert_eq!((all.len(), all[0].number, events.last()), (KEPT, 11, KEPT as u64 + 10));
         assert!(all.is_sorted_by_key(|event| event.number));
         assert_eq!(events.after(events.last() - 2).len(), 2);
-        events.note(EventKind::DrainBegan, None, None, &"x".repeat(5000));
-        assert_eq!(events.after(events.last() - 1)[0].detail.len(), DETAIL_CHARS_MAX);
     }
 
     #[test]

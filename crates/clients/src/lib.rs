@@ -13,6 +13,7 @@
 pub mod client;
 pub mod counts;
 pub mod descriptors;
+pub mod detail;
 pub mod end;
 pub mod events;
 pub mod held;

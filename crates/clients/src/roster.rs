@@ -263,7 +263,7 @@ mod tests {
         for id in 1..=2 {
             let enlisted = enlist(&roster, id);
             enlisted.note(|doing| doing.stream = Some(key.clone()));
-            enlisted.report(Figures { sent: 50, received: 7, skips: 0 });
+            enlisted.report(Figures { sent: 50, received: 7, ..Figures::default() });
         }
         assert_eq!((roster.sent_to_parted(&key), roster.received(), roster.came()), (100, 14, 2));
         roster.forget_parted(|_| false);

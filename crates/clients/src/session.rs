@@ -6,6 +6,7 @@ use tracing::info;
 use weir_media::StreamKey;
 
 use crate::{
+    detail::Detail,
     events::{EVENTS, EventKind},
     held::Held,
     quota::ViewerPermit,
@@ -35,7 +36,8 @@ impl Session {
         if activity == Activity::Publish {
             let speaks = protocol.strip_suffix('s').filter(|_| tls.is_some()).unwrap_or(protocol);
             let how = tls.map_or(speaks.to_owned(), |tls| format!("{speaks} over {tls}"));
-            EVENTS.note(EventKind::PublisherCame, Some(stream), Some(peer.ip()), &how);
+            let detail = Detail::new("speaks", [speaks, tls.unwrap_or_default()], &how);
+            EVENTS.note(EventKind::PublisherCame, Some(stream), Some(peer.ip()), detail);
         }
         Self { roster: Arc::clone(roster), presence: Arc::clone(presence) }
     }

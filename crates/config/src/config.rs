@@ -86,6 +86,8 @@ section! {
         drain: Drain = Drain::default(), Part<Drain>;
         /// How a new process takes over from the running one.
         handover: Handover = Handover::default(), Part<Handover>;
+        /// What this server calls itself to its operators, peers and back ends; without one, the name of its host.
+        name: String = String::new(), LabelValue;
         /// The file that the log is appended to once the server has started; without one, lines go to stderr.
         log_file: Option<PathBuf> = None, Maybe<File>;
         /// The file with the number of the running process; without one, none is written.

@@ -187,6 +187,7 @@ limits:
 metrics: { streams: 0, listen: '127.0.0.1:9972', label: a, tag: 7 }
 drain: { notice: 0s, timeout: 1s }
 handover: { socket: /run/weir.sock }
+name: edge-7
 log_file: /var/log/weir.log
 pid_file: /run/weir.pid
 ",
@@ -434,6 +435,7 @@ pid_file: /run/weir.pid
         },
         drain: Drain { notice: Duration::ZERO, timeout: Duration::from_secs(1) },
         handover: Handover { socket: Some("/run/weir.sock".into()) },
+        name: "edge-7".to_owned(),
         log_file: Some("/var/log/weir.log".into()),
         pid_file: Some("/run/weir.pid".into()),
         vhosts: BTreeMap::new(),
@@ -563,7 +565,7 @@ type Bad = (&'static str, (usize, usize, usize), &'static str, &'static str);
 
 const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, upload, forward, exec, \
      transcode, record, edge, pull, ingest, children, auth, hooks, limits, metrics, drain, \
-     handover, log_file, pid_file, vhosts";
+     handover, name, log_file, pid_file, vhosts";
 
 const BAD: &[Bad] = &[
     ("rol: origin\n", (1, 1, 3), "unknown key `rol`; did you mean `role`?", KEYS),

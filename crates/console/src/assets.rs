@@ -21,9 +21,9 @@ macro_rules! assets {
 
 assets! {
     "console.html" "player.html" "style.css" "icon.svg"
-    "api.js" "charts.js" "cluster.js" "config.js" "dom.js" "events.js" "format.js" "health.js" "i18n.js" "links.js"
-    "main.js" "page.js" "player.js" "qr.js" "signin.js" "spark.js" "stills.js" "stream.js" "streams.js" "strings.js"
-    "wall.js"
+    "api.js" "charts.js" "cluster.js" "config.js" "details.js" "dom.js" "events.js" "format.js" "health.js" "i18n.js"
+    "links.js" "main.js" "moving.js" "page.js" "player.js" "qr.js" "signin.js" "spark.js" "stills.js" "stream.js"
+    "streams.js" "strings.js" "wall.js"
     "vendor/hls.min.js" "vendor/mpegts.js" "vendor/uPlot.iife.min.js" "vendor/uPlot.min.css"
 }
 

@@ -6,6 +6,7 @@ import { bytes, count, lasting, rate } from "./format.js";
 import { t } from "./i18n.js";
 import { confirm } from "./signin.js";
 
+const NODES = "nodes?scope=cluster";
 const EVERY = 2500;
 /** A node that is not there any more is shown for so long. */
 const REMEMBERED = 10 * 60 * 1000;
@@ -51,7 +52,14 @@ export function cluster(content, { signal, announce, needAdmin }) {
   async function drain() {
     if (!(await needAdmin())) return;
     if (!(await confirm(t("cluster.drain.title"), t("cluster.drain.ask"), t("cluster.drain")))) return;
-    call("drain", { method: "POST" }).then(() => announce(t("cluster.phase.draining")), (why) => announce(why.message, true));
+    try {
+      await call("drain", { method: "POST" });
+      announce(t("cluster.phase.draining"));
+      // It may be gone before the next look.
+      take(await call(NODES, { signal }));
+    } catch (why) {
+      if (!signal.aborted) announce(why.message, true);
+    }
   }
 
   function card(node) {
@@ -142,30 +150,29 @@ export function cluster(content, { signal, announce, needAdmin }) {
   const watch = new ResizeObserver(() => wire());
   watch.observe(graph);
   signal.addEventListener("abort", () => watch.disconnect(), { once: true });
-  follow(() => "nodes?scope=cluster", {
-    signal, every: EVERY, fail: (why) => announce(why.status ? why.message : t("offline"), true),
-    take(answer) {
-      const now = Date.now();
-      const peers = new Map(answer.peers.map((peer) => [peer.node, peer]));
-      for (const { node: name, data } of answer.nodes) {
-        const address = peers.get(name)?.address ?? "";
-        // A new process at an address is there instead of the one before.
-        for (const [other, before] of known) if (address && before.address === address && other !== name) known.delete(other);
-        known.set(name, { ...data, name, address, ok: true, error: null, seen: now, isHere: !address });
-      }
-      for (const peer of answer.peers.filter((one) => !one.ok)) {
-        const before = [...known.values()].find((node) => node.address === peer.address);
-        if (before) Object.assign(before, { ok: false, error: peer.error });
-        else known.set(peer.node, { name: peer.node, address: peer.address, ok: false, error: peer.error, role: "edge", origins: [], pulls: [], addresses: [], seen: now });
-      }
-      // What does not even have a name any more.
-      const said = new Set([...answer.nodes.map((one) => one.node), ...answer.peers.filter((one) => !one.ok).map((one) => one.address)]);
-      for (const [name, node] of known) {
-        if (said.has(name) || said.has(node.address)) continue;
-        if (now - node.seen > REMEMBERED) known.delete(name);
-        else Object.assign(node, { ok: false, error: node.error ?? t("cluster.lost") });
-      }
-      draw();
-    },
-  });
+  function take(answer) {
+    const now = Date.now();
+    const peers = new Map(answer.peers.map((peer) => [peer.node, peer]));
+    for (const { node: name, data } of answer.nodes) {
+      const address = peers.get(name)?.address ?? "";
+      // A new process at an address is there instead of the one before.
+      for (const [other, before] of known) if (address && before.address === address && other !== name) known.delete(other);
+      known.set(name, { ...data, name, address, ok: true, error: null, seen: now, isHere: !address });
+    }
+    for (const peer of answer.peers.filter((one) => !one.ok)) {
+      const before = [...known.values()].find((node) => node.address === peer.address);
+      if (before) Object.assign(before, { ok: false, error: peer.error });
+      else known.set(peer.node, { name: peer.node, address: peer.address, ok: false, error: peer.error, role: "edge", origins: [], pulls: [], addresses: [], seen: now });
+    }
+    // What does not even have a name any more.
+    const said = new Set([...answer.nodes.map((one) => one.node), ...answer.peers.filter((one) => !one.ok).map((one) => one.address)]);
+    for (const [name, node] of known) {
+      if (said.has(name) || said.has(node.address)) continue;
+      if (now - node.seen > REMEMBERED) known.delete(name);
+      else Object.assign(node, { ok: false, error: node.error ?? t("cluster.lost") });
+    }
+    draw();
+  }
+
+  follow(() => NODES, { signal, every: EVERY, take, fail: (why) => announce(why.status ? why.message : t("offline"), true) });
 }

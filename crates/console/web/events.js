@@ -1,9 +1,10 @@
 // Events: what has happened lately, in words.
 
 import { call, follow } from "./api.js";
+import { detail } from "./details.js";
 import { h, icon } from "./dom.js";
 import { count, moment } from "./format.js";
-import { t } from "./i18n.js";
+import { shown, t } from "./i18n.js";
 
 const KINDS = ["publisher_came", "publisher_left", "publish_refused", "play_refused", "client_ended", "origin_lost", "origin_back",
   "pull_lost", "push_lost", "reloaded", "reload_failed", "recording_began", "recording_ended", "drain_began"];
@@ -27,7 +28,7 @@ export function list(events, { short = false } = {}) {
     h("div", { class: "what" },
       h("b", null, t(`event.${event.kind}`)), event.count > 1 ? h("span", { class: "pill" }, t("events.times", { count: count(event.count) })) : "",
       !short && event.stream ? h("a", { href: `#/stream/${encodeURIComponent(event.stream)}` }, event.url) : "",
-      h("span", { class: "detail" }, [event.peer, event.detail].filter(Boolean).join(" · ")),
+      h("span", { class: "detail", title: event.detail }, [event.peer, detail(event, shown())].filter(Boolean).join(" · ")),
       !short && event.node ? h("span", { class: "faint" }, event.node) : "",
       !short && GUIDE[event.kind] ? h("span", { class: "faint guide" }, t("events.guide", { page: `docs/guide/${GUIDE[event.kind]}` })) : ""))));
 }
@@ -47,7 +48,7 @@ export function events(content, { signal, announce }) {
 
   function draw() {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const text = (event) => `${event.url ?? ""} ${event.peer ?? ""} ${event.detail} ${t(`event.${event.kind}`)} ${event.node ?? ""}`.toLowerCase();
+    const text = (event) => `${event.url ?? ""} ${event.peer ?? ""} ${event.detail} ${detail(event, shown())} ${t(`event.${event.kind}`)} ${event.node ?? ""}`.toLowerCase();
     const found = [...all.values()].filter((event) => (!kind.value || event.kind === kind.value) && words.every((word) => text(event).includes(word)));
     found.sort((a, b) => b.at_ms - a.at_ms || b.number - a.number);
     if (all.size && !found.length) return out.replaceChildren(h("p", { class: "faint" }, t("events.none.match")));

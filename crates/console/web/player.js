@@ -26,7 +26,8 @@ function load(url) {
   return SCRIPTS.get(url);
 }
 
-const hasSource = () => "MediaSource" in window || "ManagedMediaSource" in window;
+/** Whether scripts can play here. */
+export const hasSource = () => "MediaSource" in window || "ManagedMediaSource" in window;
 
 /** Why a stream is not to be had, by the answer to a request for it; nothing if it may be tried again. */
 function refusal(status, text) {
@@ -62,7 +63,7 @@ async function probe(url, signal) {
 }
 
 /** Plays `url` (HTTP-FLV); resolves with why it has ended. */
-async function flv(video, url, { signal, scripts, started }) {
+export async function flv(video, url, { signal, scripts, started }) {
   await load(`${scripts}/vendor/mpegts.js`);
   const { mpegts } = window;
   if (!mpegts.isSupported()) throw new Trouble("", { isOther: true });

@@ -13,6 +13,8 @@ import { confirm } from "./signin.js";
 
 const VIEWERS_MAX = 200;
 const EVERY = 3000;
+/** Seconds: a viewer who takes everything as it comes is 0 behind. */
+const BEHIND = 2;
 
 function card(title, ...content) {
   return h("section", { class: "card" }, h("h2", null, title), content);
@@ -134,11 +136,14 @@ export function stream(content, { id, signal, announce, needAdmin, redraw }) {
 
   function showViewers(all, of) {
     if (!all.length) return viewers.replaceChildren(h("p", { class: "faint" }, t("stream.viewers.none")));
-    const head = ["stream.address", "stream.protocol", "stream.viewer.since", "stream.viewer.rate", "stream.viewer.skips", "stream.viewer.bytes"];
+    const head = ["stream.address", "stream.protocol", "stream.viewer.since", "stream.viewer.rate", "stream.viewer.behind", "stream.viewer.skips", "stream.viewer.bytes"];
     const rows = all.slice(0, VIEWERS_MAX).map((one) => h("tr", { "data-client": one.id },
       h("td", null, one.ip, one.is_edge ? h("span", { class: "pill" }, t("cluster.edge")) : ""),
       h("td", null, [one.type.replace("-play", ""), one.tls].filter(Boolean).join(" · ")), h("td", { class: "number" }, lasting(one.alive)),
-      h("td", { class: "number" }, rate(one.kbps.send_30s)), h("td", { class: one.skips ? "number ill" : "number" }, count(one.skips)),
+      h("td", { class: "number" }, rate(one.kbps.send_30s)),
+      h("td", { class: one.behind_s >= BEHIND ? "number ill" : "number", title: one.behind_s === null ? t("stream.viewer.behind.unknown") : null },
+        one.behind_s === null ? "–" : `${one.behind_s.toFixed(1)} s`),
+      h("td", { class: one.skips ? "number ill" : "number" }, count(one.skips)),
       h("td", { class: "number" }, bytes(one.send_bytes)),
       h("td", null, h("button", {
         class: "small danger", "aria-label": t("stream.viewer.end.of", { id: one.id, ip: one.ip }),

@@ -4,6 +4,7 @@ import { h, icon, mark, write } from "./dom.js";
 import { codec, count, frames, rate } from "./format.js";
 import { colour, rank, reason, word } from "./health.js";
 import { t } from "./i18n.js";
+import { moving } from "./moving.js";
 import { draw as drawSpark, spark } from "./spark.js";
 import { stills } from "./stills.js";
 import { place, streams, title } from "./streams.js";
@@ -23,18 +24,19 @@ const SORTS = {
   health: (a, b) => rank(a.health) - rank(b.health) || a.url.localeCompare(b.url),
 };
 
-const choice = { search: "", vhost: "", sort: "name", size: "medium", trouble: false };
+const choice = { search: "", vhost: "", sort: "name", size: "medium", trouble: false, moving: true };
 try {
   const kept = JSON.parse(localStorage.getItem(KEPT) ?? "{}");
   if (kept.sort in SORTS) choice.sort = kept.sort;
   if (kept.size in SIZES) choice.size = kept.size;
+  if (kept.moving === false) choice.moving = false;
 } catch {
   // As it is.
 }
 
 function keep() {
   try {
-    localStorage.setItem(KEPT, JSON.stringify({ sort: choice.sort, size: choice.size }));
+    localStorage.setItem(KEPT, JSON.stringify({ sort: choice.sort, size: choice.size, moving: choice.moving }));
   } catch {
     // For this page only.
   }
@@ -61,11 +63,11 @@ function tile() {
   const pace = h("span", { class: "pace" });
   const line = spark();
   const bar = h("span", { class: "split", "aria-hidden": "true" });
+  const screen = h("span", { class: "picture" }, canvas, nothing, state, " ", viewers, " ", record, " ", what);
   const link = h("a", { class: "tile" },
-    h("span", { class: "about" }, h("span", { class: "names" }, name, " ", where), " ", h("span", { class: "figures" }, speed, " ", pace), line, bar), " ",
-    h("span", { class: "picture" }, canvas, nothing, state, " ", viewers, " ", record, " ", what));
+    h("span", { class: "about" }, h("span", { class: "names" }, name, " ", where), " ", h("span", { class: "figures" }, speed, " ", pace), line, bar), " ", screen);
   const item = h("div", { role: "listitem" }, link);
-  const self = { item, link, canvas, id: "", isShown: false };
+  const self = { item, link, canvas, screen, id: "", row: null, isShown: false, isMoving: false };
   self.painted = (isShown) => {
     self.isShown ||= isShown;
     mark(canvas, "class", self.isShown ? "shown" : null);
@@ -74,7 +76,7 @@ function tile() {
   self.show = (row, at, of) => {
     if (self.id !== row.id) {
       self.id = row.id;
-      self.isShown = false;
+      self.isShown = self.isMoving = false;
       canvas.width = 16;
       self.hasVideo = Boolean(row.video);
       mark(canvas, "class", null);
@@ -84,6 +86,7 @@ function tile() {
       write(name, title(row));
       write(where, place(row));
     }
+    self.row = row;
     self.hasVideo = Boolean(row.video);
     mark(item, "aria-posinset", at + 1);
     mark(item, "aria-setsize", of);
@@ -138,9 +141,13 @@ export function live(content, { signal, announce }) {
     class: "toggle", "aria-pressed": String(choice.trouble),
     onclick: () => ((choice.trouble = !choice.trouble), mark(trouble, "aria-pressed", String(choice.trouble)), arrange()),
   }, t("wall.only.trouble"));
+  const move_ = h("button", {
+    class: "toggle", "aria-pressed": String(choice.moving), title: t("wall.moving.hint"), hidden: true,
+    onclick: () => ((choice.moving = !choice.moving), mark(move_, "aria-pressed", String(choice.moving)), keep(), videos.turn()),
+  }, t("wall.moving"));
   content.append(
     h("div", { class: "head" }, h("h1", null, t("wall.title")), totals),
-    h("div", { class: "toolbar" }, h("label", { class: "search" }, icon("search"), search), vhost, sort, size, trouble),
+    h("div", { class: "toolbar" }, h("label", { class: "search" }, icon("search"), search), vhost, sort, size, trouble, move_),
     grid, empty);
 
   function sum() {
@@ -266,7 +273,9 @@ export function live(content, { signal, announce }) {
     const box = one.item.getBoundingClientRect();
     return box.bottom > 0 && box.top < window.innerHeight;
   };
-  stills(() => [...tiles.values()].filter((one) => one.hasVideo && isSeen(one)), signal);
+  const seen = () => [...tiles.values()].filter((one) => one.hasVideo && isSeen(one));
+  stills(() => seen().filter((one) => !one.isMoving), signal);
+  const videos = moving(seen, { isOn: () => choice.moving, few: (areFew) => (move_.hidden = !areFew), signal });
   grid.classList.add("waiting");
   streams(signal, (now) => {
     known = now;

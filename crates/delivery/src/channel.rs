@@ -102,6 +102,8 @@ pub struct View {
     pub first: u64,
     /// The entries that viewers may still be at.
     pub entries: VecDeque<Bytes>,
+    /// When the shard got each of them.
+    pub times: VecDeque<Instant>,
     /// Where a new viewer, or one that fell out of the window, starts.
     pub newest: Option<Group<Opening>>,
     /// What the stream is doing.
@@ -121,7 +123,13 @@ impl View {
     /// Lets go of all entries; the next refresh brings those from `seq` on.
     pub fn go_to(&mut self, seq: u64) {
         self.entries.clear();
+        self.times.clear();
         self.first = seq;
+    }
+
+    /// When the entry with this sequence number came, if it is here.
+    pub fn time(&self, seq: u64) -> Option<Instant> {
+        self.times.get(usize::try_from(seq.checked_sub(self.first)?).ok()?).copied()
     }
 
     /// The entry with this sequence number, if it is here.
@@ -326,9 +334,11 @@ impl Channel {
         let log = &filling.log;
         if view.end() < log.first() || view.entries.is_empty() {
             view.entries.clear();
+            view.times.clear();
             view.first = log.first().max(view.end());
         }
         while view.first < log.first() && view.entries.pop_front().is_some() {
+            view.times.pop_front();
             view.first += 1;
         }
         view.since = None;
@@ -336,6 +346,7 @@ impl Channel {
             for entry in new {
                 view.since = view.since.or(entry.since);
                 view.entries.push_back(entry.bytes.clone());
+                view.times.push_back(now);
             }
         }
         view.newest = log.newest_group().cloned();

@@ -182,7 +182,7 @@ impl Shard {
                 self.next_care = now + CARE;
                 self.drop_stalled(now);
                 self.let_go_overdue(now);
-                self.report();
+                self.report(now);
                 self.reweigh(now);
             }
             if self.sent > 0 {
@@ -535,8 +535,11 @@ impl Shard {
     }
 
     /// Tells others how far the viewers are.
-    fn report(&self) {
-        self.viewers.iter().for_each(|(_, viewer)| viewer.client.report());
+    fn report(&mut self, now: Instant) {
+        for (_, viewer) in &mut self.viewers {
+            viewer.client.behind = viewer.behind(&self.channels[viewer.channel].view, now);
+            viewer.client.report();
+        }
     }
 
     fn reconfigure(&mut self, terms: &TermsOf) {
@@ -607,6 +610,8 @@ impl Shard {
         let Some(mut viewer) = self.remove_viewer(key) else { return };
         let unsent = viewer.take_rest().into();
         let Protocol::Rtmp(session) = viewer.protocol else { return };
+        // Nobody looks from here on.
+        viewer.client.behind = None;
         let (socket, tls) = viewer.socket.into_parts();
         let returned = Returned { socket, tls, session, client: viewer.client, unsent, why };
         if let Err(error) = self.returns.try_send(returned) {

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::{Buf, Bytes};
@@ -214,6 +214,18 @@ impl Viewer {
     /// Whether its stream has ended.
     pub(super) fn is_ending(&self) -> bool {
         self.position == Position::Ending
+    }
+
+    /// The age of the oldest bytes that its socket has not taken, zero without any; none for who waits for a start, or
+    /// has had the end.
+    pub(super) fn behind(&self, view: &View, now: Instant) -> Option<Duration> {
+        let Position::At(seq) = self.position else { return None };
+        // What is begun is in `rest`, and was the entry before.
+        let oldest = if self.has_rest() { seq.checked_sub(1)? } else { seq };
+        match oldest >= view.end() {
+            true => Some(Duration::ZERO),
+            false => Some(now.saturating_duration_since(view.time(oldest.max(view.first))?)),
+        }
     }
 
     /// Since when the socket has not taken a byte, if it is behind.

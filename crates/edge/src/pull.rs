@@ -20,6 +20,7 @@ use tokio::{
 use tracing::{info, warn};
 use weir_clients::{
     counts::COUNTS,
+    detail::Detail,
     end::{Side, seconds},
     events::{EVENTS, EventKind},
 };
@@ -336,8 +337,9 @@ impl Pull {
             stream = %self.request.key, origin = %origin, side = Side::Upstream.label(), reason = lost.why,
             "pull lost: its viewers wait"
         );
-        let detail = format!("{origin}: {}", lost.why);
-        EVENTS.note(EventKind::PullLost, Some(&self.request.key), None, &detail);
+        let text = format!("{origin}: {}", lost.why);
+        let detail = Detail::new("origin_fault", [&origin.to_string(), &lost.why], &text);
+        EVENTS.note(EventKind::PullLost, Some(&self.request.key), None, detail);
     }
 
     /// The origin refuses these parameters; those of other viewers it may not.

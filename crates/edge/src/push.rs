@@ -13,6 +13,7 @@ use tokio::{
 use tracing::{info, warn};
 use weir_clients::{
     counts::COUNTS,
+    detail::Detail,
     end::{End, Kind, Side},
     events::{EVENTS, EventKind},
 };
@@ -174,8 +175,9 @@ impl Task {
                 stream = %self.request.key, origin = %origin, side = Side::Upstream.label(), reason = lost.why,
                 "push lost: its encoder stays connected"
             );
-            let detail = format!("{origin}: {}", lost.why);
-            EVENTS.note(EventKind::PushLost, Some(&self.request.key), None, &detail);
+            let text = format!("{origin}: {}", lost.why);
+            let detail = Detail::new("origin_fault", [&origin.to_string(), &lost.why], &text);
+            EVENTS.note(EventKind::PushLost, Some(&self.request.key), None, detail);
             let again = tokio::select! {
                 _ = &mut stopped => return,
                 again = self.reopen() => again,

@@ -137,6 +137,13 @@ impl Registry {
         stats.filter(|stream| stream.status != Status::Waiting || stream.readers > 0).collect()
     }
 
+    /// Figures of one stream, if it is published or waited for.
+    pub fn stats_of(&self, key: &StreamKey) -> Option<StreamStats> {
+        let stream = lock(&self.table.streams).get(key).cloned()?;
+        let stats = stream.stats();
+        (stats.status != Status::Waiting || stats.readers > 0).then_some(stats)
+    }
+
     /// What all streams have taken in since the start.
     pub fn totals(&self) -> &Totals {
         &self.table.totals

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Load for live-streaming servers.
 #[derive(Parser)]
@@ -24,6 +24,8 @@ pub enum Command {
     Request(Request),
     /// Be the bare loop: accept HTTP-FLV viewers and do nothing but `send` to each of them.
     Floor(Floor),
+    /// Be consoles that are open: ask the API what their pages ask, and measure what that costs.
+    Console(Console),
 }
 
 /// Publishers.
@@ -150,6 +152,45 @@ pub struct Floor {
     /// Milliseconds that frames are gathered for; 0 sends each.
     #[arg(long, default_value_t = 0)]
     pub flush_ms: u64,
+}
+
+/// Consoles that are open.
+#[derive(Args, Clone)]
+pub struct Console {
+    /// `http://HOST:PORT/` of the API.
+    pub url: String,
+    /// How many are open.
+    #[arg(long, default_value_t = 5)]
+    pub count: usize,
+    /// What they show.
+    #[arg(long, value_enum, default_value_t = ConsolePage::Wall)]
+    pub page: ConsolePage,
+    /// Tiles of the wall that are seen.
+    #[arg(long, default_value_t = 20)]
+    pub tiles: usize,
+    /// Seconds from their opening to the measurement: the first answers are long.
+    #[arg(long, default_value = "3", value_parser = seconds)]
+    pub warmup: Duration,
+    /// Seconds that they stay open then, in each round.
+    #[arg(long, default_value = "5", value_parser = seconds)]
+    pub seconds: Duration,
+    /// How often they are opened, and with --watch before each time as long none is.
+    #[arg(long, default_value_t = 1)]
+    pub rounds: usize,
+    /// Measure the CPU time of this process (may be given more than once).
+    #[arg(long = "watch")]
+    pub watch: Vec<u32>,
+}
+
+/// A page of the console.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ConsolePage {
+    /// All streams.
+    Wall,
+    /// The first of them.
+    Stream,
+    /// All nodes.
+    Cluster,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

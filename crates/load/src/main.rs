@@ -2,6 +2,7 @@
 
 mod cli;
 mod clip;
+mod console;
 mod cpu;
 mod floor;
 mod play;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Command::Play(play) => play::run(&play),
         Command::Request(request) => request::run(&request),
         Command::Floor(floor) => floor::run(&floor),
+        Command::Console(console) => console::run(&console),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

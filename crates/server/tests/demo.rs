@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use weir_testkit::{Weir, browser::Page, http, peer::Player, server::field};
+use weir_testkit::{Weir, http, own_page::OwnPage, peer::Player, server::field};
 
 /// For the browser to start, and for the first segments of the clip.
 const TIMEOUT: Duration = Duration::from_secs(45);
@@ -58,7 +58,7 @@ async fn chromium_plays_the_demo() {
     let page = http::get(weir.http(), "player?stream=live/demo").await;
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
 
-    let page = Page::open(&url).await;
+    let page = OwnPage::open_at(&weir, &url).await;
     let video = page.wait_playing(3.0, TIMEOUT).await;
     assert!(video.colours >= COLOURS_MIN, "the picture is blank: {video:?}");
     assert_eq!(video.error, None);
@@ -69,5 +69,5 @@ async fn chromium_plays_the_demo() {
     for path in ["live/demo.flv", "live/demo.m3u8"] {
         assert!(shown.contains(&weir.http_url(path)), "{path} is missing from {shown:?}");
     }
-    page.close().await;
+    page.assert_clean(&[]).await;
 }

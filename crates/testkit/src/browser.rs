@@ -87,9 +87,21 @@ impl Page {
     /// # Panics
     /// As [`open`](Self::open).
     pub async fn open_with(url: &str, flags: &[String]) -> Self {
+        Self::start(url, flags, false).await
+    }
+
+    /// The same, and each request that the browser makes is noted.
+    ///
+    /// # Panics
+    /// As [`open`](Self::open).
+    pub async fn open_noting_requests(url: &str) -> Self {
+        Self::start(url, &[], true).await
+    }
+
+    async fn start(url: &str, flags: &[String], notes_requests: bool) -> Self {
         let browser = Browser::start();
         let mut builder = ClientBuilder::new(HttpConnector::new());
-        builder.capabilities(browser.capabilities(flags));
+        builder.capabilities(browser.capabilities(flags, notes_requests));
         let client = builder
             .connect(&browser.url)
             .await
@@ -139,6 +151,26 @@ impl Page {
         let all = said.as_array().cloned().unwrap_or_default();
         let is_bad = |entry: &&Value| entry["level"] == "SEVERE" || entry["level"] == "WARNING";
         all.iter().filter(is_bad).map(|entry| entry["message"].to_string()).collect()
+    }
+
+    /// What the browser has asked for since this was asked last, by the URLs: those of documents that have gone too.
+    ///
+    /// # Panics
+    /// If the browser does not say, or was not told to note it.
+    pub async fn requests(&self) -> Vec<String> {
+        let said = self.tell("se/log", &json!({ "type": "performance" })).await;
+        let all = said.as_array().cloned().unwrap_or_default();
+        let event = |entry: &Value| serde_json::from_str::<Value>(entry["message"].as_str()?).ok();
+        let asked = |event: Value| {
+            let (method, params) = (&event["message"]["method"], &event["message"]["params"]);
+            let url = match method.as_str()? {
+                "Network.requestWillBeSent" => &params["request"]["url"],
+                "Network.webSocketCreated" => &params["url"],
+                _ => return None,
+            };
+            url.as_str().map(str::to_owned)
+        };
+        all.iter().filter_map(event).filter_map(asked).collect()
     }
 
     /// A command of chromedriver that WebDriver does not have, and its answer.
@@ -231,7 +263,7 @@ impl Browser {
         Self { driver, url: format!("http://127.0.0.1:{port}"), profile }
     }
 
-    fn capabilities(&self, more: &[String]) -> Capabilities {
+    fn capabilities(&self, more: &[String], notes_requests: bool) -> Capabilities {
         let profile = format!("--user-data-dir={}", self.profile.path().display());
         let flags: Vec<_> = FLAGS
             .iter()
@@ -239,9 +271,15 @@ impl Browser {
             .chain([profile.as_str()])
             .chain(more.iter().map(String::as_str))
             .collect();
+        let mut options = json!({ "args": flags });
+        let mut logs = json!({ "browser": "ALL" });
+        if notes_requests {
+            logs["performance"] = json!("ALL");
+            options["perfLoggingPrefs"] = json!({ "enableNetwork": true, "enablePage": false });
+        }
         Capabilities::from_iter([
-            ("goog:chromeOptions".to_owned(), json!({ "args": flags })),
-            ("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" })),
+            ("goog:chromeOptions".to_owned(), options),
+            ("goog:loggingPrefs".to_owned(), logs),
         ])
     }
 }

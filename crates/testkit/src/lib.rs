@@ -29,6 +29,8 @@
 //! | [`packets`] | the packets of a file or stream, and whether they are the continuation of others |
 //! | [`backend`] | a back end that is told what clients do |
 //! | [`browser`], [`players`] | headless Chromium, and the players of HTTP-FLV and HLS in it |
+//! | [`own_page`] | a page of Weir's own in it, which must not complain |
+//! | [`firefox`] | headless Firefox |
 //! | [`camera`] | an encoder in real time, whose pictures say when they were taken |
 //! | [`tls`] | both ends of TLS, and a tunnel through it for peers without it |
 //! | [`pulse`] | how well the machine keeps time |
@@ -45,6 +47,7 @@ pub mod config_map;
 pub mod crowd;
 pub mod dns;
 pub mod ffmpeg;
+pub mod firefox;
 pub mod fixture;
 pub mod hanging;
 pub mod haproxy;
@@ -58,6 +61,7 @@ pub mod manifests;
 pub mod moto;
 pub mod netns;
 pub mod nginx;
+pub mod own_page;
 pub mod packets;
 pub mod peer;
 pub mod players;

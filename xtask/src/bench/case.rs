@@ -46,6 +46,10 @@ pub enum Traffic {
     Poll { count: usize },
     /// Many small audiences; with one large one beside them, or not.
     Mixed { large: bool },
+    /// Viewers over RTMP beside consoles that show one of their pages; none, or so many of them.
+    Watched { consoles: Option<(usize, &'static str)> },
+    /// Streams without viewers, and consoles that show one of their pages, in turn with none.
+    Consoles { streams: usize, consoles: usize, page: &'static str },
 }
 
 /// What HTTP clients ask for.
@@ -109,6 +113,12 @@ pub const SUITES: &[Suite] = &[
         cases: polls,
     },
     Suite {
+        name: "console",
+        what: "2,000 RTMP viewers of 20 streams of 200 kb/s, alone and beside 5 consoles; then what a console costs \
+               with 1,000 streams of 20 kb/s that nobody plays, in percents of a core",
+        cases: console,
+    },
+    Suite {
         name: "tls",
         what: "500 viewers of 1 Mb/s over TLS, by Weir and by nginx before Weir, and without; 2,000 of 200 kb/s for \
                their memory. TLS_AES_128_GCM_SHA256; nginx and Weir share CPU 0",
@@ -123,6 +133,9 @@ pub const SUITES: &[Suite] = &[
 ];
 
 const MEGABIT: u64 = 1_000_000;
+
+/// Of streams that nobody plays: reading them is not what is measured.
+const IDLE_BIT_RATE: u64 = 20_000;
 
 fn weir(flush: &'static str) -> Kind {
     Kind::Weir { flush, shards: 1, cpus: SERVER_CPU }
@@ -283,6 +296,20 @@ fn polls() -> Vec<Case> {
     ]
 }
 
+fn console() -> Vec<Case> {
+    let watched = |consoles| Traffic::Watched { consoles };
+    let mut cases = vec![case("no console", Kind::WithApi, watched(None), None)];
+    for page in ["wall", "stream", "cluster"] {
+        let beside = watched(Some((5, page)));
+        cases.push(case(&format!("5 consoles, {page}"), Kind::WithApi, beside, Some("no console")));
+    }
+    for page in ["wall", "stream", "cluster"] {
+        let idle = Traffic::Consoles { streams: 1000, consoles: 5, page };
+        cases.push(case(&format!("1,000 streams, {page}"), Kind::WithApi, idle, None));
+    }
+    cases
+}
+
 fn tls() -> Vec<Case> {
     let mut cases = Vec::new();
     let live = |by| Kind::Tls { by, hls: false };
@@ -375,6 +402,13 @@ impl Traffic {
             }
             Self::Poll { count } => poll(server, programs, seconds, *count),
             Self::Mixed { large } => mixed(server, programs, seconds, *large),
+            Self::Watched { consoles } => watched(server, programs, seconds, *consoles),
+            Self::Consoles { streams, consoles, page } => {
+                let _publishers = publish(server, programs, "s{}", *streams, IDLE_BIT_RATE)?;
+                let mut command = self::consoles(server, programs, *consoles, page);
+                command.args(["--rounds", "3", "--seconds", &(seconds * 2).to_string()]);
+                measure(command.args(server.watch()))
+            }
         }
     }
 }
@@ -399,6 +433,42 @@ fn poll(server: &Server, programs: &Programs, seconds: u32, count: usize) -> Res
         measured["polls"] = polls;
     }
     Ok(measured)
+}
+
+/// Viewers who measure how late they are served, and consoles that come before them and stay longer.
+fn watched(
+    server: &Server,
+    programs: &Programs,
+    seconds: u32,
+    consoles: Option<(usize, &str)>,
+) -> Result<Value> {
+    const STREAMS: &str = "20";
+    let _publishers = publish(server, programs, "s{}", 20, MEGABIT / 5)?;
+    let beside = consoles.map(|(count, page)| {
+        let mut command = self::consoles(server, programs, count, page);
+        // Ramp and warm-up of the viewers, and the measurement.
+        command.args(["--seconds", &(seconds + 6).to_string()]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+    });
+    let beside = beside.transpose().map_err(|error| format!("cannot start consoles: {error}"))?;
+    let mut command = viewers(server, programs, &url(server, Protocol::Rtmp, "s{}"), seconds);
+    command
+        .args(["--streams", STREAMS])
+        .args("--count 2000 --ramp 3 --warmup 4 --sample 100".split(' '));
+    let mut measured = measure(&mut command)?;
+    if let Some(child) = beside {
+        let output = child.wait_with_output().map_err(|error| error.to_string())?;
+        measured["consoles"] = serde_json::from_slice(&output.stdout)
+            .map_err(|error| format!("the consoles printed no JSON: {error}"))?;
+    }
+    Ok(measured)
+}
+
+fn consoles(server: &Server, programs: &Programs, count: usize, page: &str) -> Command {
+    // What the pages do with the answers must not delay what is measured.
+    let mut command = behind(LOAD_CPU, &programs.load);
+    command.args(["console", &server.api, "--page", page, "--count", &count.to_string()]);
+    command
 }
 
 fn mixed(server: &Server, programs: &Programs, seconds: u32, large: bool) -> Result<Value> {

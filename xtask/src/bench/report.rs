@@ -58,6 +58,11 @@ pub fn table(outcomes: &[Outcome]) -> String {
     if outcomes.iter().any(|outcome| outcome.median("/requests").is_some()) {
         return request_table(outcomes);
     }
+    if let Some(at) = outcomes.iter().position(|it| it.median("/per_console").is_some()) {
+        let (viewers, consoles) = outcomes.split_at(at);
+        let viewers = if viewers.is_empty() { String::new() } else { table(viewers) + "\n" };
+        return viewers + &console_table(consoles);
+    }
     let mut text = String::from(
         "| case | CPU-s/GB (min-max) | of base | latency p50 / p99 / max, ms | playing / failed / cut \
          | least, % | gap max, ms | KiB a viewer |\n\
@@ -99,6 +104,28 @@ pub fn table(outcomes: &[Outcome]) -> String {
             at("/cut"),
             at("/least") * 100.0,
             at("/longest_gap"),
+        );
+    }
+    text
+}
+
+fn console_table(outcomes: &[Outcome]) -> String {
+    let mut text = String::from(
+        "| case | % of a core a console (min-max) | without any | calls a second | KB a second | failed |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    for outcome in outcomes {
+        let at = |pointer: &str| outcome.median(pointer).unwrap_or_default();
+        let seconds = at("/seconds").max(1e-9);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {:.1} | {:.1} | {:.0} | {} |",
+            outcome.case.name,
+            spread(outcome, "/per_console"),
+            at("/without/0"),
+            at("/calls") / seconds / at("/consoles").max(1.0),
+            at("/bytes") / seconds / at("/consoles").max(1.0) / 1000.0,
+            at("/failed"),
         );
     }
     text

@@ -23,6 +23,7 @@ pub const LOAD_CPU: &str = "1";
 /// The ports of the benchmark: unlikely to be taken, the same for all so that the runs are alike.
 const RTMP_PORT: u16 = 21_935;
 const HTTP_PORT: u16 = 21_080;
+const API_PORT: u16 = 21_985;
 
 /// How long a server may take to listen.
 const START_MAX: Duration = Duration::from_secs(5);
@@ -31,6 +32,8 @@ const START_MAX: Duration = Duration::from_secs(5);
 pub enum Kind {
     /// Weir, with this `play.flush` and this many shards, on these CPUs.
     Weir { flush: &'static str, shards: usize, cpus: &'static str },
+    /// Weir with one shard, and its API.
+    WithApi,
     /// nginx-rtmp with its documented settings.
     Nginx,
     /// A Weir origin, and so many edges in a row before it; the viewers are at the last of them.
@@ -49,7 +52,7 @@ impl Kind {
     /// Whether it is Weir that is measured.
     pub fn is_weir(&self) -> bool {
         match self {
-            Self::Weir { .. } | Self::Chain { .. } => true,
+            Self::Weir { .. } | Self::WithApi | Self::Chain { .. } => true,
             Self::Nginx | Self::Floor { .. } => false,
             Self::Hls { from } => *from != HlsFrom::Nginx,
             Self::Tls { by, .. } => *by != TlsBy::Nginx,
@@ -101,6 +104,8 @@ pub struct Server {
     pub play: String,
     /// Where HTTP-FLV is played from.
     pub http: String,
+    /// Where its API is, where it has one.
+    pub api: String,
     /// The certificates by which it shows who it is, if it has TLS.
     pub ca: Option<PathBuf>,
 }
@@ -115,6 +120,14 @@ impl Server {
             Kind::Weir { flush, shards, cpus } => {
                 let config = write(dir.join("weir.yaml"), &weir_config(flush, *shards))?;
                 let mut command = pinned(cpus, &programs.weir);
+                command.args(["serve", "--config"]).arg(config);
+                (command, Some(publish), RTMP_PORT)
+            }
+            Kind::WithApi => {
+                let api = format!("api: {{ listen: [\"127.0.0.1:{API_PORT}\"] }}\n");
+                let text = weir_config("video", 1).replace("api: { listen: [] }\n", &api);
+                let config = write(dir.join("weir.yaml"), &text)?;
+                let mut command = pinned(SERVER_CPU, &programs.weir);
                 command.args(["serve", "--config"]).arg(config);
                 (command, Some(publish), RTMP_PORT)
             }
@@ -149,8 +162,15 @@ impl Server {
         };
         let play = format!("rtmp://127.0.0.1:{RTMP_PORT}/live");
         let http = format!("http://127.0.0.1:{HTTP_PORT}/live");
-        let mut server =
-            Self { children: Vec::new(), unmeasured: 0, publish, play, http, ca: None };
+        let mut server = Self {
+            children: Vec::new(),
+            unmeasured: 0,
+            publish,
+            play,
+            http,
+            api: format!("http://127.0.0.1:{API_PORT}/"),
+            ca: None,
+        };
         server.add(&mut command, port)?;
         Ok(server)
     }
@@ -164,6 +184,7 @@ impl Server {
             publish: Some(publish),
             play: format!("rtmp://127.0.0.1:{rtmp}/live"),
             http: format!("http://127.0.0.1:{http}/live"),
+            api: String::new(),
             ca: None,
         };
         for place in 0..=edges {
@@ -198,6 +219,7 @@ impl Server {
             publish: Some(publish),
             play: format!("rtmp://127.0.0.1:{RTMP_PORT}/live"),
             http: format!("http://127.0.0.1:{}/live", ports(place).1),
+            api: String::new(),
             ca: None,
         };
         let hls = format!("hls: {{ dir: {} }}\n", files.display());
@@ -246,6 +268,7 @@ impl Server {
             publish: Some(publish),
             play: format!("rtmp://127.0.0.1:{RTMP_PORT}/live"),
             http: format!("http://127.0.0.1:{HTTP_PORT}/live"),
+            api: String::new(),
             ca: None,
         };
         let files = files.display();
@@ -290,6 +313,7 @@ impl Server {
             publish: Some(publish),
             play: format!("rtmp{scheme}://127.0.0.1:{rtmp}/live"),
             http: format!("http{scheme}://127.0.0.1:{http}/live"),
+            api: String::new(),
             ca: (by != TlsBy::Nobody).then(|| pair.certificate.clone()),
         };
         let own = (by == TlsBy::Weir).then_some(&pair);

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::task::AtomicWaker;
@@ -71,6 +71,8 @@ pub struct Presence {
     sent: AtomicU64,
     received: AtomicU64,
     skips: AtomicU32,
+    /// In milliseconds; [`UNKNOWN`] where nobody knows.
+    behind: AtomicU32,
     farewell: AtomicU8,
     has_ended: AtomicBool,
     waker: AtomicWaker,
@@ -114,7 +116,13 @@ pub struct Figures {
     pub received: u64,
     /// How often it fell behind and was moved to the newest group.
     pub skips: u32,
+    /// The age of the oldest bytes that its socket has not taken; zero if it has taken all there are, none if nobody
+    /// knows.
+    pub behind: Option<Duration>,
 }
+
+/// What no age is: some fifty days.
+const UNKNOWN: u32 = u32::MAX;
 
 /// What a client does, and with which stream.
 pub(super) type Deed = (Activity, Option<StreamKey>);
@@ -144,6 +152,7 @@ impl Presence {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             skips: AtomicU32::new(0),
+            behind: AtomicU32::new(UNKNOWN),
             farewell: AtomicU8::new(0),
             has_ended: AtomicBool::new(false),
             waker: AtomicWaker::new(),
@@ -223,6 +232,9 @@ impl Presence {
             sent: self.sent.load(Ordering::Relaxed),
             received: self.received.load(Ordering::Relaxed),
             skips: self.skips.load(Ordering::Relaxed),
+            behind: Some(self.behind.load(Ordering::Relaxed))
+                .filter(|millis| *millis != UNKNOWN)
+                .map(|millis| Duration::from_millis(millis.into())),
         }
     }
 
@@ -231,6 +243,8 @@ impl Presence {
         self.sent.store(figures.sent, Ordering::Relaxed);
         self.received.store(figures.received, Ordering::Relaxed);
         self.skips.store(figures.skips, Ordering::Relaxed);
+        let millis = |age: Duration| u32::try_from(age.as_millis()).unwrap_or(UNKNOWN);
+        self.behind.store(figures.behind.map_or(UNKNOWN, millis), Ordering::Relaxed);
     }
 
     /// It is going, and the log is about to say so: nobody finds it any more.

@@ -78,6 +78,7 @@ impl Rig {
         package.push(&picture(key, at, bytes));
         let (seq, entry) = (self.view.end(), package.finish());
         self.view.entries.push_back(entry.clone());
+        self.view.times.push_back(self.now);
         (seq, entry)
     }
 
@@ -98,6 +99,7 @@ impl Rig {
     fn forget(&mut self, seq: u64) {
         while self.view.first < seq {
             self.view.entries.pop_front().expect("an entry to forget");
+            self.view.times.pop_front();
             self.view.first += 1;
         }
     }
@@ -191,6 +193,7 @@ fn a_start_inside_an_entry_leaves_out_what_is_before_it() {
     let offset = package.cut();
     package.push(&picture(true, 40, 0));
     rig.view.entries.push_back(package.finish());
+    rig.view.times.push_back(rig.now);
     let start = Opening {
         offset,
         dts: Timestamp::from_millis(40),
@@ -420,4 +423,20 @@ fn a_peer_that_breaks_the_protocol_ends_itself() {
     let end = rig.hear(&said(type_id::SET_CHUNK_SIZE, 0, &[0, 0, 0, 0])).err().expect("an end");
     assert_eq!(end.side, Side::Peer);
     assert!(end.reason.contains("chunk size 0"), "{end}");
+}
+
+#[test]
+fn who_takes_everything_is_nothing_behind_and_others_as_long_as_their_bytes_wait() {
+    let behind = |rig: &Rig, age| rig.viewer.behind(&rig.view, rig.now + age);
+    let second = Duration::from_secs(1);
+    for format in [RTMP, Format::FLV, Format::FLV_CHUNKED] {
+        let rig = Rig::new(format, sockets());
+        assert_eq!(behind(&rig, second), None, "it waits for a start");
+        let rig = Rig::started(format, sockets());
+        assert_eq!(behind(&rig, second), Some(Duration::ZERO), "{format:?}");
+        let mut rig = Rig::stalled(format);
+        rig.now += second;
+        rig.append(false, 80, 100);
+        assert_eq!(behind(&rig, second), Some(2 * second), "{format:?}");
+    }
 }

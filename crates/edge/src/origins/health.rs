@@ -15,6 +15,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 use weir_clients::{
+    detail::Detail,
     end::seconds,
     events::{EVENTS, EventKind},
 };
@@ -172,7 +173,9 @@ impl Origin {
         health.since = now;
         drop(health);
         info!(origin = %self, host = self.host, seconds, "origin is available again");
-        EVENTS.note(EventKind::OriginBack, None, None, &self.to_string());
+        let name = self.to_string();
+        let detail = Detail::new("origin_back", [&name], &name);
+        EVENTS.note(EventKind::OriginBack, None, None, detail);
         self.news.notify_waiters();
     }
 
@@ -188,7 +191,9 @@ impl Origin {
         health.since = Instant::now();
         drop(health);
         warn!(origin = %self, host = self.host, reason, "origin failed: other origins are tried first");
-        EVENTS.note(EventKind::OriginLost, None, None, &format!("{self}: {reason}"));
+        let text = format!("{self}: {reason}");
+        let detail = Detail::new("origin_fault", [&self.to_string(), &reason], &text);
+        EVENTS.note(EventKind::OriginLost, None, None, detail);
         self.fell.notify_one();
         self.news.notify_waiters();
     }

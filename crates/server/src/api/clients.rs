@@ -9,6 +9,8 @@ use axum::{
 use serde::{Serialize, Serializer};
 use tracing::info;
 use weir_clients::{
+    detail::Detail,
+    end::seconds,
     events::{EVENTS, EventKind},
     quota::HlsViewer,
     roster::{Activity, Presence},
@@ -70,6 +72,11 @@ pub struct Client {
     format: &'static str,
     /// How often it was too slow and was moved on to the newest group of pictures.
     skips: u32,
+    /// The age in seconds of the oldest bytes that its connection has not taken: 0 for a viewer that takes everything
+    /// as it comes. What is on its way, and in the player, comes on top. Null where nobody knows: for publishers, HLS,
+    /// and who plays on a connection that has been asked for something else before.
+    #[cfg_attr(test, schema(required))]
+    behind_s: Option<f64>,
     /// Whether it is another Weir server: an edge that pulls or publishes.
     is_edge: bool,
     /// The version of TLS: `TLSv1.3`, `TLSv1.2`; empty without TLS, and for viewers of HLS.
@@ -142,6 +149,7 @@ fn describe(api: &Api, presence: &Presence) -> Client {
         kbps: api.samples.client(presence.id, traffic),
         format,
         skips: figures.skips,
+        behind_s: figures.behind.map(seconds),
         is_edge: doing.is_node,
         tls: doing.tls,
     }
@@ -187,6 +195,7 @@ fn describe_hls(api: &Api, viewer: &HlsViewer) -> Client {
         kbps: api.samples.client(viewer.id, traffic),
         format: "hls",
         skips: 0,
+        behind_s: None,
         is_edge: viewer.is_node,
         tls: "",
     }
@@ -218,8 +227,9 @@ impl Anybody {
 /// own.
 fn everybody(api: &Api) -> Vec<Anybody> {
     let is_client = |presence: &Arc<Presence>| {
-        let doing = presence.doing();
-        !doing.fetches || doing.asks.is_some() || doing.activity != Activity::Control
+        presence.read(|doing| {
+            !doing.fetches || doing.asks.is_some() || doing.activity != Activity::Control
+        })
     };
     let connected =
         api.node.clients.roster.list().into_iter().filter(is_client).map(Anybody::Connected);
@@ -273,10 +283,10 @@ pub async fn clients(
     .await
 }
 
-/// Clients of a stream that are listed at most.
-const OF_STREAM_MAX: usize = 500;
+/// Clients of a stream that are listed at most: a page that shows them asks every few seconds.
+const OF_STREAM_MAX: usize = 200;
 
-/// The clients of one stream, in the order in which they came: the first 500, and how many there are.
+/// The clients of one stream, in the order in which they came: the first 200, and how many there are.
 #[cfg_attr(test, utoipa::path(get, path = "/api/v1/streams/{id}/clients", tag = "streams",
     params(("id" = String, Path, description = "the id, or the name with `%2F` for each `/`")),
     responses((status = 200, body = inline(Answer<Clients>)), ReadFailures, NotFound)))]
@@ -284,7 +294,7 @@ pub async fn of_stream(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<cluster::Text, Failure> {
-    let key = streams::find(&api.node, &id)?.key;
+    let key = streams::find(&api, &id)?.key;
     let held = api.gate.room().take(most_of_everybody(&api))?;
     let is_of = |presence: &Presence| presence.read(|doing| doing.stream.as_ref() == Some(&key));
     let mut all = everybody(&api);
@@ -324,7 +334,8 @@ pub async fn kick(
         return Err(nobody());
     }
     info!(conn = number, "an operator ends this connection");
-    EVENTS.note(EventKind::ClientEnded, stream.as_ref(), peer, &format!("client {number}"));
+    let detail = Detail::new("client", [&number.to_string()], &format!("client {number}"));
+    EVENTS.note(EventKind::ClientEnded, stream.as_ref(), peer, detail);
     Ok(api.identity.answer(Done {}))
 }
 
@@ -344,7 +355,7 @@ pub async fn kick_publisher(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<Json<Answer<Kicked>>, Failure> {
-    let key = streams::find(&api.node, &id)?.key;
+    let key = streams::find(&api, &id)?.key;
     let Some(conn) = api.control.kick_publisher(&key) else {
         let error = "no client connected here publishes this stream";
         return Err(Failure::not_found(code::STREAM_NOT_FOUND, error));

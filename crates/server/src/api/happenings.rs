@@ -41,6 +41,12 @@ pub struct Event {
     peer: Option<String>,
     /// Why, or what else there is to say; may be empty.
     detail: String,
+    /// Which sentence `detail` is, in a word, for programs that say it in other words: how a session ended (`closed`,
+    /// `replaced`, ... as in `weir_sessions_ended_total`), why somebody was denied (`denied_token`, ...), or another
+    /// one. Empty where `detail` is what a peer or the system has said. There may be new ones.
+    code: &'static str,
+    /// What the sentence is about: names, numbers, and what others have said.
+    values: Vec<String>,
     /// How often it has happened, within a minute each.
     count: u64,
 }
@@ -56,7 +62,9 @@ impl From<Known> for Event {
             stream: stream.as_ref().map(ids::stream),
             url: stream.map(|key| key.to_string()),
             peer: peer.map(|ip| ip.to_string()),
-            detail: detail.into(),
+            detail: detail.text.into(),
+            code: detail.code,
+            values: detail.values.into_iter().map(Into::into).collect(),
             count,
         }
     }
@@ -112,4 +120,19 @@ pub async fn events(
     let is_wanted = |event: &Event| wanted.stream.is_none() || event.stream == wanted.stream;
     let events = Events { last, events: all.filter(is_wanted).collect() };
     cluster::merged(&api, wanted.scope, ("events", "events"), events).await
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_clients::end::Kind;
+
+    /// The console's words for what happens, in Chinese.
+    const WORDS: &str = include_str!("../../../console/web/details.js");
+
+    #[test]
+    fn every_end_of_a_session_has_words_in_the_console() {
+        for kind in Kind::ALL {
+            assert!(WORDS.contains(&format!("\n  {}: \"", kind.label())), "{}", kind.label());
+        }
+    }
 }

@@ -38,7 +38,7 @@ pub async fn start(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<Json<Answer<OneRecording>>, Failure> {
-    let key = streams::find(&api.node, &id)?.key;
+    let key = streams::find(&api, &id)?.key;
     if api.node.edge.is_some() {
         return Err(Failure::new(StatusCode::CONFLICT, "an edge records nothing: ask its origin"));
     }
@@ -59,7 +59,7 @@ pub async fn stop(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<Json<Answer<OneRecording>>, Failure> {
-    let key = streams::find(&api.node, &id)?.key;
+    let key = streams::find(&api, &id)?.key;
     api.node.record.stop(&key);
     let recording = api.node.record.recording(&key).map(Into::into);
     Ok(api.identity.answer(OneRecording { recording }))

@@ -244,9 +244,13 @@ impl<'a> Around<'a> {
     fn new(api: &'a Api) -> Self {
         let mut publishers = HashMap::new();
         for presence in api.node.clients.roster.list() {
-            let doing = presence.doing();
-            if let (Activity::Publish, Some(key)) = (doing.activity, doing.stream) {
-                publishers.insert(key, (presence.id, doing.tc_url));
+            // Most of them are viewers, of whom no copy is needed.
+            let published = presence.read(|doing| {
+                let key = doing.stream.as_ref().filter(|_| doing.activity == Activity::Publish)?;
+                Some((key.clone(), doing.tc_url.clone()))
+            });
+            if let Some((key, tc_url)) = published {
+                publishers.insert(key, (presence.id, tc_url));
             }
         }
         Self { api, sent: sent(&api.node), publishers }
@@ -319,7 +323,12 @@ fn name(key: &StreamKey) -> (&str, &str, &str) {
 }
 
 /// The stream that `name`, an id or a name in full, means.
-pub fn find(node: &Node, name: &str) -> Result<StreamStats, Failure> {
+pub fn find(api: &Api, name: &str) -> Result<StreamStats, Failure> {
+    // A console asks for what is on its wall, several times a second.
+    let on_wall = api.wall.key_of(name);
+    if let Some(stats) = on_wall.and_then(|key| api.node.streams.registry.stats_of(&key)) {
+        return Ok(stats);
+    }
     let is_it = |key: &StreamKey| {
         let url = key.to_string();
         url == name
@@ -327,7 +336,7 @@ pub fn find(node: &Node, name: &str) -> Result<StreamStats, Failure> {
             || ids::stream(key) == name
             || format!("{}{url}", key.vhost()) == name
     };
-    let found = node.stream_stats().into_iter().find(|stream| is_it(&stream.key));
+    let found = api.node.stream_stats().into_iter().find(|stream| is_it(&stream.key));
     found.ok_or_else(|| Failure::not_found(code::STREAM_NOT_FOUND, "no such stream"))
 }
 
@@ -357,7 +366,7 @@ pub async fn stream(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<Json<Answer<OneStream>>, Failure> {
-    let stats = find(&api.node, &id)?;
+    let stats = find(&api, &id)?;
     Ok(api.identity.answer(OneStream { stream: Around::new(&api).describe(&stats) }))
 }
 

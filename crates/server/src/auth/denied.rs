@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ipnet::IpNet;
-use weir_clients::end::End;
+use weir_clients::{detail::Detail, end::End};
 use weir_media::StreamKey;
 
 use super::request::Action;
@@ -103,6 +103,27 @@ impl Denied {
 
     /// The end of a session that was refused.
     pub fn end(&self, action: Action, key: &StreamKey) -> End {
-        End::policy(format!("{} of {key} refused: {}", action.label(), self.reason()))
+        let reason = format!("{} of {key} refused: {}", action.label(), self.reason());
+        let (code, value) = self.parts();
+        let detail = Detail::new(code, [&value], &reason);
+        End::policy(reason).saying(detail)
+    }
+
+    /// Its name, and what it is about.
+    fn parts(&self) -> (&'static str, String) {
+        match self {
+            Self::Address(Some(net)) => ("denied_network", net.to_string()),
+            Self::Address(None) => ("denied_address", String::new()),
+            Self::Missing(name) => ("denied_missing", name.clone()),
+            Self::TooLong => ("denied_long", String::new()),
+            Self::Expired(ago) => ("denied_expired", ago.to_string()),
+            Self::Early => ("denied_early", String::new()),
+            Self::Invalid(Credential::Secret, why) => ("denied_secret", (*why).to_owned()),
+            Self::Invalid(Credential::Token, why) => ("denied_token", (*why).to_owned()),
+            Self::Invalid(Credential::EdgeToken, why) => ("denied_edge", (*why).to_owned()),
+            Self::NoEdge => ("denied_no_edge", String::new()),
+            Self::Site(_) => ("denied_site", String::new()),
+            Self::Hook(why) => ("denied_hook", why.reason()),
+        }
     }
 }

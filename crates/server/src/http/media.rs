@@ -14,6 +14,7 @@ use http::{
 use tracing::info;
 use weir_clients::{
     counts::Refused,
+    detail::Detail,
     events::{EVENTS, EventKind},
 };
 use weir_delivery::Container;
@@ -282,11 +283,12 @@ fn note(refusal: &Refusal, asker: &Asker) {
             let end = why.end(Action::Play, key);
             let (conn, side) = (peer.presence.id, end.side.label());
             info!(conn, peer = %peer.ip, stream = %key, side, reason = %end.reason, "HTTP requests are refused");
-            EVENTS.note(EventKind::PlayRefused, Some(key), Some(peer.ip), &end.reason);
+            EVENTS.note(EventKind::PlayRefused, Some(key), Some(peer.ip), end.told());
         }
         Refusal::NoStream { key, why: NoStream::Full(why) } => {
             info!(stream = %key, reason = %why, "HTTP requests are refused");
-            EVENTS.note(EventKind::PlayRefused, Some(key), Some(asker.ip), &why.to_string());
+            let full = Detail::new("full", [&why.to_string()], &why.to_string());
+            EVENTS.note(EventKind::PlayRefused, Some(key), Some(asker.ip), full);
         }
         Refusal::Guesses { key } => {
             let reason = "too many requests for missing HLS segments";

@@ -4,7 +4,10 @@ use std::{fs, future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing::warn;
-use weir_clients::events::{EVENTS, EventKind};
+use weir_clients::{
+    detail::Detail,
+    events::{EVENTS, EventKind},
+};
 use weir_config::ForwardTarget;
 use weir_edge::Ask;
 use weir_hooks::{Hooks, Names, Segment, Subject};
@@ -15,11 +18,11 @@ use weir_outputs::{FileKind, FinishedFile, OnFinished, forward::Targets};
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// The names of a server that starts: that of its host, and one until its next start.
-pub fn names() -> Names {
+/// The names of a server that starts: by the configuration, else that of its host, and one until its next start.
+pub fn names(own: &str) -> Names {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = host.trim();
-    let server = if host.is_empty() { "weir" } else { host }.to_owned();
+    let known = [own, host.trim()].into_iter().find(|name| !name.is_empty());
+    let server = known.unwrap_or("weir").to_owned();
     // Without randomness the process number has to do.
     let random = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
     Names { server, service: ids::letters(random, 8) }
@@ -63,7 +66,9 @@ impl OnFinished for Noted {
     fn finished(&self, file: &FinishedFile) {
         if matches!(file.kind, FileKind::Recording) {
             let what = format!("{} ({} s)", file.file.display(), file.duration.as_secs());
-            EVENTS.note(EventKind::RecordingEnded, Some(&file.key), None, &what);
+            let (name, seconds) = (file.file.display().to_string(), file.duration.as_secs());
+            let detail = Detail::new("file", [&name, &seconds.to_string()], &what);
+            EVENTS.note(EventKind::RecordingEnded, Some(&file.key), None, detail);
         }
     }
 }

@@ -98,7 +98,7 @@ impl Node {
             formats.shrink();
         }));
         let finished = Arc::<Finished>::default();
-        let hooks = Hooks::start(settings, hooked::names(), trusts, registry.budget())?;
+        let hooks = Hooks::start(settings, hooked::names(&config.name), trusts, registry.budget())?;
         finished.listen(Arc::new(hooked::Told(Arc::clone(&hooks))));
         finished.listen(Arc::new(hooked::Noted));
         let hls = HlsOutput::new(registry.clone(), settings, &finished);

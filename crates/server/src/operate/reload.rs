@@ -14,7 +14,10 @@ use std::{
 use tokio::{sync, time::timeout};
 use tracing::{error, info, warn};
 use weir_blocking::Pool;
-use weir_clients::events::{EVENTS, EventKind};
+use weir_clients::{
+    detail::Detail,
+    events::{EVENTS, EventKind},
+};
 use weir_config::{
     Change, Config, ConfigError, Diff, Given, Part, Settings, Sources, Unready, file::READ_TIMEOUT,
 };
@@ -236,13 +239,18 @@ fn say(cause: &str, done: &Result<Diff, ReloadError>) {
                 what = changes.join(", "),
                 "configuration reloaded"
             );
-            let what =
-                if changes.is_empty() { "no changes".to_owned() } else { changes.join(", ") };
-            EVENTS.note(EventKind::Reloaded, None, None, &format!("{cause}: {what}"));
+            let (code, what) = match &*changes {
+                [] => ("reloaded_same", "no changes".to_owned()),
+                some => ("reloaded", some.join(", ")),
+            };
+            let detail = Detail::new(code, [cause, &what], &format!("{cause}: {what}"));
+            EVENTS.note(EventKind::Reloaded, None, None, detail);
         }
         Err(why) => {
             error!(cause, reason = %why, "configuration not reloaded: the previous one stays in force");
-            EVENTS.note(EventKind::ReloadFailed, None, None, &format!("{cause}: {why}"));
+            let why = why.to_string();
+            let detail = Detail::new("reload_fault", [cause, &why], &format!("{cause}: {why}"));
+            EVENTS.note(EventKind::ReloadFailed, None, None, detail);
         }
     }
 }

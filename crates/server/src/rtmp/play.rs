@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use weir_clients::end::{End, Kind};
+use weir_clients::{
+    detail::Detail,
+    end::{End, Kind},
+};
 use weir_delivery::{Arrival, Channel, MESSAGE_STREAM_ID, Protocol, Terms, Why};
 use weir_edge::{Ask, NoStream};
 use weir_hub::Start;
@@ -74,7 +77,14 @@ async fn refuse(
         Refusal::BadName(_) => Turn::Over(connection, End::peer(format!("play refused: {reason}"))),
         Refusal::Denied { key, why } => Turn::Over(connection, why.end(Action::Play, key)),
         Refusal::NoStream { key, .. } | Refusal::Guesses { key } | Refusal::Unfit { key, .. } => {
-            connection.client.refused(key, &reason);
+            let code = match refusal {
+                Refusal::NoStream { why: NoStream::Full(_), .. } => "full",
+                Refusal::NoStream { why: NoStream::Refused(_), .. } => "origin_no",
+                Refusal::NoStream { why: NoStream::Missing(_), .. } => "missing",
+                Refusal::Unfit { .. } => "unfit",
+                _ => "unavailable",
+            };
+            connection.client.refused(key, Detail::new(code, [&reason], &reason));
             Turn::Stay(connection)
         }
     }

@@ -9,6 +9,7 @@ use std::{
 use tracing::{debug, info};
 use weir_clients::{
     client::Client,
+    detail::Detail,
     end::{End, Kind, Side},
     events::{EVENTS, EventKind},
     roster::{Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
@@ -125,19 +126,20 @@ async fn refuse(
             (PublishRefusal::Denied, Err(why.end(Action::Publish, key)))
         }
         Refusal::Origin { key, why } => {
-            note(connection, key, Side::Upstream, &reason);
+            let detail = Detail::new("origin_no", [&reason], &reason);
+            note(connection, key, Side::Upstream, detail);
             (edge::refusal(why).0, Ok(()))
         }
-        Refusal::Loop { key, .. } => {
-            note(connection, key, Side::Policy, &reason);
+        Refusal::Loop { key, why } => {
+            note(connection, key, Side::Policy, Detail::new("loop", [why], &reason));
             (PublishRefusal::Denied, Ok(()))
         }
         Refusal::Memory { key } => {
-            note(connection, key, Side::Policy, &reason);
+            note(connection, key, Side::Policy, Detail::new("memory", [], &reason));
             (PublishRefusal::Failed, Ok(()))
         }
         Refusal::Taken { key } => {
-            note(connection, key, Side::Policy, &reason);
+            note(connection, key, Side::Policy, Detail::new("taken", [], &reason));
             (PublishRefusal::BadName, Ok(()))
         }
     };
@@ -149,10 +151,11 @@ async fn refuse(
 }
 
 /// Says in the log that a client that stays may not publish.
-fn note(connection: &Connection, stream: &StreamKey, side: Side, reason: &str) {
+fn note(connection: &Connection, stream: &StreamKey, side: Side, why: Detail) {
+    let reason = &*why.text;
     let Client { id: conn, peer, .. } = connection.client;
     info!(conn, %peer, %stream, side = side.label(), reason, "publish refused");
-    EVENTS.note(EventKind::PublishRefused, Some(stream), Some(peer.ip()), reason);
+    EVENTS.note(EventKind::PublishRefused, Some(stream), Some(peer.ip()), why);
 }
 
 impl Ingest {

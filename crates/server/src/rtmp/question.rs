@@ -87,7 +87,7 @@ fn note(connection: &mut Connection, asked: &Asked, answered: &Answer) {
     if let Ok(MayPlay { refusal: Some((_, why)), .. }) = answered
         && let Ok((key, _)) = connection.node.resolve(&asked.url)
     {
-        connection.client.refused(&key, why);
+        connection.client.refused(&key, why.as_str());
     }
 }
 

@@ -1,9 +1,9 @@
 //! Who may do what: every call of the OpenAPI document, so that a new one is in this table too.
 
 use serde_json::Value;
-use weir_testkit::Weir;
+use weir_testkit::{Weir, eventually};
 
-use crate::{ADMIN, READ, call, server};
+use crate::{ADMIN, READ, SOON, call, server};
 
 /// Every call: its method and its path, with an id that nobody has.
 async fn calls(weir: &Weir, token: &str) -> Vec<(String, String)> {
@@ -85,4 +85,31 @@ async fn a_server_without_an_administrator_lets_nobody_change_anything() {
             assert!(answer.text.contains("api.admin_tokens"), "{answer:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_without_a_token_sees_the_pictures_of_what_it_may_play() {
+    let config = format!(
+        "api: {{ admin_tokens: [{ADMIN}] }}\nauth: {{ play: [secret: {{ values: [right] }}] }}\n"
+    );
+    let weir = Weir::builder(env!("CARGO_BIN_EXE_weir")).demo().config(&config).start();
+    let still = "api/v1/streams/live%2Fdemo/still";
+    let get = async |query: &str, token: &str| {
+        call(weir.api(), "GET", &format!("{still}{query}"), token).await
+    };
+    eventually("a picture", SOON, async || (get("", ADMIN).await.status == 200).then_some(()))
+        .await;
+    for (query, status, words) in [
+        ("", 403, "the parameter `secret` is missing"),
+        ("?secret=wrong", 403, "the secret is not valid"),
+        ("?secret=right", 200, ""),
+    ] {
+        let answer = get(query, "").await;
+        assert_eq!(answer.status, status, "{query}");
+        assert!(answer.text.contains(words), "{query}: {}", answer.text);
+    }
+    // It was no viewer, and is none that waits.
+    let clients = call(weir.api(), "GET", "api/v1/streams/live%2Fdemo/clients", "").await.json();
+    let kinds: Vec<_> = clients["clients"].as_array().into_iter().flatten().collect();
+    assert!(kinds.iter().all(|client| client["publish"] == true), "{clients}");
 }

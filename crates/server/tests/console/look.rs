@@ -4,9 +4,9 @@
 use std::{fs, path::Path};
 
 use serde_json::Value;
-use weir_testkit::peer::Publisher;
+use weir_testkit::{own_page::OwnPage, peer::Publisher};
 
-use crate::{open, page::Console};
+use crate::open;
 
 /// Streams of a large server.
 const MANY: usize = 1000;
@@ -34,7 +34,7 @@ fn axe() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_can_use_every_page() {
     let weir = open().demo().start();
-    let page = Console::open(&weir, "console/").await;
+    let page = OwnPage::open(&weir, "console/").await;
     page.until_there(".tile").await;
     let id = page.eval("return document.querySelector('a.tile').getAttribute('href')").await;
     let id = id.as_str().expect("a link").to_owned();
@@ -62,12 +62,13 @@ async fn everybody_can_use_every_page() {
             assert!(bad.is_empty(), "{path} (dark: {is_dark}): {bad:#?}");
         }
     }
+    page.assert_clean(&[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_shows_everything_in_its_width_and_in_chinese() {
     let weir = open().demo().start();
-    let page = Console::open(&weir, "console/?lang=zh").await;
+    let page = OwnPage::open(&weir, "console/?lang=zh").await;
     page.size(390, 844, true).await;
     page.until_there(".tile").await;
     let id = page.eval("return document.querySelector('a.tile').getAttribute('href')").await;
@@ -101,7 +102,7 @@ async fn a_thousand_streams_are_few_elements_and_the_search_finds_one() {
         publishers
             .push(Publisher::silent(&weir.rtmp_url(&format!("live/stream-{number:04}"))).await);
     }
-    let page = Console::open(&weir, "console/").await;
+    let page = OwnPage::open(&weir, "console/").await;
     page.until("return document.querySelector('.totals b')?.textContent === '1,000'").await;
     let tiles = page
         .eval("return document.querySelectorAll('.tile').length")

@@ -1,8 +1,8 @@
-//! The console and the player's pages, in Chromium.
+//! The console and the player's pages, in Chromium, and what may be otherwise in Firefox.
 
 mod cluster;
+mod firefox;
 mod look;
-mod page;
 mod pages;
 mod rights;
 mod screenshots;

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use weir_testkit::{Weir, http, peer::Publisher};
+use weir_testkit::{Weir, http, own_page::OwnPage, peer::Publisher};
 
-use crate::{SOON, open, page::Console};
+use crate::{SOON, open};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_page_is_quiet_and_leads_to_a_stream() {
     let weir = open().config("play: { wait: 0s }\n").start();
-    let page = Console::open_at(&weir, &weir.http_url("")).await;
+    let page = OwnPage::open_at(&weir, &weir.http_url("")).await;
     page.until_there("form[role=search] input").await;
     let enter = "document.querySelector('input').value = '/live/a b';";
     page.eval(&format!("{enter} document.querySelector('form').requestSubmit()")).await;
@@ -23,7 +23,7 @@ async fn parameters_go_with_the_stream_and_refusals_are_words() {
     let config = "auth: { play: [secret: { values: [right] }] }\nplay: { wait: 0s }\n";
     let weir = open().demo().config(config).start();
     let page =
-        Console::open_at(&weir, &weir.http_url("player?stream=live/demo&secret=wrong")).await;
+        OwnPage::open_at(&weir, &weir.http_url("player?stream=live/demo&secret=wrong")).await;
     page.until("return document.body.innerText.includes('may not watch')").await;
     page.goto(&weir.http_url("player?stream=live/demo&secret=right&controls=0")).await;
     let video = page.wait_playing(1.0, SOON).await;
@@ -40,7 +40,7 @@ async fn parameters_go_with_the_stream_and_refusals_are_words() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_waits_plays_once_somebody_publishes() {
     let weir = open().config("play: { wait: 0s }\n").start();
-    let page = Console::open_at(&weir, &weir.http_url("player?stream=live/later")).await;
+    let page = OwnPage::open_at(&weir, &weir.http_url("player?stream=live/later")).await;
     page.until("return document.body.innerText.includes('not live')").await;
     let publisher = Publisher::silent(&weir.rtmp_url("live/later")).await;
     drop(publisher);

@@ -1,13 +1,13 @@
 //! Signing in, refusals, and what a token allows.
 
-use weir_testkit::http;
+use weir_testkit::{http, own_page::OwnPage};
 
-use crate::{ADMIN, READ, closed, page::Console};
+use crate::{ADMIN, READ, closed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_looks_without_a_token_and_a_reader_changes_nothing() {
     let mut weir = closed().demo().start();
-    let page = Console::open(&weir, "console/").await;
+    let page = OwnPage::open(&weir, "console/").await;
     page.until_there("main.door").await;
     assert!(!page.text().await.contains("demo"));
     page.click("main.door button").await;

@@ -8,9 +8,9 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::json;
-use weir_testkit::{cluster::Cluster, peer::Player};
+use weir_testkit::{cluster::Cluster, own_page::OwnPage, peer::Player};
 
-use crate::{SOON, page::Console};
+use crate::SOON;
 
 /// What is published: a name, and a picture that FFmpeg draws.
 const STREAMS: [(&str, &str); 8] = [
@@ -32,6 +32,9 @@ const STREAMS: [(&str, &str); 8] = [
 
 /// For the lines of the last minutes to be some.
 const A_WHILE: Duration = Duration::from_secs(75);
+
+/// For pictures to be there as a whole.
+const FADE: Duration = Duration::from_secs(1);
 
 /// An encoder, which ends with this.
 struct Encoder(Child);
@@ -77,7 +80,7 @@ fn publish(url: &str, source: &str, kbps: usize) -> Encoder {
 }
 
 /// Writes what the page shows, in few colours: a README is loaded often.
-async fn shoot(page: &Console, name: &str) {
+async fn shoot(page: &OwnPage, name: &str) {
     let shot = page.devtools("Page.captureScreenshot", json!({ "format": "png" })).await;
     let bytes =
         BASE64_STANDARD.decode(shot["data"].as_str().unwrap_or_default()).expect("a picture");
@@ -97,10 +100,10 @@ async fn shoot(page: &Console, name: &str) {
 #[ignore = "it writes files: cargo xtask screenshots"]
 async fn screenshots() {
     let cluster = Cluster::new(env!("CARGO_BIN_EXE_weir"));
-    let origin = cluster.origin(1, "");
-    let first = cluster.edge(&["127.0.0.1"], "", "limits: { egress: 10Mbps }\n");
+    let origin = cluster.origin(1, "name: origin-1\n");
+    let first = cluster.edge(&["127.0.0.1"], "", "name: edge-1\nlimits: { egress: 10Mbps }\n");
     let peers = format!(
-        "api: {{ peers: [\"{}\", \"{}\"] }}\nlimits: {{ egress: 20Mbps }}\n",
+        "name: edge-2\napi: {{ peers: [\"{}\", \"{}\"] }}\nlimits: {{ egress: 20Mbps }}\n",
         origin.api(),
         first.api()
     );
@@ -120,16 +123,25 @@ async fn screenshots() {
         viewers.push(tokio::spawn(async move { while player.next().await.is_some() {} }));
     }
     tokio::time::sleep(A_WHILE).await;
-    let page = Console::open(&origin, "console/?lang=en").await;
-    page.size(1440, 760, false).await;
+    let page = OwnPage::open(&origin, "console/?lang=en").await;
+    page.size(1440, 800, false).await;
     page.until("return document.querySelectorAll('.tile canvas.shown').length === 8").await;
+    // The last of them fades in.
+    tokio::time::sleep(FADE).await;
     shoot(&page, "wall").await;
-    let page = Console::open(&edge, "console/?lang=en#/cluster").await;
+    page.goto(&origin.api_url("console/?lang=zh")).await;
+    page.until("return document.querySelectorAll('.tile canvas.shown').length === 8").await;
+    // The last of them fades in.
+    tokio::time::sleep(FADE).await;
+    shoot(&page, "wall-zh").await;
+    page.assert_clean(&[]).await;
+    let page = OwnPage::open(&edge, "console/?lang=en#/cluster").await;
     page.size(1440, 860, false).await;
     page.dark(true).await;
     page.until_within("return document.querySelectorAll('.wire.flowing').length === 2", SOON).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(FADE).await;
     shoot(&page, "cluster").await;
+    page.assert_clean(&[]).await;
     viewers.iter().for_each(tokio::task::JoinHandle::abort);
     drop(encoders);
 }

@@ -1,17 +1,20 @@
 //! A stream: its player, its viewers, and what ends.
 
-use weir_testkit::peer::Player;
+use weir_testkit::{own_page::OwnPage, peer::Player};
 
-use crate::{ADMIN, open, page::Console};
+use crate::{ADMIN, open};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_plays_and_a_viewer_is_ended() {
     let weir = open().demo().start();
     let mut player = Player::rtmp(&weir.rtmp_url("live/demo")).await;
     assert!(player.next().await.is_some(), "it plays");
-    let page = Console::open(&weir, "console/").await;
+    let page = OwnPage::open(&weir, "console/").await;
     page.click("a.tile").await;
     page.until("return document.querySelectorAll('tr[data-client]').length === 1").await;
+    // It takes everything as it comes.
+    page.until("return document.querySelector('tr[data-client]').innerText.includes('0.0 s')")
+        .await;
     page.until("return document.querySelectorAll('.plot canvas').length === 4").await;
     page.until(&format!(
         "return document.body.innerText.includes({:?})",

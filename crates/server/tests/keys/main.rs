@@ -49,7 +49,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 143] = [
+const ROWS: [(&str, Row); 144] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -182,6 +182,7 @@ const ROWS: [(&str, Row); 143] = [
     ("drain.notice", Live(limits::drain_notice)),
     ("drain.timeout", Live(limits::drain_timeout)),
     ("handover.socket", Restart("handover: { socket: s }\n")),
+    ("name", Restart("name: edge-7\n")),
     ("log_file", Restart("log_file: f\n")),
     ("pid_file", Restart("pid_file: f\n")),
     ("vhosts", Live(streams::vhosts)),

@@ -188,7 +188,7 @@ pub async fn history(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<Json<Answer<OneStreamPast>>, Failure> {
-    let stats = streams::find(&api.node, &id)?;
+    let stats = streams::find(&api, &id)?;
     let (hls, recording) = (api.node.hls.state(&stats.key), api.node.record.recording(&stats.key));
     let (points, health) = api.wall.past(&stats, |past| {
         let points: Vec<Point> = past.into_iter().flat_map(Past::points).copied().collect();

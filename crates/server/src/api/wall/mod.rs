@@ -243,6 +243,13 @@ impl Wall {
         Changes { version: inner.version, is_full, ticks: inner.ticks, rows, sparks, gone }
     }
 
+    /// The stream with this id, if a row of it has been made.
+    pub fn key_of(&self, id: &str) -> Option<StreamKey> {
+        let inner = self.lock();
+        let mut rows = inner.rows.iter();
+        rows.find(|(_, (row, _))| row.id == id).map(|(key, _)| key.clone())
+    }
+
     /// What is remembered of a stream, and how it does.
     fn past<T>(&self, stats: &StreamStats, read: impl FnOnce(Option<&Past>) -> T) -> T {
         read(self.lock().pasts.get(&stats.key))

@@ -1,23 +1,28 @@
-//! A page of the console in a browser, and what tests do with it.
+//! A page of Weir's own in Chromium, and what tests do with it. Every one is judged before its test ends: it complains
+//! about nothing that is not expected, breaks no policy, and asks nobody but its server.
 
-use std::{ops::Deref, time::Duration};
+use std::{cell::Cell, ops::Deref, thread, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
-use weir_testkit::{Weir, browser::Page};
 
-use crate::SOON;
+use crate::{Weir, browser::Page};
+
+/// For what happens at once, on a machine that is busy with something else.
+const SOON: Duration = Duration::from_secs(30);
 
 /// Between two looks at a page.
 const POLL: Duration = Duration::from_millis(50);
 
-/// A page that has complained about nothing so far.
-pub struct Console {
+/// A page of Weir's own. A test that does not end with [`assert_clean`](Self::assert_clean) fails.
+#[derive(Debug)]
+pub struct OwnPage {
     page: Page,
     origins: Vec<String>,
+    is_judged: Cell<bool>,
 }
 
-impl Deref for Console {
+impl Deref for OwnPage {
     type Target = Page;
 
     fn deref(&self) -> &Page {
@@ -25,7 +30,16 @@ impl Deref for Console {
     }
 }
 
-impl Console {
+impl Drop for OwnPage {
+    fn drop(&mut self) {
+        assert!(
+            self.is_judged.get() || thread::panicking(),
+            "the test ends without `assert_clean`: nobody knows what the page has complained about"
+        );
+    }
+}
+
+impl OwnPage {
     /// Opens the page at `path` of the API's port.
     pub async fn open(weir: &Weir, path: &str) -> Self {
         Self::open_at(weir, &weir.api_url(path)).await
@@ -35,16 +49,23 @@ impl Console {
     pub async fn open_at(weir: &Weir, url: &str) -> Self {
         let origins =
             [weir.api_url(""), weir.http_url("")].map(|it| it.trim_end_matches('/').to_owned());
-        Self { page: Page::open(url).await, origins: origins.to_vec() }
+        let page = Page::open_noting_requests(url).await;
+        Self { page, origins: origins.to_vec(), is_judged: Cell::new(false) }
     }
 
     /// Waits until the function body `script` returns something that is neither null, false nor empty.
+    ///
+    /// # Panics
+    /// If it does not in time.
     #[track_caller]
     pub fn until<'a>(&'a self, script: &'a str) -> impl Future<Output = Value> + 'a {
         self.until_within(script, SOON)
     }
 
     /// The same, within `most`.
+    ///
+    /// # Panics
+    /// If it does not in time.
     pub async fn until_within(&self, script: &str, most: Duration) -> Value {
         let deadline = Instant::now() + most;
         loop {
@@ -101,18 +122,25 @@ impl Console {
     }
 
     /// Fails if the page has complained, but for `expected`, or has asked anybody but this server.
+    ///
+    /// # Panics
+    /// Then.
     pub async fn assert_clean(&self, expected: &[&str]) {
+        self.is_judged.set(true);
         let complaints = self.complaints().await;
         let unexpected: Vec<_> =
             complaints.iter().filter(|said| !expected.iter().any(|it| said.contains(it))).collect();
         assert!(unexpected.is_empty(), "{unexpected:#?}");
-        let asked = self
-            .eval("return performance.getEntriesByType('resource').map((entry) => entry.name)")
-            .await;
-        for url in asked.as_array().into_iter().flatten().filter_map(Value::as_str) {
-            let is_own = url.starts_with("blob:")
-                || self.origins.iter().any(|origin| url.starts_with(origin));
-            assert!(is_own, "{url} is not of this server");
+        let asked = self.requests().await;
+        assert!(!asked.is_empty(), "a page that has not even asked for itself");
+        for url in asked {
+            let is_of = |origin: &String| {
+                url.strip_prefix(origin.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            };
+            // What a page has made itself, and the empty page that a browser starts with, are on no network.
+            let is_near =
+                ["blob:", "data:", "chrome:"].iter().any(|scheme| url.starts_with(scheme));
+            assert!(is_near || self.origins.iter().any(is_of), "{url} is not of this server");
         }
     }
 }
