@@ -215,8 +215,11 @@ fn ratio_of(
     outcomes: &[Outcome],
     figure: impl Fn(&Value) -> Option<f64>,
 ) -> String {
-    let Some(base) =
-        outcome.case.base.and_then(|name| outcomes.iter().find(|other| other.case.name == name))
+    let Some(base) = outcome
+        .case
+        .base
+        .as_ref()
+        .and_then(|name| outcomes.iter().find(|other| other.case.name == *name))
     else {
         return String::new();
     };
