@@ -4,6 +4,7 @@
 //! what counts, since the machine is shared. CPU time includes the kernel's softirq threads.
 
 mod case;
+mod duties;
 mod programs;
 mod report;
 mod server;

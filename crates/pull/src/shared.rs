@@ -20,6 +20,9 @@ use crate::{entry::Entry, fallback::Fallback, known::Known};
 pub trait Permit: Send {
     /// `key` is published from now on.
     fn begin(&mut self, key: &StreamKey);
+
+    /// So many bytes of it have come.
+    fn took(&mut self, bytes: usize);
 }
 
 /// Whether a pull may publish, once somebody has said so.

@@ -247,6 +247,7 @@ impl Task {
                 Ok(tag) => tag,
                 Err(Gone { why }) => return Relayed::Lost(why),
             };
+            permit.took(tag.body.len());
             match intake.take(&tag, Instant::now().into_std()) {
                 Ok(()) => {}
                 Err(Fault::Replaced) => return Relayed::Published,

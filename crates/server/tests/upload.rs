@@ -6,11 +6,12 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use weir_testkit::{
     Weir,
+    backend::{Backend, Reply},
     certificates::{self, Authority},
     cluster::Ports,
     eventually, http,
@@ -220,6 +221,51 @@ async fn wrong_keys_are_refused_and_shown_nowhere() {
     for shown in shown {
         assert!(!shown.contains(&keys.secret) && !shown.contains(&keys.access), "{shown}");
     }
+}
+
+/// What is refused waits alone, and that is seen; its age is known to the next process too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_the_storage_never_takes_is_seen_and_holds_up_no_other() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let storage = Backend::start().await;
+    storage.answers(|call| match call.target.contains("never") {
+        true => Reply::Text(400, "<Error><Code>EntityTooLarge</Code></Error>".to_owned()),
+        false => Reply::Text(200, String::new()),
+    });
+    let (never, _) = put_recording(dir.path(), "live/never.flv", 1024);
+    let notes_dir = dir.path().join(".weir-upload");
+    for note in fs::read_dir(&notes_dir).expect("notes") {
+        let note = fs::File::options().append(true).open(note.expect("a note").path());
+        let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+        note.expect("opened").set_modified(hour_ago).expect("set");
+    }
+    for number in 0..3 {
+        put_recording(dir.path(), &format!("live/{number}.flv"), 1024);
+    }
+    let keys = Keys { access: "anybody".to_owned(), secret: "anything".to_owned() };
+    let text = config(dir.path(), storage.address(), &keys, "keep_local: false");
+    let mut weir =
+        Weir::builder(BINARY).config(&text).env("WEIR_API__ADMIN_TOKENS", "admin").start();
+    until_metric(&weir, "weir_uploads_total", 3.0).await;
+    until_metric(&weir, "weir_uploads_refused", 1.0).await;
+    until_metric(&weir, "weir_uploads_pending", 1.0).await;
+    let oldest = metric(&weir, "weir_uploads_oldest_seconds").await;
+    assert!((3600.0..3700.0).contains(&oldest), "{oldest} s");
+    assert_eq!(metric(&weir, "weir_uploads_failing").await, 0.0, "it is not the storage");
+    let is_said = |line: &serde_json::Value| field(line, "file") == "live/never.flv";
+    let line = weir.wait_log(is_said, SOON);
+    assert!(field(&line, "error").to_string().contains("EntityTooLarge"), "{line}");
+    assert!(never.exists(), "it is not removed");
+    // Whoever has mended the storage need not wait.
+    storage.replies(Reply::Text(200, String::new()));
+    weir.configure(&(text + "hooks: { retry: 2s }\n"));
+    reload(&weir).await;
+    until_metric(&weir, "weir_uploads_total", 4.0).await;
+    until_metric(&weir, "weir_uploads_refused", 0.0).await;
+    assert_eq!(metric(&weir, "weir_uploads_oldest_seconds").await, 0.0);
+    let lines = weir.log().all();
+    let said = lines.iter().filter(|line| line.contains("live/never.flv")).count();
+    assert_eq!(said, 1, "{lines:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

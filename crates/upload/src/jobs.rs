@@ -8,6 +8,7 @@ use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use ring::digest::{SHA256, digest};
@@ -165,11 +166,11 @@ impl Job {
     }
 }
 
-/// What is noted in `dir`: at most `most` files, and whether there may be more.
+/// What is noted in `dir`, and when it was noted or went on last: at most `most` files, and whether there may be more.
 ///
 /// # Errors
 /// As the file system has it; that there are no notes is none.
-pub fn noted(dir: &Path, most: usize) -> io::Result<(Vec<Job>, bool)> {
+pub fn noted(dir: &Path, most: usize) -> io::Result<(Vec<(Job, SystemTime)>, bool)> {
     let mut jobs = Vec::new();
     let entries = match fs::read_dir(dir.join(NOTES)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((jobs, false)),
@@ -187,7 +188,8 @@ pub fn noted(dir: &Path, most: usize) -> io::Result<(Vec<Job>, bool)> {
             let job = Job { dir: dir.to_owned(), file };
             // A note that was copied from elsewhere is none of ours.
             if job.path_of_note() == path {
-                jobs.push(job);
+                let since = path.metadata().and_then(|about| about.modified());
+                jobs.push((job, since.unwrap_or_else(|_| SystemTime::now())));
             }
         }
     }
@@ -228,6 +230,8 @@ fn make_folder(dir: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -239,6 +243,8 @@ mod tests {
         let segment = job(File::Segment { file, playlist: playlist.clone(), number: 7 });
         let list = job(File::Playlist(playlist));
         assert_eq!(noted(dir.path(), 10).expect("none yet"), (vec![], false));
+        // File systems have the time of the last tick.
+        let before = SystemTime::now() - Duration::from_secs(1);
         for job in [&recording, &segment, &list] {
             job.note().expect("noted");
         }
@@ -248,7 +254,11 @@ mod tests {
         );
         let (found, more) = noted(dir.path(), 10).expect("a list");
         assert!(!more && found.len() == 3);
-        assert!([&recording, &segment, &list].iter().all(|job| found.contains(job)), "{found:?}");
+        let is_there = |job: &Job| {
+            let is_it = |(found, since): &(Job, SystemTime)| found == job && *since >= before;
+            found.iter().any(is_it)
+        };
+        assert!([&recording, &segment, &list].into_iter().all(is_there), "{found:?}");
         assert_eq!(recording.begun(), None);
         let mut begun =
             Begun { id: "x&y".to_owned(), at: "s3".to_owned(), bytes: 20, part: 8, tags: vec![] };

@@ -1,7 +1,7 @@
 //! What is to be uploaded, and when it is tried next.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
     time::{Duration, SystemTime},
 };
@@ -17,8 +17,13 @@ pub const FILES_MAX: usize = 10_000;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
-/// What failed alone is tried again after this time.
-const PAUSE_ALONE: Duration = Duration::from_secs(30);
+/// What failed alone is tried again after this time, and after twice that with each failure, up to the second: whoever
+/// mends the storage waits no longer, and what it refuses for ever costs a request each quarter of an hour.
+const PAUSE_ALONE_MIN: Duration = Duration::from_secs(30);
+const PAUSE_ALONE_MAX: Duration = Duration::from_secs(900);
+
+/// How often the log says again of one file that it cannot be uploaded.
+const SAID_AGAIN: Duration = Duration::from_secs(6 * 3600);
 
 /// What is done at once, by one task.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,7 +54,8 @@ pub struct Queue {
     due: HashMap<Item, Known>,
     /// The segments of playlists.
     segments: HashMap<Item, BTreeMap<u64, Job>>,
-    files: HashSet<Job>,
+    /// Each with the time since when it waits.
+    files: HashMap<Job, SystemTime>,
     /// Whether there are notes of more.
     pub has_left_out: bool,
     count: u64,
@@ -59,8 +65,25 @@ pub struct Queue {
     paused: Option<Instant>,
     /// Why the storage failed last, and when.
     last: Option<(String, SystemTime)>,
-    /// What has failed alone, and why.
-    reasons: HashMap<Item, String>,
+    /// What has failed alone.
+    alone: HashMap<Item, Alone>,
+}
+
+/// A failure that is of one item.
+#[derive(Debug)]
+struct Alone {
+    why: String,
+    failures: u32,
+    said: Instant,
+}
+
+/// What is to be said of how something went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// The storage fails now and did not before, or the other way round.
+    pub of_storage: bool,
+    /// This one fails alone, and the log has not said so, or long ago.
+    pub of_item: bool,
 }
 
 /// What there is to upload, for people.
@@ -124,15 +147,16 @@ pub enum Next {
 
 impl Queue {
     /// Has `job` done. Without a place for it, its note is found later.
-    pub fn add(&mut self, job: Job, now: Instant) {
-        if self.files.contains(&job) {
+    /// It waits `since` then.
+    pub fn add(&mut self, job: Job, since: SystemTime, now: Instant) {
+        if self.files.contains_key(&job) {
             return;
         }
         if self.files.len() >= FILES_MAX {
             self.has_left_out = true;
             return;
         }
-        self.files.insert(job.clone());
+        self.files.insert(job.clone(), since);
         let item = Item::of(&job);
         if let File::Segment { number, .. } = job.file {
             self.segments.entry(item.clone()).or_default().insert(number, job);
@@ -183,15 +207,28 @@ impl Queue {
         }
     }
 
-    /// A task is through with `item`. Whether the storage fails now and did not before, or the other way round.
-    /// `why` it failed, if it has.
-    pub fn ended(&mut self, item: Item, went: Went, why: Option<String>, now: Instant) -> bool {
+    /// A task is through with `item`. `why` it failed, if it has.
+    pub fn ended(&mut self, item: Item, went: Went, why: Option<String>, now: Instant) -> Turn {
         let before = self.is_failing();
-        self.reasons.remove(&item);
+        let mut turn = Turn::default();
+        let mut pause_alone = PAUSE_ALONE_MIN;
         match (went, why) {
-            (Went::FailedThere, Some(why)) => self.last = Some((why, SystemTime::now())),
-            (Went::FailedHere, Some(why)) => drop(self.reasons.insert(item.clone(), why)),
-            _ => {}
+            (Went::FailedThere, why) => {
+                self.last = why.map(|why| (why, SystemTime::now())).or(self.last.take());
+            }
+            (Went::FailedHere, why) => {
+                let new = || Alone { why: String::new(), failures: 0, said: now };
+                let alone = self.alone.entry(item.clone()).or_insert_with(new);
+                turn.of_item = alone.failures == 0 || now - alone.said >= SAID_AGAIN;
+                if turn.of_item {
+                    alone.said = now;
+                }
+                let doubled = PAUSE_ALONE_MIN.saturating_mul(1 << alone.failures.min(16));
+                pause_alone = doubled.min(PAUSE_ALONE_MAX);
+                alone.failures = alone.failures.saturating_add(1);
+                alone.why = why.unwrap_or_default();
+            }
+            (Went::Done | Went::LookAgain(_), _) => drop(self.alone.remove(&item)),
         }
         self.running = self.running.saturating_sub(1);
         let is_new = matches!(self.due.remove(&item), Some(Known::Running(true)));
@@ -209,19 +246,25 @@ impl Queue {
             Went::Done if !is_new => {}
             Went::Done | Went::FailedThere => self.put(item, now),
             Went::LookAgain(pause) => self.put(item, if is_new { now } else { now + pause }),
-            Went::FailedHere => self.put(item, now + PAUSE_ALONE),
+            Went::FailedHere => self.put(item, now + pause_alone),
         }
-        before != self.is_failing()
+        turn.of_storage = before != self.is_failing();
+        turn
     }
 
-    /// Another storage is in force: what the one before did does not count.
-    pub fn begin_anew(&mut self) {
+    /// Another storage is in force: what the one before did does not count, and what it refused is tried at once.
+    pub fn begin_anew(&mut self, now: Instant) {
         (self.failures, self.paused, self.last) = (0, None, None);
+        for (item, _) in std::mem::take(&mut self.alone) {
+            if matches!(self.due.get(&item), Some(Known::At(_))) {
+                self.put(item, now);
+            }
+        }
     }
 
     /// Whether `job` waits, or is being uploaded.
     pub fn has(&self, job: &Job) -> bool {
-        self.files.contains(job)
+        self.files.contains_key(job)
     }
 
     /// What there is to upload.
@@ -230,10 +273,10 @@ impl Queue {
             Some(Known::Running(_)) | None => None,
             Some(Known::At(place)) => Some(*place),
         };
-        let mut jobs: Vec<_> = self.files.iter().map(|job| (place(job), job)).collect();
+        let mut jobs: Vec<_> = self.files.keys().map(|job| (place(job), job)).collect();
         jobs.sort_by_key(|(place, job)| (*place, job.number(), job.path()));
         let files = jobs.into_iter().map(|(place, job)| {
-            let reason = self.reasons.get(&Item::of(job)).cloned();
+            let reason = self.alone.get(&Item::of(job)).map(|alone| alone.why.clone());
             ListedFile { job: job.clone(), is_running: place.is_none(), reason }
         });
         Listed {
@@ -252,7 +295,23 @@ impl Queue {
 
     /// Recordings and segments that wait, or are being uploaded.
     pub fn pending(&self) -> usize {
-        self.files.iter().filter(|job| !matches!(job.file, File::Playlist(_))).count()
+        self.waiting().count()
+    }
+
+    /// Since when the one waits that has waited longest.
+    pub fn oldest(&self) -> Option<SystemTime> {
+        self.waiting().min()
+    }
+
+    /// Recordings and playlists that have failed for a reason of their own.
+    pub fn refused(&self) -> usize {
+        self.alone.len()
+    }
+
+    /// Since when recordings and segments wait. A playlist is there for as long as its stream.
+    fn waiting(&self) -> impl Iterator<Item = SystemTime> {
+        let waiting = self.files.iter().filter(|(job, _)| !matches!(job.file, File::Playlist(_)));
+        waiting.map(|(_, since)| *since)
     }
 
     /// Whether more can be taken in.
@@ -283,6 +342,10 @@ fn pause(failures: u32) -> Duration {
 mod tests {
     use super::*;
 
+    fn add(queue: &mut Queue, job: Job, now: Instant) {
+        queue.add(job, SystemTime::UNIX_EPOCH, now);
+    }
+
     fn job(file: File) -> Job {
         Job { dir: "/srv".into(), file }
     }
@@ -304,11 +367,11 @@ mod tests {
     fn segments_of_a_playlist_are_done_by_one_task_in_their_order() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         for number in [8, 7, 7] {
-            queue.add(segment(number), now);
+            add(&mut queue, segment(number), now);
         }
         assert_eq!(queue.pending(), 2);
         assert_eq!(queue.next(now, 4), Next::Do(playlist(), vec![segment(7), segment(8)]));
-        queue.add(segment(9), now);
+        add(&mut queue, segment(9), now);
         assert_eq!(queue.next(now, 4), Next::Nothing, "a task is at it");
         [7, 8].map(segment).iter().for_each(|job| queue.forget(job));
         queue.ended(playlist(), Went::LookAgain(Duration::from_secs(6)), None, now);
@@ -316,7 +379,7 @@ mod tests {
         queue.forget(&segment(9));
         queue.ended(playlist(), Went::LookAgain(Duration::from_secs(6)), None, now);
         assert_eq!(queue.next(now, 4), Next::At(now + Duration::from_secs(6)));
-        queue.add(segment(10), now);
+        add(&mut queue, segment(10), now);
         assert!(matches!(queue.next(now, 4), Next::Do(..)), "a segment is not waited with");
         queue.forget(&segment(10));
         queue.ended(playlist(), Went::Done, None, now);
@@ -327,15 +390,15 @@ mod tests {
     fn a_storage_that_fails_is_tried_more_and_more_seldom_by_one() {
         let (mut queue, mut now) = (Queue::default(), Instant::now());
         for name in ["a", "b", "c"] {
-            queue.add(recording(name), now);
+            add(&mut queue, recording(name), now);
         }
         let (Next::Do(a, _), Next::Do(b, _)) = (queue.next(now, 2), queue.next(now, 2)) else {
             panic!("two of them");
         };
         assert_eq!(queue.next(now, 2), Next::Nothing, "no more than two at once");
         assert!(
-            queue.ended(a, Went::FailedThere, None, now)
-                && !queue.ended(b, Went::FailedThere, None, now)
+            queue.ended(a, Went::FailedThere, None, now).of_storage
+                && !queue.ended(b, Went::FailedThere, None, now).of_storage
         );
         for tries in 2..20 {
             let Next::At(at) = queue.next(now, 2) else { panic!("a pause") };
@@ -344,9 +407,9 @@ mod tests {
             now = at;
             let Next::Do(item, _) = queue.next(now, 2) else { panic!("one is tried") };
             assert_eq!(queue.next(now, 2), Next::Nothing, "and no other");
-            assert!(!queue.ended(item, Went::FailedThere, None, now));
+            assert!(!queue.ended(item, Went::FailedThere, None, now).of_storage);
         }
-        queue.begin_anew();
+        queue.begin_anew(now);
         let Next::Do(item, _) = queue.next(now, 2) else { panic!("another storage") };
         assert!(matches!(queue.next(now, 2), Next::Do(..)));
         queue.ended(item, Went::FailedHere, None, now);
@@ -358,7 +421,7 @@ mod tests {
     fn what_there_is_to_do_is_listed_with_what_fails_and_why() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         for job in [recording("a"), segment(8), segment(7), recording("b")] {
-            queue.add(job, now);
+            add(&mut queue, job, now);
         }
         let Next::Do(first, _) = queue.next(now, 9) else { panic!("there is something") };
         let listed = queue.list(now);
@@ -373,15 +436,48 @@ mod tests {
         assert_eq!((of("b").reason.as_deref(), of("b").is_running), (None, false));
         assert_eq!(listed.last.as_ref().map(|(why, _)| &**why), Some("no answer"));
         assert!(listed.failures == 1 && listed.pause.is_some_and(|pause| pause <= PAUSE_MIN));
-        queue.begin_anew();
+        queue.begin_anew(now);
         assert_eq!(queue.list(now).last, None, "another storage");
+    }
+
+    #[test]
+    fn what_fails_alone_is_tried_and_said_more_and_more_seldom() {
+        let (mut queue, begin) = (Queue::default(), Instant::now());
+        let (first, second) = (SystemTime::UNIX_EPOCH, SystemTime::now());
+        queue.add(recording("good"), second, begin);
+        queue.add(recording("bad"), first, begin);
+        assert_eq!((queue.oldest(), queue.refused()), (Some(first), 0));
+        let Next::Do(good, _) = queue.next(begin, 1) else { panic!("there is something") };
+        queue.forget(&recording("good"));
+        queue.ended(good, Went::Done, None, begin);
+        let (mut now, mut said, mut tries) = (begin, 0, 0);
+        while now - begin < 2 * SAID_AGAIN + SAID_AGAIN / 2 {
+            let Next::Do(bad, _) = queue.next(now, 1) else { panic!("it is due") };
+            let turn = queue.ended(bad, Went::FailedHere, Some("refused".to_owned()), now);
+            assert!(!turn.of_storage && !queue.is_failing());
+            (said, tries) = (said + u32::from(turn.of_item), tries + 1);
+            let Next::At(at) = queue.next(now, 1) else { panic!("a pause") };
+            let most =
+                PAUSE_ALONE_MIN.saturating_mul(1 << (tries - 1).min(10)).min(PAUSE_ALONE_MAX);
+            assert_eq!(at - now, most, "{tries}");
+            now = at;
+        }
+        assert_eq!((said, queue.refused(), queue.oldest()), (3, 1, Some(first)));
+        let Next::Do(bad, _) = queue.next(now, 1) else { panic!("it is due") };
+        queue.ended(bad, Went::FailedHere, Some("refused".to_owned()), now);
+        queue.begin_anew(now);
+        assert_eq!(queue.refused(), 0, "another storage has refused nothing");
+        let Next::Do(bad, _) = queue.next(now, 1) else { panic!("and is asked at once") };
+        queue.forget(&recording("bad"));
+        queue.ended(bad, Went::Done, None, now);
+        assert_eq!((queue.refused(), queue.oldest()), (0, None));
     }
 
     #[test]
     fn what_has_no_place_is_in_its_note() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         for number in 0..FILES_MAX + 1 {
-            queue.add(recording(&number.to_string()), now);
+            add(&mut queue, recording(&number.to_string()), now);
         }
         assert!(queue.has_left_out && queue.room() == 0 && queue.pending() == FILES_MAX);
     }

@@ -5,7 +5,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwapOption;
@@ -56,6 +56,10 @@ pub struct Uploader {
 pub struct Stats {
     /// Files that wait, or are being uploaded.
     pub pending: usize,
+    /// How long the one of them has waited that has waited longest.
+    pub oldest: Duration,
+    /// Recordings and playlists that have failed for reasons of their own, and are tried again.
+    pub refused: usize,
     /// Whether the storage has failed since the last success.
     pub is_failing: bool,
 }
@@ -102,7 +106,14 @@ impl Uploader {
     /// How it goes.
     pub fn stats(&self) -> Stats {
         let queue = self.lock();
-        Stats { pending: queue.pending(), is_failing: queue.is_failing() }
+        // A clock that was set back makes nothing older.
+        let oldest = queue.oldest().and_then(|since| since.elapsed().ok()).unwrap_or_default();
+        Stats {
+            pending: queue.pending(),
+            oldest,
+            refused: queue.refused(),
+            is_failing: queue.is_failing(),
+        }
     }
 
     /// Where files go, as far as it is no secret; none if nothing is uploaded.
@@ -149,16 +160,26 @@ impl Uploader {
             done: Box::new(move |job| of.lock().forget(job)),
         };
         let (went, why) = work.run(&item, segments).await;
-        let has_turned = self.lock().ended(item, went, why.clone(), Instant::now());
+        let turn = self.lock().ended(item.clone(), went, why.clone(), Instant::now());
         self.changed.notify_one();
+        if turn.of_item {
+            let (Item::Recording(dir, file) | Item::Playlist(dir, file)) = &item;
+            let error = why.as_deref().unwrap_or_default();
+            warn!(
+                error,
+                dir = %dir.display(),
+                file,
+                "a file cannot be uploaded, others go on: trying again, at least every 15 minutes"
+            );
+        }
         match why.filter(|_| went == Went::FailedThere) {
-            Some(why) if self.is_to_be_said(has_turned) => {
+            Some(why) if self.is_to_be_said(turn.of_storage) => {
                 warn!(
                     error = why,
                     "uploads to {} fail: trying again until they do not", target.server
                 );
             }
-            None if has_turned => info!("uploads to {} go on", target.server),
+            None if turn.of_storage => info!("uploads to {} go on", target.server),
             _ => {}
         }
     }
@@ -197,7 +218,7 @@ impl Uploader {
                 let now = Instant::now();
                 let mut queue = self.lock();
                 queue.has_left_out = has_more;
-                jobs.into_iter().for_each(|job| queue.add(job, now));
+                jobs.into_iter().for_each(|(job, since)| queue.add(job, since, now));
                 drop(queue);
                 self.changed.notify_one();
             }
@@ -238,13 +259,13 @@ impl OnFinished for Uploader {
             let file = File::Playlist(playlist.clone());
             jobs.push(Job { dir: jobs[0].dir.clone(), file });
         }
-        let now = Instant::now();
+        let (since, now) = (SystemTime::now(), Instant::now());
         for job in jobs {
             if let Err(error) = job.note() {
                 // It is uploaded nevertheless, unless this process ends before.
                 warn!(%error, dir = %job.dir.display(), "cannot note what is to be uploaded");
             }
-            self.lock().add(job, now);
+            self.lock().add(job, since, now);
         }
         self.changed.notify_one();
     }
@@ -264,7 +285,7 @@ impl Part for Uploader {
         let target = Target::read(&next.config.upload)?;
         Ok(Ready::after(move || {
             self.target.store(target);
-            self.lock().begin_anew();
+            self.lock().begin_anew(Instant::now());
             self.changed.notify_one();
             self.reloaded.notify_one();
         }))

@@ -94,17 +94,14 @@ impl Work {
             Ok(went) => (went, None),
             Err(Error::There(failure)) => {
                 COUNTS.upload_failures.increase();
-                if failure.is_of_object() {
-                    let (Item::Recording(_, file) | Item::Playlist(_, file)) = item;
-                    warn!(error = %failure, file, "cannot upload a file: trying again");
-                    return (Went::FailedHere, Some(failure.to_string()));
-                }
-                (Went::FailedThere, Some(failure.to_string()))
+                let went = match failure.is_of_object() {
+                    true => Went::FailedHere,
+                    false => Went::FailedThere,
+                };
+                (went, Some(failure.to_string()))
             }
             Err(Error::Here(error)) => {
                 COUNTS.upload_failures.increase();
-                let (Item::Recording(dir, file) | Item::Playlist(dir, file)) = item;
-                warn!(%error, dir = %dir.display(), file, "cannot read a file to upload it: trying again");
                 (Went::FailedHere, Some(format!("cannot be read: {error}")))
             }
         }

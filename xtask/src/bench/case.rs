@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::{
+    duties::{self, BackEnd, Disk, Duty},
     programs::Programs,
     server::{HlsFrom, Kind, LOAD_CPU, Load, RecordBy, SERVER_CPU, Server, TlsBy, behind, pinned},
 };
@@ -44,6 +45,8 @@ pub enum Traffic {
     Request { what: Object, count: usize },
     /// Viewers over RTMP beside so many HTTP clients that ask for the playlist every other second.
     Poll { count: usize },
+    /// Viewers over RTMP, while the server has something else to do.
+    Beside(Duty),
     /// Many small audiences; with one large one beside them, or not.
     Mixed { large: bool },
     /// Viewers over RTMP beside consoles that show one of their pages; none, or so many of them.
@@ -85,6 +88,13 @@ pub const SUITES: &[Suite] = &[
         name: "record",
         what: "300 publishers of 500 kb/s that are all recorded; nginx-rtmp has `record all`",
         cases: record,
+    },
+    Suite {
+        name: "duties",
+        what: "500 RTMP viewers of 1 Mb/s beside 20 publishers of 2 Mb/s that are recorded to disks that are well, \
+               hang, and have 10 MB; and beside 50 newcomers a second whom back ends are asked about that answer at \
+               once, take 10 s, are down, and answer with 1 GB",
+        cases: duties,
     },
     Suite {
         name: "shards",
@@ -238,6 +248,21 @@ fn record() -> Vec<Case> {
         case("Weir, FLV", by(RecordBy::Weir("flv")), publishers(), Some(base)),
         case("Weir, fragmented MP4", by(RecordBy::Weir("mp4")), publishers(), Some(base)),
         case("Weir, nothing recorded", weir("video"), publishers(), Some(base)),
+    ]
+}
+
+fn duties() -> Vec<Case> {
+    let beside = |name, duty, base| case(name, Kind::Duty(duty), Traffic::Beside(duty), base);
+    let base = "alone";
+    vec![
+        beside(base, Duty::Nothing, None),
+        beside("recording, the disk is well", Duty::Record(Disk::Well), Some(base)),
+        beside("recording, the disk hangs", Duty::Record(Disk::Hangs), Some(base)),
+        beside("recording, the disk is full", Duty::Record(Disk::Full), Some(base)),
+        beside("hooks, answered at once", Duty::Ask(BackEnd::Well), Some(base)),
+        beside("hooks, answered after 10 s", Duty::Ask(BackEnd::Slow), Some(base)),
+        beside("hooks, the back end is down", Duty::Ask(BackEnd::Down), Some(base)),
+        beside("hooks, 1 GB for an answer", Duty::Ask(BackEnd::Huge), Some(base)),
     ]
 }
 
@@ -401,6 +426,7 @@ impl Traffic {
                 measure(&mut command)
             }
             Self::Poll { count } => poll(server, programs, seconds, *count),
+            Self::Beside(duty) => beside(server, programs, seconds, *duty),
             Self::Mixed { large } => mixed(server, programs, seconds, *large),
             Self::Watched { consoles } => watched(server, programs, seconds, *consoles),
             Self::Consoles { streams, consoles, page } => {
@@ -469,6 +495,27 @@ fn consoles(server: &Server, programs: &Programs, count: usize, page: &str) -> C
     let mut command = behind(LOAD_CPU, &programs.load);
     command.args(["console", &server.api, "--page", page, "--count", &count.to_string()]);
     command
+}
+
+fn beside(server: &Server, programs: &Programs, seconds: u32, duty: Duty) -> Result<Value> {
+    let mut trouble = duty.begin(LOAD_CPU)?;
+    let _publisher = publish(server, programs, "s{}", 1, MEGABIT)?;
+    let _others = publish(server, programs, "other{}", 20, 2 * MEGABIT)?;
+    // They come for as long as anybody measures.
+    let newcomers = matches!(duty, Duty::Ask(_)).then(|| {
+        let mut command = behind(LOAD_CPU, &programs.load);
+        command.args(["play", &format!("{}/none.flv?vhost={}", server.http, duties::ASKED)]);
+        command.args("--json --count 6000 --ramp 120 --sample 0".split(' '));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(Load)
+    });
+    let newcomers = newcomers.transpose();
+    let _newcomers = newcomers.map_err(|error| format!("cannot start newcomers: {error}"))?;
+    duty.worsen(&mut trouble)?;
+    let mut command = viewers(server, programs, &url(server, Protocol::Rtmp, "s{}"), seconds);
+    command.args("--count 500 --warmup 2".split(' '));
+    let mut measured = measure(&mut command)?;
+    measured["duty"] = duty.shown()?;
+    Ok(measured)
 }
 
 fn mixed(server: &Server, programs: &Programs, seconds: u32, large: bool) -> Result<Value> {

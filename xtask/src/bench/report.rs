@@ -63,6 +63,9 @@ pub fn table(outcomes: &[Outcome]) -> String {
         let viewers = if viewers.is_empty() { String::new() } else { table(viewers) + "\n" };
         return viewers + &console_table(consoles);
     }
+    if outcomes.iter().any(|outcome| outcome.runs.iter().any(|run| run.get("duty").is_some())) {
+        return duties_table(outcomes);
+    }
     let mut text = String::from(
         "| case | CPU-s/GB (min-max) | of base | latency p50 / p99 / max, ms | playing / failed / cut \
          | least, % | gap max, ms | KiB a viewer |\n\
@@ -155,6 +158,50 @@ fn request_table(outcomes: &[Outcome]) -> String {
     text
 }
 
+/// What counts is how late viewers are, beside what they are alone.
+fn duties_table(outcomes: &[Outcome]) -> String {
+    let mut text = String::from(
+        "| case | p50 / p99 / max, ms | p99, ms (min-max) | p99 of base | CPU, % of a core | of base \
+         | playing / failed / cut | gap max, ms | beside it |\n|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for outcome in outcomes {
+        let at = |pointer: &str| outcome.median(pointer).unwrap_or_default();
+        let core = |run: &Value| {
+            let at = |pointer: &str| run.pointer(pointer).and_then(Value::as_f64);
+            Some((at("/cpu")? + at("/softirq")?) / at("/seconds")?)
+        };
+        let late = |run: &Value| run.pointer("/latency/p99")?.as_f64();
+        let mut cores: Vec<f64> = outcome.runs.iter().filter_map(core).collect();
+        cores.sort_by(f64::total_cmp);
+        let core_used = cores.get(cores.len() / 2).copied().unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "| {} | {:.1} / {:.1} / {:.1} | {} | {} | {:.0} | {} | {} / {} / {} | {:.0} | {} |",
+            outcome.case.name,
+            at("/latency/p50"),
+            at("/latency/p99"),
+            at("/latency/max"),
+            spread(outcome, "/latency/p99"),
+            ratio_of(outcome, outcomes, late),
+            core_used * 100.0,
+            ratio_of(outcome, outcomes, core),
+            at("/playing"),
+            at("/failed"),
+            at("/cut"),
+            at("/longest_gap"),
+            beside(outcome),
+        );
+    }
+    text
+}
+
+/// What the last run had beside its viewers.
+fn beside(outcome: &Outcome) -> String {
+    let duty = outcome.runs.last().and_then(|run| run.get("duty")?.as_object());
+    let figures = duty.into_iter().flatten().map(|(name, figure)| format!("{figure} {name}"));
+    figures.collect::<Vec<_>>().join(", ")
+}
+
 fn ingest_table(outcomes: &[Outcome]) -> String {
     let mut text =
         String::from("| case | % of a core | of base | KiB a publisher |\n|---|---|---|---|\n");
@@ -180,8 +227,21 @@ fn spread(outcome: &Outcome, pointer: &str) -> String {
     }
 }
 
-/// The median of the ratios run by run: each run's base was measured in the same minute.
 fn ratio(outcome: &Outcome, outcomes: &[Outcome]) -> String {
+    ratio_of(outcome, outcomes, |run| {
+        let at = |pointer: &str| run.pointer(pointer).and_then(Value::as_f64);
+        at("/cpu_per_request")
+            .or_else(|| at("/cpu_per_gb"))
+            .or_else(|| Some((at("/cpu")? + at("/softirq")?) / at("/seconds")?))
+    })
+}
+
+/// The median of the ratios of `figure` run by run: each run's base was measured in the same minute.
+fn ratio_of(
+    outcome: &Outcome,
+    outcomes: &[Outcome],
+    figure: impl Fn(&Value) -> Option<f64>,
+) -> String {
     let Some(base) = outcome
         .case
         .base
@@ -190,15 +250,9 @@ fn ratio(outcome: &Outcome, outcomes: &[Outcome]) -> String {
     else {
         return String::new();
     };
-    let cost = |run: &Value| {
-        let at = |pointer: &str| run.pointer(pointer).and_then(Value::as_f64);
-        at("/cpu_per_request")
-            .or_else(|| at("/cpu_per_gb"))
-            .or_else(|| Some((at("/cpu")? + at("/softirq")?) / at("/seconds")?))
-    };
     let pairs = outcome.runs.iter().zip(&base.runs);
     let mut ratios: Vec<f64> =
-        pairs.filter_map(|(run, base)| Some(cost(run)? / cost(base)?)).collect();
+        pairs.filter_map(|(run, base)| Some(figure(run)? / figure(base)?)).collect();
     ratios.sort_by(f64::total_cmp);
     ratios
         .get(ratios.len() / 2)

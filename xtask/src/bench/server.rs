@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{programs::Programs, tls};
+use super::{duties::Duty, programs::Programs, tls};
 use crate::{
     Result,
     command::{create_dir, target_dir},
@@ -44,6 +44,8 @@ pub enum Kind {
     Tls { by: TlsBy, hls: bool },
     /// A server that records all that is published to it.
     Recording { by: RecordBy },
+    /// A Weir origin that has something to do beside its viewers.
+    Duty(Duty),
     /// The bare loop, at this bit rate and flush in milliseconds.
     Floor { bit_rate: u64, flush_ms: u64 },
 }
@@ -52,7 +54,7 @@ impl Kind {
     /// Whether it is Weir that is measured.
     pub fn is_weir(&self) -> bool {
         match self {
-            Self::Weir { .. } | Self::WithApi | Self::Chain { .. } => true,
+            Self::Weir { .. } | Self::WithApi | Self::Chain { .. } | Self::Duty(_) => true,
             Self::Nginx | Self::Floor { .. } => false,
             Self::Hls { from } => *from != HlsFrom::Nginx,
             Self::Tls { by, .. } => *by != TlsBy::Nginx,
@@ -134,6 +136,13 @@ impl Server {
             Kind::Hls { from } => return Self::hls(*from, &dir, publish, programs),
             Kind::Tls { by, hls } => return Self::tls(*by, *hls, &dir, publish, programs),
             Kind::Recording { by } => return Self::recording(*by, &dir, publish, programs),
+            Kind::Duty(duty) => {
+                let text = with_clients((RTMP_PORT, HTTP_PORT), &duty.config()?);
+                let config = write(dir.join("weir.yaml"), &text)?;
+                let mut command = pinned(SERVER_CPU, &programs.weir);
+                command.args(["serve", "--config"]).arg(config);
+                (command, Some(publish), RTMP_PORT)
+            }
             Kind::Chain { edges } => return Self::chain(*edges, &dir, publish, programs),
             Kind::Nginx => {
                 let config = write(dir.join("nginx.conf"), &nginx_config())?;
@@ -223,7 +232,7 @@ impl Server {
             ca: None,
         };
         let hls = format!("hls: {{ dir: {} }}\n", files.display());
-        let config = write(dir.join("weir-0.yaml"), &with_hls(ports(0), &hls))?;
+        let config = write(dir.join("weir-0.yaml"), &with_clients(ports(0), &hls))?;
         let mut command = pinned(SERVER_CPU, &programs.weir);
         command.args(["serve", "--config"]).arg(config);
         server.add(&mut command, RTMP_PORT)?;
@@ -235,7 +244,7 @@ impl Server {
                     "role: edge\n\
                      edge: {{ origins: [\"127.0.0.1:{RTMP_PORT}\"], http_port: {HTTP_PORT} }}\n"
                 );
-                let config = write(dir.join("weir-1.yaml"), &with_hls((rtmp, http), &role))?;
+                let config = write(dir.join("weir-1.yaml"), &with_clients((rtmp, http), &role))?;
                 let mut command = pinned(SERVER_CPU, &programs.weir);
                 command.args(["serve", "--config"]).arg(config);
                 server.add(&mut command, rtmp)?;
@@ -377,7 +386,7 @@ impl Drop for Server {
 }
 
 /// A load process; ended when dropped.
-pub struct Load(Child);
+pub struct Load(pub Child);
 
 impl Load {
     /// Starts publishers and waits until all of them publish.
@@ -444,7 +453,7 @@ fn node_config((rtmp, http): (u16, u16), flush: &str, shards: usize) -> String {
 }
 
 /// With room for ten thousand clients of one address.
-fn with_hls((rtmp, http): (u16, u16), rest: &str) -> String {
+fn with_clients((rtmp, http): (u16, u16), rest: &str) -> String {
     format!(
         "rtmp: {{ listen: [\"127.0.0.1:{rtmp}\"] }}\n\
          http: {{ listen: [\"127.0.0.1:{http}\"] }}\n\

@@ -384,6 +384,16 @@ impl Live {
         let stats = self.node().uploader.as_ref().map(|it| it.stats()).unwrap_or_default();
         let pending = stats.pending as f64;
         page.gauge("weir_uploads_pending", "Files that wait to be uploaded.", pending)?;
+        page.gauge(
+            "weir_uploads_oldest_seconds",
+            "How long the file that has waited longest has waited to be uploaded.",
+            stats.oldest.as_secs_f64(),
+        )?;
+        page.gauge(
+            "weir_uploads_refused",
+            "Recordings and playlists that fail for reasons of their own, while others are uploaded.",
+            stats.refused as f64,
+        )?;
         let failing = truth(stats.is_failing);
         page.gauge("weir_uploads_failing", "Whether the last upload failed.", failing)?;
         let counters = [

@@ -10,7 +10,7 @@ use tracing::debug;
 use weir_clients::client;
 use weir_config::Settings;
 use weir_edge::Ask;
-use weir_hooks::{Hooks, Ticket};
+use weir_hooks::{Hooks, Refused, Subject, Ticket};
 use weir_media::StreamKey;
 use weir_outputs::Outputs;
 use weir_pull::{Asked, Host, Permit};
@@ -30,29 +30,52 @@ pub struct PullHost {
 }
 
 /// What a back end has agreed to, if there is one.
-struct Agreed(Option<Ticket>);
+struct Agreed {
+    connection: Option<Ticket>,
+    publish: Option<Ticket>,
+    received: u64,
+}
 
 impl Permit for Agreed {
     fn begin(&mut self, key: &StreamKey) {
-        if let Some(ticket) = &mut self.0 {
+        if let Some(ticket) = &mut self.publish {
             ticket.begin(key);
+        }
+    }
+
+    fn took(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+    }
+}
+
+impl Drop for Agreed {
+    fn drop(&mut self) {
+        // As of an encoder: it stops, and then it goes.
+        drop(self.publish.take());
+        if let Some(connection) = self.connection.take() {
+            connection.close(0, self.received);
         }
     }
 }
 
 impl Host for PullHost {
-    /// SRS's ingest is an encoder on the same machine that publishes over RTMP: back ends know it by that address.
+    /// SRS's ingest is an encoder on the same machine that connects and publishes over RTMP: back ends know it by that
+    /// address.
     fn may_publish<'a>(&'a self, key: &'a StreamKey) -> Asked<'a> {
         const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Box::pin(async move {
             let vhost = self.settings.vhost(key.vhost());
-            let who = || subject(client::next_id(), HERE, key, &Ask::default());
-            let asked = self.hooks.publish(&vhost, who).await;
-            let agreed = asked.map_err(|refused| {
+            let who = subject(client::next_id(), HERE, key, &Ask::default());
+            let refused = |refused: Refused| {
                 debug!(stream = %key, reason = refused.reason(), "a pull may not publish");
                 refused.to_string()
-            })?;
-            Ok(Box::new(Agreed(agreed)) as Box<dyn Permit>)
+            };
+            // Who connects has not said yet which stream it is about.
+            let connects = || Subject { stream: String::new(), ..who.clone() };
+            let connection = self.hooks.connect(&vhost, connects).await.map_err(refused)?;
+            let mut agreed = Agreed { connection, publish: None, received: 0 };
+            agreed.publish = self.hooks.publish(&vhost, || who.clone()).await.map_err(refused)?;
+            Ok(Box::new(agreed) as Box<dyn Permit>)
         })
     }
 

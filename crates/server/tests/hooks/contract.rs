@@ -2,7 +2,7 @@
 
 use weir_testkit::{
     backend::{Backend, Call, Reply},
-    http,
+    eventually, http,
     peer::Viewer,
     raw::Raw,
 };
@@ -151,29 +151,49 @@ async fn each_recording_is_told_of_once_it_is_complete() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_pulled_is_told_of_as_one_that_is_published() {
     let back_end = Backend::start().await;
-    back_end.replies(Reply::Text(200, r#"{"code":1}"#.to_owned()));
+    let no = || Reply::Text(200, r#"{"code":1}"#.to_owned());
+    let yes = || Reply::Text(200, "0".to_owned());
+    back_end.replies(no());
     let url = back_end.url();
     let there = start("");
     let weir = start(&format!(
         "pull: [{{ stream: live/x, from: \"rtmp://{}/live/cam\" }}]\npublish: {{ linger: 0s }}\n\
-         hooks: {{ on_publish: {url:?}, on_unpublish: {url:?} }}\n",
+         hooks: {{ on_connect: {url:?}, on_publish: {url:?}, on_unpublish: {url:?}, on_close: {url:?} }}\n",
         there.rtmp()
     ));
     let encoder = encoder(&there, "live/cam").await;
     // One that is refused is no stream, and is asked for again.
+    back_end.until("on_connect", 2).await;
+    assert!(back_end.of("on_publish").is_empty(), "who may not connect is not asked about further");
+    assert!(back_end.of("on_close").is_empty(), "and is not told of");
+    back_end.answers(move |call| if call.said("action") == "on_publish" { no() } else { yes() });
     back_end.until("on_publish", 2).await;
+    back_end.until("on_close", 1).await;
     assert_ne!(http::get(weir.http(), "live/x.flv").await.status, 200);
     assert!(back_end.of("on_unpublish").is_empty(), "what has not begun does not end");
-    back_end.replies(Reply::Text(200, "0".to_owned()));
+    back_end.replies(yes());
     let mut viewer = Viewer::rtmp(&weir.rtmp_url("live/x")).await;
     viewer.until_picture(1).await;
     let published = back_end.of("on_publish").pop().expect("it was asked about");
     assert_eq!(said(&published, ["ip", "app", "stream", "param"]), ["127.0.0.1", "live", "x", ""]);
     assert_eq!(published.said("tcUrl"), "rtmp://__defaultVhost__/live");
+    let connected = back_end.of("on_connect").pop().expect("it was asked about");
+    assert_eq!(said(&connected, ["ip", "app", "stream", "param"]), ["127.0.0.1", "live", "", ""]);
+    assert_eq!(connected.said("client_id"), published.said("client_id"));
     assert!(back_end.of("on_unpublish").is_empty());
     drop(encoder);
     let gone = back_end.until("on_unpublish", 1).await.remove(0);
     assert_eq!(gone.said("client_id"), published.said("client_id"));
+    let id = published.said("client_id").to_owned();
+    let closed = eventually("it is told that it has gone", SOON, async || {
+        back_end.of("on_close").into_iter().find(|call| call.said("client_id") == id)
+    })
+    .await;
+    assert!(closed.body["recv_bytes"].as_u64() > Some(0), "{}", closed.text);
+    let calls = back_end.calls();
+    let own = calls.iter().filter(|call| call.said("client_id") == id);
+    let own: Vec<_> = own.map(|call| call.said("action")).collect();
+    assert_eq!(own, ["on_connect", "on_publish", "on_unpublish", "on_close"]);
     back_end.assert_contract();
 }
 

@@ -1,17 +1,18 @@
 //! What the back end decides, and what holds when it does not.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use weir_testkit::{
+    Weir,
     backend::{Backend, Reply},
     certificates::{Authority, put},
     crowd::{Crowd, Protocol},
     eventually, http,
-    peer::{Numbered, Publisher, Viewer},
+    peer::{Encoder, Numbered, Publisher, Viewer},
     tls_front::TlsFront,
 };
 
-use crate::{HLS, SOON, answers, encoder, refuse_bad, start, until_playlist};
+use crate::{BINARY, HLS, SOON, answers, encoder, refuse_bad, start, until_playlist};
 
 const NO: [&str; 3] = ["NetStream.Play.Failed", "403", "403"];
 const YES: [&str; 3] = ["200", "200", "200"];
@@ -123,6 +124,51 @@ async fn those_who_watch_notice_nothing_of_a_bad_back_end() {
     }
     crowd.until_picture(encoder.next_number() + 25, SOON).await;
     crowd.assert_undisturbed();
+}
+
+/// Over RTMP and HTTP-FLV, with a few calls at a time: each is asked about, plays, and is told of when it has gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_who_join_at_once_are_asked_about_in_order_and_none_is_lost() {
+    const CROWD: usize = 5000;
+    const TIMEOUT: Duration = Duration::from_secs(60);
+    /// Calls that one back end has at a time: 32 decisions and 16 notices.
+    const CALLS_MAX: usize = 48;
+    /// Connections: those, and some that wait to be used again.
+    const CONNECTIONS_MAX: usize = 64;
+    let back_end = Backend::start().await;
+    let config = format!(
+        "hls: {{ enabled: false }}\nhooks: {{ on_play: {:?}, on_stop: {0:?} }}\n",
+        back_end.url()
+    );
+    let weir = Weir::builder(BINARY).config(&config).start();
+    // It is about joining: a picture a second, each of them a key frame.
+    let source = Numbered::new(1).with_picture_millis(1000);
+    let every = Duration::from_secs(1);
+    let encoder = Encoder::start(&weir.rtmp_url("live/a"), source, every).await;
+    let mut crowd = Crowd::new();
+    crowd.join(&weir, "live/a", CROWD, Duration::ZERO);
+    crowd.until_picture(0, TIMEOUT).await;
+    crowd.assert_undisturbed();
+    assert_eq!(back_end.of("on_play").len(), CROWD);
+    assert!(back_end.of("on_stop").is_empty());
+    drop(crowd);
+    eventually("everybody is told of", TIMEOUT, async || {
+        (back_end.of("on_stop").len() >= CROWD).then_some(())
+    })
+    .await;
+    let mut told: HashMap<String, Vec<String>> = HashMap::new();
+    for call in back_end.calls() {
+        told.entry(call.said("client_id").to_owned())
+            .or_default()
+            .push(call.said("action").to_owned());
+    }
+    assert_eq!(told.len(), CROWD);
+    assert!(told.values().all(|actions| actions == &["on_play", "on_stop"]), "each in its order");
+    let (open, busy) = back_end.most();
+    eprintln!("{open} connections and {busy} calls at a time");
+    assert!(open <= CONNECTIONS_MAX && busy <= CALLS_MAX, "{open} connections, {busy} calls");
+    back_end.assert_contract();
+    encoder.assert_connected();
 }
 
 #[tokio::test(flavor = "multi_thread")]

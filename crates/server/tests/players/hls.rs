@@ -185,6 +185,44 @@ async fn a_minute_near_the_encoder() {
     }
 }
 
+/// Joins again and again, and prints what became of the first seconds of each. What hls.js says of itself is printed of
+/// those that stall: it may take a segment for loaded whose last part has come while it parsed the first ones, and that
+/// is the one stall that is known.
+///
+/// `cargo nextest run -p weir-server --test players --run-ignored only --no-capture joins`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "three minutes, on a machine that does nothing else"]
+async fn joins_near_the_encoder() {
+    const JOINS: usize = 30;
+    const SEEN: Duration = Duration::from_secs(3);
+    let weir = start(LOW_LATENCY);
+    let _camera = Camera::start(&weir.rtmp_url("live/a")).await;
+    let url = weir.http_url("live/a.m3u8");
+    let mut options = near();
+    options["debug"] = json!(true);
+    let page = PlayerPage::open_with(WebPlayer::HlsJs, &url, &options).await;
+    let mut stalled = 0;
+    for join in 0..JOINS {
+        page.play(WebPlayer::HlsJs, &url, &options).await;
+        let pulse = Pulse::start();
+        page.wait_pictures(1, TIMEOUT).await;
+        let from = now();
+        tokio::time::sleep(SEEN).await;
+        let events = page.events().await;
+        let begun = events.iter().position(|event| event.what == "playing").unwrap_or_default();
+        let stalls = events[begun..].iter().filter(|event| event.what == "waiting").count();
+        let late = pulse.late().max(page.lag().await);
+        eprintln!("join {join}: {stalls} stalls, {:?}, late by {late:?}", page.errors().await);
+        if stalls > 0 {
+            stalled += 1;
+            let log = page.page().eval("return weir.log").await;
+            eprintln!("at {}: {events:?}\n{log:#}", from.as_millis());
+            eprintln!("{:?}", page.requests().await);
+        }
+    }
+    eprintln!("{stalled} of {JOINS} joins have stalled");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hls_js_follows_the_network_down_and_up_a_ladder() {
     let weir = start("hls: { segment: 1s, container: fmp4, window: 15 }\n");

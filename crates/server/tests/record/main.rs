@@ -2,6 +2,7 @@
 
 mod contents;
 mod disks;
+mod origins;
 
 use std::{
     fs,

@@ -2,7 +2,7 @@
 // with the player that the page has loaded.
 'use strict';
 const video = document.querySelector('video');
-const weir = { errors: [], events: [], requests: [], shown: [], lag: 0, player: null };
+const weir = { errors: [], events: [], requests: [], shown: [], log: [], lag: 0, player: null };
 const said = (what, value) => weir.events.push({ at: Date.now(), what, value });
 const wrong = (...what) => weir.errors.push(what.map((it) => (typeof it === 'string' ? it : JSON.stringify(it))).join(': '));
 
@@ -54,7 +54,10 @@ const start = {
         play();
     },
     'hls.js': (url, options) => {
-        weir.player = new Hls({ lowLatencyMode: true, ...options });
+        // What it says of itself, for whoever looks for the cause of something.
+        const say = (...said) => weir.log.push(`${Date.now()} ${said.map(String).join(' ')}`);
+        const debug = options.debug && { trace: say, debug: say, log: say, info: say, warn: say, error: say };
+        weir.player = new Hls({ lowLatencyMode: true, ...options, debug });
         weir.player.on(Hls.Events.ERROR, (_, data) => {
             const { details, fatal, reason, error, response } = data;
             wrong(details, fatal ? 'fatal' : 'goes on', reason ?? error?.message ?? '', response?.code ?? '');
