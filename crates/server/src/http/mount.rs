@@ -16,7 +16,7 @@ pub fn route(node: &Node, target: &str, host: &str, is_node: bool) -> Option<Rou
         return usual;
     }
     let path = http_path(target);
-    if let Some(named) = named(node, target, host, &path) {
+    if let Some(named) = named(node, usual.as_ref(), target, host, &path) {
         return Some(named);
     }
     let (_, extension) =
@@ -45,9 +45,19 @@ pub fn route(node: &Node, target: &str, host: &str, is_node: bool) -> Option<Rou
 }
 
 /// The route of a path that a template of HLS is for.
-fn named(node: &Node, target: &str, host: &str, path: &str) -> Option<Route> {
+fn named(
+    node: &Node,
+    usual: Option<&Route>,
+    target: &str,
+    host: &str,
+    path: &str,
+) -> Option<Route> {
     let (_, extension) = path.rsplit_once('.')?;
     if !matches!(extension, "m3u8" | "ts" | "m4s") {
+        return None;
+    }
+    // Most players ask for the usual paths, again and again: they are read once.
+    if usual.is_some_and(|usual| Names::of(&node.settings.vhost(&usual.url.vhost).hls).is_none()) {
         return None;
     }
     let url = any_stream(target, host)?;
