@@ -26,8 +26,8 @@ Usage: cargo xtask <TASK>
 
   test [STEP...]               every step, or only the named ones
   fuzz [TARGET] [--seconds N]  one fuzz target, or all of them, for N seconds each
-  bench [SUITE...] [--runs N] [--seconds N]
-                               Weir beside the bare loop and nginx-rtmp; results go to bench/
+  bench [SUITE...] [--runs N] [--seconds N] [--beside WEIR]
+                               Weir beside the bare loop and nginx-rtmp, and another build of it; results go to bench/
   image                        a static binary and an OCI image around it: target/image/weir.tar
   console                      packs the pages of crates/console/web, as they are in the program
   screenshots                  the pictures of the README: docs/images/*.png

@@ -29,7 +29,9 @@ pub struct Case {
     /// What it has to serve.
     pub load: Traffic,
     /// The case whose CPU per GB this one's is divided by.
-    pub base: Option<&'static str>,
+    pub base: Option<String>,
+    /// Whether it is the other build of Weir (`--beside`) that serves.
+    pub beside: bool,
 }
 
 /// What a server has to serve.
@@ -136,7 +138,7 @@ fn play(protocol: Protocol, bit_rate: u64, args: &str) -> Traffic {
 }
 
 fn case(name: &str, server: Kind, load: Traffic, base: Option<&'static str>) -> Case {
-    Case { name: name.to_owned(), server, load, base }
+    Case { name: name.to_owned(), server, load, base: base.map(str::to_owned), beside: false }
 }
 
 fn fanout() -> Vec<Case> {
@@ -317,6 +319,15 @@ fn tls_hls() -> Vec<Case> {
 }
 
 impl Case {
+    /// The case, and after it, if Weir is measured in it, `twin` with the other build; the one's base is the other.
+    pub fn with_twin((case, twin): (Self, Self)) -> Vec<Self> {
+        if !case.server.is_weir() {
+            return vec![case];
+        }
+        let (name, base) = (format!("{}, beside", case.name), Some(case.name.clone()));
+        vec![case, Self { name, base, beside: true, ..twin }]
+    }
+
     /// Whether everything that it needs is installed.
     pub fn can_run(&self, programs: &Programs) -> bool {
         let needs_nginx = matches!(

@@ -155,8 +155,11 @@ fn spread(outcome: &Outcome, pointer: &str) -> String {
 
 /// The median of the ratios run by run: each run's base was measured in the same minute.
 fn ratio(outcome: &Outcome, outcomes: &[Outcome]) -> String {
-    let Some(base) =
-        outcome.case.base.and_then(|name| outcomes.iter().find(|other| other.case.name == name))
+    let Some(base) = outcome
+        .case
+        .base
+        .as_ref()
+        .and_then(|name| outcomes.iter().find(|other| other.case.name == *name))
     else {
         return String::new();
     };

@@ -45,6 +45,19 @@ pub enum Kind {
     Floor { bit_rate: u64, flush_ms: u64 },
 }
 
+impl Kind {
+    /// Whether it is Weir that is measured.
+    pub fn is_weir(&self) -> bool {
+        match self {
+            Self::Weir { .. } | Self::Chain { .. } => true,
+            Self::Nginx | Self::Floor { .. } => false,
+            Self::Hls { from } => *from != HlsFrom::Nginx,
+            Self::Tls { by, .. } => *by != TlsBy::Nginx,
+            Self::Recording { by } => *by != RecordBy::Nginx,
+        }
+    }
+}
+
 /// Who does TLS.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TlsBy {

@@ -3,7 +3,7 @@ use std::{fs, path::Path, time::Duration};
 use proptest::prelude::*;
 
 use super::{super::Note, *};
-use crate::{ConfigError, Flush, Given, Role, convert, texts};
+use crate::{Config, ConfigError, Flush, Given, Role, convert, texts};
 
 const NONE: [(&str, &str); 0] = [];
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode,
+    header::{HOST, REFERER, USER_AGENT},
+};
 use tracing::info;
 use weir_clients::{
     counts::Refused,
@@ -35,6 +38,12 @@ use crate::{
 /// How long others are asked for a stream that is called like a segment that there is not: one that is published has its
 /// key frame here by then, and an answer that there is nothing does not take longer.
 const CALLED_WAIT: Duration = Duration::from_secs(1);
+
+/// The extension of playlists.
+const PLAYLIST: &str = "m3u8";
+
+/// How the names of the fields begin that nodes send each other.
+const NODE_FIELDS: &str = "weir-";
 
 /// Bytes of a `User-Agent` that tell viewers apart.
 const AGENT_BYTES_MAX: usize = 512;
@@ -71,16 +80,16 @@ pub async fn media<B>(node: &Arc<Node>, peer: Arc<Peer>, request: Request<B>) ->
             );
         }
     };
-    let field = request.headers().get("host").and_then(|host| host.to_str().ok());
+    let field = text(request.headers().get(HOST));
     // The target may name the host itself, and counts then (RFC 9112 section 3.2.2).
     let named = request.uri().authority().map(|authority| authority.as_str());
-    let host = named.or(field).unwrap_or_default();
+    let host = named.unwrap_or(field);
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let is_node = request.headers().contains_key(Hops::HEADER);
     let Some(route) = mount::route(node, target, host, is_node) else {
         return not_found("no such path");
     };
-    if route.extension == "m3u8"
+    if route.extension == PLAYLIST
         && route.named.is_none()
         && let Some(location) = with_slashes(target)
         // A path of a stream has no empty parts, so that this one does not lead to another host.
@@ -89,7 +98,7 @@ pub async fn media<B>(node: &Arc<Node>, peer: Arc<Peer>, request: Request<B>) ->
         let fields = [("location", location.as_str()), ("cache-control", "no-store"), ANY_ORIGIN];
         return (StatusCode::FOUND, fields).into_response();
     }
-    let agent = request.headers().get("user-agent").map_or(&[][..], |agent| agent.as_bytes());
+    let agent = request.headers().get(USER_AGENT).map_or(&[][..], |agent| agent.as_bytes());
     let asker = Asker {
         ip: client(node, &peer, request.headers()),
         agent: String::from_utf8_lossy(&agent[..agent.len().min(AGENT_BYTES_MAX)]).into_owned(),
@@ -121,29 +130,42 @@ fn with_slashes(target: &str) -> Option<String> {
     (slashed != path).then(|| slashed + query)
 }
 
+/// The text of a field; empty if there is none.
+fn text(value: Option<&HeaderValue>) -> &str {
+    value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
 fn ask(route: &Route, fields: &HeaderMap) -> Ask {
-    let field = |name| fields.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // Only nodes send fields of ours, and viewers ask far more often.
+    let is_of_node = fields.keys().any(|name| name.as_str().starts_with(NODE_FIELDS));
+    let field = |name| if is_of_node { text(fields.get(name)) } else { "" };
     let [hops, wait, next] = [Hops::HEADER, Ask::WAIT_HEADER, Ask::NEXT_HEADER].map(field);
     // What is said to the server of a playlist is nobody else's business.
     let params = hls::without_directives(&route.url.params).into_owned();
-    let (token, page_url) = (Ask::token_of(field(Ask::TOKEN_HEADER)), field("referer").into());
+    let token = Ask::token_of(field(Ask::TOKEN_HEADER));
+    let page_url = text(fields.get(REFERER)).into();
     Ask { token, page_url, ..Ask::of_fields(params, hops, wait, next) }
 }
 
 /// The address of who asks.
 fn client(node: &Node, peer: &Peer, fields: &HeaderMap) -> IpAddr {
+    let config = node.config();
+    let trusted = &config.http.trusted_proxies;
+    if trusted.is_empty() {
+        return peer.ip;
+    }
     let fields = fields.get_all(forwarded::FIELD).iter();
     // What a client has written may be anything, and proxies append the truth to it.
     let fields: Vec<_> = fields.map(|field| String::from_utf8_lossy(field.as_bytes())).collect();
     let fields = fields.iter().map(|field| &**field);
-    forwarded::client(&node.config().http.trusted_proxies, peer.ip, fields).unwrap_or(peer.ip)
+    forwarded::client(trusted, peer.ip, fields).unwrap_or(peer.ip)
 }
 
 /// Serves the viewer, or tells it why not.
 async fn serve(node: &Arc<Node>, route: &Route, ask: &Ask, asker: &Asker) -> Response {
     let segment = match route.named {
-        Some(_) => None,
-        None => route.segment(),
+        None if route.extension != PLAYLIST => route.segment(),
+        _ => None,
     };
     let named = segment.as_ref().map_or(route, |(stream, _)| stream);
     let presence = &asker.peer.presence;
@@ -157,7 +179,7 @@ async fn serve(node: &Arc<Node>, route: &Route, ask: &Ask, asker: &Asker) -> Res
         _ if let Some(container) = route.container() => {
             late::serve(node, &request, container, asker.is_head, &asker.peer).await
         }
-        ("m3u8", _) => playlist(node, &request, asker).await,
+        (PLAYLIST, _) => playlist(node, &request, asker).await,
         (_, Some((_, name))) => {
             let segment = hls::segment(node, &request, *name, asker);
             segment_or_stream(node, segment, (route, &request), asker).await

@@ -17,7 +17,7 @@ pub fn route(node: &Node, target: &str, host: &str, is_node: bool) -> Option<Rou
         return usual;
     }
     let path = http_path(target);
-    let named = named(node, target, host, &path);
+    let named = named(node, usual.as_ref(), target, host, &path);
     let is_segment = |named: &Route| matches!(named.named, Some(Named::Segment(_)));
     if named.as_ref().is_some_and(|named| !is_segment(named)) {
         return named;
@@ -26,13 +26,11 @@ pub fn route(node: &Node, target: &str, host: &str, is_node: bool) -> Option<Rou
     let (_, extension) = file.rsplit_once('.').unwrap_or_default();
     let Some(format) = LiveFormat::of_extension(extension) else { return named.or(usual) };
     // What is named as a file of HLS is one unless a stream is called that, and so is a key frame.
-    let segment = match named {
-        Some(named) => Some(named),
-        None => usual.clone().filter(|usual| usual.container().is_none()),
-    };
-    if segment.as_ref().is_some_and(|it| it.named.is_none() && !it.is_ambiguous()) {
-        return segment;
+    let is_file = |usual: &Route| usual.container().is_none() && !usual.is_ambiguous();
+    if named.is_none() && usual.as_ref().is_some_and(is_file) {
+        return usual;
     }
+    let segment = named.or_else(|| usual.clone().filter(Route::is_ambiguous));
     let live = live(node, &usual, (target, host), (format, extension), &path);
     match segment {
         None => live,
@@ -93,9 +91,19 @@ fn is_stream(node: &Node, live: &Route) -> Option<bool> {
 }
 
 /// The route of a path that a template of HLS is for.
-fn named(node: &Node, target: &str, host: &str, path: &str) -> Option<Route> {
+fn named(
+    node: &Node,
+    usual: Option<&Route>,
+    target: &str,
+    host: &str,
+    path: &str,
+) -> Option<Route> {
     let (_, extension) = path.rsplit_once('.')?;
     if !matches!(extension, "m3u8" | "ts" | "m4s") {
+        return None;
+    }
+    // Most players ask for the usual paths, again and again: they are read once.
+    if usual.is_some_and(|usual| Names::of(&node.settings.vhost(&usual.url.vhost).hls).is_none()) {
         return None;
     }
     let url = any_stream(target, host)?;
