@@ -187,7 +187,7 @@ fn compare(
 }
 
 /// Publishes `fixture` to `publish`, and has all of `urls` played from the beginning on; what is wrong. Blocks.
-fn play_all(fixture: Fixture, publish: &str, urls: Vec<String>) -> Vec<String> {
+fn play_all(fixture: Fixture, publish: &str, urls: &[String]) -> Vec<String> {
     let form = Form::Elementary(fixture);
     let recordings: Vec<_> =
         urls.iter().map(|url| Recording::start(Ffmpeg::Nine, url, form)).collect();
@@ -225,7 +225,7 @@ async fn what_is_published_is_played() {
         });
         let (fixture, urls) = (case.fixture, urls.collect::<Vec<_>>());
         let publish = weir.rtmp_url("live/livestream");
-        let played = spawn_blocking(move || play_all(fixture, &publish, urls));
+        let played = spawn_blocking(move || play_all(fixture, &publish, &urls));
         let mut wrong = played.await.expect("FFmpeg publishes and plays");
         if case.plays.contains(&"m3u8") {
             let path = "live/livestream.m3u8";
@@ -300,7 +300,7 @@ async fn what_is_published_is_recorded() {
         let weir = Weir::builder(BINARY).exactly(&conf((&[], &vhost))).start();
         let fixture = Fixture::AvcBFramesAac;
         let publish = weir.rtmp_url("live/livestream");
-        let wrong = spawn_blocking(move || play_all(fixture, &publish, Vec::new()));
+        let wrong = spawn_blocking(move || play_all(fixture, &publish, &[]));
         assert_eq!(wrong.await.expect("FFmpeg publishes"), [""; 0]);
         let folder = weir.dir().join("objs/nginx/html/live");
         let files: Vec<PathBuf> = eventually("the files", TIMEOUT, async || {
@@ -532,8 +532,8 @@ async fn nginx_stands_before_it() {
     .await;
     assert_eq!(http::get(address, "api/v1/versions").await.status, 200, "{}", nginx.stderr());
     let (publish, fixture) = (weir.rtmp_url("live/livestream"), Fixture::AvcBFramesAac);
-    let flv = vec![format!("http://{address}/live/livestream.flv")];
-    let wrong = spawn_blocking(move || play_all(fixture, &publish, flv));
+    let flv = [format!("http://{address}/live/livestream.flv")];
+    let wrong = spawn_blocking(move || play_all(fixture, &publish, &flv));
     assert_eq!(wrong.await.expect("FFmpeg plays"), [""; 0]);
     hls(&weir, fixture, "live/livestream.m3u8").await.expect("HLS");
     let url = format!("http://{address}/live/livestream.m3u8");
