@@ -35,8 +35,8 @@ use crate::{
     play::{self, Refusal},
 };
 
-/// How long others are asked for a stream that is called like a segment that there is not: one that is published has its
-/// key frame here by then, and an answer that there is nothing does not take longer.
+/// How long others are asked for a stream that is called like a segment that there is not: one that is published has
+/// its key frame here by then, and an answer that there is nothing does not take longer.
 const CALLED_WAIT: Duration = Duration::from_secs(1);
 
 /// The extension of playlists.
