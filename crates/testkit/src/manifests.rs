@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn objects_are_read() {
-        let text = "kind: A\nmetadata: { name: a }\nn: 7\nempty: {}\n---\nkind: B\nlist: [\"7\", true]\ntext: >\n  if a\n    b\n  c\n";
+        let text = "kind: A\nmetadata: { name: a }\nn: 7\nempty: {}\n---\n\
+                    kind: B\nlist: [\"7\", true]\ntext: >\n  if a\n    b\n  c\n";
         let objects = parse(text);
         assert_eq!(
             objects[0],

@@ -1,7 +1,8 @@
-//! Containers of a pod as processes: what its template says of commands, files and variables holds, in the files of the image.
+//! Containers of a pod as processes: what its template says of commands, files and variables holds, in the files of the
+//! image.
 //!
-//! Each container has a mount and a process namespace of its own, and the pod's network. As in a cluster it is process 1 for
-//! itself, and runs as the user that the image says.
+//! Each container has a mount and a process namespace of its own, and the pod's network. As in a cluster it is process
+//! 1 for itself, and runs as the user that the image says.
 
 use std::{
     collections::BTreeMap,
@@ -130,7 +131,8 @@ pub struct Place<'a> {
 }
 
 impl Pod {
-    /// Starts the containers of the template of `owner`, a Deployment among `objects`. All images but `nginx` are `image`.
+    /// Starts the containers of the template of `owner`, a Deployment among `objects`. All images but `nginx` are
+    /// `image`.
     ///
     /// # Panics
     /// If the template has something that is not known here, or a container cannot be started.
@@ -256,8 +258,8 @@ impl Container {
         self.process.stderr()
     }
 
-    /// Runs its `preStop` hook in it, as the kubelet does before it asks it to stop: whether that went well, and what it
-    /// said.
+    /// Runs its `preStop` hook in it, as the kubelet does before it asks it to stop: whether that went well, and what
+    /// it said.
     ///
     /// # Panics
     /// If it has none.

@@ -11,7 +11,13 @@ use super::{
 pub(super) const ROWS: &[Row] = &[
     Row { block: "vhost", names: "forward", fate: Fate::Block { many: false } },
     Row { block: "vhost.forward", names: "enabled=off", fate: Fate::Key("forward") },
-    Row { block: "vhost.forward", names: "destination", fate: Fate::Key("forward[].to") },
+    Row {
+        block: "vhost.forward",
+        names: "destination",
+        fate: Fate::Key(
+            "forward[].to, with assume_enhanced: true: HEVC is sent without asking, as SRS does",
+        ),
+    },
     Row { block: "vhost.forward", names: "backend", fate: Fate::Key("hooks.on_forward") },
 ];
 
@@ -52,6 +58,8 @@ pub(super) fn vhost(
     let all = to.args.iter().map(|word| one(place(word.at), word.text.as_str())).collect();
     let mut targets = Builder::default();
     targets.set(&["to"], list(at, all));
+    // SRS sends what it gets, and does not say itself that it takes HEVC.
+    targets.set(&["assume_enhanced"], one(at, "true"));
     out.push(&["forward"], targets.node(at));
     Ok(())
 }

@@ -93,8 +93,11 @@ fn directives_mean_the_keys_of_weir() {
     is("play { mw_latency 350; }", "play: { flush: 350ms }");
     is("play { gop_cache off; }", "play: { gop: false }");
     is("publish { normal_timeout 7000; }", "publish: { idle_timeout: 7s }");
-    is("forward { enabled on; destination a:1 b; }", "forward: [{ to: ['a:1', b] }]");
-    is("forward a:1;", "forward: [{ to: ['a:1'] }]");
+    is(
+        "forward { enabled on; destination a:1 b; }",
+        "forward: [{ to: ['a:1', b], assume_enhanced: true }]",
+    );
+    is("forward a:1;", "forward: [{ to: ['a:1'], assume_enhanced: true }]");
     is("forward { destination a; }", "");
     is("forward { enabled on; backend http://b/f; }", "hooks: { on_forward: 'http://b/f' }");
     is(

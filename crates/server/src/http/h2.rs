@@ -73,8 +73,8 @@ pub fn is_spoken(socket: &Stream) -> bool {
     socket.session().is_some_and(|session| session.state().alpn_protocol() == Some(b"h2"))
 }
 
-/// Serves a connection to its end. Requests that are for a stream (`is_stream`) are of a viewer each. `ip` is the address
-/// at its other end; a client may take nothing of an answer for `stall`.
+/// Serves a connection to its end. Requests that are for a stream (`is_stream`) are of a viewer each. `ip` is the
+/// address at its other end; a client may take nothing of an answer for `stall`.
 pub async fn serve<F>(
     answer: impl Fn(Arc<Peer>, Request<Incoming>) -> F + Clone,
     is_stream: impl Fn(&Request<Incoming>) -> bool,

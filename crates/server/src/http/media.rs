@@ -42,8 +42,8 @@ const PLAYLIST: &str = "m3u8";
 /// How the names of the fields begin that nodes send each other.
 const NODE_FIELDS: &str = "weir-";
 
-/// How long others are asked for a stream that is called like a segment that there is not: one that is published has its
-/// key frame here by then, and an answer that there is nothing does not take longer.
+/// How long others are asked for a stream that is called like a segment that there is not: one that is published has
+/// its key frame here by then, and an answer that there is nothing does not take longer.
 const CALLED_WAIT: Duration = Duration::from_secs(1);
 
 /// Bytes of a `User-Agent` that tell viewers apart.

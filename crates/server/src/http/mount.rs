@@ -26,13 +26,11 @@ pub fn route(node: &Node, target: &str, host: &str, is_node: bool) -> Option<Rou
     let (_, extension) = file.rsplit_once('.').unwrap_or_default();
     let Some(format) = LiveFormat::of_extension(extension) else { return named.or(usual) };
     // What is named as a file of HLS is one unless a stream is called that, and so is a key frame.
-    let segment = match named {
-        Some(named) => Some(named),
-        None => usual.clone().filter(|usual| usual.container().is_none()),
-    };
-    if segment.as_ref().is_some_and(|it| it.named.is_none() && !it.is_ambiguous()) {
-        return segment;
+    let is_file = |usual: &Route| usual.container().is_none() && !usual.is_ambiguous();
+    if named.is_none() && usual.as_ref().is_some_and(is_file) {
+        return usual;
     }
+    let segment = named.or_else(|| usual.clone().filter(Route::is_ambiguous));
     let live = live(node, &usual, (target, host), (format, extension), &path);
     match segment {
         None => live,

@@ -1,5 +1,5 @@
-//! The samples that SRS has in its folder `conf`, by what they are for: a file of the same shape is given to the program, and
-//! FFmpeg does that. The names are those of SRS's files; files of ours are in the texts.
+//! The samples that SRS has in its folder `conf`, by what they are for: a file of the same shape is given to the
+//! program, and FFmpeg does that. The names are those of SRS's files; files of ours are in the texts.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -420,8 +420,8 @@ async fn nobody_publishes_where_that_is_denied() {
     weir.wait_log(|line| line.to_string().contains("refused: denied"), SOON);
 }
 
-/// `include include.vhost demo ingest clion-ingest transform.edge`: vhosts in other files; one whose stream is from a file;
-/// one that has those of another.
+/// `include include.vhost demo ingest clion-ingest transform.edge`: vhosts in other files; one whose stream is from a
+/// file; one that has those of another.
 #[tokio::test(flavor = "multi_thread")]
 async fn vhosts_have_streams_of_their_own() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -434,7 +434,8 @@ async fn vhosts_have_streams_of_their_own() {
     );
     let ports = Ports::free();
     let text = format!(
-        "vhost include.srs.com {{ hls {{ enabled on; }} http_remux {{ enabled on; mount [vhost]/[app]/[stream].flv; }} }}
+        "vhost include.srs.com {{ hls {{ enabled on; }}
+         http_remux {{ enabled on; mount [vhost]/[app]/[stream].flv; }} }}
          vhost source.srs.com {{ http_remux {{ enabled on; }} {ingest} }}
          vhost transform.srs.edge.com {{ http_remux {{ enabled on; }}
            cluster {{ mode remote; origin 127.0.0.1:{}; vhost source.srs.com; }} }}\n",
@@ -532,7 +533,7 @@ async fn nginx_stands_before_it() {
     .await;
     assert_eq!(http::get(address, "api/v1/versions").await.status, 200, "{}", nginx.stderr());
     let (publish, fixture) = (weir.rtmp_url("live/livestream"), Fixture::AvcBFramesAac);
-    let flv = vec![format!("http://{address}/live/livestream.flv")];
+    let flv = [format!("http://{address}/live/livestream.flv")];
     let wrong = spawn_blocking(move || play_all(fixture, &publish, &flv));
     assert_eq!(wrong.await.expect("FFmpeg plays"), [""; 0]);
     hls(&weir, fixture, "live/livestream.m3u8").await.expect("HLS");
