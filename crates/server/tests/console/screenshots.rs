@@ -129,11 +129,6 @@ async fn screenshots() {
     // The last of them fades in.
     tokio::time::sleep(FADE).await;
     shoot(&page, "wall").await;
-    page.goto(&origin.api_url("console/?lang=zh")).await;
-    page.until("return document.querySelectorAll('.tile canvas.shown').length === 8").await;
-    // The last of them fades in.
-    tokio::time::sleep(FADE).await;
-    shoot(&page, "wall-zh").await;
     page.assert_clean(&[]).await;
     let page = OwnPage::open(&edge, "console/?lang=en#/cluster").await;
     page.size(1440, 860, false).await;
