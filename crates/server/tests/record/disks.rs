@@ -222,7 +222,7 @@ async fn what_a_slow_disk_does_not_take_is_left_out_and_holds_no_memory() {
     const HELD_MAX: f64 = (32 << 20) as f64 + (4 << 20) as f64;
     /// What the process may need beside that while it holds so much: what its allocator keeps of buffers of 400 kB, the
     /// copy that a thread writes, and a viewer that comes.
-    const SLACK: u64 = 24 << 20;
+    const SLACK: u64 = 16 << 20;
     let weir = start(
         "record: { streams: '*', dir: d, path: '{stream}-{number}', split: { duration: 500ms } }\n",
     );
