@@ -28,7 +28,8 @@ export function moving(seen, { isOn, few, signal }) {
     const end = () => {
       ending.abort();
       video.remove();
-      playing.delete(id);
+      // Another one may play the same stream by now.
+      if (playing.get(id)?.end === end) playing.delete(id);
       if (one.id === id) one.isMoving = false;
     };
     playing.set(id, { one, end });

@@ -65,6 +65,8 @@ async function probe(url, signal) {
 /** Plays `url` (HTTP-FLV); resolves with why it has ended. */
 export async function flv(video, url, { signal, scripts, started }) {
   await load(`${scripts}/vendor/mpegts.js`);
+  // Whoever has gone meanwhile is no viewer.
+  if (signal.aborted) return;
   const { mpegts } = window;
   if (!mpegts.isSupported()) throw new Trouble("", { isOther: true });
   mpegts.LoggingControl.enableAll = false;
@@ -105,6 +107,7 @@ async function hlsjs(video, url, { signal, scripts, started }) {
   if (!Hls.isSupported()) throw new Trouble("", { isOther: true });
   const answer = await probe(url, signal);
   await answer.body?.cancel();
+  if (signal.aborted) return;
   const hls = new Hls({ enableWorker: false, lowLatencyMode: true, backBufferLength: 30, liveDurationInfinity: true });
   const played = new Promise((resolve, reject) => {
     signal.addEventListener("abort", () => resolve(), { once: true });
@@ -148,6 +151,7 @@ async function native(video, url, { signal, started }) {
     await new Promise((resolve) => setTimeout(resolve, POLL));
     if (signal.aborted) return;
   }
+  if (signal.aborted) return;
   const played = new Promise((resolve, reject) => {
     signal.addEventListener("abort", () => resolve(), { once: true });
     video.onerror = () => reject(new Trouble(t("player.failed", { why: video.error?.message ?? "" })));

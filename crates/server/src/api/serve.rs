@@ -6,7 +6,11 @@ use axum::{Extension, Router, response::Response};
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::{io::AsyncWriteExt as _, task::yield_now, time::timeout};
+use tokio::{
+    io::AsyncWriteExt as _,
+    task::yield_now,
+    time::{Instant, timeout},
+};
 use tower::ServiceExt as _;
 use weir_clients::{
     client::{Admission, Client},
@@ -249,7 +253,8 @@ async fn last_look(slot: &ConnectionSlot) {
 
 impl listen::Service for Service {
     async fn serve(self: Arc<Self>, socket: Stream, client: Client) {
-        let slot = Arc::new(self.slots.take(client.peer.ip()));
+        let came = Instant::from_std(client.presence.since);
+        let slot = Arc::new(self.slots.take(client.peer.ip(), came));
         let peer = Peer::of(&client, client.peer.ip());
         let mut speaking = pin!(self.speak(socket, peer, &slot));
         let end = tokio::select! {

@@ -42,17 +42,19 @@ pub struct ConnectionSlots {
 
 #[derive(Debug, Default)]
 struct Table {
-    /// By when they came, or began to wait for the next request.
-    taken: BTreeMap<u64, Taken>,
+    taken: BTreeMap<Place, Taken>,
     next: u64,
 }
+
+/// When a connection came, or began to wait for the next request, and its number among those of the same moment.
+type Place = (Instant, u64);
 
 #[derive(Debug)]
 struct Taken {
     network: Network,
     /// Whether a request is being answered.
     is_busy: bool,
-    /// When it came, or when a request began or ended.
+    /// When its slot was taken, or when a request began or ended.
     since: Instant,
     leave: Arc<Notify>,
 }
@@ -61,7 +63,7 @@ struct Taken {
 #[derive(Debug)]
 pub struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
-    number: Mutex<u64>,
+    place: Mutex<Place>,
     leave: Arc<Notify>,
     /// When the answers that are on their way must be there, by the number of their requests.
     due: watch::Sender<BTreeMap<u64, Instant>>,
@@ -78,8 +80,10 @@ impl ConnectionSlots {
         Arc::new(Self { most, most_of_address, table: Mutex::default() })
     }
 
-    /// A slot for somebody at `ip`. Somebody else is asked to leave if there are too many.
-    pub fn take(self: &Arc<Self>, ip: IpAddr) -> ConnectionSlot {
+    /// A slot for somebody at `ip` who came then. Somebody else is asked to leave if there are too many.
+    ///
+    /// Connections are not looked at in the order in which they were accepted, once there are many.
+    pub fn take(self: &Arc<Self>, ip: IpAddr, came: Instant) -> ConnectionSlot {
         let network = Network::of(ip);
         let leave = Arc::<Notify>::default();
         let mut table = self.lock();
@@ -91,11 +95,11 @@ impl ConnectionSlots {
         }
         let taken =
             Taken { network, is_busy: false, since: Instant::now(), leave: Arc::clone(&leave) };
-        let number = Mutex::new(table.put(taken));
+        let place = Mutex::new(table.put(came, taken));
         drop(table);
         ConnectionSlot {
             slots: Arc::clone(self),
-            number,
+            place,
             leave,
             due: watch::Sender::default(),
             takes_leave: AtomicBool::new(false),
@@ -109,11 +113,11 @@ impl ConnectionSlots {
 }
 
 impl Table {
-    fn put(&mut self, taken: Taken) -> u64 {
-        let number = self.next;
+    fn put(&mut self, at: Instant, taken: Taken) -> Place {
+        let place = (at, self.next);
         self.next += 1;
-        self.taken.insert(number, taken);
-        number
+        self.taken.insert(place, taken);
+        place
     }
 
     /// Asks one of `network`, or of all, to leave, and does not count it any more.
@@ -127,12 +131,12 @@ impl Table {
             .taken
             .iter()
             .filter(|(_, taken)| network.is_none_or(|network| taken.network == network))
-            .min_by_key(|(number, taken)| {
+            .min_by_key(|(place, taken)| {
                 let others = usize::MAX - counts.get(&taken.network).copied().unwrap_or(0);
-                (taken.claim(now), others, **number)
+                (taken.claim(now), others, **place)
             });
-        if let Some(number) = goes.map(|(number, _)| *number)
-            && let Some(taken) = self.taken.remove(&number)
+        if let Some(place) = goes.map(|(place, _)| *place)
+            && let Some(taken) = self.taken.remove(&place)
         {
             taken.leave.notify_one();
         }
@@ -185,11 +189,12 @@ impl ConnectionSlot {
     }
 
     fn turn(&self, is_busy: bool) {
-        let mut number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         let mut table = self.slots.lock();
         // Who was asked to leave is not there any more.
-        if let Some(taken) = table.taken.remove(&*number) {
-            *number = table.put(Taken { is_busy, since: Instant::now(), ..taken });
+        if let Some(taken) = table.taken.remove(&*place) {
+            let now = Instant::now();
+            *place = table.put(now, Taken { is_busy, since: now, ..taken });
         }
     }
 
@@ -242,8 +247,8 @@ impl ConnectionSlot {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let number = *self.number.lock().unwrap_or_else(PoisonError::into_inner);
-        self.slots.lock().taken.remove(&number);
+        let place = *self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        self.slots.lock().taken.remove(&place);
     }
 }
 
@@ -298,27 +303,38 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
+    fn who_came_last_does_not_go_first_because_it_was_looked_at_first() {
+        let (slots, start) = (ConnectionSlots::new(4), Instant::now());
+        let came = |millis| start + Duration::from_millis(millis);
+        let probe = slots.take(ip(1), came(100));
+        let before: Vec<_> = (0..6).map(|at| slots.take(ip(2 + at), came(at.into()))).collect();
+        assert_eq!(asked(&[&probe]), NOBODY);
+        let gone = before.iter().map(|slot| asked(&[slot]).len()).sum::<usize>();
+        assert_eq!(gone, 3, "six came before it, and three slots were left for them");
+    }
+
+    #[test]
     fn the_oldest_that_waits_for_nothing_makes_room() {
         let slots = ConnectionSlots::new(4);
-        let all: Vec<_> = (0..4).map(|last| slots.take(ip(last))).collect();
+        let all: Vec<_> = (0..4).map(|last| slots.take(ip(last), Instant::now())).collect();
         let all: Vec<_> = all.iter().collect();
         let request = all[0].begin(SECOND);
         assert_eq!(asked(&all), NOBODY);
-        let new = slots.take(ip(9));
+        let new = slots.take(ip(9), Instant::now());
         assert_eq!(asked(&all), [1]);
         // It is idle again, but not for as long as the others.
         all[0].end(request);
-        let newer = slots.take(ip(10));
+        let newer = slots.take(ip(10), Instant::now());
         assert_eq!(asked(&all), [2]);
         // Where all are busy, the oldest of them.
         for slot in [all[3], all[0], &new, &newer] {
             let _ = slot.begin(SECOND);
         }
-        let _newest = slots.take(ip(11));
+        let _newest = slots.take(ip(11), Instant::now());
         assert_eq!(asked(&all), [3]);
         assert_eq!(asked(&[&new, &newer]), NOBODY);
         drop(newer);
-        let _last = slots.take(ip(12));
+        let _last = slots.take(ip(12), Instant::now());
         assert_eq!(asked(&[all[0], &new]), NOBODY, "a slot was free");
     }
 
@@ -326,47 +342,47 @@ mod tests {
     fn an_address_makes_room_for_itself_and_for_others_before_they_do() {
         let slots = ConnectionSlots::new(8);
         let network = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
-        let quiet: Vec<_> = (0..6).map(|last| slots.take(ip(last))).collect();
-        let crowd: Vec<_> = (0..2).map(|last| slots.take(network(last))).collect();
+        let quiet: Vec<_> = (0..6).map(|last| slots.take(ip(last), Instant::now())).collect();
+        let crowd: Vec<_> = (0..2).map(|last| slots.take(network(last), Instant::now())).collect();
         let (quiet, crowd) = (quiet.iter().collect::<Vec<_>>(), crowd.iter().collect::<Vec<_>>());
-        let _third = slots.take(network(3));
+        let _third = slots.take(network(3), Instant::now());
         assert_eq!((asked(&crowd), asked(&quiet)), (vec![0], vec![]), "one network of IPv6");
-        let _other = slots.take(ip(9));
+        let _other = slots.take(ip(9), Instant::now());
         assert_eq!((asked(&crowd), asked(&quiet)), (vec![1], vec![]));
         let mapped: IpAddr = "::ffff:192.0.2.9".parse().expect("an address");
-        let _same = slots.take(mapped);
+        let _same = slots.take(mapped, Instant::now());
         assert_eq!(asked(&quiet), [0], "nobody has more than one now but the newest");
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_has_just_come_stays_longer_than_who_does_not_read_its_answer() {
         let slots = ConnectionSlots::new(4);
-        let unread: Vec<_> = (0..3).map(|last| slots.take(ip(last))).collect();
+        let unread: Vec<_> = (0..3).map(|last| slots.take(ip(last), Instant::now())).collect();
         let unread: Vec<_> = unread.iter().collect();
         for slot in &unread {
             slot.begin(SECOND);
         }
         tokio::time::advance(SETTLED).await;
-        let probe = slots.take(ip(9));
-        let _new = slots.take(ip(10));
+        let probe = slots.take(ip(9), Instant::now());
+        let _new = slots.take(ip(10), Instant::now());
         assert_eq!((asked(&unread), asked(&[&probe])), (vec![0], vec![]));
         // Once it has been there for as long, it waits for nothing.
         tokio::time::advance(SETTLED).await;
-        let _newer = slots.take(ip(11));
+        let _newer = slots.take(ip(11), Instant::now());
         assert_eq!((asked(&unread), asked(&[&probe])), (vec![], vec![0]));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_with_several_requests_is_busy_until_the_last_has_its_answer() {
         let slots = ConnectionSlots::new(4);
-        let (many, one) = (slots.take(ip(1)), slots.take(ip(2)));
+        let (many, one) = (slots.take(ip(1), Instant::now()), slots.take(ip(2), Instant::now()));
         let [first, second] = [many.begin(SECOND * 2), many.begin(SECOND)];
         let start = Instant::now();
         many.overdue().await;
         assert_eq!(start.elapsed(), SECOND, "the first that is late");
         many.end(second);
-        let _others = [slots.take(ip(3)), slots.take(ip(4))];
-        let _new = slots.take(ip(5));
+        let _others = [slots.take(ip(3), Instant::now()), slots.take(ip(4), Instant::now())];
+        let _new = slots.take(ip(5), Instant::now());
         assert_eq!(asked(&[&many, &one]), [1], "it is busy");
         many.overdue().await;
         assert_eq!(start.elapsed(), SECOND * 2);
@@ -377,7 +393,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_has_its_time() {
         let slots = ConnectionSlots::new(4);
-        let slot = slots.take(ip(1));
+        let slot = slots.take(ip(1), Instant::now());
         assert!(slot.overdue().now_or_never().is_none());
         let request = slot.begin(SECOND);
         slot.answer(request, SECOND * 3);

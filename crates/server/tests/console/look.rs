@@ -96,7 +96,9 @@ async fn a_phone_shows_everything_in_its_width_and_in_chinese() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_streams_are_few_elements_and_the_search_finds_one() {
-    let weir = open().config("limits: { connections: 3000 }\n").start();
+    // They send nothing, and that takes longer than usual.
+    let config = "limits: { connections: 3000 }\npublish: { idle_timeout: 10m }\n";
+    let weir = open().config(config).start();
     let mut publishers = Vec::new();
     for number in 0..MANY {
         publishers
