@@ -249,8 +249,9 @@ const WAITING: usize = 5;
 #[tokio::test(flavor = "multi_thread")]
 async fn who_guesses_waits_and_holds_nobody_up() {
     for guess in [Guess::Publish, Guess::Play, Guess::Flv, Guess::Late, Guess::Admin] {
-        // The publisher, and either those who guess or those who are right.
-        let places = 1 + WAITING;
+        // The publisher, either those who guess or those who are right, and those who have been answered and are not
+        // counted out yet.
+        let places = 1 + WAITING + WAITING / 2;
         let checks = "[secret: { values: [right] }]";
         let config = format!(
             "limits: {{ connections_per_ip: {places} }}\nauth: {{ publish: {checks}, play: {checks} }}"

@@ -330,6 +330,7 @@ mod tests {
     };
 
     use http::{HeaderValue, header::RETRY_AFTER};
+    use tokio::time::Instant;
 
     use super::*;
     use crate::api::slots::ConnectionSlots;
@@ -355,7 +356,9 @@ mod tests {
     #[tokio::test]
     async fn answers_have_room_until_they_are_read() {
         let gate = Gate::new(&Budget::unlimited());
-        let slot = Arc::new(ConnectionSlots::new(4).take(IpAddr::from(Ipv4Addr::LOCALHOST)));
+        let slot = Arc::new(
+            ConnectionSlots::new(4).take(IpAddr::from(Ipv4Addr::LOCALHOST), Instant::now()),
+        );
         let large =
             async |_: Request<()>| Body::from(vec![0; ANSWER_BYTES_MAX / 2]).into_response();
         let ask = async || gate.pass(Busy::begin(&slot), get("/api/v1/clients"), large).await;
@@ -402,7 +405,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn so_many_calls_run_at_a_time_and_a_probe_is_none_of_them() {
         let gate = Gate::new(&Budget::unlimited());
-        let slot = Arc::new(ConnectionSlots::new(4).take(IpAddr::from(Ipv4Addr::LOCALHOST)));
+        let slot = Arc::new(
+            ConnectionSlots::new(4).take(IpAddr::from(Ipv4Addr::LOCALHOST), Instant::now()),
+        );
         let stuck = |_: Request<()>| std::future::pending::<Response>();
         let mut held: Vec<_> = (0..CALLS)
             .map(|_| Box::pin(gate.pass(Busy::begin(&slot), get("/api/v1/clients"), stuck)))
