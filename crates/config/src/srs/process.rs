@@ -71,7 +71,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         block: "",
         names: "server_id",
-        fate: Fate::Instead("the id of the server is made at each start"),
+        fate: Fate::Key("name (that of the host where nothing is said)"),
     },
     Row {
         block: "",
@@ -146,6 +146,9 @@ pub(super) fn read(
     if is_file && let Some(said) = file.as_ref().or(tank.as_ref()) {
         let path = file.as_ref().map_or(LOG_FILE, Directive::arg);
         reading.root.set(&["log_file"], one(place_of(said), path));
+    }
+    if let Some(id) = get("server_id").filter(|id| !id.arg().is_empty()) {
+        reading.root.set(&["name"], one(place_of(&id), id.arg()));
     }
     if let Some(pid) = get("pid").filter(|pid| !pid.arg().is_empty()) {
         reading.root.set(&["pid_file"], one(place_of(&pid), pid.arg()));

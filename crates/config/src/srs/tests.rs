@@ -71,6 +71,12 @@ fn what_is_not_said_means_what_it_means_in_srs() {
 }
 
 #[test]
+fn the_server_has_the_name_that_it_has_in_srs() {
+    assert_eq!(config("listen 1935; server_id srs-ie193id;").name, "srs-ie193id");
+    assert_eq!(config("listen 1935;").name, "");
+}
+
+#[test]
 fn directives_mean_the_keys_of_weir() {
     let is = |directives: &str, keys: &str| {
         let base = "http: { listen: [] }\napi: { listen: [] }\n";
