@@ -27,6 +27,8 @@ async fn sigusr1_opens_the_log_file_again_and_nothing_else_happens() {
     let config = format!("{NO_HLS}log_file: weir.log\n");
     let mut weir = Weir::builder(BINARY).config(&config).start();
     let (log, moved) = (weir.dir().join("weir.log"), weir.dir().join("weir.log.1"));
+    // Nothing waits for it, so that lines go to stderr until then.
+    until_line(&log, "log file opened").await;
     let mut publisher = Publisher::start(&weir.rtmp_url("live/a"), Numbered::new(25)).await;
     publisher.pictures(1).await;
     until_line(&log, "session began").await;

@@ -490,11 +490,12 @@ async fn the_api_asks_who_it_is_and_reloads() {
     let mut answer = http::request(weir.api(), request(path).as_bytes()).await;
     let text = answer.text().await;
     assert!(answer.status == 200 && text.contains("\"code\":0"), "{text}");
+    // Lines go there once it is open.
+    let log = file(weir.dir(), "srs.log").await;
     // Pages of others are refused, and encoders without one as well.
     let url = weir.rtmp_url("live/a");
     let refused = Encoder::try_start(&url, Numbered::new(12), PICTURE).await;
     assert!(refused.is_err());
-    let log = file(weir.dir(), "srs.log").await;
     eventually("the refusal in the log", SOON, async || {
         fs::read_to_string(&log).ok()?.contains("refused: denied").then_some(())
     })
