@@ -253,16 +253,18 @@ fn record() -> Vec<Case> {
 
 fn duties() -> Vec<Case> {
     let beside = |name, duty, base| case(name, Kind::Duty(duty), Traffic::Beside(duty), base);
-    let base = "alone";
+    // Newcomers cost something themselves.
+    let (base, asked) = ("alone", "newcomers, nobody is asked");
     vec![
         beside(base, Duty::Nothing, None),
         beside("recording, the disk is well", Duty::Record(Disk::Well), Some(base)),
         beside("recording, the disk hangs", Duty::Record(Disk::Hangs), Some(base)),
         beside("recording, the disk is full", Duty::Record(Disk::Full), Some(base)),
-        beside("hooks, answered at once", Duty::Ask(BackEnd::Well), Some(base)),
-        beside("hooks, answered after 10 s", Duty::Ask(BackEnd::Slow), Some(base)),
-        beside("hooks, the back end is down", Duty::Ask(BackEnd::Down), Some(base)),
-        beside("hooks, 1 GB for an answer", Duty::Ask(BackEnd::Huge), Some(base)),
+        beside(asked, Duty::Refuse, Some(base)),
+        beside("hooks, answered at once", Duty::Ask(BackEnd::Well), Some(asked)),
+        beside("hooks, answered after 10 s", Duty::Ask(BackEnd::Slow), Some(asked)),
+        beside("hooks, the back end is down", Duty::Ask(BackEnd::Down), Some(asked)),
+        beside("hooks, 1 GB for an answer", Duty::Ask(BackEnd::Huge), Some(asked)),
     ]
 }
 
@@ -502,7 +504,7 @@ fn beside(server: &Server, programs: &Programs, seconds: u32, duty: Duty) -> Res
     let _publisher = publish(server, programs, "s{}", 1, MEGABIT)?;
     let _others = publish(server, programs, "other{}", 20, 2 * MEGABIT)?;
     // They come for as long as anybody measures.
-    let newcomers = matches!(duty, Duty::Ask(_)).then(|| {
+    let newcomers = matches!(duty, Duty::Refuse | Duty::Ask(_)).then(|| {
         let mut command = behind(LOAD_CPU, &programs.load);
         command.args(["play", &format!("{}/none.flv?vhost={}", server.http, duties::ASKED)]);
         command.args("--json --count 6000 --ramp 120 --sample 0".split(' '));

@@ -46,6 +46,8 @@ pub const ASKED: &str = "asked";
 pub enum Duty {
     /// Serve its viewers.
     Nothing,
+    /// Tell newcomers that there is nothing for them.
+    Refuse,
     /// Record all streams to such a disk.
     Record(Disk),
     /// Ask such a back end about newcomers.
@@ -83,6 +85,7 @@ impl Duty {
         create_dir(&files())?;
         let own = match self {
             Self::Nothing => String::new(),
+            Self::Refuse => format!("vhosts: {{ {ASKED}: {{ play: {{ wait: 0s }} }} }}\n"),
             // A disk that hangs is noticed at the next file.
             Self::Record(_) => format!(
                 "record: {{ dir: {}, streams: '*', path: '{{stream}}-{{number}}', split: {{ duration: 1s }} }}\n",
@@ -118,7 +121,7 @@ impl Duty {
                 trouble.back_end =
                     manner.map(|manner| Listening::begin(manner, cpus)).transpose()?;
             }
-            Self::Nothing | Self::Record(_) => {}
+            Self::Nothing | Self::Refuse | Self::Record(_) => {}
         }
         Ok(trouble)
     }
@@ -139,6 +142,7 @@ impl Duty {
         }
         Ok(match self {
             Self::Nothing => json!({}),
+            Self::Refuse => json!({ "refused": refused() }),
             Self::Record(_) => json!({
                 "MB recorded": (value("weir_recording_bytes_total") / 1e6).round(),
                 "errors": value("weir_recording_errors_total"),
@@ -155,6 +159,7 @@ impl Duty {
     fn is_so(self) -> bool {
         match self {
             Self::Nothing => true,
+            Self::Refuse => refused() > 0.0,
             Self::Record(Disk::Well) => value("weir_recording_files_total") > 0.0,
             Self::Record(Disk::Hangs) => !is_writable(),
             Self::Record(Disk::Full) => value("weir_recording_errors_total") > 0.0,
@@ -224,6 +229,11 @@ fn until(what: &str, is_so: impl Fn() -> bool) -> Result {
 
 fn hooks(result: &str) -> f64 {
     value(&format!("weir_hook_events_total{{hook=\"on_play\",result=\"{result}\"}}"))
+}
+
+/// Requests for what is not there.
+fn refused() -> f64 {
+    value("weir_refusals_total{reason=\"not_found\"}")
 }
 
 /// Whether recordings can be written, as far as the server has noticed.

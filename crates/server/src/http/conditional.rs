@@ -48,6 +48,11 @@ impl Conditions {
         }
     }
 
+    /// Whether it says nothing: everything is to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.range.is_none()
+    }
+
     /// What is to be sent of a file that has the name `etag` (with its quotes) and so many bytes.
     pub fn wanted(&self, etag: &str, length: u64) -> Wanted {
         if self.has(etag) {

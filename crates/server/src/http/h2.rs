@@ -35,7 +35,7 @@ use weir_tls::Stream;
 use super::{
     head::HEAD_BYTES_MAX,
     io::{ClientIo, SocketProgress},
-    serve::Peer,
+    peer::Peer,
 };
 
 /// Requests at a time on one connection: what RFC 9113 section 6.5.2 recommends at least, and more than a page has.

@@ -203,6 +203,14 @@ impl<S: Socket> ClientIo<S> {
         progress.state().is_plain = inner.tcp().is_some();
         Self { prefix, inner, progress: Arc::clone(progress), is_sharing: false }
     }
+
+    /// The next reads bring these bytes again, which were the last to be read.
+    pub fn unread(&mut self, bytes: &[u8]) {
+        let mut all = BytesMut::with_capacity(bytes.len() + self.prefix.len());
+        all.extend_from_slice(bytes);
+        all.extend_from_slice(&self.prefix);
+        self.prefix = all;
+    }
 }
 
 impl<S: Socket> ClientIo<S> {

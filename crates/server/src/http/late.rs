@@ -20,7 +20,7 @@ use weir_delivery::{Channel, Container, Format, Framing, View};
 use weir_hub::Status;
 use weir_media::StreamKey;
 
-use super::{answer::ANY_ORIGIN, io::SocketProgress, serve::Peer};
+use super::{answer::ANY_ORIGIN, io::SocketProgress, peer::Peer};
 use crate::{
     node::Node,
     play::{

@@ -19,15 +19,16 @@ use weir_clients::{
 };
 use weir_delivery::Container;
 use weir_edge::{Ask, Hops, NoStream};
+use weir_hls::SegmentName;
 
 use super::{
     answer::{self, ANY_ORIGIN, not_found, plain, preflight, retry_after},
     conditional::Conditions,
     forwarded,
-    hls::{self, Asker, Directives, WantedPlaylist},
+    hls::{self, Answer, Asker, Directives, WantedPlaylist},
     late, mount,
+    peer::Peer,
     route::{Named, Route},
-    serve::Peer,
     still,
 };
 use crate::{
@@ -70,15 +71,59 @@ pub fn count(node: &Node, peer: &Peer, fields: &HeaderMap) -> Option<Response> {
 
 /// `/app/stream.m3u8`, `/app/stream-<sequence>-<nonce>.ts`, `/app/stream.flv` and the like, `/app/stream.mp4?still`.
 pub async fn media<B>(node: &Arc<Node>, peer: Arc<Peer>, request: Request<B>) -> Response {
+    let asked = match understand(node, peer, &request) {
+        Ok(asked) => asked,
+        Err(answer) => return *answer,
+    };
+    // Nothing else of it is needed, and it may wait.
+    drop(request);
+    answer(node, &asked).await.into_response()
+}
+
+/// What a request for a stream or a file of one asks for: what follows from its head and the settings alone.
+pub struct Asked {
+    route: Route,
+    /// The stream that it is a segment of, and which, if it is called as one.
+    segment: Option<(Route, SegmentName)>,
+    ask: Ask,
+    asker: Asker,
+}
+
+impl Asked {
+    /// Whether it is a playlist, or a file that one names and nothing else is called as.
+    pub fn is_of_hls(&self) -> bool {
+        let is_named = |(_, name): &(_, SegmentName)| name.nonce.is_some();
+        self.is_playlist()
+            || self.route.named.is_none() && self.segment.as_ref().is_some_and(is_named)
+    }
+
+    /// Whether it is a playlist.
+    pub fn is_playlist(&self) -> bool {
+        self.route.extension == PLAYLIST
+    }
+
+    /// Whether no body is wanted.
+    pub fn is_head(&self) -> bool {
+        self.asker.is_head
+    }
+}
+
+/// Finds out what a request asks for.
+///
+/// # Errors
+/// What is answered if that is nothing that there can be.
+pub fn understand<B>(
+    node: &Node,
+    peer: Arc<Peer>,
+    request: &Request<B>,
+) -> Result<Asked, Box<Response>> {
     let is_head = match *request.method() {
         Method::GET => false,
         Method::HEAD => true,
-        Method::OPTIONS => return preflight(),
+        Method::OPTIONS => return Err(Box::new(preflight())),
         _ => {
-            return plain(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "only GET, HEAD and OPTIONS are served here",
-            );
+            let reason = "only GET, HEAD and OPTIONS are served here";
+            return Err(Box::new(plain(StatusCode::METHOD_NOT_ALLOWED, reason)));
         }
     };
     let field = text(request.headers().get(HOST));
@@ -88,7 +133,7 @@ pub async fn media<B>(node: &Arc<Node>, peer: Arc<Peer>, request: Request<B>) ->
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let is_node = request.headers().contains_key(Hops::HEADER);
     let Some(route) = mount::route(node, target, host, is_node) else {
-        return not_found("no such path");
+        return Err(Box::new(not_found("no such path")));
     };
     if route.extension == PLAYLIST
         && route.named.is_none()
@@ -97,7 +142,7 @@ pub async fn media<B>(node: &Arc<Node>, peer: Arc<Peer>, request: Request<B>) ->
         && route.resolve(node).is_ok()
     {
         let fields = [("location", location.as_str()), ("cache-control", "no-store"), ANY_ORIGIN];
-        return (StatusCode::FOUND, fields).into_response();
+        return Err(Box::new((StatusCode::FOUND, fields).into_response()));
     }
     let agent = request.headers().get(USER_AGENT).map_or(&[][..], |agent| agent.as_bytes());
     let asker = Asker {
@@ -108,9 +153,11 @@ pub async fn media<B>(node: &Arc<Node>, peer: Arc<Peer>, request: Request<B>) ->
         peer,
     };
     let ask = Ask { peer: Some(asker.ip), ..ask(&route, request.headers()) };
-    // Nothing else of it is needed, and it may wait.
-    drop(request);
-    serve(node, &route, &ask, &asker).await
+    let segment = match route.named {
+        None if route.extension != PLAYLIST => route.segment(),
+        _ => None,
+    };
+    Ok(Asked { route, segment, ask, asker })
 }
 
 /// Whether a request is one for a stream itself, which goes on for as long as its viewer watches.
@@ -163,11 +210,8 @@ fn client(node: &Node, peer: &Peer, fields: &HeaderMap) -> IpAddr {
 }
 
 /// Serves the viewer, or tells it why not.
-async fn serve(node: &Arc<Node>, route: &Route, ask: &Ask, asker: &Asker) -> Response {
-    let segment = match route.named {
-        None if route.extension != PLAYLIST => route.segment(),
-        _ => None,
-    };
+pub async fn answer(node: &Arc<Node>, asked: &Asked) -> Answer {
+    let Asked { route, segment, ask, asker } = asked;
     let named = segment.as_ref().map_or(route, |(stream, _)| stream);
     let presence = &asker.peer.presence;
     let request = play::Request { url: &named.url, ask, ip: asker.ip, presence };
@@ -175,18 +219,19 @@ async fn serve(node: &Arc<Node>, route: &Route, ask: &Ask, asker: &Asker) -> Res
         _ if route.named == Some(Named::Playlist) => named_playlist(node, &request, asker).await,
         _ if let Some(Named::Segment(number)) = route.named => {
             let segment = hls::numbered_segment(node, &request, number, asker);
-            segment_or_stream(node, segment, (route, &request), asker).await
+            segment_or_stream(node, segment, (route, &request), asker).await.map(Answer::from)
         }
         _ if let Some(container) = route.container() => {
-            late::serve(node, &request, container, asker.is_head, &asker.peer).await
+            let live = late::serve(node, &request, container, asker.is_head, &asker.peer).await;
+            live.map(Answer::from)
         }
         (PLAYLIST, _) => playlist(node, &request, asker).await,
         (_, Some((_, name))) => {
             let segment = hls::segment(node, &request, *name, asker);
-            segment_or_stream(node, segment, (route, &request), asker).await
+            segment_or_stream(node, segment, (route, &request), asker).await.map(Answer::from)
         }
-        _ if route.is_still() => still::serve(node, &request, asker).await,
-        _ => Ok(not_found("stream paths end in .flv, .m3u8, .mp4, .ts, .aac or .mp3")),
+        _ if route.is_still() => still::serve(node, &request, asker).await.map(Answer::from),
+        _ => Ok(not_found("stream paths end in .flv, .m3u8, .mp4, .ts, .aac or .mp3").into()),
     };
     let (answer, is_guess) = match served {
         // An origin that an edge fetches from may have been shown a guess.
@@ -196,14 +241,14 @@ async fn serve(node: &Arc<Node>, route: &Route, ask: &Ask, asker: &Asker) -> Res
         }
         Err(refusal) => {
             note(&refusal, asker);
-            (answer::refused(&refusal), refusal.may_be_guess(ask))
+            (answer::refused(&refusal).into(), refusal.may_be_guess(ask))
         }
     };
     if !is_guess {
         return answer;
     }
     asker.peer.hold_back(&node.clients.wrong_secrets, asker.ip, !ask.hops.is_empty()).await;
-    ([("connection", "close")], answer).into_response()
+    ([("connection", "close")], answer.into_response()).into_response().into()
 }
 
 /// Serves the playlist that players load first, at the place that the configuration has for it.
@@ -211,7 +256,7 @@ async fn named_playlist(
     node: &Arc<Node>,
     request: &play::Request<'_>,
     asker: &Asker,
-) -> Result<Response, Refusal> {
+) -> Result<Answer, Refusal> {
     let asked = Directives::of(&request.url.params);
     let wanted = WantedPlaylist { rendition: None, asked, is_named: true };
     hls::playlist(node, request, wanted, asker).await
@@ -222,7 +267,7 @@ async fn playlist(
     node: &Arc<Node>,
     request: &play::Request<'_>,
     asker: &Asker,
-) -> Result<Response, Refusal> {
+) -> Result<Answer, Refusal> {
     let asked = Directives::of(&request.url.params);
     let of = match node.edge {
         Some(_) => hls::named_rendition(request.url),

@@ -10,12 +10,14 @@ mod h2;
 mod head;
 mod hls;
 mod io;
+mod kept;
 mod late;
 mod live;
 mod media;
 mod mount;
 mod multitrack;
 pub mod pages;
+mod peer;
 mod room;
 mod route;
 mod serve;
@@ -51,7 +53,8 @@ use weir_tls::Stream;
 pub use self::{
     h2::is_spoken as is_http2,
     head::HEAD_BYTES_MAX,
-    serve::{Peer, STALL_TIMEOUT, bound_stalls},
+    peer::Peer,
+    serve::{STALL_TIMEOUT, bound_stalls},
 };
 use crate::node::Node;
 
@@ -187,7 +190,7 @@ async fn serve(node: Arc<Node>, site: Site, mut socket: Stream, mut client: Clie
                 // In a box: a connection that waits for its next request does not have the room for answering it.
                 Box::pin(async move { Ok(site.answer(peer, request).await) })
             };
-            serve::serve(answer, head.bytes, socket, client, peer).await;
+            serve::serve(&node, answer, head.bytes, socket, client, peer).await;
             drop(room);
         }
         Err(error) => client.end(&error.into()),

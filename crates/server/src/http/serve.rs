@@ -1,13 +1,6 @@
 //! Connections that have requests one after the other.
 
-use std::{
-    convert::Infallible,
-    io,
-    net::IpAddr,
-    pin::pin,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{convert::Infallible, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::response::Response;
 use bytes::BytesMut;
@@ -18,17 +11,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use weir_clients::{
-    client::{Admission, Client},
+    client::Client,
     end::{End, Kind},
-    roster::{Activity, Farewell, Presence},
-    wrong_secrets::WrongSecrets,
+    roster::{Activity, Farewell},
 };
 use weir_tls::Stream;
 
 use super::{
     head::{self, HEAD_BYTES_MAX, HEAD_TIMEOUT},
-    io::{ClientIo, SocketProgress},
+    io::ClientIo,
+    kept,
+    peer::Peer,
 };
+use crate::node::Node;
 
 /// How long a client may take nothing of an answer, as `play.stall_timeout` is for viewers of one stream.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,43 +37,10 @@ pub fn bound_stalls(socket: &TcpStream, limit: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Who is at the other end of a request's connection: the client, or a proxy.
-#[derive(Clone)]
-pub struct Peer {
-    /// Its address.
-    pub ip: IpAddr,
-    /// What others know of the client.
-    pub presence: Arc<Presence>,
-    /// What its connection takes of what there is a limit of.
-    pub standing: Arc<Admission>,
-    /// Whether it takes what it is sent.
-    pub progress: Arc<SocketProgress>,
-    /// Whether the log has said that it may not have what it asks for.
-    pub was_denied: Arc<AtomicBool>,
-}
-
-impl Peer {
-    /// At the other end of the connection of `client`, which has this address.
-    pub fn of(client: &Client, ip: IpAddr) -> Self {
-        Self {
-            ip,
-            presence: Arc::clone(&client.presence),
-            standing: Arc::clone(&client.standing),
-            progress: Arc::default(),
-            was_denied: Arc::default(),
-        }
-    }
-
-    /// Holds the answer to something wrong that the client at `ip` has shown back, as long as it is to be. The
-    /// connection is of no further use then.
-    pub async fn hold_back(&self, wrong: &WrongSecrets, ip: IpAddr, is_node: bool) {
-        wrong.hold_back(&self.standing, ip, is_node).await;
-    }
-}
-
 /// Serves one request after the other, as long as each of them comes in time. `prefix` has been read of the `socket`
 /// already; `peer` is the address at its other end.
 pub async fn serve<F>(
+    node: &Arc<Node>,
     answer: impl Fn(Arc<Peer>, Request<Incoming>) -> F,
     prefix: BytesMut,
     socket: Stream,
@@ -90,7 +52,10 @@ pub async fn serve<F>(
     client.fetches = true;
     let peer = Arc::new(Peer::of(&client, peer));
     let progress = Arc::clone(&peer.progress);
-    let socket = ClientIo::new(prefix, socket, &progress);
+    let mut socket = ClientIo::new(prefix, socket, &progress);
+    if let Err(end) = kept::serve(node, &peer, &mut socket).await {
+        return client.end(&end);
+    }
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

@@ -16,6 +16,7 @@ const TARGET: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:60\n";
 
 const NONCE: &str = "abcdefghijklmnop";
 
+mod kept;
 mod zero_copy;
 
 /// A server whose stream `/live/a` is whatever the test puts into its window.

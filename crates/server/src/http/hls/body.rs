@@ -1,6 +1,10 @@
 //! What is sent of a playlist or of a file of HLS, and what an answer says about it.
 
-use std::{io, ops::Range};
+use std::{
+    borrow::Cow,
+    io::{self, Write as _},
+    ops::Range,
+};
 
 use axum::{
     body::Body,
@@ -30,7 +34,7 @@ use crate::{
 };
 
 /// What scripts of pages from elsewhere may read of an answer.
-const EXPOSED: HeaderValue = HeaderValue::from_static("Content-Length, Content-Range, ETag");
+const EXPOSED: &str = "Content-Length, Content-Range, ETag";
 
 /// Target durations for which everybody may have the answer to a request for what was not there yet: its URL says what
 /// was waited for (RFC 8216bis section 6.2.5.2).
@@ -48,13 +52,12 @@ pub enum Fresh {
 }
 
 impl Fresh {
-    fn value(self) -> HeaderValue {
+    fn value(self) -> Cow<'static, str> {
         match self {
-            Self::Moment => HeaderValue::from_static("public, max-age=1"),
-            Self::Newest => HeaderValue::from_static("public, max-age=0, must-revalidate"),
+            Self::Moment => "public, max-age=1".into(),
+            Self::Newest => "public, max-age=0, must-revalidate".into(),
             Self::Asked(target) => {
-                let text = format!("public, max-age={}", target.saturating_mul(BLOCKED_TARGETS));
-                HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("public, max-age=1"))
+                format!("public, max-age={}", target.saturating_mul(BLOCKED_TARGETS)).into()
             }
         }
     }
@@ -80,19 +83,104 @@ impl PlaylistText {
     }
 
     /// What the client wants of it. A playlist has no ranges.
-    pub fn answer(self, conditions: &Conditions) -> Response {
+    pub fn answer(self, conditions: &Conditions) -> PlaylistAnswer {
         let Self { text, digest, is_update, fresh } = self;
         let update = if is_update { "-update" } else { "" };
-        let etag = format!("\"{digest:016x}{update}\"");
-        let (status, body) = match conditions.wanted_whole(&etag) {
-            Wanted::Nothing => (StatusCode::NOT_MODIFIED, Body::empty()),
-            Wanted::Whole | Wanted::Part(_) | Wanted::Beyond => (StatusCode::OK, Body::from(text)),
-        };
+        let mut answer = PlaylistAnswer { text: Some(text), digest, update, fresh };
+        if !conditions.is_empty() && conditions.wanted_whole(&answer.etag()) == Wanted::Nothing {
+            answer.text = None;
+        }
+        answer
+    }
+}
+
+/// What is answered to who asks for a playlist and may have it.
+#[derive(Clone, Debug)]
+pub struct PlaylistAnswer {
+    /// The playlist; none if the client has it already.
+    text: Option<Bytes>,
+    digest: u64,
+    update: &'static str,
+    fresh: Fresh,
+}
+
+impl PlaylistAnswer {
+    const CONTENT_TYPE: &'static str = "application/vnd.apple.mpegurl";
+
+    fn etag(&self) -> String {
+        format!("\"{:016x}{}\"", self.digest, self.update)
+    }
+
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        if self.text.is_some() { StatusCode::OK } else { StatusCode::NOT_MODIFIED }
+    }
+
+    /// Bytes of its body.
+    pub fn length(&self) -> usize {
+        self.text.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// It for hyper.
+    pub fn into_response(self) -> Response {
+        let (status, etag) = (self.status(), self.etag());
         let about = About {
-            content_type: HeaderValue::from_static("application/vnd.apple.mpegurl"),
-            cache: fresh.value(),
+            content_type: HeaderValue::from_static(Self::CONTENT_TYPE),
+            cache: HeaderValue::try_from(&*self.fresh.value())
+                .unwrap_or(HeaderValue::from_static("no-store")),
         };
-        about.answer(status, &etag, body)
+        about.answer(status, &etag, self.text.map_or_else(Body::empty, Body::from))
+    }
+
+    /// The same in the words of HTTP/1.1, without its last fields: the head, as far as it says something of the
+    /// playlist, and the body.
+    pub fn parts(self, head: &mut Vec<u8>) -> Option<Bytes> {
+        let status = if self.text.is_some() { "200 OK" } else { "304 Not Modified" };
+        let expose = EXPOSED;
+        let (kind, cache, length) = (Self::CONTENT_TYPE, self.fresh.value(), self.length());
+        // Into memory there is nothing that could fail.
+        let _ = write!(
+            head,
+            "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncache-control: {cache}\r\n\
+             etag: \"{:016x}{}\"\r\naccess-control-expose-headers: {expose}\r\n{}: {}\r\n",
+            self.digest, self.update, ANY_ORIGIN.0, ANY_ORIGIN.1
+        );
+        if self.text.is_some() {
+            let _ = write!(head, "content-length: {length}\r\n");
+        }
+        self.text
+    }
+}
+
+/// What is answered to a request for a stream or a file of one.
+pub enum Answer {
+    /// A playlist, which is asked for so often that it is written without hyper where that is possible.
+    Playlist(PlaylistAnswer),
+    /// Anything else.
+    Other(Response),
+}
+
+impl Answer {
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Playlist(playlist) => playlist.status(),
+            Self::Other(answer) => answer.status(),
+        }
+    }
+
+    /// It for hyper.
+    pub fn into_response(self) -> Response {
+        match self {
+            Self::Playlist(playlist) => playlist.into_response(),
+            Self::Other(answer) => answer,
+        }
+    }
+}
+
+impl From<Response> for Answer {
+    fn from(answer: Response) -> Self {
+        Self::Other(answer)
     }
 }
 
@@ -141,7 +229,7 @@ impl About {
         if let Ok(etag) = HeaderValue::from_str(etag) {
             say(ETAG, etag);
         }
-        say(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        say(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
         say(ACCESS_CONTROL_ALLOW_ORIGIN, any);
     }
 
@@ -280,7 +368,7 @@ mod tests {
             (Fresh::Asked(2), "public, max-age=12"),
         ] {
             let text = PlaylistText { fresh, ..PlaylistText::of(Bytes::from_static(b"#EXTM3U")) };
-            let answer = text.answer(&Conditions::default());
+            let answer = text.answer(&Conditions::default()).into_response();
             assert_eq!(field(&answer, CACHE_CONTROL), cache);
             assert_eq!(field(&answer, CONTENT_TYPE), "application/vnd.apple.mpegurl");
         }
@@ -290,13 +378,50 @@ mod tests {
     fn an_update_has_another_name_than_the_playlist_that_it_updates() {
         let whole = PlaylistText::of(Bytes::from_static(b"#EXTM3U"));
         let update = PlaylistText { is_update: true, ..whole.clone() };
-        let [whole, update] =
-            [whole, update].map(|text| text.answer(&Conditions::default()).headers()[ETAG].clone());
+        let [whole, update] = [whole, update].map(|text| {
+            text.answer(&Conditions::default()).into_response().headers()[ETAG].clone()
+        });
         assert_ne!(whole, update);
         let known = HeaderMap::from_iter([(http::header::IF_NONE_MATCH, whole)]);
         let answer =
             PlaylistText::of(Bytes::from_static(b"#EXTM3U")).answer(&Conditions::of(&known, false));
         assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
+    }
+
+    #[test]
+    fn a_playlist_is_written_as_hyper_would_write_it() {
+        let text = PlaylistText::of(Bytes::from_static(b"#EXTM3U"));
+        let update = PlaylistText { is_update: true, fresh: Fresh::Asked(2), ..text.clone() };
+        let known = text.clone().answer(&Conditions::default()).etag();
+        let fields = HeaderMap::from_iter([(
+            http::header::IF_NONE_MATCH,
+            HeaderValue::try_from(known).expect("a value"),
+        )]);
+        let has = Conditions::of(&fields, false);
+        for (text, conditions) in
+            [(text.clone(), Conditions::default()), (update, Conditions::default()), (text, has)]
+        {
+            let answer = text.answer(&conditions);
+            let mut head = Vec::new();
+            let body = answer.clone().parts(&mut head);
+            let mut fields = [httparse::EMPTY_HEADER; 16];
+            let mut parsed = httparse::Response::new(&mut fields);
+            head.extend_from_slice(b"\r\n");
+            assert!(parsed.parse(&head).expect("a head").is_complete());
+            let response = answer.into_response();
+            assert_eq!(parsed.code, Some(response.status().as_u16()));
+            let mut expected = response.headers().clone();
+            // hyper says of a body how long it is.
+            if let Some(body) = &body {
+                expected.insert(http::header::CONTENT_LENGTH, body.len().into());
+            }
+            let written = parsed.headers.iter().map(|field| {
+                let name = HeaderName::from_bytes(field.name.as_bytes()).expect("a name");
+                (name, HeaderValue::from_bytes(field.value).expect("a value"))
+            });
+            assert_eq!(HeaderMap::from_iter(written), expected);
+            assert_eq!(body.is_some(), response.status() == StatusCode::OK);
+        }
     }
 
     #[test]

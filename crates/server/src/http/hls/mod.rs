@@ -16,6 +16,7 @@ mod segment;
 mod viewer;
 
 pub use self::{
+    body::Answer,
     own::{WantedPlaylist, named_rendition, rendition_of},
     playlist::playlist,
     relayed::follows,

@@ -177,11 +177,14 @@ pub fn carried(
     (playlist, listing): (PlaylistText, Arc<Listing>),
     params: &str,
 ) -> Result<PlaylistText, Spent> {
+    if params.is_empty() {
+        return Ok(playlist);
+    }
     let can_be_guessed =
         |file: &Arc<str>| SegmentName::parse(file).is_some_and(|(_, name)| name.nonce.is_none());
     // Names of other playlists come with parts, of which there are none in files.
     let may_take = listing.progress.is_some() || listing.files.iter().any(can_be_guessed);
-    if params.is_empty() || !may_take {
+    if !may_take {
         return Ok(playlist);
     }
     let text = carrying(node, playlist.text.clone(), params)?;

@@ -22,10 +22,10 @@ use weir_outputs::hls::{Layout, Names};
 use weir_rtmp::url::params;
 
 use super::{
-    body::PlaylistText,
+    body::{Answer, PlaylistText},
     own::{WantedPlaylist, own_playlist},
     relayed::relayed_playlist,
-    viewer::{Asker, asks, counted, session, who},
+    viewer::{Asker, asks, count, session, who},
 };
 use crate::{
     auth,
@@ -44,7 +44,7 @@ pub async fn playlist(
     request: &Request<'_>,
     wanted: WantedPlaylist,
     asker: &Asker,
-) -> Result<Response, Refusal> {
+) -> Result<Answer, Refusal> {
     let mut playlist = Playlist { asker, wanted, newcomer: None };
     let Playing { opened, session, key, vhost } =
         play::request(node, request, &mut playlist).await?;
@@ -53,12 +53,12 @@ pub async fn playlist(
             named(node, &vhost, &key, playlist, request).answer(&asker.conditions)
         }
         Ok(playlist) => playlist.answer(&asker.conditions),
-        Err(why) => return Ok(why),
+        Err(why) => return Ok(why.into()),
     };
-    Ok(match session {
-        None => answer,
-        Some(watched) => counted(node, answer, watched, asker),
-    })
+    if let Some(watched) = session {
+        count(node, answer.length() as u64, watched.as_ref());
+    }
+    Ok(Answer::Playlist(answer))
 }
 
 /// The playlist as it is at the place that the configuration has for it. Its segments can be guessed: the viewer's

@@ -17,7 +17,7 @@ use weir_media::StreamKey;
 use weir_rtmp::url::params;
 
 use crate::{
-    http::{conditional::Conditions, serve::Peer},
+    http::{conditional::Conditions, peer::Peer},
     node::Node,
     play::{Request, Resolved},
 };
@@ -63,26 +63,34 @@ pub fn asks(asker: &Asker, stream: Option<&StreamKey>) {
 }
 
 /// The same answer, of which each byte is counted that is sent.
-pub fn counted(node: &Node, answer: Response, meter: Option<Meter>, asker: &Asker) -> Response {
+pub fn counted(
+    node: &Arc<Node>,
+    answer: Response,
+    meter: Option<Meter>,
+    asker: &Asker,
+) -> Response {
     if !answer.status().is_success() || asker.is_head {
         return answer;
     }
-    let quotas = Arc::clone(&node.clients.quotas);
-    let count = move |sent| {
-        quotas.count_sent(sent);
-        if let Some(meter) = &meter {
-            meter.fetch_add(sent, Relaxed);
-        }
-    };
     // What is in memory is in one piece, which is taken as soon as the answer is.
     if let Some(length) = answer.body().size_hint().exact() {
-        count(length);
+        count(node, length, meter.as_ref());
         return answer;
     }
+    let node = Arc::clone(node);
     answer.map(|body| {
         Body::new(body.map_frame(move |frame| {
-            count(frame.data_ref().map_or(0, |data| data.len() as u64));
+            let sent = frame.data_ref().map_or(0, |data| data.len() as u64);
+            count(&node, sent, meter.as_ref());
             frame
         }))
     })
+}
+
+/// Counts so many bytes that a viewer is sent.
+pub fn count(node: &Node, sent: u64, meter: Option<&Meter>) {
+    node.clients.quotas.count_sent(sent);
+    if let Some(meter) = meter {
+        meter.fetch_add(sent, Relaxed);
+    }
 }
