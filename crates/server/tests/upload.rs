@@ -258,8 +258,7 @@ async fn a_file_that_the_storage_never_takes_is_seen_and_holds_up_no_other() {
     assert!(never.exists(), "it is not removed");
     // Whoever has mended the storage need not wait.
     storage.replies(Reply::Text(200, String::new()));
-    weir.configure(&(text + "hooks: { retry: 2s }\n"));
-    reload(&weir).await;
+    weir.reload(&(text + "hooks: { retry: 2s }\n"), "admin").await;
     until_metric(&weir, "weir_uploads_total", 4.0).await;
     until_metric(&weir, "weir_uploads_refused", 0.0).await;
     assert_eq!(metric(&weir, "weir_uploads_oldest_seconds").await, 0.0);
@@ -298,8 +297,7 @@ async fn what_is_recorded_arrives_over_tls_at_a_storage_that_is_trusted_by_its_f
     .await;
     assert!(said.contains("certificate"), "{said}");
     assert_eq!(metric(&weir, "weir_uploads_total").await, 0.0);
-    weir.configure(&config(&right));
-    reload(&weir).await;
+    weir.reload(&config(&right), "admin").await;
     drop(published);
     let files = until_recorded(&weir.dir().join("r"), 3).await;
     for (name, bytes) in files {
@@ -307,14 +305,6 @@ async fn what_is_recorded_arrives_over_tls_at_a_storage_that_is_trusted_by_its_f
         let there = eventually(&object, SOON, async || storage.object(&object).await).await;
         assert!(there == bytes, "{name}: {} of {} bytes", there.len(), bytes.len());
     }
-}
-
-async fn reload(weir: &Weir) {
-    let request = "POST /api/v1/reload HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer admin\r\n\
-                   Connection: close\r\nContent-Length: 0\r\n\r\n";
-    let mut answer = http::request(weir.api(), request.as_bytes()).await;
-    let text = answer.text().await;
-    assert_eq!(answer.status, 200, "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -352,8 +342,7 @@ async fn what_waits_for_its_upload_is_listed_and_not_removed() {
     assert_eq!(files.len(), there.len());
     let is_right = |it: &serde_json::Value| it["kind"] == "recording" && it["dir"] == "r";
     assert!(files.iter().all(is_right), "{listed}");
-    weir.configure(&config(", keep: { size: 1B }"));
-    reload(&weir).await;
+    weir.reload(&config(", keep: { size: 1B }"), "admin").await;
     let stays = |line: &serde_json::Value| {
         field(line, "message").as_str().is_some_and(|it| it.contains("until they are uploaded"))
     };
@@ -366,8 +355,7 @@ async fn what_waits_for_its_upload_is_listed_and_not_removed() {
         let object = storage.object(&format!("archive/{name}")).await;
         assert!(object.is_some_and(|object| object == *bytes), "{name}");
     }
-    weir.configure(&config(", keep: { size: 2B }"));
-    reload(&weir).await;
+    weir.reload(&config(", keep: { size: 2B }"), "admin").await;
     eventually("they are removed", SOON, async || recorded(&dir).is_empty().then_some(())).await;
     assert_eq!(metric(&weir, "weir_uploads_gone_total").await, 0.0);
     assert_eq!(uploads(&weir).await["failures"], 0);

@@ -6,19 +6,15 @@ use std::{cell::RefCell, fmt::Write as _, fs, process::Command, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
 
 use self::socket::Socket;
-use crate::{Weir, process::Process};
+use crate::{Weir, patience, process::Process};
 
 /// Until it listens: the first start of a profile.
 const START_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// For what happens at once, on a machine that is busy with something else.
 const SOON: Duration = Duration::from_secs(40);
-
-/// Between two looks at a page.
-const POLL: Duration = Duration::from_millis(50);
 
 /// Nothing of the browser's own is asked for, and videos start by themselves.
 const PREFERENCES: &[(&str, &str)] = &[
@@ -132,18 +128,7 @@ impl Firefox {
     /// # Panics
     /// If it does not in time.
     pub async fn until(&self, script: &str) -> Value {
-        let deadline = Instant::now() + SOON;
-        loop {
-            let value = self.eval(script).await;
-            if !matches!(&value, Value::Null | Value::Bool(false)) && value != "" && value != 0 {
-                return value;
-            }
-            if Instant::now() >= deadline {
-                let text = self.eval("return document.body.innerText").await;
-                panic!("not within {SOON:?}: {script}\nthe page says: {text}");
-            }
-            sleep(POLL).await;
-        }
+        patience::until(script, SOON, async |script| self.eval(script).await).await
     }
 
     /// Fails if the page has complained, but for `expected`, or has asked anybody but the server.

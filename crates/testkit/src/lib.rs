@@ -63,6 +63,7 @@ pub mod netns;
 pub mod nginx;
 pub mod own_page;
 pub mod packets;
+mod patience;
 pub mod peer;
 pub mod players;
 pub mod pod;

@@ -4,15 +4,11 @@
 use std::{cell::Cell, ops::Deref, thread, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
-use crate::{Weir, browser::Page};
+use crate::{Weir, browser::Page, patience};
 
 /// For what happens at once, on a machine that is busy with something else.
 const SOON: Duration = Duration::from_secs(30);
-
-/// Between two looks at a page.
-const POLL: Duration = Duration::from_millis(50);
 
 /// A page of Weir's own. A test that does not end with [`assert_clean`](Self::assert_clean) fails.
 #[derive(Debug)]
@@ -67,18 +63,7 @@ impl OwnPage {
     /// # Panics
     /// If it does not in time.
     pub async fn until_within(&self, script: &str, most: Duration) -> Value {
-        let deadline = Instant::now() + most;
-        loop {
-            let value = self.eval(script).await;
-            if !matches!(&value, Value::Null | Value::Bool(false)) && value != "" && value != 0 {
-                return value;
-            }
-            if Instant::now() >= deadline {
-                let text = self.eval("return document.body.innerText").await;
-                panic!("not within {most:?}: {script}\nthe page says: {text}");
-            }
-            sleep(POLL).await;
-        }
+        patience::until(script, most, async |script| self.eval(script).await).await
     }
 
     /// Waits until an element matches.

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     config_map::ConfigMap,
+    http,
     netns::Host,
     ports::Ports,
     process::{Lines, Process},
@@ -333,7 +334,22 @@ impl Weir {
         self.write_config(&with_listeners(yaml, self.listeners));
     }
 
-    /// The same, with exactly this text.
+    /// The same, and has the server put it in force, by the token of an administrator.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn reload(&mut self, yaml: &str, token: &str) {
+        self.configure(yaml);
+        let request = format!(
+            "POST /api/v1/reload HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\
+             Authorization: Bearer {token}\r\n\r\n"
+        );
+        let mut response = http::request(self.api(), request.as_bytes()).await;
+        let text = response.text().await;
+        assert_eq!(response.status, 200, "{yaml}: {text}");
+    }
+
+    /// [`Self::configure`] with exactly this text.
     ///
     /// # Panics
     /// If the file cannot be written.

@@ -73,7 +73,8 @@ pub async fn serve(
     peer: &Arc<Peer>,
     socket: &mut ClientIo<Stream>,
 ) -> Result<(), End> {
-    let mut connection = Connection { node, peer, socket, bytes: Vec::new(), last: None };
+    let (bytes, last) = (Vec::new(), None);
+    let mut connection = Connection { node, peer, socket, bytes, last };
     connection.serve().await?;
     let Connection { socket, bytes, .. } = connection;
     socket.unread(&bytes);
@@ -137,15 +138,20 @@ impl Connection<'_> {
     /// Waits for the next request.
     async fn next(&mut self, mut timer: Pin<&mut Sleep>) -> Result<Next, End> {
         let due = Instant::now() + HEAD_TIMEOUT;
+        // So much of it has been looked at, and is not all of a head.
+        let mut looked = 0;
         loop {
             if let Some(last) = self.remembered() {
                 return Ok(Next::Known(Arc::clone(&last.asked), last.head.len()));
             }
-            if !self.bytes.is_empty()
+            // Who sends it in many pieces does not have it read from the start for each.
+            let may_end = looked == 0 || ends_within(&self.bytes, looked);
+            if (may_end && !self.bytes.is_empty() || self.bytes.len() >= HEAD_BYTES_MAX)
                 && let Some(next) = parse(&self.bytes)
             {
                 return Ok(next);
             }
+            looked = self.bytes.len();
             poll_fn(|cx| {
                 match self.peer.presence.poll_farewell(cx) {
                     Poll::Ready(Farewell::Kicked) => {
@@ -395,6 +401,14 @@ fn parse(bytes: &[u8]) -> Option<Next> {
     Some(request(&head).map_or(Next::Other, |request| Next::Request(Box::new(request), length)))
 }
 
+/// Whether a head ends in `bytes`, of which none ends in the first that were `looked` at.
+fn ends_within(bytes: &[u8], looked: usize) -> bool {
+    let new = &bytes[looked.saturating_sub(3).min(bytes.len())..];
+    let has = |end: &[u8]| new.windows(end.len()).any(|at| at == end);
+    // Either end of a line counts (RFC 9112 section 2.2).
+    has(b"\n\r\n") || has(b"\n\n")
+}
+
 /// A request without a body that asks for nothing but an answer.
 fn request(head: &httparse::Request<'_, '_>) -> Option<Request<()>> {
     let method = match head.method? {
@@ -507,6 +521,17 @@ mod tests {
             assert!(parse(&head.as_bytes()[..end]).is_none(), "{:?}", &head[..end]);
         }
         assert!(asks(head).is_some());
+    }
+
+    #[test]
+    fn where_a_head_ends_is_seen_however_it_is_cut() {
+        for head in ["GET / HTTP/1.1\r\nHost: h\r\n\r\n", "GET / HTTP/1.1\nHost: h\n\n", "a\n\r\n"]
+        {
+            for looked in 0..head.len() {
+                assert!(ends_within(head.as_bytes(), looked), "{looked} bytes of {head:?}");
+            }
+            assert!(!ends_within(&head.as_bytes()[..head.len() - 1], 0), "{head:?}");
+        }
     }
 
     #[test]

@@ -115,14 +115,7 @@ async fn size_of(url: &str) -> (u64, u64) {
 
 /// Puts `yaml` in force.
 async fn reload(weir: &mut Weir, yaml: &str) {
-    weir.configure(&format!("{NO_HLS}{yaml}"));
-    let request = format!(
-        "POST /api/v1/reload HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\
-         Authorization: Bearer {ADMIN}\r\n\r\n"
-    );
-    let mut response = http::request(weir.api(), request.as_bytes()).await;
-    let text = response.text().await;
-    assert_eq!(response.status, 200, "{yaml}: {text}");
+    weir.reload(&format!("{NO_HLS}{yaml}"), ADMIN).await;
 }
 
 /// Two seconds of H.264 and AAC as MP4, in `dir`.

@@ -84,18 +84,6 @@ async fn until_logged(weir: &Weir, words: &[&str]) {
     .await;
 }
 
-/// Puts `yaml` in force.
-async fn reload(weir: &mut Weir, yaml: &str) {
-    weir.configure(yaml);
-    let request = format!(
-        "POST /api/v1/reload HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\
-         Authorization: Bearer {ADMIN}\r\n\r\n"
-    );
-    let mut response = http::request(weir.api(), request.as_bytes()).await;
-    let text = response.text().await;
-    assert_eq!(response.status, 200, "{yaml}: {text}");
-}
-
 /// Writes an FLV file.
 fn write_flv(dir: &Path, name: &str, tags: &[Tag]) -> PathBuf {
     let mut bytes = BytesMut::from(&Header { has_audio: true, has_video: true }.encode()[..]);

@@ -10,7 +10,7 @@ use weir_testkit::{
 };
 
 use super::{
-    BINARY, NO_HLS, PICTURE, encoder, listed, reload, server, stream, until_logged, until_no_pull,
+    ADMIN, BINARY, NO_HLS, PICTURE, encoder, listed, server, stream, until_logged, until_no_pull,
     until_pull,
 };
 
@@ -65,7 +65,7 @@ async fn an_encoder_and_a_pull_settle_it_as_two_encoders_do() {
     let try_encoder = async || Encoder::try_start(&url, Numbered::new(5), PICTURE).await;
     let refused = try_encoder().await.expect_err("the pull has it");
     assert!(format!("{refused:?}").contains("BadName"), "{refused:?}");
-    reload(&mut here, &config("takeover")).await;
+    here.reload(&config("takeover"), ADMIN).await;
     let taken = try_encoder().await.expect("the newcomer has it");
     until_pull(&here, "/live/y", "replaced").await;
     taken.assert_connected();
@@ -83,16 +83,16 @@ async fn a_reload_adds_and_removes_pulls_and_leaves_the_others_alone() {
     let mut here = server(&pulling(std::slice::from_ref(&a))).start();
     until_pull(&here, "/live/a", "flowing").await;
     let mut stays = Viewer::rtmp(&here.rtmp_url("live/a")).await;
-    reload(&mut here, &pulling(&[b.clone(), a.clone()])).await;
+    here.reload(&pulling(&[b.clone(), a.clone()]), ADMIN).await;
     until_pull(&here, "/live/b", "flowing").await;
-    reload(&mut here, &pulling(&[a])).await;
+    here.reload(&pulling(&[a]), ADMIN).await;
     until_no_pull(&here, "/live/b").await;
     let gone = stream(&here, "/live/b").await.expect("it lingers");
     assert_eq!(gone["status"], "lingering", "{gone}");
     // Without a skip: it has been the same connection all the time.
     stays.until_picture(published.next_number() + 5).await;
     assert_eq!(there.sessions("play", "/live/x").began, 2, "one for a, one for b");
-    reload(&mut here, &pulling(&[])).await;
+    here.reload(&pulling(&[]), ADMIN).await;
     until_no_pull(&here, "/live/a").await;
 }
 
@@ -110,7 +110,7 @@ async fn a_secret_is_sent_to_the_other_server_and_shown_to_nobody() {
     let mut here = server(&config).start();
     until_pull(&here, "/live/a", "flowing").await;
     until_pull(&here, "/live/b", "waiting").await;
-    reload(&mut here, &pulling(&[("live/a", with(&format!("other-{SECRET}")))])).await;
+    here.reload(&pulling(&[("live/a", with(&format!("other-{SECRET}")))]), ADMIN).await;
     let mut shown = here.log().all().join("\n");
     for path in ["api/v1/pulls", "api/v1/streams", "metrics"] {
         shown += &http::get(here.api(), path).await.text().await;
