@@ -4,11 +4,14 @@
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -36,6 +39,8 @@ const PATIENT: &str = "dead_after: 20s";
 struct Tap {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
+    /// Bytes that the server has sent.
+    sent: Arc<AtomicUsize>,
     task: AbortHandle,
 }
 
@@ -51,24 +56,34 @@ impl Tap {
         let address = listener.local_addr().expect("an address");
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let notes = Arc::clone(&asked);
+        let sent = Arc::<AtomicUsize>::default();
+        let all = Arc::clone(&sent);
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let notes = Arc::clone(&notes);
+                let (notes, all) = (Arc::clone(&notes), Arc::clone(&all));
                 connections.spawn(async move {
                     let server = TcpStream::connect(server).await.expect("the server listens");
                     let (from_client, mut to_client) = client.into_split();
                     let (mut from_server, to_server) = server.into_split();
-                    let answers = tokio::io::copy(&mut from_server, &mut to_client);
+                    let answers = async {
+                        let mut piece = BytesMut::with_capacity(1 << 16);
+                        while let Ok(1..) = from_server.read_buf(&mut piece).await {
+                            all.fetch_add(piece.len(), Ordering::Relaxed);
+                            if to_client.write_all_buf(&mut piece).await.is_err() {
+                                break;
+                            }
+                        }
+                    };
                     // Either may go first.
                     tokio::select! {
-                        _ = answers => {}
+                        () = answers => {}
                         _ = pass_on(from_client, to_server, notes) => {}
                     }
                 });
             }
         });
-        Self { address, asked, task: task.abort_handle() }
+        Self { address, asked, sent, task: task.abort_handle() }
     }
 
     /// How often each target was asked for.
@@ -129,6 +144,9 @@ fn next(text: &str) -> String {
 fn path(uri: &str) -> String {
     format!("live/{uri}")
 }
+
+/// What the head of an answer takes, or a playlist that none of the viewers has seen.
+const HEAD_BYTES: usize = 1024;
 
 /// Who gives something.
 const ORIGINS: &str = "the origin";
@@ -204,7 +222,17 @@ async fn fifty_viewers_behind_two_edges_are_one_question_for_each_object() {
             seen.object(entry.uri, get(weir.http(), &path(entry.uri)).await, "one of them");
         }
     }
-    for (target, count) in tap.counts() {
+    let counts = tap.counts();
+    // Fifty viewers cost the origin what one does: each object once, and the heads of its answers.
+    let objects: usize = seen.objects.values().map(Bytes::len).sum();
+    let playlists: usize = seen.playlists.values().map(String::len).sum();
+    let (asked, sent) = (counts.values().sum::<usize>(), tap.sent.load(Ordering::Relaxed));
+    let most = objects + playlists + asked * 2 * HEAD_BYTES;
+    assert!(
+        sent <= most,
+        "the origin has sent {sent} bytes, {objects} of files, {playlists} of playlists"
+    );
+    for (target, count) in counts {
         let is_object = target.contains("_HLS_") || !target.contains(".m3u8");
         assert!(count == 1 || !is_object, "{target} was asked for {count} times");
     }
