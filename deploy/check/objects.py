@@ -2,7 +2,7 @@
 
 import yaml
 
-# The one in C, where the package has it, reads in a second what takes the one in Python half a minute.
+# The one in C, where the package has it, takes a seventh of the time: ten seconds less for all that is read here.
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
