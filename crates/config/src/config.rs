@@ -17,6 +17,7 @@ use crate::{
     edge::Edge,
     embed::Embedder,
     forward::Forward,
+    heartbeat::Heartbeat,
     hooks::{Hooks, HooksOverride},
     host::{Address, HostPort, Network, Peer, without_dot, without_port},
     kind::{
@@ -78,6 +79,8 @@ section! {
         auth: Auth = Auth::default(), Part<Auth>;
         /// Which back end is told and asked what, over HTTP.
         hooks: Hooks = Hooks::default(), Part<Hooks>;
+        /// Which back end hears at intervals that this server is there.
+        heartbeat: Heartbeat = Heartbeat::default(), Part<Heartbeat>;
         /// Limits of the process.
         limits: Limits = Limits::default(), Part<Limits>;
         /// What `/metrics` shows.
@@ -132,7 +135,10 @@ impl Config {
             let is_own = self.vhosts.get(name).is_some_and(|own| own.hooks.ca.is_some());
             let path =
                 if is_own { format!("vhosts.{name}.hooks.ca") } else { "hooks.ca".to_owned() };
-            let has_tls = hooks.lists().iter().any(|(_, urls)| urls.iter().any(|url| url.is_tls));
+            // The heartbeat is sent as hooks are that no vhost has changed.
+            let beat = self.heartbeat.url.iter().filter(|_| name == DEFAULT_VHOST);
+            let urls = hooks.lists().into_iter().flat_map(|(_, urls)| urls);
+            let has_tls = urls.chain(beat).any(|url| url.is_tls);
             match hooks.ca {
                 Some(file) => drop(files.entry(file).or_insert(path)),
                 None => is_of_system |= has_tls,

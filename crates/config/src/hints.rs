@@ -138,7 +138,7 @@ const NAMES: &[(&str, Here)] = &[
     ("destination push push_reconnect", PUSH),
     ("ingest", INGEST),
     ("rtc* srt* rtsp* webrtc* rtp_* mpegts* stream_caster dash* multicast*", NOT_SPOKEN),
-    ("stats stat stat_stylesheet rtmp_stat heartbeat exporter metrics_address pprof*", METRICS),
+    ("stats stat stat_stylesheet rtmp_stat exporter metrics_address pprof*", METRICS),
     ("srs_log_file log_file", LOG_FILE),
     ("srs_log* ff_log* log_level log_destinations log_structured sys_log_prefix", LOG),
     ("error_log access_log log_format", LOG),

@@ -24,6 +24,7 @@ pub mod file;
 mod foreign;
 mod forward;
 mod given;
+mod heartbeat;
 mod hints;
 mod hooks;
 mod host;
@@ -76,6 +77,7 @@ pub use self::{
     fault::Fault,
     forward::{Forward, ForwardTarget, NoTarget},
     given::Given,
+    heartbeat::Heartbeat,
     hooks::{Fail, HookUrl, Hooks, HooksOverride},
     host::{HostPort, OriginName, Scheme},
     include::CONFIG_BYTES_MAX,

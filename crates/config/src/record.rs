@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     kind::{Json, Many, Part, Secrets, Text, section},
     pattern::StreamPattern,
-    scalar::{Bytes, Folder, Time, Word, Words},
+    scalar::{Bytes, Folder, Switch, Time, Word, Words},
     value::Problem,
 };
 
@@ -45,6 +45,8 @@ section! {
         duration: Duration = Duration::ZERO, Time<0, SPLIT_MAX>;
         /// When the file has as many bytes; 0 for never.
         size: u64 = 0, Bytes<0>;
+        /// When its publisher has gone: who returns within `publish.linger` begins another.
+        publisher: bool = false, Switch;
     }
 }
 

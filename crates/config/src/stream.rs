@@ -46,6 +46,9 @@ const ENDING_MAX: usize = 64;
 /// No part is longer than its segment.
 const PART_MAX: Duration = Duration::from_millis(SEGMENT_MAX);
 
+/// Whoever waits longer than a day for a viewer waits for ever.
+const UNWATCHED_MAX: u64 = 24 * HOUR;
+
 section! {
     /// How publishers are treated.
     Publish / PublishOverride {
@@ -53,6 +56,8 @@ section! {
         linger: Duration = Duration::from_secs(10), Time<0, ABSENCE_MAX>;
         /// How long a publisher may send nothing before it is disconnected.
         idle_timeout: Duration = Duration::from_secs(10), Time<IDLE_TIMEOUT_MIN, ABSENCE_MAX>;
+        /// How long a publisher at an origin may go unwatched before it is disconnected; 0s for ever.
+        unwatched_timeout: Duration = Duration::ZERO, Time<0, UNWATCHED_MAX>;
         /// What happens when a stream that has a publisher is published again.
         conflict: Conflict = Conflict::TakeoverIfIdle, Word<Conflict>;
         /// The FLV file that viewers are shown while the publisher is away, for `linger`; none shows nothing.

@@ -112,6 +112,7 @@ workers: 3
 publish:
   linger: 0s
   idle_timeout: 1m30s
+  unwatched_timeout: 24h
   conflict: reject
   fallback: /srv/slate.flv
   multitrack: [1920x1080@60 6Mbps, 640x360 800kbps]
@@ -122,7 +123,8 @@ play: { flush: 350ms, wait: 1h, gop: off, stall_timeout: 1s, window: 1500ms, for
 hls: { enabled: false, dir: /srv/hls, segment: 500ms, window: 3, container: fmp4, part: 100ms, ladder: [_hi, ''],
   encrypt: true, segments_per_key: 5, key_url: 'https://keys.example.com/weir/',
   playlist_path: '{app}/{stream}/index', segment_path: '[app]/[stream]-[seq].ts', segment_url: http://cdn/ }
-record: { dir: /srv/rec, streams: [live/*, '*'], container: mp4, path: '{stream}', split: { duration: 1h, size: 1GiB },
+record: { dir: /srv/rec, streams: [live/*, '*'], container: mp4, path: '{stream}',
+  split: { duration: 1h, size: 1GiB, publisher: on },
   keep: { age: 720h, size: 1TiB } }
 upload: { url: 's3://archive/a/b/', endpoint: 'https://minio:9000', region: eu-central-1, access_key: id, secret_key: key,
   credentials: /etc/weir/keys, ca: ca.pem, recordings: false, hls: on, keep_local: false, part: 16MiB, at_once: 2 }
@@ -177,6 +179,13 @@ hooks:
   retry: 0s
   secret: s
   ca: ca.pem
+heartbeat:
+  url: http://a/
+  interval: 1s
+  device_id: 7
+  ip: 10.0.0.7
+  summaries: on
+  ports: on
 limits:
   connections: 0
   egress: 1.5Gbps
@@ -243,6 +252,7 @@ pid_file: /run/weir.pid
         publish: Publish {
             linger: Duration::ZERO,
             idle_timeout: Duration::from_secs(90),
+            unwatched_timeout: Duration::from_secs(24 * 3600),
             conflict: Conflict::Reject,
             fallback: Some("/srv/slate.flv".into()),
             multitrack: vec![
@@ -287,7 +297,7 @@ pid_file: /run/weir.pid
             streams: vec![pattern("live/*"), StreamPattern::all()],
             container: RecordContainer::Mp4,
             path: "{stream}".to_owned(),
-            split: Split { duration: Duration::from_secs(3600), size: 1 << 30 },
+            split: Split { duration: Duration::from_secs(3600), size: 1 << 30, publisher: true },
             keep: Keep { age: Duration::from_secs(720 * 3600), size: 1 << 40 },
         },
         upload: Upload {
@@ -419,6 +429,14 @@ pid_file: /run/weir.pid
             secret: Some(Secret::new("s")),
             ca: Some("ca.pem".into()),
         },
+        heartbeat: Heartbeat {
+            url: Some(hook("http://a/")),
+            interval: Duration::from_secs(1),
+            device_id: "7".to_owned(),
+            ip: "10.0.0.7".to_owned(),
+            summaries: true,
+            ports: true,
+        },
         limits: Limits {
             connections: 0,
             egress: 1_500_000_000,
@@ -467,10 +485,11 @@ fn a_back_end_must_be_there_to_be_asked() {
 #[test]
 fn secrets_of_hooks_and_edges_are_not_shown() {
     let config = good(
-        "role: edge\nedge: { origins: o, token: t0ken }\nhooks: { on_play: 'http://a/?key=s3cret', secret: s1gn }\n",
+        "role: edge\nedge: { origins: o, token: t0ken }\nhooks: { on_play: 'http://a/?key=s3cret', secret: s1gn }\n\
+         heartbeat: { url: 'http://a/?key=b3at' }\n",
     );
     let shown = config.to_json().to_string();
-    assert!(["t0ken", "s3cret", "s1gn"].iter().all(|it| !shown.contains(it)), "{shown}");
+    assert!(["t0ken", "s3cret", "s1gn", "b3at"].iter().all(|it| !shown.contains(it)), "{shown}");
     assert!(shown.contains("http://a/?***"), "{shown}");
 }
 
@@ -564,7 +583,7 @@ error: weir.yaml:10:6: unclosed bracket '{'
 type Bad = (&'static str, (usize, usize, usize), &'static str, &'static str);
 
 const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, upload, forward, exec, \
-     transcode, record, edge, pull, ingest, children, auth, hooks, limits, metrics, drain, \
+     transcode, record, edge, pull, ingest, children, auth, hooks, heartbeat, limits, metrics, drain, \
      handover, name, log_file, pid_file, vhosts";
 
 const BAD: &[Bad] = &[
@@ -586,7 +605,8 @@ const BAD: &[Bad] = &[
         "publish:\n  lingr: 3s\n",
         (2, 3, 5),
         "publish: unknown key `lingr`; did you mean `linger`?",
-        "valid keys are linger, idle_timeout, conflict, fallback, multitrack, multitrack_encoder, multitrack_server",
+        "valid keys are linger, idle_timeout, unwatched_timeout, conflict, fallback, multitrack, multitrack_encoder, \
+         multitrack_server",
     ),
     (
         "play:\n  queue_length: 3s\n",

@@ -286,16 +286,8 @@ async fn open(call: &Call<'_>) -> Result<Sender, String> {
 
 /// The first address that accepts.
 async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let addresses = match host.parse::<IpAddr>() {
-        Ok(ip) => vec![SocketAddr::new(ip, port)],
-        Err(_) => {
-            let name = host.to_owned();
-            let look_up = move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
-            NAMES.run(look_up).await.flatten()?
-        }
-    };
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no addresses");
-    for address in addresses {
+    for address in addresses(host, port).await? {
         match TcpStream::connect(address).await {
             Ok(socket) => {
                 // A call does not wait for more to come.
@@ -306,6 +298,16 @@ async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
         }
     }
     Err(failure)
+}
+
+/// Where a back end is.
+pub async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let name = host.to_owned();
+    let look_up = move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+    NAMES.run(look_up).await.flatten()
 }
 
 /// The error and its causes; hyper's own text is the first half of a sentence.

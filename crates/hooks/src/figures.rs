@@ -45,6 +45,8 @@ impl Outcome {
 pub struct Figures {
     events: [[AtomicU64; Outcome::ALL.len()]; Action::ALL.len()],
     failures: AtomicU64,
+    /// Heartbeats: those that were heard, and those that were not.
+    beats: [AtomicU64; 2],
     /// It has one writer at a time.
     took: Mutex<Histogram>,
     pub(crate) waiting: AtomicUsize,
@@ -59,6 +61,16 @@ impl Figures {
     pub(crate) fn called(&self, took: Duration, has_failed: bool) {
         self.took.lock().unwrap_or_else(PoisonError::into_inner).observe(took, 1);
         self.failures.fetch_add(u64::from(has_failed), Relaxed);
+    }
+
+    /// Counts a heartbeat.
+    pub(crate) fn beat(&self, has_failed: bool) {
+        self.beats[usize::from(has_failed)].fetch_add(1, Relaxed);
+    }
+
+    /// Heartbeats so far: those that were heard, and those that were not.
+    pub fn beats(&self) -> [u64; 2] {
+        self.beats.each_ref().map(|count| count.load(Relaxed))
     }
 
     /// Events so far, by what became of them.

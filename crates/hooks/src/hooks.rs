@@ -438,9 +438,7 @@ impl Hooks {
         letter: &Letter,
         patience: Option<Duration>,
     ) -> Result<(Answer, Bytes), Failure> {
-        let ca = vhost.hooks.ca.clone();
-        let trust = url.is_tls.then(|| self.trusts.load().of(ca.as_deref()).cloned()).flatten();
-        let security = Security { ca, trust };
+        let security = self.security(url, vhost);
         let host = self.backends.host(url, &security);
         let turn = match patience {
             Some(patience) => timeout(patience, host.turn(true)).await.map_err(|_| Failure {
@@ -471,12 +469,41 @@ impl Hooks {
         judged
     }
 
+    /// Sends the heartbeat to `url`: as all calls of the hooks that no vhost has changed, once, and in no order with
+    /// them. There is one at a time, so that it needs no turn among them.
+    ///
+    /// # Errors
+    /// Says why it was not heard, without anything secret.
+    pub async fn beat(&self, url: &HookUrl, body: Bytes) -> Result<(), String> {
+        let vhost = self.settings.vhost(DEFAULT_VHOST);
+        let security = self.security(url, &vhost);
+        let letter = self.letter_with(body);
+        let (fields, limit) = (letter.fields(&vhost), vhost.hooks.timeout);
+        let call = Call { url, body: letter.body, fields, security: &security, limit };
+        let heard = match self.backends.host(url, &security).call(&call).await {
+            // SRS reads whatever is answered, and goes by none of it.
+            Ok((status, _)) if status.is_success() => Ok(()),
+            Ok((status, _)) => Err(format!("it answered HTTP {}", status.as_u16())),
+            Err(Failure { why, .. }) => Err(why),
+        };
+        self.figures.beat(heard.is_err());
+        heard
+    }
+
+    /// Whom to trust at `url`.
+    fn security(&self, url: &HookUrl, vhost: &Vhost) -> Security {
+        let ca = vhost.hooks.ca.clone();
+        let trust = url.is_tls.then(|| self.trusts.load().of(ca.as_deref()).cloned()).flatten();
+        Security { ca, trust }
+    }
+
     fn letter(&self, event: &Event) -> Letter {
+        self.letter_with(event.body(&self.names).into())
+    }
+
+    fn letter_with(&self, body: Bytes) -> Letter {
         let number = self.events.fetch_add(1, Relaxed) + 1;
-        Letter {
-            event: format!("{:016x}-{number}", self.series),
-            body: event.body(&self.names).into(),
-        }
+        Letter { event: format!("{:016x}-{number}", self.series), body }
     }
 }
 
@@ -530,7 +557,7 @@ impl Part for Hooks {
         let names = next.config.vhosts.keys().map(String::as_str).chain([DEFAULT_VHOST]);
         let vhosts = names.map(|name| next.config.vhost(name).hooks);
         let urls = vhosts.flat_map(|hooks| hooks.lists().map(|(_, urls)| urls.to_vec()).concat());
-        let urls: Vec<HookUrl> = urls.collect();
+        let urls: Vec<HookUrl> = urls.chain(next.config.heartbeat.url.clone()).collect();
         let hooks = Arc::clone(&self);
         let trust = move || self.trusts.store(Arc::new(trusts));
         Ok(Ready::after(move || hooks.backends.follow(&urls)).and_before(trust))

@@ -21,6 +21,7 @@ mod health;
 mod hooks;
 mod lanes;
 mod publishing;
+mod route;
 mod sign;
 mod ticket;
 mod trust;
@@ -30,6 +31,7 @@ pub use self::{
     event::{Action, Names, Segment, Subject},
     figures::{Figures, Outcome},
     hooks::Hooks,
+    route::own_address,
     sign::{EVENT_HEADER, SIGNATURE_HEADER, signature},
     ticket::Ticket,
     trust::Trusts,

@@ -47,6 +47,11 @@ impl Reader {
         self.stream.status()
     }
 
+    /// How many publishers the stream has had, the present one included.
+    pub fn publishers(&self) -> u64 {
+        self.stream.publishers()
+    }
+
     /// Whether this reader has a place to start at, so that [`Reader::read`] would bring (or has brought) something.
     pub fn is_started(&self) -> bool {
         self.stream.is_started(self.cursor)

@@ -101,6 +101,8 @@ struct Shared {
     pending: Option<Instant>,
     readers: Vec<Member>,
     next_id: u64,
+    /// How many publishers it has had.
+    publishers: u64,
     /// The wakers of `readers`, made when they are next needed after a change: many readers that come at once cost one
     /// list.
     wakers: Option<Arc<[Arc<dyn Wake>]>>,
@@ -178,6 +180,7 @@ impl Stream {
             pending: None,
             readers: Vec::new(),
             next_id: 0,
+            publishers: 0,
             wakers: None,
             frames: 0,
             bytes: 0,
@@ -367,6 +370,10 @@ impl Stream {
         lock(&self.shared).status()
     }
 
+    pub(crate) fn publishers(&self) -> u64 {
+        lock(&self.shared).publishers
+    }
+
     pub(crate) fn init(&self) -> Arc<Init> {
         lock(&self.shared).session.init()
     }
@@ -437,6 +444,7 @@ impl Shared {
     /// Begins anew with another publisher: its id, and what there was before.
     fn occupy(&mut self, settings: PublishSettings, now: Instant, stands_in: bool) -> (u64, State) {
         let publisher = self.take_id();
+        self.publishers += 1;
         self.flush = settings.flush;
         self.pending = None;
         self.log.set_limits(settings.limits);

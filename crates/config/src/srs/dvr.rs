@@ -19,7 +19,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         block: "vhost.dvr",
         names: "enabled=off",
-        fate: Fate::Key("record.dir, which is empty while it is off"),
+        fate: Fate::Key("record.dir, which is empty while it is off; record.split.publisher"),
     },
     Row { block: "vhost.dvr", names: "dvr_apply=all", fate: Fate::Key("record.streams") },
     Row {
@@ -87,6 +87,8 @@ pub(super) fn vhost(
         one(at, path.strip_suffix(&format!(".{container}")).unwrap_or(path)),
     );
     out.set(&["record", "container"], one(at, container));
+    // There is no linger: a file is finished, and told of, when its publisher has gone.
+    out.set(&["record", "split", "publisher"], one(Place::NOWHERE, "true"));
     Ok(())
 }
 

@@ -4,7 +4,12 @@ use weir_conf::{At, Directive, Word};
 use weir_media::DEFAULT_VHOST;
 
 use super::{
-    super::{error::Origin, source::Quoted, suggest},
+    super::{
+        document::{one, place},
+        error::Origin,
+        source::Quoted,
+        suggest,
+    },
     reading::Reading,
     table,
 };
@@ -14,6 +19,9 @@ pub(in super::super) const PREFIX: &str = "SRS_";
 
 /// Variables that say nothing about a directive: how SRS is started.
 const OF_THE_START: [&str; 2] = ["SRS_ENV_ONLY", "SRS_CONFIG_FILE"];
+
+/// The address that SRS says of itself, for which it has no directive.
+const OF_THE_HEARTBEAT: &str = "SRS_DEVICE_IP";
 
 /// Puts what variables say in place of what `all` says. The texts of those that say something are added to `texts`.
 pub(super) fn overlay(
@@ -35,6 +43,10 @@ pub(super) fn overlay(
         let at = At { file: texts.len(), line: 1, column: 1, width: value.chars().count() };
         let (text, origin) = (value.clone(), Origin::Variable(variable.clone()));
         texts.push(Quoted { text, origin });
+        if variable == OF_THE_HEARTBEAT {
+            reading.root.set(&["heartbeat", "ip"], one(place(at), value.as_str()));
+            continue;
+        }
         match known.iter().find(|(known, ..)| known == variable) {
             Some((_, row, name)) => {
                 let (block, name) = table::place_now(row, name);

@@ -16,6 +16,7 @@ mod engine;
 mod env;
 mod exec;
 mod forward;
+mod heartbeat;
 mod hls;
 mod hooks;
 mod http;
@@ -69,6 +70,7 @@ pub(super) fn read(
     process::read(&mut reading, &get)?;
     rtmp::read(&mut reading, &get)?;
     http::read(&mut reading, &get)?;
+    heartbeat::read(&mut reading, &get)?;
     hls::usual(&mut reading);
     reading.usual(&["play", "window"], "30s");
     vhosts(&mut reading, &all)?;

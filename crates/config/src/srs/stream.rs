@@ -115,13 +115,15 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         block: "vhost.publish",
         names: "kickoff_for_idle=0",
-        fate: Fate::Instead("publishers that nobody watches stay connected"),
+        fate: Fate::Key("publish.unwatched_timeout; viewers of HLS count, too"),
     },
 ];
 
 /// What a viewer may fall behind, and how long a publisher may be silent.
 const WINDOW: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
 const SILENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
+/// How long nobody may watch it.
+const UNWATCHED: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(24 * 3600));
 /// How long pictures may wait.
 const FLUSH: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(1));
 
@@ -162,6 +164,11 @@ pub(super) fn vhost(
         let timeout = millis(silent, PATH)?;
         let timeout = reading.bounded(silent, PATH, timeout, SILENCE);
         out.set(&["publish", "idle_timeout"], time(silent, timeout));
+    }
+    if let Some(idle) = publish.and_then(|publish| publish.get("kickoff_for_idle")) {
+        const PATH: &str = "vhost.publish.kickoff_for_idle";
+        let timeout = reading.bounded(idle, PATH, seconds(idle, PATH)?, UNWATCHED);
+        out.set(&["publish", "unwatched_timeout"], time(idle, timeout));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::{
     super::suggest,
-    cluster, dvr, engine, exec, forward, hls, hooks, http, process,
+    cluster, dvr, engine, exec, forward, heartbeat, hls, hooks, http, process,
     row::{Fate, Row, path},
     rtmp, security, stream, unsupported,
 };
@@ -19,6 +19,7 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
         dvr::ROWS,
         forward::ROWS,
         hooks::ROWS,
+        heartbeat::ROWS,
         security::ROWS,
         exec::ROWS,
         engine::ROWS,

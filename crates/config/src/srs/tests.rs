@@ -113,15 +113,17 @@ fn directives_mean_the_keys_of_weir() {
     is("http_hooks { enabled off; on_play http://b/a; }", "");
     is(
         "dvr { enabled on; }",
-        "record: { dir: ./objs/nginx/html, path: '[app]/[stream].[timestamp]', streams: '*' }",
+        "record: { dir: ./objs/nginx/html, path: '[app]/[stream].[timestamp]', streams: '*',
+           split: { publisher: true } }",
     );
     is(
         "dvr { enabled on; dvr_path /d/[vhost]/[stream]; dvr_plan segment; dvr_apply live/a; }",
-        "record: { dir: /d, path: '[vhost]/[stream]/[stream].[timestamp]', streams: live/a, split: { duration: 30s } }",
+        "record: { dir: /d, path: '[vhost]/[stream]/[stream].[timestamp]', streams: live/a,
+           split: { duration: 30s, publisher: true } }",
     );
     is(
         "dvr { enabled on; dvr_path ./x.mp4; dvr_plan session; dvr_duration 5; }",
-        "record: { dir: ., path: x, container: mp4, streams: '*' }",
+        "record: { dir: ., path: x, container: mp4, streams: '*', split: { publisher: true } }",
     );
     is("cluster { mode remote; origin a b:2; }", "role: edge\nedge: { origins: [a, 'b:2'] }");
     is("mode remote; origin a;", "role: edge\nedge: { origins: [a] }");
@@ -356,13 +358,11 @@ fn secrets_are_not_repeated() {
 fn what_means_something_else_is_told_unless_it_is_off() {
     let told = notes(include_str!("samples/everything.conf"));
     for what in [
-        "heartbeat: no heartbeat",
         "rtc_server: there is no WebRTC",
         "srt_server: there is no SRT",
         "stream_caster: it is left out",
         "vhost.dash: there is no DASH",
         "vhost.play.atc: ",
-        "vhost.publish.kickoff_for_idle: ",
     ] {
         assert_eq!(
             told.iter().filter(|note| note.starts_with(what)).count(),
@@ -380,6 +380,63 @@ fn what_means_something_else_is_told_unless_it_is_off() {
         "{twice:?}"
     );
     assert_eq!(config("listen 1; listen 2;").rtmp.listen[0].port(), 1);
+}
+
+#[test]
+fn a_publisher_that_nobody_watches_is_let_go_as_in_srs() {
+    let of = |directives: &str| default(directives).publish.unwatched_timeout;
+    assert_eq!(of("publish { kickoff_for_idle 60000; }"), Duration::from_secs(60_000));
+    assert_eq!(of("publish { kickoff_for_idle 1.5; }"), Duration::from_millis(1500));
+    assert_eq!(of("publish { kickoff_for_idle 0; }"), Duration::ZERO);
+    assert_eq!(of(""), Duration::ZERO);
+}
+
+#[test]
+fn the_heartbeat_is_that_of_srs() {
+    let beat = |directives: &str| {
+        config(&format!("listen 1;\nheartbeat {{ {directives} }}\nvhost a {{ }}\n")).heartbeat
+    };
+    let url = |text: &str| Some(crate::HookUrl::of(text).expect("a URL"));
+    assert_eq!(beat("enabled off; url http://a/; interval 2;"), Config::default().heartbeat);
+    assert_eq!(beat("url http://a/;"), Config::default().heartbeat, "it has to be switched on");
+    let usual = crate::Heartbeat {
+        url: url("http://127.0.0.1:8085/api/v1/servers"),
+        ..crate::Heartbeat::default()
+    };
+    assert_eq!(beat("enabled on;"), usual);
+    let all = crate::Heartbeat {
+        url: url("http://b:1/c?d=e"),
+        interval: Duration::from_millis(9300),
+        device_id: "my device".to_owned(),
+        ip: String::new(),
+        summaries: true,
+        ports: true,
+    };
+    let rest = "interval 9.3; url http://b:1/c?d=e; summaries on; ports on;";
+    assert_eq!(beat(&format!("enabled on; device_id \"my device\"; {rest}")), all);
+    let all = crate::Heartbeat { device_id: "origin1".to_owned(), ..all };
+    assert_eq!(beat(&format!("enabled on; device_id origin1; {rest}")), all);
+    let variables = [
+        ("SRS_HEARTBEAT_ENABLED", "on"),
+        ("SRS_HEARTBEAT_URL", "http://b:1/c?d=e"),
+        ("SRS_HEARTBEAT_INTERVAL", "9.3"),
+        ("SRS_HEARTBEAT_DEVICE_ID", "origin1"),
+        ("SRS_HEARTBEAT_SUMMARIES", "on"),
+        ("SRS_HEARTBEAT_PORTS", "on"),
+        ("SRS_DEVICE_IP", "10.0.0.7"),
+    ];
+    let (found, told) = with("listen 1;\n", &variables).expect("a configuration");
+    assert_eq!(found.heartbeat, crate::Heartbeat { ip: "10.0.0.7".to_owned(), ..all });
+    assert!(told.is_empty(), "{told:?}");
+    let told = notes("listen 1; stats { network 2; } heartbeat { enabled on; interval 0.3; }");
+    let told: Vec<_> = told.iter().filter_map(|note| note.split_once(": ")).collect();
+    assert_eq!(
+        told.iter().map(|it| it.0).collect::<Vec<_>>(),
+        ["heartbeat.interval", "stats.network"]
+    );
+    let wrong = Config::parse("listen 1; heartbeat { enabled on; url b0ckend; }", "srs.conf");
+    let said = wrong.expect_err("no URL").to_string();
+    assert!(said.contains("heartbeat.url") && said.contains("http://"), "{said}");
 }
 
 #[test]

@@ -8,18 +8,14 @@ pub(super) const ROWS: &[Row] = &[
         block: "stats",
         names: "enabled network disk",
         fate: Fate::Always(
-            "what the system does is in /metrics, for all of its interfaces and disks",
+            "what the system does is in /metrics, for all of its interfaces and disks; a network other than the \
+             first is warned of where there is a heartbeat, which says the address by which it is sent",
         ),
     },
     Row {
         block: "",
-        names: "heartbeat rtc_server srt_server rtsp_server tencentcloud_cls tencentcloud_apm",
+        names: "rtc_server srt_server rtsp_server tencentcloud_cls tencentcloud_apm",
         fate: Fate::Block { many: false },
-    },
-    Row {
-        block: "heartbeat",
-        names: "enabled=off interval url device_id summaries ports",
-        fate: Fate::Within,
     },
     Row {
         block: "rtc_server",
@@ -92,10 +88,6 @@ pub(super) const ROWS: &[Row] = &[
 
 /// What is said of a block that is on, as a whole.
 const BLOCKS: &[(&str, &str)] = &[
-    (
-        "heartbeat",
-        "no heartbeat is sent: use GET /api/v1/summaries and /metrics, or let the orchestrator look at /readyz",
-    ),
     // Without these, what vhosts say of them means nothing in SRS either.
     (
         "rtc_server",

@@ -108,6 +108,16 @@ impl Cutter {
         matches!(self.state, State::Open(_) | State::Opening { .. })
     }
 
+    /// Whether `frame` is of another run of times than the file, as is all of another publisher.
+    pub fn is_of_another_run(&self, frame: &Frame) -> bool {
+        let epoch = match &self.state {
+            State::Opening { frames, .. } => frames.last().map(|frame| frame.epoch),
+            State::Open(open) => Some(open.epoch),
+            State::Nothing | State::Unfit(_) => None,
+        };
+        epoch.is_some_and(|epoch| epoch != frame.epoch)
+    }
+
     /// Whether the container has room for nothing of the stream.
     pub fn is_unfit(&self) -> bool {
         matches!(self.state, State::Unfit(_))
@@ -191,7 +201,7 @@ impl Cutter {
                 self.must_split || is_other(&codecs)
             }
             State::Open(open) => {
-                let Split { duration, size } = self.split;
+                let Split { duration, size, .. } = self.split;
                 let lasts = frame.dts.saturating_since(open.base);
                 self.must_split
                     || !duration.is_zero() && lasts >= duration

@@ -113,6 +113,10 @@ pub struct Recorder {
     charge: Charge,
     /// Whether the group at hand is being left out.
     is_dropping: bool,
+    /// Publishers that the stream has had, as far as that is known.
+    publishers: u64,
+    /// What comes next is of another publisher than the file.
+    is_succeeded: bool,
     /// No file begins before this.
     not_before: Option<Instant>,
     flushed: Instant,
@@ -157,6 +161,8 @@ impl Recorder {
             record,
             ops: Vec::new(),
             is_dropping: false,
+            publishers: 0,
+            is_succeeded: false,
             not_before: None,
             flushed: now,
             began: now,
@@ -208,8 +214,13 @@ impl Recorder {
             let is_wanted = self.links.orders.borrow().want(&self.key);
             let status = self.reader.read_some(&mut batch, BATCH_BYTES);
             let stopping = *self.links.stopping.borrow();
+            let publishers = self.reader.publishers();
+            self.is_succeeded |= std::mem::replace(&mut self.publishers, publishers) != publishers;
             if is_wanted {
                 self.take(&mut batch);
+            }
+            if status == Status::Lingering && self.record.split.publisher && !batch.has_more {
+                self.cutter.end(&mut self.ops);
             }
             if is_wanted && batch.has_more {
                 self.go_on();
@@ -303,6 +314,14 @@ impl Recorder {
     }
 
     fn take_one(&mut self, item: &Item) {
+        if self.is_succeeded
+            && (!self.cutter.is_open() || self.cutter.is_of_another_run(&item.frame))
+        {
+            self.is_succeeded = false;
+            if self.record.split.publisher {
+                self.cutter.end(&mut self.ops);
+            }
+        }
         let bytes = item.frame.body.len();
         if item.group.is_some() {
             let has_room = self.has_room(bytes) && !self.lane.hangs() && self.may_begin();

@@ -206,8 +206,15 @@ pub async fn summaries(
     State(api): State<Api>,
     Params(Scoped { scope }): Params<Scoped>,
 ) -> Result<cluster::Text, Failure> {
-    let data = summary(&api);
-    cluster::side_by_side(&api, scope, "summaries", Summaries { data }).await
+    let body = Summaries::now(&api);
+    cluster::side_by_side(&api, scope, "summaries", body).await
+}
+
+impl Summaries {
+    /// How the server does now.
+    pub fn now(api: &Api) -> Self {
+        Self { data: summary(api) }
+    }
 }
 
 fn summary(api: &Api) -> Summary {

@@ -20,6 +20,7 @@ mod features;
 mod foreign;
 mod gate;
 mod happenings;
+mod heartbeat;
 mod nodes;
 mod operate;
 mod page;
@@ -62,7 +63,7 @@ use self::{
 pub use self::{
     gate::Gate,
     serve::Service,
-    state::{Media, MediaPorts},
+    state::{Listens, Media, MediaPorts},
 };
 use crate::{
     metrics,
@@ -91,6 +92,7 @@ pub fn routers(
         ports: media.ports.clone(),
         addresses: media.addresses.clone().into(),
     };
+    tokio::spawn(heartbeat::beat(api.clone(), media.listens.clone()));
     let reads = reads()
         .route("/api/v1/openapi.json", get(document::described))
         .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "no such path") });

@@ -1,6 +1,9 @@
 //! What every call is given.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use serde::Serialize;
 
@@ -59,4 +62,17 @@ pub struct Media {
     pub ports: MediaPorts,
     /// Addresses of their listeners, but for those that mean all of the machine.
     pub addresses: Vec<IpAddr>,
+    /// Where all without TLS is.
+    pub listens: Listens,
+}
+
+/// Where this process listens without TLS.
+#[derive(Clone, Debug, Default)]
+pub struct Listens {
+    /// RTMP.
+    pub rtmp: Vec<SocketAddr>,
+    /// HTTP for viewers.
+    pub http: Vec<SocketAddr>,
+    /// The API.
+    pub api: Vec<SocketAddr>,
 }

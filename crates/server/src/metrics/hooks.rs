@@ -16,6 +16,14 @@ pub fn write(page: &mut Page<'_>, hooks: &Hooks) -> fmt::Result {
             (vec![("hook", action.label()), ("result", outcome.label())], count as f64)
         }),
     )?;
+    page.counters(
+        "weir_heartbeats",
+        "Heartbeats that were sent, by whether they were heard.",
+        ["accepted", "failed"]
+            .into_iter()
+            .zip(figures.beats())
+            .map(|(result, count)| (vec![("result", result)], count as f64)),
+    )?;
     page.counter(
         "weir_hook_failures",
         "Calls to back ends that failed: no connection, no answer in time, or no valid answer.",

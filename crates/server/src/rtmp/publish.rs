@@ -14,6 +14,7 @@ use weir_clients::{
     events::{EVENTS, EventKind},
     roster::{Farewell, GROUP_WAIT, RECONNECT_WAIT, RECONNECT_WORDS},
 };
+use weir_config::Vhost;
 use weir_edge::{self as edge, Ask, Push};
 use weir_intake::{Fault, begins_group, flush};
 use weir_media::StreamKey;
@@ -25,6 +26,7 @@ use weir_rtmp::{
 use super::{connection::Connection, pace::Pace};
 use crate::{
     auth::Action,
+    node::Node,
     publish::{Publication, Refusal, Request, request},
 };
 
@@ -33,9 +35,13 @@ struct Ingest {
     publication: Publication,
     /// Last time a message of the stream came.
     heard: Instant,
+    /// Last time somebody was known to watch, or might have come to.
+    watched: Instant,
     pace: Pace,
     idle_timeout: Duration,
-    /// Of the settings that `pace` and `idle_timeout` are from.
+    /// How long nobody may watch, if there is a limit.
+    unwatched_timeout: Option<Duration>,
+    /// Of the settings that `pace` and the timeouts are from.
     generation: u64,
     leaving: Option<Leaving>,
 }
@@ -79,8 +85,10 @@ pub async fn publish(
     let (vhost, now) = (&publication.vhost, Instant::now());
     let mut ingest = Ingest {
         heard: now,
+        watched: now,
         pace: Pace::new(flush(&vhost.play), now),
         idle_timeout: vhost.publish.idle_timeout,
+        unwatched_timeout: unwatched_timeout(&node, vhost),
         generation: publication.generation,
         leaving: None,
         publication,
@@ -174,15 +182,17 @@ impl Ingest {
             connection.flush().await?;
             connection.client.report();
             self.follow_settings(connection);
-            self.pace.watched(
-                connection.socket.socket(),
-                self.publication.intake.publisher.demand() > 0,
-                now,
-            );
+            let is_watched = self.publication.intake.publisher.demand() > 0;
+            if is_watched {
+                self.watched = now;
+            }
+            self.pace.watched(connection.socket.socket(), is_watched, now);
             let idle_at = self.heard + self.idle_timeout;
             let leave_at = self.leaving.map(|leaving| leaving.by);
             let memory_at = connection.memory_check_due().map(|wait| now + wait);
-            let others = [self.pace.look_again(now), leave_at, memory_at].into_iter().flatten();
+            let unwatched_at = self.unwatched_timeout.map(|timeout| self.watched + timeout);
+            let others = [self.pace.look_again(now), leave_at, memory_at, unwatched_at];
+            let others = others.into_iter().flatten();
             let due = others.fold(idle_at, Instant::min).into();
             // A timer that is early costs one look when it fires; setting it anew for each packet would cost more.
             if due < timer.deadline() || timer.is_elapsed() {
@@ -221,12 +231,32 @@ impl Ingest {
             if self.leaving.is_some_and(|leaving| leaving.by <= Instant::now()) {
                 return Err(Farewell::Draining.end());
             }
+            if let Err(end) = self.check_watched(connection) {
+                connection.end_publish(stream_id, PublishRefusal::Denied, &end.reason);
+                return Err(end);
+            }
             let idle_timeout = self.idle_timeout;
             if self.heard.elapsed() >= idle_timeout && !connection.session.has_events() {
                 let reason = format!("sent nothing for {idle_timeout:?} (publish.idle_timeout)");
                 return Err(End::new(Kind::Idle, reason));
             }
         }
+    }
+
+    /// Whether somebody has watched lately enough, over any protocol.
+    fn check_watched(&mut self, connection: &Connection) -> Result<(), End> {
+        let Some(timeout) = self.unwatched_timeout else { return Ok(()) };
+        if self.watched.elapsed() < timeout {
+            return Ok(());
+        }
+        let publisher = &self.publication.intake.publisher;
+        let quotas = &connection.node.clients.quotas;
+        if publisher.demand() > 0 || quotas.is_watched_over_hls(publisher.key()) {
+            self.watched = Instant::now();
+            return Ok(());
+        }
+        let reason = format!("nobody has watched it for {timeout:?} (publish.unwatched_timeout)");
+        Err(End::new(Kind::Idle, reason))
     }
 
     /// A reload may have changed what this publish goes by.
@@ -239,6 +269,7 @@ impl Ingest {
         self.generation = generation;
         let vhost = node.config().vhost(self.publication.intake.publisher.key().vhost());
         self.idle_timeout = vhost.publish.idle_timeout;
+        self.unwatched_timeout = unwatched_timeout(node, &vhost);
         if self.leaving.is_none() {
             self.publication.intake.publisher.set_linger(vhost.publish.linger);
         }
@@ -292,6 +323,12 @@ impl Ingest {
         }
         Ok(false)
     }
+}
+
+/// How long nobody may watch. An edge does not know who watches elsewhere, and lets nobody go for that.
+fn unwatched_timeout(node: &Node, vhost: &Vhost) -> Option<Duration> {
+    let timeout = vhost.publish.unwatched_timeout;
+    (!timeout.is_zero() && node.edge.is_none()).then_some(timeout)
 }
 
 /// The end of a stream that could not be passed on any more; never comes where nothing is passed on.

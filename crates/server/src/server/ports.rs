@@ -148,16 +148,18 @@ impl Ports {
 
     /// Where media are served, for those who ask at the API.
     fn media(&self) -> api::Media {
-        let addresses = |listeners: &[Arc<TcpListener>]| {
+        let of = |listeners: &[Arc<TcpListener>]| {
             listeners.iter().filter_map(|it| it.local_addr().ok()).collect::<Vec<_>>()
         };
-        let kinds = [&self.rtmp, &self.rtmps, &self.http, &self.https].map(|it| addresses(it));
+        let kinds = [&self.rtmp, &self.rtmps, &self.http, &self.https].map(|it| of(it));
         let [rtmp, rtmps, http, https] =
             kinds.each_ref().map(|it| it.first().map(SocketAddr::port));
         let all = kinds.iter().flatten().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
         let addresses: BTreeSet<_> = all.collect();
         let ports = api::MediaPorts { rtmp, rtmps, http, https, embeds: false };
-        api::Media { ports, addresses: addresses.into_iter().collect() }
+        let [rtmp, _, http, _] = kinds;
+        let listens = api::Listens { rtmp, http, api: of(&self.api) };
+        api::Media { ports, addresses: addresses.into_iter().collect(), listens }
     }
 
     /// Serves; `shown` is the stream that the first page of the HTTP ports leads to.

@@ -133,6 +133,39 @@ pub async fn ca() {
     assert_eq!(get(&weir, "live/a.flv").await, 200);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+pub async fn heartbeat() {
+    let [one, two] = [Backend::start().await, Backend::start().await];
+    let beat = |to: &Backend, keys: &str| {
+        format!("{NO_HLS}heartbeat: {{ url: {:?}, {keys} }}\n", to.url())
+    };
+    let mut weir = server().config(NO_HLS).start();
+    reload(&mut weir, &beat(&one, "interval: 1h, device_id: first")).await;
+    let first = eventually("the first one", SOON, async || one.calls().pop()).await;
+    let ip = first.said("ip").to_owned();
+    assert!(ip.parse::<std::net::IpAddr>().is_ok(), "{ip}");
+    let names: Vec<_> =
+        first.body.as_object().into_iter().flatten().map(|(name, _)| name).collect();
+    assert_eq!(names, ["device_id", "ip", "pid", "server", "service"]);
+    // What is told to another one does not wait for the hour to pass.
+    let all = "interval: 1s, device_id: second, ip: 10.0.0.7, summaries: true, ports: true";
+    reload(&mut weir, &beat(&two, all)).await;
+    let calls =
+        eventually("two more", SOON, async || Some(two.calls()).filter(|calls| calls.len() >= 2))
+            .await;
+    assert_eq!(one.calls().len(), 1);
+    for call in calls {
+        assert_eq!((call.said("device_id"), call.said("ip")), ("second", "10.0.0.7"));
+        assert_eq!(call.body["summaries"]["data"]["ok"], true, "{}", call.text);
+        assert_eq!(call.body["rtmp"], serde_json::json!([weir.rtmp().to_string()]));
+    }
+    reload(&mut weir, &beat(&one, "interval: 1h")).await;
+    eventually("another one", SOON, async || (one.calls().len() == 2).then_some(())).await;
+    let so_far = two.calls().len();
+    reload(&mut weir, NO_HLS).await;
+    assert_eq!((one.calls().len(), two.calls().len()), (2, so_far), "nobody hears any more");
+}
+
 /// An origin with this configuration, an edge in front of it with more keys of `edge`, and how it is configured anew.
 fn scene(config: &str, keys: &str) -> (Weir, Weir, impl Fn(&str) -> String) {
     let origin = Cluster::new(BINARY).origin(1, &format!("{NO_HLS}{config}"));

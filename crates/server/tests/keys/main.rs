@@ -49,7 +49,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 144] = [
+const ROWS: [(&str, Row); 152] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -85,6 +85,7 @@ const ROWS: [(&str, Row); 144] = [
     ("api.srs_status", Live(api::srs_status)),
     ("publish.linger", Live(streams::linger)),
     ("publish.idle_timeout", Live(streams::idle_timeout)),
+    ("publish.unwatched_timeout", Live(streams::unwatched_timeout)),
     ("publish.conflict", Live(streams::conflict)),
     ("publish.fallback", Live(pulling::fallback)),
     ("publish.multitrack", Live(multitrack::sizes)),
@@ -119,6 +120,7 @@ const ROWS: [(&str, Row); 144] = [
     ("record.path", Live(record::recording_follows_a_reload)),
     ("record.split.duration", Live(record::recording_follows_a_reload)),
     ("record.split.size", Live(record::recording_follows_a_reload)),
+    ("record.split.publisher", Live(record::a_publisher_has_files_of_its_own)),
     ("record.keep.age", Live(record::what_is_kept_follows_a_reload)),
     ("record.keep.size", Live(record::what_is_kept_follows_a_reload)),
     ("upload.url", Live(upload::target)),
@@ -169,6 +171,12 @@ const ROWS: [(&str, Row); 144] = [
     ("hooks.retry", Live(hooks::retry)),
     ("hooks.secret", Live(hooks::secret)),
     ("hooks.ca", Live(hooks::ca)),
+    ("heartbeat.url", Live(hooks::heartbeat)),
+    ("heartbeat.interval", Live(hooks::heartbeat)),
+    ("heartbeat.device_id", Live(hooks::heartbeat)),
+    ("heartbeat.ip", Live(hooks::heartbeat)),
+    ("heartbeat.summaries", Live(hooks::heartbeat)),
+    ("heartbeat.ports", Live(hooks::heartbeat)),
     ("limits.connections", Live(limits::connections)),
     ("limits.egress", Live(limits::egress)),
     ("limits.viewers_per_stream", Live(limits::viewers_per_stream)),

@@ -56,6 +56,29 @@ pub async fn recording_follows_a_reload() {
     encoder.assert_connected();
 }
 
+/// A file is complete as soon as its publisher has gone, although the stream lingers; who returns begins another.
+#[tokio::test(flavor = "multi_thread")]
+pub async fn a_publisher_has_files_of_its_own() {
+    const LINGER: &str = "publish: { linger: 1h }\n";
+    let record = |publisher: bool| {
+        format!(
+            "{LINGER}record: {{ dir: r, streams: live/*, path: 'x-{{number}}', split: {{ publisher: {publisher} }} }}\n"
+        )
+    };
+    let mut weir = server().config(&record(false)).start();
+    let dir = weir.dir().join("r");
+    let first = encoder(&weir, "live/a").await;
+    until_file(&dir, |name| name.ends_with(".flv.tmp")).await;
+    reload(&mut weir, &record(true)).await;
+    first.assert_connected();
+    drop(first);
+    until_file(&dir, |name| name.contains("/x-1") && name.ends_with(".flv")).await;
+    let second = encoder(&weir, "live/a").await;
+    until_file(&dir, |name| name.contains("/x-2") && name.ends_with(".flv.tmp")).await;
+    drop(second);
+    until_file(&dir, |name| name.contains("/x-2") && name.ends_with(".flv")).await;
+}
+
 /// What is finished goes when it is not to be kept any more, what is being written stays.
 #[tokio::test(flavor = "multi_thread")]
 pub async fn what_is_kept_follows_a_reload() {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use weir_testkit::{
-    Weir,
+    Weir, eventually,
     peer::{Encoder, Numbered, Player, Publisher, Viewer},
 };
 
@@ -31,6 +31,21 @@ pub async fn idle_timeout() {
     reload(&mut weir, "publish: { idle_timeout: 1s }\n").await;
     let (_, reason) = weir.session_end(publisher.local(), SOON).await;
     assert!(reason.contains("publish.idle_timeout"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+pub async fn unwatched_timeout() {
+    let mut weir = server().config("").start();
+    let watched = encoder(&weir, "live/a").await;
+    let unwatched = encoder(&weir, "live/b").await;
+    let mut viewer = Player::http_flv(weir.http(), "live/a.flv").await;
+    viewer.next().await.expect("it flows");
+    reload(&mut weir, "publish: { unwatched_timeout: 300ms }\n").await;
+    let reason = eventually("its end", SOON, async || unwatched.end()).await;
+    assert!(reason.contains("publish.unwatched_timeout"), "{reason}");
+    watched.assert_connected();
+    drop(viewer);
+    eventually("the end of the other", SOON, async || watched.end()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -406,6 +406,148 @@ async fn back_ends_hear_of_clients_and_say_where_streams_go() {
     }
 }
 
+/// `http.heartbeat origin1-for-proxy origin2-for-proxy origin3-for-proxy`
+#[tokio::test(flavor = "multi_thread")]
+async fn back_ends_hear_that_a_server_is_there() {
+    let backend = Backend::start().await;
+    let url = format!("http://{}/api/v1/servers?key=s3cret", backend.address());
+    let beat = |more: &str| {
+        format!(
+            "heartbeat {{ enabled on; interval 1; url {url}; device_id \"my-srs-device\"; {more} }}\n"
+        )
+    };
+    let stats = "stats { network 0; disk sda sdb xvda xvdb; }\n";
+    let with_summaries = conf((&[&beat("summaries on;"), stats], ""));
+    let weir = Weir::builder(BINARY).exactly(&with_summaries).start();
+    let calls = calls(&backend, 2).await;
+    let pid = weir.pid().to_string();
+    for call in &calls {
+        let names: Vec<_> = call.body.as_object().into_iter().flatten().map(|it| it.0).collect();
+        assert_eq!(names, ["device_id", "ip", "pid", "server", "service", "summaries"]);
+        assert_eq!(call.target, "/api/v1/servers?key=s3cret");
+        assert_eq!(call.field("content-type"), "application/json");
+        assert_eq!((call.said("device_id"), call.said("pid")), ("my-srs-device", &*pid));
+        assert!(["ip", "server", "service"].iter().all(|name| !call.said(name).is_empty()));
+        let data = &call.body["summaries"]["data"];
+        assert_eq!((&data["ok"], data["self"]["pid"].as_u64()), (&true.into(), pid.parse().ok()));
+        assert!(data["system"]["cpus"].is_u64() && data["now_ms"].is_u64(), "{}", call.text);
+    }
+    // A back end that fails is told of once, and hears all the same.
+    backend.replies(Reply::Text(500, String::new()));
+    let says = |what: &'static str| {
+        move |line: &serde_json::Value| {
+            line["message"].as_str().is_some_and(|it| it.starts_with(what))
+        }
+    };
+    weir.wait_log(says("the heartbeat is not heard"), SOON);
+    self::calls(&backend, backend.calls().len() + 2).await;
+    backend.replies(Reply::Text(200, "{}".to_owned()));
+    weir.wait_log(says("the heartbeat is heard again"), SOON);
+    let lines = weir.log().all();
+    let failures = lines.iter().filter(|line| line.contains("the heartbeat is not heard"));
+    assert_eq!(failures.count(), 1, "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("s3cret")), "{lines:#?}");
+    assert_eq!(told(&weir), [""; 0]);
+    drop(weir);
+
+    // What the proxy of SRS 7 knows its origins by.
+    let vhost = "http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }
+        hls { enabled on; hls_path ./objs/nginx/html; hls_fragment 10; hls_window 60; }
+        rtc { enabled on; rtmp_to_rtc on; rtc_to_rtmp on; } srt { enabled on; srt_to_rtmp on; }";
+    let origin = conf((&[HTTP, API, RTC, SRT, &beat("ports on;")], vhost));
+    let before = backend.calls().len();
+    let weir = Weir::builder(BINARY).exactly(&origin).start();
+    let calls = self::calls(&backend, before + 1).await;
+    let call = calls.last().expect("one at least");
+    let names: Vec<_> = call.body.as_object().into_iter().flatten().map(|it| it.0).collect();
+    assert_eq!(names, ["api", "device_id", "http", "ip", "pid", "rtmp", "server", "service"]);
+    for (name, address) in [("rtmp", weir.rtmp()), ("http", weir.http()), ("api", weir.api())] {
+        assert_eq!(call.body[name], serde_json::json!([address.to_string()]), "{name}");
+    }
+    assert_eq!(told(&weir), ["rtc_server", "srt_server"]);
+    let (publish, fixture) = (weir.rtmp_url("live/livestream"), Fixture::AvcBFramesAac);
+    let urls = [weir.rtmp_url("live/livestream"), weir.http_url("live/livestream.flv")];
+    let wrong = spawn_blocking(move || play_all(fixture, &publish, &urls));
+    assert_eq!(wrong.await.expect("FFmpeg publishes and plays"), [""; 0]);
+}
+
+/// The first so many calls of `backend` at least, once they are there.
+async fn calls(backend: &Backend, count: usize) -> Vec<weir_testkit::backend::Call> {
+    eventually(&format!("{count} calls"), SOON, async || {
+        Some(backend.calls()).filter(|calls| calls.len() >= count)
+    })
+    .await
+}
+
+/// Nothing is said of a linger in an `srs.conf`: what is recorded is told of when its publisher has gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn back_ends_hear_of_recordings_when_publishers_go() {
+    let backend = Backend::start().await;
+    let hook = backend.url();
+    let vhost = format!(
+        "dvr {{ enabled on; dvr_plan session; dvr_path ./objs/nginx/html/[app]/[stream].[timestamp].flv; }}
+         http_hooks {{ enabled on; on_publish {hook}; on_unpublish {hook}; on_dvr {hook}; }}"
+    );
+    let weir = Weir::builder(BINARY).exactly(&conf((&[], &vhost))).start();
+    let url = weir.rtmp_url("live/a");
+    // The second one returns while the stream lingers; the third perhaps before the end of the second is noticed.
+    for count in 1..=3 {
+        let published = eventually("a publisher", SOON, async || {
+            Encoder::try_start(&url, Numbered::new(12), PICTURE).await.ok()
+        })
+        .await;
+        let mut viewer = Viewer::rtmp(&url).await;
+        viewer.until_picture(published.next_number() + 30).await;
+        drop((viewer, published));
+        if count == 1 {
+            let gone = std::time::Instant::now();
+            backend.until("on_dvr", 1).await;
+            let took = gone.elapsed();
+            // Much less than the ten seconds of the linger; on a machine with nothing else to do, a fraction of one.
+            assert!(took < Duration::from_secs(4), "{took:?}");
+            println!("on_dvr came {took:?} after the publisher had gone");
+        }
+    }
+    let told = backend.until("on_dvr", 3).await;
+    backend.assert_contract();
+    let published = &backend.of("on_publish")[0];
+    let all = ["client_id", "ip", "vhost", "app", "stream", "param", "stream_url", "stream_id"];
+    assert!(all.iter().all(|name| told[0].body[*name] == published.body[*name]), "{told:#?}");
+    for told in &told {
+        let file = PathBuf::from(told.said("cwd")).join(told.said("file"));
+        let bytes = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        assert!(bytes.starts_with(b"FLV") && bytes.len() > 1000, "{}", file.display());
+    }
+    let files: std::collections::BTreeSet<_> = told.iter().map(|call| call.said("file")).collect();
+    assert_eq!((told.len(), files.len()), (3, 3), "{told:#?}");
+}
+
+/// `rtmp.kickoff`
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_nobody_watches_is_let_go() {
+    let vhost = "publish { kickoff_for_idle 4; } hls { enabled on; hls_fragment 1; } http_remux { enabled on; }";
+    let weir = Weir::builder(BINARY).exactly(&conf((&[HTTP], vhost))).start();
+    let start = async |stream: &str| {
+        Encoder::start(&weir.rtmp_url(stream), Numbered::new(12), PICTURE).await
+    };
+    let [over_rtmp, over_hls, unwatched] =
+        [start("live/a").await, start("live/b").await, start("live/c").await];
+    let mut viewer = Viewer::rtmp(&weir.rtmp_url("live/a")).await;
+    viewer.until_picture(over_rtmp.next_number() + 5).await;
+    eventually("its end", SOON, async || {
+        // Who fetches the playlist again and again watches.
+        let _ = http::get(weir.http(), "live/b.m3u8").await.text().await;
+        unwatched.end()
+    })
+    .await;
+    weir.wait_log(|line| line.to_string().contains("publish.unwatched_timeout"), SOON);
+    over_rtmp.assert_connected();
+    over_hls.assert_connected();
+    drop(viewer);
+    eventually("the end of the other", SOON, async || over_rtmp.end()).await;
+    assert_eq!(told(&weir), [""; 0]);
+}
+
 /// `security.deny.publish`
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_publishes_where_that_is_denied() {
