@@ -275,6 +275,13 @@ impl Quotas {
         viewers
     }
 
+    /// Those of one stream, in the order in which they came.
+    pub fn hls_viewers_of(&self, key: &StreamKey, now: Instant) -> Vec<HlsViewer> {
+        let mut viewers = lock(&self.watching).list_of(key, now);
+        viewers.sort_unstable_by_key(|viewer| viewer.id);
+        viewers
+    }
+
     /// The streams that have viewers of HLS.
     pub fn hls_streams(&self) -> Vec<StreamKey> {
         lock(&self.watching).streams()
@@ -283,6 +290,11 @@ impl Quotas {
     /// Bytes that viewers of HLS were sent, by stream; those who have gone included.
     pub fn hls_sent(&self) -> HashMap<StreamKey, u64> {
         lock(&self.watching).sent()
+    }
+
+    /// The same of one stream.
+    pub fn hls_sent_of(&self, key: &StreamKey) -> u64 {
+        lock(&self.watching).sent_of(key)
     }
 
     /// Keeps what departed viewers of HLS were sent of the streams that `is_known` says yes to.

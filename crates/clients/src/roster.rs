@@ -3,6 +3,7 @@
 //! A client has a [`Presence`] here from its first byte to its last. What it does is written into it when that changes,
 //! its figures about once a second; nothing of this is on the path of a frame.
 
+mod party;
 mod presence;
 mod queue;
 
@@ -16,6 +17,7 @@ use std::{
 use tokio::sync::Notify;
 use weir_media::StreamKey;
 
+use self::party::Parties;
 pub use self::{
     presence::{Activity, Doing, Farewell, Figures, Presence},
     queue::Queue,
@@ -42,6 +44,8 @@ pub struct Roster {
 #[derive(Debug, Default)]
 struct Present {
     all: HashMap<u64, Arc<Presence>>,
+    /// The same by their streams: who asks about one does not look at everybody.
+    parties: Parties,
     /// Only while everybody is asked to leave.
     queue: Option<Box<Queue>>,
 }
@@ -91,6 +95,27 @@ impl Roster {
         let mut all: Vec<_> = self.lock().all.values().cloned().collect();
         all.sort_unstable_by_key(|presence| presence.id);
         all
+    }
+
+    /// Those who publish or play `key`, or did last, in the order in which they came.
+    pub fn of_stream(&self, key: &StreamKey) -> Vec<Arc<Presence>> {
+        self.lock().parties.of(key).cloned().collect()
+    }
+
+    /// Who publishes `key`; of several, the one who came last.
+    pub fn publisher(&self, key: &StreamKey) -> Option<Arc<Presence>> {
+        self.lock().parties.publisher(key).cloned()
+    }
+
+    /// Who publishes each stream, as in [`publisher`](Self::publisher).
+    pub fn publishers(&self) -> Vec<(StreamKey, Arc<Presence>)> {
+        let present = self.lock();
+        present.parties.publishers().map(|(key, who)| (key.clone(), Arc::clone(who))).collect()
+    }
+
+    /// Bytes that those were sent who are [of the stream](Self::of_stream).
+    pub fn sent_to_present(&self, key: &StreamKey) -> u64 {
+        self.lock().parties.of(key).map(|presence| presence.figures().sent).sum()
     }
 
     /// The client with this number, until the log says that it goes.
@@ -148,11 +173,14 @@ impl Roster {
 
     /// This is what a client does from now on, with this stream, or with the one before.
     pub fn turn(&self, presence: &Arc<Presence>, activity: Activity, stream: Option<&StreamKey>) {
-        let Some((did, does)) = presence.turn(activity, stream) else { return };
         let mut present = self.lock();
-        // One that has gone meanwhile is nobody who could be asked to leave.
-        let Present { all, queue: Some(queue) } = &mut *present else { return };
-        if all.contains_key(&presence.id) {
+        let Some((did, does)) = presence.turn(activity, stream) else { return };
+        // One that has gone meanwhile is of no stream, and nobody who could be asked to leave.
+        if !present.all.contains_key(&presence.id) {
+            return;
+        }
+        present.parties.turn(presence, &did, &does);
+        if let Some(queue) = &mut present.queue {
             queue.remove(presence.id, did.0, did.1.as_ref());
             queue.add(presence, does.0, does.1.as_ref());
         }
@@ -212,8 +240,11 @@ impl Drop for RosterEntry {
         {
             let mut present = self.roster.lock();
             present.all.remove(&self.presence.id);
+            let (activity, stream) = self.presence.deed();
+            if let Some(key) = &stream {
+                present.parties.remove(self.presence.id, key);
+            }
             if let Some(queue) = &mut present.queue {
-                let (activity, stream) = self.presence.deed();
                 queue.remove(self.presence.id, activity, stream.as_ref());
             }
         }
@@ -286,6 +317,37 @@ mod tests {
         assert_eq!(Arc::strong_count(&task), 2, "it would be woken");
         enlisted.leaves_its_task();
         assert_eq!(Arc::strong_count(&task), 1);
+    }
+
+    #[test]
+    fn who_is_of_a_stream_is_found_without_looking_at_everybody() {
+        let roster = Arc::<Roster>::default();
+        let key = |name| StreamKey::new("v", "live", name).expect("a key");
+        let (a, b) = (key("a"), key("b"));
+        let [first, second, viewer] = [1, 2, 3].map(|id| enlist(&roster, id));
+        let of = |key| roster.of_stream(key).iter().map(|it| it.id).collect::<Vec<_>>();
+        let publisher = |key| roster.publisher(key).map(|it| it.id);
+        second.turns_to(Activity::Publish, Some(&a));
+        first.turns_to(Activity::Publish, Some(&a));
+        viewer.turns_to(Activity::Play, Some(&a));
+        viewer.report(Figures { sent: 50, ..Figures::default() });
+        assert_eq!(
+            (of(&a), publisher(&a), roster.sent_to_present(&a)),
+            (vec![1, 2, 3], Some(2), 50)
+        );
+        let all = roster.publishers().into_iter().map(|(key, it)| (key, it.id));
+        assert_eq!(all.collect::<Vec<_>>(), [(a.clone(), 2)]);
+        second.turns_to(Activity::Control, None);
+        assert_eq!((of(&a), publisher(&a)), (vec![1, 2, 3], Some(1)), "it was of the stream last");
+        viewer.turns_to(Activity::Play, Some(&b));
+        assert_eq!((of(&a), of(&b), publisher(&b)), (vec![1, 2], vec![3], None));
+        drop((first, second));
+        assert_eq!((of(&a), publisher(&a)), (vec![], None));
+        let presence = Arc::clone(&viewer);
+        drop(viewer);
+        roster.turn(&presence, Activity::Play, Some(&a));
+        assert_eq!((of(&a), of(&b)), (vec![], vec![]), "it had gone");
+        assert!(roster.lock().parties.is_empty());
     }
 
     #[tokio::test]

@@ -92,11 +92,8 @@ pub fn run(console: &Console) -> io::Result<()> {
 fn measure(watch: &Watch, seconds: Duration) -> f64 {
     let (began, before) = (Instant::now(), watch.read());
     thread::sleep(seconds);
-    let (elapsed, after) = (began.elapsed(), watch.read());
-    let nanos = |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from)).as_secs_f64();
-    let spent = nanos(before.process_nanos, after.process_nanos)
-        + nanos(before.softirq_nanos, after.softirq_nanos);
-    spent / elapsed.as_secs_f64() * 100.0
+    let (elapsed, spent) = (began.elapsed(), watch.read().since(before));
+    (spent.process + spent.softirq) / elapsed.as_secs_f64() * 100.0
 }
 
 /// Consoles that are open.

@@ -70,7 +70,7 @@ pub fn run(play: &Play) -> io::Result<()> {
     let mut report = crowd.report(elapsed);
     (report.rss_before, report.rss) = (rss_before, watch.rss_kib());
     if watch.is_any() {
-        report.add_cpu(cpu_before, cpu_after);
+        report.add_cpu(cpu_after.since(cpu_before));
     }
     if play.json {
         println!("{}", serde_json::to_string(&report).map_err(io::Error::other)?);
@@ -223,6 +223,7 @@ impl<'a> Crowd<'a> {
                 .count(),
             longest_gap: gaps.iter().max().map_or(0.0, |gap| gap.as_secs_f64() * 1e3),
             cpu: 0.0,
+            cpu_shards: 0.0,
             softirq: 0.0,
             cpu_per_gb: None,
             rss_before: 0,

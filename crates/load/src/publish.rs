@@ -48,14 +48,12 @@ pub fn run(publish: &Publish) -> io::Result<()> {
     let (began, before) = (Instant::now(), watch.read());
     crowd.until(publish.seconds.map(|seconds| began + seconds), |_| false)?;
     if watch.is_any() {
-        let after = watch.read();
-        let seconds =
-            |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from)).as_secs_f64();
+        let spent = watch.read().since(before);
         let ingest = Ingest {
             publishers: publish.count,
             seconds: began.elapsed().as_secs_f64(),
-            cpu: seconds(before.process_nanos, after.process_nanos),
-            softirq: seconds(before.softirq_nanos, after.softirq_nanos),
+            cpu: spent.process,
+            softirq: spent.softirq,
             rss_before,
             rss: watch.rss_kib(),
         };

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::cpu::Reading;
+use crate::cpu::Spent;
 
 /// A distribution of durations, in microseconds.
 #[derive(Debug)]
@@ -91,6 +91,8 @@ pub struct Report {
     pub longest_gap: f64,
     /// CPU seconds of the watched processes.
     pub cpu: f64,
+    /// Of those, the seconds of the threads that send to viewers, where the process is Weir.
+    pub cpu_shards: f64,
     /// CPU seconds of the kernel's softirq threads.
     pub softirq: f64,
     /// CPU seconds for each GB delivered, softirq threads included.
@@ -102,12 +104,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// Adds what the processes used between two readings.
-    pub fn add_cpu(&mut self, before: Reading, after: Reading) {
-        let seconds =
-            |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from)).as_secs_f64();
-        self.cpu = seconds(before.process_nanos, after.process_nanos);
-        self.softirq = seconds(before.softirq_nanos, after.softirq_nanos);
+    /// Adds what the processes used.
+    pub fn add_cpu(&mut self, spent: Spent) {
+        (self.cpu, self.cpu_shards, self.softirq) = (spent.process, spent.shards, spent.softirq);
         if self.bytes > 0 {
             #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
             let gigabytes = self.bytes as f64 / 1e9;
@@ -143,8 +142,8 @@ impl fmt::Display for Report {
         if let Some(cpu) = self.cpu_per_gb {
             writeln!(
                 f,
-                "cpu           {cpu:.2} s/GB ({:.2} s, and {:.2} s softirq)",
-                self.cpu, self.softirq
+                "cpu           {cpu:.2} s/GB ({:.2} s, of which {:.2} s to send, and {:.2} s softirq)",
+                self.cpu, self.cpu_shards, self.softirq
             )?;
             writeln!(f, "memory        {} KiB, {} KiB before", self.rss, self.rss_before)?;
         }

@@ -118,10 +118,8 @@ pub fn run(request: &Request) -> io::Result<()> {
     let mut report = crowd.report(elapsed);
     (report.rss_before, report.rss) = (rss_before, watch.rss_kib());
     if watch.is_any() {
-        report.add_cpu(
-            nanos(before.process_nanos, after.process_nanos),
-            nanos(before.softirq_nanos, after.softirq_nanos),
-        );
+        let spent = after.since(before);
+        report.add_cpu(spent.process, spent.softirq);
     }
     if request.json {
         println!("{}", serde_json::to_string(&report).map_err(io::Error::other)?);
@@ -129,10 +127,6 @@ pub fn run(request: &Request) -> io::Result<()> {
         print!("{report}");
     }
     Ok(())
-}
-
-fn nanos(from: u64, to: u64) -> f64 {
-    Duration::from_nanos(to.saturating_sub(from)).as_secs_f64()
 }
 
 fn ask(HttpServer { host, path, .. }: &HttpServer) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     duties::{self, BackEnd, Disk, Duty},
@@ -49,8 +49,8 @@ pub enum Traffic {
     Beside(Duty),
     /// Many small audiences; with one large one beside them, or not.
     Mixed { large: bool },
-    /// Viewers over RTMP beside consoles that show one of their pages; none, or so many of them.
-    Watched { consoles: Option<(usize, &'static str)> },
+    /// Viewers over RTMP beside consoles that show one of their pages, in turn with none.
+    Watched { consoles: usize, page: &'static str },
     /// Streams without viewers, and consoles that show one of their pages, in turn with none.
     Consoles { streams: usize, consoles: usize, page: &'static str },
 }
@@ -124,8 +124,9 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "console",
-        what: "2,000 RTMP viewers of 20 streams of 200 kb/s, alone and beside 5 consoles; then what a console costs \
-               with 1,000 streams of 20 kb/s that nobody plays, in percents of a core",
+        what: "2,000 RTMP viewers of 20 streams of 200 kb/s, in turn alone and beside 5 consoles; then what a console \
+               costs with 1,000 streams of 20 kb/s that nobody plays, in percents of a core. *Fan-out* is what the \
+               threads take that send to viewers; the process has it, and the API, which the consoles ask",
         cases: console,
     },
     Suite {
@@ -324,11 +325,10 @@ fn polls() -> Vec<Case> {
 }
 
 fn console() -> Vec<Case> {
-    let watched = |consoles| Traffic::Watched { consoles };
-    let mut cases = vec![case("no console", Kind::WithApi, watched(None), None)];
+    let mut cases = Vec::new();
     for page in ["wall", "stream", "cluster"] {
-        let beside = watched(Some((5, page)));
-        cases.push(case(&format!("5 consoles, {page}"), Kind::WithApi, beside, Some("no console")));
+        let watched = Traffic::Watched { consoles: 5, page };
+        cases.push(case(&format!("2,000 viewers, {page}"), Kind::WithApi, watched, None));
     }
     for page in ["wall", "stream", "cluster"] {
         let idle = Traffic::Consoles { streams: 1000, consoles: 5, page };
@@ -430,7 +430,11 @@ impl Traffic {
             Self::Poll { count } => poll(server, programs, seconds, *count),
             Self::Beside(duty) => beside(server, programs, seconds, *duty),
             Self::Mixed { large } => mixed(server, programs, seconds, *large),
-            Self::Watched { consoles } => watched(server, programs, seconds, *consoles),
+            Self::Watched { consoles, page } => watched(server, programs, seconds, &|seconds| {
+                let mut command = self::consoles(server, programs, *consoles, page);
+                command.args(["--seconds", &seconds.to_string()]);
+                command
+            }),
             Self::Consoles { streams, consoles, page } => {
                 let _publishers = publish(server, programs, "s{}", *streams, IDLE_BIT_RATE)?;
                 let mut command = self::consoles(server, programs, *consoles, page);
@@ -463,33 +467,42 @@ fn poll(server: &Server, programs: &Programs, seconds: u32, count: usize) -> Res
     Ok(measured)
 }
 
-/// Viewers who measure how late they are served, and consoles that come before them and stay longer.
+/// How often viewers are measured alone, and beside consoles: the machine is shared, and drifts.
+const ROUNDS: usize = 3;
+
+/// Viewers, some of whom measure how late they are served, alone and beside `consoles` that stay open for so many
+/// seconds.
 fn watched(
     server: &Server,
     programs: &Programs,
     seconds: u32,
-    consoles: Option<(usize, &str)>,
+    consoles: &dyn Fn(u32) -> Command,
 ) -> Result<Value> {
-    const STREAMS: &str = "20";
     let _publishers = publish(server, programs, "s{}", 20, MEGABIT / 5)?;
-    let beside = consoles.map(|(count, page)| {
-        let mut command = self::consoles(server, programs, count, page);
+    let url = url(server, Protocol::Rtmp, "s{}");
+    // Most of them stay for all rounds.
+    let mut most = viewers(server, programs, &url, 3600);
+    most.args("--streams 20 --count 1900 --ramp 3 --sample 0".split(' '));
+    let most = most.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let _most = most.map(Load).map_err(|error| format!("cannot start viewers: {error}"))?;
+    let some = || {
+        let mut command = viewers(server, programs, &url, seconds);
+        command.args("--streams 20 --count 100 --ramp 1 --warmup 3 --sample 100".split(' '));
+        measure(&mut command)
+    };
+    let round = |_| {
+        let alone = some()?;
         // Ramp and warm-up of the viewers, and the measurement.
-        command.args(["--seconds", &(seconds + 6).to_string()]);
-        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
-    });
-    let beside = beside.transpose().map_err(|error| format!("cannot start consoles: {error}"))?;
-    let mut command = viewers(server, programs, &url(server, Protocol::Rtmp, "s{}"), seconds);
-    command
-        .args(["--streams", STREAMS])
-        .args("--count 2000 --ramp 3 --warmup 4 --sample 100".split(' '));
-    let mut measured = measure(&mut command)?;
-    if let Some(child) = beside {
-        let output = child.wait_with_output().map_err(|error| error.to_string())?;
-        measured["consoles"] = serde_json::from_slice(&output.stdout)
+        let open = consoles(seconds + 3).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let open = open.map_err(|error| format!("cannot start consoles: {error}"))?;
+        let beside = some();
+        let output = open.wait_with_output().map_err(|error| error.to_string())?;
+        let consoles: Value = serde_json::from_slice(&output.stdout)
             .map_err(|error| format!("the consoles printed no JSON: {error}"))?;
-    }
-    Ok(measured)
+        Ok(json!({ "alone": alone, "beside": beside?, "consoles": consoles }))
+    };
+    let rounds: Vec<Value> = (0..ROUNDS).map(round).collect::<Result<_>>()?;
+    Ok(json!({ "rounds": rounds }))
 }
 
 fn consoles(server: &Server, programs: &Programs, count: usize, page: &str) -> Command {

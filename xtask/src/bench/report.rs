@@ -30,10 +30,7 @@ impl Outcome {
 
     /// The figure at `pointer` in each run, smallest first.
     fn figures(&self, pointer: &str) -> Vec<f64> {
-        let mut figures: Vec<f64> =
-            self.runs.iter().filter_map(|run| run.pointer(pointer)?.as_f64()).collect();
-        figures.sort_by(f64::total_cmp);
-        figures
+        sorted(self.runs.iter().filter_map(|run| run.pointer(pointer)?.as_f64()))
     }
 
     fn median(&self, pointer: &str) -> Option<f64> {
@@ -50,6 +47,12 @@ impl Outcome {
     }
 }
 
+fn sorted(figures: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures
+}
+
 /// The table of a suite, in Markdown.
 pub fn table(outcomes: &[Outcome]) -> String {
     if outcomes.iter().any(|outcome| outcome.median("/publishers").is_some()) {
@@ -63,8 +66,14 @@ pub fn table(outcomes: &[Outcome]) -> String {
         let viewers = if viewers.is_empty() { String::new() } else { table(viewers) + "\n" };
         return viewers + &console_table(consoles);
     }
-    if outcomes.iter().any(|outcome| outcome.runs.iter().any(|run| run.get("duty").is_some())) {
+    let have = |what: &str| {
+        outcomes.iter().any(|outcome| outcome.runs.iter().any(|run| run.get(what).is_some()))
+    };
+    if have("duty") {
         return duties_table(outcomes);
+    }
+    if have("rounds") {
+        return watched_table(outcomes);
     }
     let mut text = String::from(
         "| case | CPU-s/GB (min-max) | of base | latency p50 / p99 / max, ms | playing / failed / cut \
@@ -108,6 +117,44 @@ pub fn table(outcomes: &[Outcome]) -> String {
             at("/least") * 100.0,
             at("/longest_gap"),
         );
+    }
+    text
+}
+
+/// What is looked at beside consoles: what the threads that send take, what the process does, and how late viewers are.
+const WATCHED: [fn(&Value) -> Option<f64>; 3] = [
+    |it| percents(it["cpu_shards"].as_f64()?, it),
+    |it| percents(it["cpu"].as_f64()? + it["softirq"].as_f64()?, it),
+    |it| it["latency"]["p99"].as_f64(),
+];
+
+/// Of a core, in what `it` measured.
+fn percents(seconds: f64, it: &Value) -> Option<f64> {
+    Some(seconds / it["seconds"].as_f64()? * 100.0)
+}
+
+/// What viewers alone cost, and are served like, and what becomes of that beside consoles.
+fn watched_table(outcomes: &[Outcome]) -> String {
+    let mut text = String::from(
+        "| case | fan-out, % of a core | beside / alone (min-max) | process, % of a core | beside / alone (min-max) \
+         | p99, ms | beside / alone (min-max) | calls a second | failed |\n|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for outcome in outcomes {
+        let rounds: Vec<&Value> =
+            outcome.runs.iter().filter_map(|run| run["rounds"].as_array()).flatten().collect();
+        let _ = write!(text, "| {} ", outcome.case.name);
+        for figure in WATCHED {
+            let alone = sorted(rounds.iter().filter_map(|round| figure(&round["alone"])));
+            let ratio = |round: &&Value| Some(figure(&round["beside"])? / figure(&round["alone"])?);
+            let ratios = sorted(rounds.iter().filter_map(ratio));
+            let alone = alone.get(alone.len() / 2).copied().unwrap_or_default();
+            let _ = write!(text, "| {alone:.1} | {} ", spread_of(&ratios));
+        }
+        let sum = |name: &str| {
+            rounds.iter().filter_map(|round| round["consoles"][name].as_f64()).sum::<f64>()
+        };
+        let calls = sum("calls") / sum("seconds").max(1e-9);
+        let _ = writeln!(text, "| {calls:.1} | {} |", sum("failed"));
     }
     text
 }
@@ -220,7 +267,11 @@ fn ingest_table(outcomes: &[Outcome]) -> String {
 }
 
 fn spread(outcome: &Outcome, pointer: &str) -> String {
-    let figures = outcome.figures(pointer);
+    spread_of(&outcome.figures(pointer))
+}
+
+/// Of figures in their order.
+fn spread_of(figures: &[f64]) -> String {
     match (figures.first(), figures.get(figures.len() / 2), figures.last()) {
         (Some(least), Some(median), Some(most)) => format!("{median:.2} ({least:.2}-{most:.2})"),
         _ => "-".to_owned(),
@@ -303,6 +354,26 @@ fn cpu_model() -> String {
 mod tests {
     use super::*;
     use crate::bench::case::SUITES;
+
+    #[test]
+    fn viewers_beside_consoles_are_compared_round_by_round() {
+        let case = (SUITES.iter().find(|suite| suite.name == "console").unwrap().cases)().remove(0);
+        let viewers = |cpu: f64, shards: f64, p99: f64| {
+            let late = json!({ "p99": p99 });
+            json!({ "seconds": 4.0, "cpu": cpu, "cpu_shards": shards, "softirq": 0.1, "latency": late })
+        };
+        let round = |alone, beside| {
+            let consoles = json!({ "calls": 30, "seconds": 10.0, "failed": 1 });
+            json!({ "alone": alone, "beside": beside, "consoles": consoles })
+        };
+        let first = round(viewers(0.5, 0.4, 40.0), viewers(0.9, 0.4, 50.0));
+        let second = round(viewers(0.3, 0.2, 40.0), viewers(0.3, 0.3, 40.0));
+        let runs = vec![json!({ "rounds": [first, second] })];
+        let table = table(&[Outcome { case, runs }]);
+        let expected = "| 2,000 viewers, wall | 10.0 | 1.50 (1.00-1.50) | 15.0 | 1.67 (1.00-1.67) \
+                        | 40.0 | 1.25 (1.00-1.25) | 3.0 | 2 |";
+        assert!(table.lines().any(|line| line == expected), "{table}");
+    }
 
     #[test]
     fn a_section_is_replaced_where_it_stands() {

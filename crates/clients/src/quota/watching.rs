@@ -357,6 +357,15 @@ impl Watching {
         here.map(Viewer::known).collect()
     }
 
+    /// Those who watch `key`, in no order.
+    pub fn list_of(&self, key: &StreamKey, now: Instant) -> Vec<HlsViewer> {
+        let is_here = |viewer: &&Viewer| viewer.key == *key && viewer.watches(now);
+        match self.of(key).here {
+            0 => Vec::new(),
+            _ => self.viewers.values().filter(is_here).map(Viewer::known).collect(),
+        }
+    }
+
     /// Who has come or gone since the last time.
     pub fn take_news(&mut self) -> Vec<News> {
         std::mem::take(&mut self.news)
@@ -389,6 +398,13 @@ impl Watching {
             *sent.entry(viewer.key.clone()).or_insert(0) += viewer.sent.load(Relaxed);
         }
         sent
+    }
+
+    /// The same of one stream.
+    pub fn sent_of(&self, key: &StreamKey) -> u64 {
+        let parted = self.parted.get(key).copied().unwrap_or(0);
+        let all = self.viewers.values().filter(|viewer| viewer.key == *key);
+        parted + all.map(|viewer| viewer.sent.load(Relaxed)).sum::<u64>()
     }
 
     /// Keeps what departed viewers were sent of the streams that `is_known` says yes to.
@@ -637,6 +653,7 @@ mod tests {
         watching.forget_gone(later + WATCHING);
         assert_eq!(watching.of(&key), ViewerCount::default());
         assert_eq!(watching.sent().get(&key), Some(&70), "what was sent was sent");
+        assert_eq!(watching.sent_of(&key), 70);
         watching.forget_parted(|_| false);
         let kept = [watching.viewers.len(), watching.looks.len(), watching.latest.len()];
         assert_eq!((kept, watching.networks.len(), watching.streams.len()), ([0; 3], 0, 0));

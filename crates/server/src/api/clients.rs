@@ -15,7 +15,7 @@ use weir_clients::{
     quota::HlsViewer,
     roster::{Activity, Presence},
 };
-use weir_media::ids;
+use weir_media::{StreamKey, ids};
 
 #[cfg(test)]
 use super::answer::{AdminFailures, NotFound, ReadFailures};
@@ -226,15 +226,24 @@ impl Anybody {
 /// Everybody, in the order in which they came. Connections that fetch the files of HLS viewers are no clients of their
 /// own.
 fn everybody(api: &Api) -> Vec<Anybody> {
+    let (roster, quotas) = (&api.node.clients.roster, &api.node.clients.quotas);
+    in_order(roster.list(), quotas.hls_viewers(Instant::now()))
+}
+
+/// The same of those of one stream.
+fn everybody_of(api: &Api, key: &StreamKey) -> Vec<Anybody> {
+    let (roster, quotas) = (&api.node.clients.roster, &api.node.clients.quotas);
+    in_order(roster.of_stream(key), quotas.hls_viewers_of(key, Instant::now()))
+}
+
+fn in_order(connected: Vec<Arc<Presence>>, hls: Vec<HlsViewer>) -> Vec<Anybody> {
     let is_client = |presence: &Arc<Presence>| {
         presence.read(|doing| {
             !doing.fetches || doing.asks.is_some() || doing.activity != Activity::Control
         })
     };
-    let connected =
-        api.node.clients.roster.list().into_iter().filter(is_client).map(Anybody::Connected);
-    let hls = api.node.clients.quotas.hls_viewers(Instant::now()).into_iter().map(Anybody::Hls);
-    let mut all: Vec<_> = connected.chain(hls).collect();
+    let connected = connected.into_iter().filter(is_client).map(Anybody::Connected);
+    let mut all: Vec<_> = connected.chain(hls.into_iter().map(Anybody::Hls)).collect();
     all.sort_unstable_by_key(Anybody::id);
     all
 }
@@ -296,12 +305,7 @@ pub async fn of_stream(
 ) -> Result<cluster::Text, Failure> {
     let key = streams::find(&api, &id)?.key;
     let held = api.gate.room().take(most_of_everybody(&api))?;
-    let is_of = |presence: &Presence| presence.read(|doing| doing.stream.as_ref() == Some(&key));
-    let mut all = everybody(&api);
-    all.retain(|it| match it {
-        Anybody::Connected(presence) => is_of(presence),
-        Anybody::Hls(viewer) => viewer.key == key,
-    });
+    let all = everybody_of(&api, &key);
     let (total, start, count) = (all.len(), 0, OF_STREAM_MAX);
     let clients = Clients { total, clients: Listed { api: &api, all, start, count, _held: held } };
     cluster::merged(&api, Scope::Node, ("clients", "clients"), clients).await

@@ -143,6 +143,17 @@ impl Text {
         &self.bytes
     }
 
+    /// Takes room for `bytes` more, and for as much as there is already.
+    #[cold]
+    fn grow(&mut self, bytes: usize) -> io::Result<()> {
+        let more = bytes.max(self.bytes.capacity());
+        if !self.room.add(&mut self.held, more) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        self.bytes.reserve_exact(more);
+        Ok(())
+    }
+
     /// What has been written, and its room.
     pub fn into_parts(self) -> (Vec<u8>, Held) {
         (self.bytes, self.held)
@@ -151,15 +162,18 @@ impl Text {
 
 impl io::Write for Text {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.write_all(piece)?;
+        Ok(piece.len())
+    }
+
+    // An answer comes in thousands of pieces of a few bytes.
+    #[inline]
+    fn write_all(&mut self, piece: &[u8]) -> io::Result<()> {
         if self.bytes.capacity() - self.bytes.len() < piece.len() {
-            let more = piece.len().max(self.bytes.capacity());
-            if !self.room.add(&mut self.held, more) {
-                return Err(io::ErrorKind::OutOfMemory.into());
-            }
-            self.bytes.reserve_exact(more);
+            self.grow(piece.len())?;
         }
         self.bytes.extend_from_slice(piece);
-        Ok(piece.len())
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -11,7 +11,7 @@ use super::answer::{Answer, ReadFailures};
 use super::{
     about,
     answer::{Failure, Params, Scoped},
-    cluster, samples,
+    cluster,
     state::{Api, MediaPorts},
     system,
 };
@@ -111,7 +111,7 @@ pub async fn nodes(
 fn describe(api: &Api) -> NodeState {
     let node = &api.node;
     let config = node.config();
-    let kbps = api.samples.process(samples::process(node));
+    let kbps = api.samples.of_process(node);
     let budget = node.streams.registry.budget();
     let memory = budget.limit();
     let known = node.edge.as_ref().map(|edge| edge.origins().status()).unwrap_or_default();

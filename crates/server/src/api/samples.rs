@@ -20,6 +20,10 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Notes that are kept: half a minute of them.
 const KEPT: usize = 7;
 
+/// What everybody has sent is summed up this often at most, whoever asks: there may be thousands of clients, and their
+/// figures are no newer.
+const SUM_EVERY: Duration = Duration::from_secs(1);
+
 /// Streams, and clients, of which notes are kept. Those beyond have the rate 0: 64 MB of notes would be for nobody.
 const KEYS_MAX: usize = 100_000;
 
@@ -44,7 +48,11 @@ pub struct Kbps {
 
 /// What was noted.
 #[derive(Debug, Default)]
-pub struct Samples(Mutex<Notes>);
+pub struct Samples {
+    notes: Mutex<Notes>,
+    /// The traffic of the process, when somebody asked last.
+    sum: Mutex<Option<(Instant, Traffic)>>,
+}
 
 #[derive(Debug, Default)]
 struct Notes {
@@ -114,7 +122,7 @@ impl Samples {
         node.clients.roster.forget_parted(|key| streams.contains_key(key));
         node.clients.quotas.forget_hls(|key| streams.contains_key(key));
         let load = system::load();
-        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         notes.process.note(now, process(node));
         renew(&mut notes.clients, clients, now);
         renew(&mut notes.streams, streams, now);
@@ -124,6 +132,17 @@ impl Samples {
     /// The rate of the whole process.
     pub fn process(&self, traffic: Traffic) -> Kbps {
         self.read(|notes| notes.process.rate(Instant::now(), traffic))
+    }
+
+    /// The rate of the whole process by now, give or take a second.
+    pub fn of_process(&self, node: &Node) -> Kbps {
+        let now = Instant::now();
+        let (at, traffic) = {
+            let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = sum.filter(|(at, _)| now.saturating_duration_since(*at) < SUM_EVERY);
+            *sum.insert(known.unwrap_or_else(|| (now, process(node))))
+        };
+        self.read(|notes| notes.process.rate(at, traffic))
     }
 
     /// The rate of a stream.
@@ -142,7 +161,7 @@ impl Samples {
     }
 
     fn read<T>(&self, read: impl FnOnce(&Notes) -> T) -> T {
-        read(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        read(&self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -169,10 +188,22 @@ impl Sent<'_> {
 pub fn sent(node: &Node) -> Sent<'_> {
     let mut here = node.clients.quotas.hls_sent();
     for presence in node.clients.roster.list() {
-        if let Some(key) = presence.doing().stream {
-            *here.entry(key).or_insert(0) += presence.figures().sent;
-        }
+        let sent = presence.figures().sent;
+        presence.read(|doing| {
+            let Some(key) = &doing.stream else { return };
+            match here.get_mut(key) {
+                Some(known) => *known += sent,
+                None => drop(here.insert(key.clone(), sent)),
+            }
+        });
     }
+    Sent { node, here }
+}
+
+/// The same of this stream alone.
+pub fn sent_of<'n>(node: &'n Node, key: &StreamKey) -> Sent<'n> {
+    let hls = node.clients.quotas.hls_sent_of(key);
+    let here = HashMap::from([(key.clone(), hls + node.clients.roster.sent_to_present(key))]);
     Sent { node, here }
 }
 

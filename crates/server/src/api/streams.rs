@@ -1,13 +1,16 @@
 //! Streams and vhosts.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use axum::{
     Json,
     extract::{Path, State},
 };
 use serde::{Serialize, Serializer};
-use weir_clients::roster::Activity;
+use weir_clients::roster::Presence;
 use weir_flv::describe;
 use weir_hub::{Status, StreamStats};
 use weir_media::{DEFAULT_VHOST, StreamKey, ids};
@@ -19,7 +22,7 @@ use super::{
     answer::{Answer, Failure, Page, Params, code},
     cluster,
     recording::Recording,
-    samples::{Kbps, Sent, Traffic, sent},
+    samples::{self, Kbps, Sent, Traffic},
     state::Api,
 };
 use crate::node::Node;
@@ -241,19 +244,17 @@ struct Around<'a> {
 }
 
 impl<'a> Around<'a> {
-    fn new(api: &'a Api) -> Self {
-        let mut publishers = HashMap::new();
-        for presence in api.node.clients.roster.list() {
-            // Most of them are viewers, of whom no copy is needed.
-            let published = presence.read(|doing| {
-                let key = doing.stream.as_ref().filter(|_| doing.activity == Activity::Publish)?;
-                Some((key.clone(), doing.tc_url.clone()))
-            });
-            if let Some((key, tc_url)) = published {
-                publishers.insert(key, (presence.id, tc_url));
-            }
-        }
-        Self { api, sent: sent(&api.node), publishers }
+    /// All of them.
+    fn all(api: &'a Api) -> Self {
+        let publishers = api.node.clients.roster.publishers().into_iter();
+        Self { api, sent: samples::sent(&api.node), publishers: publishers.map(known).collect() }
+    }
+
+    /// Those of one stream: a page that shows it asks every few seconds, and there may be thousands of others.
+    fn of(api: &'a Api, key: &StreamKey) -> Self {
+        let publisher = api.node.clients.roster.publisher(key);
+        let publishers = publisher.into_iter().map(|who| known((key.clone(), who))).collect();
+        Self { api, sent: samples::sent_of(&api.node, key), publishers }
     }
 
     fn describe(&self, stats: &StreamStats) -> Stream {
@@ -292,6 +293,11 @@ impl<'a> Around<'a> {
             timestamp_repairs: stats.repairs,
         }
     }
+}
+
+/// What is said of a stream's publisher: its number, and where it connected to.
+fn known((key, who): (StreamKey, Arc<Presence>)) -> (StreamKey, (u64, Box<str>)) {
+    (key, (who.id, who.read(|doing| doing.tc_url.clone())))
 }
 
 /// Where a stream comes from that no client publishes.
@@ -350,7 +356,7 @@ pub async fn streams(
     let (start, count) = page.range()?;
     cluster::paged(&api, page.scope, ("streams", "streams"), (start, count), |start, count| {
         let all = ordered(&api.node);
-        let around = Around::new(&api);
+        let around = Around::all(&api);
         let total = all.len();
         let some = all.into_iter().skip(start).take(count).collect();
         Ok(Streams { total, streams: Listed { around, some } })
@@ -367,7 +373,7 @@ pub async fn stream(
     Path(id): Path<String>,
 ) -> Result<Json<Answer<OneStream>>, Failure> {
     let stats = find(&api, &id)?;
-    Ok(api.identity.answer(OneStream { stream: Around::new(&api).describe(&stats) }))
+    Ok(api.identity.answer(OneStream { stream: Around::of(&api, &stats.key).describe(&stats) }))
 }
 
 /// A vhost.
@@ -421,7 +427,7 @@ fn vhosts_of(api: &Api) -> Vec<Vhost> {
     let config = api.node.config();
     let mut names: BTreeSet<&str> = config.vhosts.keys().map(String::as_str).collect();
     names.insert(DEFAULT_VHOST);
-    let around = Around::new(api);
+    let around = Around::all(api);
     let mut streams: BTreeMap<String, Vec<Stream>> = BTreeMap::new();
     for stats in api.node.stream_stats() {
         streams.entry(stats.key.vhost().to_owned()).or_default().push(around.describe(&stats));

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use tokio::sync::watch;
-use weir_clients::roster::{Activity, Farewell};
+use weir_clients::roster::Farewell;
 use weir_media::StreamKey;
 
 use super::{handover::HandoverOutcome, reload::Reloader};
@@ -126,11 +126,7 @@ impl Control {
 
     /// Ends the connection that publishes `key`; its number. None if nobody here does.
     pub fn kick_publisher(&self, key: &StreamKey) -> Option<u64> {
-        let everybody = self.node.clients.roster.list();
-        let publishes = |doing: &weir_clients::roster::Doing| {
-            doing.activity == Activity::Publish && doing.stream.as_ref() == Some(key)
-        };
-        let publisher = everybody.iter().rev().find(|presence| publishes(&presence.doing()))?;
+        let publisher = self.node.clients.roster.publisher(key)?;
         self.kick(publisher.id).then_some(publisher.id)
     }
 }

@@ -21,7 +21,7 @@ use crate::api::{
     answer::{Answer, Failure, Params, Scope},
     clock::millis,
     cluster,
-    samples::{self, Kbps},
+    samples::Kbps,
     state::Api,
     streams,
 };
@@ -112,7 +112,7 @@ pub async fn wall(
 ) -> Result<cluster::Text, Failure> {
     let wait = waiting(since.wait)?;
     let changes = api.wall.changes(&api.node, seen(since.after)?, wait).await;
-    let Kbps { recv_30s, send_30s } = api.samples.process(samples::process(&api.node));
+    let Kbps { recv_30s, send_30s } = api.samples.of_process(&api.node);
     let wall = Wall {
         version: changes.version,
         full: changes.is_full,

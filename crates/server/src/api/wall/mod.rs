@@ -52,6 +52,10 @@ const FRESH: Duration = Duration::from_secs(5);
 /// Between something that happens and new rows: much happens at once.
 const SETTLE: Duration = Duration::from_millis(200);
 
+/// Rows are made so often at most while something happens all the time: those of thousands of clients are counted, and
+/// everybody who looks is woken.
+const MAKE_EVERY: Duration = Duration::from_secs(1);
+
 /// All streams.
 #[derive(Debug)]
 pub struct Wall {
@@ -107,12 +111,13 @@ impl Wall {
         let (node, looks) = (Arc::clone(node), Arc::clone(&wall));
         tokio::spawn(async move {
             let mut ticks = interval(EVERY);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            // A note that is late does not put off the next one.
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             let mut last = EVENTS.last();
             loop {
                 tokio::select! {
                     _ = ticks.tick() => looks.note(&node),
-                    () = EVENTS.beyond(last) => sleep(SETTLE).await,
+                    () = EVENTS.beyond(last) => sleep(looks.settle()).await,
                 }
                 last = EVENTS.last();
                 if looks.is_watched() {
@@ -121,6 +126,12 @@ impl Wall {
             }
         });
         wall
+    }
+
+    /// For how long rows are to wait for what else happens.
+    fn settle(&self) -> Duration {
+        let made = self.lock().made.map_or(Duration::MAX, |made| made.elapsed());
+        settle(made)
     }
 
     fn is_watched(&self) -> bool {
@@ -207,7 +218,7 @@ impl Wall {
     pub async fn changes(&self, node: &Node, after: u64, wait: Duration) -> Changes {
         self.asked.store(self.age(), Ordering::Relaxed);
         let is_fresh =
-            |made: Option<Instant>| made.is_some_and(|made| made.elapsed() < FRESH + SETTLE);
+            |made: Option<Instant>| made.is_some_and(|made| made.elapsed() < FRESH + MAKE_EVERY);
         let made = self.lock().made;
         if !is_fresh(made) {
             self.make(node);
@@ -257,5 +268,24 @@ impl Wall {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The same when the rows before were made so long ago.
+fn settle(made: Duration) -> Duration {
+    SETTLE.max(MAKE_EVERY.saturating_sub(made))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_made_soon_and_not_often() {
+        let millis = Duration::from_millis;
+        for (made, waits) in [(0, 1000), (300, 700), (900, 200), (5000, 200)] {
+            assert_eq!(settle(millis(made)), millis(waits), "{made} ms ago");
+        }
+        assert_eq!(settle(Duration::MAX), SETTLE);
     }
 }
