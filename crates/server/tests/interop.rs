@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -16,7 +15,9 @@ use weir_flv::{
     file::{Header, write_tag},
 };
 use weir_testkit::{
-    Weir, eventually,
+    Weir,
+    cluster::Ports,
+    eventually,
     ffmpeg::Ffmpeg,
     fixture::Fixture,
     hls::Playlist,
@@ -298,12 +299,6 @@ async fn the_header_of_http_flv_tells_the_truth() {
     }
 }
 
-/// An address that nobody listens on.
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket").to_string()
-}
-
 #[test]
 fn weir_publish_works_with_another_server() {
     let file = Path::new(concat!(
@@ -312,7 +307,8 @@ fn weir_publish_works_with_another_server() {
     ));
     let source = read(Ffmpeg::System, &file.display().to_string(), Form::Carried, TIMEOUT);
     for server in Ffmpeg::ALL {
-        let url = format!("rtmp://{}/live/a", free_address());
+        let ports = Ports::free();
+        let url = format!("rtmp://127.0.0.1:{}/live/a", ports.rtmp);
         let dir = tempfile::tempdir().expect("a temporary folder can be made");
         let copy: PathBuf = dir.path().join("copy.flv");
         let mut command = server.command();
@@ -339,7 +335,8 @@ async fn weir_publish_says_what_is_wrong() {
     let (file, url) = (Fixture::AvcAac.file().display().to_string(), weir.rtmp_url("live/a"));
     let _live = Publisher::start(&url, Numbered::default()).await;
     let other = weir.rtmp_url("live/b");
-    let nobody = format!("rtmp://{}/live/a", free_address());
+    let ports = Ports::free();
+    let nobody = format!("rtmp://127.0.0.1:{}/live/a", ports.rtmp);
     let cases: [(&[&str], &str); 5] = [
         (&["/no/such.flv", &url], "cannot read /no/such.flv"),
         (&[BINARY, &other], "is not an FLV file"),

@@ -1,9 +1,10 @@
 //! `weir status`, `streams`, `clients`, `kick`, `reload` and `drain`, against a running node.
 
-use std::{process::Command, time::Duration};
+use std::{net::SocketAddr, process::Command, time::Duration};
 
 use weir_testkit::{
     Weir,
+    cluster::Ports,
     peer::{Encoder, Numbered},
     server::field,
 };
@@ -112,8 +113,8 @@ async fn the_configuration_says_where_and_with_what_token() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_not_there_is_said_to_be_so() {
-    let free =
-        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let ports = Ports::free();
+    let free = SocketAddr::from(([127, 0, 0, 1], ports.api));
     let said = weir(vec!["status".to_owned(), "--api".to_owned(), free.to_string()], vec![]).await;
     assert!(!said.worked && said.out.is_empty(), "{}", said.out);
     assert!(said.err.contains(&format!("cannot reach the API at http://{free}: ")), "{}", said.err);
