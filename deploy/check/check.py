@@ -7,6 +7,7 @@ shows that these rules see what they are for.
 
 import argparse
 import functools
+import json
 import os
 import pathlib
 import re
@@ -49,6 +50,9 @@ REFUSED = {
     "edgeToken.value=a,auth.applyTo=all,auth.existingSecret=b": "two lists of checks",
 }
 
+# Keys of the configuration that have values of their own in the chart.
+OWN_VALUES = {"role", "drain", "auth"}
+
 # Drawn by chance otherwise, and different in each rendering.
 TOKEN = "tokens.adminToken=a-token"
 
@@ -60,6 +64,8 @@ RESTARTS = {
     "config.workers=3": True,
     "config.rtmp.chunk_size=4096": True,
     "config.http.listen={0.0.0.0:8080}": True,
+    "config.metrics.listen={0.0.0.0:9972}": True,
+    "config.log_file=/data/weir.log": True,
     "apiTls.secretName=tls": True,
     "edgeTls.secretName=tls": True,
     "edgeToken.value=a-secret": True,
@@ -134,6 +140,7 @@ def charts(tools):
     yield "chart, autoscaling", lambda: scaling(tools)
     yield "chart, lint", lambda: lint(tools)
     yield "chart, copies", copies
+    yield "chart, keys of the configuration", lambda: keys(tools)
     yield "chart, monitoring", lambda: monitoring(tools)
     for values, word in REFUSED.items():
         yield f"chart, refuses {values}", lambda values=values, word=word: refuses(tools, values, word)
@@ -156,6 +163,15 @@ def copies():
         if original.is_file() and (not file.is_file() or file.read_bytes() != original.read_bytes()):
             relative = [path.relative_to(ROOT) for path in (original, file)]
             yield f"the chart's copy is not the original; run: cp {relative[0]} {relative[1]}"
+
+
+def keys(tools):
+    """`config` takes every key that Weir knows."""
+    known = set(json.loads(tools.run(tools.weir, "schema"))["properties"]) - OWN_VALUES
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    taken = set(schema["definitions"]["config"]["properties"])
+    for key in sorted(known ^ taken):
+        yield f"config.{key}: {'the chart refuses it' if key in known else 'Weir has no such key'}"
 
 
 def monitoring(tools):

@@ -102,9 +102,11 @@ yes
 {{- $rtmp := default dict .rtmp -}}
 {{- $http := default dict .http -}}
 {{- $api := default dict .api -}}
+{{- $metrics := default dict .metrics -}}
 {{- $handover := default dict .handover -}}
 {{- dict "role" .role "workers" .workers "rtmp.listen" $rtmp.listen "rtmp.chunk_size" $rtmp.chunk_size
-  "http.listen" $http.listen "api.listen" $api.listen
+  "http.listen" $http.listen "api.listen" $api.listen "metrics.listen" $metrics.listen
+  "name" .name "log_file" .log_file "pid_file" .pid_file
   "rtmp.tls" (empty $rtmp.tls | not) "rtmp.tls.listen" (dig "tls" "listen" "" $rtmp)
   "http.tls" (empty $http.tls | not) "http.tls.listen" (dig "tls" "listen" "" $http)
   "api.tls" (hasKey $api "tls") "handover.socket" $handover.socket | toJson -}}
