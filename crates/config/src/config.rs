@@ -91,6 +91,8 @@ section! {
         handover: Handover = Handover::default(), Part<Handover>;
         /// What this server calls itself to its operators, peers and back ends; without one, the name of its host.
         name: String = String::new(), LabelValue;
+        /// The folder that relative paths begin in; without one, that in which the process was started.
+        work_dir: Option<PathBuf> = None, Maybe<File>;
         /// The file that the log is appended to once the server has started; without one, lines go to stderr.
         log_file: Option<PathBuf> = None, Maybe<File>;
         /// The file with the number of the running process; without one, none is written.

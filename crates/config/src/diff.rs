@@ -9,7 +9,7 @@ use super::{
 
 /// What only a new process can do: take other ports, or run with other threads or in another role. Of `api.tls` and its
 /// like, only that it appears or vanishes is a change of the key itself.
-const NEEDS_RESTART: [&str; 16] = [
+const NEEDS_RESTART: [&str; 17] = [
     "role",
     "workers",
     "rtmp.listen",
@@ -24,6 +24,7 @@ const NEEDS_RESTART: [&str; 16] = [
     "metrics.listen",
     "handover.socket",
     "name",
+    "work_dir",
     "log_file",
     "pid_file",
 ];

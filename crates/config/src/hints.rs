@@ -143,7 +143,7 @@ const NAMES: &[(&str, Here)] = &[
     ("srs_log* ff_log* log_level log_destinations log_structured sys_log_prefix", LOG),
     ("error_log access_log log_format", LOG),
     ("pid", Key("pid_file", "pid_file: /run/weir.pid")),
-    ("daemon work_dir asprocess user", SERVICE),
+    ("daemon asprocess user", SERVICE),
     ("grace_start_wait", Key("drain.notice", "drain: { notice: 5s }")),
     ("grace_final_wait worker_shutdown_timeout", Key("drain.timeout", "drain: { timeout: 60s }")),
     ("worker_processes threads", Key("workers", "workers: auto")),

@@ -7,7 +7,7 @@ use std::{
 
 use weir_conf::{Dialect, File, Files};
 
-use super::file;
+use super::{file, start::from_start};
 
 /// Longest file: what a ConfigMap may hold. A thousand vhosts have a tenth of it.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -44,13 +44,14 @@ impl Files for Disk {
             let all = places.iter().find_map(|place| matches(place)).unwrap_or_default();
             return all.iter().map(|path| read(path)).collect();
         }
-        let there = places.iter().find(|place| place.exists()).or_else(|| places.first());
+        let there =
+            places.iter().find(|place| from_start(place).exists()).or_else(|| places.first());
         there.map(|path| read(path)).into_iter().collect()
     }
 }
 
 fn read(path: &Path) -> Result<File, String> {
-    let bytes = file::read(path, CONFIG_BYTES_MAX).map_err(|why| why.to_string())?;
+    let bytes = file::read(&from_start(path), CONFIG_BYTES_MAX).map_err(|why| why.to_string())?;
     let text = String::from_utf8(bytes).map_err(|_| "it is not valid UTF-8".to_owned())?;
     Ok(File { name: path.display().to_string(), text })
 }
@@ -66,7 +67,8 @@ fn matches(pattern: &Path) -> Option<Vec<PathBuf>> {
         let is_long = name.len() >= begin.len() + end.len();
         is_long && name.starts_with(begin) && name.ends_with(end) && !name.starts_with('.')
     };
-    let entries = fs::read_dir(folder).ok()?.filter_map(Result::ok).map(|entry| entry.path());
+    let entries =
+        fs::read_dir(from_start(folder)).ok()?.filter_map(Result::ok).map(|entry| entry.path());
     let mut all: Vec<_> = entries.filter(is_one).take(MATCHES_MAX).collect();
     all.sort();
     Some(all)

@@ -45,6 +45,7 @@ mod settings;
 mod source;
 mod sources;
 mod srs;
+mod start;
 mod stream;
 mod suggest;
 #[cfg(test)]
@@ -92,6 +93,7 @@ pub use self::{
     schema::schema,
     settings::{Changes, Settings},
     sources::{SettingSource, Sources},
+    start::{enter, from_start},
     stream::{
         Conflict, Container, Flush, Hls, HlsOverride, Play, PlayOverride, Publish, PublishOverride,
     },

@@ -24,6 +24,7 @@ use crate::{
     source::{self, Quoted},
     sources::Sources,
     srs,
+    start::from_start,
     tree::{Node, Place},
     yaml,
 };
@@ -44,7 +45,9 @@ impl Config {
     pub fn load_from_process(given: &Given) -> Result<(Self, Sources), ConfigError> {
         let (mut config, sources) = Self::load_given(given, std::env::vars_os())?;
         let is_set = HLS_DIR.iter().any(|name| std::env::var_os(name).is_some());
-        if *given == Given::Nothing && !is_set && Path::new(HLS_DIR_OF_SRS).is_dir() {
+        let work_dir = config.work_dir.as_deref().unwrap_or(Path::new(""));
+        let is_there = from_start(&work_dir.join(HLS_DIR_OF_SRS)).is_dir();
+        if *given == Given::Nothing && !is_set && is_there {
             config.hls.dir = HLS_DIR_OF_SRS.into();
         }
         Ok((config, sources))
@@ -90,7 +93,7 @@ impl Config {
                 return Self::finish(document, environment);
             }
         };
-        let bytes = file::read(path, CONFIG_BYTES_MAX)
+        let bytes = file::read(&from_start(path), CONFIG_BYTES_MAX)
             .map_err(|why| ConfigError::Read { path: path.clone(), why })?;
         let name = path.display().to_string();
         let text = std::str::from_utf8(&bytes).map_err(|error| {
@@ -231,7 +234,7 @@ fn documented(reading: srs::Reading, texts: Vec<Quoted>) -> (Node, Document) {
 /// # Errors
 /// The file cannot be read. One that it includes is left out then.
 pub fn texts(path: &Path) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
-    let bytes = file::read(path, CONFIG_BYTES_MAX)?;
+    let bytes = file::read(&from_start(path), CONFIG_BYTES_MAX)?;
     let text = String::from_utf8_lossy(&bytes);
     let included = foreign::server(without_mark(&text)).map(|server| {
         let file = File { name: path.display().to_string(), text: without_mark(&text).to_owned() };

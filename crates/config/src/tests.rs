@@ -197,6 +197,7 @@ metrics: { streams: 0, listen: '127.0.0.1:9972', label: a, tag: 7 }
 drain: { notice: 0s, timeout: 1s }
 handover: { socket: /run/weir.sock }
 name: edge-7
+work_dir: /srv
 log_file: /var/log/weir.log
 pid_file: /run/weir.pid
 ",
@@ -454,6 +455,7 @@ pid_file: /run/weir.pid
         drain: Drain { notice: Duration::ZERO, timeout: Duration::from_secs(1) },
         handover: Handover { socket: Some("/run/weir.sock".into()) },
         name: "edge-7".to_owned(),
+        work_dir: Some("/srv".into()),
         log_file: Some("/var/log/weir.log".into()),
         pid_file: Some("/run/weir.pid".into()),
         vhosts: BTreeMap::new(),
@@ -584,7 +586,7 @@ type Bad = (&'static str, (usize, usize, usize), &'static str, &'static str);
 
 const KEYS: &str = "valid keys are role, rtmp, http, api, workers, publish, play, hls, upload, forward, exec, \
      transcode, record, edge, pull, ingest, children, auth, hooks, heartbeat, limits, metrics, drain, \
-     handover, name, log_file, pid_file, vhosts";
+     handover, name, work_dir, log_file, pid_file, vhosts";
 
 const BAD: &[Bad] = &[
     ("rol: origin\n", (1, 1, 3), "unknown key `rol`; did you mean `role`?", KEYS),

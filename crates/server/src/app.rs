@@ -112,7 +112,7 @@ fn in_runtime(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error
 }
 
 async fn serve(given: Given, replace: bool, is_demo: bool) -> Result<(), Error> {
-    let start = Start::of_process(&given)?.replacing(replace);
+    let start = Start::of_process(&given)?.in_work_dir()?.replacing(replace);
     // By whatever name it was called, and wherever its file has gone since.
     weir_children::launch_through("/proc/self/exe");
     let mut signals = Signals::listen()?;

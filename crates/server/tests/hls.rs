@@ -4,7 +4,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::mpsc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use weir_flv::{Tag, TagKind, video};
@@ -18,7 +18,7 @@ use weir_testkit::{
     hls::Playlist,
     http::{self, Response},
     packets::{Extent, Form, Kind, Media, continuation, frame_of, read, tags_of},
-    peer::{Numbered, PICTURE_MILLIS, Player, Publisher, Viewer},
+    peer::{Encoder, Numbered, PICTURE_MILLIS, Player, Publisher, Viewer},
     server::field,
 };
 
@@ -244,6 +244,18 @@ fn watch_disk(folder: &Path, stop: &mpsc::Receiver<()>) -> usize {
         looks += 1;
     }
     looks
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_with_the_publisher_waits_for_the_first_segment_however_long_that_is() {
+    let weir = start("play: { wait: 1s }\nhls: { segment: 3s }\n");
+    let pause = Duration::from_millis(PICTURE_MILLIS.into());
+    let _encoder = Encoder::start(&weir.rtmp_url("live/a"), Numbered::new(GOP), pause).await;
+    assert_eq!(playlist(&weir).await.segments.len(), 1);
+    // What nobody publishes is waited for as long as the configuration says.
+    let begun = Instant::now();
+    assert_eq!(get(&weir, "live/b.m3u8").await.status, 404);
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -851,7 +863,8 @@ async fn files_with_the_names_of_srs_go_on_after_a_restart_and_are_no_more_than_
     assert_eq!(before.status, 200, "it is served from what was left");
     publish_gops(&weir.rtmp_url("live/a"), source, 12).await;
     let last = ended.next_sequence();
-    let is_new = |list: &Playlist| list.media_sequence > last && list.segments.len() >= 3;
+    // No later one takes its place: what it lists is there to stay.
+    let is_new = |list: &Playlist| list.ended && list.media_sequence > last;
     let after = playlist_when(&weir, "has new segments only", is_new).await;
     assert!(uris(&after).iter().all(is_srs), "{:?}", uris(&after));
     let cleaned = async || {

@@ -41,11 +41,7 @@ pub(super) const ROWS: &[Row] = &[
         names: "asprocess=off",
         fate: Fate::Instead("the process does not end with its parent: the supervisor stops it"),
     },
-    Row {
-        block: "",
-        names: "work_dir=./",
-        fate: Fate::Instead("the working directory is that in which the process is started"),
-    },
+    Row { block: "", names: "work_dir=./", fate: Fate::Key("work_dir") },
     Row { block: "", names: "pid", fate: Fate::Key("pid_file (none where nothing is said)") },
     Row {
         block: "",
@@ -140,6 +136,10 @@ pub(super) fn read(
         reading.root.set(&["drain", "notice"], time(&directive, notice));
         let timeout = (notice + AFTER_NOTICE).max(Duration::from_secs(60));
         reading.root.set(&["drain", "timeout"], time(&directive, timeout));
+    }
+    // As in SRS, `./` is where the process is.
+    if let Some(dir) = get("work_dir").filter(|dir| !["", "./"].contains(&dir.arg())) {
+        reading.root.set(&["work_dir"], one(place_of(&dir), dir.arg()));
     }
     let (tank, file) = (get("srs_log_tank"), get("srs_log_file"));
     let is_file = tank.as_ref().map_or(file.is_some(), |tank| tank.arg() != "console");

@@ -15,7 +15,7 @@ use http::{
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
         ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE, ORIGIN,
-        VARY, X_CONTENT_TYPE_OPTIONS,
+        VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use http_body_util::BodyExt as _;
@@ -130,8 +130,8 @@ fn is_function(text: &str) -> bool {
     text.len() <= CALLBACK_BYTES_MAX && text.split('.').all(is_name)
 }
 
-/// `response` as a script that calls `callback` with it. Refusals have status 200 then: browsers run no others. That
-/// rights are missing is said by the status, so that they are asked for.
+/// `response` as a script that calls `callback` with it. Refusals have status 200 then: browsers run no others. Only
+/// that something is forbidden, or a password missing, is said by the status.
 async fn wrapped(response: Response, callback: &str, room: &Room) -> Response {
     let (mut head, body) = response.into_parts();
     let is_json = head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
@@ -153,7 +153,10 @@ async fn wrapped(response: Response, callback: &str, room: &Room) -> Response {
     head.headers.insert(CONTENT_TYPE, kind);
     head.headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     head.headers.remove(http::header::CONTENT_LENGTH);
-    if !matches!(head.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+    // A browser asks its user for a password, and never for a token.
+    let schemes = head.headers.get_all(WWW_AUTHENTICATE);
+    let is_asked_for = schemes.iter().any(|scheme| scheme.as_bytes().starts_with(b"Basic"));
+    if head.status != StatusCode::FORBIDDEN && !is_asked_for {
         head.status = StatusCode::OK;
     }
     Response::from_parts(head, Body::from(script(callback, &json)))

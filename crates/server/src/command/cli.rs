@@ -307,8 +307,14 @@ fn checked(
 ) -> ExitCode {
     match read {
         Ok((config, sources)) => {
-            let (faults, warnings) =
-                if text_only { Default::default() } else { preflight::all(&config) };
+            let (faults, warnings) = if text_only {
+                Default::default()
+            } else {
+                match preflight::enter_work_dir(&config) {
+                    Ok(()) => preflight::all(&config),
+                    Err(fault) => (vec![fault], Vec::new()),
+                }
+            };
             for warning in warnings {
                 let _ = writeln!(io::stderr(), "warning: on this machine, {warning}");
             }

@@ -67,6 +67,18 @@ fn room(key: &str, thing: &str, path: &Path) -> Result<(), Fault> {
     }
 }
 
+/// Goes to `work_dir`, if there is one.
+///
+/// # Errors
+/// When this process cannot.
+pub fn enter_work_dir(config: &Config) -> Result<(), Fault> {
+    let Some(dir) = &config.work_dir else { return Ok(()) };
+    weir_config::enter(dir).map_err(|error| {
+        let what = format!("cannot enter {}: {error}", dir.display());
+        Fault::new("work_dir", what, "create the folder, or use one that this user can enter")
+    })
+}
+
 /// Whether the log can be appended to, and the number of the process written down, where they are to go to files.
 ///
 /// # Errors

@@ -83,6 +83,15 @@ impl Start {
         Ok(Self { sources, source, ..Self::from(config) })
     }
 
+    /// The same, and from now on relative paths begin in `work_dir`, in the whole process.
+    ///
+    /// # Errors
+    /// When that folder cannot be entered.
+    pub fn in_work_dir(self) -> Result<Self, ConfigError> {
+        let entered = preflight::enter_work_dir(&self.config);
+        entered.map_err(|fault| self.sources.locate(fault)).map(|()| self)
+    }
+
     /// What the server is to do.
     pub const fn config(&self) -> &Config {
         &self.config

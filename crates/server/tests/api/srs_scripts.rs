@@ -104,6 +104,10 @@ async fn answers_come_as_scripts() {
     assert_eq!((missing.status, &json(&missing.text, "f")["code"]), (200, &2048.into()));
     assert_eq!(call(&weir, "GET", "streams/none", "").await.status, 404);
     assert_eq!(call(&weir, "GET", "streams/none?callback=", "").await.status, 404);
+    // A token is nothing that a browser asks its user for: SRS's console shows what it is told instead.
+    let refused = call(&weir, "GET", "clients/1?callback=f&method=DELETE", "").await;
+    assert_eq!((refused.status, &json(&refused.text, "f")["code"]), (200, &1102.into()));
+    assert_eq!(call(&weir, "DELETE", "clients/1", "").await.status, 401);
     for bad in ["f(1)", "a-b", "%3Cscript%3E", "f;g", "%E2%80%A8"] {
         let answer = call(&weir, "GET", &format!("versions?callback={bad}"), "").await;
         assert_eq!(answer.status, 400, "{bad}: {answer:?}");

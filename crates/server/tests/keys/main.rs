@@ -49,7 +49,7 @@ enum Row {
 use Row::{Live, Restart};
 
 /// Every key.
-const ROWS: [(&str, Row); 152] = [
+const ROWS: [(&str, Row); 153] = [
     ("role", Restart("role: edge\nedge: { origins: o }\n")),
     ("workers", Restart("workers: 7\n")),
     ("rtmp.listen", Restart("rtmp: { listen: [] }\n")),
@@ -191,6 +191,7 @@ const ROWS: [(&str, Row); 152] = [
     ("drain.timeout", Live(limits::drain_timeout)),
     ("handover.socket", Restart("handover: { socket: s }\n")),
     ("name", Restart("name: edge-7\n")),
+    ("work_dir", Restart("work_dir: d\n")),
     ("log_file", Restart("log_file: f\n")),
     ("pid_file", Restart("pid_file: f\n")),
     ("vhosts", Live(streams::vhosts)),

@@ -53,6 +53,13 @@ fn find(dir: &Path, end: &str) -> Option<std::path::PathBuf> {
     })
 }
 
+fn reloaded(window: &'static str) -> impl Fn(&serde_json::Value) -> bool {
+    move |line| {
+        let what = line["what"].as_str().unwrap_or_default();
+        line["message"] == "configuration reloaded" && what.contains(window)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_origin_and_its_edge_serve_rtmp_flv_and_hls() {
     let origin = weir(ORIGIN);
@@ -119,12 +126,6 @@ async fn an_included_file_that_changes_is_read_anew() {
     weir.write_config("listen 1935;\ninclude vhost.conf;\n");
     // Who looks for changes may have begun to do so only now: the signal does not depend on that.
     weir.hang_up();
-    let reloaded = |window: &'static str| {
-        move |line: &serde_json::Value| {
-            let what = line["what"].as_str().unwrap_or_default();
-            line["message"] == "configuration reloaded" && what.contains(window)
-        }
-    };
     weir.wait_log(reloaded("play.window: 30s -> 7s"), SOON);
     fs::write(
         weir.dir().join("vhost.conf"),
@@ -140,6 +141,50 @@ async fn an_included_file_that_changes_is_read_anew() {
         line["reason"].as_str().is_some_and(|reason| reason.contains("vhost.conf:1:33"))
     };
     weir.wait_log(wrong, SOON);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_begin_in_the_work_dir_and_those_of_the_configuration_where_it_was_started() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let work_dir = dir.path().canonicalize().expect("it is there").join("work");
+    let conf = |rest: &str| {
+        format!(
+            "listen 1935; work_dir {}; pid ./objs/srs.pid; http_api {{ enabled on; listen 1985; }}\n{rest}",
+            work_dir.display()
+        )
+    };
+    let vhost = "vhost __defaultVhost__ { play { queue_length 7; }\n\
+                 hls { enabled on; hls_path ./html; hls_fragment 1; } }\n";
+    let missing = dir.path().join("srs.conf");
+    fs::write(&missing, conf(vhost)).expect("written");
+    for command in ["check", "serve"] {
+        let output = Command::new(BINARY).args([command, "-c"]).arg(&missing).output();
+        let output = output.expect("weir runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{command}");
+        let place =
+            format!("srs.conf:1:23: work_dir: cannot enter {}: No such", work_dir.display());
+        assert!(told.contains(&place), "{command}: {told}");
+    }
+    fs::create_dir_all(work_dir.join("objs")).expect("made");
+    let mut weir = weir(&conf(vhost));
+    let published = encoder(&weir, "live/a").await;
+    let playlist = file(&work_dir.join("html"), "a.m3u8").await;
+    assert!(playlist.ends_with("live/a.m3u8"), "{playlist:?}");
+    let pid = fs::read_to_string(work_dir.join("objs/srs.pid")).expect("a file");
+    assert_eq!(pid.trim(), weir.pid().to_string());
+    let said = http::get(weir.api(), "api/v1/summaries").await.text().await;
+    let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(said["data"]["self"]["cwd"], work_dir.display().to_string());
+    // A reload finds the file and what it includes where they are.
+    fs::write(weir.dir().join("vhost.conf"), vhost.replace('7', "8")).expect("written");
+    weir.write_config(&conf("include vhost.conf;\n"));
+    weir.hang_up();
+    weir.wait_log(reloaded("play.window: 7s -> 8s"), SOON);
+    // And is told of changes.
+    weir.write_config(&conf(&vhost.replace('7', "9")));
+    weir.wait_log(reloaded("play.window: 8s -> 9s"), SOON);
+    published.assert_connected();
 }
 
 #[tokio::test(flavor = "multi_thread")]

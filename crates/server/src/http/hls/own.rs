@@ -1,6 +1,10 @@
 //! What there is of a stream that is published here, or was.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -62,6 +66,12 @@ pub struct WantedPlaylist {
     pub is_named: bool,
 }
 
+/// A stream that is live has its first segment within so many times the length of one: it ends with a key frame.
+const FIRST_SEGMENT: u32 = 2;
+
+/// What takes longer is not worth the wait: players give up before.
+const FIRST_SEGMENT_MAX: Duration = Duration::from_secs(30);
+
 /// A playlist of a stream, or why there is none.
 pub async fn own_playlist(
     node: &Arc<Node>,
@@ -91,7 +101,13 @@ pub async fn own_playlist(
         return carrying(node, text, params).map(PlaylistText::of).map_err(no_memory);
     }
     let left_to_wait = wait.saturating_sub(begun.elapsed());
-    let settled = timeout(left_to_wait, node.hls.settled(key)).await;
+    let mut settled = timeout(left_to_wait, node.hls.settled(key)).await;
+    let expected = vhost.hls.segment * FIRST_SEGMENT;
+    let is_live = node.streams.registry.status(key) == Some(Status::Live);
+    if settled.is_err() && is_live && expected <= FIRST_SEGMENT_MAX {
+        let more = ask.wait_at_most(expected).saturating_sub(begun.elapsed());
+        settled = timeout(more, node.hls.settled(key)).await;
+    }
     match settled.unwrap_or(State::Starting) {
         State::Unsupported(reason) => {
             return Err(not_found(&format!(

@@ -14,7 +14,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::time::timeout;
 use tracing::warn;
 use weir_blocking::Pool;
-use weir_config::{Given, file::READ_TIMEOUT};
+use weir_config::{Given, file::READ_TIMEOUT, from_start};
 use weir_hub::Wake as _;
 use weir_intake::WakeSignal;
 
@@ -30,6 +30,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Reloads whenever the text of the file is another one. Never ends, if there is a file.
 pub async fn watch(reloader: Arc<Reloader>) {
     let Source::Process(Given::File(path)) = reloader.source.clone() else { return };
+    let path = from_start(&path);
     let alarm = Arc::new(WakeSignal::default());
     // Held for as long as this runs. Files that it includes, in other folders, are looked at as often as said.
     let _watcher = notice(&path, &alarm)
