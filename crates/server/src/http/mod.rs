@@ -206,7 +206,7 @@ async fn serve(node: Arc<Node>, site: Site, mut socket: Stream, mut client: Clie
     };
     if let Some(request) = request {
         // It waits for its stream without the head that it came in.
-        drop((head, config));
+        drop((head, config, guest));
         return live::serve(node, socket, client, request).await;
     }
     let Some(room) = room::of_connection(budget) else {

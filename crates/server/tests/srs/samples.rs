@@ -343,7 +343,7 @@ fn below(folder: &std::path::Path, extension: &str, files: &mut Vec<PathBuf>) {
 }
 
 /// `edge edge2 go-oryx-edge go-oryx-edge2 http.flv.live.edge1 http.flv.live.edge2 origin.cluster.edge
-/// origin.cluster.serverA origin.cluster.serverB origin.cluster.serverC edge.token.traverse`
+/// origin.cluster.serverA origin.cluster.serverB origin.cluster.serverC`
 #[tokio::test(flavor = "multi_thread")]
 async fn edges_have_what_their_origins_have() {
     let http = "http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }";
@@ -361,7 +361,7 @@ async fn edges_have_what_their_origins_have() {
         );
         Weir::builder(BINARY).exactly(&conf((&[HTTP], &vhost))).start()
     };
-    let [first, second] = [edge(""), edge("token_traverse on;")];
+    let [first, second] = [edge(""), edge("token_traverse off;")];
     // One stream is published to each origin, and one to an edge; all edges have all of them.
     let mut published = Vec::new();
     for (at, server) in [&origins[0], &origins[1], &first].into_iter().enumerate() {
@@ -378,6 +378,37 @@ async fn edges_have_what_their_origins_have() {
         }
     }
     published.iter().for_each(Encoder::assert_connected);
+    let (publish, fixture) = (origins[1].rtmp_url("live/livestream"), Fixture::AvcBFramesAac);
+    let urls = [&first, &second]
+        .map(|edge| [edge.rtmp_url("live/livestream"), edge.http_url("live/livestream.flv")]);
+    let wrong = spawn_blocking(move || play_all(fixture, &publish, &urls.concat()));
+    assert_eq!(wrong.await.expect("FFmpeg publishes and plays"), [""; 0]);
+}
+
+/// `edge.token.traverse`
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_has_its_origin_decide_about_viewers() {
+    let backend = Backend::start().await;
+    backend.answers(|call| {
+        let is_right =
+            call.said("action") != "on_play" || call.said("param").contains("token=right");
+        Reply::Text(200, if is_right { "0" } else { "1" }.to_owned())
+    });
+    let hooks = format!("http_hooks {{ enabled on; on_play {}; }}", backend.url());
+    let origin = Weir::builder(BINARY).exactly(&conf((&[], &hooks))).start();
+    let cluster =
+        format!("cluster {{ mode remote; origin {}; token_traverse on; }}", origin.rtmp());
+    let edge = Weir::builder(BINARY).exactly(&conf((&[], &cluster))).start();
+    let (publish, fixture) = (origin.rtmp_url("live/livestream"), Fixture::AvcAac);
+    let urls = [edge.rtmp_url("live/livestream?token=right")];
+    let playing = spawn_blocking(move || play_all(fixture, &publish, &urls));
+    eventually("who shows it plays", SOON, async || {
+        (edge.sessions("play", "/live/livestream").open() == 1).then_some(())
+    })
+    .await;
+    let wrong = Viewer::try_rtmp(&edge.rtmp_url("live/livestream?token=wrong")).await;
+    assert!(wrong.is_err(), "who shows another one does not");
+    assert_eq!(playing.await.expect("FFmpeg publishes and plays"), [""; 0]);
 }
 
 /// `forward.backend forward.master http.hooks.callback demo`
@@ -406,6 +437,13 @@ async fn back_ends_hear_of_clients_and_say_where_streams_go() {
     for action in ["on_publish", "on_forward", "on_play", "on_stop", "on_unpublish"] {
         eventually(action, SOON, async || (backend.of(action).len() == 1).then_some(())).await;
     }
+    let slave = Weir::builder(BINARY).exactly(&conf((&[], ""))).start();
+    let forward = format!("forward {{ enabled on; destination {}; }}", slave.rtmp());
+    let master = Weir::builder(BINARY).exactly(&conf((&[], &forward))).start();
+    let (publish, fixture) = (master.rtmp_url("live/livestream"), Fixture::AvcBFramesAac);
+    let urls = [master.rtmp_url("live/livestream"), slave.rtmp_url("live/livestream")];
+    let wrong = spawn_blocking(move || play_all(fixture, &publish, &urls));
+    assert_eq!(wrong.await.expect("FFmpeg publishes and plays"), [""; 0]);
 }
 
 /// `http.heartbeat origin1-for-proxy origin2-for-proxy origin3-for-proxy`
@@ -547,6 +585,17 @@ async fn a_publisher_that_nobody_watches_is_let_go() {
     over_hls.assert_connected();
     drop(viewer);
     eventually("the end of the other", SOON, async || over_rtmp.end()).await;
+    let url = weir.rtmp_url("live/livestream");
+    let publish = spawn_blocking(move || {
+        let mut ffmpeg = Ffmpeg::System.publish(&Fixture::AvcAac.file(), &url);
+        ffmpeg.wait(TIMEOUT).success()
+    });
+    let said = |line: &serde_json::Value| {
+        field(line, "stream") == "/live/livestream"
+            && line.to_string().contains("publish.unwatched_timeout")
+    };
+    assert!(!publish.await.expect("FFmpeg ends"), "it is let go before its end");
+    weir.wait_log(said, SOON);
     assert_eq!(told(&weir), [""; 0]);
 }
 
