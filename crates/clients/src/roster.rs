@@ -46,6 +46,8 @@ struct Present {
     all: HashMap<u64, Arc<Presence>>,
     /// The same by their streams: who asks about one does not look at everybody.
     parties: Parties,
+    /// How many of them are apart.
+    apart: usize,
     /// Only while everybody is asked to leave.
     queue: Option<Box<Queue>>,
 }
@@ -204,9 +206,21 @@ impl Roster {
         }
     }
 
-    /// How many there are.
+    /// How many there are, but for those who were set apart.
     pub fn count(&self) -> usize {
-        self.lock().all.len()
+        let present = self.lock();
+        present.all.len() - present.apart
+    }
+
+    /// This client looks after the server, over a connection that could be a viewer's: it does not count among those
+    /// whom the server waits for when it stops.
+    pub fn set_apart(&self, presence: &Presence) {
+        let mut present = self.lock();
+        if present.all.contains_key(&presence.id) && presence.set_apart() {
+            present.apart += 1;
+            drop(present);
+            self.left.notify_waiters();
+        }
     }
 
     /// Resolves when somebody leaves after this call.
@@ -240,6 +254,9 @@ impl Drop for RosterEntry {
         {
             let mut present = self.roster.lock();
             present.all.remove(&self.presence.id);
+            if self.presence.is_apart() {
+                present.apart -= 1;
+            }
             let (activity, stream) = self.presence.deed();
             if let Some(key) = &stream {
                 present.parties.remove(self.presence.id, key);
@@ -272,6 +289,22 @@ mod tests {
         assert_eq!((ids(), roster.count()), (vec![2], 1));
         assert!(roster.find(1).is_none() && roster.find(2).is_some());
         drop(second);
+    }
+
+    #[test]
+    fn who_is_apart_is_there_and_does_not_count() {
+        let roster = Arc::<Roster>::default();
+        let (first, second) = (enlist(&roster, 1), enlist(&roster, 2));
+        roster.set_apart(&first);
+        roster.set_apart(&first);
+        assert_eq!((roster.count(), roster.list().len()), (1, 2));
+        drop(first);
+        assert_eq!((roster.count(), roster.list().len()), (1, 1));
+        // One that has gone meanwhile does not count anyway.
+        let gone = Arc::clone(&second);
+        drop(second);
+        roster.set_apart(&gone);
+        assert_eq!(roster.count(), 0);
     }
 
     #[tokio::test]

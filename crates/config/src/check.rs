@@ -34,6 +34,7 @@ impl Config {
 /// The first contradiction in `config`.
 pub(super) fn contradiction(config: &Config) -> Option<Contradiction> {
     shared_address(config)
+        .or_else(|| api_beside_streams(config))
         .or_else(|| small_memory(config))
         .or_else(|| role_without_its_settings(config))
         .or_else(|| same_origin_twice(config))
@@ -62,8 +63,41 @@ fn shared_address(config: &Config) -> Option<Contradiction> {
         all.extend(numbered.map(|(number, &address)| Listener { section, number, address }));
     }
     let pairs = all.iter().enumerate().flat_map(|(i, b)| all[..i].iter().map(move |a| (a, b)));
-    let (a, b) = pairs.into_iter().find(|(a, b)| overlap(a.address, b.address))?;
+    let (a, b) =
+        pairs.into_iter().find(|(a, b)| overlap(a.address, b.address) && !are_one(config, a, b))?;
     Some(Contradiction([b.taken_by(a), a.taken_by(b)]))
+}
+
+/// Whether two listeners are meant to be one: that of the API and one for viewers, at the same address.
+fn are_one(config: &Config, a: &Listener, b: &Listener) -> bool {
+    let api = [(a, b), (b, a)].into_iter().find(|(it, _)| it.section == "api");
+    api.is_some_and(|(api, other)| {
+        api.address == other.address && config.shared_with(api.address) == Some(other.section)
+    })
+}
+
+/// What cannot hold for the API where it is at the address of a listener for viewers: that one decides about TLS, and a
+/// PROXY header would say where a client is whom the API trusts for being there.
+fn api_beside_streams(config: &Config) -> Option<Contradiction> {
+    let (number, address, section) = config
+        .api
+        .listen
+        .iter()
+        .enumerate()
+        .find_map(|(number, it)| Some((number, it, config.shared_with(*it)?)))?;
+    let key = match (&config.api.tls, config.http.proxy_protocol) {
+        (Some(_), _) => "api.tls",
+        (None, true) => "http.proxy_protocol",
+        (None, false) => return None,
+    };
+    let what =
+        format!("the API shares {address} with {section}.listen, where {key} cannot hold for it");
+    let fix = match key {
+        "api.tls" => "give the API a port of its own, or remove api.tls: TLS for both is http.tls",
+        _ => "give the API a port of its own",
+    };
+    let side = |path: String| (path, Problem::new(what.clone(), fix));
+    Some(Contradiction([side(key.to_owned()), side(format!("api.listen[{number}]"))]))
 }
 
 struct Listener {

@@ -166,6 +166,16 @@ impl Config {
         plain.into_iter().chain(self.port_tls().map(|port| (port.section, port.listen)))
     }
 
+    /// The section for viewers that listens at this address of the API as well, which has no listener of its own then.
+    pub fn shared_with(&self, address: SocketAddr) -> Option<&'static str> {
+        let has = |listen: &[SocketAddr]| address.port() != 0 && listen.contains(&address);
+        match &self.http.tls {
+            _ if has(&self.http.listen) => Some("http"),
+            Some(tls) if has(&tls.listen) => Some("http.tls"),
+            _ => None,
+        }
+    }
+
     /// The folders that HLS is written to, and the first key that names each. An edge writes none, and neither does who
     /// names none.
     pub fn hls_dirs(&self) -> BTreeMap<PathBuf, String> {

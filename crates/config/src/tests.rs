@@ -464,6 +464,18 @@ pid_file: /run/weir.pid
 }
 
 #[test]
+fn the_api_can_be_at_the_address_of_a_listener_for_viewers() {
+    let tls = "tls: { listen: 0.0.0.0:443, certificates: [{ cert: a, key: b }] }";
+    let http = format!("http: {{ listen: 0.0.0.0:80, {tls} }}\n");
+    let config = good(&format!("{http}api: {{ listen: [0.0.0.0:80, 0.0.0.0:443, 0.0.0.0:81] }}\n"));
+    let shared: Vec<_> = config.api.listen.iter().map(|at| config.shared_with(*at)).collect();
+    assert_eq!(shared, [Some("http"), Some("http.tls"), None]);
+    // Any port is another one each time.
+    let any = good("http: { listen: 127.0.0.1:0 }\napi: { listen: 127.0.0.1:0 }\n");
+    assert_eq!(any.shared_with(any.api.listen[0]), None);
+}
+
+#[test]
 fn a_back_end_must_be_there_to_be_asked() {
     let found = bad("auth: { play: [hook: {}] }\n");
     assert!(found.what.contains("hooks.on_play is empty"), "{found:?}");
@@ -885,6 +897,30 @@ const BAD: &[Bad] = &[
         "http: { listen: [0.0.0.0:80, 127.0.0.1:1985] }\n",
         (1, 30, 14),
         "http.listen[1]: 127.0.0.1:1985 is already used by api.listen (0.0.0.0:1985)",
+        "give each listener its own port",
+    ),
+    (
+        "http: { listen: 0.0.0.0:80 }\napi: { listen: 127.0.0.1:80 }\n",
+        (2, 16, 12),
+        "api.listen: 127.0.0.1:80 is already used by http.listen (0.0.0.0:80)",
+        "give each listener its own port",
+    ),
+    (
+        "http: { listen: 0.0.0.0:80 }\napi: { listen: 0.0.0.0:80, tls: { cert: a, key: b } }\n",
+        (2, 33, 1),
+        "api.tls: the API shares 0.0.0.0:80 with http.listen, where api.tls cannot hold for it",
+        "give the API a port of its own, or remove api.tls: TLS for both is http.tls",
+    ),
+    (
+        "http: { listen: 0.0.0.0:80, proxy_protocol: true }\napi: { listen: 0.0.0.0:80 }\n",
+        (1, 45, 4),
+        "http.proxy_protocol: the API shares 0.0.0.0:80 with http.listen, where http.proxy_protocol cannot hold for it",
+        "give the API a port of its own",
+    ),
+    (
+        "api: { listen: [0.0.0.0:80, 0.0.0.0:80] }\nhttp: { listen: 0.0.0.0:80 }\n",
+        (1, 29, 10),
+        "api.listen[1]: 0.0.0.0:80 is already used by api.listen (0.0.0.0:80)",
         "give each listener its own port",
     ),
     (

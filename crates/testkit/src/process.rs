@@ -74,6 +74,11 @@ impl Process {
         assert!(status.success(), "{} ended with {status}; it wrote:\n{}", self.name, self.stderr);
     }
 
+    /// Whether it has ended by now.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// Sends a signal by its name, such as `TERM`.
     ///
     /// # Panics

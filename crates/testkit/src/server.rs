@@ -50,8 +50,10 @@ pub struct Builder {
     launch: Launch,
     config: String,
     config_map: bool,
-    /// Whether the file has exactly that text, and the environment the listeners.
+    /// Whether the file has exactly that text.
     is_exact: bool,
+    /// Whether the environment has the listeners then.
+    sets_listeners: bool,
     listeners: [SocketAddr; 3],
 }
 
@@ -96,6 +98,7 @@ impl Weir {
             config: String::new(),
             config_map: false,
             is_exact: false,
+            sets_listeners: true,
             listeners: [free; 3],
         }
     }
@@ -430,6 +433,13 @@ impl Builder {
         self
     }
 
+    /// The same, with the listeners that are in the text.
+    #[must_use]
+    pub fn exactly_there(mut self, text: &str) -> Self {
+        self.sets_listeners = false;
+        self.exactly(text)
+    }
+
     /// The configuration file comes from a mounted ConfigMap: it is a link to a file of a folder that is swapped.
     #[must_use]
     pub fn config_map(mut self) -> Self {
@@ -481,7 +491,8 @@ impl Builder {
             true => {
                 let names = ["WEIR_RTMP__LISTEN", "WEIR_HTTP__LISTEN", "WEIR_API__LISTEN"];
                 for (name, address) in names.into_iter().zip(self.listeners) {
-                    if !launch.environment.iter().any(|(set, _)| set == name) {
+                    if self.sets_listeners && !launch.environment.iter().any(|(set, _)| set == name)
+                    {
                         launch.environment.push((name.into(), address.to_string().into()));
                     }
                 }

@@ -75,6 +75,7 @@ pub struct Presence {
     behind: AtomicU32,
     farewell: AtomicU8,
     has_ended: AtomicBool,
+    is_apart: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -155,6 +156,7 @@ impl Presence {
             behind: AtomicU32::new(UNKNOWN),
             farewell: AtomicU8::new(0),
             has_ended: AtomicBool::new(false),
+            is_apart: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
@@ -255,6 +257,16 @@ impl Presence {
     /// Whether it is going.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended.load(Ordering::Acquire)
+    }
+
+    /// Whether it was set apart.
+    pub(super) fn is_apart(&self) -> bool {
+        self.is_apart.load(Ordering::Acquire)
+    }
+
+    /// Sets it apart: whether it was not yet.
+    pub(super) fn set_apart(&self) -> bool {
+        !self.is_apart.swap(true, Ordering::AcqRel)
     }
 
     /// Asks it to leave. Who is on a delivery shard hears of it when the shards are told to look. Being kicked is not

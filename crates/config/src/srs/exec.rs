@@ -219,6 +219,15 @@ fn here(output: &str) -> Option<Here<'_>> {
     (is_here && path.contains('/')).then_some(Here { path, vhost })
 }
 
+/// The single stream of `vhost` that `output` names here, as `ingest` of Weir has it.
+pub(super) fn stream_here(output: &str, vhost: &str) -> Option<String> {
+    let path = here(output).map(|own| own.path).filter(|path| !path.contains('['))?;
+    Some(match vhost {
+        DEFAULT_VHOST => path,
+        name => format!("{name}/{path}"),
+    })
+}
+
 /// A block `ingest`, which may have several engines.
 fn ingest(reading: &mut Reading, block: &Directive, vhost: &str) -> Result<(), Refused> {
     const PATH: &str = "vhost.ingest";
@@ -228,8 +237,8 @@ fn ingest(reading: &mut Reading, block: &Directive, vhost: &str) -> Result<(), R
         reading.note(block.name.at, PATH, what);
     }
     for engine in engines {
-        let own = engine.get("output").and_then(|output| here(output.arg()));
-        let Some(stream) = own.map(|own| own.path).filter(|path| !path.contains('[')) else {
+        let own = engine.get("output").and_then(|output| stream_here(output.arg(), vhost));
+        let Some(stream) = own else {
             let what = "its output is not a stream of this server, and it is left out";
             reading.note(engine.name.at, PATH, what);
             continue;
@@ -238,10 +247,6 @@ fn ingest(reading: &mut Reading, block: &Directive, vhost: &str) -> Result<(), R
         let Some(input) = input.filter(|url| !url.arg().is_empty()) else {
             reading.note(block.name.at, PATH, "it has no input, and does nothing, as in SRS");
             continue;
-        };
-        let stream = match vhost {
-            DEFAULT_VHOST => stream,
-            name => format!("{name}/{stream}"),
         };
         let codec = |name: &str| match engine.get(name).map(Directive::arg) {
             None | Some("") => "copy",

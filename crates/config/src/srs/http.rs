@@ -50,7 +50,9 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         block: "http_api",
         names: "listen=1985",
-        fate: Fate::Key("api.listen; without auth everybody may read (api.read_from)"),
+        fate: Fate::Key(
+            "api.listen, also on the port of http_server; without auth everybody may read (api.read_from)",
+        ),
     },
     Row { block: "http_api", names: "crossdomain=on", fate: Fate::Key("api.web_origins") },
     Row { block: "http_api", names: "raw_api auth https", fate: Fate::Block { many: false } },
@@ -109,10 +111,24 @@ pub(super) fn read(
     let of_server = listen(reading, server.as_ref(), "http_server", ("http", "8080"))?;
     let https =
         server.as_ref().and_then(|server| server.get("https")).filter(|_| of_server.is_some());
-    tls::read(reading, https, "http_server.https", ("http", "8088"))?;
+    let of_https = tls::read(reading, https, "http_server.https", ("http", "8088"))?;
     let of_api = listen(reading, api.as_ref(), "http_api", ("api", "1985"))?;
-    if of_api.is_some() && of_api == of_server {
-        one_port(reading, api.as_ref());
+    let own = api.as_ref().filter(|_| of_api.is_some()).and_then(|api| api.get("https"));
+    let own = own.filter(|https| is_on(https.get("enabled"), false));
+    match of_https.filter(|_| of_api.is_some() && of_api == of_server) {
+        Some(of_https) if shares(own, &of_https)? => {
+            let at = api.as_ref().map_or(Place::NOWHERE, place_of);
+            let both = of_api.clone().into_iter().chain([of_https]);
+            let both = both.map(|address| one(at, address)).collect();
+            reading.root.set(&["api", "listen"], list(at, both));
+        }
+        _ => {
+            if let Some(own) = own {
+                let what = "the API has no port with TLS beside the one of http_api.listen: give both those of \
+                    http_server, or set api.tls in YAML";
+                reading.note(own.name.at, "http_api.https", what);
+            }
+        }
     }
     if let Some(api) = api.as_ref().filter(|_| of_api.is_some()) {
         read_api(reading, api)?;
@@ -154,14 +170,14 @@ fn listen(
     Ok(Some(address))
 }
 
-/// SRS serves both on one port where both have the same.
-fn one_port(reading: &mut Reading, api: Option<&Directive>) {
-    let Some(listen) = api.and_then(|api| api.get("listen").or(Some(api))) else { return };
-    let what = "Weir has a port of its own for the API: it is on 0.0.0.0:1985, and streams are on the port of \
-        http_server";
-    reading.note(listen.arg_at(), "http_api.listen", what);
-    let at = place_of(listen);
-    reading.root.set(&["api", "listen"], list(at, vec![one(at, "0.0.0.0:1985")]));
+/// Whether the API is on the port with TLS for viewers too, as in SRS where both have the port without: unless its own
+/// block has another.
+fn shares(own: Option<&Directive>, of_https: &str) -> Result<bool, Refused> {
+    let said = own.and_then(|own| own.get("listen")).and_then(|listen| listen.args.first());
+    Ok(match said {
+        Some(word) => address(word, "http_api.https.listen")? == of_https,
+        None => true,
+    })
 }
 
 fn read_api(reading: &mut Reading, api: &Directive) -> Result<(), Refused> {

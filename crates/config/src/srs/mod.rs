@@ -9,6 +9,7 @@
 //! are not switched on, ports that are not opened, segments of ten seconds.
 
 mod canonical;
+mod caster;
 mod check;
 mod cluster;
 mod dvr;
@@ -74,6 +75,7 @@ pub(super) fn read(
     hls::usual(&mut reading);
     reading.usual(&["play", "window"], "30s");
     vhosts(&mut reading, &all)?;
+    caster::read(&mut reading, &all);
     Ok(reading)
 }
 

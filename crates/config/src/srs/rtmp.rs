@@ -58,5 +58,6 @@ pub(super) fn read(
         }
         reading.root.set(&["rtmp", "chunk_size"], one(place_of(&size), within.to_string()));
     }
-    tls::read(reading, get("rtmps").as_ref(), "rtmps", ("rtmp", "1443"))
+    tls::read(reading, get("rtmps").as_ref(), "rtmps", ("rtmp", "1443"))?;
+    Ok(())
 }

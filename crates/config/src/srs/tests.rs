@@ -71,6 +71,62 @@ fn what_is_not_said_means_what_it_means_in_srs() {
 }
 
 #[test]
+fn the_api_is_on_the_port_of_streams_where_both_have_the_same() {
+    let of = |api: &str, server: &str| {
+        let text =
+            format!("http_api {{ enabled on; {api} }}\nhttp_server {{ enabled on; {server} }}\n");
+        let all = format!("listen 1935;\n{text}vhost __defaultVhost__ {{ }}\n");
+        let listen = config(&all).api.listen;
+        let listen: Vec<_> = listen.iter().map(|at| at.port()).collect();
+        let told = notes(&all);
+        assert!(told.len() <= 1, "{told:#?}");
+        (listen, told.first().is_some_and(|note| note.starts_with("http_api.https: ")))
+    };
+    let https = |port: u16| format!("https {{ enabled on; listen {port}; key a; cert b; }}");
+    let (tls, other) = (https(8088), https(1990));
+    assert_eq!(of("listen 8080;", "listen 8080;"), (vec![8080], false));
+    assert_eq!(of("listen 8080;", "listen 8081;"), (vec![8080], false));
+    // SRS has it on the port with TLS then too, unless that is another one.
+    assert_eq!(of("listen 8080;", &format!("listen 8080; {tls}")), (vec![8080, 8088], false));
+    let both = of(&format!("listen 8080; {tls}"), &format!("listen 8080; {tls}"));
+    assert_eq!(both, (vec![8080, 8088], false));
+    let apart = of(&format!("listen 8080; {other}"), &format!("listen 8080; {tls}"));
+    assert_eq!(apart, (vec![8080], true));
+    assert_eq!(
+        of(&format!("listen 1985; {other}"), &format!("listen 8080; {tls}")),
+        (vec![1985], true)
+    );
+    assert_eq!(of("listen 1985;", &format!("listen 8080; {tls}")), (vec![1985], false));
+}
+
+#[test]
+fn mpeg_ts_over_udp_is_brought_in_by_ffmpeg_and_other_casters_are_left_out() {
+    let caster = |what: &str| {
+        let text = format!(
+            "listen 1935;\nstream_caster {{ enabled on; {what} }}\nvhost __defaultVhost__ {{ }}\n"
+        );
+        let told = notes(&text);
+        assert_eq!(told.len(), 1, "{told:#?}");
+        let ingest = config(&text).ingest;
+        let ingest: Vec<_> = ingest.into_iter().map(|it| (it.stream, it.from)).collect();
+        (ingest, told[0].contains("left out"))
+    };
+    let from = "udp://0.0.0.0:8935?overrun_nonfatal=1";
+    let stream = "caster mpegts_over_udp; output rtmp://127.0.0.1/live/livestream;";
+    let made = caster(&format!("{stream} listen 8935;"));
+    assert_eq!(made, (vec![("live/livestream".to_owned(), from.to_owned())], false));
+    for other in [
+        "caster flv; output rtmp://127.0.0.1/[app]/[stream]; listen 8936;",
+        "caster mpegts_over_udp; output rtmp://127.0.0.1/[app]/[stream]; listen 8936;",
+        "caster mpegts_over_udp; output rtmp://elsewhere/live/livestream; listen 8936;",
+        "caster mpegts_over_udp; output rtmp://127.0.0.1/live/livestream;",
+        "caster gb28181; output rtmp://127.0.0.1/live/[stream]; listen 9000;",
+    ] {
+        assert_eq!(caster(other), (Vec::new(), true), "{other}");
+    }
+}
+
+#[test]
 fn the_server_has_the_name_that_it_has_in_srs() {
     assert_eq!(config("listen 1935; server_id srs-ie193id;").name, "srs-ie193id");
     assert_eq!(config("listen 1935;").name, "");
@@ -495,7 +551,9 @@ fn variables_alone_are_a_configuration() {
 #[test]
 fn every_directive_with_a_value_has_a_variable_that_is_its_own() {
     let is_several = |block: &str| {
-        ["vhost.ingest", "vhost.transcode"].iter().any(|several| block.starts_with(several))
+        ["vhost.ingest", "vhost.transcode", "stream_caster"]
+            .iter()
+            .any(|several| block.starts_with(several))
     };
     let mut seen = std::collections::HashSet::new();
     for row in table::rows() {

@@ -8,24 +8,26 @@ use super::{
     row,
 };
 
-/// The block `block` at `path`, as `tls` of a section here; behind it the port that SRS listens on.
+/// The block `block` at `path`, as `tls` of a section here; behind it the port that SRS listens on. Returns the
+/// address, if it is on.
 pub(super) fn read(
     reading: &mut Reading,
     block: Option<&Directive>,
     path: &str,
     (section, port): (&str, &str),
-) -> Result<(), Refused> {
+) -> Result<Option<String>, Refused> {
     let Some(block) = block.filter(|block| is_on(block.get("enabled"), false)) else {
-        return Ok(());
+        return Ok(None);
     };
     let at = place_of(block);
-    let listen = match block.get("listen").and_then(|listen| listen.args.first()) {
-        Some(word) => one(place(word.at), address(word, &row::path(path, "listen"))?),
-        None => one(at, format!("0.0.0.0:{port}")),
+    let (said_at, address) = match block.get("listen").and_then(|listen| listen.args.first()) {
+        Some(word) => (place(word.at), address(word, &row::path(path, "listen"))?),
+        None => (at, format!("0.0.0.0:{port}")),
     };
-    reading.root.set(&[section, "tls", "listen"], list(at, vec![listen]));
+    let listen = list(at, vec![one(said_at, address.clone())]);
+    reading.root.set(&[section, "tls", "listen"], listen);
     reading.root.push(&[section, "tls", "certificates"], certificate(block));
-    Ok(())
+    Ok(Some(address))
 }
 
 /// The certificate and the key of a block.

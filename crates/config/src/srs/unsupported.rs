@@ -47,7 +47,12 @@ pub(super) const ROWS: &[Row] = &[
     Row { block: "", names: "stream_caster", fate: Fate::Block { many: true } },
     Row {
         block: "stream_caster",
-        names: "enabled=off caster output listen rtp_port_min rtp_port_max host tcp_enable wait_keyframe \
+        names: "caster output listen",
+        fate: Fate::Key("ingest for mpegts_over_udp; the others are left out, with a warning"),
+    },
+    Row {
+        block: "stream_caster",
+        names: "enabled=off rtp_port_min rtp_port_max host tcp_enable wait_keyframe \
             rtp_idle_timeout audio_enable auto_create_channel",
         fate: Fate::Within,
     },
@@ -103,20 +108,12 @@ const BLOCKS: &[(&str, &str)] = &[
     ),
     ("tencentcloud_cls", "nothing is sent to a cloud: the log is on stderr, as JSON"),
     ("tencentcloud_apm", "no traces are sent"),
-    (
-        "stream_caster",
-        "it is left out, and its port is not opened: publish over RTMP, with FFmpeg in between where needed",
-    ),
     ("vhost.dash", "there is no DASH: play HLS, with hls_use_fmp4 on in the same fragmented MP4"),
     ("vhost.hds", "there is no HDS, which no browser plays any more: play HLS"),
     ("vhost.bandcheck", "there is no bandwidth check, which SRS 4 removed as well"),
     (
         "vhost.http_static",
         "no files are served but the HLS of streams and the pages of Weir; serve others with nginx",
-    ),
-    (
-        "http_api.https",
-        "the API stays without TLS on http_api.listen; for TLS there, set api.tls in YAML",
     ),
 ];
 

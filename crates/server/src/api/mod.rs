@@ -10,6 +10,7 @@
 
 mod about;
 mod answer;
+mod beside;
 mod children;
 mod clients;
 mod clock;
@@ -61,6 +62,7 @@ use self::{
     wall::Wall,
 };
 pub use self::{
+    beside::Beside,
     gate::Gate,
     serve::Service,
     state::{Listens, Media, MediaPorts},

@@ -103,6 +103,16 @@ impl Service {
         Self { router, tls: Arc::clone(tls), gate: Arc::clone(gate), slots: Arc::clone(slots) }
     }
 
+    /// Answers a request that came over a connection to a port of viewers.
+    pub fn call_beside(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+        slot: &Arc<ConnectionSlot>,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
+        self.call(self.router.clone(), request, peer, slot)
+    }
+
     /// Serves a connection to its end; returns why it ended.
     async fn speak(&self, socket: Stream, peer: Peer, slot: &Arc<ConnectionSlot>) -> End {
         if let Err(error) = media::bound_stalls(socket.socket(), media::STALL_TIMEOUT) {
@@ -265,7 +275,7 @@ impl listen::Service for Service {
                 true => speaking.await,
                 false => made_room(),
             },
-            () = slot.overdue() => End::policy("an answer was not read in time"),
+            end = slot.until_overdue() => end,
         };
         client.end(&end);
     }

@@ -19,7 +19,7 @@ use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep_until},
 };
-use weir_clients::quota::Network;
+use weir_clients::{end::End, quota::Network};
 
 /// How long a call may take: the slowest is one for a whole cluster of nodes that do not answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -231,8 +231,13 @@ impl ConnectionSlot {
         }
     }
 
-    /// Resolves when an answer was not there in time.
-    pub async fn overdue(&self) {
+    /// Resolves when an answer was not there in time, with the end of its connection.
+    pub async fn until_overdue(&self) -> End {
+        self.overdue().await;
+        End::policy("an answer was not read in time")
+    }
+
+    async fn overdue(&self) {
         let mut changes = self.due.subscribe();
         loop {
             let due = changes.borrow_and_update().values().min().copied();

@@ -10,6 +10,7 @@ use std::{
     ffi::OsString,
     fmt::Display,
     io::{self, Write as _},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -180,8 +181,8 @@ impl Target {
                 "api.listen of this configuration has port 0: set the actual port with --api",
             ));
         }
-        let proof = match &config.api.tls {
-            Some(tls) => Proof::same_as(&tls.cert).map_err(Error::new)?,
+        let proof = match certificate(&config, *listener) {
+            Some(certificate) => Proof::same_as(certificate).map_err(Error::new)?,
             None => Proof::Plain,
         };
         let own = config.api.admin_tokens.first().or(config.api.read_tokens.first());
@@ -214,6 +215,14 @@ impl Target {
             return token(text.trim(), &TOKEN);
         }
         set(TOKEN_FILE).map_or(Ok(None), |path| of_file(Path::new(&path)))
+    }
+}
+
+/// The certificate of the node's own listener for the API, if it speaks TLS there.
+fn certificate(config: &Config, listener: SocketAddr) -> Option<&Path> {
+    match (config.shared_with(listener), &config.http.tls) {
+        (Some("http.tls"), Some(tls)) => tls.certificates.first().map(|files| files.cert.as_path()),
+        _ => config.api.tls.as_ref().map(|tls| tls.cert.as_path()),
     }
 }
 

@@ -8,7 +8,6 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    net::IpAddr,
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -33,6 +32,7 @@ use weir_clients::{
 use weir_tls::Stream;
 
 use super::{
+    beside::{Guest, until_overdue},
     head::HEAD_BYTES_MAX,
     io::{ClientIo, SocketProgress},
     peer::Peer,
@@ -73,22 +73,22 @@ pub fn is_spoken(socket: &Stream) -> bool {
     socket.session().is_some_and(|session| session.state().alpn_protocol() == Some(b"h2"))
 }
 
-/// Serves a connection to its end. Requests that are for a stream (`is_stream`) are of a viewer each. `ip` is the
-/// address at its other end; a client may take nothing of an answer for `stall`.
+/// Serves a connection to its end, which may be that of a `guest`. Requests that are for a stream (`is_stream`) are of
+/// a viewer each. A client may take nothing of an answer for `stall`.
 pub async fn serve<F>(
     answer: impl Fn(Arc<Peer>, Request<Incoming>) -> F + Clone,
     is_stream: impl Fn(&Request<Incoming>) -> bool,
     roster: &Arc<Roster>,
     socket: Stream,
     mut client: Client,
-    ip: IpAddr,
     stall: Duration,
+    guest: Option<&Guest>,
 ) where
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
     client.fetches = true;
     let connection = Arc::new(Connection {
-        peer: Peer::of(&client, ip),
+        peer: Peer::of(&client, client.peer.ip()),
         protocol: client.protocol,
         roster: Arc::clone(roster),
         answers: Mutex::default(),
@@ -119,11 +119,13 @@ pub async fn serve<F>(
         .serve_connection(TokioIo::new(socket), service);
     let end = {
         let mut serving = pin!(serving);
+        let mut overdue = pin!(until_overdue(guest));
         let watched = async {
             tokio::select! {
                 served = &mut serving => return end_of(served),
                 () = client.presence.until_kicked() => return Farewell::Kicked.end(),
                 end = connection.until_stalled(stall, &progress) => return end,
+                end = &mut overdue => return end,
                 _ = client.presence.until_farewell() => {}
                 () = connection.until_idle() => {}
             }
@@ -134,6 +136,7 @@ pub async fn serve<F>(
                 served = &mut serving => end_of(served),
                 () = client.presence.until_kicked() => Farewell::Kicked.end(),
                 end = last => end,
+                end = &mut overdue => end,
                 () = connection.until_silent(GOODBYE) => End::closed(),
             }
         };

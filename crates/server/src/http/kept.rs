@@ -36,6 +36,7 @@ use weir_tls::Stream;
 
 use super::{
     answer,
+    beside::Guest,
     head::{self, HEAD_BYTES_MAX, HEAD_TIMEOUT},
     hls::Answer,
     io::ClientIo,
@@ -64,17 +65,18 @@ const AHEAD_BYTES_MAX: usize = 4096;
 const COPIED_BYTES_MAX: usize = 4096;
 
 /// Serves the requests that come over `socket`, from the one behind what was read of it, for as long as they are for
-/// HLS. Then the next is hyper's, which finds it in the socket.
+/// HLS, and not what a `guest` has beside it. Then the next is hyper's, which finds it in the socket.
 ///
 /// # Errors
 /// How the connection ended before.
 pub async fn serve(
     node: &Arc<Node>,
     peer: &Arc<Peer>,
+    guest: Option<&Guest>,
     socket: &mut ClientIo<Stream>,
 ) -> Result<(), End> {
     let (bytes, last) = (Vec::new(), None);
-    let mut connection = Connection { node, peer, socket, bytes, last };
+    let mut connection = Connection { node, peer, guest, socket, bytes, last };
     connection.serve().await?;
     let Connection { socket, bytes, .. } = connection;
     socket.unread(&bytes);
@@ -84,6 +86,7 @@ pub async fn serve(
 struct Connection<'a> {
     node: &'a Arc<Node>,
     peer: &'a Arc<Peer>,
+    guest: Option<&'a Guest>,
     socket: &'a mut ClientIo<Stream>,
     /// What has been read and not answered.
     bytes: Vec<u8>,
@@ -217,6 +220,9 @@ impl Connection<'_> {
         request: Box<Request<()>>,
         length: usize,
     ) -> Option<Result<(Arc<Asked>, Charge), Response>> {
+        if self.guest.is_some_and(|guest| guest.takes(request.uri().path())) {
+            return None;
+        }
         let generation = self.node.settings.generation();
         // What is nothing that there can be is hyper's too.
         let asked = media::understand(self.node, Arc::clone(self.peer), &request).ok()?;

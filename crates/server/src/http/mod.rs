@@ -4,6 +4,7 @@
 //! socket and all. Every other connection goes to hyper with the bytes that were read.
 
 mod answer;
+mod beside;
 mod conditional;
 mod forwarded;
 mod h2;
@@ -24,7 +25,11 @@ mod serve;
 mod still;
 mod websocket;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -50,7 +55,9 @@ use weir_config::Config;
 use weir_media::Spent;
 use weir_tls::Stream;
 
+use self::beside::Guest;
 pub use self::{
+    beside::{Answering, Beside, Calls},
     h2::is_spoken as is_http2,
     head::HEAD_BYTES_MAX,
     peer::Peer,
@@ -75,6 +82,7 @@ const PAGES: [&str; 3] = ["/", "/player", "/multitrack"];
 struct Site {
     node: Arc<Node>,
     pages: Router,
+    beside: Option<Arc<dyn Beside>>,
 }
 
 impl Site {
@@ -90,12 +98,22 @@ impl Site {
             .route("/player/{*file}", get(pages::file))
             .route(multitrack, any(multitrack::multitrack))
             .with_state(Arc::clone(node));
-        Self { node: Arc::clone(node), pages }
+        Self { node: Arc::clone(node), pages, beside: None }
+    }
+
+    /// What is known of a connection from `ip` that may be for what is beside streams.
+    fn guest(&self, ip: IpAddr) -> Option<Guest> {
+        self.beside.as_ref().map(|beside| Guest::new(beside, &self.node, ip))
     }
 
     /// Answers a request that came over the connection of `peer`. Files of streams are asked for so often that they do
     /// not go through a router, which costs more than they do.
-    async fn answer(&self, peer: Arc<Peer>, request: http::Request<Incoming>) -> Response {
+    async fn answer(
+        &self,
+        guest: Option<Guest>,
+        peer: Arc<Peer>,
+        request: http::Request<Incoming>,
+    ) -> Response {
         let room = match room::of_request(&self.node, &request) {
             Ok(room) => room,
             Err(spent) => return answer::no_room(&spent.to_string()),
@@ -104,7 +122,9 @@ impl Site {
             return refusal;
         }
         let path = request.uri().path();
-        let answer = if PAGES.contains(&path) || pages::is_file(path) {
+        let answer = if let Some(guest) = guest.filter(|guest| guest.takes(path)) {
+            guest.answer(&self.node, peer, request).await
+        } else if PAGES.contains(&path) || pages::is_file(path) {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer::clone(&peer));
             let Ok(answer) = self.pages.clone().oneshot(request).await;
@@ -128,6 +148,12 @@ impl Media {
     /// Else it leads to none: names of streams may be known to few.
     pub fn new(node: &Arc<Node>, shown: Option<&'static str>) -> Self {
         Self { node: Arc::clone(node), site: Site::new(node, shown) }
+    }
+
+    /// The same on ports where `beside` is served as well.
+    pub fn beside(&self, beside: &Arc<dyn Beside>) -> Self {
+        let site = Site { beside: Some(Arc::clone(beside)), ..self.site.clone() };
+        Self { node: Arc::clone(&self.node), site }
     }
 }
 
@@ -169,13 +195,18 @@ async fn serve(node: Arc<Node>, site: Site, mut socket: Stream, mut client: Clie
             return client.end(&End::new(Kind::Limit, refusal.to_string()));
         }
     }
-    let request = match live::Request::of(&node, &head, budget) {
+    let guest = site.guest(peer);
+    let request = match guest.as_ref().is_some_and(|guest| guest.takes(&head.target)) {
+        true => Ok(None),
+        false => live::Request::of(&node, &head, budget),
+    };
+    let request = match request {
         Ok(request) => request,
         Err(spent) => return fail(socket, client, head::no_memory(&spent)).await,
     };
     if let Some(request) = request {
         // It waits for its stream without the head that it came in.
-        drop((head, config));
+        drop((head, config, guest));
         return live::serve(node, socket, client, request).await;
     }
     let Some(room) = room::of_connection(budget) else {
@@ -185,12 +216,13 @@ async fn serve(node: Arc<Node>, site: Site, mut socket: Stream, mut client: Clie
         Ok(()) => {
             // Its room is that of the connection from now on.
             drop((head.charge, config));
+            let asks = guest.clone();
             let answer = move |peer, request| {
-                let site = site.clone();
+                let (site, guest) = (site.clone(), asks.clone());
                 // In a box: a connection that waits for its next request does not have the room for answering it.
-                Box::pin(async move { Ok(site.answer(peer, request).await) })
+                Box::pin(async move { Ok(site.answer(guest, peer, request).await) })
             };
-            serve::serve(&node, answer, head.bytes, socket, client, peer).await;
+            serve::serve(&node, answer, head.bytes, socket, client, (peer, guest)).await;
             drop(room);
         }
         Err(error) => client.end(&error.into()),
@@ -204,18 +236,24 @@ async fn serve_h2(node: Arc<Node>, site: Site, socket: Stream, client: Client) {
         return client.end(&End::new(Kind::Limit, Spent.to_string()));
     };
     room.add(h2::CONNECTION_BYTES);
-    let (config, peer) = (node.config(), client.peer.ip());
+    let config = node.config();
     let stall = stall_timeout(&config);
     if let Err(error) = bound_stalls(socket.socket(), stall) {
         return client.end(&error.into());
     }
     drop(config);
+    let guest = site.guest(client.peer.ip());
+    let asks = guest.clone();
     let answer = move |peer, request| {
-        let site = site.clone();
-        Box::pin(async move { Ok(site.answer(peer, request).await) })
+        let (site, guest) = (site.clone(), asks.clone());
+        Box::pin(async move { Ok(site.answer(guest, peer, request).await) })
     };
-    let is_stream = |request: &Request<Incoming>| media::is_stream(&node, request);
-    h2::serve(answer, is_stream, &node.clients.roster, socket, client, peer, stall).await;
+    let is_stream = |request: &Request<Incoming>| {
+        let is_taken = guest.as_ref().is_some_and(|guest| guest.takes(request.uri().path()));
+        !is_taken && media::is_stream(&node, request)
+    };
+    let roster = &node.clients.roster;
+    h2::serve(answer, is_stream, roster, socket, client, stall, guest.as_ref()).await;
     drop(room);
 }
 

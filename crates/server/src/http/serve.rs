@@ -18,6 +18,7 @@ use weir_clients::{
 use weir_tls::Stream;
 
 use super::{
+    beside::{Guest, until_overdue},
     head::{self, HEAD_BYTES_MAX, HEAD_TIMEOUT},
     io::ClientIo,
     kept,
@@ -38,14 +39,14 @@ pub fn bound_stalls(socket: &TcpStream, limit: Duration) -> io::Result<()> {
 }
 
 /// Serves one request after the other, as long as each of them comes in time. `prefix` has been read of the `socket`
-/// already; `peer` is the address at its other end.
+/// already; `peer` is the address at its other end, and what is known of a guest.
 pub async fn serve<F>(
     node: &Arc<Node>,
     answer: impl Fn(Arc<Peer>, Request<Incoming>) -> F,
     prefix: BytesMut,
     socket: Stream,
     mut client: Client,
-    peer: IpAddr,
+    (peer, guest): (IpAddr, Option<Guest>),
 ) where
     F: Future<Output = Result<Response, Infallible>>,
 {
@@ -53,7 +54,7 @@ pub async fn serve<F>(
     let peer = Arc::new(Peer::of(&client, peer));
     let progress = Arc::clone(&peer.progress);
     let mut socket = ClientIo::new(prefix, socket, &progress);
-    if let Err(end) = kept::serve(node, &peer, &mut socket).await {
+    if let Err(end) = kept::serve(node, &peer, guest.as_ref(), &mut socket).await {
         return client.end(&end);
     }
     let serving = hyper::server::conn::http1::Builder::new()
@@ -66,11 +67,13 @@ pub async fn serve<F>(
         );
     let (end, plays) = {
         let mut serving = pin!(serving);
+        let mut overdue = pin!(until_overdue(guest.as_ref()));
         let end = async {
             tokio::select! {
                 served = &mut serving => return end_of(served),
                 () = client.presence.until_kicked() => return Farewell::Kicked.end(),
                 end = progress.until_stalled() => return end,
+                end = &mut overdue => return end,
                 _ = client.presence.until_farewell() => {}
             }
             // The answer that is on its way is the last one.
@@ -79,6 +82,7 @@ pub async fn serve<F>(
                 served = &mut serving => end_of(served),
                 () = client.presence.until_kicked() => Farewell::Kicked.end(),
                 end = progress.until_stalled() => end,
+                end = &mut overdue => end,
             }
         };
         (end.await, client.presence.does(Activity::Play))

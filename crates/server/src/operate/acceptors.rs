@@ -1,6 +1,6 @@
 //! The acceptors of the server: who lets connections in.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use weir_clients::{descriptors::Shares, listen::Acceptor, permits::Permits};
 use weir_config::{Config, Next, Part, Ready, Unready};
@@ -22,12 +22,15 @@ pub struct Acceptors {
     pub children: Arc<Acceptor>,
     /// Of those who look after the process.
     pub api: Arc<Acceptor>,
+    /// The sections of the configuration whose listeners serve the API as well.
+    shared: BTreeSet<&'static str>,
 }
 
 impl Acceptors {
     /// Open acceptors, as the configuration says, which count and list whom they let in at `node`, with what is in
     /// force of `tls`.
     pub fn new(node: &Node, tls: &Tls) -> Arc<Self> {
+        let config = node.config();
         let acceptor = |section| {
             let acceptor = Acceptor::new(section, node.clients.permits.clone());
             let acceptor = acceptor.holding(&node.clients.sockets);
@@ -46,14 +49,27 @@ impl Acceptors {
             rtmps: Arc::new(acceptor("rtmp").encrypted("rtmps", tls.rtmp())),
             https: Arc::new(acceptor("http").encrypted("https", tls.http())),
             api,
+            shared: config.api.listen.iter().filter_map(|at| config.shared_with(*at)).collect(),
         };
-        acceptors.follow(&node.config());
+        acceptors.follow(&config);
         Arc::new(acceptors)
     }
 
     /// Those of all listeners.
     pub fn all(&self) -> [Arc<Acceptor>; 5] {
         [&self.rtmp, &self.http, &self.rtmps, &self.https, &self.api].map(Arc::clone)
+    }
+
+    /// Those that close when nobody new is served any more: whoever looks after the process must reach it to its end.
+    pub fn closing(&self) -> Vec<Arc<Acceptor>> {
+        let all = [
+            ("rtmp", &self.rtmp),
+            ("rtmp.tls", &self.rtmps),
+            ("http", &self.http),
+            ("http.tls", &self.https),
+        ];
+        let all = all.into_iter().filter(|(section, _)| !self.shared.contains(section));
+        all.map(|(_, acceptor)| Arc::clone(acceptor)).collect()
     }
 
     fn follow(&self, config: &Config) {

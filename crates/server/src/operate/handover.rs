@@ -132,12 +132,15 @@ impl Inherited {
         }
     }
 
-    /// The listener of `service` on `address`, if the process before had it. It is the caller's from now on.
+    /// The listener of `service` on `address`, if the process before had it. It is the caller's from now on. There is
+    /// one for each address, and what speaks HTTP there may have been for another part of it before.
     pub fn take(&mut self, service: &str, address: SocketAddr) -> Option<std::net::TcpListener> {
-        let fits = |offer: &Offer| {
-            let same = offer.address == address
-                || (address.port() == 0 && offer.address.ip() == address.ip());
-            offer.service == service && same
+        let fits = |offer: &Offer| match address.port() {
+            0 => offer.service == service && offer.address.ip() == address.ip(),
+            _ => {
+                offer.address == address
+                    && (offer.service == service || speaks_http(&offer.service, service))
+            }
         };
         let at = self.listeners.iter().position(|(offer, _)| fits(offer))?;
         Some(self.listeners.remove(at).1)
@@ -197,6 +200,11 @@ impl Inherited {
             }
         }
     }
+}
+
+/// Whether both services are reached over HTTP: they can have one listener, and which of them it is for can change.
+fn speaks_http(one: &str, other: &str) -> bool {
+    [one, other].iter().all(|service| ["http", "http.tls", "api"].contains(service))
 }
 
 /// The tie of a process to the one before, which takes over again when it breaks.

@@ -114,6 +114,10 @@ pub fn ports(config: &Config) -> (Vec<Fault>, Vec<String>) {
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
     for (service, listen) in config.listeners() {
         for (number, address) in listen.iter().enumerate() {
+            // One of two that are one is enough.
+            if service == "api" && config.shared_with(*address).is_some() {
+                continue;
+            }
             let Err(error) = TcpListener::bind(address) else { continue };
             match said(service, *address, &error) {
                 Some(warning) => warnings.push(warning),

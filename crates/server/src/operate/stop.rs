@@ -1,6 +1,6 @@
 //! From the moment that somebody asks the server to stop until it has.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use tracing::info;
 
@@ -38,11 +38,10 @@ async fn has_drained(control: &Control, acceptors: &Acceptors, why: Why) -> bool
         // Somebody sits before it, or the next process is there already: no balancer has to hear of it.
         settings.notice = Duration::ZERO;
     }
-    // Acceptors that are held for another process must be there if it dies. Else whoever looks after this process must
-    // be able to reach it to the end.
+    // Acceptors that are held for another process must be there if it dies.
     let closing = match why {
         Why::Replaced => Vec::new(),
-        _ => vec![Arc::clone(&acceptors.rtmp), Arc::clone(&acceptors.http)],
+        _ => acceptors.closing(),
     };
     tokio::select! {
         () = pin!(drain::drain(&control.node, &closing, &settings)) => true,

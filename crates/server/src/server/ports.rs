@@ -51,6 +51,8 @@ pub struct Ports {
     https: Vec<Arc<TcpListener>>,
     api: Vec<Arc<TcpListener>>,
     metrics: Vec<Arc<TcpListener>>,
+    /// Where the API is served by listeners for viewers: their section of the configuration, and the address.
+    shared: Vec<(&'static str, SocketAddr)>,
 }
 
 impl Ports {
@@ -66,11 +68,17 @@ impl Ports {
             https: Vec::new(),
             api: Vec::new(),
             metrics: Vec::new(),
+            shared: Vec::new(),
         };
         for (section, addresses) in config.listeners() {
-            let listeners = listen::bind(section, addresses, |service, address| {
-                inherited.take(service, address)
-            })?;
+            let mut own = addresses.to_vec();
+            if section == "api" {
+                let shares = |at: &SocketAddr| Some((config.shared_with(*at)?, *at));
+                bound.shared = addresses.iter().filter_map(shares).collect();
+                own.retain(|at| config.shared_with(*at).is_none());
+            }
+            let listeners =
+                listen::bind(section, &own, |service, address| inherited.take(service, address))?;
             *match section {
                 "rtmp" => &mut bound.rtmp,
                 "http" => &mut bound.http,
@@ -136,12 +144,13 @@ impl Ports {
         let of = |listeners: &[Arc<TcpListener>]| {
             listeners.iter().map(|it| it.local_addr()).collect::<io::Result<Vec<SocketAddr>>>()
         };
+        let shared = self.shared.iter().map(|(_, address)| *address);
         Ok(Addresses {
             rtmp: of(&self.rtmp)?,
             http: of(&self.http)?,
             rtmps: of(&self.rtmps)?,
             https: of(&self.https)?,
-            api: of(&self.api)?,
+            api: of(&self.api)?.into_iter().chain(shared).collect(),
             metrics: of(&self.metrics)?,
         })
     }
@@ -158,7 +167,9 @@ impl Ports {
         let addresses: BTreeSet<_> = all.collect();
         let ports = api::MediaPorts { rtmp, rtmps, http, https, embeds: false };
         let [rtmp, _, http, _] = kinds;
-        let listens = api::Listens { rtmp, http, api: of(&self.api) };
+        let shared = self.shared.iter().filter(|(section, _)| *section == "http");
+        let api = of(&self.api).into_iter().chain(shared.map(|(_, address)| *address)).collect();
+        let listens = api::Listens { rtmp, http, api };
         api::Media { ports, addresses: addresses.into_iter().collect(), listens }
     }
 
@@ -175,15 +186,24 @@ impl Ports {
         let service = Arc::new(rtmp::Service(Arc::clone(node)));
         serve(self.rtmp, &acceptors.rtmp, &service);
         serve(self.rtmps, &acceptors.rtmps, &service);
-        let service = Arc::new(http::Media::new(node, shown));
-        serve(self.http, &acceptors.http, &service);
-        serve(self.https, &acceptors.https, &service);
         let gate = Arc::new(api::Gate::new(node.streams.registry.budget()));
         let (router, metrics) = api::routers(control, tls, &gate, &media);
         let connections = Shares::of_process().api;
         let service = Arc::new(api::Service::new(router, tls, &gate, connections));
         // Both share their connections, so that they take no more together than the API alone.
         let metrics = Arc::new(service.beside(metrics));
+        let streams = Arc::new(http::Media::new(node, shown));
+        let beside = Arc::new(api::Beside(Arc::clone(&service))) as Arc<dyn http::Beside>;
+        let both = Arc::new(streams.beside(&beside));
+        let shared: BTreeSet<_> = self.shared.into_iter().map(|(_, address)| address).collect();
+        let is_shared =
+            |it: &Arc<TcpListener>| it.local_addr().is_ok_and(|address| shared.contains(&address));
+        for (listeners, acceptor) in [(self.http, &acceptors.http), (self.https, &acceptors.https)]
+        {
+            let (all, own): (Vec<_>, Vec<_>) = listeners.into_iter().partition(is_shared);
+            serve(all, acceptor, &both);
+            serve(own, acceptor, &streams);
+        }
         serve(self.api, &acceptors.api, &service);
         serve(self.metrics, &acceptors.api, &metrics);
     }

@@ -6,6 +6,7 @@ mod fields;
 mod hls_crowd;
 mod http2;
 mod kick;
+mod one_port;
 mod operate;
 mod rights;
 mod silence;

@@ -2,6 +2,7 @@
 
 mod ends;
 mod exec;
+mod handover;
 mod ingest;
 mod srs;
 mod transcode;

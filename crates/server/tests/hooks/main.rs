@@ -5,6 +5,7 @@ mod contract;
 mod decisions;
 mod edges;
 mod forwarding;
+mod heartbeat;
 
 use std::time::Duration;
 

@@ -315,3 +315,37 @@ async fn a_process_that_drains_can_be_replaced() {
         assert_serves(&weir, "alone").await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_moves_to_the_port_of_streams_and_back() {
+    let ports = Ports::free();
+    let at = |port: u16| format!("\"127.0.0.1:{port}\"");
+    let config = |api: u16| {
+        format!(
+            "{NO_HLS}{DRAIN}{HANDOVER}rtmp: {{ listen: [{}] }}\nhttp: {{ listen: [{}] }}\napi: {{ listen: [{}] }}\n",
+            at(ports.rtmp),
+            at(ports.http),
+            at(api)
+        )
+    };
+    let mut weir = Weir::builder(BINARY).config(&config(ports.api)).start();
+    // The last one has the port of streams for its API alone.
+    for (turn, (http, api)) in [
+        (ports.http, ports.http),
+        (ports.http, ports.api),
+        (ports.http, ports.http),
+        (ports.api, ports.http),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let text = config(api);
+        weir.write_config(&match http == ports.http {
+            true => text,
+            false => text.replacen(&at(ports.http), &at(http), 1),
+        });
+        replace(&mut weir);
+        assert_eq!((weir.http().port(), weir.api().port()), (http, api), "turn {turn}");
+        assert_serves(&weir, &format!("turn {turn}")).await;
+    }
+}

@@ -1,6 +1,7 @@
 //! The program with configurations of SRS and nginx: each does what its file is for.
 
 mod kubernetes;
+mod listed;
 mod samples;
 
 use std::{fs, path::Path, process::Command, time::Duration};

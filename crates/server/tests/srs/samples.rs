@@ -1,7 +1,12 @@
 //! The samples that SRS has in its folder `conf`, by what they are for: a file of the same shape is given to the
 //! program, and FFmpeg does that. The names are those of SRS's files; files of ours are in the texts.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use tokio::task::spawn_blocking;
@@ -15,10 +20,11 @@ use weir_testkit::{
     fixture::Fixture,
     hls::Playlist,
     http,
-    packets::{Extent, Form, Kind, Recording, continuation, read},
+    packets::{Extent, Form, Kind, Media, Recording, continuation, read},
     peer::{Encoder, Numbered, Viewer},
     process::Process,
     server::field,
+    tls_front::TlsFront,
 };
 
 use crate::{BINARY, PICTURE, SOON, file, find};
@@ -51,7 +57,7 @@ struct Case {
 
 const CASES: &[Case] = &[
     Case {
-        samples: "srs docker console clion http.api.dedicated force.daemon vm prometheus",
+        samples: "srs docker console http.api.dedicated force.daemon vm",
         parts: (
             &[API, HTTP, RTC, "stats { network 0; }\n"],
             "hls { enabled on; } http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }
@@ -173,11 +179,7 @@ fn told(weir: &Weir) -> Vec<String> {
 }
 
 /// What a player of this URL has got of `fixture`, against what was published.
-fn compare(
-    fixture: Fixture,
-    url: &str,
-    played: &weir_testkit::packets::Media,
-) -> Result<(), String> {
+fn compare(fixture: Fixture, url: &str, played: &Media) -> Result<(), String> {
     let form = Form::Elementary(fixture);
     let mut source = read(Ffmpeg::Nine, &fixture.file().display().to_string(), form, TIMEOUT);
     if url.ends_with(".mp3") || url.ends_with(".aac") {
@@ -240,7 +242,7 @@ async fn what_is_published_is_played() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// `https.flv.live https.hls https.srs https.docker http.api.one.port2`
+/// `https.flv.live https.hls https.srs https.docker`
 #[tokio::test(flavor = "multi_thread")]
 async fn https_has_what_http_has() {
     let (ports, folder) = (Ports::free(), tempfile::tempdir().expect("a folder"));
@@ -341,7 +343,7 @@ fn below(folder: &std::path::Path, extension: &str, files: &mut Vec<PathBuf>) {
 }
 
 /// `edge edge2 go-oryx-edge go-oryx-edge2 http.flv.live.edge1 http.flv.live.edge2 origin.cluster.edge
-/// origin.cluster.serverA origin.cluster.serverB origin.cluster.serverC edge.token.traverse`
+/// origin.cluster.serverA origin.cluster.serverB origin.cluster.serverC`
 #[tokio::test(flavor = "multi_thread")]
 async fn edges_have_what_their_origins_have() {
     let http = "http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }";
@@ -359,7 +361,7 @@ async fn edges_have_what_their_origins_have() {
         );
         Weir::builder(BINARY).exactly(&conf((&[HTTP], &vhost))).start()
     };
-    let [first, second] = [edge(""), edge("token_traverse on;")];
+    let [first, second] = [edge(""), edge("token_traverse off;")];
     // One stream is published to each origin, and one to an edge; all edges have all of them.
     let mut published = Vec::new();
     for (at, server) in [&origins[0], &origins[1], &first].into_iter().enumerate() {
@@ -376,6 +378,37 @@ async fn edges_have_what_their_origins_have() {
         }
     }
     published.iter().for_each(Encoder::assert_connected);
+    let (publish, fixture) = (origins[1].rtmp_url("live/livestream"), Fixture::AvcBFramesAac);
+    let urls = [&first, &second]
+        .map(|edge| [edge.rtmp_url("live/livestream"), edge.http_url("live/livestream.flv")]);
+    let wrong = spawn_blocking(move || play_all(fixture, &publish, &urls.concat()));
+    assert_eq!(wrong.await.expect("FFmpeg publishes and plays"), [""; 0]);
+}
+
+/// `edge.token.traverse`
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_has_its_origin_decide_about_viewers() {
+    let backend = Backend::start().await;
+    backend.answers(|call| {
+        let is_right =
+            call.said("action") != "on_play" || call.said("param").contains("token=right");
+        Reply::Text(200, if is_right { "0" } else { "1" }.to_owned())
+    });
+    let hooks = format!("http_hooks {{ enabled on; on_play {}; }}", backend.url());
+    let origin = Weir::builder(BINARY).exactly(&conf((&[], &hooks))).start();
+    let cluster =
+        format!("cluster {{ mode remote; origin {}; token_traverse on; }}", origin.rtmp());
+    let edge = Weir::builder(BINARY).exactly(&conf((&[], &cluster))).start();
+    let (publish, fixture) = (origin.rtmp_url("live/livestream"), Fixture::AvcAac);
+    let urls = [edge.rtmp_url("live/livestream?token=right")];
+    let playing = spawn_blocking(move || play_all(fixture, &publish, &urls));
+    eventually("who shows it plays", SOON, async || {
+        (edge.sessions("play", "/live/livestream").open() == 1).then_some(())
+    })
+    .await;
+    let wrong = Viewer::try_rtmp(&edge.rtmp_url("live/livestream?token=wrong")).await;
+    assert!(wrong.is_err(), "who shows another one does not");
+    assert_eq!(playing.await.expect("FFmpeg publishes and plays"), [""; 0]);
 }
 
 /// `forward.backend forward.master http.hooks.callback demo`
@@ -404,6 +437,13 @@ async fn back_ends_hear_of_clients_and_say_where_streams_go() {
     for action in ["on_publish", "on_forward", "on_play", "on_stop", "on_unpublish"] {
         eventually(action, SOON, async || (backend.of(action).len() == 1).then_some(())).await;
     }
+    let slave = Weir::builder(BINARY).exactly(&conf((&[], ""))).start();
+    let forward = format!("forward {{ enabled on; destination {}; }}", slave.rtmp());
+    let master = Weir::builder(BINARY).exactly(&conf((&[], &forward))).start();
+    let (publish, fixture) = (master.rtmp_url("live/livestream"), Fixture::AvcBFramesAac);
+    let urls = [master.rtmp_url("live/livestream"), slave.rtmp_url("live/livestream")];
+    let wrong = spawn_blocking(move || play_all(fixture, &publish, &urls));
+    assert_eq!(wrong.await.expect("FFmpeg publishes and plays"), [""; 0]);
 }
 
 /// `http.heartbeat origin1-for-proxy origin2-for-proxy origin3-for-proxy`
@@ -545,6 +585,17 @@ async fn a_publisher_that_nobody_watches_is_let_go() {
     over_hls.assert_connected();
     drop(viewer);
     eventually("the end of the other", SOON, async || over_rtmp.end()).await;
+    let url = weir.rtmp_url("live/livestream");
+    let publish = spawn_blocking(move || {
+        let mut ffmpeg = Ffmpeg::System.publish(&Fixture::AvcAac.file(), &url);
+        ffmpeg.wait(TIMEOUT).success()
+    });
+    let said = |line: &serde_json::Value| {
+        field(line, "stream") == "/live/livestream"
+            && line.to_string().contains("publish.unwatched_timeout")
+    };
+    assert!(!publish.await.expect("FFmpeg ends"), "it is let go before its end");
+    weir.wait_log(said, SOON);
     assert_eq!(told(&weir), [""; 0]);
 }
 
@@ -562,7 +613,7 @@ async fn nobody_publishes_where_that_is_denied() {
     weir.wait_log(|line| line.to_string().contains("refused: denied"), SOON);
 }
 
-/// `include include.vhost demo ingest clion-ingest transform.edge`: vhosts in other files; one whose stream is from a
+/// `include include.vhost demo ingest transform.edge`: vhosts in other files; one whose stream is from a
 /// file; one that has those of another.
 #[tokio::test(flavor = "multi_thread")]
 async fn vhosts_have_streams_of_their_own() {
@@ -608,7 +659,7 @@ async fn vhosts_have_streams_of_their_own() {
     }
 }
 
-/// `http.api.auth http.api.raw compatible console.ipv46 log-file`
+/// `http.api.auth http.api.raw compatible log-file`
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_asks_who_it_is_and_reloads() {
     let api = "http_api { enabled on; auth { enabled on; username admin; password admin; }
@@ -685,4 +736,294 @@ async fn nginx_stands_before_it() {
         compare(fixture, &url, &read(Ffmpeg::Nine, &url, Form::Elementary(fixture), TIMEOUT))
     });
     compared.await.expect("FFmpeg plays").expect("HLS through nginx");
+}
+
+/// What a program of ours says of the streams at this API.
+fn asked(url: &str, ca: Option<&Path>) -> String {
+    let mut command = Command::new(BINARY);
+    command.args(["streams", "--json", "--api", url]);
+    if let Some(ca) = ca {
+        command.arg("--ca").arg(ca);
+    }
+    let output = command.output().expect("weir runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// `http.api.one.port http.api.one.port2 clion clion-ingest`
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_and_the_api_are_on_one_port() {
+    let (ports, folder) = (Ports::free(), tempfile::tempdir().expect("a folder"));
+    let authority = Authority::new("ours");
+    authority.certify(folder.path(), "server", &["127.0.0.1"]);
+    let ca = put(folder.path(), "ca", &authority.pem());
+    let [crt, key] = ["server.pem", "server.key"].map(|file| folder.path().join(file));
+    let both = format!(
+        "enabled on; listen 127.0.0.1:{}; https {{ enabled on; listen 127.0.0.1:{}; key {}; cert {}; }}",
+        ports.http,
+        ports.api,
+        key.display(),
+        crt.display()
+    );
+    let source = Fixture::AvcBFramesAac.file();
+    let vhost = format!(
+        "hls {{ enabled on; hls_fragment 2; }} http_remux {{ enabled on; mount [vhost]/[app]/[stream].flv; }}
+         rtc {{ enabled on; rtmp_to_rtc off; rtc_to_rtmp off; }}
+         ingest livestream {{ enabled on; input {{ type file; url {}; }} ffmpeg ./objs/ffmpeg/bin/ffmpeg;
+           engine {{ enabled off; output rtmp://127.0.0.1:[port]/live/ingested; }} }}",
+        source.display()
+    );
+    let outside =
+        format!("http_api {{ {both} }}\nhttp_server {{ {both} dir ./objs/nginx/html; }}\n");
+    let text = conf((&[&outside, RTC, "stats { network 0; }\n"], &vhost));
+    let text = text.replace("listen 1935;", &format!("listen 127.0.0.1:{};", ports.rtmp));
+    let weir = Weir::builder(BINARY).exactly_there(&text).start();
+    assert_eq!(told(&weir), ["rtc_server"]);
+    assert_eq!((weir.http(), weir.http().port()), (weir.api(), ports.http));
+    let (publish, fixture) = (weir.rtmp_url("live/livestream"), Fixture::AvcBFramesAac);
+    let urls = [weir.rtmp_url("live/livestream"), weir.http_url("live/livestream.flv")];
+    let secure = format!("https://{}/live/livestream", weir.listens("https"));
+    let (flv, trusted) = (format!("{secure}.flv"), ca.clone());
+    let wrong = spawn_blocking(move || {
+        let form = Form::Elementary(fixture);
+        let recording = Recording::start_trusting(Ffmpeg::Nine, &flv, form, &trusted);
+        let mut wrong = play_all(fixture, &publish, &urls);
+        wrong.extend(compare(fixture, &flv, &recording.finish(TIMEOUT)).err());
+        wrong
+    });
+    // Both are asked for while FFmpeg publishes, with what it does.
+    let urls = [format!("http://{}", weir.api()), format!("https://{}", weir.listens("https"))];
+    for (url, ca) in urls.into_iter().zip([None, Some(ca)]) {
+        eventually(&format!("the streams at {url}"), SOON, async || {
+            let (url, ca) = (url.clone(), ca.clone());
+            let said =
+                spawn_blocking(move || asked(&url, ca.as_deref())).await.expect("weir answers");
+            let both = ["livestream", "ingested"].iter().all(|it| said.contains(it));
+            both.then_some(())
+        })
+        .await;
+    }
+    let mut ingested = http::get(weir.http(), "live/ingested.flv").await;
+    assert!(ingested.status == 200 && ingested.chunk().await.is_some());
+    assert_eq!(wrong.await.expect("FFmpeg publishes and plays"), [""; 0]);
+    hls(&weir, fixture, "live/livestream.m3u8").await.expect("HLS");
+}
+
+/// `prometheus`
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exporter_counts_what_is_published() {
+    let ports = Ports::free();
+    let exporter = format!(
+        "exporter {{ enabled on; listen 127.0.0.1:{}; label cn-beijing; tag cn-edge; }}\n",
+        ports.api
+    );
+    let vhost = "hls { enabled on; } http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }";
+    let weir = Weir::builder(BINARY).exactly(&conf((&[API, HTTP, RTC, &exporter], vhost))).start();
+    let (publish, fixture) = (weir.rtmp_url("live/livestream"), Fixture::AvcAac);
+    let urls = [weir.http_url("live/livestream.flv")];
+    let playing = spawn_blocking(move || play_all(fixture, &publish, &urls));
+    let at = std::net::SocketAddr::from(([127, 0, 0, 1], ports.api));
+    eventually("one stream, in the exporter", SOON, async || {
+        let text = http::get(at, "metrics").await.text().await;
+        let own = text.lines().find(|line| line.starts_with("srs_build_info{"))?;
+        assert!(own.contains("label=\"cn-beijing\"") && own.contains("tag=\"cn-edge\""), "{own}");
+        let streams = text.lines().find_map(|line| line.strip_prefix("srs_streams "))?;
+        (streams.parse() == Ok(1.0)).then_some(())
+    })
+    .await;
+    assert_eq!(playing.await.expect("FFmpeg publishes and plays"), [""; 0]);
+    let text = http::get(at, "metrics").await.text().await;
+    let sent = text.lines().find_map(|line| line.strip_prefix("srs_send_bytes_total "));
+    let bytes: f64 = sent.expect("a counter").parse().expect("a number");
+    assert!(bytes > 50_000.0, "{bytes}");
+}
+
+/// `console.ipv46`
+#[tokio::test(flavor = "multi_thread")]
+async fn both_versions_of_ip_are_listened_on() {
+    let ports = Ports::free();
+    let [rtmp, http, api] = [ports.rtmp, ports.http, ports.api];
+    let text = format!(
+        "listen 127.0.0.1:{rtmp} [::1]:{rtmp}; max_connections 1000; daemon off; srs_log_tank console;
+         http_api {{ enabled on; listen 127.0.0.1:{api}; }} http_server {{ enabled on; listen 127.0.0.1:{http}; }}
+         vhost __defaultVhost__ {{ }}\n"
+    );
+    let weir = Weir::builder(BINARY).exactly_there(&text).start();
+    assert_eq!(told(&weir), [""; 0]);
+    let publish = format!("rtmp://[::1]:{rtmp}/live/livestream");
+    let urls = [weir.rtmp_url("live/livestream"), publish.clone()];
+    let wrong = spawn_blocking(move || play_all(Fixture::AvcBFramesAac, &publish, &urls));
+    assert_eq!(wrong.await.expect("FFmpeg publishes and plays"), [""; 0]);
+}
+
+/// `https.hooks.callback`
+#[tokio::test(flavor = "multi_thread")]
+async fn back_ends_are_called_over_tls() {
+    let (backend, authority) = (Backend::start().await, Authority::new("ours"));
+    let front = TlsFront::start(backend.address(), &authority.issue(&["127.0.0.1"])).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca = put(folder.path(), "ca.pem", &authority.pem());
+    let [streams, sessions] =
+        ["streams", "sessions"].map(|path| format!("https://{}/api/v1/{path}", front.address()));
+    let vhost = format!(
+        "http_hooks {{ enabled on; on_publish {streams}; on_unpublish {streams}; on_play {sessions};
+         on_stop {sessions}; }}"
+    );
+    let weir =
+        Weir::builder(BINARY).exactly(&conf((&[], &vhost))).env("WEIR_HOOKS__CA", &ca).start();
+    let (publish, fixture) = (weir.rtmp_url("live/livestream"), Fixture::AvcAac);
+    let urls = [weir.rtmp_url("live/livestream")];
+    let wrong = spawn_blocking(move || play_all(fixture, &publish, &urls));
+    assert_eq!(wrong.await.expect("FFmpeg publishes and plays"), [""; 0]);
+    for action in ["on_publish", "on_play", "on_stop", "on_unpublish"] {
+        assert_eq!(backend.until(action, 1).await.len(), 1, "{action}");
+    }
+    backend.assert_contract();
+    assert!(front.handshakes() > 0);
+}
+
+/// `exec ffmpeg.transcode transcode2hls.audio.only`: with codecs that FFmpeg has everywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn ffmpeg_runs_for_streams() {
+    let exec =
+        "exec { enabled on; publish ffmpeg -v warning -f flv -i [url] -c copy -y ./[stream].flv; }";
+    let engine = |codecs: &str| {
+        format!(
+            "transcode {{ enabled on; ffmpeg ffmpeg; engine ff {{ enabled on; vfilter {{ }} {codecs} aparams {{ }}
+             output rtmp://127.0.0.1:[port]/[app]/[stream]_[engine]?vhost=[vhost]; }} }}"
+        )
+    };
+    let all = engine(
+        "vcodec libx264; vthreads 1; vprofile main; vpreset ultrafast; vparams { g 25; } acodec aac;",
+    );
+    let sound = engine("vcodec copy; acodec aac;");
+    let hls = "hls { enabled on; hls_fragment 2; hls_window 60; hls_path ./objs/nginx/html;
+        hls_m3u8_file [app]/[stream].m3u8; hls_ts_file [app]/[stream]-[seq].ts; }";
+    let fixture = Fixture::AvcAac;
+    let weir = |vhost: &str| Weir::builder(BINARY).exactly(&conf((&[HTTP, API], vhost))).start();
+    let (recorded, transcoded, to_hls) = (weir(exec), weir(&all), weir(&format!("{hls} {sound}")));
+    let form = Form::Elementary(fixture);
+    let all_of = async |input: String| {
+        let reading = spawn_blocking(move || read(Ffmpeg::Nine, &input, form, TIMEOUT));
+        reading.await.expect("FFmpeg reads")
+    };
+    let source = all_of(fixture.file().display().to_string()).await;
+    let record = async {
+        publish(&recorded, fixture).await;
+        eventually("the end of the program", TIMEOUT, async || {
+            let lines = recorded.log().all();
+            lines.iter().any(|line| line.contains("child ended")).then_some(())
+        })
+        .await;
+        let file = recorded.dir().join("livestream.flv").display().to_string();
+        let played = all_of(file).await;
+        continuation(&source, &played, Extent::ToEnd, TOLERANCE).expect("all of it is in the file");
+    };
+    let transcode = async {
+        let url = transcoded.rtmp_url("live/livestream_ff");
+        let playing = spawn_blocking(move || {
+            Recording::start(Ffmpeg::Nine, &url, Form::Carried).finish(TIMEOUT)
+        });
+        publish(&transcoded, fixture).await;
+        let played = playing.await.expect("FFmpeg plays");
+        let codecs: Vec<_> = played.streams.iter().map(|it| &*it.codec).collect();
+        assert_eq!(codecs, ["h264", "aac"]);
+        for kind in [Kind::Video, Kind::Audio] {
+            let (made, of) = (played.packets(kind), source.packets(kind));
+            // What comes until FFmpeg has begun is lost.
+            assert!(made.len() > of.len() / 4, "{kind:?}: {} of {}", made.len(), of.len());
+            assert!(!of.iter().any(|it| it.hash == made[0].hash), "it is encoded anew");
+        }
+    };
+    let packed = async {
+        publish(&to_hls, fixture).await;
+        let path = "live/livestream_ff.m3u8";
+        eventually("the playlist of what was made", TIMEOUT, async || {
+            let mut answer = http::get(to_hls.http(), path).await;
+            let text = answer.text().await;
+            (answer.status == 200 && Playlist::parse(&text).ended).then_some(())
+        })
+        .await;
+        let files = to_hls.dir().join("objs/nginx/html");
+        assert!(find(&files, "livestream_ff.m3u8").is_some(), "a file");
+        let mut played = all_of(to_hls.http_url(path)).await;
+        let sound = played.packets(Kind::Audio).first().expect("sound").hash.clone();
+        assert!(!source.packets(Kind::Audio).iter().any(|it| it.hash == sound), "encoded anew");
+        let mut pictures = source.clone();
+        for media in [&mut pictures, &mut played] {
+            media.streams.retain(|stream| stream.kind == Kind::Video);
+        }
+        continuation(&pictures, &played, Extent::Run, TOLERANCE).expect("the same pictures");
+        let (made, of) = (played.packets(Kind::Video).len(), pictures.packets(Kind::Video).len());
+        assert!(made > of / 4, "{made} of {of}");
+    };
+    tokio::join!(record, transcode, packed);
+}
+
+/// FFmpeg publishes it once.
+async fn publish(weir: &Weir, fixture: Fixture) {
+    let url = weir.rtmp_url("live/livestream");
+    let publish = spawn_blocking(move || {
+        Ffmpeg::Nine.publish(&fixture.file(), &url).wait_success(TIMEOUT);
+    });
+    publish.await.expect("FFmpeg publishes");
+}
+
+/// `ingest.rtsp push.mpegts.over.udp`
+#[tokio::test(flavor = "multi_thread")]
+async fn ffmpeg_brings_in_what_is_not_rtmp() {
+    let ports = Ports::free();
+    let rtsp = format!("rtsp://127.0.0.1:{}/live", ports.api);
+    // The camera is another FFmpeg, which comes to this one.
+    let ingest = format!(
+        "ingest {{ enabled on; input {{ type stream; url {rtsp}; }} ffmpeg ffmpeg;
+           engine {{ enabled on; perfile {{ rtsp_flags listen; rtsp_transport tcp; }} vcodec copy; acodec copy;
+             output rtmp://127.0.0.1:[port]/live/livestream?vhost=[vhost]; }} }}
+         http_remux {{ enabled on; mount [vhost]/[app]/[stream].flv; }}"
+    );
+    let free = std::net::UdpSocket::bind("0.0.0.0:0").expect("a port");
+    let udp = free.local_addr().expect("bound").port();
+    drop(free);
+    let caster = format!(
+        "stream_caster {{ enabled on; caster mpegts_over_udp; output rtmp://127.0.0.1/live/livestream;
+           listen {udp}; }}\n"
+    );
+    let remux = "http_remux { enabled on; mount [vhost]/[app]/[stream].flv; } hls { enabled on; }";
+    let over_udp = format!("udp://127.0.0.1:{udp}?pkt_size=1316");
+    let cases = [
+        (conf((&[HTTP], &ingest)), vec!["-f", "rtsp", "-rtsp_transport", "tcp", &rtsp], vec![]),
+        (
+            conf((&[&caster, HTTP, API, RTC], remux)),
+            vec!["-f", "mpegts", &over_udp],
+            vec!["rtc_server", "stream_caster"],
+        ),
+    ];
+    let brought = cases.into_iter().map(async |(text, to, differs)| {
+        let weir = Weir::builder(BINARY).exactly(&text).start();
+        assert_eq!(told(&weir), differs);
+        weir.wait_log(|line| line["message"] == "child began", SOON);
+        let mut camera = Ffmpeg::Nine.command();
+        let source = Fixture::AvcAac.file();
+        camera.args(["-re", "-stream_loop", "-1", "-i"]).arg(source).args(["-c", "copy"]).args(to);
+        // A camera is there before its server is, and tries again.
+        let mut sending = Process::start("ffmpeg", &mut camera);
+        let url = weir.http_url("live/livestream.flv");
+        let recorded = eventually("what it sends", TIMEOUT, async || {
+            if sending.has_ended() {
+                sending = Process::start("ffmpeg", &mut camera);
+            }
+            let mut answer = http::get(weir.http(), "live/livestream.flv").await;
+            let is_there = answer.status == 200 && answer.chunk().await.is_some();
+            is_there.then(|| url.clone())
+        })
+        .await;
+        let media = spawn_blocking(move || {
+            let recording = Recording::start(Ffmpeg::Nine, &recorded, Form::Carried);
+            assert!(recording.wait_packets(100, TIMEOUT), "{recorded}");
+            recording.stop()
+        });
+        let media = media.await.expect("FFmpeg plays");
+        assert!(media.packets(Kind::Video).len() > 10 && media.packets(Kind::Audio).len() > 10);
+    });
+    join_all(brought).await;
 }

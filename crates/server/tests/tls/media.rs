@@ -9,6 +9,7 @@ use weir_testkit::{
     http,
     packets::{Extent, Form, Recording, continuation, read},
     peer::{Caller, Encoder, End, Numbered, Publisher, Viewer},
+    raw::Raw,
     server::field,
 };
 
@@ -161,4 +162,20 @@ async fn a_viewer_is_told_of_the_end_by_tls_too() {
     publisher.stop().await;
     // It complains of a connection that ends without close_notify, and of a body that is cut.
     assert_eq!(playing.await.expect("no panic"), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_with_tls_close_with_the_others_when_a_server_stops() {
+    let rig = Rig::start("hls: { enabled: false }\ndrain: { notice: 0s, timeout: 20s }\n");
+    // Who has just connected is left alone for some seconds.
+    let _newcomer = Raw::rtmp(rig.weir.rtmp()).await;
+    let ports = [rig.weir.rtmp(), rig.weir.http(), rig.rtmps(), rig.https()];
+    rig.weir.terminate();
+    for port in ports {
+        eventually(&format!("{port} is closed"), SOON, async || {
+            tokio::net::TcpStream::connect(port).await.is_err().then_some(())
+        })
+        .await;
+    }
+    assert_eq!(http::get(rig.weir.api(), "healthz").await.status, 200, "the server is still there");
 }
