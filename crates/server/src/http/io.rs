@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -15,7 +15,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
     sync::Notify,
-    time::sleep_until,
+    time::{Instant, sleep_until},
 };
 use weir_clients::{
     end::{End, Kind},
@@ -156,7 +156,7 @@ impl SocketProgress {
             }
             match due {
                 Some(due) => tokio::select! {
-                    () = sleep_until(due.into()) => {}
+                    () = sleep_until(due) => {}
                     () = self.news.notified() => {}
                 },
                 None => self.news.notified().await,
@@ -377,7 +377,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_for_too_long_is_found() {
         let (near, mut far) = tokio::io::duplex(8);
         let progress = Arc::<SocketProgress>::default();
