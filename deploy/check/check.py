@@ -66,6 +66,7 @@ RESTARTS = {
     "config.http.listen={0.0.0.0:8080}": True,
     "config.metrics.listen={0.0.0.0:9972}": True,
     "config.log_file=/data/weir.log": True,
+    "config.work_dir=/data": True,
     "apiTls.secretName=tls": True,
     "edgeTls.secretName=tls": True,
     "edgeToken.value=a-secret": True,

@@ -70,25 +70,32 @@ impl PidFile {
         written
     }
 
-    /// Writes it again whenever the process has to go on instead of the one that had replaced it.
+    /// Writes it again whenever the process goes on instead of the one that had replaced it. Of phases that follow each
+    /// other quickly only the last is seen, so that it is the file which says whether there was such a process.
     pub async fn follow(self: Arc<Self>, mut phases: watch::Receiver<Phase>) {
-        let mut last = *phases.borrow_and_update();
         while phases.changed().await.is_ok() {
-            let phase = *phases.borrow_and_update();
-            if phase == Phase::Serving && last.is_ending() {
-                let file = Arc::clone(&self);
-                let put = tokio::task::spawn_blocking(move || file.put());
-                if let Ok(Err(error)) = put.await {
-                    warn!(path = %self.path.display(), %error, "cannot write pid_file");
-                }
+            if *phases.borrow_and_update() != Phase::Serving {
+                continue;
             }
-            last = phase;
+            let file = Arc::clone(&self);
+            let put = tokio::task::spawn_blocking(move || match file.is_own() {
+                true => Ok(()),
+                false => file.put(),
+            });
+            if let Ok(Err(error)) = put.await {
+                warn!(path = %self.path.display(), %error, "cannot write pid_file");
+            }
         }
+    }
+
+    /// Whether it names this process.
+    fn is_own(&self) -> bool {
+        read(&self.path) == Some(process::id())
     }
 
     /// Removes it, unless it is another process's by now.
     pub fn remove(&self) {
-        if read(&self.path).is_some_and(|pid| pid == process::id()) {
+        if self.is_own() {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -133,10 +140,12 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("weir.pid");
         let file = PidFile::write(path.clone()).expect("written");
-        let phases = watch::Sender::new(Phase::Draining);
+        let phases = watch::Sender::new(Phase::Serving);
         let following = tokio::spawn(Arc::clone(&file).follow(phases.subscribe()));
         tokio::task::yield_now().await;
         fs::write(&path, "1\n").expect("written");
+        // The other one dies at once.
+        phases.send_replace(Phase::Draining);
         phases.send_replace(Phase::Serving);
         drop(phases);
         following.await.expect("it ends with the phases");

@@ -106,7 +106,7 @@ yes
 {{- $handover := default dict .handover -}}
 {{- dict "role" .role "workers" .workers "rtmp.listen" $rtmp.listen "rtmp.chunk_size" $rtmp.chunk_size
   "http.listen" $http.listen "api.listen" $api.listen "metrics.listen" $metrics.listen
-  "name" .name "log_file" .log_file "pid_file" .pid_file
+  "name" .name "log_file" .log_file "pid_file" .pid_file "work_dir" .work_dir
   "rtmp.tls" (empty $rtmp.tls | not) "rtmp.tls.listen" (dig "tls" "listen" "" $rtmp)
   "http.tls" (empty $http.tls | not) "http.tls.listen" (dig "tls" "listen" "" $http)
   "api.tls" (hasKey $api "tls") "handover.socket" $handover.socket | toJson -}}
