@@ -53,6 +53,11 @@ impl Seen {
         self.watch.newest()
     }
 
+    /// The number of the newest packet of sound.
+    pub fn newest_sound(&self) -> Option<u64> {
+        self.watch.newest_sound()
+    }
+
     /// From connecting to the first picture.
     pub fn delay(&self) -> Option<Duration> {
         Some(self.first?.duration_since(self.began?))

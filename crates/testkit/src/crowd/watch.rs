@@ -51,6 +51,11 @@ impl Watch {
         self.newest
     }
 
+    /// The newest packet of sound.
+    pub fn newest_sound(&self) -> Option<u64> {
+        self.sound
+    }
+
     /// How often the pictures went on with another one than the next.
     pub fn jumps(&self) -> u64 {
         self.jumps
